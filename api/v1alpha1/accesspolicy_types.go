@@ -1,0 +1,163 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Host is a lower-case DNS name without a port, or `*.` and one, which matches every name below it.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or *.example.com"
+type Host string
+
+// Method is an HTTP method in upper case, RFC 9110 section 9.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=20
+// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Z]+(-[A-Z]+)*$')",message="must be an HTTP method in upper case, such as GET"
+type Method string
+
+// PathMatchType says how a path is compared.
+//
+// +kubebuilder:validation:Enum=Prefix;Exact
+type PathMatchType string
+
+const (
+	// PathPrefix matches the path itself and every path below it, segment by segment: /api/products matches
+	// /api/products/7 and not /api/products-old.
+	PathPrefix PathMatchType = "Prefix"
+	// PathExact matches the path itself only.
+	PathExact PathMatchType = "Exact"
+)
+
+// AccessPolicySpec is what an API is and what each of its routes needs.
+type AccessPolicySpec struct {
+	// hosts are the names that the API is reached by. Without any, the policy only declares scopes.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Hosts []Host `json:"hosts,omitempty"`
+
+	// scopes declares the scopes that keys may ask for.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Scopes []ScopeDeclaration `json:"scopes,omitempty"`
+
+	// rules says what each route needs. Where several match, the most specific path wins, then the rule with methods. A
+	// request that no rule matches is refused.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Rules []AccessRule `json:"rules,omitempty"`
+}
+
+// ScopeDeclaration makes a scope known.
+type ScopeDeclaration struct {
+	// name is the scope.
+	//
+	// +required
+	Name Scope `json:"name,omitempty"`
+
+	// description says what the scope allows, for the people who choose it.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Description string `json:"description,omitempty"`
+}
+
+// AccessRule says what some routes need. A rule with neither scopes, anyOf nor anonymous lets every valid key pass.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.anonymous) || !self.anonymous || (!has(self.scopes) && !has(self.anyOf))",message="a rule that needs no key can't need scopes: remove anonymous, or scopes and anyOf",fieldPath=".anonymous"
+type AccessRule struct {
+	// paths are the paths that the rule is for.
+	//
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Paths []PathMatch `json:"paths,omitempty"`
+
+	// methods are the HTTP methods that the rule is for. Empty is every method.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	Methods []Method `json:"methods,omitempty"`
+
+	// scopes are all needed.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// anyOf are scopes of which one is enough.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	AnyOf []Scope `json:"anyOf,omitempty"`
+
+	// anonymous lets requests pass without a key, such as CORS preflights. Nobody is identified then, whatever the
+	// request carries.
+	//
+	// +optional
+	Anonymous *bool `json:"anonymous,omitempty"`
+}
+
+// PathMatch is a path and how it is compared.
+type PathMatch struct {
+	// type is Prefix, by whole segments, or Exact.
+	//
+	// +optional
+	// +kubebuilder:default=Prefix
+	Type PathMatchType `json:"type,omitempty"`
+
+	// value is the path as it is after percent-decoding.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="must start with /"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.matches('/[.][.]?(/|$)')",message="must have no empty, . or .. segments: no request with such a path is ever let through"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[?#;%\\\\\\\\[:cntrl:]]')",message="must have no ?, #, ;, %, backslash or control character: no request with such a path is ever let through"
+	Value string `json:"value,omitempty"`
+}
+
+// AccessPolicy is what an API is and what each of its routes needs.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,categories=nexuscommerce
+// +kubebuilder:printcolumn:name="Hosts",type=string,JSONPath=".spec.hosts"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
+type AccessPolicy struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object's metadata.
+	//
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the API is and what each of its routes needs.
+	//
+	// +required
+	Spec AccessPolicySpec `json:"spec,omitzero"`
+}
+
+// AccessPolicyList is a list of AccessPolicies.
+//
+// +kubebuilder:object:root=true
+type AccessPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AccessPolicy `json:"items"`
+}

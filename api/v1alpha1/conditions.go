@@ -1,0 +1,83 @@
+package v1alpha1
+
+// Condition types of an ApiKey. Ready is computed from the others. Reconciling and Stalled are kstatus's, and present
+// only while they are true.
+const (
+	// ConditionReady is True while the key is issued, published and accepted by verifiers.
+	ConditionReady = "Ready"
+	// ConditionAdmitted is True while what spec asks for is what the tenant may have.
+	ConditionAdmitted = "Admitted"
+	// ConditionPublished is True while the Secret holds the newest credential's token.
+	ConditionPublished = "Published"
+	// ConditionRevoked is True from when the controller has seen that the key is revoked.
+	ConditionRevoked = "Revoked"
+	// ConditionRevocationEffective is True from when no live verifier can accept the key any more.
+	ConditionRevocationEffective = "RevocationEffective"
+	// ConditionExpired is True from when the key's expiry has passed.
+	ConditionExpired = "Expired"
+	// ConditionReconciling is True while the controller waits for something that will come by itself.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True while only a person can mend what keeps the key from being Ready.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of an ApiKey's conditions, and of the events about it.
+const (
+	// ReasonReady says that the key works.
+	ReasonReady = "Ready"
+	// ReasonAdmitted says that what spec asks for is granted.
+	ReasonAdmitted = "Admitted"
+	// ReasonPublished says that the Secret holds the newest credential's token.
+	ReasonPublished = "Published"
+	// ReasonRegistered says that a token made elsewhere is known by its digest, so there is no Secret.
+	ReasonRegistered = "Registered"
+	// ReasonAnnounced says that verifiers are learning a new credential, before its Secret is written.
+	ReasonAnnounced = "Announced"
+	// ReasonIssued is that of the event about a key's first credential.
+	ReasonIssued = "Issued"
+	// ReasonNotExpired says that the key's expiry has not passed.
+	ReasonNotExpired = "NotExpired"
+	// ReasonSuspended says that the key was suspended, as asked.
+	ReasonSuspended = "Suspended"
+	// ReasonRevoked says that the key was revoked, as asked.
+	ReasonRevoked = "Revoked"
+	// ReasonExpired says that the key's expiry has passed.
+	ReasonExpired = "Expired"
+	// ReasonAwaitingDeletion says that a Secret of the key's predecessor by the same name is still being collected.
+	ReasonAwaitingDeletion = "AwaitingDeletion"
+
+	// ReasonNoTenant says that no Tenant selects the key's namespace.
+	ReasonNoTenant = "NoTenant"
+	// ReasonAmbiguousTenant says that two Tenants select the key's namespace, or have the same id.
+	ReasonAmbiguousTenant = "AmbiguousTenant"
+	// ReasonTenantChanged says that the key's namespace has moved to another tenant, or none. The key is refused.
+	ReasonTenantChanged = "TenantChanged"
+	// ReasonTenantSuspended says that the key's tenant is suspended.
+	ReasonTenantSuspended = "TenantSuspended"
+	// ReasonQuotaExceeded says that the tenant has as many active keys as it may.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonUnknownScope says that no AccessPolicy declares one of the scopes.
+	ReasonUnknownScope = "UnknownScope"
+	// ReasonScopeNotAllowed says that the tenant may not grant one of the scopes.
+	ReasonScopeNotAllowed = "ScopeNotAllowed"
+	// ReasonExpiryNotOffered says that the tenant does not offer the expiry.
+	ReasonExpiryNotOffered = "ExpiryNotOffered"
+	// ReasonSecretConflict says that somebody else's Secret has the name of the key's.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonInvalidTemplate says that a template of spec.secret.data can't be rendered.
+	ReasonInvalidTemplate = "InvalidTemplate"
+	// ReasonDigestConflict says that an older key of the tenant has the same digest.
+	ReasonDigestConflict = "DigestConflict"
+	// ReasonRootKeyLost says that the token can't be derived: its root key is gone or another.
+	ReasonRootKeyLost = "RootKeyLost"
+)
+
+// Reasons of a Tenant's Ready condition.
+const (
+	// ReasonActive says that the tenant's keys work.
+	ReasonActive = "Active"
+	// ReasonInvalidSelector says that namespaceSelector can't be evaluated, so the tenant has no namespaces.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonDuplicateID says that an older Tenant has the same id.
+	ReasonDuplicateID = "DuplicateID"
+)

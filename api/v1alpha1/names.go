@@ -1,0 +1,20 @@
+package v1alpha1
+
+const (
+	// RotateAtAnnotation asks for one rotation now, whenever its value is one that has not been handled yet.
+	RotateAtAnnotation = GroupName + "/rotateAt"
+
+	// CanaryLabel marks the one ApiKey that verifiers prove their freshness through. Nothing is minted for it.
+	CanaryLabel = GroupName + "/canary"
+
+	// ProbeAnnotationPrefix, followed by a verifier's name, is the annotation on the canary that this verifier owns.
+	ProbeAnnotationPrefix = "probe." + GroupName + "/"
+
+	// ManagedByLabel and ManagedByValue mark every Secret that the controller publishes, so that it watches no others.
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	// ManagedByValue is the value of ManagedByLabel.
+	ManagedByValue = "apikey-operator"
+
+	// RootLabel marks the Secrets that hold root keys. Its value is the root's number.
+	RootLabel = GroupName + "/root"
+)
