@@ -1,0 +1,82 @@
+package token
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// RootLength is the number of bytes of a root key.
+const RootLength = 32
+
+// domain separates these secrets from anything else that may ever be derived from the same root key. What follows it in
+// HKDF's info can be taken apart in one way only, because the id has a fixed length.
+const domain = "keys.nexuscommerce.io/token/v1/"
+
+// Root is a root key, from which tokens are derived. It shows itself as redacted wherever it is printed.
+type Root struct {
+	key [RootLength]byte
+}
+
+// NewRoot reads a root key from a cryptographically secure source.
+func NewRoot(random io.Reader) (Root, error) {
+	var r Root
+	if _, err := io.ReadFull(random, r.key[:]); err != nil {
+		return Root{}, fmt.Errorf("reading %d random bytes for a root key: %w", RootLength, err)
+	}
+	return r, nil
+}
+
+// RootFrom takes a root key's bytes as they are stored.
+func RootFrom(key []byte) (Root, error) {
+	var r Root
+	if len(key) != RootLength {
+		return Root{}, fmt.Errorf("a root key has %d bytes, not %d", RootLength, len(key))
+	}
+	copy(r.key[:], key)
+	if r == (Root{}) {
+		return Root{}, errors.New("a root key can't be all zeros")
+	}
+	return r, nil
+}
+
+// Bytes returns the root key itself, to be put into its Secret and nowhere else.
+func (r Root) Bytes() []byte { return append([]byte(nil), r.key[:]...) }
+
+// String implements fmt.Stringer without the key.
+func (Root) String() string { return redacted }
+
+// GoString implements fmt.GoStringer without the key.
+func (Root) GoString() string { return redacted }
+
+// Derive returns the one token that belongs to a root key, an ApiKey's UID and a credential's id: HKDF-SHA256 (RFC 5869)
+// of the three, in the given format.
+func Derive(root Root, format Format, uid, id string) (Token, error) {
+	if err := format.Validate(); err != nil {
+		return Token{}, err
+	}
+	if uid == "" {
+		return Token{}, errors.New("a token needs the UID of its ApiKey")
+	}
+	if len(id) != IDLength {
+		return Token{}, fmt.Errorf("credential id %q: must have %d characters", id, IDLength)
+	}
+	for i := range len(id) {
+		if !isBase62[id[i]] {
+			return Token{}, fmt.Errorf("credential id %q: must be letters and digits", id)
+		}
+	}
+	key, err := hkdf.Key(sha256.New, root.key[:], nil, domain+uid+id, RootLength)
+	if err != nil {
+		return Token{}, fmt.Errorf("deriving a token: %w", err)
+	}
+	text := make([]byte, len(format)+bodyLength)
+	n := copy(text, format)
+	n += copy(text[n:], id)
+	encode(text[n:n+secretLength], words([32]byte(key)))
+	n += secretLength
+	checksum(text[n:], string(text[:n]))
+	return Token{value: string(text)}, nil
+}
