@@ -15,7 +15,7 @@ type Host string
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=20
-// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Z]+(-[A-Z]+)*$')",message="must be an HTTP method in upper case, such as GET"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Z]+(-[A-Z]+)*$')",message="must be an HTTP method in upper case, such as GET; a rule without methods is for every method"
 type Method string
 
 // PathMatchType says how a path is compared.
@@ -107,11 +107,11 @@ type AccessRule struct {
 	// +kubebuilder:validation:MaxItems=16
 	AnyOf []Scope `json:"anyOf,omitempty"`
 
-	// anonymous lets requests pass without a key, such as CORS preflights. Nobody is identified then, whatever the
-	// request carries.
+	// anonymous lets requests pass without a key, such as CORS preflights. A request with a valid key is still identified;
+	// one with any other passes as nobody.
 	//
 	// +optional
-	Anonymous *bool `json:"anonymous,omitempty"`
+	Anonymous *bool `json:"anonymous,omitempty"` //nolint:kubeapilinter // A rule lets requests without a key pass or not: there is no third.
 }
 
 // PathMatch is a path and how it is compared.
@@ -130,6 +130,7 @@ type PathMatch struct {
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="must start with /"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.matches('/[.][.]?(/|$)')",message="must have no empty, . or .. segments: no request with such a path is ever let through"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[?#;%\\\\\\\\[:cntrl:]]')",message="must have no ?, #, ;, %, backslash or control character: no request with such a path is ever let through"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[*{}]')",message="must have no *, { or }: paths are compared literally, and type Prefix covers every path below value"
 	Value string `json:"value,omitempty"`
 }
 

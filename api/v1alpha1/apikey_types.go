@@ -20,7 +20,7 @@ const (
 
 // ApiKeySpec is what is asked for.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.digest) == has(oldSelf.digest)",message="digest can't be added or removed: create another ApiKey"
+// +kubebuilder:validation:XValidation:rule="has(self.digest) == has(oldSelf.digest)",message="digest can't be added or removed: create another ApiKey",fieldPath=".digest"
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.secret)",message="secret can't be set beside digest: a token made elsewhere is not known here, so no Secret is written",fieldPath=".secret"
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.rotation)",message="rotation can't be set beside digest: rotate by creating another ApiKey with the new token's digest",fieldPath=".rotation"
 type ApiKeySpec struct {
@@ -43,7 +43,7 @@ type ApiKeySpec struct {
 	// expiry is how long after its issue the key stops working. It is one of the tenant's options; blank is Never.
 	//
 	// +optional
-	Expiry Expiry `json:"expiry,omitempty"`
+	Expiry Expiry `json:"expiry,omitempty"` //nolint:kubeapilinter // Blank may be written, and means what leaving it out means.
 
 	// allowedCIDRs are the blocks of addresses that requests with this key may come from. Empty allows any.
 	//
@@ -78,7 +78,7 @@ type ApiKeySpec struct {
 // Rotation says when a token is replaced.
 //
 // +kubebuilder:validation:MinProperties=1
-// +kubebuilder:validation:XValidation:rule="!has(self.every) || !has(self.overlap) || int(self.overlap.substring(0, self.overlap.size() - 1)) * {'s': 1, 'h': 3600, 'd': 86400, 'w': 604800}[self.overlap.substring(self.overlap.size() - 1)] < int(self.every.substring(0, self.every.size() - 1)) * {'s': 1, 'h': 3600, 'd': 86400, 'w': 604800}[self.every.substring(self.every.size() - 1)]",message="overlap must be shorter than every: at most two tokens of a key are valid at a time",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.every) || !has(self.overlap) || !self.every.matches('^[1-9][0-9]{0,4}[shdw]$') || !self.overlap.matches('^[1-9][0-9]{0,4}[shdw]$') || int(self.overlap.substring(0, self.overlap.size() - 1)) * {'s': 1, 'h': 3600, 'd': 86400, 'w': 604800}[self.overlap.substring(self.overlap.size() - 1)] < int(self.every.substring(0, self.every.size() - 1)) * {'s': 1, 'h': 3600, 'd': 86400, 'w': 604800}[self.every.substring(self.every.size() - 1)]",message="overlap must be shorter than every: at most two tokens of a key are valid at a time",fieldPath=".overlap"
 type Rotation struct {
 	// every is how long a token is used before it is replaced.
 	//
@@ -120,7 +120,7 @@ type SecretTemplate struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="must be valid label names"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="must be valid label names: letters, digits, hyphens, underscores and dots, at most 63, and before them a DNS name and a slash where wanted, such as example.com/team"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.nexuscommerce.io/') && k != 'app.kubernetes.io/managed-by')",message="keys.nexuscommerce.io/… and app.kubernetes.io/managed-by are set by the controller"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
@@ -128,8 +128,9 @@ type SecretTemplate struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="must be valid annotation names"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k).hasValue())",message="must be valid annotation names: letters, digits, hyphens, underscores and dots, at most 63, and before them a DNS name and a slash where wanted, such as example.com/team"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.nexuscommerce.io/'))",message="keys.nexuscommerce.io/… is set by the controller"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].size() <= 1024)",message="values are at most 1024 characters"
 	Annotations map[string]string `json:"annotations,omitempty"`
 
 	// data adds entries to the Secret. Each value is a Go template over .Token, .Authorization, .TenantID, .APIBaseURL,
@@ -137,29 +138,32 @@ type SecretTemplate struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 253 && k.matches('^[-._a-zA-Z0-9]+$'))",message="names are letters, digits, hyphens, underscores and dots, at most 253"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 253 && k.matches('^[-._a-zA-Z0-9]+$') && k != '.' && !k.startsWith('..'))",message="names are letters, digits, hyphens, underscores and dots, at most 253, and neither . nor anything that starts with .."
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['token', 'authorization', 'tenantId', 'apiBaseUrl', 'prefix', 'expiresAt', 'type', 'provider', 'uri']))",message="token, authorization, tenantId, apiBaseUrl, prefix, expiresAt, type, provider and uri are written by the controller: choose another name"
 	Data map[string]Template `json:"data,omitempty"`
 }
 
 // TokenDigest registers a token that was made elsewhere, in the same format as a minted one.
+// ---
+// Where somebody writes the token itself here, the refusal (FieldValueForbidden) does not repeat it into a pipeline's log.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="digest is immutable: create another ApiKey"
 type TokenDigest struct {
 	// sha256 is the SHA-256 digest of the whole token, in lower-case hexadecimal.
 	//
 	// +required
-	// +kubebuilder:validation:MinLength=64
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints them"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints them",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="self != 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",message="is the digest of nothing: the token was empty when it was taken"
 	SHA256 string `json:"sha256,omitempty"`
 
 	// prefix is what a person recognises the token by: its format and the first 8 characters after it.
 	//
 	// +required
-	// +kubebuilder:validation:MinLength=9
-	// +kubebuilder:validation:MaxLength=40
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9A-Za-z_]+_[0-9A-Za-z]{8}$')",message="must be the token's format and the first 8 characters after it, such as nxc_live_7Hk2PqZx, and no more of it"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.size() <= 40 && self.matches('^[0-9A-Za-z_]+_[0-9A-Za-z]{8}$')",message="must be the token's format and the first 8 characters after it, such as nxc_live_7Hk2PqZx, and no more of it",reason=FieldValueForbidden
 	Prefix string `json:"prefix,omitempty"`
 }
 
@@ -176,18 +180,20 @@ type ApiKeyStatus struct {
 	// observedGeneration is the generation of spec that this status is for.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// prefix is what a person recognises the key by: its format and the public id of its newest credential.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	Prefix string `json:"prefix,omitempty"`
 
 	// tenantID is the tenant that the key was issued to.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=36
 	TenantID string `json:"tenantID,omitempty"`
 
@@ -227,6 +233,7 @@ type ApiKeyStatus struct {
 	// expires is expiresTime for people: its date, or Never.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=10
 	Expires string `json:"expires,omitempty"`
 
@@ -251,12 +258,14 @@ type ApiKeyStatus struct {
 	// lastHandledRotateAt is the value of the rotateAt annotation that was acted on last.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	LastHandledRotateAt string `json:"lastHandledRotateAt,omitempty"`
 
 	// secretName is the Secret that holds the token, in the key's namespace.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
 

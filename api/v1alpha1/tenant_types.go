@@ -33,8 +33,8 @@ type TenantSpec struct {
 	// id is the UUID (RFC 9562) that requests name the tenant by, in the X-Tenant-ID header.
 	//
 	// +required
-	// +kubebuilder:validation:MinLength=36
-	// +kubebuilder:validation:MaxLength=36
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')",message="must be a UUID such as 3714240b-2e06-4c35-8856-ccc1c096323e"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="id is immutable: create another Tenant"
 	ID string `json:"id,omitempty"`
@@ -49,8 +49,9 @@ type TenantSpec struct {
 	// apiBaseURL is where the tenant's keys are used, such as https://your-nexuscommerce.com/api.
 	//
 	// +required
-	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[?#[:space:]]') && !self.matches('^[^/]*//[^/]*@')",message="must have no query, fragment, space, user or password: clients append paths to it, and everybody who may read the tenant reads it",reason=FieldValueForbidden
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''",message="must be an http or https URL such as https://your-nexuscommerce.com/api"
 	APIBaseURL string `json:"apiBaseURL,omitempty"`
 
@@ -61,7 +62,7 @@ type TenantSpec struct {
 	Environment Environment `json:"environment,omitempty"`
 
 	// namespaceSelector selects the namespaces that belong to the tenant. A namespace belongs to one tenant; keys in a
-	// namespace that two select are refused.
+	// namespace that two select are refused. An empty selector selects every namespace.
 	//
 	// +required
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
@@ -121,7 +122,7 @@ type TenantStatus struct {
 	// observedGeneration is the generation of spec that this status is for.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// activeKeys is the quota ledger: a key holds a place here before its first credential is announced, and until it is
@@ -136,6 +137,7 @@ type TenantStatus struct {
 	// keys is the ledger for people: how many places are taken, of how many, such as 3/20.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16
 	Keys string `json:"keys,omitempty"`
 }

@@ -39,9 +39,9 @@ mkdir -p "$dir"
 download() { # copies what setup-envtest can fetch; a network that refuses it is no fault
 	say "control plane: asking setup-envtest for ${version#v} (set ENVTEST_DOWNLOAD=no to build at once)"
 	log=$dir/.download.log
-	(cd "$top/hack/tools" && go tool setup-envtest use "${version#v}" --bin-dir "$dir/.envtest" -p path) >"$log" 2>&1 &
+	(cd "$top/hack/tools" && exec go tool setup-envtest use "${version#v}" --bin-dir "$dir/.envtest" -p path) >"$log" 2>&1 &
 	pid=$!
-	trap 'kill "$pid" 2>/dev/null || :' INT TERM EXIT
+	trap 'kill "$pid" 2>/dev/null || :; rm -f "$log"; exit 130' INT TERM HUP
 	waited=0
 	while kill -0 "$pid" 2>/dev/null; do
 		if [ "$waited" -ge 180 ]; then
@@ -50,15 +50,17 @@ download() { # copies what setup-envtest can fetch; a network that refuses it is
 		sleep 1
 		waited=$((waited + 1))
 	done
-	trap - INT TERM EXIT
+	trap - INT TERM HUP
 	if wait "$pid"; then
 		from=$(tail -n 1 "$log")
 		for binary in $missing; do
 			[ -x "$from/$binary" ] && cp "$from/$binary" "$dir/.new-$binary" && mv "$dir/.new-$binary" "$dir/$binary"
 		done
-		chmod -R u+w "$dir/.envtest" && rm -rf "$dir/.envtest"
 	else
 		say "control plane: no download ($(tail -n 1 "$log" | cut -c1-160)); building it from Go modules instead"
+	fi
+	if [ -d "$dir/.envtest" ]; then # setup-envtest leaves it without write permission
+		chmod -R u+w "$dir/.envtest" && rm -rf "$dir/.envtest"
 	fi
 	rm -f "$log"
 }
@@ -70,34 +72,11 @@ package_of() {
 	esac
 }
 
-build() { # build BINARY: from the pinned modules, stamped with their version, a line of progress every 10 seconds
-	say "control plane: building $1 ${version}"
-	log=$dir/.build-$1.log
+build() { # build BINARY: from the pinned modules, stamped with their version; an unstamped one prints no semver
 	v=${version#v}
 	stamp="k8s.io/component-base/version"
-	ldflags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=${v%%.*} -X $stamp.gitMinor=$(echo "$v" | cut -d. -f2) -X $stamp.gitTreeState=clean"
-	(cd "$here" && CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath" \
-		exec go build -v -ldflags "$ldflags" -o "$dir/.new-$1" "$(package_of "$1")") >"$log" 2>&1 &
-	pid=$!
-	trap 'kill "$pid" 2>/dev/null || :; rm -f "$log"' INT TERM EXIT
-	started=$(date +%s)
-	ticks=0
-	while kill -0 "$pid" 2>/dev/null; do
-		sleep 1
-		ticks=$((ticks + 1))
-		if [ $((ticks % 10)) -eq 0 ]; then
-			say "  $1: $(grep -vc '^go: ' "$log" || :) packages compiled, now $(tail -n 1 "$log" | cut -c1-70) ($(($(date +%s) - started)) s)"
-		fi
-	done
-	trap - INT TERM EXIT
-	if ! wait "$pid"; then
-		say "control plane: building $1 failed; the end of its log:"
-		tail -n 20 "$log" >&2
-		exit 1
-	fi
-	mv "$dir/.new-$1" "$dir/$1"
-	rm -f "$log"
-	say "  $1: done in $(($(date +%s) - started)) s"
+	"$top/hack/go-build.sh" "$here" "$(package_of "$1")" "$dir/$1" \
+		"-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=${v%%.*} -X $stamp.gitMinor=$(echo "$v" | cut -d. -f2) -X $stamp.gitTreeState=clean"
 }
 
 missing_in "$dir"

@@ -1,0 +1,115 @@
+# Go, git, make and a POSIX shell are all that is needed (and a C compiler, for the race detector): every tool, the
+# control plane and the proxy are built from Go modules that hack/*/go.mod pin. Except for KUBEBUILDER_ASSETS and
+# KUBECONFIG nothing outside this folder is used, and what is built stays in bin/.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL: # The targets share the working tree, and go uses every core by itself.
+MAKEFLAGS += --no-builtin-rules
+
+TEST ?= ./...
+TESTFLAGS ?=
+RACE ?= -race
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+MODULE := github.com/nexuscommerce/apikey-operator
+BIN := $(CURDIR)/bin
+LDFLAGS = -X $(MODULE)/internal/version.version=$(VERSION)
+TOOL := go tool -modfile=hack/tools/go.mod
+LINT := bin/tools/golangci-lint
+CRDS := config/crd/bases
+GENERATED := ':(glob)api/**/zz_generated.*.go' $(CRDS)
+
+##@ Use
+
+.PHONY: help
+help: ## This list.
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nOne test: make test TEST=./controllers/... TESTFLAGS="-run TestName -v"\n'
+
+.PHONY: demo
+demo: build caddy ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
+	@assets=$$(hack/controlplane/ensure.sh) && KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) go run ./hack/demo
+
+.PHONY: run
+run: build caddy ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
+	@if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/controlplane/ensure.sh); fi && \
+		KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) go run ./hack/demo --keep
+
+##@ Develop
+
+.PHONY: build
+build: ## bin/apikey-controller and bin/apikey-verifier.
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/apikey-controller ./cmd/controller
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/apikey-verifier ./cmd/verifier
+
+# Not cached (-count=1): go can't see that a program which a test starts has changed.
+.PHONY: test
+test: c-compiler build caddy ## Every test, on a real control plane.
+	@assets=$$(hack/controlplane/ensure.sh) && set -x && \
+		KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST)
+
+.PHONY: verify
+verify: lint verify-generated verify-tidy verify-vulnerabilities ## Lint, generated files up to date, modules tidy, known vulnerabilities.
+
+.PHONY: lint
+lint: tools-lint ## Go code and API conventions.
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: tools-lint ## Format the Go code.
+	$(LINT) fmt
+
+.PHONY: generate
+generate: ## Deep-copy methods, from the types in api/.
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: ## CustomResourceDefinitions, from the types in api/. Roles are written by hand in config/rbac.
+	$(TOOL) controller-gen crd paths=./api/... output:crd:artifacts:config=$(CRDS)
+
+.PHONY: tools
+tools: tools-lint caddy ## What the other targets build when they first need it: linter, proxy, control plane.
+	@hack/controlplane/ensure.sh
+
+.PHONY: clean
+clean: ## Remove what was built; ALL=1 also the tools and the control plane, which take minutes to build again.
+	rm -rf dist $(if $(ALL),bin,$(filter-out bin/k8s bin/tools,$(wildcard bin/*)))
+
+.PHONY: tools-lint
+tools-lint:
+	@hack/go-build.sh hack/lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter $(LINT)
+
+.PHONY: caddy
+caddy:
+	@version=$$(cd hack/caddy && go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2) && \
+		hack/go-build.sh hack/caddy github.com/caddyserver/caddy/v2/cmd/caddy bin/tools/caddy \
+			"-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$$version"
+
+.PHONY: c-compiler
+c-compiler:
+	@if [ -n '$(RACE)' ] && ! { [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null; }; then \
+		echo "The race detector needs cgo and a C compiler: install gcc (Debian: gcc libc6-dev) and leave CGO_ENABLED alone." >&2; \
+		echo "To run the tests without the race detector: make test RACE=" >&2; \
+		exit 1; \
+	fi
+
+# Removed first, so that the CRD of a kind that is gone is noticed too.
+.PHONY: verify-generated
+verify-generated:
+	@rm -f $(CRDS)/*.yaml
+	@$(MAKE) --no-print-directory generate manifests
+	@hack/verify-generated.sh $(GENERATED)
+
+.PHONY: verify-tidy
+verify-tidy:
+	@for mod in go.mod hack/*/go.mod; do \
+		(cd "$$(dirname "$$mod")" && go mod tidy -diff) || { echo "$$mod: run go mod tidy" >&2; exit 1; }; \
+	done
+	@echo "modules: tidy"
+
+.PHONY: verify-vulnerabilities
+verify-vulnerabilities:
+	@hack/verify-vulnerabilities.sh

@@ -1,0 +1,124 @@
+// The controller turns ApiKeys into tokens in Secrets. Several replicas may run; one leads and the others wait.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
+	"github.com/nexuscommerce/apikey-operator/internal/version"
+)
+
+// leaseName is that of the leader's Lease, which the controller's RBAC names too.
+const leaseName = "apikey-controller"
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "apikey-controller:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var o options
+	o.addFlags(flag.CommandLine)
+	logOptions := zap.Options{}
+	logOptions.BindFlags(flag.CommandLine)
+	printVersion := flag.Bool("version", false, "Print the version and exit.")
+	flag.Parse()
+	if *printVersion {
+		fmt.Println(version.String())
+		return nil
+	}
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))
+	}
+	if err := o.validate(); err != nil {
+		return err
+	}
+	log := zap.New(zap.UseFlagOptions(&logOptions))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
+	}
+	config.UserAgent = "apikey-controller/" + version.String()
+	manager, err := newManager(o, config)
+	if err != nil {
+		return err
+	}
+	return manager.Start(ctrl.SetupSignalHandler())
+}
+
+// newManager assembles the controller.
+func newManager(o options, config *rest.Config) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, keysv1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	m, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.healthAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true, // Nothing is written after the manager has stopped: main returns.
+		Cache:                         cacheOptions(),
+		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	keys := apikey.NewController(apikey.Options{
+		Client:    m.GetClient(),
+		Live:      m.GetAPIReader(),
+		Recorder:  m.GetEventRecorder("apikey-controller"),
+		Clock:     clock.RealClock{},
+		Namespace: o.namespace,
+		Formats:   o.formats(),
+	})
+	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
+	for _, register := range []func(manager.Manager) error{
+		keys.Register,
+		tenants.Register,
+		func(m manager.Manager) error { return m.AddHealthzCheck("ping", healthz.Ping) },
+		func(m manager.Manager) error { return m.AddReadyzCheck("ping", healthz.Ping) },
+	} {
+		if err := register(m); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// cacheOptions keep in memory what the controllers read again and again, and of Secrets only the metadata of its own.
+func cacheOptions() cache.Options {
+	own := labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue})
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: own}},
+	}
+}

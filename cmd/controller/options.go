@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// options are the controller's flags.
+type options struct {
+	namespace      string
+	metricsAddress string
+	healthAddress  string
+	leaderElect    bool
+	formatLive     string
+	formatTest     string
+}
+
+func (o *options) addFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace in which the root keys and the leader's lease are kept.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint, or 0 for none.")
+	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	flags.BoolVar(&o.leaderElect, "leader-elect", true, "Act only while holding the lease. Off is for a single replica that is never replaced by another while it runs.")
+	flags.StringVar(&o.formatLive, "token-format-live", string(token.FormatLive), "Beginning of the tokens of tenants whose environment is Live.")
+	flags.StringVar(&o.formatTest, "token-format-test", string(token.FormatTest), "Beginning of the tokens of tenants whose environment is Test.")
+}
+
+// formats returns the token formats by environment.
+func (o *options) formats() apikey.Formats {
+	return apikey.Formats{
+		keysv1alpha1.EnvironmentLive: token.Format(o.formatLive),
+		keysv1alpha1.EnvironmentTest: token.Format(o.formatTest),
+	}
+}
+
+// validate checks the options. The error names each flag that is wrong.
+func (o *options) validate() error {
+	var errs []error
+	if o.namespace == "" {
+		errs = append(errs, errors.New("--namespace must not be empty"))
+	}
+	if err := token.Format(o.formatLive).Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("--token-format-live: %w", err))
+	}
+	if err := token.Format(o.formatTest).Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("--token-format-test: %w", err))
+	}
+	if o.formatLive == o.formatTest {
+		errs = append(errs, fmt.Errorf("--token-format-live and --token-format-test are both %q: they must differ", o.formatLive))
+	}
+	return errors.Join(errs...)
+}

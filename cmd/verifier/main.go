@@ -1,0 +1,117 @@
+// The verifier answers the cluster's ingress, for every request, whether its API key may do what it asks. Any number of
+// replicas run side by side; none needs the controller, and none can read a Secret.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/feed"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
+	"github.com/nexuscommerce/apikey-operator/internal/version"
+)
+
+// canaryName is that of the ApiKey in config/verifier, which the verifier's RBAC names too.
+const canaryName = "verifier-canary"
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "apikey-verifier:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var o options
+	o.addFlags(flag.CommandLine)
+	logOptions := zap.Options{}
+	logOptions.BindFlags(flag.CommandLine)
+	printVersion := flag.Bool("version", false, "Print the version and exit.")
+	flag.Parse()
+	if *printVersion {
+		fmt.Println(version.String())
+		return nil
+	}
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))
+	}
+	if err := o.complete(); err != nil {
+		return err
+	}
+	log := zap.New(zap.UseFlagOptions(&logOptions))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
+	}
+	config.UserAgent = "apikey-verifier/" + version.String()
+	return serve(o, config)
+}
+
+// serve runs the verifier until it is told to stop.
+func serve(o options, config *rest.Config) error {
+	manager, err := ctrl.NewManager(config, ctrl.Options{
+		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:  o.healthAddress,
+		GracefulShutdownTimeout: &o.shutdownTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	view := index.NewView()
+	keys, err := feed.New(feed.Options{
+		Config:       config,
+		Canary:       types.NamespacedName{Namespace: o.namespace, Name: canaryName},
+		Name:         o.name,
+		MaxStaleness: o.maxStaleness,
+		View:         view,
+		Log:          ctrl.Log.WithName("feed"),
+		Clock:        time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	decider := check.New(view, keys, time.Now, metrics.Registry)
+	server, err := newServer(o, routes(decider, o))
+	if err != nil {
+		return err
+	}
+	for _, register := range []func() error{
+		func() error { return manager.Add(keys) },
+		func() error { return manager.Add(server) },
+		func() error { return manager.AddHealthzCheck("ping", healthz.Ping) },
+		func() error {
+			return manager.AddReadyzCheck("fresh", func(*http.Request) error { return keys.Ready() })
+		},
+		func() error { return manager.AddReadyzCheck("draining", server.ready) },
+	} {
+		if err := register(); err != nil {
+			return err
+		}
+	}
+	return manager.Start(ctrl.SetupSignalHandler())
+}
+
+// routes are the verifier's URLs: one a dialect, and none that guesses.
+func routes(decider *check.Decider, o options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/auth/nginx", forward.NewNginx(decider, o.trust))
+	mux.Handle("/auth/forward", forward.NewForward(decider, o.trust))
+	return mux
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+)
+
+// options are the verifier's flags.
+type options struct {
+	namespace       string
+	metricsAddress  string
+	healthAddress   string
+	httpAddress     string
+	trustedProxies  string
+	maxStaleness    time.Duration
+	name            string
+	shutdownTimeout time.Duration
+
+	trust clientip.Trust
+}
+
+const (
+	minStaleness = 2 * time.Second
+	maxStaleness = time.Hour
+)
+
+func (o *options) addFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
+	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	flags.StringVar(&o.httpAddress, "http-bind-address", ":8080", "Address that proxies ask at.")
+	flags.StringVar(&o.trustedProxies, "trusted-proxies", "",
+		"Blocks of addresses, comma-separated, of the proxies whose X-Forwarded-For counts. Without any, no client's address is known, and keys with allowedCIDRs are refused.")
+	flags.DurationVar(&o.maxStaleness, "max-staleness", 5*time.Minute,
+		"How long ago the index may last have been proved up to date for a request to pass: 2s to 1h.")
+	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
+	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
+}
+
+func defaultName() string {
+	if name := os.Getenv("POD_NAME"); name != "" {
+		return name
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "verifier"
+	}
+	return strings.ToLower(name)
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$`)
+
+// complete checks the options and reads what is in them. The error names each flag that is wrong.
+func (o *options) complete() error {
+	var errs []error
+	if o.namespace == "" {
+		errs = append(errs, errors.New("--namespace must not be empty"))
+	}
+	if o.httpAddress == "" {
+		errs = append(errs, errors.New("--http-bind-address must not be empty"))
+	}
+	if o.maxStaleness < minStaleness || o.maxStaleness > maxStaleness {
+		errs = append(errs, fmt.Errorf("--max-staleness=%s must be from %s to %s", o.maxStaleness, minStaleness, maxStaleness))
+	}
+	if !validName.MatchString(o.name) {
+		errs = append(errs, fmt.Errorf("--name=%q must be at most 63 lower-case letters, digits, hyphens and dots", o.name))
+	}
+	if o.shutdownTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
+	}
+	blocks := strings.FieldsFunc(o.trustedProxies, func(r rune) bool { return r == ',' || r == ' ' })
+	trust, err := clientip.NewTrust(blocks)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))
+	}
+	o.trust = trust
+	return errors.Join(errs...)
+}

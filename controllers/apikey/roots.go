@@ -1,0 +1,137 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// errNoRoot says that there is no root key of a number.
+var errNoRoot = errors.New("the root key is gone")
+
+// rootDataKey is the entry of a root Secret that holds the key.
+const rootDataKey = "key"
+
+// roots are the root keys: numbered, immutable Secrets in the controller's namespace. The newest mints; older ones still
+// derive. They are read past the cache, so the controller keeps no other Secret in memory.
+type roots struct {
+	client    client.Client
+	live      client.Reader
+	namespace string
+	random    io.Reader
+
+	mu    sync.Mutex
+	known map[int32]token.Root
+}
+
+// newest returns the root key with the highest number, and makes the first one where there is none. It reads the Secrets
+// each time: a root that somebody adds is used from then on.
+func (s *roots) newest(ctx context.Context) (int32, token.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.read(ctx); err != nil {
+		return 0, token.Root{}, err
+	}
+	if len(s.known) == 0 {
+		if err := s.create(ctx); err != nil {
+			return 0, token.Root{}, err
+		}
+	}
+	number := slices.Max(slices.Collect(maps.Keys(s.known)))
+	return number, s.known[number], nil
+}
+
+// get returns the root key of a number. The error is errNoRoot where there is none.
+func (s *roots) get(ctx context.Context, number int32) (token.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if root, ok := s.known[number]; ok {
+		return root, nil
+	}
+	if err := s.read(ctx); err != nil {
+		return token.Root{}, err
+	}
+	root, ok := s.known[number]
+	if !ok {
+		return token.Root{}, errNoRoot
+	}
+	return root, nil
+}
+
+func (s *roots) read(ctx context.Context) error {
+	list := &corev1.SecretList{}
+	if err := s.live.List(ctx, list, client.InNamespace(s.namespace), client.HasLabels{keysv1alpha1.RootLabel}); err != nil {
+		return fmt.Errorf("listing the root keys in namespace %s: %w", s.namespace, err)
+	}
+	known := make(map[int32]token.Root, len(list.Items))
+	for i := range list.Items {
+		secret := &list.Items[i]
+		number, err := strconv.ParseInt(secret.Labels[keysv1alpha1.RootLabel], 10, 32)
+		if err != nil || number < 1 || secret.Name != rootName(int32(number)) {
+			return fmt.Errorf("secret %s/%s has the label %s=%s, which belongs on a Secret named %s: mend or remove the label",
+				secret.Namespace, secret.Name, keysv1alpha1.RootLabel, secret.Labels[keysv1alpha1.RootLabel], rootName(1))
+		}
+		root, err := token.RootFrom(secret.Data[rootDataKey])
+		if err != nil {
+			return fmt.Errorf("secret %s/%s, data.%s: %w", secret.Namespace, secret.Name, rootDataKey, err)
+		}
+		known[int32(number)] = root
+	}
+	s.known = known
+	return nil
+}
+
+// create makes a root key. Of several controllers that try, one succeeds; the others read its key. Its number is higher
+// than any that a credential names, so that credentials of a root that was lost are never taken for its own (S4).
+func (s *roots) create(ctx context.Context) error {
+	keys := &keysv1alpha1.ApiKeyList{}
+	if err := s.live.List(ctx, keys); err != nil {
+		return fmt.Errorf("listing keys for the numbers of their roots: %w", err)
+	}
+	number := int32(1)
+	for i := range keys.Items {
+		for _, credential := range keys.Items[i].Status.Credentials {
+			number = max(number, credential.Root+1)
+		}
+	}
+	root, err := token.NewRoot(s.random)
+	if err != nil {
+		return err
+	}
+	immutable := true
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      rootName(number),
+			Namespace: s.namespace,
+			Labels:    map[string]string{keysv1alpha1.RootLabel: strconv.Itoa(int(number))},
+		},
+		Immutable: &immutable,
+		Data:      map[string][]byte{rootDataKey: root.Bytes()},
+	}
+	if err := s.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating root key %s in namespace %s: %w", secret.Name, s.namespace, err)
+	}
+	if err := s.read(ctx); err != nil {
+		return err
+	}
+	if len(s.known) == 0 {
+		return fmt.Errorf("secret %s/%s is there and is no root key (it lacks the label %s): remove or rename it",
+			s.namespace, secret.Name, keysv1alpha1.RootLabel)
+	}
+	return nil
+}
+
+func rootName(number int32) string { return "apikey-root-" + strconv.Itoa(int(number)) }

@@ -1,0 +1,59 @@
+package apikey
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// round is one reconcile of one key. Steps change the key's status in memory; save writes it.
+type round struct {
+	key *keysv1alpha1.ApiKey
+	// now is when the round began, in whole seconds, as the API server stores times.
+	now metav1.Time
+	// tenant is the key's, once it has been admitted.
+	tenant *keysv1alpha1.Tenant
+	// save writes what has changed in status, with the resourceVersion that was read. Until it has returned without an
+	// error, nobody else has seen the change.
+	save func(context.Context) error
+}
+
+// step is one concern of a key's life. It returns nil for the next step to go on, or an outcome that ends the round. An
+// error means that it could not be done now: it is tried again, and the conditions stay as they are.
+type step interface {
+	run(ctx context.Context, r *round) (*outcome, error)
+}
+
+// outcome is what a round came to: Ready and what goes with it.
+type outcome struct {
+	ready   metav1.ConditionStatus
+	reason  string
+	message string
+	// waiting is for what comes by itself, stalled for what a person has to mend. A state that was asked for is neither.
+	waiting, stalled bool
+	// after is when to look again though nothing may have changed; zero is never.
+	after time.Duration
+}
+
+// refused is a fault that only a person can mend. It is looked at again when something that it depends on changes.
+func refused(reason, message string) *outcome {
+	return &outcome{ready: metav1.ConditionFalse, reason: reason, message: message, stalled: true}
+}
+
+// waiting is for what will come by itself.
+func waiting(reason, message string, after time.Duration) *outcome {
+	return &outcome{ready: metav1.ConditionUnknown, reason: reason, message: message, waiting: true, after: after}
+}
+
+// asked is a state that was asked for, in which the key does not work.
+func asked(reason, message string) *outcome {
+	return &outcome{ready: metav1.ConditionFalse, reason: reason, message: message}
+}
+
+// works is the outcome of a round that no step has ended.
+func works() *outcome {
+	return &outcome{ready: metav1.ConditionTrue, reason: keysv1alpha1.ReasonReady, message: "The key works."}
+}

@@ -1,0 +1,160 @@
+package apikey
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// secrets reads Secrets past the cache, and writes those that belong to a key and no other (S5).
+type secrets struct {
+	client client.Client
+	live   client.Reader
+}
+
+// existing is a Secret as it is in the cluster; nil inside where there is none.
+type existing struct {
+	*corev1.Secret
+}
+
+// foreignError says that a Secret of the name a key needs belongs to somebody else.
+type foreignError struct {
+	secret *corev1.Secret
+	// predecessor is set where it belongs to a deleted ApiKey of the same name, and will be collected.
+	predecessor bool
+}
+
+// Error implements error.
+func (e *foreignError) Error() string {
+	if e.predecessor {
+		return fmt.Sprintf("Secret %s still belongs to a deleted ApiKey of this name: waiting for it to be collected.", e.secret.Name)
+	}
+	return fmt.Sprintf("Secret %s is there and does not belong to this key: remove it, or set another name in spec.secret.name.", e.secret.Name)
+}
+
+func (e *foreignError) outcome() *outcome {
+	if e.predecessor {
+		return waiting(keysv1alpha1.ReasonAwaitingDeletion, e.Error(), predecessorPatience)
+	}
+	o := refused(keysv1alpha1.ReasonSecretConflict, e.Error())
+	o.after = conflictPatience
+	return o
+}
+
+func (s *secrets) get(ctx context.Context, namespace, name string) (existing, error) {
+	secret := &corev1.Secret{}
+	err := s.live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return existing{}, nil
+	}
+	if err != nil {
+		return existing{}, fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	return existing{secret}, nil
+}
+
+// holding returns the token in the Secret, if it is the one with the digest.
+func (e existing) holding(digest string) *token.Token {
+	if e.Secret == nil {
+		return nil
+	}
+	tok, err := token.Parse(string(e.Data["token"]))
+	if err != nil || tok.Digest().String() != digest {
+		return nil
+	}
+	return &tok
+}
+
+// belongsTo says whether the Secret is the key's: it is the key's in its owner reference or, where somebody has taken that
+// away, in its label or by the token in it.
+func (e existing) belongsTo(key *keysv1alpha1.ApiKey, digest string) bool {
+	if owner := metav1.GetControllerOf(e.Secret); owner != nil {
+		return owner.UID == key.UID
+	}
+	return e.Labels[uidLabel] == string(key.UID) || (digest != "" && e.holding(digest) != nil)
+}
+
+// apply makes the Secret what it should be, if it is not. The error is a *foreignError where somebody else's is in the
+// way, which is left as it is.
+func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current existing, desired *corev1.Secret, digest string) error {
+	if current.Secret == nil {
+		return s.create(ctx, desired)
+	}
+	// The line that keeps S5: what is not ours is not written to.
+	if !current.belongsTo(key, digest) {
+		return &foreignError{secret: current.Secret, predecessor: isPredecessors(current.Secret, key)}
+	}
+	if current.Type != desired.Type || (current.Immutable != nil && *current.Immutable) {
+		// Neither can be changed in place.
+		if err := s.delete(ctx, current.Secret); err != nil {
+			return err
+		}
+		return s.create(ctx, desired)
+	}
+	merged := current.DeepCopy()
+	merged.OwnerReferences = desired.OwnerReferences
+	merged.Labels = merge(merged.Labels, desired.Labels)
+	merged.Annotations = merge(merged.Annotations, desired.Annotations)
+	merged.Data = desired.Data
+	if equality.Semantic.DeepEqual(current.Secret, merged) {
+		return nil
+	}
+	// The update carries the resourceVersion that was read.
+	if err := s.client.Update(ctx, merged); err != nil {
+		return fmt.Errorf("updating Secret %s: %w", desired.Name, err)
+	}
+	return nil
+}
+
+func (s *secrets) create(ctx context.Context, desired *corev1.Secret) error {
+	if err := s.client.Create(ctx, desired); err != nil {
+		return fmt.Errorf("creating Secret %s: %w", desired.Name, err)
+	}
+	return nil
+}
+
+// remove deletes a key's Secret, and leaves one that isn't the key's.
+func (s *secrets) remove(ctx context.Context, key *keysv1alpha1.ApiKey, name string) error {
+	current, err := s.get(ctx, key.Namespace, name)
+	if err != nil || current.Secret == nil || !current.belongsTo(key, "") {
+		return err
+	}
+	return s.delete(ctx, current.Secret)
+}
+
+// delete deletes the very Secret that was read.
+func (s *secrets) delete(ctx context.Context, secret *corev1.Secret) error {
+	err := s.client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+func isPredecessors(secret *corev1.Secret, key *keysv1alpha1.ApiKey) bool {
+	owner := metav1.GetControllerOf(secret)
+	return owner != nil && owner.Kind == "ApiKey" && owner.APIVersion == keysv1alpha1.GroupVersion.String() && owner.Name == key.Name
+}
+
+// merge sets what is wanted and leaves the rest: others may label a Secret too.
+func merge(current, wanted map[string]string) map[string]string {
+	if len(wanted) == 0 {
+		return current
+	}
+	merged := maps.Clone(current)
+	if merged == nil {
+		merged = map[string]string{}
+	}
+	maps.Copy(merged, wanted)
+	return merged
+}

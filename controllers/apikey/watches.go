@@ -1,0 +1,115 @@
+package apikey
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+)
+
+// concurrency is how many keys are reconciled at a time. A round mostly waits for the API server.
+const concurrency = 10
+
+// Register adds the controller to a manager, with everything that a key depends on.
+func (c *Controller) Register(m manager.Manager) error {
+	return builder.ControllerManagedBy(m).
+		Named("apikey").
+		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(notOnlyUsage())).
+		Owns(&corev1.Secret{}, builder.OnlyMetadata).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.allKeys), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysWaitingForPlace), builder.WithPredicates(placeFreed())).
+		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.keysJudgedOtherwise), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
+		Complete(reconcile.AsReconciler(m.GetClient(), c))
+}
+
+// notOnlyUsage leaves out the verifiers' own writes, which change nothing here.
+func notOnlyUsage() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*keysv1alpha1.ApiKey)
+		after, isKey := e.ObjectNew.(*keysv1alpha1.ApiKey)
+		if !ok || !isKey {
+			return true
+		}
+		return !equality.Semantic.DeepEqual(withoutUsage(before), withoutUsage(after))
+	}}
+}
+
+func withoutUsage(key *keysv1alpha1.ApiKey) *keysv1alpha1.ApiKey {
+	stripped := *key
+	stripped.ResourceVersion, stripped.ManagedFields = "", nil
+	stripped.Status.Usage, stripped.Status.LastUsedTime = nil, nil
+	return &stripped
+}
+
+// placeFreed passes when a tenant may have room for a key that it had none for. New places come with a new maxKeys too,
+// which is a change of generation.
+func placeFreed() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*keysv1alpha1.Tenant)
+			after, isTenant := e.ObjectNew.(*keysv1alpha1.Tenant)
+			return ok && isTenant && len(after.Status.ActiveKeys) < len(before.Status.ActiveKeys)
+		},
+	}
+}
+
+func (c *Controller) keysOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return c.keys(ctx, all, client.InNamespace(namespace.GetName()))
+}
+
+// allKeys is for a changed Tenant: its selector may have left any namespace, or come to any.
+func (c *Controller) allKeys(ctx context.Context, _ client.Object) []reconcile.Request {
+	return c.keys(ctx, all)
+}
+
+func (c *Controller) keysWaitingForPlace(ctx context.Context, _ client.Object) []reconcile.Request {
+	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool { return readyReason(key) == keysv1alpha1.ReasonQuotaExceeded })
+}
+
+// keysJudgedOtherwise is for a changed AccessPolicy: those keys whose scopes are now declared and were not, or the reverse.
+func (c *Controller) keysJudgedOtherwise(ctx context.Context, _ client.Object) []reconcile.Request {
+	policies := &keysv1alpha1.AccessPolicyList{}
+	if err := c.client.List(ctx, policies); err != nil {
+		return c.keys(ctx, all)
+	}
+	catalogue := access.NewCatalogue(policies.Items)
+	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
+		admitted := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionAdmitted)
+		unknown := admitted != nil && admitted.Reason == keysv1alpha1.ReasonUnknownScope
+		// A key that is refused for a scope stays in the queue's sight: the hint in its message may have changed.
+		return unknown || scopesDeclared(facts{key: key, catalogue: catalogue}, nil) != nil
+	})
+}
+
+func all(*keysv1alpha1.ApiKey) bool { return true }
+
+func (c *Controller) keys(ctx context.Context, wanted func(*keysv1alpha1.ApiKey) bool, options ...client.ListOption) []reconcile.Request {
+	list := &keysv1alpha1.ApiKeyList{}
+	if err := c.client.List(ctx, list, options...); err != nil {
+		return nil // The cache has stopped, and so will the controller.
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if wanted(&list.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}

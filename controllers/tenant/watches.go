@@ -1,0 +1,60 @@
+package tenant
+
+import (
+	"context"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/ledger"
+)
+
+// mayFreePlace passes when a key is deleted, and when it turns out to be finished.
+func mayFreePlace() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return isFinished(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return isFinished(e.ObjectNew) && (!isFinished(e.ObjectOld) || e.ObjectOld.GetUID() != e.ObjectNew.GetUID())
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return true },
+	}
+}
+
+func isFinished(object client.Object) bool {
+	key, ok := object.(*keysv1alpha1.ApiKey)
+	return ok && finished(key, string(key.UID))
+}
+
+// holders returns the tenants in whose ledger a key is.
+func (c *Controller) holders(ctx context.Context, key client.Object) []reconcile.Request {
+	return c.tenants(ctx, func(tenant *keysv1alpha1.Tenant) bool { return ledger.Holds(tenant, string(key.GetUID())) })
+}
+
+// othersWithID returns the tenants that are judged by whether this one is there.
+func (c *Controller) othersWithID(ctx context.Context, object client.Object) []reconcile.Request {
+	changed, ok := object.(*keysv1alpha1.Tenant)
+	if !ok {
+		return nil
+	}
+	return c.tenants(ctx, func(tenant *keysv1alpha1.Tenant) bool {
+		return tenant.Name != changed.Name && strings.EqualFold(tenant.Spec.ID, changed.Spec.ID)
+	})
+}
+
+func (c *Controller) tenants(ctx context.Context, wanted func(*keysv1alpha1.Tenant) bool) []reconcile.Request {
+	list := &keysv1alpha1.TenantList{}
+	if err := c.client.List(ctx, list); err != nil {
+		return nil // The cache has stopped, and so will the controller.
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if wanted(&list.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}

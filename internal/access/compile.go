@@ -1,0 +1,110 @@
+package access
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// Conflict is a rule that never decides for one host, path and method, and the policy whose rule does.
+type Conflict struct {
+	// Policy is the name of the AccessPolicy whose rule is not heard.
+	Policy string
+	// Host is as the policy has it, a wildcard with its asterisk.
+	Host keysv1alpha1.Host
+	// Type is how Path is compared.
+	Type keysv1alpha1.PathMatchType
+	// Path is as the policy has it.
+	Path string
+	// Method is blank for the rule without methods.
+	Method keysv1alpha1.Method
+	// WonBy is the name of the AccessPolicy whose rule is heard. It is Policy where a policy contradicts itself.
+	WonBy string
+}
+
+// Compile makes a Matcher of the policies. Policies with a host in common are merged; where two rules are for the same
+// host, path and method, the older policy's is heard (by creationTimestamp, then by name), and within a policy the
+// first. So adding a policy never changes what an existing route needs, save by a more specific path. The policies may
+// change afterwards without an effect on the Matcher.
+func Compile(policies []keysv1alpha1.AccessPolicy) *Matcher {
+	m := &Matcher{hosts: map[string]*node{}, wildcards: map[string]*node{}}
+	for _, policy := range byAge(policies) {
+		requirements := make([]*Requirement, len(policy.Spec.Rules))
+		for i := range policy.Spec.Rules {
+			rule := &policy.Spec.Rules[i]
+			anonymous := rule.Anonymous != nil && *rule.Anonymous
+			requirements[i] = newRequirement(policy.Name, rule.Scopes, rule.AnyOf, anonymous)
+		}
+		for _, host := range policy.Spec.Hosts {
+			root := m.grow(host)
+			for i := range policy.Spec.Rules {
+				m.add(root, host, &policy.Spec.Rules[i], requirements[i])
+			}
+		}
+	}
+	return m
+}
+
+// byAge returns the policies, oldest first.
+func byAge(policies []keysv1alpha1.AccessPolicy) []*keysv1alpha1.AccessPolicy {
+	sorted := make([]*keysv1alpha1.AccessPolicy, len(policies))
+	for i := range policies {
+		sorted[i] = &policies[i]
+	}
+	slices.SortStableFunc(sorted, func(a, b *keysv1alpha1.AccessPolicy) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return sorted
+}
+
+// grow returns the paths of a host, and makes the host known where it is not yet.
+func (m *Matcher) grow(host keysv1alpha1.Host) *node {
+	hosts := m.hosts
+	name, wildcard := strings.CutPrefix(string(host), "*.")
+	if wildcard {
+		hosts = m.wildcards
+	}
+	if hosts[name] == nil {
+		hosts[name] = &node{}
+	}
+	return hosts[name]
+}
+
+// add adds a rule to a host. An unknown or blank type of path is a prefix, which is the schema's default.
+func (m *Matcher) add(root *node, host keysv1alpha1.Host, rule *keysv1alpha1.AccessRule, requirement *Requirement) {
+	m.anonymous = m.anonymous || requirement.Anonymous
+	for _, path := range rule.Paths {
+		exact := path.Type == keysv1alpha1.PathExact
+		conflict := Conflict{Policy: requirement.Policy, Host: host, Type: keysv1alpha1.PathPrefix, Path: path.Value}
+		if exact {
+			conflict.Type = keysv1alpha1.PathExact
+		}
+		rules := root.insert(path.Value, exact)
+		if len(rule.Methods) == 0 {
+			if winner := rules.others; winner == nil {
+				rules.others = requirement
+			} else {
+				m.report(conflict, requirement, winner)
+			}
+		}
+		for _, method := range rule.Methods {
+			if winner := rules.named[string(method)]; winner == nil {
+				rules.named[string(method)] = requirement
+			} else {
+				conflict.Method = method
+				m.report(conflict, requirement, winner)
+			}
+		}
+	}
+}
+
+// report notes a conflict, but for a rule that has the same path twice.
+func (m *Matcher) report(conflict Conflict, loser, winner *Requirement) {
+	if loser == winner {
+		return
+	}
+	conflict.WonBy = winner.Policy
+	m.conflicts = append(m.conflicts, conflict)
+}

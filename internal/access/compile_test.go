@@ -1,0 +1,133 @@
+package access_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+)
+
+func TestCompileConflicts(t *testing.T) {
+	h := hosts("h")
+	tests := map[string]struct {
+		policies  []keysv1alpha1.AccessPolicy
+		request   request
+		want      keysv1alpha1.Scope
+		conflicts []access.Conflict
+	}{
+		"the older policy wins": {
+			policies:  []keysv1alpha1.AccessPolicy{policy("a", 2, h, prefix("/", "young")), policy("b", 1, h, prefix("/", "old"))},
+			want:      "old",
+			conflicts: []access.Conflict{{Policy: "a", Host: "h", Type: "Prefix", Path: "/", WonBy: "b"}},
+		},
+		"of the same age the name decides": {
+			policies:  []keysv1alpha1.AccessPolicy{policy("b", 1, h, prefix("/", "b")), policy("a", 1, h, prefix("/", "a"))},
+			want:      "a",
+			conflicts: []access.Conflict{{Policy: "b", Host: "h", Type: "Prefix", Path: "/", WonBy: "a"}},
+		},
+		"within a policy the first rule wins": {
+			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, exact("/", "first", "GET"), exact("/", "second", "POST", "GET"))},
+			want:      "first",
+			conflicts: []access.Conflict{{Policy: "p", Host: "h", Type: "Exact", Path: "/", Method: "GET", WonBy: "p"}},
+		},
+		"a younger policy's more specific path is no conflict": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "old")), policy("q", 2, h, prefix("/x", "young"))},
+			request:  request{path: "/x"},
+			want:     "young",
+		},
+		"an exact path and a prefix are no conflict": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "prefix")), policy("q", 2, h, exact("/x", "exact"))},
+			request:  request{path: "/x"},
+			want:     "exact",
+		},
+		"a rule with methods and one without are no conflict": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any")), policy("q", 2, h, prefix("/", "get", "GET"))},
+			want:     "get",
+		},
+		"a prefix with a slash is the one without": {
+			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "old")), policy("q", 2, h, prefix("/x/", "young"))},
+			request:   request{path: "/x/"},
+			want:      "old",
+			conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/x/", WonBy: "p"}},
+		},
+		"two spellings are no conflict": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "old")), policy("q", 2, h, prefix("/X", "young"))},
+			request:  request{path: "/X"},
+			want:     "young",
+		},
+		"only on the host in common, wildcards as they are written": {
+			policies: []keysv1alpha1.AccessPolicy{
+				policy("p", 1, hosts("a", "*.w"), prefix("/", "old")), policy("q", 2, hosts("h", "*.w", "w"), prefix("/", "young"))},
+			want:      "young",
+			conflicts: []access.Conflict{{Policy: "q", Host: "*.w", Type: "Prefix", Path: "/", WonBy: "p"}},
+		},
+		"a rule with the same path twice doesn't conflict": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, keysv1alpha1.AccessRule{
+				Paths: prefixes("/", "/x", "/x/"), Methods: []keysv1alpha1.Method{"GET", "POST"}, Scopes: scopes{"both"}})},
+			request: request{path: "/x"},
+			want:    "both",
+		},
+		"a blank type is a prefix": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h,
+				keysv1alpha1.AccessRule{Paths: paths("", []string{"/x"}), Scopes: scopes{"x"}})},
+			request: request{path: "/x/y"},
+			want:    "x",
+		},
+		"a path that no request has guards its place": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "all"), prefix("x", "x"))},
+			request:  request{path: "/x"},
+			want:     "refused",
+		},
+		"no policies": {want: "refused"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.request.path == "" {
+				test.request.path = "/"
+			}
+			for range 2 { // In both orders.
+				matcher := access.Compile(test.policies)
+				if got := needed(matcher, "h", "GET", test.request.path); got != test.want {
+					t.Errorf("GET %s needs %q", test.request.path, got)
+				}
+				if got := matcher.Conflicts(); !slices.Equal(got, test.conflicts) {
+					t.Errorf("conflicts: %+v", got)
+				}
+				slices.Reverse(test.policies)
+			}
+		})
+	}
+}
+
+func TestCompileNamesThePolicy(t *testing.T) {
+	matcher := compile(policy("p", 0, hosts("h"), keysv1alpha1.AccessRule{
+		Paths: prefixes("/"), Scopes: scopes{"a:r"}, AnyOf: scopes{"b:r", "c:r"},
+	}))
+	got := route(t, matcher, "h", "GET", "/")
+	if got.Policy != "p" || !slices.Equal(got.Scopes, scopes{"a:r"}) || !slices.Equal(got.AnyOf, scopes{"b:r", "c:r"}) || got.Anonymous {
+		t.Errorf("the requirement is %+v", got)
+	}
+}
+
+// Informers share their objects, so what is compiled has to outlive changes to them, and leave them as they are.
+func TestCompileCopies(t *testing.T) {
+	rule := keysv1alpha1.AccessRule{Paths: prefixes("/x"), Scopes: scopes{"a:r"}, AnyOf: scopes{"b:r"}}
+	policies := []keysv1alpha1.AccessPolicy{
+		policy("b", 2, hosts("h"), rule), policy("a", 1, hosts("g"), rule),
+	}
+	before := []keysv1alpha1.AccessPolicy{*policies[0].DeepCopy(), *policies[1].DeepCopy()}
+	matcher, catalogue := access.Compile(policies), access.NewCatalogue(policies)
+	if !reflect.DeepEqual(policies, before) {
+		t.Error("compiling changes the policies")
+	}
+	rule.Scopes[0], rule.AnyOf[0], rule.Paths[0].Value = "z:z", "z:z", "/z"
+	got := route(t, matcher, "h", "GET", "/x")
+	if got.Scopes[0] != "a:r" || got.AnyOf[0] != "b:r" {
+		t.Errorf("the requirement changes with the policy: %+v", got)
+	}
+	if needed, _ := got.SatisfiedBy(nil); needed != "a:r b:r" || catalogue.Declares("z:z") {
+		t.Errorf("needed is %q", needed)
+	}
+}

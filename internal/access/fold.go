@@ -1,0 +1,56 @@
+package access
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxFold is by how much folding can shorten a string: the Kelvin sign, of three bytes, folds to k.
+const maxFold = 3
+
+// foldedAlready reports whether appendFolded would change nothing, as it does for nearly every segment of an API.
+func foldedAlready(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || ('A' <= c && c <= 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// appendFolded appends s with its case folded: two strings have the same folded form if strings.EqualFold holds for
+// them. The folded form is never longer than s.
+func appendFolded(buf []byte, s string) []byte {
+	for _, r := range s {
+		buf = utf8.AppendRune(buf, foldRune(r))
+	}
+	return buf
+}
+
+// foldRune returns one representative of all runes that differ from r by case alone: the lower-case letter in ASCII,
+// and otherwise the smallest.
+func foldRune(r rune) rune {
+	if r >= utf8.RuneSelf {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r { // The orbit has come round, to its smallest member.
+				r = next
+				break
+			}
+			r = next
+		}
+	}
+	if 'A' <= r && r <= 'Z' {
+		r += 'a' - 'A'
+	}
+	return r
+}
+
+// stem returns what a segment is without its suffix: products for products.json, and .well-known as it is.
+func stem(segment string) string {
+	if i := strings.IndexByte(segment, '.'); i > 0 {
+		return segment[:i]
+	}
+	return segment
+}

@@ -1,0 +1,62 @@
+package access
+
+import (
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+const (
+	// everything is the scope that covers all others.
+	everything keysv1alpha1.Scope = "*"
+	// maxScope is the longest scope that the schema of Scope admits.
+	maxScope = 128
+)
+
+// Covers reports whether a key that was granted one scope may do what another stands for: * covers every scope,
+// products:* covers products:read and itself, every other scope covers only itself. Nothing covers a blank scope.
+func Covers(granted, wanted keysv1alpha1.Scope) bool {
+	if wanted == "" {
+		return false
+	}
+	if granted == everything || granted == wanted {
+		return true
+	}
+	resource, ok := strings.CutSuffix(string(granted), ":*")
+	return ok && resource != "" &&
+		len(wanted) > len(resource)+1 && string(wanted[:len(resource)]) == resource && wanted[len(resource)] == ':'
+}
+
+// CoveredBy reports whether any of the granted scopes covers the one that is wanted.
+func CoveredBy(granted []keysv1alpha1.Scope, wanted keysv1alpha1.Scope) bool {
+	for _, g := range granted {
+		if Covers(g, wanted) {
+			return true
+		}
+	}
+	return false
+}
+
+// ValidScope reports whether a string is a scope by the schema's own grammar: resource:action, resource:* or *, in
+// lower-case letters, digits and hyphens (not at either end), at most 128 characters. It is for scopes that come from a
+// proxy's configuration, which no schema has checked.
+func ValidScope(s string) bool {
+	if s == string(everything) {
+		return true
+	}
+	resource, action, ok := strings.Cut(s, ":")
+	return ok && len(s) <= maxScope && validName(resource) && (action == "*" || validName(action))
+}
+
+// validName reports whether s matches [a-z0-9]([-a-z0-9]*[a-z0-9])?.
+func validName(s string) bool {
+	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}

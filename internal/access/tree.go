@@ -1,0 +1,150 @@
+package access
+
+import (
+	"strings"
+)
+
+// foldBuffer is how long a declared segment may be, folded, before looking it up may allocate.
+const foldBuffer = 256
+
+// node is a position in a host's tree of declared paths, reached by its segments with their case folded. So paths that
+// differ by case or by a trailing slash meet in one node, which keeps each as it is spelled.
+type node struct {
+	children map[string]*node
+	// longest is the length of the longest key in children.
+	longest int
+	// exacts and prefixes are the paths declared here, of each type, one for each spelling.
+	exacts, prefixes []declared
+	// suffixed is set where a path was declared here but for a suffix: on /products where there is /products.json.
+	suffixed bool
+}
+
+// declared is a path as an AccessPolicy spells it (less a prefix's trailing slash), and its rules.
+type declared struct {
+	path  string
+	rules *methods
+}
+
+// methods are the rules of one path.
+type methods struct {
+	named map[string]*Requirement
+	// others is the rule without methods.
+	others *Requirement
+}
+
+// insert returns the rules of a path, for the caller to add to.
+func (n *node) insert(path string, exact bool) *methods {
+	if !exact {
+		path = strings.TrimSuffix(path, "/")
+	}
+	if segments := strings.Trim(path, "/"); segments != "" {
+		var parent *node
+		var last string
+		for segment := range strings.SplitSeq(segments, "/") {
+			parent, last = n, segment
+			n = n.grow(segment)
+		}
+		if s := stem(last); s != last {
+			parent.grow(s).suffixed = true
+		}
+	}
+	paths := &n.prefixes
+	if exact {
+		paths = &n.exacts
+	}
+	rules := spelled(*paths, path)
+	if rules == nil {
+		rules = &methods{named: map[string]*Requirement{}}
+		*paths = append(*paths, declared{path: path, rules: rules})
+	}
+	return rules
+}
+
+// grow returns the child for a segment, and makes it where there is none.
+func (n *node) grow(segment string) *node {
+	key := string(appendFolded(nil, segment))
+	child, ok := n.children[key]
+	if !ok {
+		if n.children == nil {
+			n.children = map[string]*node{}
+		}
+		child = &node{}
+		n.children[key] = child
+		n.longest = max(n.longest, len(key))
+	}
+	return child
+}
+
+// child returns the child for a segment, or nil. It uses the buffer where it has to fold.
+func (n *node) child(segment string, buf []byte) *node {
+	if len(segment) > maxFold*n.longest {
+		return nil
+	}
+	if foldedAlready(segment) {
+		return n.children[segment]
+	}
+	return n.children[string(appendFolded(buf, segment))]
+}
+
+// find returns the rules of the most specific path that is declared for a request's path, or nil. The most specific
+// one is chosen by a lenient reading, and it has to hold by the strict one.
+func (n *node) find(path string) *methods {
+	var array [foldBuffer]byte
+	buf := array[:0]
+
+	at, rest := n, path
+	var parent *node // of the node for last, the segment that was looked up last
+	var last string
+	var prefix *node // the deepest node with prefixes
+	var below string // what of path is below it
+	if len(n.prefixes) > 0 {
+		prefix, below = n, path
+	}
+	for rest != "" && rest != "/" {
+		parent, last = at, rest[1:]
+		if i := strings.IndexByte(last, '/'); i >= 0 {
+			last = last[:i]
+		}
+		rest = rest[1+len(last):]
+		if at = at.child(last, buf); at == nil {
+			break
+		}
+		if len(at.prefixes) > 0 {
+			prefix, below = at, rest
+		}
+	}
+
+	// Where at is set, it is the node of the whole path.
+	if at != nil && len(at.exacts) > 0 {
+		return spelled(at.exacts, path)
+	}
+	if prefix == nil {
+		return nil
+	}
+	whole := rest == "" || rest == "/" // last is the path's last segment
+	if prefix != at && whole && parent != nil && parent.declaresButForSuffix(last, buf) {
+		return nil
+	}
+	return spelled(prefix.prefixes, path[:len(path)-len(below)])
+}
+
+// declaresButForSuffix reports whether a path is declared that differs from the given child only in having another
+// suffix, or one of the two having none.
+func (n *node) declaresButForSuffix(segment string, buf []byte) bool {
+	s := stem(segment)
+	child := n.child(s, buf)
+	if child == nil {
+		return false
+	}
+	return child.suffixed || (s != segment && len(child.exacts)+len(child.prefixes) > 0)
+}
+
+// spelled returns the rules of the path that is spelled so, or nil.
+func spelled(paths []declared, path string) *methods {
+	for i := range paths {
+		if paths[i].path == path {
+			return paths[i].rules
+		}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+// Package check puts the pure decision to the live index and the clock, for every surface, and counts what comes out.
+package check
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// Source says how far the index can be trusted.
+type Source interface {
+	Freshness(now time.Time) verify.Freshness
+	FreshAsOf() time.Time
+}
+
+// Decider decides requests from the live index.
+type Decider struct {
+	view      *index.View
+	source    Source
+	clock     func() time.Time
+	decisions *prometheus.CounterVec
+}
+
+// New returns a decider and registers its metrics, none of which has a label that grows with keys or tenants.
+func New(view *index.View, source Source, clock func() time.Time, registry prometheus.Registerer) *Decider {
+	d := &Decider{
+		view:   view,
+		source: source,
+		clock:  clock,
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "apikey_verifier_decisions_total",
+			Help: "Decisions, by the surface that asked, the outcome and the reason.",
+		}, []string{"surface", "outcome", "reason"}),
+	}
+	registry.MustRegister(
+		d.decisions,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_index_credentials",
+			Help: "Credentials in the index.",
+		}, func() float64 { return float64(view.Credentials.Len()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_index_tenants",
+			Help: "Tenants in the index.",
+		}, func() float64 { return float64(view.TenantCount()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_fresh_as_of_timestamp_seconds",
+			Help: "Time before which everything that was committed is known to have been applied; 0 before the first proof.",
+		}, d.freshAsOf),
+	)
+	return d
+}
+
+// Decide answers a request of one of the surfaces.
+func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
+	now := d.clock()
+	decision := verify.Decide(d.view, request, d.source.Freshness(now), now)
+	d.decisions.WithLabelValues(surface, decision.Outcome.String(), string(decision.Reason)).Inc()
+	return decision
+}
+
+func (d *Decider) freshAsOf() float64 {
+	if t := d.source.FreshAsOf(); !t.IsZero() {
+		return float64(t.UnixNano()) / 1e9
+	}
+	return 0
+}

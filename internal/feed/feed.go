@@ -1,0 +1,210 @@
+// Package feed keeps the verifier's index up to date with the API server, and knows how far it is.
+//
+//	API server ──watch──▶ reflector ──▶ index        no queue between: what has been observed has been applied
+//	    ▲                     │
+//	    │ nonce               │ the canary
+//	    └────── prober ◀──────┘                      freshAsOf = when the nonce was written
+//
+// An open watch proves nothing: bookmarks come about once a minute, and a half-open connection hides for longer. So each
+// verifier writes a nonce through the same resource that it watches, every two seconds, and what it sees of it is the
+// proof. Tenants and AccessPolicies are few: a consistent list every two seconds proves those.
+package feed
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/connrotation"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	// interval is how often freshness is proved.
+	interval = 2 * time.Second
+	// patience is how long a proof may take before the connection is given up.
+	patience = 5 * time.Second
+)
+
+// Options configure a Feed.
+type Options struct {
+	// Config reaches the API server as the verifier's account.
+	Config *rest.Config
+	// Canary is the ApiKey that freshness is proved through.
+	Canary types.NamespacedName
+	// Name is this verifier's own among all that run: at most 63 characters of a label's value.
+	Name string
+	// MaxStaleness is how old the last proof may be for a request to pass.
+	MaxStaleness time.Duration
+	// View is what the feed writes to.
+	View *index.View
+	Log  logr.Logger
+	// Clock is time.Now but in tests.
+	Clock func() time.Time
+}
+
+// Feed keeps an index up to date.
+type Feed struct {
+	options   Options
+	client    rest.Interface
+	dialer    *connrotation.Dialer
+	freshness *freshness
+	prober    *prober
+	keys      *credentialStore
+	tenants   *smallStore[*keysv1alpha1.Tenant]
+	policies  *smallStore[*keysv1alpha1.AccessPolicy]
+}
+
+// New returns a feed that does nothing until it is run.
+func New(options Options) (*Feed, error) {
+	scheme := runtime.NewScheme()
+	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config := rest.CopyConfig(options.Config)
+	config.GroupVersion = &keysv1alpha1.GroupVersion
+	config.APIPath = "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.QPS = -1
+	dialer := connrotation.NewDialer(dial)
+	config.Dial = dialer.DialContext
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for the API server: %w", err)
+	}
+	f := &Feed{
+		options:   options,
+		client:    client,
+		dialer:    dialer,
+		freshness: newFreshness(options.MaxStaleness),
+		prober:    newProber(client, options.Canary, options.Name, options.Clock),
+		tenants:   newSmallStore(applyTenants(options.View)),
+		policies:  newSmallStore(applyPolicies(options.View)),
+	}
+	f.keys = &credentialStore{
+		credentials: options.View.Credentials,
+		synced:      f.freshness.keysSynced,
+		observe: func(canary *keysv1alpha1.ApiKey) {
+			if written, ok := f.prober.observe(canary); ok {
+				f.freshness.prove(apiKeys, written)
+			}
+		},
+	}
+	return f, nil
+}
+
+// Freshness says how far the index can be trusted at a given time.
+func (f *Feed) Freshness(now time.Time) verify.Freshness { return f.freshness.at(now) }
+
+// FreshAsOf returns the time before which everything that was committed has been applied; zero while there is none.
+func (f *Feed) FreshAsOf() time.Time { return *f.freshness.oldest.Load() }
+
+// Ready says why no request can pass yet, or any more; nil if it can.
+func (f *Feed) Ready() error {
+	switch now := f.options.Clock(); f.Freshness(now) {
+	case verify.NotSynced:
+		return fmt.Errorf("the first list of keys, tenants and policies is not complete")
+	case verify.Stale:
+		if f.FreshAsOf().IsZero() {
+			return fmt.Errorf("the first freshness probe has not come back")
+		}
+		return fmt.Errorf("last known to be up to date %s ago, which is more than %s", age(f.FreshAsOf(), now).Round(time.Second), f.options.MaxStaleness)
+	}
+	return nil
+}
+
+// Start runs the feed until the context ends. It implements manager.Runnable.
+func (f *Feed) Start(ctx context.Context) error {
+	var group sync.WaitGroup
+	for _, run := range []func(context.Context){
+		func(ctx context.Context) { reflect(ctx, f, "apikeys", &keysv1alpha1.ApiKey{}, f.keys) },
+		func(ctx context.Context) { reflect(ctx, f, "tenants", &keysv1alpha1.Tenant{}, f.tenants) },
+		func(ctx context.Context) { reflect(ctx, f, "accesspolicies", &keysv1alpha1.AccessPolicy{}, f.policies) },
+		f.prove,
+	} {
+		group.Go(func() { run(ctx) })
+	}
+	group.Wait()
+	// The others must not wait for a verifier that is gone.
+	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := f.prober.withdraw(goodbye); err != nil {
+		f.options.Log.Info("Could not withdraw the freshness probe", "error", err.Error())
+	}
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.
+func (*Feed) NeedLeaderElection() bool { return false }
+
+// reflect lists and watches a resource into a store until the context ends. Every list is a consistent read: a server
+// that lags behind must not take back what another has shown already.
+func reflect(ctx context.Context, f *Feed, resource string, expected runtime.Object, store cache.ReflectorStore) {
+	consistent := func(options *metav1.ListOptions) {
+		if options.ResourceVersion == "0" {
+			options.ResourceVersion = ""
+		}
+	}
+	listWatch := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			consistent(&options)
+			return f.client.Get().Resource(resource).VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Get()
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.Watch = true
+			return f.client.Get().Resource(resource).VersionedParams(&options, metav1.ParameterCodec).Watch(ctx)
+		},
+	}
+	cache.NewReflectorWithOptions(listWatch, expected, store, cache.ReflectorOptions{Name: resource}).RunWithContext(ctx)
+}
+
+// prove proves the freshness of the three streams until the context ends, and gives up a connection over which a proof
+// does not come in time: the reflectors then list and watch anew over another.
+func (f *Feed) prove(ctx context.Context) {
+	failing := false
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		call, cancel := context.WithTimeout(ctx, patience)
+		err := f.proveOnce(call)
+		cancel()
+		if oldest, ok := f.prober.oldestPending(); err == nil && ok && f.options.Clock().Sub(oldest) > patience {
+			err = fmt.Errorf("a freshness probe has not come back on the watch for %s", patience)
+			f.prober.forget()
+		}
+		switch {
+		case err == nil:
+			if failing {
+				f.options.Log.Info("Freshness is proved again")
+			}
+			failing = false
+		case ctx.Err() == nil:
+			if !failing {
+				f.options.Log.Error(err, "Freshness can't be proved: reconnecting", "freshAsOf", f.FreshAsOf())
+			}
+			failing = true
+			f.dialer.CloseAll()
+		}
+	}, interval)
+}
+
+func (f *Feed) proveOnce(ctx context.Context) error {
+	if err := listInto(ctx, f, "tenants", &keysv1alpha1.TenantList{}, tenants, f.tenants); err != nil {
+		return err
+	}
+	if err := listInto(ctx, f, "accesspolicies", &keysv1alpha1.AccessPolicyList{}, policies, f.policies); err != nil {
+		return err
+	}
+	return f.prober.send(ctx)
+}

@@ -1,0 +1,83 @@
+package feed
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// stream is one of the three kinds whose freshness is proved on its own.
+type stream int
+
+const (
+	apiKeys stream = iota
+	tenants
+	policies
+	streams
+)
+
+// freshness keeps, for each stream, the latest time up to which everything that was committed is known to have been
+// applied. Readers take one atomic load.
+type freshness struct {
+	bound time.Duration
+
+	mu      sync.Mutex
+	asOf    [streams]time.Time
+	oldest  atomic.Pointer[time.Time]
+	synced  atomic.Bool
+	keysRun bool
+}
+
+func newFreshness(bound time.Duration) *freshness {
+	f := &freshness{bound: bound}
+	f.oldest.Store(&time.Time{})
+	return f
+}
+
+// keysSynced records that the index has been complete once.
+func (f *freshness) keysSynced() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keysRun = true
+	f.settle()
+}
+
+// prove records that everything committed before t has been applied. Proofs that come late take nothing back.
+func (f *freshness) prove(s stream, t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t.After(f.asOf[s]) {
+		f.asOf[s] = t
+		f.settle()
+	}
+}
+
+func (f *freshness) settle() {
+	oldest := f.asOf[0]
+	for _, t := range f.asOf[1:] {
+		if t.Before(oldest) {
+			oldest = t
+		}
+	}
+	f.oldest.Store(&oldest)
+	f.synced.Store(f.keysRun && !f.asOf[tenants].IsZero() && !f.asOf[policies].IsZero())
+}
+
+// at says how far the index can be trusted at a given time.
+func (f *freshness) at(now time.Time) verify.Freshness {
+	if !f.synced.Load() {
+		return verify.NotSynced
+	}
+	if oldest := *f.oldest.Load(); oldest.IsZero() || age(oldest, now) > f.bound {
+		return verify.Stale
+	}
+	return verify.Fresh
+}
+
+// age is how long ago t was, by the monotonic clock or the wall clock, whichever says longer: the one stands still while
+// a virtual machine is suspended, the other can be set back.
+func age(t, now time.Time) time.Duration {
+	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
+}

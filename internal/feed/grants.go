@@ -1,0 +1,116 @@
+package feed
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// Grants returns what the index holds of an ApiKey: a grant for each of its credentials. What is granted is read from
+// status alone, which only the controller may write; what is refused, from spec and status. A credential that can't be
+// read is left out, so it is unknown.
+func Grants(key *keysv1alpha1.ApiKey) []*index.Grant {
+	tenant, ok := index.ParseTenantID(key.Status.TenantID)
+	if !ok {
+		return nil
+	}
+	grants := make([]*index.Grant, 0, len(key.Status.Credentials))
+	for i := range key.Status.Credentials {
+		credential := &key.Status.Credentials[i]
+		digest, err := token.ParseDigest(credential.Digest)
+		if err != nil {
+			continue
+		}
+		grants = append(grants, &index.Grant{
+			Digest:       digest,
+			CredentialID: credential.ID,
+			Name:         key.Namespace + "/" + key.Name,
+			Created:      key.CreationTimestamp.Time,
+			Tenant:       tenant,
+			State:        state(key),
+			NotAfter:     notAfter(key, credential),
+			Granted:      key.Status.Scopes,
+			Asked:        key.Spec.Scopes,
+			ScopesHeader: effectiveScopes(key.Status.Scopes, key.Spec.Scopes),
+			Allowlists: [2]index.Allowlist{
+				index.NewAllowlist(key.Status.AllowedCIDRs),
+				index.NewAllowlist(key.Spec.AllowedCIDRs),
+			},
+		})
+	}
+	return grants
+}
+
+func state(key *keysv1alpha1.ApiKey) index.State {
+	conditions := key.Status.Conditions
+	admitted := apimeta.FindStatusCondition(conditions, keysv1alpha1.ConditionAdmitted)
+	switch {
+	case key.DeletionTimestamp != nil:
+		return index.StateDeleting
+	case key.Spec.State == keysv1alpha1.ApiKeyRevoked, apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionRevoked):
+		return index.StateRevoked
+	case key.Spec.State != keysv1alpha1.ApiKeyActive:
+		return index.StateSuspended
+	case apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionExpired):
+		return index.StateExpired
+	case admitted != nil && admitted.Reason == keysv1alpha1.ReasonTenantChanged:
+		return index.StateWithdrawn
+	}
+	return index.StateActive
+}
+
+// notAfter is the earliest of what status says and what spec now asks for, so that a shorter expiry counts at once.
+func notAfter(key *keysv1alpha1.ApiKey, credential *keysv1alpha1.Credential) int64 {
+	earliest := int64(index.Never)
+	limit := func(t time.Time) {
+		// Beyond the years that nanoseconds reach, UnixNano is not defined.
+		if t.Year() < 2262 {
+			earliest = min(earliest, t.UnixNano())
+		}
+	}
+	if key.Status.ExpiresTime != nil {
+		limit(key.Status.ExpiresTime.Time)
+	}
+	if credential.ValidUntil != nil {
+		limit(credential.ValidUntil.Time)
+	}
+	if key.Status.IssuedTime != nil {
+		if expires, ok := key.Spec.Expiry.From(key.Status.IssuedTime.Time); ok {
+			limit(expires)
+		}
+	}
+	return earliest
+}
+
+// effectiveScopes names what is in both lists, as the narrower of the two has it.
+func effectiveScopes(granted, asked []keysv1alpha1.Scope) string {
+	var effective []string
+	for _, scope := range granted {
+		if access.CoveredBy(asked, scope) {
+			effective = append(effective, string(scope))
+		}
+	}
+	for _, scope := range asked { // Those that are in both by name are there already.
+		if access.CoveredBy(granted, scope) && !slices.Contains(granted, scope) {
+			effective = append(effective, string(scope))
+		}
+	}
+	return strings.Join(effective, " ")
+}
+
+// tenantOf returns what the index holds of a Tenant. It is false where its id can't be read: no key is in it then.
+func tenantOf(tenant *keysv1alpha1.Tenant) (index.TenantID, index.Tenant, bool) {
+	id, ok := index.ParseTenantID(tenant.Spec.ID)
+	return id, index.Tenant{
+		IDHeader:   id.String(),
+		Suspended:  tenant.Spec.State == keysv1alpha1.TenantSuspended || tenant.DeletionTimestamp != nil,
+		Allowlists: []index.Allowlist{index.NewAllowlist(tenant.Spec.AllowedCIDRs)},
+	}, ok
+}

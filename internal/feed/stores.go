@@ -1,0 +1,197 @@
+package feed
+
+import (
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/cache"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+)
+
+// credentialStore takes ApiKeys straight from the reflector into the index: what has been observed has been applied.
+type credentialStore struct {
+	mu          sync.Mutex
+	credentials *index.Credentials
+	// observe is called with the canary, after all that came before it has been applied.
+	observe func(canary *keysv1alpha1.ApiKey)
+	synced  func()
+}
+
+var _ cache.ReflectorStore = (*credentialStore)(nil)
+
+// Add implements cache.ReflectorStore.
+func (s *credentialStore) Add(obj any) error {
+	key, ok := obj.(*keysv1alpha1.ApiKey)
+	if !ok {
+		return fmt.Errorf("expected an ApiKey, got %T", obj)
+	}
+	s.mu.Lock()
+	s.put(key)
+	s.mu.Unlock()
+	if isCanary(key) {
+		s.observe(key)
+	}
+	return nil
+}
+
+// Update implements cache.ReflectorStore.
+func (s *credentialStore) Update(obj any) error { return s.Add(obj) }
+
+// Delete implements cache.ReflectorStore.
+func (s *credentialStore) Delete(obj any) error {
+	key, ok := obj.(*keysv1alpha1.ApiKey)
+	if !ok {
+		return fmt.Errorf("expected an ApiKey, got %T", obj)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.credentials.Put(objectName(key), nil)
+	return nil
+}
+
+// Replace implements cache.ReflectorStore. Readers see the difference key by key, never an empty index.
+func (s *credentialStore) Replace(list []any, _ string) error {
+	s.mu.Lock()
+	present := make(map[string]struct{}, len(list))
+	var canary *keysv1alpha1.ApiKey
+	for _, obj := range list {
+		key, ok := obj.(*keysv1alpha1.ApiKey)
+		if !ok {
+			s.mu.Unlock()
+			return fmt.Errorf("expected an ApiKey, got %T", obj)
+		}
+		present[objectName(key)] = struct{}{}
+		s.put(key)
+		if isCanary(key) {
+			canary = key
+		}
+	}
+	for _, name := range s.credentials.Objects() {
+		if _, ok := present[name]; !ok {
+			s.credentials.Put(name, nil)
+		}
+	}
+	s.mu.Unlock()
+	s.synced()
+	if canary != nil {
+		s.observe(canary)
+	}
+	return nil
+}
+
+// Resync implements cache.ReflectorStore. There is nothing to do again.
+func (*credentialStore) Resync() error { return nil }
+
+func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
+	s.credentials.Put(objectName(key), Grants(key))
+}
+
+func objectName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
+
+func isCanary(key *keysv1alpha1.ApiKey) bool {
+	_, ok := key.Labels[keysv1alpha1.CanaryLabel]
+	return ok
+}
+
+// object is what a smallStore keeps: a pointer to a kind of which there are few.
+type object interface {
+	*keysv1alpha1.Tenant | *keysv1alpha1.AccessPolicy
+	GetName() string
+	GetResourceVersion() string
+}
+
+// smallStore keeps all objects of a kind of which there are few, fed by a watch and by consistent lists side by side. The
+// two overtake one another, so it never goes back: what is older than what has been applied already is dropped. Each is
+// complete up to its own resourceVersion, so nothing is lost by that.
+type smallStore[T object] struct {
+	mu      sync.Mutex
+	objects map[string]T
+	applied string
+	apply   func(map[string]T)
+}
+
+func newSmallStore[T object](apply func(map[string]T)) *smallStore[T] {
+	return &smallStore[T]{objects: map[string]T{}, apply: apply}
+}
+
+// Add implements cache.ReflectorStore.
+func (s *smallStore[T]) Add(obj any) error {
+	return s.event(obj, func(o T) { s.objects[o.GetName()] = o })
+}
+
+// Update implements cache.ReflectorStore.
+func (s *smallStore[T]) Update(obj any) error { return s.Add(obj) }
+
+// Delete implements cache.ReflectorStore.
+func (s *smallStore[T]) Delete(obj any) error {
+	return s.event(obj, func(o T) { delete(s.objects, o.GetName()) })
+}
+
+func (s *smallStore[T]) event(obj any, change func(T)) error {
+	o, ok := obj.(T)
+	if !ok {
+		return fmt.Errorf("expected a %T, got %T", o, obj)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !newer(s.applied, o.GetResourceVersion()) {
+		change(o)
+		s.applied = o.GetResourceVersion()
+		s.apply(s.objects)
+	}
+	return nil
+}
+
+// Replace implements cache.ReflectorStore.
+func (s *smallStore[T]) Replace(list []any, resourceVersion string) error {
+	objects := make(map[string]T, len(list))
+	for _, obj := range list {
+		o, ok := obj.(T)
+		if !ok {
+			return fmt.Errorf("expected a %T, got %T", o, obj)
+		}
+		objects[o.GetName()] = o
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !newer(s.applied, resourceVersion) {
+		s.objects, s.applied = objects, resourceVersion
+		s.apply(s.objects)
+	}
+	return nil
+}
+
+// Resync implements cache.ReflectorStore. There is nothing to do again.
+func (*smallStore[T]) Resync() error { return nil }
+
+// newer says whether a is a later resourceVersion than b (KEP-5504). What can't be compared is not.
+func newer(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order > 0
+}
+
+func applyTenants(view *index.View) func(map[string]*keysv1alpha1.Tenant) {
+	return func(objects map[string]*keysv1alpha1.Tenant) {
+		tenants := make(index.Tenants, len(objects))
+		for _, object := range objects {
+			if id, tenant, ok := tenantOf(object); ok {
+				tenants.Add(id, tenant)
+			}
+		}
+		view.SetTenants(tenants)
+	}
+}
+
+func applyPolicies(view *index.View) func(map[string]*keysv1alpha1.AccessPolicy) {
+	return func(objects map[string]*keysv1alpha1.AccessPolicy) {
+		policies := make([]keysv1alpha1.AccessPolicy, 0, len(objects))
+		for _, object := range objects {
+			policies = append(policies, *object)
+		}
+		view.SetRoutes(access.Compile(policies))
+	}
+}

@@ -1,0 +1,78 @@
+// Package ledger keeps a tenant's quota: which keys hold one of its places. It is pure. Whoever changes a ledger writes it
+// back with the resourceVersion that was read (compare and swap), so that two never give away the same place.
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// defaultMaxKeys is that of the schema, for objects that were not defaulted.
+const defaultMaxKeys = 20
+
+// FullError says that a tenant has as many active keys as it may.
+type FullError struct {
+	Tenant string
+	Active []keysv1alpha1.ActiveKey
+	Max    int
+}
+
+// maxNamed is how many of the active keys a FullError names.
+const maxNamed = 20
+
+// Error implements error. It says how many keys are active, whose they are, and the way out.
+func (e *FullError) Error() string {
+	names := make([]string, 0, maxNamed)
+	for _, key := range e.Active[:min(len(e.Active), maxNamed)] {
+		names = append(names, key.Namespace+"/"+key.Name)
+	}
+	more := ""
+	if rest := len(e.Active) - len(names); rest > 0 {
+		more = fmt.Sprintf(" and %d more", rest)
+	}
+	return fmt.Sprintf("tenant %s has %d active keys of at most %d (%s%s): revoke one, or raise spec.maxKeys of the Tenant",
+		e.Tenant, len(e.Active), e.Max, strings.Join(names, ", "), more)
+}
+
+// Max returns how many of the tenant's keys may be active at a time.
+func Max(tenant *keysv1alpha1.Tenant) int {
+	if tenant.Spec.MaxKeys == nil {
+		return defaultMaxKeys
+	}
+	return int(*tenant.Spec.MaxKeys)
+}
+
+// Holds says whether the key with a UID has a place.
+func Holds(tenant *keysv1alpha1.Tenant, uid string) bool {
+	return slices.ContainsFunc(tenant.Status.ActiveKeys, func(k keysv1alpha1.ActiveKey) bool { return k.UID == uid })
+}
+
+// Reserve gives a key a place, unless it has one. A key that was issued already gets one in any case: the ledger says what
+// is, and lowering maxKeys ends no key. The error is a *FullError.
+func Reserve(tenant *keysv1alpha1.Tenant, key keysv1alpha1.ActiveKey, issued bool) error {
+	if Holds(tenant, key.UID) {
+		return nil
+	}
+	if limit := Max(tenant); len(tenant.Status.ActiveKeys) >= limit && !issued {
+		return &FullError{Tenant: tenant.Name, Active: tenant.Status.ActiveKeys, Max: limit}
+	}
+	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, key)
+	Summarize(tenant)
+	return nil
+}
+
+// Release takes away the places of the keys that are done, and says whether there were any.
+func Release(tenant *keysv1alpha1.Tenant, done func(keysv1alpha1.ActiveKey) bool) bool {
+	before := len(tenant.Status.ActiveKeys)
+	tenant.Status.ActiveKeys = slices.DeleteFunc(tenant.Status.ActiveKeys, done)
+	Summarize(tenant)
+	return len(tenant.Status.ActiveKeys) != before
+}
+
+// Summarize writes the ledger's summary for people, such as 3/20.
+func Summarize(tenant *keysv1alpha1.Tenant) {
+	tenant.Status.Keys = fmt.Sprintf("%d/%d", len(tenant.Status.ActiveKeys), Max(tenant))
+}

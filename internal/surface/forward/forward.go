@@ -1,0 +1,130 @@
+// Package forward answers proxies that ask by an HTTP request of their own and describe the client's request in headers.
+// There is one handler a dialect, and each reads only its own dialect's headers: proxies pass on whatever a client itself
+// sent of the others.
+//
+//	          GET /auth/forward                          ┌──────────┐
+//	┌───────┐ X-Forwarded-Method/Host/Uri, Authorization │ this     │ verify.Request ┌────────┐
+//	│ proxy ├───────────────────────────────────────────▶│ package  ├───────────────▶│ verify │
+//	└───────┘◀───────────────────────────────────────────┤          │◀───────────────┤        │
+//	          200 + identity headers, 401 or 403         └──────────┘    Decision    └────────┘
+package forward
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// Decider decides whether a request may pass.
+type Decider interface {
+	Decide(surface string, request *verify.Request) verify.Decision
+}
+
+// dialect reads the client's host, method and target from the headers of one kind of proxy. It is false where the proxy
+// did not say them exactly once.
+type dialect func(http.Header) (host, method, target string, ok bool)
+
+// Handler answers one kind of proxy.
+type Handler struct {
+	surface string
+	dialect dialect
+	decider Decider
+	trust   clientip.Trust
+}
+
+// NewNginx returns the handler for nginx's auth_request and ingress-nginx: X-Original-URL (scheme://host/uri) and
+// X-Original-Method.
+func NewNginx(decider Decider, trust clientip.Trust) *Handler {
+	return &Handler{surface: "nginx", dialect: nginxDialect, decider: decider, trust: trust}
+}
+
+// NewForward returns the handler for Traefik's ForwardAuth, Caddy's forward_auth and APISIX's forward-auth:
+// X-Forwarded-Method, X-Forwarded-Host and X-Forwarded-Uri.
+func NewForward(decider Decider, trust clientip.Trust) *Handler {
+	return &Handler{surface: "forward", dialect: forwardDialect, decider: decider, trust: trust}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	request := verify.Request{
+		Authorization: r.Header["Authorization"],
+		TenantID:      r.Header["X-Tenant-Id"],
+		Client:        h.trust.Client(peer(r), r.Header["X-Forwarded-For"]),
+	}
+	var described, fixed bool
+	request.Host, request.Method, request.Target, described = h.dialect(r.Header)
+	request.FixedScopes, fixed = fixedScopes(r.URL.RawQuery)
+	if !fixed || (!described && request.FixedScopes == nil) {
+		write(w, verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonMisconfigured}, request.Host)
+		return
+	}
+	write(w, h.decider.Decide(h.surface, &request), request.Host)
+}
+
+func nginxDialect(header http.Header) (host, method, target string, ok bool) {
+	original, ok := one(header["X-Original-Url"])
+	if !ok {
+		return "", "", "", false
+	}
+	// Taken apart by hand: a URL parser would decode, and clean up what has to be refused.
+	_, rest, ok := strings.Cut(original, "://")
+	if !ok {
+		return "", "", "", false
+	}
+	slash := strings.IndexAny(rest, `/?#\`)
+	if slash < 0 {
+		return "", "", "", false
+	}
+	method, ok = one(header["X-Original-Method"])
+	return rest[:slash], method, rest[slash:], ok
+}
+
+func forwardDialect(header http.Header) (host, method, target string, ok bool) {
+	host, hostOK := one(header["X-Forwarded-Host"])
+	method, methodOK := one(header["X-Forwarded-Method"])
+	target, targetOK := one(header["X-Forwarded-Uri"])
+	return host, method, target, hostOK && methodOK && targetOK
+}
+
+// one returns the value of a header that must be there exactly once.
+func one(values []string) (string, bool) {
+	if len(values) != 1 || values[0] == "" {
+		return "", false
+	}
+	return values[0], true
+}
+
+// fixedScopes reads the scopes that the proxy's own configuration asks for in the URL that it calls, as in
+// /auth/nginx?scope=products:read. All are needed. It is false where there is anything else in the query.
+func fixedScopes(query string) (scopes []keysv1alpha1.Scope, ok bool) {
+	if query == "" {
+		return nil, true
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil || len(values) != 1 {
+		return nil, false
+	}
+	for _, value := range values["scope"] {
+		for _, scope := range strings.Fields(value) {
+			if !access.ValidScope(scope) {
+				return nil, false
+			}
+			scopes = append(scopes, keysv1alpha1.Scope(scope))
+		}
+	}
+	return scopes, len(scopes) > 0
+}
+
+func peer(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr()
+}

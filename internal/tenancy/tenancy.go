@@ -1,0 +1,63 @@
+// Package tenancy says which tenant a namespace belongs to. It is pure.
+package tenancy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// Of returns the tenants that select a namespace with the given labels, by name. There should be exactly one; what to do
+// about none or several is for the caller, and is never to guess.
+func Of(namespace map[string]string, tenants []keysv1alpha1.Tenant) []*keysv1alpha1.Tenant {
+	var selected []*keysv1alpha1.Tenant
+	for i := range tenants {
+		if selects(&tenants[i], namespace) {
+			selected = append(selected, &tenants[i])
+		}
+	}
+	slices.SortFunc(selected, func(a, b *keysv1alpha1.Tenant) int { return cmp.Compare(a.Name, b.Name) })
+	return selected
+}
+
+func selects(tenant *keysv1alpha1.Tenant, namespace map[string]string) bool {
+	if tenant.DeletionTimestamp != nil || tenant.Spec.NamespaceSelector == nil {
+		return false
+	}
+	selector, err := Selector(tenant)
+	return err == nil && selector.Matches(labels.Set(namespace))
+}
+
+// Selector returns a tenant's selector, or what is wrong with it.
+func Selector(tenant *keysv1alpha1.Tenant) (labels.Selector, error) {
+	selector, err := metav1.LabelSelectorAsSelector(tenant.Spec.NamespaceSelector)
+	if err != nil {
+		return nil, fmt.Errorf("spec.namespaceSelector: %w", err)
+	}
+	return selector, nil
+}
+
+// HolderOf returns the Tenant that holds an id: the oldest of those that have it, by name among those of the same second.
+func HolderOf(id string, tenants []keysv1alpha1.Tenant) *keysv1alpha1.Tenant {
+	var holder *keysv1alpha1.Tenant
+	for i := range tenants {
+		tenant := &tenants[i]
+		if strings.EqualFold(tenant.Spec.ID, id) && (holder == nil || older(tenant, holder)) {
+			holder = tenant
+		}
+	}
+	return holder
+}
+
+func older(a, b *keysv1alpha1.Tenant) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}

@@ -1,0 +1,108 @@
+package verify
+
+import (
+	"strings"
+
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+)
+
+// Status returns the HTTP status of a decision: 200, 401 or 403 and no other, because most proxies turn anything else
+// into a fault of their own. A request that could not be checked is 403.
+func (d Decision) Status() int {
+	switch d.Outcome {
+	case Allow:
+		return 200
+	case Unauthorized:
+		return 401
+	default:
+		return 403
+	}
+}
+
+// Challenge returns the value of the WWW-Authenticate header of a refusal, RFC 6750 section 3, and "" where there is
+// none. The host names the realm, if it is one.
+func (d Decision) Challenge(host string) string {
+	code := d.errorCode()
+	if d.Outcome != Unauthorized && code == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString(`Bearer realm="`)
+	if realm, ok := access.CanonicalHost(host); ok {
+		b.WriteString(realm)
+	}
+	b.WriteByte('"')
+	if code != "" {
+		b.WriteString(`, error="` + code + `", error_description="` + d.message() + `"`)
+	}
+	if d.MissingScope != "" {
+		b.WriteString(`, scope="` + d.MissingScope + `"`)
+	}
+	return b.String()
+}
+
+// Body returns the JSON body of a refusal. It names the reason and holds nothing of the request.
+func (d Decision) Body() string {
+	return bodies[d.publicReason()]
+}
+
+// errorCode returns the error code of RFC 6750 section 3.1. A request without credentials gets none.
+func (d Decision) errorCode() string {
+	switch d.Reason {
+	case ReasonNoCredentials:
+		return ""
+	case ReasonDuplicateCredentials, ReasonTenantMissing, ReasonTenantMalformed:
+		return "invalid_request"
+	case ReasonScopeMissing:
+		return "insufficient_scope"
+	}
+	if d.Outcome == Unauthorized {
+		return "invalid_token"
+	}
+	return ""
+}
+
+const reasonInvalidToken Reason = "invalid_token"
+
+// publicReason is the reason as far as the caller may know it: what is wrong with a token that isn't known tells who
+// guesses how near the guess was.
+func (d Decision) publicReason() Reason {
+	if d.Reason == ReasonMalformedToken || d.Reason == ReasonUnknownToken {
+		return reasonInvalidToken
+	}
+	return d.Reason
+}
+
+func (d Decision) message() string { return messages[d.publicReason()] }
+
+// messages must not hold quotes or backslashes: they go into JSON and into quoted strings as they are.
+var messages = map[Reason]string{
+	ReasonAllowed:              "The request may pass.",
+	ReasonAnonymous:            "The route needs no API key.",
+	ReasonNoCredentials:        "Send the API key as Authorization: Bearer <key>.",
+	ReasonDuplicateCredentials: "Send exactly one Authorization header with one API key.",
+	ReasonTenantMissing:        "Send the tenant ID in the X-Tenant-ID header.",
+	ReasonTenantMalformed:      "Send exactly one X-Tenant-ID header with one UUID.",
+	reasonInvalidToken:         "The API key is not valid.",
+	ReasonRevoked:              "The API key has been revoked.",
+	ReasonSuspended:            "The API key is suspended.",
+	ReasonExpired:              "The API key has expired.",
+	ReasonDeleted:              "The API key has been deleted.",
+	ReasonTenantSuspended:      "The tenant is suspended.",
+	ReasonTenantChanged:        "The API key no longer belongs to its tenant.",
+	ReasonWrongTenant:          "The API key belongs to another tenant than the one in X-Tenant-ID.",
+	ReasonAddressNotAllowed:    "The API key may not be used from this address.",
+	ReasonPathAmbiguous:        "The path can be read in more than one way: send it without dot segments, empty segments or encoded separators.",
+	ReasonNoRoute:              "No access policy declares this route.",
+	ReasonScopeMissing:         "The API key lacks a scope that this route needs.",
+	ReasonMisconfigured:        "The proxy did not say which request this is about: see the guide for its dialect.",
+	ReasonUnavailable:          "The API key could not be checked. Try again later.",
+}
+
+var bodies = func() map[Reason]string {
+	all := make(map[Reason]string, len(messages))
+	for reason, message := range messages {
+		all[reason] = `{"reason":"` + string(reason) + `","message":"` + message + `"}` + "\n"
+	}
+	return all
+}()

@@ -1,0 +1,15 @@
+// Package verify decides whether a request may pass. It is pure and knows no protocol: adapters (internal/surface) turn
+// what a proxy sent into a Request, and a Decision into the proxy's own kind of answer.
+//
+// The order of the checks is part of the contract, because it decides what a caller who is refused learns:
+//
+//  1. exactly one bearer credential, exactly one tenant
+//  2. the token's length, characters and checksum: junk costs no hashing
+//  3. digest → grant
+//  4. refused by state or by the clock
+//  5. tenant, client address, route and scopes
+//  6. freshness: nothing is allowed on old knowledge
+//
+// Only "could not check" comes before its turn: what is not found in an index that is not up to date is Unavailable and
+// not unknown.
+package verify

@@ -1,0 +1,73 @@
+package verify
+
+import (
+	"net/netip"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+)
+
+// Request is what a proxy says about a request. Header values are as they were received, one element a field line.
+type Request struct {
+	// Authorization are the values of the Authorization header.
+	Authorization []string
+	// TenantID are the values of the X-Tenant-ID header.
+	TenantID []string
+
+	// Host is the authority that the client asked for, with or without a port.
+	Host string
+	// Method is the client's HTTP method.
+	Method string
+	// Target is the path and query that the client asked for, not decoded.
+	Target string
+	// Client is the address that the request came from, or the zero address where it isn't known.
+	Client netip.Addr
+
+	// FixedScopes are the scopes that the proxy's own configuration asks for. If not nil, they replace the look-up of the
+	// route, and Host, Method and Target are not read.
+	FixedScopes []keysv1alpha1.Scope
+}
+
+// bearer returns the one bearer token of a request, RFC 6750 section 2.1, or why there is none.
+func (r *Request) bearer() (token string, reason Reason) {
+	switch len(r.Authorization) {
+	case 0:
+		return "", ReasonNoCredentials
+	case 1:
+	default:
+		return "", ReasonDuplicateCredentials
+	}
+	value := r.Authorization[0]
+	if strings.IndexByte(value, ',') >= 0 {
+		return "", ReasonDuplicateCredentials
+	}
+	const scheme = "bearer"
+	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		return "", ReasonNoCredentials
+	}
+	token = strings.TrimLeft(value[len(scheme):], " ")
+	if len(token) == len(value)-len(scheme) && token != "" {
+		return "", ReasonNoCredentials // Another scheme, whose name begins with this one.
+	}
+	return token, ""
+}
+
+// tenant returns the one tenant of a request, or why there is none.
+func (r *Request) tenant() (id index.TenantID, reason Reason) {
+	switch len(r.TenantID) {
+	case 0:
+		return id, ReasonTenantMissing
+	case 1:
+	default:
+		return id, ReasonTenantMalformed
+	}
+	if r.TenantID[0] == "" {
+		return id, ReasonTenantMissing
+	}
+	id, ok := index.ParseTenantID(r.TenantID[0])
+	if !ok {
+		return id, ReasonTenantMalformed
+	}
+	return id, ""
+}
