@@ -102,11 +102,15 @@ var _ = Describe("AccessPolicy", func() {
 		Entry("a scope that is none", `spec.scopes[0].name: Invalid value: "everything": `+badScope, func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "everything"}} }),
 		Entry("a scope without a name", "spec.scopes[0].name: Required value", func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Description: "x"}} }),
 		Entry("a scope of 129 characters", "spec.scopes[0].name: Too long: may not be more than 128",
-			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:" + Scope(strings.Repeat("b", 127))}} }),
+			func(s *AccessPolicySpec) {
+				s.Scopes = []ScopeDeclaration{{Name: "a:" + Scope(strings.Repeat("b", 127))}}
+			}),
 		Entry("the same scope twice", `spec.scopes[1]: Duplicate value: {"name":"a:b"}`, func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b"}, {Name: "a:b"}} }),
 		Entry("257 scopes", "spec.scopes: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) { s.Scopes = many(257, declarationNumber) }),
 		Entry("a description of 257 characters", "spec.scopes[0].description: Too long: may not be more than 256",
-			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: strings.Repeat("x", 257)}} }),
+			func(s *AccessPolicySpec) {
+				s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: strings.Repeat("x", 257)}}
+			}),
 
 		Entry("257 rules", "spec.rules: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) { s.Rules = many(257, ruleNumber) }),
 		Entry("a rule without paths", "spec.rules[0].paths: Required value", func(s *AccessPolicySpec) { s.Rules[0].Paths = nil }),

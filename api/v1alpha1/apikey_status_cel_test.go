@@ -29,6 +29,13 @@ func conditionNumber(i int) metav1.Condition {
 	}
 }
 
+// withCondition is a status with one condition, which is valid but for a change.
+func withCondition(change func(*metav1.Condition)) ApiKeyStatus {
+	condition := conditionNumber(0)
+	change(&condition)
+	return ApiKeyStatus{Conditions: []metav1.Condition{condition}}
+}
+
 var _ = Describe("ApiKey status", func() {
 	It("is not written with the spec, nor the spec with it", func(ctx SpecContext) {
 		By("creating a key that brings its own grant")
@@ -107,6 +114,12 @@ var _ = Describe("ApiKey status", func() {
 		Entry("two conditions of a type", "status.conditions[1]: Duplicate value: ", ApiKeyStatus{
 			Conditions: many(2, func(int) metav1.Condition { return conditionNumber(0) }),
 		}),
+		Entry("a condition that is neither true nor false nor unknown", `status.conditions[0].status: Unsupported value: "Maybe"`, withCondition(func(c *metav1.Condition) { c.Status = "Maybe" })),
+		Entry("a condition's type with a space", `status.conditions[0].type: Invalid value: "Not Ready": `, withCondition(func(c *metav1.Condition) { c.Type = "Not Ready" })),
+		Entry("a reason with a space", `status.conditions[0].reason: Invalid value: "No tenant": `, withCondition(func(c *metav1.Condition) { c.Reason = "No tenant" })),
+		Entry("a reason of 1025 characters", `status.conditions[0].reason: Too long: `, withCondition(func(c *metav1.Condition) { c.Reason = strings.Repeat("R", 1025) })),
+		Entry("a message of 32769 characters", `status.conditions[0].message: Too long: `, withCondition(func(c *metav1.Condition) { c.Message = strings.Repeat("m", 32769) })),
+		Entry("a condition of a generation before the first", `status.conditions[0].observedGeneration: Invalid value: -1: `, withCondition(func(c *metav1.Condition) { c.ObservedGeneration = -1 })),
 		Entry("a generation before the first", "status.observedGeneration: Invalid value: -1: ", ApiKeyStatus{ObservedGeneration: -1}),
 		Entry("a prefix of 41 characters", "status.prefix: Too long: may not be more than 40", ApiKeyStatus{Prefix: strings.Repeat("p", 41)}),
 		Entry("a tenant's ID of 37 characters", "status.tenantID: Too long: may not be more than 36", ApiKeyStatus{TenantID: strings.Repeat("t", 37)}),

@@ -83,7 +83,7 @@ const accepted = "(accepted)"
 // string too.
 func beRefusedAsTooShort(path string) types.GomegaMatcher {
 	return WithTransform(problems, SatisfyAll(
-		ContainElement(ContainSubstring(path+" in body should be at least 1 chars long")),
+		ContainElement(HaveSuffix(" in body should be at least 1 chars long")),
 		HaveEach(HavePrefix(path+": ")),
 	))
 }

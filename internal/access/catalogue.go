@@ -50,9 +50,6 @@ func (c *Catalogue) Declares(scope keysv1alpha1.Scope) bool {
 // be worth a hint: about one slip of the keyboard in every four characters. A concrete scope is answered with a
 // concrete one and resource:* with resource:*. Of two as near the alphabetically first is returned.
 func (c *Catalogue) Nearest(scope keysv1alpha1.Scope) (keysv1alpha1.Scope, bool) {
-	if len(scope) > maxScope {
-		return "", false
-	}
 	wildcard := strings.HasSuffix(string(scope), ":*")
 	nearest, distance := keysv1alpha1.Scope(""), len(scope)/4+1
 	for _, hint := range c.hints {

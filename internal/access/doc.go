@@ -17,5 +17,6 @@
 //
 // The package is pure, and what it compiles is immutable: any number of goroutines may read it. The paths of a request
 // (CanonicalHost, CanonicalPath, Route, SatisfiedBy) allocate nothing, save where a path or host is not yet in its
-// canonical form.
+// canonical form, or where a segment of more than 256 bytes that is not all lower-case ASCII is compared with declared
+// ones as long.
 package access

@@ -68,6 +68,7 @@ func TestCanonicalHost(t *testing.T) {
 		"an IPv6 address with user":      {"[::1]@evil.example", ""},
 		"an IPv6 address with a name":    {"[::1].example.com", ""},
 		"an IPv6 address, an empty port": {"[::1]:", ""},
+		"an IPv6 address, more digits":   {"[::1]x443", ""},
 		"an IPv6 address, two ports":     {"[::1]:80:80", ""},
 		"an IPv4 address in brackets":    {"[192.0.2.1]", ""},
 		"a name in brackets":             {"[api.example.com]", ""},

@@ -28,8 +28,8 @@ type Matcher struct {
 // neither is there the request is refused and never left to a less specific path, which may well need less.
 //
 // "Most specific" is judged as the most lenient router would: without regard to case (Express and ASP.NET by default;
-// CWE-178), to a trailing slash (Express, Spring before 6, Django), or to a suffix of the last segment where the path
-// is not declared without one (Rails, Spring before 5.3). If the path so found is not the request's path as it is
+// CWE-178), to a trailing slash (Express, Spring before 6) or, where the request's whole path isn't declared, to a
+// suffix of its last segment (Rails, Spring before 5.3). If the path so found doesn't match the request as it is
 // spelled, the request is refused. So with rules for / and for /api/products, /API/Products and /api/products.json are
 // refused and don't fall to the rule for /; with Exact /api/products, /api/products/ is too. A spelling that the API
 // does serve apart can be declared beside the other. Normal forms of Unicode are not compared: a policy for a path
@@ -53,9 +53,6 @@ func (m *Matcher) Route(host, method, path string) (*Requirement, bool) {
 func (m *Matcher) host(host string) *node {
 	if root, ok := m.hosts[host]; ok {
 		return root
-	}
-	if len(m.wildcards) == 0 {
-		return nil
 	}
 	for {
 		_, parent, ok := strings.Cut(host, ".")

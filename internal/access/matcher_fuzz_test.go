@@ -143,7 +143,7 @@ func (s *source) choose(n int) int {
 }
 
 func (s *source) path() string {
-	alphabet := []string{"a", "b", "A", "B", "a.j", "a.k", "b.j", "A.J", ".a", "k", "\u212a", "É", "é"}
+	alphabet := []string{"a", "b", "A", "B", "a.j", "a.k", "b.j", "A.J", ".a", ".b", "k", "\u212a", "É", "é"}
 	var path strings.Builder
 	for range s.choose(4) {
 		path.WriteString("/" + alphabet[s.choose(len(alphabet))])
@@ -180,8 +180,8 @@ func (s *source) policies() []keysv1alpha1.AccessPolicy {
 }
 
 func FuzzMatcher(f *testing.F) {
-	for seed := range 64 { // A linear congruential generator, so that the seeds alone reach every branch.
-		data, state := make([]byte, 128), uint32(seed)
+	for seed := range 256 { // A linear congruential generator, so that the seeds alone reach every branch.
+		data, state := make([]byte, 512), uint32(seed)
 		for i := range data {
 			state = state*1664525 + 1013904223
 			data[i] = byte(state >> 24)

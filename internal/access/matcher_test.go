@@ -133,7 +133,7 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 			prefix("/", "all"), prefix("/api/products", "products"), exact("/api/health", "health"), exact("/api/list/", "list"),
 			exact("/api/products", "list-products"), prefix("/api/Mixed", "mixed"), prefix("/both", "both"), prefix("/BOTH", "BOTH"),
 			prefix("/feed.json", "feed"), prefix("/v1.0", "v1"), prefix("/straße/ÅÄ", "umlaut"), prefix("/.well-known/x", "x"),
-			prefix("/key", "key")),
+			prefix("/key", "key"), prefix("/.hidden", "hidden")),
 	)
 	tests := map[string]struct {
 		path string
@@ -158,6 +158,7 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 		"an exact path and a slash, under a prefix": {"/api/products/", "refused"},
 		"below an exact path":                       {"/api/health/x", "all"},
 		"a suffix of a prefix":                      {"/api/products.json", "refused"},
+		"a suffix of a prefix alone":                {"/both.json", "refused"},
 		"a suffix of an exact path":                 {"/api/health.json", "refused"},
 		"a suffix and a slash":                      {"/api/health.json/", "refused"},
 		"a suffix and case":                         {"/api/Health.JSON", "refused"},
@@ -173,6 +174,7 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 		"another version, itself":                   {"/v1.1", "refused"},
 		"another version, below":                    {"/v1.1/orders", "all"},
 		"a leading dot is no suffix":                {"/.other", "all"},
+		"a leading dot is no suffix, declared":      {"/.hidden", "hidden"},
 		"above what is declared":                    {"/.well-known", "all"},
 		"the root":                                  {"/", "all"},
 	}
@@ -182,5 +184,19 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 				t.Errorf("%s needs %q", test.path, got)
 			}
 		})
+	}
+}
+
+// How long a segment may be to be looked up at all depends on its neighbours.
+func TestRouteLooksUpLongSegments(t *testing.T) {
+	matcher := compile(
+		policy("long", 0, hosts("long"), prefix("/", "all"), prefix("/long-name", "long"), prefix("/a", "a")),
+		policy("kelvin", 0, hosts("kelvin"), prefix("/", "all"), prefix("/k", "k")),
+	)
+	if got := needed(matcher, "long", "GET", "/long-name"); got != "long" {
+		t.Errorf("a long segment beside a short one needs %q", got)
+	}
+	if got := needed(matcher, "kelvin", "GET", "/\u212a"); got != "refused" {
+		t.Errorf("a segment that folds to a third of its length needs %q", got)
 	}
 }

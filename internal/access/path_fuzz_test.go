@@ -16,10 +16,7 @@ func FuzzCanonicalPath(f *testing.F) {
 	for _, seed := range []string{"/", "/api/%70roducts/7?a=b", "/caf%C3%A9/", "/a%20b", "/-._~!$&'()*+,=:@x", "/v1.2/a..b"} {
 		f.Add(seed)
 	}
-	for reason, targets := range refused {
-		if reason == "too long" { // The fuzzer would spend its time on making these shorter.
-			continue
-		}
+	for _, targets := range refused {
 		for _, target := range targets {
 			f.Add(target)
 		}

@@ -121,22 +121,19 @@ func (n *node) find(path string) *methods {
 	if prefix == nil {
 		return nil
 	}
+	// A parent is missing only at the root, where prefix is at.
 	whole := rest == "" || rest == "/" // last is the path's last segment
-	if prefix != at && whole && parent != nil && parent.declaresButForSuffix(last, buf) {
+	if prefix != at && whole && parent.declaresButForSuffix(last, buf) {
 		return nil
 	}
 	return spelled(prefix.prefixes, path[:len(path)-len(below)])
 }
 
-// declaresButForSuffix reports whether a path is declared that differs from the given child only in having another
-// suffix, or one of the two having none.
+// declaresButForSuffix reports, of a child where no path is declared, whether one is that differs only in having another
+// suffix, or in having one at all, or in having none.
 func (n *node) declaresButForSuffix(segment string, buf []byte) bool {
-	s := stem(segment)
-	child := n.child(s, buf)
-	if child == nil {
-		return false
-	}
-	return child.suffixed || (s != segment && len(child.exacts)+len(child.prefixes) > 0)
+	child := n.child(stem(segment), buf)
+	return child != nil && (child.suffixed || len(child.exacts)+len(child.prefixes) > 0)
 }
 
 // spelled returns the rules of the path that is spelled so, or nil.

@@ -1,0 +1,190 @@
+package apikey_test
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+var _ = Describe("Refusing", func() {
+	It("refuses a key whose namespace no tenant selects, until one does", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		labels := w.namespace.Labels
+		w.namespace.Labels = nil
+		Expect(cp.Client.Update(ctx, w.namespace)).To(Succeed())
+		key := w.create(ctx)
+		expectRefused(key, "NoTenant", "No tenant selects namespace "+key.Namespace)
+		Expect(key.Status.Credentials).To(BeEmpty())
+
+		w.namespace.Labels = labels
+		Expect(cp.Client.Update(ctx, w.namespace)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	It("refuses a key whose namespace two tenants select, and names them", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		second := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) {
+			t.Spec.NamespaceSelector = w.tenant.Spec.NamespaceSelector
+		})
+		Expect(cp.Client.Create(ctx, second)).To(Succeed())
+		key := w.create(ctx)
+		expectRefused(key, "AmbiguousTenant", w.tenant.Name)
+		Expect(message(key, "Ready")).To(ContainSubstring(second.Name))
+		Expect(key.Status.Credentials).To(BeEmpty())
+	})
+
+	It("refuses keys of a tenant whose id an older tenant has", func(ctx SpecContext) {
+		older := newWorld(ctx)
+		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) {
+			t.Name = "zz-" + t.Name // The same second may see both: then the name decides.
+			t.Spec.ID = older.tenant.Spec.ID
+		})
+		key := w.create(ctx)
+		expectRefused(key, "AmbiguousTenant", "has the id of the older tenant "+older.tenant.Name)
+	})
+
+	It("withdraws a key whose namespace moves to another tenant, and gives it back", func(ctx SpecContext) {
+		w, other := newWorld(ctx), newWorld(ctx)
+		key := w.create(ctx)
+		labels := w.namespace.Labels
+		w.namespace.Labels = other.namespace.Labels
+		Expect(cp.Client.Update(ctx, w.namespace)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectRefused(key, "TenantChanged", other.tenant.Name)
+		Expect(condition(key, "Admitted")).To(Equal("False/TenantChanged"))
+		Expect(key.Status.TenantID).To(Equal(w.tenant.Spec.ID))
+
+		w.namespace.Labels = nil
+		Expect(cp.Client.Update(ctx, w.namespace)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectRefused(key, "TenantChanged", "no tenant selects namespace")
+
+		w.namespace.Labels = labels
+		Expect(cp.Client.Update(ctx, w.namespace)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	DescribeTable("refuses what the tenant does not offer, and says what it does",
+		func(ctx SpecContext, tenant func(*keysv1alpha1.Tenant), change func(*keysv1alpha1.ApiKey), reason, messagePart string) {
+			w := newWorld(ctx, tenant)
+			key := w.create(ctx, change)
+			expectRefused(key, reason, messagePart)
+			Expect(condition(key, "Admitted")).To(Equal("False/" + reason))
+			Expect(key.Status.Credentials).To(BeEmpty())
+			Expect(w.events.Events).To(Receive(HavePrefix("Warning " + reason + " ")))
+			w.reconcile(ctx, key)
+			Expect(w.events.Events).NotTo(Receive(), "an event again, though nothing has changed")
+		},
+		Entry("an expiry that isn't offered", func(t *keysv1alpha1.Tenant) {},
+			func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "45d" }, "ExpiryNotOffered", "does not offer 45d, only 30d, 90d, 1y, Never"),
+		Entry("a blank expiry where Never isn't offered", func(t *keysv1alpha1.Tenant) { t.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"30d"} },
+			func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" }, "ExpiryNotOffered", "does not offer Never, only 30d"),
+		Entry("a scope that the tenant may not grant", func(t *keysv1alpha1.Tenant) { t.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"} },
+			func(k *keysv1alpha1.ApiKey) {}, "ScopeNotAllowed", "may not grant products:read, only orders:*"),
+		Entry("every scope where the tenant may not grant that", func(t *keysv1alpha1.Tenant) { t.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"} },
+			func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"*"} }, "ScopeNotAllowed", "may not grant *"),
+		Entry("a scope that no policy declares", func(t *keysv1alpha1.Tenant) {},
+			func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} }, "UnknownScope", "did you mean products:read?"),
+		Entry("a suspended tenant", func(t *keysv1alpha1.Tenant) { t.Spec.State = keysv1alpha1.TenantSuspended },
+			func(k *keysv1alpha1.ApiKey) {}, "TenantSuspended", "is suspended"),
+	)
+
+	It("keeps the grant of a key that asks for more than it may have", func(ctx SpecContext) {
+		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.AllowedScopes = []keysv1alpha1.Scope{"products:*"} })
+		key := w.create(ctx)
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = append(k.Spec.Scopes, "orders:read") })
+		expectRefused(key, "ScopeNotAllowed", "orders:read")
+		Expect(key.Status.Scopes).To(ConsistOf(keysv1alpha1.Scope("products:read")))
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) {
+			k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "products:write"}
+		})
+		expectReady(ctx, key)
+		Expect(key.Status.Scopes).To(ConsistOf(keysv1alpha1.Scope("products:read"), keysv1alpha1.Scope("products:write")))
+	})
+
+	It("counts a new expiry from the key's issue", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		issued := key.Status.IssuedTime.Time
+		w.clock.SetTime(w.clock.Now().AddDate(0, 0, 10))
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "30d" })
+		expectReady(ctx, key)
+		Expect(key.Status.ExpiresTime.Time).To(Equal(issued.AddDate(0, 0, 30)))
+	})
+
+	It("refuses the twenty-first key, and mints it once a place is free", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		var last *keysv1alpha1.ApiKey
+		for range 20 {
+			last = w.create(ctx)
+			expectReady(ctx, last)
+		}
+		key := w.create(ctx)
+		expectRefused(key, "QuotaExceeded", "has 20 active keys of at most 20")
+		Expect(message(key, "Ready")).To(ContainSubstring(last.Namespace + "/" + last.Name))
+
+		read(ctx, w.tenant)
+		w.tenant.Status.ActiveKeys = w.tenant.Status.ActiveKeys[:19]
+		Expect(cp.Client.Status().Update(ctx, w.tenant)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	It("does not end a live key when maxKeys is lowered", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		read(ctx, w.tenant)
+		none := int32(0)
+		w.tenant.Spec.MaxKeys = &none
+		Expect(cp.Client.Update(ctx, w.tenant)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	It("refuses an invalid template with its position, and holds no token in the message", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		for text, part := range map[keysv1alpha1.Template]string{
+			"{{.Nonsense}}":                 "spec.secret.data[x]: template: template:1:2",
+			"line one\n{{.Token":            "template:2: unclosed action",
+			"{{range .Scopes}}{{.}}{{end}}": "line 1: range is not supported",
+			`{{define "a"}}b{{end}}`:        "define and block are not supported",
+			"{{env \"HOME\"}}":              `function "env" not defined`,
+			"{{index .Scopes 7}}":           "index out of range",
+			"{{printf \"%0999999d\" 7}}":    "larger than 512 KiB",
+			"{{index .Scopes .Token}}":      "cannot index slice/array with type string",
+			"{{slice .Token 0 1000}}":       "out of range",
+			"{{call .Token}}":               "non-function",
+		} {
+			key := w.create(ctx, func(k *keysv1alpha1.ApiKey) {
+				k.Spec.Secret = &keysv1alpha1.SecretTemplate{Data: map[string]keysv1alpha1.Template{"x": text}}
+			})
+			expectRefused(key, "InvalidTemplate", part)
+			Expect(message(key, "Ready")).NotTo(ContainSubstring("nxc_live_" + key.Status.Credentials[0].ID))
+			Expect(condition(key, "Published")).To(Equal("False/InvalidTemplate"))
+			w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = nil })
+			expectReady(ctx, key)
+		}
+	})
+
+	It("takes a tenant id in capitals as the same id", func(ctx SpecContext) {
+		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.ID = "ABCDEF00-1234-4321-8888-" + t.Spec.ID[24:] })
+		key := w.create(ctx)
+		expectReady(ctx, key)
+		Expect(key.Status.TenantID).To(HavePrefix("abcdef00-1234-4321-8888-"))
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	It("treats a tenant whose selector can't be evaluated as one without namespaces", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		read(ctx, w.tenant)
+		w.tenant.Spec.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Nonsense"}}}
+		Expect(cp.Client.Update(ctx, w.tenant)).To(Succeed())
+		expectRefused(w.create(ctx), "NoTenant", "No tenant selects")
+	})
+})

@@ -1,0 +1,183 @@
+package apikey_test
+
+import (
+	"context"
+	"encoding/json"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+var _ = Describe("The Secret", func() {
+	DescribeTable("is restored with the same token when somebody",
+		func(ctx SpecContext, damage func(context.Context, *corev1.Secret) error) {
+			w := newWorld(ctx)
+			key := w.create(ctx)
+			secret, credentials := secretOf(ctx, key), key.Status.Credentials
+			Expect(damage(ctx, secret.DeepCopy())).To(Succeed())
+			w.reconcile(ctx, key)
+			expectReady(ctx, key)
+			Expect(key.Status.Credentials).To(Equal(credentials))
+			restored := secretOf(ctx, key)
+			Expect(restored.Type).To(Equal(secret.Type))
+			Expect(restored.OwnerReferences).To(Equal(secret.OwnerReferences))
+			for name := range secret.Labels {
+				Expect(restored.Labels).To(HaveKeyWithValue(name, secret.Labels[name]))
+			}
+			for name := range secret.Data {
+				Expect(string(restored.Data[name]) == string(secret.Data[name])).To(BeTrue(), name)
+			}
+			Expect(restored.Data).To(HaveLen(len(secret.Data)))
+		},
+		Entry("deletes it", func(ctx context.Context, s *corev1.Secret) error { return cp.Client.Delete(ctx, s) }),
+		Entry("changes the token", func(ctx context.Context, s *corev1.Secret) error {
+			s.Data["token"] = []byte("nonsense")
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("removes an entry", func(ctx context.Context, s *corev1.Secret) error {
+			delete(s.Data, "prefix")
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("adds an entry", func(ctx context.Context, s *corev1.Secret) error {
+			s.Data["extra"] = []byte("x")
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("strips its labels", func(ctx context.Context, s *corev1.Secret) error {
+			s.Labels = nil
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("strips its owner reference", func(ctx context.Context, s *corev1.Secret) error {
+			s.OwnerReferences = nil
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("strips its labels and its owner reference", func(ctx context.Context, s *corev1.Secret) error {
+			s.Labels, s.OwnerReferences = nil, nil
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("makes it immutable with another content", func(ctx context.Context, s *corev1.Secret) error {
+			immutable := true
+			s.Immutable, s.Data["token"] = &immutable, []byte("nonsense")
+			return cp.Client.Update(ctx, s)
+		}),
+		Entry("makes it anew with another type", func(ctx context.Context, s *corev1.Secret) error {
+			if err := cp.Client.Delete(ctx, s); err != nil {
+				return err
+			}
+			s.ResourceVersion, s.UID, s.Type = "", "", corev1.SecretTypeOpaque
+			return cp.Client.Create(ctx, s)
+		}),
+	)
+
+	It("leaves other people's labels and annotations on it", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		secret := secretOf(ctx, key)
+		secret.Labels["example.com/theirs"] = "yes"
+		secret.Annotations = map[string]string{"example.com/theirs": "yes"}
+		Expect(cp.Client.Update(ctx, secret)).To(Succeed())
+		w.client.writes = 0
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+		Expect(w.client.writes).To(BeZero())
+	})
+
+	DescribeTable("is never taken from somebody else (S5)",
+		// It fails when the check of belongsTo in secrets.apply is removed.
+		func(ctx SpecContext, foreign func(*keysv1alpha1.ApiKey) *corev1.Secret, want string) {
+			w := newWorld(ctx)
+			key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+			Expect(cp.Client.Create(ctx, key)).To(Succeed())
+			theirs := foreign(key)
+			theirs.Namespace, theirs.Name = key.Namespace, key.Name
+			Expect(cp.Client.Create(ctx, theirs)).To(Succeed())
+			before := bytesOf(ctx, theirs)
+
+			w.reconcile(ctx, key)
+			Expect(condition(key, "Ready")).To(Equal(want))
+			w.reconcile(ctx, key)
+			w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+			Expect(condition(key, "Ready")).To(Equal("False/Revoked"))
+			Expect(bytesOf(ctx, theirs)).To(Equal(before))
+		},
+		Entry("who has one of that name", func(*keysv1alpha1.ApiKey) *corev1.Secret {
+			return &corev1.Secret{Data: map[string][]byte{"password": []byte("theirs")}}
+		}, "False/SecretConflict"),
+		Entry("whose ApiKey it is", func(*keysv1alpha1.ApiKey) *corev1.Secret {
+			return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner("another", "11111111-2222-4333-8444-555555555555")}}}
+		}, "False/SecretConflict"),
+		Entry("whose ApiKey it was, by the same name", func(k *keysv1alpha1.ApiKey) *corev1.Secret {
+			return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner(k.Name, "11111111-2222-4333-8444-555555555555")}}}
+		}, "Unknown/AwaitingDeletion"),
+	)
+
+	It("is published once somebody else's is out of the way", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+		Expect(cp.Client.Create(ctx, theirs)).To(Succeed())
+		Expect(cp.Client.Create(ctx, key)).To(Succeed())
+		result := w.reconcile(ctx, key)
+		expectRefused(key, "SecretConflict", "does not belong to this key: remove it, or set another name in spec.secret.name")
+		Expect(result.RequeueAfter).To(BeNumerically(">", 0), "nothing else would bring the key back")
+		Expect(cp.Client.Delete(ctx, theirs)).To(Succeed())
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	It("moves when its name changes, and leaves no copy of the token", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		former := secretOf(ctx, key)
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "renamed"} })
+		expectReady(ctx, key)
+		Expect(key.Status.SecretName).To(Equal("renamed"))
+		Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(former), former)).To(MatchError(ContainSubstring("not found")))
+	})
+
+	It("keeps a key working whose root key is lost, and never mints another token under its id (S4)", func(ctx SpecContext) {
+		// It fails when the comparison of digests in publish.token is removed.
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		root := &corev1.Secret{}
+		Expect(cp.Client.Get(ctx, types.NamespacedName{Namespace: "apikey-system", Name: "apikey-root-1"}, root)).To(Succeed())
+		replaced := root.DeepCopy()
+		replaced.ResourceVersion, replaced.UID, replaced.Data = "", "", map[string][]byte{"key": []byte("another root key of 32 bytes....")}
+		Expect(cp.Client.Delete(ctx, root)).To(Succeed())
+		Expect(cp.Client.Create(ctx, replaced)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) {
+			Expect(cp.Client.Delete(ctx, replaced)).To(Succeed())
+			root.ResourceVersion, root.UID = "", ""
+			Expect(cp.Client.Create(ctx, root)).To(Succeed())
+		})
+		w.controller = w.newController(w.client) // One that has not read the old root key.
+		credentials := key.Status.Credentials
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+
+		Expect(cp.Client.Delete(ctx, secretOf(ctx, key))).To(Succeed())
+		w.reconcile(ctx, key)
+		expectRefused(key, "RootKeyLost", "restore the Secret apikey-root-1")
+		Expect(key.Status.Credentials).To(Equal(credentials))
+	})
+})
+
+func owner(name string, uid types.UID) metav1.OwnerReference {
+	controller := true
+	return metav1.OwnerReference{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: name, UID: uid, Controller: &controller}
+}
+
+func bytesOf(ctx context.Context, secret *corev1.Secret) string {
+	GinkgoHelper()
+	stored := &corev1.Secret{}
+	Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(secret), stored)).To(Succeed())
+	bytes, err := json.Marshal(stored)
+	Expect(err).NotTo(HaveOccurred())
+	return string(bytes)
+}

@@ -1,0 +1,73 @@
+package apikey_test
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+var _ = Describe("The state of a key", func() {
+	It("is Revoked for good: the Secret goes and the record stays", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		credentials, secret := key.Status.Credentials, secretOf(ctx, key)
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		Expect(condition(key, "Ready")).To(Equal("False/Revoked"))
+		Expect(condition(key, "Revoked")).To(Equal("True/Revoked"))
+		Expect(condition(key, "Published")).To(Equal("False/Revoked"))
+		Expect(condition(key, "Stalled")).To(BeEmpty())
+		Expect(key.Status.Credentials).To(Equal(credentials))
+		Expect(key.Status.SecretName).To(BeEmpty())
+		Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(MatchError(ContainSubstring("not found")))
+		w.client.writes = 0
+		w.reconcile(ctx, key)
+		Expect(w.client.writes).To(BeZero())
+	})
+
+	It("is Revoked from the start when it is created so, and nothing is minted", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		Expect(condition(key, "Ready")).To(Equal("False/Revoked"))
+		Expect(key.Status.Credentials).To(BeEmpty())
+		secrets := &corev1.SecretList{}
+		Expect(cp.Client.List(ctx, secrets, client.InNamespace(key.Namespace))).To(Succeed())
+		Expect(secrets.Items).To(BeEmpty())
+	})
+
+	It("is Suspended until it is Active again, with the same token", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		credentials := key.Status.Credentials
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
+		Expect(condition(key, "Ready")).To(Equal("False/Suspended"))
+		Expect(condition(key, "Stalled")).To(BeEmpty())
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyActive })
+		expectReady(ctx, key)
+		Expect(key.Status.Credentials).To(Equal(credentials))
+	})
+
+	It("is Expired when its time has come, and does not come back by another expiry", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		result := w.reconcile(ctx, key)
+		Expect(result.RequeueAfter).To(BeNumerically("~", 90*24*time.Hour, 2*time.Second))
+
+		w.clock.SetTime(key.Status.ExpiresTime.Add(-time.Second))
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+		w.clock.SetTime(key.Status.ExpiresTime.Time)
+		w.reconcile(ctx, key)
+		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		Expect(condition(key, "Expired")).To(Equal("True/Expired"))
+		Expect(condition(key, "Stalled")).To(BeEmpty())
+
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "Never" })
+		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
+	})
+})

@@ -1,0 +1,204 @@
+package apikey_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+func TestApiKeyController(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "ApiKey controller")
+}
+
+var (
+	cp     *controlplane.ControlPlane
+	policy *keysv1alpha1.AccessPolicy
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	cp, err = controlplane.Start(controlplane.Options{})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() error { return cp.Stop() })
+	policy = fixture.Policy("nexuscommerce")
+	Expect(cp.Client.Create(ctx, policy)).To(Succeed())
+})
+
+// world is what one test plays in: a tenant with a namespace of its own, and a controller that is called by hand, reads
+// past any cache, and takes its time from a clock that stands still.
+type world struct {
+	tenant     *keysv1alpha1.Tenant
+	namespace  *corev1.Namespace
+	clock      *clocktesting.FakePassiveClock
+	events     *events.FakeRecorder
+	client     *countingClient
+	controller *apikey.Controller
+}
+
+func newWorld(ctx context.Context, change ...func(*keysv1alpha1.Tenant)) *world {
+	GinkgoHelper()
+	name := fixture.Name("tenant")
+	w := &world{
+		tenant:    fixture.Tenant(name, change...),
+		namespace: fixture.Namespace(fixture.Name("ns"), name),
+		clock:     clocktesting.NewFakePassiveClock(time.Now()),
+		events:    events.NewFakeRecorder(100),
+		client:    &countingClient{Client: cp.Client},
+	}
+	Expect(cp.Client.Create(ctx, w.tenant)).To(Succeed())
+	Expect(cp.Client.Create(ctx, w.namespace)).To(Succeed())
+	w.controller = w.newController(w.client)
+	return w
+}
+
+func (w *world) newController(c client.Client) *apikey.Controller {
+	return apikey.NewController(apikey.Options{
+		Client:    c,
+		Live:      c,
+		Recorder:  w.events,
+		Clock:     w.clock,
+		Namespace: controlplane.SystemNamespace,
+		Formats: apikey.Formats{
+			keysv1alpha1.EnvironmentLive: token.FormatLive,
+			keysv1alpha1.EnvironmentTest: token.FormatTest,
+		},
+	})
+}
+
+// create creates a key and reconciles it once.
+func (w *world) create(ctx context.Context, change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
+	GinkgoHelper()
+	key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"), change...)
+	Expect(cp.Client.Create(ctx, key)).To(Succeed())
+	w.reconcile(ctx, key)
+	return key
+}
+
+// reconcile reads a key anew, reconciles it once and leaves it as it then is.
+func (w *world) reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) reconcile.Result {
+	GinkgoHelper()
+	read(ctx, key)
+	result, err := w.controller.Reconcile(ctx, key.DeepCopy())
+	Expect(err).NotTo(HaveOccurred())
+	read(ctx, key)
+	return result
+}
+
+// update reads a key anew, changes it, writes it and reconciles it once.
+func (w *world) update(ctx context.Context, key *keysv1alpha1.ApiKey, change func(*keysv1alpha1.ApiKey)) reconcile.Result {
+	GinkgoHelper()
+	read(ctx, key)
+	change(key)
+	Expect(cp.Client.Update(ctx, key)).To(Succeed())
+	return w.reconcile(ctx, key)
+}
+
+func read(ctx context.Context, object client.Object) {
+	GinkgoHelper()
+	Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+}
+
+func secretOf(ctx context.Context, key *keysv1alpha1.ApiKey) *corev1.Secret {
+	GinkgoHelper()
+	Expect(key.Status.SecretName).NotTo(BeEmpty())
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Status.SecretName}}
+	read(ctx, secret)
+	return secret
+}
+
+// condition returns a condition's status and reason, such as "True/Ready", or "" where there is none.
+func condition(key *keysv1alpha1.ApiKey, conditionType string) string {
+	c := apimeta.FindStatusCondition(key.Status.Conditions, conditionType)
+	if c == nil {
+		return ""
+	}
+	return string(c.Status) + "/" + c.Reason
+}
+
+func message(key *keysv1alpha1.ApiKey, conditionType string) string {
+	c := apimeta.FindStatusCondition(key.Status.Conditions, conditionType)
+	if c == nil {
+		return ""
+	}
+	return c.Message
+}
+
+// expectReady expects a key to be Ready, and its Secret to hold the token that its status announces.
+func expectReady(ctx context.Context, key *keysv1alpha1.ApiKey) {
+	GinkgoHelper()
+	Expect(condition(key, "Ready")).To(Equal("True/Ready"), message(key, "Ready"))
+	Expect(condition(key, "Reconciling")).To(BeEmpty())
+	Expect(condition(key, "Stalled")).To(BeEmpty())
+	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
+	secret := secretOf(ctx, key)
+	Expect(metav1.IsControlledBy(secret, key)).To(BeTrue())
+	// Compared as digests: a failed comparison must not print a token.
+	Expect(token.DigestOf(string(secret.Data["token"])).String()).To(Equal(key.Status.Credentials[len(key.Status.Credentials)-1].Digest))
+}
+
+// expectRefused expects a fault that only a person can mend.
+func expectRefused(key *keysv1alpha1.ApiKey, reason, messagePart string) {
+	GinkgoHelper()
+	Expect(condition(key, "Ready")).To(Equal("False/" + reason))
+	Expect(condition(key, "Stalled")).To(Equal("True/" + reason))
+	Expect(condition(key, "Reconciling")).To(BeEmpty())
+	Expect(message(key, "Ready")).To(ContainSubstring(messagePart))
+	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
+}
+
+// countingClient counts writes.
+type countingClient struct {
+	client.Client
+	writes int
+}
+
+func (c *countingClient) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+	c.writes++
+	return c.Client.Create(ctx, obj, opts...)
+}
+
+func (c *countingClient) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
+	c.writes++
+	return c.Client.Update(ctx, obj, opts...)
+}
+
+func (c *countingClient) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
+	c.writes++
+	return c.Client.Delete(ctx, obj, opts...)
+}
+
+func (c *countingClient) Status() client.SubResourceWriter {
+	return &countingStatusWriter{SubResourceWriter: c.Client.Status(), client: c}
+}
+
+type countingStatusWriter struct {
+	client.SubResourceWriter
+	client *countingClient
+}
+
+func (w *countingStatusWriter) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+	w.client.writes++
+	return w.SubResourceWriter.Update(ctx, obj, opts...)
+}
+
+func (w *countingStatusWriter) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+	w.client.writes++
+	return w.SubResourceWriter.Patch(ctx, obj, patch, opts...)
+}

@@ -1,0 +1,142 @@
+// Package program builds this project's binaries and runs them as processes of their own, for tests of what only a whole
+// process can show: being killed, its RBAC, its logs.
+package program
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// Build builds a command, such as ./cmd/controller, and returns the binary's path. It goes with the test.
+func Build(t testing.TB, command string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), filepath.Base(command))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, command)
+	build.Dir = controlplane.Root()
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", command, err, out)
+	}
+	return binary
+}
+
+// Process is a running binary.
+type Process struct {
+	command *exec.Cmd
+	exited  chan struct{}
+	log     lockedBuffer
+}
+
+// Start starts a binary. It is killed at the end of the test, if it runs that long.
+func Start(t testing.TB, binary string, args ...string) *Process {
+	t.Helper()
+	p := &Process{command: exec.CommandContext(context.Background(), binary, args...), exited: make(chan struct{})}
+	p.command.Stdout, p.command.Stderr = &p.log, &p.log
+	if err := p.command.Start(); err != nil {
+		t.Fatalf("starting %s: %v", binary, err)
+	}
+	go func() {
+		_ = p.command.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// Kill ends the process as kill -9 does, and waits until it is gone.
+func (p *Process) Kill() {
+	_ = p.command.Process.Kill() // It may have ended by itself.
+	<-p.exited
+}
+
+// Terminate asks the process to end as Kubernetes does, and returns its exit code; -1 if it does not end in time.
+func (p *Process) Terminate(patience time.Duration) int {
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+		return p.command.ProcessState.ExitCode()
+	case <-time.After(patience):
+		return -1
+	}
+}
+
+// Exited is closed once the process is gone.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Log returns all that the process has printed.
+func (p *Process) Log() string { return p.log.String() }
+
+// FreeAddress returns an address on loopback that nobody listened on a moment ago.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// WaitUntil polls until a condition holds, and fails the test with what it last said if it does not in time.
+func WaitUntil(t testing.TB, patience time.Duration, what string, condition func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %s: %v", what, patience, err)
+		}
+		<-tick.C
+	}
+}
+
+// Answers returns a condition that a URL answers 200.
+func Answers(ctx context.Context, url string) func() error {
+	return func() error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", url, response.Status)
+		}
+		return nil
+	}
+}
+
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
