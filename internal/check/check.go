@@ -56,7 +56,15 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 // Decide answers a request of one of the surfaces.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
 	now := d.clock()
-	decision := verify.Decide(d.view, request, d.source.Freshness(now), now)
+	return d.count(surface, verify.Decide(d.view, request, d.source.Freshness(now), now))
+}
+
+// Refuse answers a request that a surface can't put to Decide, because the proxy did not say what it has to.
+func (d *Decider) Refuse(surface string, reason verify.Reason) verify.Decision {
+	return d.count(surface, verify.Decision{Outcome: verify.Forbidden, Reason: reason})
+}
+
+func (d *Decider) count(surface string, decision verify.Decision) verify.Decision {
 	d.decisions.WithLabelValues(surface, decision.Outcome.String(), string(decision.Reason)).Inc()
 	return decision
 }

@@ -12,7 +12,7 @@ func ParseTenantID(s string) (id TenantID, ok bool) {
 	}
 	at := 0
 	for i := range id {
-		if s[at] == '-' {
+		if at == 8 || at == 13 || at == 18 || at == 23 {
 			at++
 		}
 		high, low := hexDigit(s[at]), hexDigit(s[at+1])

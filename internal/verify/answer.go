@@ -95,6 +95,7 @@ var messages = map[Reason]string{
 	ReasonPathAmbiguous:        "The path can be read in more than one way: send it without dot segments, empty segments or encoded separators.",
 	ReasonNoRoute:              "No access policy declares this route.",
 	ReasonScopeMissing:         "The API key lacks a scope that this route needs.",
+	ReasonHeaderNominated:      "Connection must not name Authorization, X-Tenant-ID or any X-Api-Key header.",
 	ReasonMisconfigured:        "The proxy did not say which request this is about: see the guide for its dialect.",
 	ReasonUnavailable:          "The API key could not be checked. Try again later.",
 }

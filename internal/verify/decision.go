@@ -51,6 +51,8 @@ const (
 	ReasonPathAmbiguous     Reason = "path_ambiguous"
 	ReasonNoRoute           Reason = "route_not_declared"
 	ReasonScopeMissing      Reason = "insufficient_scope"
+	// ReasonHeaderNominated says that Connection names a header that the decision rests on, or that the answer sets.
+	ReasonHeaderNominated Reason = "header_nominated"
 	// ReasonMisconfigured says that the proxy did not send what its dialect must say about the request.
 	ReasonMisconfigured Reason = "proxy_misconfigured"
 

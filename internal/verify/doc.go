@@ -3,7 +3,7 @@
 //
 // The order of the checks is part of the contract, because it decides what a caller who is refused learns:
 //
-//  1. exactly one bearer credential, exactly one tenant
+//  1. exactly one bearer credential, exactly one tenant, and neither to be dropped on the way (Connection)
 //  2. the token's length, characters and checksum: junk costs no hashing
 //  3. digest → grant
 //  4. refused by state or by the clock

@@ -14,6 +14,8 @@ type Request struct {
 	Authorization []string
 	// TenantID are the values of the X-Tenant-ID header.
 	TenantID []string
+	// Connection are the values of the Connection header, if the proxy passed on the client's.
+	Connection []string
 
 	// Host is the authority that the client asked for, with or without a port.
 	Host string
@@ -70,4 +72,24 @@ func (r *Request) tenant() (id index.TenantID, reason Reason) {
 		return id, ReasonTenantMalformed
 	}
 	return id, ""
+}
+
+// identityPrefix is how the names of the headers begin that an answer identifies the key with, in lower case.
+const identityPrefix = "x-api-key-"
+
+// nominates says whether Connection names a header that this decision is about. The next proxy would take it out (RFC 9110
+// section 7.6.1), and the upstream would see another request than the one decided here (S10).
+func (r *Request) nominates() bool {
+	for _, rest := range r.Connection {
+		for more := true; more; {
+			var name string
+			name, rest, more = strings.Cut(rest, ",")
+			name = strings.Trim(name, " \t")
+			if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "X-Tenant-ID") ||
+				len(name) >= len(identityPrefix) && strings.EqualFold(name[:len(identityPrefix)], identityPrefix) {
+				return true
+			}
+		}
+	}
+	return false
 }

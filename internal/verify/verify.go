@@ -22,8 +22,12 @@ const (
 	Fresh
 )
 
-// Decide answers a request from what the index holds at this moment. It allocates nothing for a request that passes.
+// Decide answers a request from what the index holds at this moment. It allocates nothing for a request that passes by its
+// route.
 func Decide(view *index.View, request *Request, freshness Freshness, now time.Time) Decision {
+	if request.nominates() {
+		return forbidden(ReasonHeaderNominated, nil)
+	}
 	decision := identify(view, request, freshness, now)
 	if decision.Outcome == Allow {
 		decision = authorize(view, request, decision)

@@ -24,6 +24,8 @@ import (
 // Decider decides whether a request may pass.
 type Decider interface {
 	Decide(surface string, request *verify.Request) verify.Decision
+	// Refuse is the decision about a request that the proxy did not describe.
+	Refuse(surface string, reason verify.Reason) verify.Decision
 }
 
 // dialect reads the client's host, method and target from the headers of one kind of proxy. It is false where the proxy
@@ -36,6 +38,9 @@ type Handler struct {
 	dialect dialect
 	decider Decider
 	trust   clientip.Trust
+	// keepsQuery says that among these proxies are some that ask with the client's own query where their configuration has
+	// none, as Caddy does.
+	keepsQuery bool
 }
 
 // NewNginx returns the handler for nginx's auth_request and ingress-nginx: X-Original-URL (scheme://host/uri) and
@@ -47,7 +52,7 @@ func NewNginx(decider Decider, trust clientip.Trust) *Handler {
 // NewForward returns the handler for Traefik's ForwardAuth, Caddy's forward_auth and APISIX's forward-auth:
 // X-Forwarded-Method, X-Forwarded-Host and X-Forwarded-Uri.
 func NewForward(decider Decider, trust clientip.Trust) *Handler {
-	return &Handler{surface: "forward", dialect: forwardDialect, decider: decider, trust: trust}
+	return &Handler{surface: "forward", dialect: forwardDialect, decider: decider, trust: trust, keepsQuery: true}
 }
 
 // ServeHTTP implements http.Handler.
@@ -55,16 +60,34 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := verify.Request{
 		Authorization: r.Header["Authorization"],
 		TenantID:      r.Header["X-Tenant-Id"],
+		Connection:    r.Header["Connection"],
 		Client:        h.trust.Client(peer(r), r.Header["X-Forwarded-For"]),
 	}
-	var described, fixed bool
+	var described, configured bool
 	request.Host, request.Method, request.Target, described = h.dialect(r.Header)
-	request.FixedScopes, fixed = fixedScopes(r.URL.RawQuery)
-	if !fixed || (!described && request.FixedScopes == nil) {
-		write(w, verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonMisconfigured}, request.Host)
+	request.FixedScopes, configured = h.fixedScopes(r.URL.RawQuery, request.Target, described)
+	if !configured || (!described && request.FixedScopes == nil) {
+		write(w, h.decider.Refuse(h.surface, verify.ReasonMisconfigured), request.Host)
 		return
 	}
 	write(w, h.decider.Decide(h.surface, &request), request.Host)
+}
+
+// fixedScopes reads the query of the URL that the proxy called. It is false where that is not to be relied on.
+//
+// Where the proxy keeps the client's query, a client could fix the scopes itself: GET /admin?scope=products:read would be
+// let pass to whatever the key may do. So scopes that stand in the client's own query are refused, and so are those where
+// that query is not known. Any other query of the client's doesn't concern us: its route decides.
+func (h *Handler) fixedScopes(query, target string, described bool) (scopes []keysv1alpha1.Scope, ok bool) {
+	scopes, ok = parseScopes(query)
+	if !h.keepsQuery {
+		return scopes, ok
+	}
+	_, clients, _ := strings.Cut(target, "?")
+	if query != "" && (!described || query == clients) {
+		return nil, described && !ok
+	}
+	return scopes, ok
 }
 
 func nginxDialect(header http.Header) (host, method, target string, ok bool) {
@@ -72,9 +95,10 @@ func nginxDialect(header http.Header) (host, method, target string, ok bool) {
 	if !ok {
 		return "", "", "", false
 	}
-	// Taken apart by hand: a URL parser would decode, and clean up what has to be refused.
-	_, rest, ok := strings.Cut(original, "://")
-	if !ok {
+	// Taken apart by hand: a URL parser would decode, and clean up what has to be refused. nginx knows these two schemes;
+	// anything else is a header that the proxy has put together in another way, perhaps of what the client chose.
+	scheme, rest, ok := strings.Cut(original, "://")
+	if !ok || (scheme != "https" && scheme != "http") {
 		return "", "", "", false
 	}
 	slash := strings.IndexAny(rest, `/?#\`)
@@ -100,9 +124,9 @@ func one(values []string) (string, bool) {
 	return values[0], true
 }
 
-// fixedScopes reads the scopes that the proxy's own configuration asks for in the URL that it calls, as in
+// parseScopes reads the scopes that the proxy's own configuration asks for in the URL that it calls, as in
 // /auth/nginx?scope=products:read. All are needed. It is false where there is anything else in the query.
-func fixedScopes(query string) (scopes []keysv1alpha1.Scope, ok bool) {
+func parseScopes(query string) (scopes []keysv1alpha1.Scope, ok bool) {
 	if query == "" {
 		return nil, true
 	}

@@ -18,6 +18,8 @@ import (
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -148,6 +150,24 @@ func (cp *ControlPlane) ServiceAccountConfig(name string) *rest.Config {
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + SystemNamespace, "system:authenticated"},
 	}
 	return config
+}
+
+// ServiceAccountKubeconfig writes a kubeconfig that acts as ServiceAccountConfig does, and returns its path. It goes with
+// the control plane.
+func (cp *ControlPlane) ServiceAccountKubeconfig(name string) (string, error) {
+	config := cp.ServiceAccountConfig(name)
+	file := clientcmdapi.NewConfig()
+	file.Clusters["test"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	file.AuthInfos["test"] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: config.CertData,
+		ClientKeyData:         config.KeyData,
+		Impersonate:           config.Impersonate.UserName,
+		ImpersonateGroups:     config.Impersonate.Groups,
+	}
+	file.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
+	file.CurrentContext = "test"
+	path := filepath.Join(cp.dir, name+".kubeconfig")
+	return path, clientcmd.WriteToFile(*file, path)
 }
 
 // RunKubectl runs kubectl as an administrator and returns what it printed.

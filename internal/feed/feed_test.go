@@ -1,0 +1,259 @@
+package feed_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/feed"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+func TestFeed(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Feed")
+}
+
+var (
+	cp     *controlplane.ControlPlane
+	canary = types.NamespacedName{Namespace: controlplane.SystemNamespace, Name: "verifier-canary"}
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	cp, err = controlplane.Start(controlplane.Options{})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() error { return cp.Stop() })
+	Expect(cp.RunKubectl(ctx, "apply", "-k", controlplane.Root()+"/config/rbac")).NotTo(BeEmpty())
+	Expect(cp.RunKubectl(ctx, "apply", "-f", controlplane.Root()+"/config/verifier/canary.yaml")).NotTo(BeEmpty())
+	Expect(cp.Client.Create(ctx, fixture.Policy("nexuscommerce"))).To(Succeed())
+})
+
+// offset is a clock that can be moved while others read it.
+type offset struct {
+	mu sync.Mutex
+	by time.Duration
+}
+
+func (o *offset) now() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Now().Add(o.by)
+}
+
+func (o *offset) move(by time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.by += by
+}
+
+// verifier is a feed that runs with the rights of config/rbac.
+type verifier struct {
+	view  *index.View
+	feed  *feed.Feed
+	clock *offset
+	stop  func()
+}
+
+func startVerifier(config *rest.Config, canary types.NamespacedName) *verifier {
+	GinkgoHelper()
+	v := &verifier{view: index.NewView(), clock: &offset{}}
+	var err error
+	v.feed, err = feed.New(feed.Options{
+		Config:       config,
+		Canary:       canary,
+		Name:         fixture.Name("verifier"),
+		MaxStaleness: time.Minute,
+		View:         v.view,
+		Log:          GinkgoLogr,
+		Clock:        v.clock.now,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer GinkgoRecover()
+		defer close(done)
+		Expect(v.feed.Start(ctx)).To(Succeed())
+	}()
+	v.stop = func() {
+		cancel()
+		<-done
+	}
+	DeferCleanup(v.stop)
+	return v
+}
+
+// ask asks for GET /api/products with a token.
+func (v *verifier) ask(tok, tenantID string) verify.Decision {
+	now := v.clock.now()
+	return verify.Decide(v.view, &verify.Request{
+		Authorization: []string{"Bearer " + tok},
+		TenantID:      []string{tenantID},
+		Host:          fixture.Host,
+		Method:        "GET",
+		Target:        "/api/products",
+	}, v.feed.Freshness(now), now)
+}
+
+func (v *verifier) reasonFor(k *issued) func() verify.Reason {
+	return func() verify.Reason { return v.ask(k.token, k.tenant.Spec.ID).Reason }
+}
+
+// issued is a key with a token, as the controller leaves it.
+type issued struct {
+	tenant *keysv1alpha1.Tenant
+	key    *keysv1alpha1.ApiKey
+	token  string
+}
+
+func issue(ctx context.Context) *issued {
+	GinkgoHelper()
+	name := fixture.Name("tenant")
+	k := &issued{tenant: fixture.Tenant(name), key: fixture.ApiKey(fixture.Name("ns"), "key")}
+	Expect(cp.Client.Create(ctx, k.tenant)).To(Succeed())
+	Expect(cp.Client.Create(ctx, fixture.Namespace(k.key.Namespace, name))).To(Succeed())
+	Expect(cp.Client.Create(ctx, k.key)).To(Succeed())
+	root, err := token.RootFrom([]byte("a root key of 32 bytes for tests"))
+	Expect(err).NotTo(HaveOccurred())
+	tok, err := token.Derive(root, token.FormatLive, string(k.key.UID), "7Hk2PqZx")
+	Expect(err).NotTo(HaveOccurred())
+	k.token = tok.Reveal()
+	k.key.Status = keysv1alpha1.ApiKeyStatus{
+		TenantID:    k.tenant.Spec.ID,
+		Scopes:      k.key.Spec.Scopes,
+		IssuedTime:  &metav1.Time{Time: time.Now()},
+		Credentials: []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: tok.Digest().String(), IssuedTime: metav1.Now()}},
+	}
+	Expect(cp.Client.Status().Update(ctx, k.key)).To(Succeed())
+	return k
+}
+
+var _ = Describe("Feeding the index", func() {
+	It("lets a key pass once it is granted, and refuses it as soon as it is revoked", func(ctx SpecContext) {
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		k := issue(ctx)
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
+
+		k.key.Spec.State = keysv1alpha1.ApiKeyRevoked
+		Expect(cp.Client.Update(ctx, k.key)).To(Succeed())
+		Eventually(v.reasonFor(k)).WithTimeout(time.Second).Should(Equal(verify.ReasonRevoked))
+	})
+
+	It("refuses what spec takes away, without the controller", func(ctx SpecContext) {
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		for reason, change := range map[verify.Reason]func(*issued) error{
+			verify.ReasonSuspended: func(k *issued) error {
+				k.key.Spec.State = keysv1alpha1.ApiKeySuspended
+				return cp.Client.Update(ctx, k.key)
+			},
+			verify.ReasonScopeMissing: func(k *issued) error {
+				k.key.Spec.Scopes = []keysv1alpha1.Scope{"orders:read"}
+				return cp.Client.Update(ctx, k.key)
+			},
+			verify.ReasonAddressNotAllowed: func(k *issued) error {
+				k.key.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"203.0.113.0/24"}
+				return cp.Client.Update(ctx, k.key)
+			},
+			verify.ReasonExpired:      func(k *issued) error { k.key.Spec.Expiry = "1s"; return cp.Client.Update(ctx, k.key) },
+			verify.ReasonUnknownToken: func(k *issued) error { return cp.Client.Delete(ctx, k.key) },
+			verify.ReasonTenantSuspended: func(k *issued) error {
+				k.tenant.Spec.State = keysv1alpha1.TenantSuspended
+				return cp.Client.Update(ctx, k.tenant)
+			},
+			verify.ReasonTenantChanged: func(k *issued) error { return cp.Client.Delete(ctx, k.tenant) },
+		} {
+			k := issue(ctx)
+			Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed), string(reason))
+			Expect(change(k)).To(Succeed(), string(reason))
+			Eventually(v.reasonFor(k)).WithTimeout(3 * time.Second).Should(Equal(reason))
+		}
+	})
+
+	It("never takes an object of the same name for its predecessor (S9)", func(ctx SpecContext) {
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		k := issue(ctx)
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
+		Expect(cp.Client.Delete(ctx, k.key)).To(Succeed())
+		Expect(cp.Client.Create(ctx, fixture.ApiKey(k.key.Namespace, k.key.Name))).To(Succeed())
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonUnknownToken))
+	})
+})
+
+var _ = Describe("Freshness (S7)", func() {
+	It("is not there before the first list is complete, and nothing passes", func(ctx SpecContext) {
+		k := issue(ctx)
+		api := newGate(cp.Config)
+		api.stall()
+		v := startVerifier(api.through(cp.ServiceAccountConfig("apikey-verifier")), canary)
+		Consistently(v.reasonFor(k)).WithTimeout(500 * time.Millisecond).Should(Equal(verify.ReasonUnavailable))
+		Expect(v.feed.Ready()).To(MatchError(ContainSubstring("not complete")))
+		api.resume()
+		Eventually(v.reasonFor(k)).WithTimeout(20 * time.Second).Should(Equal(verify.ReasonAllowed))
+		Expect(v.feed.Ready()).To(Succeed())
+	})
+
+	It("is not there without the canary, and nothing passes", func(ctx SpecContext) {
+		// An index that is complete, of which nobody knows as of when. It fails when freshness.settle leaves the ApiKeys'
+		// stream out, or freshness.at takes a zero time for a good one.
+		k := issue(ctx)
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), types.NamespacedName{Namespace: canary.Namespace, Name: "no-canary"})
+		Eventually(v.feed.Ready).Should(MatchError(ContainSubstring("probe has not come back")))
+		Consistently(v.reasonFor(k)).WithTimeout(500 * time.Millisecond).Should(Equal(verify.ReasonUnavailable))
+	})
+
+	It("ends when the API server falls silent, and comes back with it, without a restart", func(ctx SpecContext) {
+		// It fails when verify.Decide does not look at freshness, or freshness.at not at the bound.
+		k := issue(ctx)
+		api := newGate(cp.Config)
+		v := startVerifier(api.through(cp.ServiceAccountConfig("apikey-verifier")), canary)
+		Eventually(v.reasonFor(k)).WithTimeout(20 * time.Second).Should(Equal(verify.ReasonAllowed))
+		proven := v.feed.FreshAsOf()
+
+		api.stall() // Connections stay open; what is sent on them goes nowhere.
+		k.key.Spec.State = keysv1alpha1.ApiKeyRevoked
+		Expect(cp.Client.Update(ctx, k.key)).To(Succeed())
+		Expect(v.ask(k.token, k.tenant.Spec.ID).Outcome).To(Equal(verify.Allow), "it can't know yet, and is within its bound")
+		v.clock.move(2 * time.Minute)
+		Expect(v.ask(k.token, k.tenant.Spec.ID).Reason).To(Equal(verify.ReasonUnavailable))
+		Expect(v.feed.Ready()).To(MatchError(ContainSubstring("more than 1m0s")))
+
+		api.resume()
+		Eventually(v.reasonFor(k)).WithTimeout(30 * time.Second).Should(Equal(verify.ReasonRevoked))
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Expect(v.feed.FreshAsOf()).To(BeTemporally(">", proven))
+	})
+
+	It("is proved again and again", func(SpecContext) {
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		first := v.feed.FreshAsOf()
+		Eventually(v.feed.FreshAsOf).WithTimeout(10 * time.Second).Should(BeTemporally(">", first))
+	})
+
+	It("leaves nothing on the canary when the verifier stops", func(ctx SpecContext) {
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		v.stop()
+		key := &keysv1alpha1.ApiKey{}
+		Expect(cp.Client.Get(ctx, canary, key)).To(Succeed())
+		for name := range key.Annotations {
+			Expect(name).NotTo(HavePrefix(keysv1alpha1.ProbeAnnotationPrefix))
+		}
+	})
+})

@@ -1,0 +1,113 @@
+package index_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// TestWhatStaysIsFoundAtEveryMoment has readers look for a digest, over and over, while a writer changes its grant, lets
+// another object claim it too, rotates its object's other credential, and makes the table grow.
+func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
+	const readers, rounds = 4, 20_000
+	stays := digest(0)
+	c := index.NewCredentials()
+	c.Put("a/key", []*index.Grant{grant("a/key", 1, stays)})
+
+	var done atomic.Bool
+	var group sync.WaitGroup
+	for range readers {
+		group.Go(func() {
+			for !done.Load() {
+				claims := c.Lookup(&stays)
+				if len(claims) == 0 || claims[0].Name != "a/key" || claims[0].Digest != stays {
+					t.Errorf("what stays is not found: %d claims", len(claims))
+					return
+				}
+			}
+		})
+	}
+	for n := 1; n <= rounds; n++ {
+		name := fmt.Sprint("b/", n)
+		c.Put("a/key", []*index.Grant{grant("a/key", 1, stays), grant("a/key", 1, digest(-n))})
+		c.Put(name, []*index.Grant{grant(name, 2, stays), grant(name, 2, digest(n))})
+		c.Put(name, []*index.Grant{grant(name, 2, digest(n))})
+		if n%3 == 0 {
+			c.Put(name, nil)
+		}
+	}
+	done.Store(true)
+	group.Wait()
+	wantHolders(t, c, stays, "a/key")
+	if want := 2 + rounds - rounds/3; c.Len() != want {
+		t.Errorf("%d digests, want %d", c.Len(), want)
+	}
+}
+
+// TestRotationHasNoGap has a reader ask for whatever digest the writer has announced last: the one before it may go only
+// when the next is there.
+func TestRotationHasNoGap(t *testing.T) {
+	const rounds = 20_000
+	c := index.NewCredentials()
+	digests := make([]token.Digest, rounds+1)
+	for n := range digests {
+		digests[n] = digest(n)
+	}
+	c.Put("a/key", []*index.Grant{grant("a/key", 1, digests[0])})
+
+	var settled atomic.Int64 // digests[settled] was there when this was read, and is until two rotations later
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			n := settled.Load()
+			found := len(c.Lookup(&digests[n])) == 1
+			if !found && settled.Load() == n {
+				t.Errorf("credential %d is not found while it is current", n)
+				return
+			}
+			if n == rounds {
+				return
+			}
+		}
+	})
+	for n := 1; n <= rounds; n++ {
+		c.Put("a/key", []*index.Grant{grant("a/key", 1, digests[n-1]), grant("a/key", 1, digests[n])})
+		settled.Store(int64(n))
+		c.Put("a/key", []*index.Grant{grant("a/key", 1, digests[n])})
+	}
+	group.Wait()
+	if c.Len() != 1 {
+		t.Errorf("%d digests, want 1", c.Len())
+	}
+}
+
+// TestViewIsReadWhileItChanges is for the race detector.
+func TestViewIsReadWhileItChanges(t *testing.T) {
+	id := tenantID(t, "3714240b-2e06-4c35-8856-ccc1c096323e")
+	view := index.NewView()
+	view.SetTenants(index.Tenants{id: {IDHeader: "0"}})
+
+	var done atomic.Bool
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for !done.Load() {
+				if tenant, ok := view.Tenant(id); !ok || tenant.IDHeader == "" || view.Routes() == nil || view.TenantCount() != 1 {
+					t.Error("the view is not complete")
+					return
+				}
+			}
+		})
+	}
+	for n := range 5_000 {
+		view.SetTenants(index.Tenants{id: {IDHeader: fmt.Sprint(n)}})
+		view.SetRoutes(access.Compile(nil))
+	}
+	done.Store(true)
+	group.Wait()
+}

@@ -1,0 +1,146 @@
+package manifests_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+var _ = Describe("config", func() {
+	DescribeTable("builds, and applies by itself", func(ctx SpecContext, name string) {
+		Expect(kubectl(ctx, "kustomize", folder(name))).To(ContainSubstring("kind: "))
+		apply(ctx, name)
+	},
+		Entry(nil, "crd"), Entry(nil, "rbac"), Entry(nil, "controller"), Entry(nil, "verifier"), Entry(nil, "samples"), Entry(nil, "default"),
+	)
+
+	DescribeTable("changes nothing when it is applied again", func(ctx SpecContext, name string) {
+		versions := func() []string {
+			out := kubectl(ctx, "get", "-k", folder(name), "--output",
+				`jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}`)
+			return strings.Split(strings.TrimSpace(out), "\n")
+		}
+		before := versions()
+		Expect(len(before)).To(BeNumerically(">", 1))
+		apply(ctx, name)
+		Expect(versions()).To(Equal(before))
+	},
+		Entry(nil, "samples"), Entry(nil, "default"),
+	)
+
+	It("has a canary that is no key", func(ctx SpecContext) {
+		var canary keysv1alpha1.ApiKey
+		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: canaryName}, &canary)).To(Succeed())
+		Expect(canary.Labels).To(HaveKeyWithValue(keysv1alpha1.CanaryLabel, "true"))
+		Expect(canary.Spec.State).To(Equal(keysv1alpha1.ApiKeySuspended))
+
+		var policies keysv1alpha1.AccessPolicyList
+		Expect(cp.Client.List(ctx, &policies)).To(Succeed())
+		for _, policy := range policies.Items {
+			for _, declared := range policy.Spec.Scopes {
+				Expect(canary.Spec.Scopes).NotTo(ContainElement(declared.Name))
+			}
+		}
+	})
+
+	It("has samples that belong together", func(ctx SpecContext) {
+		var tenants keysv1alpha1.TenantList
+		Expect(cp.Client.List(ctx, &tenants)).To(Succeed())
+		var keys keysv1alpha1.ApiKeyList
+		Expect(cp.Client.List(ctx, &keys)).To(Succeed())
+		for _, key := range keys.Items {
+			if key.Labels[keysv1alpha1.CanaryLabel] != "" {
+				continue
+			}
+			var namespace corev1.Namespace
+			Expect(cp.Client.Get(ctx, client.ObjectKey{Name: key.Namespace}, &namespace)).To(Succeed())
+			owners := slices.DeleteFunc(slices.Clone(tenants.Items), func(tenant keysv1alpha1.Tenant) bool {
+				selector, err := metav1.LabelSelectorAsSelector(tenant.Spec.NamespaceSelector)
+				Expect(err).NotTo(HaveOccurred())
+				return !selector.Matches(labels.Set(namespace.Labels))
+			})
+			Expect(owners).To(HaveLen(1), "tenants of the namespace of %s/%s", key.Namespace, key.Name)
+			Expect(owners[0].Spec.ExpiryOptions).To(ContainElement(key.Spec.Expiry.OrNever()), "%s/%s", key.Namespace, key.Name)
+		}
+	})
+})
+
+var _ = Describe("Deployments", func() {
+	list := func(ctx SpecContext) []appsv1.Deployment {
+		GinkgoHelper()
+		var deployments appsv1.DeploymentList
+		Expect(cp.Client.List(ctx, &deployments, client.InNamespace(systemNamespace))).To(Succeed())
+		Expect(deployments.Items).To(HaveLen(2))
+		return deployments.Items
+	}
+	pod := func(spec corev1.PodSpec) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: systemNamespace}, Spec: spec}
+	}
+
+	It("run pods that the namespace admits", func(ctx SpecContext) {
+		careless := pod(corev1.PodSpec{Containers: []corev1.Container{{Name: "careless", Image: "careless"}}})
+		Expect(cp.Client.Create(ctx, careless, client.DryRunAll)).To(MatchError(apierrors.IsForbidden, "restricted pod security"))
+		for _, deployment := range list(ctx) {
+			Expect(cp.Client.Create(ctx, pod(deployment.Spec.Template.Spec), client.DryRunAll)).To(Succeed(), deployment.Name)
+		}
+	})
+
+	It("run as the accounts that config/rbac is about", func(ctx SpecContext) {
+		for _, deployment := range list(ctx) {
+			account := deployment.Spec.Template.Spec.ServiceAccountName
+			Expect(account).To(Equal(deployment.Name))
+			Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: account}, &corev1.ServiceAccount{})).To(Succeed())
+		}
+	})
+
+	It("can lose a pod", func(ctx SpecContext) {
+		for _, deployment := range list(ctx) {
+			Expect(deployment.Spec.Replicas).To(HaveValue(BeNumerically(">=", 2)), deployment.Name)
+		}
+	})
+
+	It("pass flags that the programs have", func(ctx SpecContext) {
+		for _, deployment := range list(ctx) {
+			container := deployment.Spec.Template.Spec.Containers[0]
+			program := filepath.Join(GinkgoT().TempDir(), deployment.Name)
+			build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/"+container.Name)
+			build.Dir = controlplane.Root()
+			out, err := build.CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), string(out))
+
+			// Every flag is read before the version is printed.
+			out, err = exec.CommandContext(ctx, program, append(container.Args, "--version")...).CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), string(out))
+		}
+	})
+
+	It("are reached by Services", func(ctx SpecContext) {
+		var services corev1.ServiceList
+		Expect(cp.Client.List(ctx, &services, client.InNamespace(systemNamespace))).To(Succeed())
+		Expect(services.Items).To(HaveLen(3))
+		deployments := list(ctx)
+		for _, service := range services.Items {
+			i := slices.IndexFunc(deployments, func(d appsv1.Deployment) bool {
+				return labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(d.Spec.Template.Labels))
+			})
+			Expect(i).To(BeNumerically(">=", 0), "no pods for Service %s", service.Name)
+			for _, port := range service.Spec.Ports {
+				Expect(deployments[i].Spec.Template.Spec.Containers[0].Ports).To(ContainElement(
+					HaveField("Name", port.TargetPort.StrVal)), "Service %s", service.Name)
+			}
+		}
+	})
+})

@@ -1,0 +1,153 @@
+// Package system runs the controller and the verifier as they are run in production, as two processes with the rights of
+// config/rbac against a real control plane, and looks at them from outside.
+package system_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+const patience = 30 * time.Second
+
+// installation is a control plane with the controller and the verifier beside it.
+type installation struct {
+	cp                   *controlplane.ControlPlane
+	controller, verifier *program.Process
+	controllerMetrics    string
+	verifierMetrics      string
+	verifierURL          string
+}
+
+func install(t *testing.T) *installation {
+	t.Helper()
+	cp, err := controlplane.Start(controlplane.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, args := range [][]string{
+		{"apply", "-k", controlplane.Root() + "/config/rbac"},
+		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
+	} {
+		if _, err := cp.RunKubectl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := &installation{cp: cp, controllerMetrics: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t)}
+	i.controller = program.Start(t, program.Build(t, "./cmd/controller"),
+		"--kubeconfig="+i.kubeconfig(t, "apikey-controller"), "--leader-elect=false", "--zap-log-level=debug",
+		"--metrics-bind-address="+i.controllerMetrics, "--health-probe-bind-address=0")
+	health, address := program.FreeAddress(t), program.FreeAddress(t)
+	i.verifierURL = "http://" + address
+	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
+		"--kubeconfig="+i.kubeconfig(t, "apikey-verifier"), "--zap-log-level=debug", "--name=verifier-1",
+		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health, "--http-bind-address="+address)
+	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	return i
+}
+
+func (i *installation) kubeconfig(t *testing.T, account string) string {
+	t.Helper()
+	path, err := i.cp.ServiceAccountKubeconfig(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// mint creates a key in a tenant of its own and waits until it is Ready.
+func (i *installation) mint(t *testing.T, change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
+	t.Helper()
+	tenant := fixture.Name("tenant")
+	key := fixture.ApiKey(fixture.Name("ns"), "key", change...)
+	for _, object := range []client.Object{fixture.Tenant(tenant), fixture.Namespace(key.Namespace, tenant), key} {
+		if err := i.cp.Client.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.await(t, key, keysv1alpha1.ReasonReady)
+	return key
+}
+
+// await waits until a key's Ready condition has a reason.
+func (i *installation) await(t *testing.T, key *keysv1alpha1.ApiKey, reason string) {
+	t.Helper()
+	program.WaitUntil(t, patience, "key "+reason, func() error {
+		if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
+			return err
+		}
+		ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady)
+		if ready == nil || ready.Reason != reason {
+			return fmt.Errorf("conditions %v", key.Status.Conditions)
+		}
+		return nil
+	})
+}
+
+func (i *installation) tokenOf(t *testing.T, key *keysv1alpha1.ApiKey) string {
+	t.Helper()
+	secret := &corev1.Secret{}
+	if err := i.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: key.Namespace, Name: key.Status.SecretName}, secret); err != nil {
+		t.Fatal(err)
+	}
+	return string(secret.Data["token"])
+}
+
+// answer is what the verifier said.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask asks the verifier as nginx does.
+func (i *installation) ask(ctx context.Context, token, tenantID, method, target string) (answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.verifierURL+"/auth/nginx", nil)
+	if err != nil {
+		return answer{}, err
+	}
+	request.Header.Set("X-Original-URL", "https://"+fixture.Host+target)
+	request.Header.Set("X-Original-Method", method)
+	request.Header.Set("X-Tenant-ID", tenantID)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return answer{status: response.StatusCode, header: response.Header, body: string(body)}, err
+}
+
+// eventually asks until the answer has a status.
+func (i *installation) eventually(t *testing.T, token, tenantID, method, target string, status int) answer {
+	t.Helper()
+	var last answer
+	program.WaitUntil(t, patience, fmt.Sprintf("%s %s: %d", method, target, status), func() (err error) {
+		last, err = i.ask(t.Context(), token, tenantID, method, target)
+		if err == nil && last.status != status {
+			err = fmt.Errorf("%d %s", last.status, last.body)
+		}
+		return err
+	})
+	return last
+}
