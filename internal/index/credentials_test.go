@@ -110,15 +110,14 @@ func TestPutReplaces(t *testing.T) {
 		after []*index.Grant
 		want  []int // the digests that are found afterwards
 	}{
-		"nothing":             {nil, nil},
-		"one of the two":      {before[1:], []int{2}},
-		"the same":            {before, []int{1, 2}},
-		"the same, anew":      {[]*index.Grant{grant("a/key", 1, digest(1)), grant("a/key", 1, digest(2))}, []int{1, 2}},
-		"the next after one":  {[]*index.Grant{grant("a/key", 1, digest(2)), grant("a/key", 1, digest(3))}, []int{2, 3}},
-		"others":              {[]*index.Grant{grant("a/key", 1, digest(3)), grant("a/key", 1, digest(4))}, []int{3, 4}},
-		"one more":            {append(slices.Clone(before), grant("a/key", 1, digest(3))), []int{1, 2, 3}},
-		"in the other order":  {[]*index.Grant{before[1], before[0]}, []int{1, 2}},
-		"a digest taken over": {[]*index.Grant{grant("a/key", 1, digest(9))}, []int{9}},
+		"nothing":            {nil, nil},
+		"one of the two":     {before[1:], []int{2}},
+		"the same":           {before, []int{1, 2}},
+		"the same, anew":     {[]*index.Grant{grant("a/key", 1, digest(1)), grant("a/key", 1, digest(2))}, []int{1, 2}},
+		"the next after one": {[]*index.Grant{grant("a/key", 1, digest(2)), grant("a/key", 1, digest(3))}, []int{2, 3}},
+		"others":             {[]*index.Grant{grant("a/key", 1, digest(3)), grant("a/key", 1, digest(4))}, []int{3, 4}},
+		"one more":           {append(slices.Clone(before), grant("a/key", 1, digest(3))), []int{1, 2, 3}},
+		"in the other order": {[]*index.Grant{before[1], before[0]}, []int{1, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := index.NewCredentials()
@@ -127,7 +126,7 @@ func TestPutReplaces(t *testing.T) {
 			c.Put("a/key", test.after)
 			for n := range 8 {
 				found := len(holders(c, digest(n))) == 1
-				if found != slices.Contains(test.want, n) && n < 8 {
+				if found != slices.Contains(test.want, n) {
 					t.Errorf("digest %d found: %t", n, found)
 				}
 			}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
-
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
@@ -97,7 +95,7 @@ func FuzzParseTenantID(f *testing.F) {
 		if !ok {
 			return
 		}
-		if want := uuid.MustParse(s); id != index.TenantID(want) || id.String() != want.String() {
+		if id.String() != strings.ToLower(s) {
 			t.Errorf("%q is read as %s", s, id)
 		}
 		if raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", "")); err != nil || string(raw) != string(id[:]) {
