@@ -28,14 +28,21 @@ help: ## This list.
 		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nOne test: make test TEST=./controllers/... TESTFLAGS="-run TestName -v"\n'
 
+# exec, so that a signal for make's shell reaches the demo, which ends what it has started. XDG_CACHE_HOME, because
+# envtest keeps a file for every port that it has given out.
+DEMO = exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/demo
+
 .PHONY: demo
-demo: build caddy ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
-	@assets=$$(hack/controlplane/ensure.sh) && KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) go run ./hack/demo
+demo: build caddy demo-build ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
+	@assets=$$(hack/controlplane/ensure.sh) && $(DEMO)
 
 .PHONY: run
-run: build caddy ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
-	@if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/controlplane/ensure.sh); fi && \
-		KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) go run ./hack/demo --keep
+run: build caddy demo-build ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
+	@if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/controlplane/ensure.sh); fi && $(DEMO) --keep
+
+.PHONY: demo-build
+demo-build:
+	@go build -o bin/demo ./hack/demo
 
 ##@ Develop
 
@@ -49,7 +56,8 @@ build: ## bin/apikey-controller and bin/apikey-verifier.
 .PHONY: test
 test: c-compiler build caddy ## Every test, on a real control plane.
 	@assets=$$(hack/controlplane/ensure.sh) && set -x && \
-		KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST)
+		XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$(go env GOCACHE) KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) \
+		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST)
 
 .PHONY: verify
 verify: lint verify-generated verify-tidy verify-vulnerabilities ## Lint, generated files up to date, modules tidy, known vulnerabilities.

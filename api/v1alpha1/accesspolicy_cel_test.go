@@ -141,9 +141,13 @@ var _ = Describe("AccessPolicy", func() {
 		Entry("a method of 21 characters", "spec.rules[0].methods[0]: Too long: may not be more than 20", func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{Method(strings.Repeat("A", 21))} }),
 
 		Entry("a needed scope that is none", `spec.rules[0].scopes[0]: Invalid value: "everything": `+badScope, func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"everything"} }),
+		Entry("a needed scope of 129 characters", "spec.rules[0].scopes[0]: Too long: may not be more than 128",
+			func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"a:" + Scope(strings.Repeat("b", 127))} }),
 		Entry("the same needed scope twice", `spec.rules[0].scopes[1]: Duplicate value: "a:b"`, func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"a:b", "a:b"} }),
 		Entry("17 needed scopes", "spec.rules[0].scopes: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) { s.Rules[0].Scopes = many(17, scopeNumber) }),
 		Entry("an alternative that is none", `spec.rules[0].anyOf[0]: Invalid value: "everything": `+badScope, func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"everything"} }),
+		Entry("an alternative of 129 characters", "spec.rules[0].anyOf[0]: Too long: may not be more than 128",
+			func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"a:" + Scope(strings.Repeat("b", 127))} }),
 		Entry("the same alternative twice", `spec.rules[0].anyOf[1]: Duplicate value: "a:b"`, func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"a:b", "a:b"} }),
 		Entry("17 alternatives", "spec.rules[0].anyOf: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) { s.Rules[0].AnyOf = many(17, scopeNumber) }),
 

@@ -186,6 +186,7 @@ var _ = Describe("ApiKey", func() {
 		Entry("a period in years", `spec.rotation.every: Invalid value: "1y": `+badPeriod, rotation(Rotation{Every: "1y"})),
 		Entry("a period of six digits", `spec.rotation.every: Invalid value: "100000h": `+badPeriod, rotation(Rotation{Every: "100000h", Overlap: "1h"})),
 		Entry("a period of 65 characters", "spec.rotation.every: Too long: may not be more than 64", rotation(Rotation{Every: Period(strings.Repeat("9", 65))})),
+		Entry("an overlap of 65 characters", "spec.rotation.overlap: Too long: may not be more than 64", rotation(Rotation{Overlap: Period(strings.Repeat("9", 65))})),
 		Entry("an overlap as long as every", "spec.rotation.overlap: Invalid value: "+tooLong, rotation(Rotation{Every: "7d", Overlap: "1w"})),
 		Entry("an overlap longer than every", "spec.rotation.overlap: Invalid value: "+tooLong, rotation(Rotation{Every: "3600s", Overlap: "2h"})),
 
@@ -255,10 +256,20 @@ var _ = Describe("ApiKey", func() {
 		Entry("a scope", []any{""}, "spec.scopes[0]", "spec", "scopes"),
 		Entry("a block", []any{""}, "spec.allowedCIDRs[0]", "spec", "allowedCIDRs"),
 		Entry("a period", map[string]any{"every": ""}, "spec.rotation.every", "spec", "rotation"),
+		Entry("an overlap", map[string]any{"overlap": ""}, "spec.rotation.overlap", "spec", "rotation"),
 		Entry("a Secret's name", map[string]any{"name": ""}, "spec.secret.name", "spec", "secret"),
 		Entry("a digest", map[string]any{"sha256": "", "prefix": somePrefix}, "spec.digest.sha256", "spec", "digest"),
 		Entry("a prefix", map[string]any{"sha256": someDigest, "prefix": ""}, "spec.digest.prefix", "spec", "digest"),
 	)
+
+	It("refuses entries that the controller writes", func(ctx SpecContext) {
+		for _, name := range []string{"token", "authorization", "tenantId", "apiBaseUrl", "prefix", "expiresAt", "type", "provider", "uri"} {
+			key := validApiKey()
+			data(map[string]Template{name: "x"})(&key.Spec)
+			Expect(tryCreate(ctx, key)).To(beRefusedWith("spec.secret.data: Invalid value: token, authorization, tenantId, apiBaseUrl, prefix, expiresAt, "+
+				"type, provider and uri are written by the controller: choose another name"), name)
+		}
+	})
 
 	It("never repeats what may be a token in an error", func(ctx SpecContext) {
 		token := "nxc_live_" + strings.Repeat("x", 57)

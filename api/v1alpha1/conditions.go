@@ -27,16 +27,20 @@ const (
 	ReasonReady = "Ready"
 	// ReasonAdmitted says that what spec asks for is granted.
 	ReasonAdmitted = "Admitted"
-	// ReasonPublished says that the Secret holds the newest credential's token.
-	ReasonPublished = "Published"
+	// ReasonIssued says that the Secret holds the token of the key's first credential.
+	ReasonIssued = "Issued"
+	// ReasonRotated says that the Secret holds the token of a credential that has replaced another.
+	ReasonRotated = "Rotated"
 	// ReasonRegistered says that a token made elsewhere is known by its digest, so there is no Secret.
 	ReasonRegistered = "Registered"
 	// ReasonAnnounced says that verifiers are learning a new credential, before its Secret is written.
 	ReasonAnnounced = "Announced"
-	// ReasonIssued is that of the event about a key's first credential.
-	ReasonIssued = "Issued"
 	// ReasonNotExpired says that the key's expiry has not passed.
 	ReasonNotExpired = "NotExpired"
+	// ReasonExpiringSoon says that the key's expiry is near.
+	ReasonExpiringSoon = "ExpiringSoon"
+	// ReasonWaitingForVerifiers says that a verifier may not have applied a revocation yet.
+	ReasonWaitingForVerifiers = "WaitingForVerifiers"
 	// ReasonSuspended says that the key was suspended, as asked.
 	ReasonSuspended = "Suspended"
 	// ReasonRevoked says that the key was revoked, as asked.

@@ -7,7 +7,10 @@ const (
 	// CanaryLabel marks the one ApiKey that verifiers prove their freshness through. Nothing is minted for it.
 	CanaryLabel = GroupName + "/canary"
 
-	// ProbeAnnotationPrefix, followed by a verifier's name, is the annotation on the canary that this verifier owns.
+	// CanaryName is the canary's name, in the namespace that the controller and the verifiers run in.
+	CanaryName = "verifier-canary"
+
+	// ProbeAnnotationPrefix followed by a verifier's name is the annotation on the canary that this verifier owns.
 	ProbeAnnotationPrefix = "probe." + GroupName + "/"
 
 	// ManagedByLabel and ManagedByValue mark every Secret that the controller publishes, so that it watches no others.

@@ -164,6 +164,11 @@ type ActiveKey struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
+
+	// reservedTime is when the place was taken for the credential that the key is about to be issued with.
+	//
+	// +optional
+	ReservedTime *metav1.MicroTime `json:"reservedTime,omitempty"`
 }
 
 // Tenant is a customer: the namespaces that belong to it, and what the keys in them may be.

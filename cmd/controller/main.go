@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -51,7 +52,7 @@ func run() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))
 	}
-	if err := o.validate(); err != nil {
+	if err := o.complete(); err != nil {
 		return err
 	}
 	log := zap.New(zap.UseFlagOptions(&logOptions))
@@ -92,6 +93,10 @@ func newManager(o options, config *rest.Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	claimants, err := apikey.Claimants(context.Background(), m)
+	if err != nil {
+		return nil, err
+	}
 	keys := apikey.NewController(apikey.Options{
 		Client:    m.GetClient(),
 		Live:      m.GetAPIReader(),
@@ -99,6 +104,9 @@ func newManager(o options, config *rest.Config) (manager.Manager, error) {
 		Clock:     clock.RealClock{},
 		Namespace: o.namespace,
 		Formats:   o.formats(),
+
+		ExpiryWarnings: o.warnings,
+		Claimants:      claimants,
 	})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
 	for _, register := range []func(manager.Manager) error{

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
+	"time"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
@@ -18,6 +20,9 @@ type options struct {
 	leaderElect    bool
 	formatLive     string
 	formatTest     string
+	expiryWarnings string
+
+	warnings []time.Duration
 }
 
 func (o *options) addFlags(flags *flag.FlagSet) {
@@ -27,6 +32,7 @@ func (o *options) addFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "Act only while holding the lease. Off is for a single replica that is never replaced by another while it runs.")
 	flags.StringVar(&o.formatLive, "token-format-live", string(token.FormatLive), "Beginning of the tokens of tenants whose environment is Live.")
 	flags.StringVar(&o.formatTest, "token-format-test", string(token.FormatTest), "Beginning of the tokens of tenants whose environment is Test.")
+	flags.StringVar(&o.expiryWarnings, "expiry-warnings", "168h,24h", "How long before a key's end to warn of it in an event, comma-separated; empty for not at all.")
 }
 
 // formats returns the token formats by environment.
@@ -37,8 +43,8 @@ func (o *options) formats() apikey.Formats {
 	}
 }
 
-// validate checks the options. The error names each flag that is wrong.
-func (o *options) validate() error {
+// complete checks the options and reads what is in them. The error names each flag that is wrong.
+func (o *options) complete() error {
 	var errs []error
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
@@ -51,6 +57,13 @@ func (o *options) validate() error {
 	}
 	if o.formatLive == o.formatTest {
 		errs = append(errs, fmt.Errorf("--token-format-live and --token-format-test are both %q: they must differ", o.formatLive))
+	}
+	for _, text := range strings.FieldsFunc(o.expiryWarnings, func(r rune) bool { return r == ',' || r == ' ' }) {
+		warning, err := time.ParseDuration(text)
+		if err != nil || warning <= 0 {
+			errs = append(errs, fmt.Errorf("--expiry-warnings: %q is not a length of time such as 24h", text))
+		}
+		o.warnings = append(o.warnings, warning)
 	}
 	return errors.Join(errs...)
 }

@@ -18,15 +18,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
-
-// canaryName is that of the ApiKey in config/verifier, which the verifier's RBAC names too.
-const canaryName = "verifier-canary"
 
 func main() {
 	if err := run(); err != nil {
@@ -77,7 +75,7 @@ func serve(o options, config *rest.Config) error {
 	view := index.NewView()
 	keys, err := feed.New(feed.Options{
 		Config:       config,
-		Canary:       types.NamespacedName{Namespace: o.namespace, Name: canaryName},
+		Canary:       types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName},
 		Name:         o.name,
 		MaxStaleness: o.maxStaleness,
 		View:         view,
@@ -93,8 +91,7 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	for _, register := range []func() error{
-		func() error { return manager.Add(keys) },
-		func() error { return manager.Add(server) },
+		func() error { return manager.Add(&replica{keys: keys, server: server}) },
 		func() error { return manager.AddHealthzCheck("ping", healthz.Ping) },
 		func() error {
 			return manager.AddReadyzCheck("fresh", func(*http.Request) error { return keys.Ready() })

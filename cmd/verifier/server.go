@@ -10,6 +10,8 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/nexuscommerce/apikey-operator/internal/feed"
 )
 
 // server answers proxies. It starts with the process, not when the feed is ready: who asks too early is refused, which
@@ -55,12 +57,29 @@ func (s *server) Start(ctx context.Context) error {
 	return s.http.Shutdown(end)
 }
 
-// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.
-func (*server) NeedLeaderElection() bool { return false }
-
 func (s *server) ready(*http.Request) error {
 	if s.draining.Load() {
 		return errors.New("stopping")
 	}
 	return nil
 }
+
+// replica runs the feed for as long as the server answers: what is asked while the server drains is still decided from an
+// index that is up to date, and only then does the verifier say that nobody has to wait for it any more.
+type replica struct {
+	keys   *feed.Feed
+	server *server
+}
+
+// Start implements manager.Runnable.
+func (r *replica) Start(ctx context.Context) error {
+	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	fed := make(chan error, 1)
+	go func() { fed <- r.keys.Start(feeding) }()
+	err := r.server.Start(ctx)
+	stop()
+	return errors.Join(err, <-fed)
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.
+func (*replica) NeedLeaderElection() bool { return false }

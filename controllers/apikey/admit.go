@@ -19,7 +19,8 @@ import (
 // admit decides whether the key may have what it asks for, and writes the grant. A key that was admitted before keeps its
 // grant when it now asks for something that it may not have; verifiers hold it to the narrower of the two.
 type admit struct {
-	client client.Client
+	client    client.Client
+	claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
 }
 
 func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
@@ -45,6 +46,8 @@ type facts struct {
 	namespace map[string]string
 	tenants   []keysv1alpha1.Tenant
 	catalogue *access.Catalogue
+	// claimants are the keys that claim the same digest as this one, where it brings its own.
+	claimants []keysv1alpha1.ApiKey
 }
 
 func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, error) {
@@ -60,12 +63,20 @@ func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, er
 	if err := s.client.List(ctx, policies); err != nil {
 		return facts{}, fmt.Errorf("listing access policies: %w", err)
 	}
-	return facts{
+	f := facts{
 		key:       key,
 		namespace: namespace.Labels,
 		tenants:   tenants.Items,
 		catalogue: access.NewCatalogue(policies.Items),
-	}, nil
+	}
+	if key.Spec.Digest != nil {
+		claimants, err := s.claimants(ctx, "sha256:"+key.Spec.Digest.SHA256)
+		if err != nil {
+			return facts{}, fmt.Errorf("listing the keys with the same digest: %w", err)
+		}
+		f.claimants = claimants
+	}
+	return f, nil
 }
 
 // check is one rule of admission. It returns nil where the key keeps it.
@@ -77,6 +88,7 @@ var checks = []check{
 	scopesAllowed,
 	scopesDeclared,
 	expiryOffered,
+	digestFree,
 }
 
 // judge returns the key's tenant, or the first reason to refuse the key. It is pure.
@@ -167,6 +179,27 @@ func expiryOffered(f facts, tenant *keysv1alpha1.Tenant) *outcome {
 	}
 	return refused(keysv1alpha1.ReasonExpiryNotOffered, fmt.Sprintf(
 		"spec.expiry: tenant %s does not offer %s, only %s.", tenant.Name, expiry, list(tenant.Spec.ExpiryOptions)))
+}
+
+// digestFree refuses a digest that an older key of the tenant holds. Another tenant's claim changes nothing for this one.
+func digestFree(f facts, tenant *keysv1alpha1.Tenant) *outcome {
+	for i := range f.claimants {
+		other := &f.claimants[i]
+		if other.UID == f.key.UID || !strings.EqualFold(other.Status.TenantID, tenant.Spec.ID) || !older(other, f.key) {
+			continue
+		}
+		return refused(keysv1alpha1.ReasonDigestConflict, fmt.Sprintf(
+			"spec.digest: the older ApiKey %s/%s of tenant %s has the same digest: delete one of them.", other.Namespace, other.Name, tenant.Name))
+	}
+	return nil
+}
+
+// older is as the verifiers have it (index.Grant): names decide between objects of the same second.
+func older(a, b *keysv1alpha1.ApiKey) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 }
 
 func list[T ~string](values []T) string {

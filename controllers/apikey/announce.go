@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -35,12 +33,15 @@ func (s *announce) run(ctx context.Context, r *round) (*outcome, error) {
 	status.Credentials = []keysv1alpha1.Credential{credential}
 	status.Prefix = prefix
 	status.IssuedTime = r.now.DeepCopy()
+	// A key that is made with the annotation, as a copy of another is, doesn't ask for a second token.
+	status.LastHandledRotateAt = rotateRequest(r.key)
 	setExpiry(r)
-	r.set(keysv1alpha1.ConditionExpired, metav1.ConditionFalse, keysv1alpha1.ReasonNotExpired, "The key has not expired.")
-	r.conclude(waiting(keysv1alpha1.ReasonAnnounced, "Verifiers are learning the key.", 0))
+	foresee(r, nil)
+	r.conclude(waiting(keysv1alpha1.ReasonAnnounced, learning, 0))
 	return nil, r.save(ctx)
 }
 
+// credential returns a new credential, and what a person recognises it by.
 func (s *announce) credential(ctx context.Context, r *round) (keysv1alpha1.Credential, string, error) {
 	if registered := r.key.Spec.Digest; registered != nil {
 		digest, err := token.ParseDigest("sha256:" + registered.SHA256)

@@ -3,9 +3,11 @@
 // Every reconcile runs the same steps on what it finds, and each step does what is still missing, so a round can be cut
 // off after any write and repeated:
 //
-//	revoke ─ expire ─ admit ─ reserve ─ announce ─ publish ─ suspend
-//	                            │          │          │         └ status: Ready      (one patch at the end)
-//	                            │          │          └ Secret: the token
+//	revoke ─ expire ─ admit ─ reserve ─ announce ─ rotate ─ wait ─ publish ─ outlook ─ suspend
+//	                            │          │          │       │       │                  └ status: Ready (one patch at the end)
+//	                            │          │          │       │       └ Secret: the token
+//	                            │          │          │       └ every live verifier has applied the announcement
+//	                            │          │          └ status: another id and digest, when it is time
 //	                            │          └ status: id and digest, which verifiers learn before the token can be read
 //	                            └ Tenant status: a place in the quota
 //
@@ -18,12 +20,12 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -48,6 +50,10 @@ type Options struct {
 	Namespace string
 	// Formats are the beginnings of tokens, by environment.
 	Formats Formats
+	// ExpiryWarnings are how long before a key's end it is warned of.
+	ExpiryWarnings []time.Duration
+	// Claimants returns the keys that claim a digest, as Credential.Digest has it.
+	Claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
 }
 
 // Controller reconciles ApiKeys.
@@ -55,24 +61,34 @@ type Controller struct {
 	client   client.Client
 	recorder events.EventRecorder
 	clock    clock.PassiveClock
-	steps    []step
+	// verifiers and claimants are what watches need of what the steps know.
+	verifiers *verifiers
+	claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
+	steps     []step
 }
 
 // NewController returns a controller that is ready to reconcile.
 func NewController(o Options) *Controller {
 	secrets := &secrets{client: o.Client, live: o.Live}
 	roots := &roots{client: o.Client, live: o.Live, namespace: o.Namespace, random: rand.Reader}
+	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
+	announce := &announce{roots: roots, formats: o.Formats, random: rand.Reader}
 	return &Controller{
-		client:   o.Client,
-		recorder: o.Recorder,
-		clock:    o.Clock,
+		client:    o.Client,
+		recorder:  o.Recorder,
+		clock:     o.Clock,
+		verifiers: verifiers,
+		claimants: o.Claimants,
 		steps: []step{
-			&revoke{secrets: secrets},
+			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
-			&admit{client: o.Client},
-			&reserve{client: o.Client, live: o.Live},
-			&announce{roots: roots, formats: o.Formats, random: rand.Reader},
+			&admit{client: o.Client, claimants: o.Claimants},
+			&reserve{client: o.Client, live: o.Live, clock: o.Clock},
+			announce,
+			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiter(rotationsPerSecond, rotationsPerSecond)},
+			&wait{verifiers: verifiers},
 			&publish{secrets: secrets, roots: roots},
+			&outlook{warnings: o.ExpiryWarnings},
 			suspend{},
 		},
 	}
@@ -81,6 +97,7 @@ func NewController(o Options) *Controller {
 // Reconcile brings one key a step nearer to what its spec asks for.
 func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (reconcile.Result, error) {
 	if key.DeletionTimestamp != nil || isCanary(key) {
+		c.verifiers.forget(client.ObjectKeyFromObject(key))
 		return reconcile.Result{}, nil
 	}
 	stored := key.DeepCopy()
@@ -92,7 +109,7 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 		stored = r.key.DeepCopy()
 		return nil
 	}
-	before := readyReason(key)
+	before := stored.Status.DeepCopy()
 	outcome, err := c.run(ctx, r)
 	if err == nil {
 		r.conclude(outcome)
@@ -106,8 +123,14 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 	if err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	c.report(ctx, key, before, outcome)
-	return reconcile.Result{RequeueAfter: soonest(outcome.after, untilExpiry(r))}, nil
+	c.report(ctx, r, before, outcome)
+	if expires := key.Status.ExpiresTime; expires != nil && !r.is(keysv1alpha1.ConditionExpired) && !r.is(keysv1alpha1.ConditionRevoked) {
+		r.wakeAt(expires.Time)
+	}
+	if outcome.after != 0 {
+		r.wakeAfter(outcome.after)
+	}
+	return reconcile.Result{RequeueAfter: r.wake}, nil
 }
 
 func (c *Controller) run(ctx context.Context, r *round) (*outcome, error) {
@@ -131,43 +154,6 @@ func (c *Controller) patch(ctx context.Context, stored, key *keysv1alpha1.ApiKey
 		return fmt.Errorf("writing the key's status: %w", err)
 	}
 	return nil
-}
-
-// report says in an event and in the log that Ready has changed, under the condition's own reason.
-func (c *Controller) report(ctx context.Context, key *keysv1alpha1.ApiKey, before string, o *outcome) {
-	if o.reason == before {
-		return
-	}
-	log.FromContext(ctx).Info("Key changed", "ready", o.ready, "reason", o.reason)
-	eventType := corev1.EventTypeNormal
-	if o.stalled {
-		eventType = corev1.EventTypeWarning
-	}
-	c.recorder.Eventf(key, nil, eventType, o.reason, "Reconcile", "%s", o.message)
-}
-
-func readyReason(key *keysv1alpha1.ApiKey) string {
-	if ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil {
-		return ready.Reason
-	}
-	return ""
-}
-
-// untilExpiry is how long until the key's expiry has to be recorded; zero is never.
-func untilExpiry(r *round) time.Duration {
-	expires := r.key.Status.ExpiresTime
-	if expires == nil || r.is(keysv1alpha1.ConditionExpired) || r.is(keysv1alpha1.ConditionRevoked) {
-		return 0
-	}
-	// A round's time is cut to whole seconds: one more, and the next round is certain to see it passed.
-	return max(expires.Sub(r.now.Time), 0) + time.Second
-}
-
-func soonest(a, b time.Duration) time.Duration {
-	if a == 0 || (b != 0 && b < a) {
-		return b
-	}
-	return a
 }
 
 func isCanary(key *keysv1alpha1.ApiKey) bool {

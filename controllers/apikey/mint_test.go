@@ -31,7 +31,7 @@ var _ = Describe("Minting", func() {
 		Expect(status.SecretName).To(Equal(key.Name))
 		Expect(status.Binding.Name).To(Equal(key.Name))
 		Expect(condition(key, "Admitted")).To(Equal("True/Admitted"))
-		Expect(condition(key, "Published")).To(Equal("True/Published"))
+		Expect(condition(key, "Published")).To(Equal("True/Issued"))
 		Expect(condition(key, "Expired")).To(Equal("False/NotExpired"))
 	})
 
@@ -92,7 +92,9 @@ var _ = Describe("Minting", func() {
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		read(ctx, w.tenant)
-		Expect(w.tenant.Status.ActiveKeys).To(ConsistOf(keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name}))
+		Expect(w.tenant.Status.ActiveKeys).To(HaveLen(1))
+		Expect(w.tenant.Status.ActiveKeys[0].UID).To(Equal(string(key.UID)))
+		Expect(w.tenant.Status.ActiveKeys[0].Namespace + "/" + w.tenant.Status.ActiveKeys[0].Name).To(Equal(key.Namespace + "/" + key.Name))
 		Expect(w.tenant.Status.Keys).To(Equal("1/20"))
 	})
 
@@ -118,7 +120,7 @@ var _ = Describe("Minting", func() {
 		key := w.create(ctx)
 		w.reconcile(ctx, key)
 		Expect(w.events.Events).To(HaveLen(1))
-		Expect(<-w.events.Events).To(Equal("Normal Ready The key works."))
+		Expect(<-w.events.Events).To(HavePrefix("Normal Issued "))
 	})
 
 	It("keeps one immutable root key", func(ctx SpecContext) {

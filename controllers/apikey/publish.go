@@ -20,7 +20,7 @@ const (
 	predecessorPatience = 2 * time.Second
 )
 
-// publish makes the Secret hold the newest credential's token, and records that it does.
+// publish makes the Secret hold the current credential's token, and records that it does.
 type publish struct {
 	secrets *secrets
 	roots   *roots
@@ -28,8 +28,9 @@ type publish struct {
 
 func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	status := &r.key.Status
-	newest := &status.Credentials[len(status.Credentials)-1]
+	credential := r.current()
 	if r.key.Spec.Digest != nil {
+		s.stamp(r, credential)
 		r.set(keysv1alpha1.ConditionPublished, metav1.ConditionTrue, keysv1alpha1.ReasonRegistered, "The token was made elsewhere; there is no Secret.")
 		return nil, nil
 	}
@@ -38,11 +39,15 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	tok, err := s.token(ctx, r, newest, current.holding(newest.Digest))
+	tok, err := s.derive(ctx, r, credential)
+	lost := errors.Is(err, errNoRoot)
+	if held := current.holding(credential.Digest); lost && held != nil {
+		tok, err = *held, nil
+	}
 	if errors.Is(err, errNoRoot) {
 		return s.fail(r, refused(keysv1alpha1.ReasonRootKeyLost, fmt.Sprintf(
-			"Root key %d, from which the token was derived, is gone, and no Secret holds the token: restore the Secret %s, or create another ApiKey.",
-			newest.Root, rootName(newest.Root)))), nil
+			"Root key %d, from which the token was derived, is gone, and no Secret holds the token: restore the Secret %s, or ask for another token with the annotation %s.",
+			credential.Root, rootName(credential.Root), keysv1alpha1.RotateAtAnnotation))), nil
 	}
 	if err != nil {
 		return nil, err
@@ -54,7 +59,7 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inTheWay := s.secrets.apply(ctx, r.key, current, desired, newest.Digest); inTheWay != nil {
+	if inTheWay := s.secrets.apply(ctx, r.key, current, desired, credential.Digest); inTheWay != nil {
 		var foreign *foreignError
 		if !errors.As(inTheWay, &foreign) {
 			return nil, inTheWay
@@ -67,16 +72,13 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 			return nil, err
 		}
 	}
-	s.record(r, newest, name)
+	s.record(r, credential, name, lost)
 	return nil, nil
 }
 
-// token returns the credential's token: derived, or as a Secret of ours still holds it where the root key is lost. Either
-// way it has the digest that was announced; anything else would be another token under the same id (S4).
-func (s *publish) token(ctx context.Context, r *round, credential *keysv1alpha1.Credential, held *token.Token) (token.Token, error) {
-	if held != nil {
-		return *held, nil
-	}
+// derive returns the credential's token. The error is errNoRoot where the root key is gone, or is another: what follows
+// from that is not the token that was announced, and must never take its place under the same id (S4).
+func (s *publish) derive(ctx context.Context, r *round, credential *keysv1alpha1.Credential) (token.Token, error) {
 	root, err := s.roots.get(ctx, credential.Root)
 	if err != nil {
 		return token.Token{}, err
@@ -92,13 +94,34 @@ func (s *publish) token(ctx context.Context, r *round, credential *keysv1alpha1.
 	return derived, nil
 }
 
-func (s *publish) record(r *round, newest *keysv1alpha1.Credential, name string) {
-	if newest.PublishedTime == nil {
-		newest.PublishedTime = r.now.DeepCopy()
-	}
+// record writes that the Secret holds a credential's token. From here the credential before it has its overlap left.
+func (s *publish) record(r *round, credential *keysv1alpha1.Credential, name string, lost bool) {
+	first := credential.PublishedTime == nil
+	s.stamp(r, credential)
 	r.key.Status.SecretName = name
 	r.key.Status.Binding = &keysv1alpha1.Binding{Name: name}
-	r.set(keysv1alpha1.ConditionPublished, metav1.ConditionTrue, keysv1alpha1.ReasonPublished, fmt.Sprintf("Secret %s holds the token.", name))
+	published := reason(r.key.Status.Conditions, keysv1alpha1.ConditionPublished)
+	switch {
+	case len(r.key.Status.Credentials) > 1 && !r.held:
+		supersede(r)
+		published = keysv1alpha1.ReasonRotated
+	case first || published != keysv1alpha1.ReasonRotated:
+		published = keysv1alpha1.ReasonIssued
+	}
+	message := fmt.Sprintf("Secret %s holds the token.", name)
+	if lost {
+		message = fmt.Sprintf("Secret %s holds the token, which can't be restored should it be lost: root key %d is gone. Rotate the key.",
+			name, credential.Root)
+	}
+	r.set(keysv1alpha1.ConditionPublished, metav1.ConditionTrue, published, message)
+}
+
+// stamp writes when a credential was published, once.
+func (s *publish) stamp(r *round, credential *keysv1alpha1.Credential) {
+	if credential.PublishedTime == nil {
+		credential.PublishedTime = r.now.DeepCopy()
+		r.published = true
+	}
 }
 
 func (s *publish) fail(r *round, o *outcome) *outcome {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -17,26 +19,29 @@ import (
 type reserve struct {
 	client client.Client
 	// live reads past the cache, for when the cache has been overtaken.
-	live client.Reader
+	live  client.Reader
+	clock clock.PassiveClock
 }
 
 // attempts is how often a reservation that others get in the way of is tried again at once.
 const attempts = 5
 
 func (s *reserve) run(ctx context.Context, r *round) (*outcome, error) {
-	place := keysv1alpha1.ActiveKey{UID: string(r.key.UID), Namespace: r.key.Namespace, Name: r.key.Name}
+	issued := len(r.key.Status.Credentials) > 0
+	reserved := metav1.NewMicroTime(s.clock.Now())
+	place := keysv1alpha1.ActiveKey{UID: string(r.key.UID), Namespace: r.key.Namespace, Name: r.key.Name, ReservedTime: &reserved}
 	tenant := r.tenant
 	for attempt := 1; ; attempt++ {
-		if ledger.Holds(tenant, place.UID) {
-			return nil, nil
-		}
 		tenant = tenant.DeepCopy()
-		var full *ledger.FullError
-		if err := ledger.Reserve(tenant, place, len(r.key.Status.Credentials) > 0); errors.As(err, &full) {
+		changed, err := ledger.Reserve(tenant, place, issued)
+		if full := (*ledger.FullError)(nil); errors.As(err, &full) {
 			return refused(keysv1alpha1.ReasonQuotaExceeded, full.Error()), nil
 		}
+		if !changed {
+			return nil, nil
+		}
 		// Update, not Patch: it carries the resourceVersion that was read, and so only replaces what was read (S3).
-		err := s.client.Status().Update(ctx, tenant)
+		err = s.client.Status().Update(ctx, tenant)
 		if err == nil {
 			return nil, nil
 		}

@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -9,9 +10,10 @@ import (
 )
 
 // revoke ends a key for good: its Secret goes, and the object stays as the record of what it was. Verifiers refuse the key
-// from when spec says so; this only tidies up.
+// from when spec says so; this tidies up, and says when every one of them does.
 type revoke struct {
-	secrets *secrets
+	secrets   *secrets
+	verifiers *verifiers
 }
 
 func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
@@ -33,5 +35,30 @@ func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
 	const message = "The key is revoked and can't come back."
 	r.set(keysv1alpha1.ConditionRevoked, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
 	r.set(keysv1alpha1.ConditionPublished, metav1.ConditionFalse, keysv1alpha1.ReasonRevoked, "The Secret is gone.")
-	return asked(keysv1alpha1.ReasonRevoked, message), nil
+	o := asked(keysv1alpha1.ReasonRevoked, message)
+	return o, s.confirm(ctx, r, o)
+}
+
+// confirm says when no verifier can accept the key any more (S1): each has applied the revocation, or has been silent for
+// so long that it refuses everything.
+func (s *revoke) confirm(ctx context.Context, r *round, o *outcome) error {
+	if r.is(keysv1alpha1.ConditionRevocationEffective) {
+		return nil
+	}
+	progress, err := s.verifiers.progress(ctx, r.key)
+	if err != nil {
+		return err
+	}
+	if !progress.done() {
+		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionFalse, keysv1alpha1.ReasonWaitingForVerifiers,
+			"Not every verifier has said that it refuses the key.")
+		o.after = verifierPatience
+		return nil
+	}
+	message := fmt.Sprintf("%d verifiers refuse the key.", progress.applied)
+	if progress.silent > 0 {
+		message += fmt.Sprintf(" %d more have been silent for so long that they refuse everything.", progress.silent)
+	}
+	r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
+	return nil
 }

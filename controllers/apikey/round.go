@@ -16,9 +16,41 @@ type round struct {
 	now metav1.Time
 	// tenant is the key's, once it has been admitted.
 	tenant *keysv1alpha1.Tenant
+	// wake is when to look at the key again though nothing may have changed; zero is never.
+	wake time.Duration
+	// held is set while the newest credential of a rotation has to wait for verifiers.
+	held bool
+	// published is set when the round has published a credential's token for the first time.
+	published bool
 	// save writes what has changed in status, with the resourceVersion that was read. Until it has returned without an
 	// error, nobody else has seen the change.
 	save func(context.Context) error
+}
+
+// newest is the credential that was announced last. There must be one.
+func (r *round) newest() *keysv1alpha1.Credential {
+	return &r.key.Status.Credentials[len(r.key.Status.Credentials)-1]
+}
+
+// current is the credential whose token belongs in the Secret: the newest, unless that has to wait.
+func (r *round) current() *keysv1alpha1.Credential {
+	if r.held {
+		return &r.key.Status.Credentials[len(r.key.Status.Credentials)-2]
+	}
+	return r.newest()
+}
+
+// wakeAt has the key looked at again at a time, or sooner.
+func (r *round) wakeAt(t time.Time) {
+	// A round's time is cut to whole seconds: one more, and that round is certain to see the time come.
+	r.wakeAfter(max(t.Sub(r.now.Time), 0) + time.Second)
+}
+
+// wakeAfter has the key looked at again after a while, or sooner.
+func (r *round) wakeAfter(d time.Duration) {
+	if r.wake == 0 || d < r.wake {
+		r.wake = d
+	}
 }
 
 // step is one concern of a key's life. It returns nil for the next step to go on, or an outcome that ends the round. An

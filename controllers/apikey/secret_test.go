@@ -142,7 +142,7 @@ var _ = Describe("The Secret", func() {
 	})
 
 	It("keeps a key working whose root key is lost, and never mints another token under its id (S4)", func(ctx SpecContext) {
-		// It fails when the comparison of digests in publish.token is removed.
+		// It fails when the comparison of digests in publish.derive is removed.
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		root := &corev1.Secret{}
@@ -160,11 +160,17 @@ var _ = Describe("The Secret", func() {
 		credentials := key.Status.Credentials
 		w.reconcile(ctx, key)
 		expectReady(ctx, key)
+		Expect(message(key, "Published")).To(ContainSubstring("root key 1 is gone. Rotate the key."))
 
 		Expect(cp.Client.Delete(ctx, secretOf(ctx, key))).To(Succeed())
 		w.reconcile(ctx, key)
 		expectRefused(key, "RootKeyLost", "restore the Secret apikey-root-1")
 		Expect(key.Status.Credentials).To(Equal(credentials))
+
+		By("asking for another token")
+		w.update(ctx, key, requestRotation("now"))
+		expectReady(ctx, key)
+		Expect(key.Status.Credentials).To(HaveLen(2))
 	})
 })
 

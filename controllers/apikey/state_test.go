@@ -55,7 +55,7 @@ var _ = Describe("The state of a key", func() {
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		result := w.reconcile(ctx, key)
-		Expect(result.RequeueAfter).To(BeNumerically("~", 90*24*time.Hour, 2*time.Second))
+		Expect(result.RequeueAfter).To(BeNumerically("~", 83*24*time.Hour, 2*time.Second), "for the warning a week before")
 
 		w.clock.SetTime(key.Status.ExpiresTime.Add(-time.Second))
 		w.reconcile(ctx, key)
@@ -69,5 +69,41 @@ var _ = Describe("The state of a key", func() {
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "Never" })
 		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
 		Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
+	})
+
+	It("is warned of a week and a day before its end, once each", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		Expect(w.events.Events).To(Receive(HavePrefix("Normal Issued ")))
+		for _, left := range []struct {
+			before time.Duration
+			want   string
+		}{
+			{8 * 24 * time.Hour, ""},
+			{7 * 24 * time.Hour, "less than 7 days ahead"},
+			{2 * 24 * time.Hour, ""},
+			{24 * time.Hour, "less than 1 day ahead"},
+			{time.Hour, ""},
+		} {
+			w.clock.SetTime(key.Status.ExpiresTime.Add(-left.before))
+			for range 2 {
+				w.reconcile(ctx, key)
+			}
+			expectReady(ctx, key)
+			if left.want != "" {
+				Expect(condition(key, "Expired")).To(Equal("False/ExpiringSoon"))
+				Expect(w.events.Events).To(Receive(And(HavePrefix("Warning ExpiringSoon "), ContainSubstring(left.want))))
+			}
+			Expect(w.events.Events).NotTo(Receive())
+		}
+	})
+
+	It("is not warned of at once when the key lives no longer than the warning", func(ctx SpecContext) {
+		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"2d"} })
+		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "2d" })
+		Expect(condition(key, "Expired")).To(Equal("False/NotExpired"))
+		w.clock.SetTime(w.clock.Now().Add(25 * time.Hour))
+		w.reconcile(ctx, key)
+		Expect(message(key, "Expired")).To(ContainSubstring("less than 1 day ahead"))
 	})
 })

@@ -2,6 +2,7 @@ package apikey_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,7 +80,18 @@ func (w *world) newController(c client.Client) *apikey.Controller {
 			keysv1alpha1.EnvironmentLive: token.FormatLive,
 			keysv1alpha1.EnvironmentTest: token.FormatTest,
 		},
+		ExpiryWarnings: []time.Duration{7 * 24 * time.Hour, 24 * time.Hour},
+		Claimants:      claimants,
 	})
+}
+
+// claimants finds keys by digest without the cache's index.
+func claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+	list := &keysv1alpha1.ApiKeyList{}
+	err := cp.Client.List(ctx, list)
+	return slices.DeleteFunc(list.Items, func(key keysv1alpha1.ApiKey) bool {
+		return !slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.Digest == digest })
+	}), err
 }
 
 // create creates a key and reconciles it once.

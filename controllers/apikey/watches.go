@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -26,7 +27,9 @@ const concurrency = 10
 func (c *Controller) Register(m manager.Manager) error {
 	return builder.ControllerManagedBy(m).
 		Named("apikey").
-		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(notOnlyUsage())).
+		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(predicate.Not(canary()), notOnlyUsage())).
+		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysAwaitingVerifiers), builder.WithPredicates(canary())).
+		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.rivals), builder.WithPredicates(claimsChanged())).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.allKeys), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -34,6 +37,55 @@ func (c *Controller) Register(m manager.Manager) error {
 		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.keysJudgedOtherwise), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(reconcile.AsReconciler(m.GetClient(), c))
+}
+
+// claimIndex is the cache's index of keys by the digests that they claim.
+const claimIndex = "digest"
+
+// Claimants returns a function that finds keys by a digest, in a manager's cache.
+func Claimants(ctx context.Context, m manager.Manager) (func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error), error) {
+	err := m.GetFieldIndexer().IndexField(ctx, &keysv1alpha1.ApiKey{}, claimIndex, func(object client.Object) []string {
+		key, ok := object.(*keysv1alpha1.ApiKey)
+		if !ok {
+			return nil
+		}
+		return claims(key)
+	})
+	return func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+		list := &keysv1alpha1.ApiKeyList{}
+		err := m.GetClient().List(ctx, list, client.MatchingFields{claimIndex: digest})
+		return list.Items, err
+	}, err
+}
+
+// claims are the digests that a key has been granted. One that is only asked for in spec is no claim yet.
+func claims(key *keysv1alpha1.ApiKey) []string {
+	digests := make([]string, len(key.Status.Credentials))
+	for i := range key.Status.Credentials {
+		digests[i] = key.Status.Credentials[i].Digest
+	}
+	return digests
+}
+
+// canary passes what happens to the verifiers' canary.
+func canary() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(object client.Object) bool {
+		key, ok := object.(*keysv1alpha1.ApiKey)
+		return ok && isCanary(key)
+	})
+}
+
+// claimsChanged passes when a key claims other digests than before, or is gone.
+func claimsChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*keysv1alpha1.ApiKey)
+			after, isKey := e.ObjectNew.(*keysv1alpha1.ApiKey)
+			return ok && isKey && !slices.Equal(claims(before), claims(after))
+		},
+	}
 }
 
 // notOnlyUsage leaves out the verifiers' own writes, which change nothing here.
@@ -95,6 +147,27 @@ func (c *Controller) keysJudgedOtherwise(ctx context.Context, _ client.Object) [
 		unknown := admitted != nil && admitted.Reason == keysv1alpha1.ReasonUnknownScope
 		// A key that is refused for a scope stays in the queue's sight: the hint in its message may have changed.
 		return unknown || scopesDeclared(facts{key: key, catalogue: catalogue}, nil) != nil
+	})
+}
+
+// keysAwaitingVerifiers is for a verifier that has said something.
+func (c *Controller) keysAwaitingVerifiers(context.Context, client.Object) []reconcile.Request {
+	names := c.verifiers.awaiting()
+	requests := make([]reconcile.Request, len(names))
+	for i := range names {
+		requests[i].NamespacedName = names[i]
+	}
+	return requests
+}
+
+// rivals are the keys that bring a digest which another has now claimed, or holds no more.
+func (c *Controller) rivals(ctx context.Context, object client.Object) []reconcile.Request {
+	changed, ok := object.(*keysv1alpha1.ApiKey)
+	if !ok || changed.Spec.Digest == nil {
+		return nil // A minted digest is the key's own.
+	}
+	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
+		return key.Spec.Digest != nil && key.Spec.Digest.SHA256 == changed.Spec.Digest.SHA256 && key.UID != changed.UID
 	})
 }
 

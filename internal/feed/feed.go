@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -35,6 +34,8 @@ import (
 const (
 	// interval is how often freshness is proved.
 	interval = 2 * time.Second
+	// ackGap is how soon after one probe the next may follow, where the controller waits for it.
+	ackGap = 50 * time.Millisecond
 	// patience is how long a proof may take before the connection is given up.
 	patience = 5 * time.Second
 )
@@ -66,6 +67,8 @@ type Feed struct {
 	keys      *credentialStore
 	tenants   *smallStore[*keysv1alpha1.Tenant]
 	policies  *smallStore[*keysv1alpha1.AccessPolicy]
+	// awaited holds one signal at most: something has been applied that the controller waits for.
+	awaited chan struct{}
 }
 
 // New returns a feed that does nothing until it is run.
@@ -90,9 +93,9 @@ func New(options Options) (*Feed, error) {
 		client:    client,
 		dialer:    dialer,
 		freshness: newFreshness(options.MaxStaleness),
-		prober:    newProber(client, options.Canary, options.Name, options.Clock),
 		tenants:   newSmallStore(applyTenants(options.View)),
 		policies:  newSmallStore(applyPolicies(options.View)),
+		awaited:   make(chan struct{}, 1),
 	}
 	f.keys = &credentialStore{
 		credentials: options.View.Credentials,
@@ -102,7 +105,14 @@ func New(options Options) (*Feed, error) {
 				f.freshness.prove(apiKeys, written)
 			}
 		},
+		awaited: func() {
+			select {
+			case f.awaited <- struct{}{}:
+			default:
+			}
+		},
 	}
+	f.prober = newProber(client, options, f.keys.applied)
 	return f, nil
 }
 
@@ -126,7 +136,7 @@ func (f *Feed) Ready() error {
 	return nil
 }
 
-// Start runs the feed until the context ends. It implements manager.Runnable.
+// Start runs the feed until the context ends.
 func (f *Feed) Start(ctx context.Context) error {
 	var group sync.WaitGroup
 	for _, run := range []func(context.Context){
@@ -146,9 +156,6 @@ func (f *Feed) Start(ctx context.Context) error {
 	}
 	return nil
 }
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.
-func (*Feed) NeedLeaderElection() bool { return false }
 
 // reflect lists and watches a resource into a store until the context ends. Every list is a consistent read: a server
 // that lags behind must not take back what another has shown already.
@@ -172,33 +179,51 @@ func reflect(ctx context.Context, f *Feed, resource string, expected runtime.Obj
 }
 
 // prove proves the freshness of the three streams until the context ends, and gives up a connection over which a proof
-// does not come in time: the reflectors then list and watch anew over another.
+// does not come in time: the reflectors then list and watch anew over another. In between it tells the controller how far
+// the index is, as soon as the controller waits for that.
 func (f *Feed) prove(ctx context.Context) {
-	failing := false
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		call, cancel := context.WithTimeout(ctx, patience)
-		err := f.proveOnce(call)
-		cancel()
-		if oldest, ok := f.prober.oldestPending(); err == nil && ok && f.options.Clock().Sub(oldest) > patience {
-			err = fmt.Errorf("a freshness probe has not come back on the watch for %s", patience)
-			f.prober.forget()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	failing := f.attempt(ctx, f.proveOnce, false)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			failing = f.attempt(ctx, f.proveOnce, failing)
+		case <-f.awaited:
+			failing = f.attempt(ctx, f.prober.send, failing)
+			pause(ctx, ackGap)
 		}
-		switch {
-		case err == nil:
-			if failing {
-				f.options.Log.Info("Freshness is proved again")
-			}
-			failing = false
-		case ctx.Err() == nil:
-			if !failing {
-				f.options.Log.Error(err, "Freshness can't be proved: reconnecting", "freshAsOf", f.FreshAsOf())
-			}
-			failing = true
-			f.dialer.CloseAll()
-		}
-	}, interval)
+	}
 }
 
+// attempt makes one attempt at a proof, and says whether it failed. What is logged is a change.
+func (f *Feed) attempt(ctx context.Context, prove func(context.Context) error, failing bool) bool {
+	call, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := prove(call)
+	if oldest, ok := f.prober.oldestPending(); err == nil && ok && f.options.Clock().Sub(oldest) > patience {
+		err = fmt.Errorf("a freshness probe has not come back on the watch for %s", patience)
+		f.prober.forget()
+	}
+	if ctx.Err() != nil {
+		return failing
+	}
+	if err == nil {
+		if failing {
+			f.options.Log.Info("Freshness is proved again")
+		}
+		return false
+	}
+	if !failing {
+		f.options.Log.Error(err, "Freshness can't be proved: reconnecting", "freshAsOf", f.FreshAsOf())
+	}
+	f.dialer.CloseAll()
+	return true
+}
+
+// proveOnce proves the freshness of all three streams.
 func (f *Feed) proveOnce(ctx context.Context) error {
 	if err := listInto(ctx, f, "tenants", &keysv1alpha1.TenantList{}, tenants, f.tenants); err != nil {
 		return err
@@ -207,4 +232,11 @@ func (f *Feed) proveOnce(ctx context.Context) error {
 		return err
 	}
 	return f.prober.send(ctx)
+}
+
+func pause(ctx context.Context, length time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(length):
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/probe"
 )
 
 // prober proves the freshness of the ApiKeys' stream: it writes a nonce into an annotation of its own on the canary, and
@@ -23,32 +24,29 @@ type prober struct {
 	canary     types.NamespacedName
 	annotation string
 	manager    string
+	bound      time.Duration
 	clock      func() time.Time
+	// applied returns how far the index is.
+	applied func() string
 
 	mu      sync.Mutex
 	pending map[string]time.Time
 }
 
-// probeRecord is the annotation's value.
-type probeRecord struct {
-	// Nonce is random: only the watch can bring it back.
-	Nonce string `json:"nonce"`
-	// Time is when the nonce was written.
-	Time metav1.Time `json:"time"`
-}
-
-func newProber(client rest.Interface, canary types.NamespacedName, name string, clock func() time.Time) *prober {
+func newProber(client rest.Interface, o Options, applied func() string) *prober {
 	return &prober{
 		client:     client,
-		canary:     canary,
-		annotation: keysv1alpha1.ProbeAnnotationPrefix + name,
-		manager:    "apikey-verifier-" + name,
-		clock:      clock,
+		canary:     o.Canary,
+		annotation: probe.Annotation(o.Name),
+		manager:    "apikey-verifier-" + o.Name,
+		bound:      o.MaxStaleness,
+		clock:      o.Clock,
+		applied:    applied,
 		pending:    map[string]time.Time{},
 	}
 }
 
-// send writes a new nonce.
+// send writes a new nonce, and how far the index is.
 func (p *prober) send(ctx context.Context) error {
 	started := p.clock()
 	nonce := rand.Text()
@@ -56,11 +54,13 @@ func (p *prober) send(ctx context.Context) error {
 	p.pending[nonce] = started
 	p.mu.Unlock()
 
-	record, err := json.Marshal(probeRecord{Nonce: nonce, Time: metav1.NewTime(started)})
-	if err != nil {
-		return err
+	record := probe.Record{
+		Nonce:        nonce,
+		Time:         metav1.NewTime(started),
+		Applied:      p.applied(),
+		MaxStaleness: metav1.Duration{Duration: p.bound},
 	}
-	if err := p.apply(ctx, map[string]string{p.annotation: string(record)}); err != nil {
+	if err := p.apply(ctx, map[string]string{p.annotation: record.String()}); err != nil {
 		p.mu.Lock()
 		delete(p.pending, nonce) // It may have been written all the same; then a later one proves more.
 		p.mu.Unlock()
@@ -95,8 +95,8 @@ func (p *prober) apply(ctx context.Context, annotations map[string]string) error
 
 // observe takes the canary as it came on the watch. It returns when the nonce on it was written, if it is one of ours.
 func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
-	var record probeRecord
-	if json.Unmarshal([]byte(canary.Annotations[p.annotation]), &record) != nil {
+	record, err := probe.Parse(canary.Annotations[p.annotation])
+	if err != nil {
 		return time.Time{}, false
 	}
 	p.mu.Lock()

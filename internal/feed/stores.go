@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 
@@ -16,12 +17,34 @@ import (
 type credentialStore struct {
 	mu          sync.Mutex
 	credentials *index.Credentials
+	// version is the resourceVersion up to which everything has been applied.
+	version string
 	// observe is called with the canary, after all that came before it has been applied.
 	observe func(canary *keysv1alpha1.ApiKey)
 	synced  func()
+	// awaited is called when something has been applied that the controller waits for.
+	awaited func()
 }
 
-var _ cache.ReflectorStore = (*credentialStore)(nil)
+var (
+	_ cache.ReflectorStore         = (*credentialStore)(nil)
+	_ cache.ReflectorBookmarkStore = (*credentialStore)(nil)
+)
+
+// applied returns the resourceVersion up to which everything has been applied.
+func (s *credentialStore) applied() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.version
+}
+
+// Bookmark implements cache.ReflectorBookmarkStore.
+func (s *credentialStore) Bookmark(resourceVersion string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = resourceVersion
+	return nil
+}
 
 // Add implements cache.ReflectorStore.
 func (s *credentialStore) Add(obj any) error {
@@ -31,9 +54,13 @@ func (s *credentialStore) Add(obj any) error {
 	}
 	s.mu.Lock()
 	s.put(key)
+	s.version = key.ResourceVersion
 	s.mu.Unlock()
-	if isCanary(key) {
+	switch {
+	case isCanary(key):
 		s.observe(key)
+	case isAwaited(key):
+		s.awaited()
 	}
 	return nil
 }
@@ -50,11 +77,12 @@ func (s *credentialStore) Delete(obj any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.credentials.Put(objectName(key), nil)
+	s.version = key.ResourceVersion
 	return nil
 }
 
 // Replace implements cache.ReflectorStore. Readers see the difference key by key, never an empty index.
-func (s *credentialStore) Replace(list []any, _ string) error {
+func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	s.mu.Lock()
 	present := make(map[string]struct{}, len(list))
 	var canary *keysv1alpha1.ApiKey
@@ -75,6 +103,7 @@ func (s *credentialStore) Replace(list []any, _ string) error {
 			s.credentials.Put(name, nil)
 		}
 	}
+	s.version = resourceVersion
 	s.mu.Unlock()
 	s.synced()
 	if canary != nil {
@@ -95,6 +124,16 @@ func objectName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + 
 func isCanary(key *keysv1alpha1.ApiKey) bool {
 	_, ok := key.Labels[keysv1alpha1.CanaryLabel]
 	return ok
+}
+
+// isAwaited says whether the controller waits for verifiers to have applied this state of a key: a credential that is not
+// published, or a revocation that is not known to be effective.
+func isAwaited(key *keysv1alpha1.ApiKey) bool {
+	if state(key) == index.StateRevoked {
+		return !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)
+	}
+	credentials := key.Status.Credentials
+	return len(credentials) > 0 && credentials[len(credentials)-1].PublishedTime == nil
 }
 
 // object is what a smallStore keeps: a pointer to a kind of which there are few.

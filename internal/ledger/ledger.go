@@ -50,18 +50,25 @@ func Holds(tenant *keysv1alpha1.Tenant, uid string) bool {
 	return slices.ContainsFunc(tenant.Status.ActiveKeys, func(k keysv1alpha1.ActiveKey) bool { return k.UID == uid })
 }
 
-// Reserve gives a key a place, unless it has one. A key that was issued already gets one in any case: the ledger says what
-// is, and lowering maxKeys ends no key. The error is a *FullError.
-func Reserve(tenant *keysv1alpha1.Tenant, key keysv1alpha1.ActiveKey, issued bool) error {
-	if Holds(tenant, key.UID) {
-		return nil
+// Reserve gives a key a place, and says whether the ledger has changed. The error is a *FullError.
+//
+// A key that was issued has its place already, or gets one in any case: the ledger says what is, and lowering maxKeys ends
+// no key. One that is about to be issued gets a place with a new time, also where it has one: somebody who is just giving
+// back the place of the expired key that it was is overtaken by that, and looks again.
+func Reserve(tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey, issued bool) (changed bool, err error) {
+	at := slices.IndexFunc(tenant.Status.ActiveKeys, func(k keysv1alpha1.ActiveKey) bool { return k.UID == place.UID })
+	switch {
+	case at >= 0 && issued:
+		return false, nil
+	case at >= 0:
+		tenant.Status.ActiveKeys[at] = place
+		return true, nil
+	case !issued && len(tenant.Status.ActiveKeys) >= Max(tenant):
+		return false, &FullError{Tenant: tenant.Name, Active: tenant.Status.ActiveKeys, Max: Max(tenant)}
 	}
-	if limit := Max(tenant); len(tenant.Status.ActiveKeys) >= limit && !issued {
-		return &FullError{Tenant: tenant.Name, Active: tenant.Status.ActiveKeys, Max: limit}
-	}
-	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, key)
+	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, place)
 	Summarize(tenant)
-	return nil
+	return true, nil
 }
 
 // Release takes away the places of the keys that are done, and says whether there were any.

@@ -67,8 +67,11 @@ const reasonInvalidToken Reason = "invalid_token"
 // publicReason is the reason as far as the caller may know it: what is wrong with a token that isn't known tells who
 // guesses how near the guess was.
 func (d Decision) publicReason() Reason {
-	if d.Reason == ReasonMalformedToken || d.Reason == ReasonUnknownToken {
+	switch d.Reason {
+	case ReasonMalformedToken, ReasonUnknownToken:
 		return reasonInvalidToken
+	case "":
+		return ReasonUnavailable // The zero Decision, which nothing has decided, refuses.
 	}
 	return d.Reason
 }

@@ -83,6 +83,7 @@ func Start(options Options) (_ *ControlPlane, err error) {
 			BinaryAssetsDirectory:    assets,
 			CRDDirectoryPaths:        []string{filepath.Join(Root(), "config", "crd", "bases")},
 			ErrorIfCRDPathMissing:    true,
+			UseExistingCluster:       new(bool), // Whatever USE_EXISTING_CLUSTER says: tests destroy what they find.
 			ControlPlaneStartTimeout: time.Minute,
 			ControlPlaneStopTimeout:  time.Minute,
 		},

@@ -3,7 +3,6 @@ package manifests_test
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/discovery"
 )
 
@@ -102,6 +102,34 @@ func resources() []resource {
 	return slices.SortedFunc(maps.Keys(found), func(a, b resource) int { return cmp.Compare(a.name, b.name) })
 }
 
+// named are the names that permissions on the cluster are limited to, but for those that Kubernetes brings itself.
+func named(ctx context.Context) []string {
+	GinkgoHelper()
+	var clusterRoles rbacv1.ClusterRoleList
+	Expect(cp.Client.List(ctx, &clusterRoles)).To(Succeed())
+	var roles rbacv1.RoleList
+	Expect(cp.Client.List(ctx, &roles)).To(Succeed())
+
+	names := map[string]bool{}
+	add := func(labels map[string]string, rules []rbacv1.PolicyRule) {
+		if labels["kubernetes.io/bootstrapping"] != "" {
+			return
+		}
+		for _, rule := range rules {
+			for _, name := range rule.ResourceNames {
+				names[name] = true
+			}
+		}
+	}
+	for _, role := range clusterRoles.Items {
+		add(role.Labels, role.Rules)
+	}
+	for _, role := range roles.Items {
+		add(role.Labels, role.Rules)
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // writes are what somebody may write, less what everybody may who has an account and no permissions.
 func writes(ctx context.Context, who subject) []string {
 	GinkgoHelper()
@@ -121,6 +149,7 @@ func writesTo(ctx context.Context, who subject, ask func(resource) bool) []strin
 		places = make(chan struct{}, 8)
 		asked  = 0
 	)
+	names := named(ctx)
 	for _, r := range resources() {
 		if !ask(r) {
 			continue
@@ -131,7 +160,7 @@ func writesTo(ctx context.Context, who subject, ask func(resource) bool) []strin
 			places <- struct{}{}
 			defer func() { <-places }()
 			for _, verb := range []string{"create", "update", "patch", "delete", "deletecollection"} {
-				may := widest(ctx, who, verb, r)
+				may := widest(ctx, who, verb, r, names)
 				mutex.Lock()
 				for _, what := range may {
 					found = append(found, what.String())
@@ -146,10 +175,9 @@ func writesTo(ctx context.Context, who subject, ask func(resource) bool) []strin
 	return found
 }
 
-// widest returns the widest of what somebody may do: everywhere, else in a namespace, else to an object that the
-// permissions of config/rbac name.
-func widest(ctx context.Context, who subject, verb string, r resource) []action {
-	names := []string{canaryName, leaseName}
+// widest returns the widest of what somebody may do: everywhere, else in a namespace, else to an object of one of the
+// given names.
+func widest(ctx context.Context, who subject, verb string, r resource, names []string) []action {
 	everywhere := action{verb: verb, resource: r.name}
 	if allowed(ctx, who, everywhere) {
 		return []action{everywhere}
@@ -193,7 +221,7 @@ func escalations(ctx context.Context, who subject) []string {
 			for _, namespace := range []string{"", systemNamespace, tenantNamespace} {
 				what := action{verb: verb, resource: resource, namespace: namespace}
 				if allowed(ctx, who, what) {
-					found = append(found, fmt.Sprint(what))
+					found = append(found, what.String())
 				}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 )
 
@@ -17,8 +18,7 @@ const (
 	systemNamespace = controlplane.SystemNamespace
 	// tenantNamespace is one of config/samples.
 	tenantNamespace = "warehouse"
-	canaryName      = "verifier-canary"
-	leaseName       = "apikey-controller"
+	canaryName      = keysv1alpha1.CanaryName
 )
 
 var cp *controlplane.ControlPlane

@@ -1,0 +1,141 @@
+package apikey
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/flowcontrol"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+const (
+	// defaultOverlap is how long a superseded token stays valid where spec doesn't say. Half of spec.rotation.every is the
+	// most.
+	defaultOverlap = 24 * time.Hour
+
+	// rotationsPerSecond spreads out rotations that are due at once, as after the controller was away: each has every
+	// consumer of a key read its Secret again.
+	rotationsPerSecond = 5
+	// rotationRetry is when a rotation is tried again that had to stand back.
+	rotationRetry = time.Second
+)
+
+// rotate announces another credential, when it is time or somebody asks. The wait for verifiers and the Secret come after,
+// as for the first; only once the new token is published does the old one's overlap begin.
+type rotate struct {
+	announce *announce
+	limiter  flowcontrol.PassiveRateLimiter
+}
+
+func (s *rotate) run(ctx context.Context, r *round) (*outcome, error) {
+	status := &r.key.Status
+	if len(status.Credentials) == 0 || r.key.Spec.Digest != nil {
+		return nil, nil
+	}
+	retire(r)
+	if !rotationDue(r) {
+		return nil, nil
+	}
+	if len(status.Credentials) > 1 {
+		return nil, nil // The last rotation is not over. Its end brings the key back here.
+	}
+	if !s.limiter.TryAccept() {
+		r.wakeAfter(rotationRetry)
+		return nil, nil
+	}
+	credential, prefix, err := s.announce.credential(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	status.Credentials = append(status.Credentials, credential)
+	status.Prefix = prefix
+	status.LastHandledRotateAt = rotateRequest(r.key)
+	return nil, r.save(ctx)
+}
+
+// retire takes away credentials whose overlap is over, and sees to it that the key is looked at when the next one's is.
+func retire(r *round) {
+	status := &r.key.Status
+	status.Credentials = slices.DeleteFunc(status.Credentials, func(c keysv1alpha1.Credential) bool {
+		return c.ValidUntil != nil && !r.now.Before(c.ValidUntil)
+	})
+	for i := range status.Credentials {
+		if until := status.Credentials[i].ValidUntil; until != nil {
+			r.wakeAt(until.Time)
+		}
+	}
+}
+
+// supersede begins the overlap of the credential before the newest, once the newest one's token is published.
+func supersede(r *round) {
+	credentials := r.key.Status.Credentials
+	for i := range credentials[:len(credentials)-1] {
+		if credentials[i].ValidUntil == nil {
+			until := metav1.NewTime(r.now.Add(overlap(r.key.Spec.Rotation)))
+			credentials[i].ValidUntil = &until
+			r.wakeAt(until.Time)
+		}
+	}
+}
+
+// schedule writes when the token is replaced next, and sees to it that the key is looked at then.
+func schedule(r *round) {
+	status := &r.key.Status
+	status.NextRotationTime = nil
+	every, ok := rotationPeriod(r.key.Spec.Rotation)
+	if !ok || len(status.Credentials) == 0 {
+		return
+	}
+	next := metav1.NewTime(r.newest().IssuedTime.Add(every))
+	status.NextRotationTime = &next
+	r.wakeAt(next.Time)
+}
+
+// rotationDue says whether the token is to be replaced: because somebody asks, or because it is time.
+func rotationDue(r *round) bool {
+	every, ok := rotationPeriod(r.key.Spec.Rotation)
+	return rotationRequested(r.key) || (ok && !r.now.Time.Before(r.newest().IssuedTime.Add(every)))
+}
+
+// rotationRequested says whether somebody asks for a rotation that has not been announced.
+func rotationRequested(key *keysv1alpha1.ApiKey) bool {
+	request := rotateRequest(key)
+	return request != "" && request != key.Status.LastHandledRotateAt
+}
+
+// rotateRequest returns what stands for the rotation that somebody asks for: the annotation's value, or its digest where
+// that is too long to be kept.
+func rotateRequest(key *keysv1alpha1.ApiKey) string {
+	const longest = 253
+	value := key.Annotations[keysv1alpha1.RotateAtAnnotation]
+	if len(value) <= longest {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return fmt.Sprintf("sha256:%s", hex.EncodeToString(sum[:]))
+}
+
+func rotationPeriod(rotation *keysv1alpha1.Rotation) (time.Duration, bool) {
+	if rotation == nil {
+		return 0, false
+	}
+	return rotation.Every.Duration()
+}
+
+func overlap(rotation *keysv1alpha1.Rotation) time.Duration {
+	if rotation != nil {
+		if overlap, ok := rotation.Overlap.Duration(); ok {
+			return overlap
+		}
+	}
+	if every, ok := rotationPeriod(rotation); ok {
+		return min(defaultOverlap, every/2)
+	}
+	return defaultOverlap
+}

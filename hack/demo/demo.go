@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// demo is all that runs, and how it ends.
+type demo struct {
+	say      transcript
+	ws       *workspace
+	programs programs
+	cluster  *cluster
+	upstream *upstream
+	proxy    string // Caddy's address
+	cancel   context.CancelCauseFunc
+
+	processes []*process
+	closers   []func() error
+}
+
+// run starts everything, shows it or leaves it running, and ends it, whatever happens on the way.
+func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, keep bool) (err error) {
+	mode := "demo"
+	if keep {
+		mode = "run"
+	}
+	d := &demo{say: say, cancel: cancel}
+	defer func() {
+		// Once the context has ended every step fails, with an error that says less than why.
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		d.report(err)
+		if closeErr := d.close(); closeErr != nil {
+			err = fmt.Errorf("ending everything: %w", closeErr) // What came before has been reported.
+			d.report(err)
+		}
+	}()
+	if d.ws, err = openWorkspace(mode); err != nil {
+		return err
+	}
+	d.onClose(d.ws.close)
+	if d.programs, err = findPrograms(d.ws); err != nil {
+		return err
+	}
+	if err = d.start(ctx, keep); err != nil {
+		return err
+	}
+	if keep {
+		return d.keepRunning(ctx)
+	}
+	return d.walkThrough(ctx)
+}
+
+// start brings up the cluster and all that works with it.
+func (d *demo) start(ctx context.Context, keep bool) error {
+	if err := d.startCluster(keep); err != nil {
+		return err
+	}
+	d.onClose(d.cluster.stop)
+	if ctx.Err() != nil { // Starting a control plane can't be interrupted.
+		return ctx.Err()
+	}
+	if err := d.install(ctx); err != nil {
+		return err
+	}
+	return d.startComponents(ctx)
+}
+
+// startCluster starts a control plane, or for make run takes the one that KUBECONFIG names.
+func (d *demo) startCluster(keep bool) (err error) {
+	if existing := os.Getenv("KUBECONFIG"); keep && existing != "" {
+		if d.cluster, err = useCluster(d.ws, d.say, existing); err == nil {
+			d.say.step("Use the cluster at %s: context %q of KUBECONFIG=%s", d.cluster.server(), d.cluster.flat.CurrentContext, existing)
+			d.say.line("what is applied there stays there")
+		}
+		return err
+	}
+	d.say.step("Start a control plane: etcd, kube-apiserver, kube-controller-manager")
+	started := time.Now()
+	kubeconfig := filepath.Join(d.ws.tmp, "kubeconfig")
+	if keep {
+		kubeconfig = filepath.Join(d.ws.dev, "kubeconfig")
+	}
+	if d.cluster, err = startCluster(d.ws, d.say, kubeconfig); err == nil {
+		d.say.line("ready at %s after %.1f s", d.cluster.server(), time.Since(started).Seconds())
+	}
+	return err
+}
+
+// install puts this project's kinds, permissions and the verifiers' canary into the cluster.
+func (d *demo) install(ctx context.Context) error {
+	d.say.step("Install the kinds, who may do what, and the verifiers' canary")
+	for _, args := range [][]string{
+		{"apply", "--server-side", "-k", "config/crd"},
+		{"wait", "--for=condition=Established", "-f", "config/crd/bases"},
+		{"apply", "--server-side", "-f", "config/default/namespace.yaml"},
+		{"apply", "--server-side", "-k", "config/rbac"},
+		{"apply", "--server-side", "-f", "config/verifier/canary.yaml"},
+	} {
+		d.say.typed("kubectl " + shell(args...))
+		if _, err := d.cluster.ask(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepRunning applies the samples, says what can be done with them, and waits to be interrupted.
+func (d *demo) keepRunning(ctx context.Context) error {
+	if err := d.declare(ctx, nil); err != nil {
+		if ctx.Err() != nil || os.Getenv("KUBECONFIG") == "" {
+			return err
+		}
+		// In a cluster that has seen the samples before, somebody may have revoked one.
+		d.say.line("%s", err)
+		d.say.line(`to begin anew: "kubectl delete -f config/samples/apikeys.yaml", and "make run" again`)
+	}
+	go d.cluster.renewTokens(ctx, controllerAccount, verifierAccount)
+	d.invite()
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// report says why the demo failed, with the ends of the components' logs.
+func (d *demo) report(err error) {
+	if by := (interrupted{}); err == nil || errors.As(err, &by) {
+		return
+	}
+	d.say.print("\nFAILED: " + err.Error())
+	for _, p := range d.processes {
+		if end := tail(p.log, 20); end != "" {
+			d.say.print(fmt.Sprintf("\n--- the end of %s\n%s", d.ws.relative(p.log), end))
+		}
+	}
+}
+
+// onClose remembers how to end what has just begun.
+func (d *demo) onClose(closer func() error) {
+	d.closers = append(d.closers, closer)
+}
+
+// close ends everything, last begun first.
+func (d *demo) close() error {
+	var errs []error
+	for _, closer := range slices.Backward(d.closers) {
+		errs = append(errs, closer())
+	}
+	d.closers = nil
+	return errors.Join(errs...)
+}

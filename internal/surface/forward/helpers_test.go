@@ -1,0 +1,92 @@
+package forward_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const peer = "10.0.0.1:4711"
+
+// recorder is a decider that keeps what it was asked, and answers as it was told.
+type recorder struct {
+	decision verify.Decision
+	surface  string
+	request  *verify.Request
+}
+
+func (r *recorder) Decide(surface string, request *verify.Request) verify.Decision {
+	r.surface, r.request = surface, request
+	return r.decision
+}
+
+func (r *recorder) Refuse(surface string, reason verify.Reason) verify.Decision {
+	r.surface = surface
+	return verify.Decision{Outcome: verify.Forbidden, Reason: reason}
+}
+
+// dialect is one of the handlers, and the headers by which its proxies describe
+//
+//	GET https://api.example.com/api/products?limit=10
+type dialect struct {
+	handler func(forward.Decider, clientip.Trust) *forward.Handler
+	path    string
+	headers map[string]string
+}
+
+var dialects = map[string]dialect{
+	"nginx": {forward.NewNginx, "/auth/nginx", map[string]string{
+		"X-Original-URL":    "https://api.example.com/api/products?limit=10",
+		"X-Original-Method": "GET",
+	}},
+	"forward": {forward.NewForward, "/auth/forward", map[string]string{
+		"X-Forwarded-Method": "GET",
+		"X-Forwarded-Host":   "api.example.com",
+		"X-Forwarded-Uri":    "/api/products?limit=10",
+	}},
+}
+
+// call is a proxy's request, for a test to change.
+func (d dialect) call() *http.Request {
+	r := httptest.NewRequest(http.MethodGet, d.path, http.NoBody)
+	r.RemoteAddr = peer
+	for name, value := range d.headers {
+		r.Header.Set(name, value)
+	}
+	return r
+}
+
+// ask has the dialect's handler answer a request, of a proxy that it trusts.
+func (d dialect) ask(t testing.TB, decider forward.Decider, r *http.Request) *http.Response {
+	t.Helper()
+	trust, err := clientip.NewTrust([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	d.handler(decider, trust).ServeHTTP(w, r)
+	return w.Result()
+}
+
+// asked returns what the decider is asked about a request, or nil where it is refused before.
+func (d dialect) asked(t testing.TB, r *http.Request) *verify.Request {
+	t.Helper()
+	decider := &recorder{decision: verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed}}
+	response := d.ask(t, decider, r)
+	if (decider.request != nil) != (response.StatusCode == http.StatusOK) {
+		t.Errorf("status %d for %+v", response.StatusCode, decider.request)
+	}
+	return decider.request
+}
+
+// described is what a request says about the client's, or "misconfigured".
+func described(request *verify.Request) string {
+	if request == nil {
+		return "misconfigured"
+	}
+	return request.Method + " " + request.Host + " " + request.Target
+}

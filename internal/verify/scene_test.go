@@ -1,0 +1,165 @@
+package verify_test
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	acme   = "3714240b-2e06-4c35-8856-ccc1c096323e"
+	globex = "9d2f6c1e-0b7a-4f0e-8a51-5f3c2b1d4e60"
+	host   = "api.example.com"
+)
+
+var (
+	noon   = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	client = netip.MustParseAddr("203.0.113.7")
+
+	acmeKey    = mint("AcmeKey1")
+	unknownKey = mint("Unknown1")
+)
+
+func mint(id string) string {
+	root, err := token.RootFrom(bytes.Repeat([]byte{7}, token.RootLength))
+	if err != nil {
+		panic(err)
+	}
+	minted, err := token.Derive(root, token.FormatLive, "6a2f5b5e-8f0f-4f35-9d0a-0c5c4f3f1d11", id)
+	if err != nil {
+		panic(err)
+	}
+	return minted.Reveal()
+}
+
+func id(s string) index.TenantID {
+	id, ok := index.ParseTenantID(s)
+	if !ok {
+		panic(s)
+	}
+	return id
+}
+
+func bearer(key string) []string { return []string{"Bearer " + key} }
+
+func scopes(names ...keysv1alpha1.Scope) []keysv1alpha1.Scope { return names }
+
+func allow(cidrs ...keysv1alpha1.CIDR) index.Allowlist { return index.NewAllowlist(cidrs) }
+
+// scene is all that a decision is made from. A test takes one in which the request passes, changes what it is about, and
+// looks what becomes of the request.
+type scene struct {
+	// grant is that of acmeKey, which is acme's.
+	grant *index.Grant
+	// claims are those of other objects.
+	claims    []*index.Grant
+	tenants   map[string]*index.Tenant
+	rules     []keysv1alpha1.AccessRule
+	request   verify.Request
+	freshness verify.Freshness
+	now       time.Time
+}
+
+func newScene() *scene {
+	return &scene{
+		grant: &index.Grant{
+			Digest:       token.DigestOf(acmeKey),
+			CredentialID: "AcmeKey1",
+			Name:         "shop/warehouse",
+			Created:      noon.AddDate(0, -1, 0),
+			Tenant:       id(acme),
+			NotAfter:     index.Never,
+			Granted:      scopes("products:read", "orders:*"),
+			Asked:        scopes("products:read", "orders:*"),
+			ScopesHeader: "products:read orders:*",
+		},
+		tenants: map[string]*index.Tenant{acme: {IDHeader: acme}, globex: {IDHeader: globex}},
+		rules: []keysv1alpha1.AccessRule{
+			rule("/api/products", "GET", "products:read"),
+			rule("/api/products", "POST", "products:write"),
+			rule("/api/orders", "POST", "orders:write"),
+			rule("/api/both", "GET", "products:read", "orders:write"),
+			{Paths: path("/api/either"), AnyOf: scopes("pricing:read", "orders:read")},
+		},
+		request: verify.Request{
+			Authorization: bearer(acmeKey),
+			TenantID:      []string{acme},
+			Host:          host,
+			Method:        "GET",
+			Target:        "/api/products/4711?fields=name",
+			Client:        client,
+		},
+		freshness: verify.Fresh,
+		now:       noon,
+	}
+}
+
+func path(prefix string) []keysv1alpha1.PathMatch {
+	return []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: prefix}}
+}
+
+func rule(prefix string, method keysv1alpha1.Method, needed ...keysv1alpha1.Scope) keysv1alpha1.AccessRule {
+	return keysv1alpha1.AccessRule{Paths: path(prefix), Methods: []keysv1alpha1.Method{method}, Scopes: needed}
+}
+
+// anonymous makes a path one that needs no key.
+func (s *scene) anonymous(prefix string) {
+	yes := true
+	s.rules = append(s.rules, keysv1alpha1.AccessRule{Paths: path(prefix), Anonymous: &yes})
+}
+
+// claim has another object claim a digest.
+func (s *scene) claim(name, tenant, key string, age time.Duration) *index.Grant {
+	claim := *s.grant
+	claim.Name, claim.Tenant, claim.Digest, claim.Created = name, id(tenant), token.DigestOf(key), noon.Add(-age)
+	s.claims = append(s.claims, &claim)
+	return &claim
+}
+
+func (s *scene) view() *index.View {
+	view := index.NewView()
+	for _, grant := range append(s.claims, s.grant) {
+		view.Credentials.Put(grant.Name, []*index.Grant{grant})
+	}
+	tenants := index.Tenants{}
+	for name, tenant := range s.tenants {
+		tenants.Add(id(name), *tenant)
+	}
+	view.SetTenants(tenants)
+	view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{{
+		ObjectMeta: metav1.ObjectMeta{Name: "api"},
+		Spec:       keysv1alpha1.AccessPolicySpec{Hosts: []keysv1alpha1.Host{host}, Rules: s.rules},
+	}}))
+	return view
+}
+
+func (s *scene) decide() verify.Decision {
+	return verify.Decide(s.view(), &s.request, s.freshness, s.now)
+}
+
+// decideAfter decides about a scene in which something is changed.
+func decideAfter(change func(*scene)) verify.Decision {
+	s := newScene()
+	change(s)
+	return s.decide()
+}
+
+func wantReason(t *testing.T, got verify.Decision, want verify.Reason) {
+	t.Helper()
+	if got.Reason != want {
+		t.Errorf("reason %s, want %s", got.Reason, want)
+	}
+	passes := want == verify.ReasonAllowed || want == verify.ReasonAnonymous
+	if (got.Outcome == verify.Allow) != passes || (got.Status() == 200) != passes {
+		t.Errorf("outcome %s and status %d for %s", got.Outcome, got.Status(), want)
+	}
+}
