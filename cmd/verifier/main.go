@@ -41,8 +41,8 @@ func run() error {
 	printVersion := flag.Bool("version", false, "Print the version and exit.")
 	flag.Parse()
 	if *printVersion {
-		fmt.Println(version.String())
-		return nil
+		_, err := fmt.Fprintln(os.Stdout, version.String())
+		return err
 	}
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))

@@ -7,9 +7,10 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 var _ = Describe("Minting", func() {
@@ -50,9 +51,8 @@ var _ = Describe("Minting", func() {
 		secret := secretOf(ctx, key)
 		Expect(secret.Name).To(Equal("shaped"))
 		token := string(secret.Data["token"])
-		// Compared as booleans: a failed comparison must not print a token.
-		Expect(string(secret.Data["authorization"]) == "Bearer "+token).To(BeTrue())
-		Expect(string(secret.Data["config.ini"]) == "[api]\nurl = "+w.tenant.Spec.APIBaseURL+"\nkey = "+token+"\n").To(BeTrue())
+		expectSame(string(secret.Data["authorization"]), "Bearer "+token)
+		expectSame(string(secret.Data["config.ini"]), "[api]\nurl = "+w.tenant.Spec.APIBaseURL+"\nkey = "+token+"\n")
 		for name, want := range map[string]string{
 			"tenantId":   w.tenant.Spec.ID,
 			"apiBaseUrl": w.tenant.Spec.APIBaseURL,
@@ -131,7 +131,7 @@ var _ = Describe("Minting", func() {
 		Expect(roots.Items).To(HaveLen(1))
 		Expect(roots.Items[0].Name).To(Equal("apikey-root-1"))
 		Expect(*roots.Items[0].Immutable).To(BeTrue())
-		Expect(len(roots.Items[0].Data["key"])).To(Equal(32))
+		Expect(roots.Items[0].Data).To(HaveKeyWithValue("key", HaveLen(32)))
 	})
 
 	It("leaves the canary alone", func(ctx SpecContext) {

@@ -80,18 +80,18 @@ var _ = Describe("Refusing", func() {
 			w.reconcile(ctx, key)
 			Expect(w.events.Events).NotTo(Receive(), "an event again, though nothing has changed")
 		},
-		Entry("an expiry that isn't offered", func(t *keysv1alpha1.Tenant) {},
+		Entry("an expiry that isn't offered", func(*keysv1alpha1.Tenant) {},
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "45d" }, "ExpiryNotOffered", "does not offer 45d, only 30d, 90d, 1y, Never"),
 		Entry("a blank expiry where Never isn't offered", func(t *keysv1alpha1.Tenant) { t.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"30d"} },
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" }, "ExpiryNotOffered", "does not offer Never, only 30d"),
 		Entry("a scope that the tenant may not grant", func(t *keysv1alpha1.Tenant) { t.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"} },
-			func(k *keysv1alpha1.ApiKey) {}, "ScopeNotAllowed", "may not grant products:read, only orders:*"),
+			func(*keysv1alpha1.ApiKey) {}, "ScopeNotAllowed", "may not grant products:read, only orders:*"),
 		Entry("every scope where the tenant may not grant that", func(t *keysv1alpha1.Tenant) { t.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"} },
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"*"} }, "ScopeNotAllowed", "may not grant *"),
-		Entry("a scope that no policy declares", func(t *keysv1alpha1.Tenant) {},
+		Entry("a scope that no policy declares", func(*keysv1alpha1.Tenant) {},
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} }, "UnknownScope", "did you mean products:read?"),
 		Entry("a suspended tenant", func(t *keysv1alpha1.Tenant) { t.Spec.State = keysv1alpha1.TenantSuspended },
-			func(k *keysv1alpha1.ApiKey) {}, "TenantSuspended", "is suspended"),
+			func(*keysv1alpha1.ApiKey) {}, "TenantSuspended", "is suspended"),
 	)
 
 	It("keeps the grant of a key that asks for more than it may have", func(ctx SpecContext) {

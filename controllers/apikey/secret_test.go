@@ -32,7 +32,7 @@ var _ = Describe("The Secret", func() {
 				Expect(restored.Labels).To(HaveKeyWithValue(name, secret.Labels[name]))
 			}
 			for name := range secret.Data {
-				Expect(string(restored.Data[name]) == string(secret.Data[name])).To(BeTrue(), name)
+				expectSame(string(restored.Data[name]), string(secret.Data[name]))
 			}
 			Expect(restored.Data).To(HaveLen(len(secret.Data)))
 		},

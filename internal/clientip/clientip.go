@@ -4,6 +4,7 @@ package clientip
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -44,8 +45,8 @@ func (t Trust) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
 		return netip.Addr{}
 	}
 	var client netip.Addr
-	for line := len(forwardedFor) - 1; line >= 0; line-- {
-		rest, more := forwardedFor[line], true
+	for _, rest := range slices.Backward(forwardedFor) {
+		more := true
 		for more {
 			var element string
 			if i := strings.LastIndexByte(rest, ','); i >= 0 {

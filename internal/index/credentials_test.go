@@ -283,7 +283,7 @@ func FuzzCredentials(f *testing.F) {
 				if has&(1<<n) != 0 {
 					// All in one bucket, and next to each other.
 					d := token.Digest{31: byte(n)}
-					binary.LittleEndian.PutUint64(d[:], 64*uint64(n)) //nolint:gosec // n is small.
+					binary.LittleEndian.PutUint64(d[:], 64*uint64(n))
 					grants = append(grants, grant(object, int(changes[0]%4), d))
 				}
 			}
@@ -298,7 +298,7 @@ func checkAgainst(t *testing.T, c *index.Credentials, reference map[string]byte)
 	count := 0
 	for n := range 8 {
 		d := token.Digest{31: byte(n)}
-		binary.LittleEndian.PutUint64(d[:], 64*uint64(n)) //nolint:gosec // n is small.
+		binary.LittleEndian.PutUint64(d[:], 64*uint64(n))
 		var want []string
 		for object := range 4 {
 			if name := fmt.Sprint("a/", object); reference[name]&(1<<n) != 0 {

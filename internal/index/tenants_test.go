@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,7 +138,9 @@ func TestTenantsWithOneID(t *testing.T) {
 		"the last is suspended": {[]index.Tenant{allowing(false), allowing(false), allowing(true)}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, objects := range [][]index.Tenant{test.objects, reversed(test.objects)} {
+			reversed := slices.Clone(test.objects)
+			slices.Reverse(reversed)
+			for _, objects := range [][]index.Tenant{test.objects, reversed} {
 				tenants := index.Tenants{}
 				tenants.Add(other, index.Tenant{Suspended: true})
 				for _, object := range objects {
@@ -160,14 +163,6 @@ func TestTenantsWithOneID(t *testing.T) {
 			}
 		})
 	}
-}
-
-func reversed(tenants []index.Tenant) []index.Tenant {
-	result := make([]index.Tenant, 0, len(tenants))
-	for i := len(tenants) - 1; i >= 0; i-- {
-		result = append(result, tenants[i])
-	}
-	return result
 }
 
 func TestEmptyViewLetsNobodyPass(t *testing.T) {

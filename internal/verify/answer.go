@@ -79,7 +79,7 @@ func (d Decision) publicReason() Reason {
 func (d Decision) message() string { return messages[d.publicReason()] }
 
 // messages must not hold quotes or backslashes: they go into JSON and into quoted strings as they are.
-var messages = map[Reason]string{
+var messages = map[Reason]string{ //nolint:gosec // No credentials, but about them.
 	ReasonAllowed:              "The request may pass.",
 	ReasonAnonymous:            "The route needs no API key.",
 	ReasonNoCredentials:        "Send the API key as Authorization: Bearer <key>.",

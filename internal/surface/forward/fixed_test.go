@@ -43,6 +43,7 @@ func TestFixedScopes(t *testing.T) {
 		"in the wrong case":      {"Scope=products:read", "misconfigured"},
 		"a semicolon":            {"scope=products:read;scope=orders:write", "misconfigured"},
 		"a malformed escape":     {"scope=%zz", "misconfigured"},
+		"one beside a scope":     {"scope=products:read&a=%zz", "misconfigured"},
 		"nothing of the kind":    {"&", "misconfigured"},
 		"an equals sign":         {"=", "misconfigured"},
 	} {

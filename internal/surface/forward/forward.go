@@ -135,7 +135,7 @@ func parseScopes(query string) (scopes []keysv1alpha1.Scope, ok bool) {
 		return nil, false
 	}
 	for _, value := range values["scope"] {
-		for _, scope := range strings.Fields(value) {
+		for scope := range strings.FieldsSeq(value) {
 			if !access.ValidScope(scope) {
 				return nil, false
 			}

@@ -63,7 +63,7 @@ func (d dialect) call() *http.Request {
 // ask has the dialect's handler answer a request, of a proxy that it trusts.
 func (d dialect) ask(t testing.TB, decider forward.Decider, r *http.Request) *http.Response {
 	t.Helper()
-	trust, err := clientip.NewTrust([]string{"10.0.0.0/8"})
+	trust, err := clientip.NewTrust([]string{"10.0.0.0/8", "fe80::/10"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -201,7 +201,6 @@ type process struct {
 }
 
 func startControllerManager(assets, kubeconfig string, log *os.File) (*process, error) {
-	//nolint:gosec // The folder is the one whose binaries the caller wants to run.
 	command := exec.Command(filepath.Join(assets, "kube-controller-manager"),
 		"--kubeconfig="+kubeconfig, "--leader-elect=false", "--secure-port=0",
 		"--concurrent-gc-syncs=5", "--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,clusterrole-aggregation-controller")

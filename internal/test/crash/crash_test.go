@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -103,7 +102,7 @@ func (l *lab) round(t *testing.T, write int, moment moment) bool {
 }
 
 func (l *lab) start(t *testing.T, systemNamespace string) *program.Process {
-	return program.Start(t, l.binary, "--kubeconfig="+l.assassin.kubeconfig(t), "--namespace="+systemNamespace,
+	return program.Start(t, l.binary, "--kubeconfig="+l.assassin.proxy.Kubeconfig(t), "--namespace="+systemNamespace,
 		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0")
 }
 
@@ -131,21 +130,19 @@ func (l *lab) settle(t *testing.T, key *keysv1alpha1.ApiKey, process *program.Pr
 // record collects every digest that the key's status ever shows.
 func (l *lab) record(t *testing.T, key *keysv1alpha1.ApiKey) func() []string {
 	ctx, cancel := context.WithCancel(t.Context())
-	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace))
+	states, err := l.cp.Follow(ctx, key.Namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	collected := make(chan []string)
 	go func() {
 		var digests []string
-		for event := range watcher.ResultChan() {
-			if seen, ok := event.Object.(*keysv1alpha1.ApiKey); ok && event.Type != watch.Deleted {
-				for _, credential := range seen.Status.Credentials {
-					digests = append(digests, credential.Digest)
-				}
-				if apimeta.IsStatusConditionTrue(seen.Status.Conditions, keysv1alpha1.ConditionReady) {
-					break
-				}
+		for seen := range states {
+			for _, credential := range seen.Status.Credentials {
+				digests = append(digests, credential.Digest)
+			}
+			if apimeta.IsStatusConditionTrue(seen.Status.Conditions, keysv1alpha1.ConditionReady) {
+				break
 			}
 		}
 		collected <- digests

@@ -108,7 +108,7 @@ func WaitUntil(t testing.TB, patience time.Duration, what string, condition func
 // Answers returns a condition that a URL answers 200.
 func Answers(ctx context.Context, url string) func() error {
 	return func() error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return err
 		}

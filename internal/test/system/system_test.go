@@ -119,7 +119,7 @@ type answer struct {
 
 // ask asks the verifier as nginx does.
 func (i *installation) ask(ctx context.Context, token, tenantID, method, target string) (answer, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.verifierURL+"/auth/nginx", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.verifierURL+"/auth/nginx", http.NoBody)
 	if err != nil {
 		return answer{}, err
 	}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"flag"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// parse reads flags as the command does.
+func parse(arguments ...string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("apikey-verifier", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	o.addFlags(flags)
+	if err := flags.Parse(arguments); err != nil {
+		return o, err
+	}
+	err := o.complete()
+	return o, err
+}
+
+func TestDefaults(t *testing.T) {
+	t.Setenv("POD_NAME", "verifier-0")
+	o, err := parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ got, want any }{
+		"--namespace":                 {o.namespace, "apikey-system"},
+		"--metrics-bind-address":      {o.metricsAddress, ":8082"},
+		"--health-probe-bind-address": {o.healthAddress, ":8081"},
+		"--http-bind-address":         {o.httpAddress, ":8080"},
+		"--trusted-proxies":           {o.trustedProxies, ""},
+		"--max-staleness":             {o.maxStaleness, 5 * time.Minute},
+		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
+		"--name":                      {o.name, "verifier-0"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s is %v by default, want %v", name, test.got, test.want)
+		}
+	}
+	if got := o.trust.Client(netip.MustParseAddr("10.0.0.1"), []string{"203.0.113.7"}); got.IsValid() {
+		t.Errorf("somebody is trusted by default, who says %v", got)
+	}
+}
+
+// TestDefaultName checks that outside of a pod the machine's name is taken.
+func TestDefaultName(t *testing.T) {
+	t.Setenv("POD_NAME", "")
+	if name := defaultName(); name == "" || name != strings.ToLower(name) {
+		t.Errorf("name %q", name)
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	for name, arguments := range map[string][]string{
+		"the shortest staleness":  {"--max-staleness=2s"},
+		"the longest staleness":   {"--max-staleness=1h"},
+		"staleness in between":    {"--max-staleness=90s"},
+		"one proxy":               {"--trusted-proxies=10.0.0.0/8"},
+		"several proxies":         {"--trusted-proxies=10.0.0.0/8,fd00::/8"},
+		"several and spaces":      {"--trusted-proxies=10.0.0.0/8, fd00::/8,"},
+		"no metrics":              {"--metrics-bind-address=0"},
+		"a name of one character": {"--name=a"},
+		"the longest name":        {"--name=" + strings.Repeat("a", 63)},
+		"a name with dots":        {"--name=node-1.example.com"},
+		"a moment to shut down":   {"--shutdown-timeout=1ns"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := parse(arguments...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestRefused checks that the error names the flag that is wrong, and none that isn't.
+func TestRefused(t *testing.T) {
+	for name, test := range map[string]struct{ argument, culprit string }{
+		"no namespace":                 {"--namespace=", "--namespace"},
+		"no address":                   {"--http-bind-address=", "--http-bind-address"},
+		"staleness a moment too short": {"--max-staleness=1.999999999s", "--max-staleness"},
+		"staleness a moment too long":  {"--max-staleness=1h0m0.000000001s", "--max-staleness"},
+		"no staleness":                 {"--max-staleness=0", "--max-staleness"},
+		"staleness below nothing":      {"--max-staleness=-5m", "--max-staleness"},
+		"no name":                      {"--name=", "--name"},
+		"too long a name":              {"--name=" + strings.Repeat("a", 64), "--name"},
+		"a name in capitals":           {"--name=Verifier", "--name"},
+		"a name with a slash":          {"--name=a/b", "--name"},
+		"a name with a line break":     {"--name=a\n", "--name"},
+		"a name that ends in a hyphen": {"--name=a-", "--name"},
+		"a name that starts with one":  {"--name=-a", "--name"},
+		"a proxy that is none":         {"--trusted-proxies=banana", "--trusted-proxies"},
+		"a proxy without a length":     {"--trusted-proxies=10.0.0.1", "--trusted-proxies"},
+		"one of several is none":       {"--trusted-proxies=10.0.0.0/8,banana", "--trusted-proxies"},
+		"no time to shut down":         {"--shutdown-timeout=0s", "--shutdown-timeout"},
+		"less than no time":            {"--shutdown-timeout=-1s", "--shutdown-timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(test.argument)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for line := range strings.Lines(err.Error()) {
+				if !strings.HasPrefix(line, test.culprit) {
+					t.Errorf("the error names another flag: %s", line)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryFaultIsNamed(t *testing.T) {
+	_, err := parse("--namespace=", "--http-bind-address=", "--max-staleness=1s", "--name=", "--shutdown-timeout=0s", "--trusted-proxies=x")
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, culprit := range []string{
+		"--namespace", "--http-bind-address", "--max-staleness", "--name=", "--shutdown-timeout", "--trusted-proxies",
+	} {
+		if !strings.Contains(err.Error(), culprit) {
+			t.Errorf("%s is not named: %v", culprit, err)
+		}
+	}
+}
+
+// TestTrustedProxies checks that what is written is what is trusted.
+func TestTrustedProxies(t *testing.T) {
+	o, err := parse("--trusted-proxies=10.0.0.0/8, fd00::/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for peer, trusted := range map[string]bool{"10.0.0.1": true, "fd00::1": true, "192.0.2.1": false, "2001:db8::1": false} {
+		if got := o.trust.Client(netip.MustParseAddr(peer), []string{"203.0.113.7"}); got.IsValid() != trusted {
+			t.Errorf("%s says that the client is %v", peer, got)
+		}
+	}
+}
