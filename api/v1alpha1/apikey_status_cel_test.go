@@ -24,8 +24,9 @@ func usageNumber(i int) CredentialUsage {
 }
 
 func conditionNumber(i int) metav1.Condition {
+	statuses := []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown}
 	return metav1.Condition{
-		Type: fmt.Sprintf("Condition%d", i), Status: metav1.ConditionTrue, Reason: "Reason", LastTransitionTime: someTime,
+		Type: fmt.Sprintf("Condition%d", i), Status: statuses[i%len(statuses)], Reason: "Reason", LastTransitionTime: someTime,
 	}
 }
 
@@ -176,6 +177,16 @@ var _ = Describe("ApiKey status", func() {
 		Entry("a binding to nothing", "status.binding.name: Required value", ApiKeyStatus{Binding: &Binding{}}),
 		Entry("a binding to 254 characters", "status.binding.name: Too long: may not be more than 253", ApiKeyStatus{Binding: &Binding{Name: strings.Repeat("s", 254)}}),
 	)
+
+	It("counts generations and root keys from 1", func(ctx SpecContext) {
+		key := validApiKey()
+		create(ctx, key)
+		Expect(cp.Client.Status().Update(ctx, with(key, int64(0), "status", "observedGeneration"), client.DryRunAll)).To(
+			beRefusedWith("status.observedGeneration: Invalid value: 0: observedGeneration in body should be greater than or equal to 1"))
+		credential := map[string]any{"id": "7Hk2PqZx", "digest": "sha256:" + someDigest, "issuedTime": "2026-11-23T12:00:00Z", "root": int64(0)}
+		Expect(cp.Client.Status().Update(ctx, with(key, []any{credential}, "status", "credentials"), client.DryRunAll)).To(
+			beRefusedWith("status.credentials[0].root: Invalid value: 0: "))
+	})
 
 	DescribeTable("refuses, empty,", func(ctx SpecContext, path string, fields ...string) {
 		key := validApiKey()

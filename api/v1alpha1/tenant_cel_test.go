@@ -233,6 +233,13 @@ var _ = Describe("Tenant status", func() {
 		Entry("a ledger of 17 characters", "status.keys: Too long: may not be more than 16", TenantStatus{Keys: strings.Repeat("9", 17)}),
 	)
 
+	It("counts generations from 1", func(ctx SpecContext) {
+		tenant := validTenant()
+		create(ctx, tenant)
+		Expect(cp.Client.Status().Update(ctx, with(tenant, int64(0), "status", "observedGeneration"), client.DryRunAll)).To(
+			beRefusedWith("status.observedGeneration: Invalid value: 0: "))
+	})
+
 	DescribeTable("refuses, empty,", func(ctx SpecContext, value any, path string, fields ...string) {
 		tenant := validTenant()
 		create(ctx, tenant)

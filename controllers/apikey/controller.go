@@ -83,7 +83,7 @@ func NewController(o Options) *Controller {
 			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
 			&admit{client: o.Client, claimants: o.Claimants},
-			&reserve{client: o.Client, live: o.Live, clock: o.Clock},
+			&reserve{client: o.Client, live: o.Live, clock: o.Clock, written: map[types.UID]*keysv1alpha1.Tenant{}},
 			announce,
 			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiter(rotationsPerSecond, rotationsPerSecond)},
 			&wait{verifiers: verifiers},

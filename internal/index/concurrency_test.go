@@ -14,7 +14,7 @@ import (
 // TestWhatStaysIsFoundAtEveryMoment has readers look for a digest, over and over, while a writer changes its grant, lets
 // another object claim it too, rotates its object's other credential, and makes the table grow.
 func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
-	const readers, rounds = 4, 20_000
+	const readers, rounds = 4, 10_000
 	stays := digest(0)
 	c := index.NewCredentials()
 	c.Put("a/key", []*index.Grant{grant("a/key", 1, stays)})
@@ -52,7 +52,7 @@ func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
 // TestRotationHasNoGap has a reader ask for whatever digest the writer has announced last: the one before it may go only
 // when the next is there.
 func TestRotationHasNoGap(t *testing.T) {
-	const rounds = 20_000
+	const rounds = 10_000
 	c := index.NewCredentials()
 	digests := make([]token.Digest, rounds+1)
 	for n := range digests {

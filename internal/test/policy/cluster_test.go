@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -158,7 +157,7 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		key.Spec.State = keysv1alpha1.ApiKeySuspended
 		Expect(editor.Update(ctx, null(key))).To(Succeed())
 		reread(ctx, key)
-		key.Status.LastUsedTime = ptr.To(metav1.Now())
+		key.Status.LastUsedTime = new(metav1.Now())
 		Expect(as(verifierAccount).Status().Update(ctx, null(key))).To(Succeed())
 
 		for _, name := range []string{"one", "two"} {

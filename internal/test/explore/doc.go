@@ -1,0 +1,15 @@
+// Package explore stops the controllers before and after every single write, answers each with every fault, shows them
+// every earlier state, and looks after each write whether what DESIGN.md promises still holds.
+//
+// A run plays one scenario on a real API server with one plan of faults. Reconciles are coroutines that come to a halt at
+// every write, so the run alone decides what happens next and to whom:
+//
+//	scenario ─ stages: what users do ┐
+//	plan ───── faults, by write ─────┤
+//	                                 run ─ answers each write ─ API server
+//	processes: the controllers ──────┤          │
+//	verifiers: behind by a step ─────┘          └ invariants, looked at from outside
+//
+// Nothing is sampled: a run without faults finds the writes, the states and the points where two controllers may take
+// turns, and then there is a run for every one of them.
+package explore

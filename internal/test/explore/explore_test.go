@@ -1,0 +1,164 @@
+package explore_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+// workers is how many runs are under way at a time: they mostly wait for the API server.
+const workers = 4
+
+// never is a stage that doesn't come.
+const never = -1
+
+var (
+	verbose = flag.Bool("explore.trace", false, "print what happened in every run that fails")
+	quick   = flag.Bool("explore.quick", false, "end a scenario at the first plans that fail")
+)
+
+func TestExplore(t *testing.T) {
+	cp, err := controlplane.Start(controlplane.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &lab{cp: cp, policy: fixture.Policy("nexuscommerce"), faults: faults}
+	sum := &tally{}
+	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+		t.Run(name, func(t *testing.T) {
+			e := &explorer{t: t, lab: l, name: name, scenario: scenarios[name], tally: sum}
+			e.explore()
+		})
+	}
+	t.Log(sum)
+}
+
+// explorer explores one scenario.
+type explorer struct {
+	t        *testing.T
+	lab      *lab
+	name     string
+	scenario scenario
+	tally    *tally
+}
+
+func (e *explorer) explore() {
+	dry := e.try([]plan{{wake: never}})[0]
+	if len(dry.failures) > 0 {
+		return
+	}
+	if writes := len(dry.stageOf); writes < e.scenario.writes {
+		e.t.Errorf("%d writes, where at least %d were to be expected:\n%s", writes, e.scenario.writes, strings.Join(dry.trace, "\n"))
+	}
+	firsts := e.try(singles(dry))
+	if e.scenario.pairs {
+		for _, first := range firsts {
+			e.try(seconds(first))
+		}
+	}
+	e.staleCaches()
+	if slices.ContainsFunc(e.scenario.stages, func(s stage) bool { return s.race != nil }) {
+		e.races()
+	}
+}
+
+// singles are the plans with one fault: every fault at every write.
+func singles(dry outcome) []plan {
+	var plans []plan
+	for i, stage := range dry.stageOf {
+		for fault := range faults {
+			at := map[int]string{i + 1: fault}
+			if fault != asleep {
+				plans = append(plans, plan{faults: at, wake: never})
+				continue
+			}
+			for wake := stage; wake <= dry.stages; wake++ {
+				plans = append(plans, plan{faults: at, wake: wake})
+			}
+		}
+	}
+	return plans
+}
+
+// seconds are the plans with another fault later than a first.
+func seconds(first outcome) []plan {
+	at := slices.Collect(maps.Keys(first.plan.faults))[0]
+	if first.plan.faults[at] == asleep || len(first.failures) > 0 {
+		return nil
+	}
+	var plans []plan
+	for later := at + 1; later <= len(first.stageOf); later++ {
+		for fault := range faults {
+			if fault != asleep {
+				plans = append(plans, plan{faults: map[int]string{at: first.plan.faults[at], later: fault}, wake: never})
+			}
+		}
+	}
+	return plans
+}
+
+func (e *explorer) staleCaches() {
+	probing := e.try([]plan{{wake: never, probing: true}})[0]
+	e.tally.add(e.name, "stale, no write", probing.probed)
+	var plans []plan
+	for _, s := range probing.stale {
+		plans = append(plans, plan{wake: never, stale: &s})
+	}
+	e.try(plans)
+}
+
+func (e *explorer) races() {
+	for plans := []plan{{wake: never, races: true}}; len(plans) > 0; {
+		var more []plan
+		for _, o := range e.try(plans) {
+			more = append(more, o.forks()...)
+		}
+		plans = more
+	}
+}
+
+// try plays the scenario by each of the plans.
+func (e *explorer) try(plans []plan) []outcome {
+	outcomes := make([]outcome, len(plans))
+	var group sync.WaitGroup
+	room := make(chan struct{}, workers)
+	for i := range plans {
+		room <- struct{}{}
+		group.Go(func() {
+			defer func() { <-room }()
+			outcomes[i] = e.lab.play(e.t, e.scenario, plans[i])
+		})
+	}
+	group.Wait()
+	for _, o := range outcomes {
+		e.tally.add(e.name, o.plan.column(), 1)
+		e.report(o)
+	}
+	return outcomes
+}
+
+func (e *explorer) report(o outcome) {
+	if len(o.failures) == 0 {
+		return
+	}
+	text := fmt.Sprintf("%s:\n  %s", o.plan, strings.Join(o.failures, "\n  "))
+	if *verbose {
+		text += "\n    " + strings.Join(o.trace, "\n    ")
+	}
+	e.t.Error(text)
+	if *quick {
+		e.t.FailNow()
+	}
+}

@@ -1,0 +1,226 @@
+package explore_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// plan is what goes wrong in a run.
+type plan struct {
+	// faults are the faults, by the number of the write that they befall. Writes are counted from 1.
+	faults map[int]string
+	// wake is the stage at whose end a controller that was asleep goes on with its write.
+	wake int
+	// stale is the old state that a second controller's cache shows.
+	stale *stale
+	// turns is whose turn it is in a race, as far as that is decided; then it is the first's. Without races everybody
+	// takes a write in turn.
+	turns []int
+	races bool
+	// probing is set in the run that looks for old states that lead to writes.
+	probing bool
+}
+
+func (p plan) String() string {
+	var text string
+	for _, at := range slices.Sorted(maps.Keys(p.faults)) {
+		text += fmt.Sprintf(" %s at write %d", p.faults[at], at)
+	}
+	switch {
+	case p.stale != nil:
+		return fmt.Sprintf("stale %s", p.stale)
+	case p.races:
+		return fmt.Sprintf("turns %v", p.turns)
+	case slices.Contains(slices.Collect(maps.Values(p.faults)), asleep):
+		text += fmt.Sprintf(" until stage %d", p.wake)
+	case text == "":
+		return "no fault"
+	}
+	return text
+}
+
+// verdict is what becomes of a task.
+type verdict int
+
+const (
+	goesOn verdict = iota
+	// ends is for a task whose process is gone.
+	ends
+	// sleeps is for one that will go on later.
+	sleeps
+)
+
+const (
+	down   = "down "
+	asleep = "asleep"
+)
+
+// fault befalls a write.
+type fault func(*run, *task, *write) verdict
+
+// faults are all that can befall a write.
+var faults = map[string]fault{
+	"stop before": func(r *run, t *task, _ *write) verdict {
+		r.kill(t)
+		return ends
+	},
+	"stop after": func(r *run, t *task, w *write) verdict {
+		r.commit(w)
+		r.kill(t)
+		return ends
+	},
+	// The same, but no controller is there until users have done the next thing.
+	down + "before": func(r *run, t *task, _ *write) verdict {
+		r.kill(t)
+		r.down, r.leader = true, nil
+		return ends
+	},
+	down + "after": func(r *run, t *task, w *write) verdict {
+		r.commit(w)
+		r.kill(t)
+		r.down, r.leader = true, nil
+		return ends
+	},
+	"conflict": func(_ *run, _ *task, w *write) verdict {
+		w.answer = w.conflict()
+		return goesOn
+	},
+	"429": func(_ *run, _ *task, w *write) verdict {
+		w.answer = apierrors.NewTooManyRequests("the explorer says so", 1)
+		return goesOn
+	},
+	"500": func(_ *run, _ *task, w *write) verdict {
+		w.answer = apierrors.NewInternalError(fmt.Errorf("the explorer says so"))
+		return goesOn
+	},
+	"lost reply": func(r *run, _ *task, w *write) verdict {
+		r.commit(w)
+		w.answer = &url.Error{Op: w.verb, URL: w.name, Err: io.ErrUnexpectedEOF}
+		return goesOn
+	},
+	"timeout": func(_ *run, _ *task, w *write) verdict {
+		w.answer = context.DeadlineExceeded
+		return goesOn
+	},
+	// Another controller does everything there is to do, and then the write is made.
+	"competitor": func(r *run, _ *task, w *write) verdict {
+		r.compete()
+		r.commit(w)
+		return goesOn
+	},
+	// Another controller takes over for good; the first believes that it leads, and makes its write stages later.
+	asleep: func(r *run, t *task, w *write) verdict {
+		t.pending = w
+		r.sleepers = append(r.sleepers, t)
+		r.kill(t)
+		return sleeps
+	},
+}
+
+// drive runs a task to its end.
+func (r *run) drive(t *task) {
+	for {
+		w, more := t.next()
+		if !more {
+			r.look(t)
+			return
+		}
+		switch r.answer(t, w) {
+		case ends:
+			t.stop()
+			return
+		case sleeps:
+			return
+		}
+	}
+}
+
+// answer decides what becomes of a write.
+func (r *run) answer(t *task, w *write) verdict {
+	if r.unnumbered {
+		r.log("  (%s)", w)
+		r.commit(w)
+		return goesOn
+	}
+	r.outcome.stageOf = append(r.outcome.stageOf, r.outcome.stages)
+	number := len(r.outcome.stageOf)
+	fault := r.plan.faults[number]
+	r.log("%d %s %s", number, w, fault)
+	if fault == "" {
+		r.commit(w)
+		return goesOn
+	}
+	r.outcome.fired++
+	verdict := r.lab.faults[fault](r, t, w)
+	r.check()
+	return verdict
+}
+
+// commit makes a write, and looks at what has come of it.
+func (r *run) commit(w *write) {
+	w.answer = w.send()
+	r.observe(w.kind)
+	r.check()
+}
+
+// kill ends a task's process. Another takes its place.
+func (r *run) kill(t *task) {
+	if t.process == r.leader {
+		r.leader = r.newProcess()
+		clear(r.wakes)
+	}
+}
+
+// aside has writes made that the plan doesn't count.
+func (r *run) aside(do func()) {
+	defer func(before bool) { r.unnumbered = before }(r.unnumbered)
+	r.unnumbered = true
+	do()
+}
+
+// compete has another process reconcile everything.
+func (r *run) compete() {
+	r.aside(func() {
+		other := r.newProcess()
+		for _, name := range r.names {
+			r.driveIfAny(r.begin(other, target{keyKind, name}, nil))
+		}
+		for _, name := range r.tenants {
+			r.driveIfAny(r.begin(other, target{tenantKind, name}, nil))
+		}
+	})
+}
+
+func (r *run) driveIfAny(t *task) {
+	if t != nil {
+		r.drive(t)
+	}
+}
+
+// wakeSleepers has those go on that were asleep: first with the write that they were about to make.
+func (r *run) wakeSleepers() {
+	r.aside(func() {
+		for _, t := range r.sleepers {
+			r.log("  (awake: %s)", t.pending)
+			r.commit(t.pending)
+			r.drive(t)
+		}
+	})
+	r.sleepers = nil
+	r.settle()
+}
+
+// look looks at what a task has said.
+func (r *run) look(t *task) {
+	if t.err != nil {
+		r.log("  error: %v", t.err)
+		r.witness.said = append(r.witness.said, t.err.Error())
+	}
+	r.check()
+}

@@ -1,0 +1,275 @@
+package explore_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// witness is what users and verifiers have seen in a run, for later states to be held against.
+type witness struct {
+	// digests are the digest of each credential ever announced, by key and id; announced, which digests each key had.
+	digests   map[string]string
+	announced map[string]bool
+	tokens    map[string]*sighting
+	// foreign are the Secrets that aren't ours, as they must stay; altered are those that a user has changed, by the
+	// resourceVersion that this has led to.
+	foreign, altered map[string]string
+	// said is what controllers have said that may be logged.
+	said []string
+
+	last       *state
+	shownStale bool
+	probed     map[stale]bool
+}
+
+func newWitness() *witness {
+	return &witness{
+		digests:   map[string]string{},
+		announced: map[string]bool{},
+		tokens:    map[string]*sighting{},
+		foreign:   map[string]string{},
+		altered:   map[string]string{},
+		last:      &state{},
+		probed:    map[stale]bool{},
+	}
+}
+
+// sighting is a token that could be read from a Secret.
+type sighting struct {
+	uid, tenantID string
+	// last is when it could be read last.
+	last time.Time
+	// dead is set once its key was revoked, has expired or is gone. Nothing brings it back.
+	dead bool
+}
+
+// check looks at the latest state as a user and a verifier would, and fails the run for everything that must not be.
+func (r *run) check() {
+	s := r.latest()
+	if s != r.witness.last {
+		r.credentialsStay(s)
+		r.secretsAreOurs(s)
+		r.foreignUntouched(s)
+		r.quotaKept(s)
+		r.noTokenElsewhere(s)
+		r.witness.last = s
+	}
+	view := viewOf(s)
+	r.tokensWork(s, view)
+	r.revocationEffective(s)
+}
+
+// credentialsStay is S4: an id has one digest for ever, and no credential goes before its time.
+func (r *run) credentialsStay(s *state) {
+	for i := range s.keys {
+		key := &s.keys[i]
+		for _, c := range key.Status.Credentials {
+			name := string(key.UID) + "/" + c.ID
+			if known, ok := r.witness.digests[name]; ok && known != c.Digest {
+				r.fail("S4: credential %s had digest %s and now %s", c.ID, known, c.Digest)
+			}
+			r.witness.digests[name] = c.Digest
+			r.witness.announced[string(key.UID)+"/"+c.Digest] = true
+		}
+		if before := r.witness.last.keyByUID(key.UID); before != nil {
+			r.noneDropped(before, key)
+		}
+	}
+}
+
+func (r *run) noneDropped(before, after *keysv1alpha1.ApiKey) {
+	for _, c := range before.Status.Credentials {
+		if !has(after, c.ID) && !r.over(c.ValidUntil) && !r.over(before.Status.ExpiresTime) {
+			r.fail("S4: credential %s is gone while it was valid", c.ID)
+		}
+	}
+}
+
+func has(key *keysv1alpha1.ApiKey, id string) bool {
+	for _, c := range key.Status.Credentials {
+		if c.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) over(t *metav1.Time) bool { return t != nil && !r.clock.Now().Before(t.Time) }
+
+// secretsAreOurs is S2 for Secrets: a token is only in those that its key's UID owns. And S4: it is one that was announced.
+func (r *run) secretsAreOurs(s *state) {
+	for i := range s.secrets {
+		secret := &s.secrets[i]
+		altered := r.witness.altered[secret.Name] == secret.ResourceVersion
+		owner := metav1.GetControllerOf(secret)
+		if text := string(secret.Data["token"]); token.WellFormed(text) && !altered {
+			switch {
+			case owner == nil:
+				r.fail("S2: a token is in Secret %s, which nobody owns", secret.Name)
+			case !r.witness.announced[string(owner.UID)+"/"+token.DigestOf(text).String()]:
+				r.fail("S4: Secret %s has a token that its owner never announced", secret.Name)
+			default:
+				r.sight(s, text, string(owner.UID))
+			}
+		}
+		for text, seen := range r.witness.tokens {
+			if holds(secret, text) && !altered && (owner == nil || string(owner.UID) != seen.uid) {
+				r.fail("S2: Secret %s has a token of another", secret.Name)
+			}
+		}
+	}
+}
+
+func (r *run) sight(s *state, text, uid string) {
+	if r.witness.tokens[text] == nil {
+		seen := &sighting{uid: uid}
+		for i := range s.keys {
+			if string(s.keys[i].UID) == uid {
+				seen.tenantID = s.keys[i].Status.TenantID
+			}
+		}
+		r.witness.tokens[text] = seen
+	}
+}
+
+func holds(secret *corev1.Secret, text string) bool {
+	for _, value := range secret.Data {
+		if strings.Contains(string(value), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// noTokenElsewhere is S2 for everything else.
+func (r *run) noTokenElsewhere(s *state) {
+	for len(r.events.Events) > 0 {
+		r.witness.said = append(r.witness.said, <-r.events.Events)
+	}
+	text, err := json.Marshal([]any{s.keys, s.tenants, s.namespace, r.witness.said})
+	r.must(err)
+	for seen := range r.witness.tokens {
+		if strings.Contains(string(text), seen) {
+			r.fail("S2: a token is in an object, an event or an error")
+		}
+	}
+	r.witness.said = nil
+}
+
+// foreignUntouched is S5.
+func (r *run) foreignUntouched(s *state) {
+	for name, want := range r.witness.foreign {
+		got, err := json.Marshal(s.secret(name))
+		r.must(err)
+		if string(got) != want {
+			r.fail("S5: the foreign Secret is now %s", got)
+		}
+	}
+}
+
+// quotaKept is S3.
+func (r *run) quotaKept(s *state) {
+	for i := range s.tenants {
+		active := 0
+		for j := range s.keys {
+			if key := &s.keys[j]; len(key.Status.Credentials) > 0 && strings.EqualFold(key.Status.TenantID, s.tenants[i].Spec.ID) && r.alive(key) {
+				active++
+			}
+		}
+		if active > int(*s.tenants[i].Spec.MaxKeys) {
+			r.fail("S3: %d keys are active, of at most %d", active, *s.tenants[i].Spec.MaxKeys)
+		}
+	}
+}
+
+// alive says that a key was neither revoked nor has it expired.
+func (r *run) alive(key *keysv1alpha1.ApiKey) bool {
+	return key.Spec.State == keysv1alpha1.ApiKeyActive && !r.over(key.Status.ExpiresTime) &&
+		!apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionExpired) &&
+		!apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevoked)
+}
+
+// overlap is how long a token works after it could be read last, in scenarios that set none.
+const overlap = 24 * time.Hour
+
+// tokensWork is S8, and the promise of rotation: who reads a token can use it at every verifier at once, and for the
+// overlap. It is S9 too: a token whose key has ended never works again.
+func (r *run) tokensWork(s *state, view *index.View) {
+	for text, seen := range r.witness.tokens {
+		readable := false
+		for i := range s.secrets {
+			readable = readable || string(s.secrets[i].Data["token"]) == text
+		}
+		if readable {
+			seen.last = r.clock.Now()
+		}
+		var key *keysv1alpha1.ApiKey
+		for i := range s.keys {
+			if string(s.keys[i].UID) == seen.uid {
+				key = &s.keys[i]
+			}
+		}
+		seen.dead = seen.dead || key == nil || !r.alive(key)
+		decision := r.ask(view, text, seen.tenantID)
+		if seen.dead {
+			if decision.Outcome == verify.Allow {
+				r.fail("S9: a token is accepted whose key was revoked, has expired or is gone")
+			}
+			continue
+		}
+		if s.namespace.Labels[fixtureLabel] != r.tenants[0] || !r.clock.Now().Before(seen.last.Add(overlap)) {
+			continue
+		}
+		if decision.Outcome != verify.Allow {
+			r.fail("S8: a token (readable: %t) is refused: %s", readable, decision.Reason)
+		}
+		r.knownToVerifiers(text, seen.tenantID, readable)
+	}
+}
+
+func (r *run) knownToVerifiers(text, tenantID string, readable bool) {
+	for _, v := range r.verifiers {
+		if r.ask(v.view, text, tenantID).Reason == verify.ReasonUnknownToken {
+			r.fail("S8: %s does not know a token (readable: %t)", v.name, readable)
+		}
+	}
+}
+
+// fixtureLabel is the label of namespaces that the fixtures' tenants select by.
+const fixtureLabel = "nexuscommerce.io/tenant"
+
+// revocationEffective is S1: once a key says so, no live verifier accepts its tokens.
+func (r *run) revocationEffective(s *state) {
+	for i := range s.keys {
+		key := &s.keys[i]
+		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
+			continue
+		}
+		for text, seen := range r.witness.tokens {
+			for _, v := range r.verifiers {
+				if seen.uid == string(key.UID) && r.ask(v.view, text, seen.tenantID).Outcome == verify.Allow {
+					r.fail("S1: %s accepts a token whose revocation is effective", v.name)
+				}
+			}
+		}
+	}
+}
+
+func describe(key *keysv1alpha1.ApiKey) string {
+	text := key.Name
+	for _, c := range key.Status.Conditions {
+		text += fmt.Sprintf(" %s=%s/%s", c.Type, c.Status, c.Reason)
+	}
+	return text
+}

@@ -1,0 +1,109 @@
+package explore_test
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// process is one start of the controller's binary, with all that it keeps in memory.
+type process struct {
+	keys    *apikey.Controller
+	tenants *tenant.Controller
+}
+
+func (r *run) newProcess() *process {
+	c := &stoppable{Client: r.lab.cp.Client, run: r}
+	l := &live{Reader: r.lab.cp.Client, namespace: r.namespace}
+	return &process{
+		tenants: tenant.NewController(c, l, r.clock),
+		keys: apikey.NewController(apikey.Options{
+			Client:         c,
+			Live:           l,
+			Recorder:       r.events,
+			Clock:          r.clock,
+			Namespace:      r.system,
+			Formats:        apikey.Formats{keysv1alpha1.EnvironmentLive: token.FormatLive},
+			ExpiryWarnings: []time.Duration{24 * time.Hour},
+			Claimants:      r.claimants,
+		}),
+	}
+}
+
+func (r *run) claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+	return slices.DeleteFunc(slices.Clone(r.seenBy(taskOf(ctx)).keys), func(key keysv1alpha1.ApiKey) bool {
+		return !slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.Digest == digest })
+	}), nil
+}
+
+// target is what a reconcile is of.
+type target struct {
+	kind kind
+	name string
+}
+
+// task is one reconcile: a coroutine that halts at every write.
+type task struct {
+	process *process
+	// seen is what its cached reads see; nil is the latest.
+	seen *state
+
+	next  func() (*write, bool)
+	stop  func()
+	yield func(*write) bool
+	// pending is the write at which it has been left.
+	pending *write
+
+	result reconcile.Result
+	err    error
+	// cut is set if it never came to its end.
+	cut bool
+}
+
+// stopped is what a task panics with that is told to stop.
+type stopped struct{}
+
+type taskKey struct{}
+
+func taskOf(ctx context.Context) *task { return ctx.Value(taskKey{}).(*task) }
+
+// begin returns a process's reconcile of a target as its cache shows it. It is nil where the cache does not show it.
+func (r *run) begin(p *process, of target, seen *state) *task {
+	t := &task{process: p, seen: seen, cut: true}
+	ctx := context.WithValue(r.ctx, taskKey{}, t)
+	body := func() (reconcile.Result, error) {
+		tenant := r.seenBy(t).tenant(of.name)
+		return p.tenants.Reconcile(ctx, tenant.DeepCopy())
+	}
+	there := r.seenBy(t).tenant(of.name) != nil
+	if of.kind == keyKind {
+		body = func() (reconcile.Result, error) {
+			key := r.seenBy(t).key(of.name)
+			return p.keys.Reconcile(ctx, key.DeepCopy())
+		}
+		there = r.seenBy(t).key(of.name) != nil
+	}
+	if !there {
+		return nil
+	}
+	t.next, t.stop = iter.Pull(func(yield func(*write) bool) {
+		defer func() {
+			if e := recover(); e != nil && e != (stopped{}) {
+				panic(e)
+			}
+		}()
+		t.yield = yield
+		t.result, t.err = body()
+		t.cut = false
+	})
+	r.tasks = append(r.tasks, t)
+	return t
+}

@@ -1,0 +1,72 @@
+package explore_test
+
+import "slices"
+
+// race has several reconciles, each by a process of its own, take turns: at each turn one goes on to its next write, and
+// makes the one that it had come to.
+func (r *run) race(of func(*run) []target) {
+	if r.leader == nil {
+		return
+	}
+	var tasks []*task
+	for i, target := range of(r) {
+		p := r.leader
+		if i > 0 {
+			p = r.newProcess()
+		}
+		if t := r.begin(p, target, nil); t != nil {
+			tasks = append(tasks, t)
+		}
+	}
+	for turn := 0; len(tasks) > 0; turn++ {
+		at := r.whoseTurn(turn, len(tasks))
+		if !r.step(tasks[at]) {
+			tasks = slices.Delete(tasks, at, at+1)
+		}
+	}
+}
+
+func (r *run) whoseTurn(turn, of int) int {
+	if !r.plan.races {
+		return turn % of
+	}
+	at := 0
+	if turn < len(r.plan.turns) {
+		at = r.plan.turns[turn]
+	}
+	r.outcome.branches = append(r.outcome.branches, of)
+	r.outcome.turns = append(r.outcome.turns, at)
+	return at
+}
+
+// step makes the write that a task has come to, and has it go on to the next. It is false at the task's end.
+func (r *run) step(t *task) bool {
+	if w := t.pending; w != nil {
+		t.pending = nil
+		switch r.answer(t, w) {
+		case ends:
+			t.stop()
+			return false
+		case sleeps:
+			return false
+		}
+	}
+	w, more := t.next()
+	if !more {
+		r.look(t)
+	}
+	t.pending = w
+	return more
+}
+
+// forks returns the plans of the races that are like a run's, but take another turn somewhere beyond what its plan had
+// decided. From the empty plan on, these are all races there are, each once.
+func (o outcome) forks() []plan {
+	var plans []plan
+	for at := len(o.plan.turns); at < len(o.turns); at++ {
+		for other := 1; other < o.branches[at]; other++ {
+			plans = append(plans, plan{races: true, wake: never, turns: append(slices.Clone(o.turns[:at]), other)})
+		}
+	}
+	return plans
+}

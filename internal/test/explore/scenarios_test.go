@@ -1,0 +1,251 @@
+package explore_test
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// scenario is what users do, and what is to come of it.
+type scenario struct {
+	// tenants is how many there are; one if not set. Each may have one key.
+	tenants int
+	// withoutRoot has the controller make the root key.
+	withoutRoot bool
+	stages      []stage
+	// last is the time that passes after everything, for what the controller still means to do.
+	last time.Duration
+	// end expects what is not to be expected of every scenario.
+	end func(*run)
+	// writes is the fewest writes that the controller can do with: a guard against a scenario that tests nothing.
+	writes int
+	// pairs has every fault come with every other one later.
+	pairs bool
+}
+
+// stage is one thing that users do. Then the controller does what there is to do.
+type stage struct {
+	name string
+	do   func(*run)
+	// race is for reconciles that take turns, once there is nothing else to do.
+	race func(*run) []target
+	// quiet has the controller told of nothing: only time and the race bring it back.
+	quiet bool
+	// pass is the time that passes after it.
+	pass time.Duration
+}
+
+const (
+	hour = time.Hour
+	day  = 24 * time.Hour
+)
+
+var nothing = func(*run) {}
+
+func create(name string, change ...func(*keysv1alpha1.ApiKey)) stage {
+	return stage{name: "create " + name, do: func(r *run) { r.createKey(name, change...) }}
+}
+
+func keyAndTenant(r *run) []target { return []target{{keyKind, "key"}, {tenantKind, r.tenants[0]}} }
+
+func expiresIn(period keysv1alpha1.Expiry) func(*keysv1alpha1.ApiKey) {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = period }
+}
+
+var scenarios = map[string]scenario{
+	"mint": {withoutRoot: true, stages: []stage{create("key")}, writes: 6},
+
+	"mint with a competing leader": {
+		withoutRoot: true,
+		stages: []stage{
+			{
+				name: "create", quiet: true, do: func(r *run) { r.createKey("key") },
+				race: func(*run) []target { return []target{{keyKind, "key"}, {keyKind, "key"}} },
+			},
+		},
+		writes: 6,
+	},
+
+	"quota race": {
+		stages: []stage{
+			{
+				name: "create two", quiet: true, do: func(r *run) { r.createKey("a"); r.createKey("b") },
+				race: func(*run) []target { return []target{{keyKind, "a"}, {keyKind, "b"}} },
+			},
+			{name: "revoke the first", do: func(r *run) { r.revoke(holder(r)) }},
+		},
+		writes: 12,
+	},
+
+	"quota race for a place that is freed": {
+		stages: []stage{
+			create("a"),
+			create("b"),
+			{
+				name: "revoke the first", quiet: true, do: func(r *run) { r.revoke("a") },
+				race: func(r *run) []target { return []target{{keyKind, "b"}, {tenantKind, r.tenants[0]}} },
+			},
+		},
+		writes: 10,
+	},
+
+	"rotate": {
+		stages: []stage{
+			create("key"),
+			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }, pass: overlap + hour},
+		},
+		last: overlap + hour, writes: 9,
+	},
+
+	"rotate during crash": {
+		stages: []stage{
+			create("key"),
+			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }, pass: overlap + hour},
+		},
+		last: overlap + hour, writes: 9, pairs: true,
+	},
+
+	"rotate with a competing leader": {
+		stages: []stage{
+			create("key"),
+			{
+				name: "ask for rotation", quiet: true, do: func(r *run) { r.askForRotation("key") },
+				race: func(*run) []target { return []target{{keyKind, "key"}, {keyKind, "key"}} },
+				pass: overlap + hour,
+			},
+		},
+		last: overlap + hour, writes: 9,
+	},
+
+	"rotate on schedule, and lose the Secret": {
+		stages: []stage{
+			create("key", func(k *keysv1alpha1.ApiKey) {
+				k.Spec.Rotation = &keysv1alpha1.Rotation{Every: "30d", Overlap: "1d"}
+			}),
+			{name: "a month", do: nothing, pass: 30*day + hour},
+			{name: "delete the Secret", do: func(r *run) { r.deleteSecret("key") }, pass: 2 * day},
+		},
+		last: overlap + hour, writes: 10,
+	},
+
+	"revoke": {
+		stages: []stage{create("key"), {name: "revoke", do: func(r *run) { r.revoke("key") }}},
+		writes: 9,
+	},
+
+	"revoke during rotation": {
+		stages: []stage{
+			create("key"),
+			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }},
+			{name: "revoke", do: func(r *run) { r.revoke("key") }, pass: overlap + hour},
+		},
+		writes: 11,
+	},
+
+	"delete and re-create": {
+		stages: []stage{
+			create("key"),
+			{name: "delete", do: func(r *run) { r.deleteKey("key") }},
+			create("key"),
+			{name: "collect garbage", do: (*run).collect},
+		},
+		writes: 10,
+	},
+
+	"Secret deleted": {
+		stages: []stage{create("key"), {name: "delete the Secret", do: func(r *run) { r.deleteSecret("key") }}},
+		writes: 6,
+	},
+
+	"Secret altered": {
+		stages: []stage{
+			create("key"),
+			{name: "alter data", do: alter(func(s *corev1.Secret) { s.Data["token"], s.Labels = []byte("mine"), nil })},
+			{name: "take the owner away", do: alter(func(s *corev1.Secret) { s.OwnerReferences = nil })},
+			{name: "alter and make immutable", do: alter(func(s *corev1.Secret) {
+				immutable := true
+				s.Data, s.Immutable = nil, &immutable
+			})},
+		},
+		writes: 9,
+	},
+
+	"foreign Secret": {
+		stages: []stage{
+			{name: "create", do: func(r *run) { r.foreignSecret("key"); r.createKey("key") }, pass: 2 * time.Minute},
+			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }},
+		},
+		writes: 4,
+	},
+
+	"foreign Secret goes": {
+		stages: []stage{
+			{name: "create", do: func(r *run) { r.foreignSecret("key"); r.createKey("key") }},
+			{name: "delete the Secret", quiet: true, do: func(r *run) {
+				delete(r.witness.foreign, "key")
+				r.deleteSecret("key")
+			}, pass: 2 * time.Minute},
+		},
+		writes: 5,
+	},
+
+	"tenant moved": {
+		tenants: 2,
+		stages:  []stage{create("key"), {name: "move", do: func(r *run) { r.move(1) }}},
+		writes:  6,
+	},
+
+	"tenant moved and back": {
+		tenants: 2,
+		stages: []stage{
+			create("key"),
+			{name: "move", do: func(r *run) { r.move(1) }},
+			{name: "move back", do: func(r *run) { r.move(0) }},
+		},
+		writes: 7,
+	},
+
+	"expire and issue anew": {
+		stages: []stage{
+			create("key", expiresIn("30d")),
+			{name: "a month", do: nothing, pass: 31 * day},
+			create("b"),
+			{name: "ask for another", do: func(r *run) { r.askForRotation("key") }},
+			{name: "revoke the other", do: func(r *run) { r.revoke("b") }},
+		},
+		writes: 16,
+	},
+
+	"expire and issue anew as the place is given back": {
+		stages: []stage{
+			create("key", expiresIn("30d")),
+			{
+				name: "expire and ask for another", quiet: true,
+				do: func(r *run) {
+					r.clock.SetTime(r.clock.Now().Add(31 * day))
+					if r.leader != nil {
+						r.reconcile(target{keyKind, "key"})
+					}
+					r.askForRotation("key")
+				},
+				race: keyAndTenant,
+			},
+			create("b"),
+		},
+		writes: 10,
+	},
+}
+
+func alter(change func(*corev1.Secret)) func(*run) {
+	return func(r *run) { r.editSecret("key", change) }
+}
+
+// holder is the name of the key that has the one place, or that is to have it as far as anybody knows.
+func holder(r *run) string {
+	if key := r.latest().key("b"); len(key.Status.Credentials) > 0 {
+		return "b"
+	}
+	return "a"
+}

@@ -1,0 +1,54 @@
+package explore_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// column is what a plan is counted under.
+func (p plan) column() string {
+	switch {
+	case p.stale != nil:
+		return "stale, writes"
+	case p.races:
+		return "turns"
+	case len(p.faults) > 1:
+		return "pairs"
+	}
+	for _, fault := range p.faults {
+		return fault
+	}
+	return "no fault"
+}
+
+// tally counts the points that were covered, by scenario and column.
+type tally struct {
+	counts map[string]map[string]int
+}
+
+func (t *tally) add(scenario, column string, points int) {
+	if t.counts == nil {
+		t.counts = map[string]map[string]int{}
+	}
+	if t.counts[scenario] == nil {
+		t.counts[scenario] = map[string]int{}
+	}
+	t.counts[scenario][column] += points
+}
+
+func (t *tally) String() string {
+	columns := slices.Concat(slices.Sorted(maps.Keys(faults)), []string{"pairs", "turns", "stale, no write", "stale, writes"})
+	total := 0
+	var lines []string
+	for _, scenario := range slices.Sorted(maps.Keys(t.counts)) {
+		line := fmt.Sprintf("%-50s", scenario)
+		for _, column := range columns {
+			line += fmt.Sprintf("%*d", len(column)+2, t.counts[scenario][column])
+			total += t.counts[scenario][column]
+		}
+		lines = append(lines, line)
+	}
+	return fmt.Sprintf("explored %d points: %d scenarios\n%50s  %s\n%s", total, len(t.counts), "", strings.Join(columns, "  "), strings.Join(lines, "\n"))
+}
