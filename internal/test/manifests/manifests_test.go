@@ -24,7 +24,7 @@ var _ = Describe("config", func() {
 		Expect(kubectl(ctx, "kustomize", folder(name))).To(ContainSubstring("kind: "))
 		apply(ctx, name)
 	},
-		Entry(nil, "crd"), Entry(nil, "rbac"), Entry(nil, "controller"), Entry(nil, "verifier"), Entry(nil, "samples"), Entry(nil, "default"),
+		Entry(nil, "crd"), Entry(nil, "rbac"), Entry(nil, "policy"), Entry(nil, "controller"), Entry(nil, "verifier"), Entry(nil, "samples"), Entry(nil, "default"),
 	)
 
 	DescribeTable("changes nothing when it is applied again", func(ctx SpecContext, name string) {
