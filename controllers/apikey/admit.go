@@ -21,6 +21,7 @@ import (
 type admit struct {
 	client    client.Client
 	claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
+	verifiers *verifiers
 }
 
 func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
@@ -29,6 +30,7 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, err
 	}
 	tenant, refusal := judge(facts)
+	withdrawn := reason(r.key.Status.Conditions, keysv1alpha1.ConditionAdmitted) == keysv1alpha1.ReasonTenantChanged
 	if refusal != nil {
 		r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionFalse, refusal.reason, refusal.message)
 		return refusal, nil
@@ -37,6 +39,11 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 	grant(r, tenant)
 	r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionTrue, keysv1alpha1.ReasonAdmitted,
 		fmt.Sprintf("Tenant %s grants the scopes and the expiry.", tenant.Name))
+	if withdrawn {
+		// Verifiers refuse the key until they have learned this too: before its token can be read, if it never could (S8).
+		s.verifiers.forgetKnown(r.key.UID)
+		return nil, r.save(ctx)
+	}
 	return nil, nil
 }
 

@@ -82,7 +82,7 @@ func NewController(o Options) *Controller {
 		steps: []step{
 			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
-			&admit{client: o.Client, claimants: o.Claimants},
+			&admit{client: o.Client, claimants: o.Claimants, verifiers: verifiers},
 			&reserve{client: o.Client, live: o.Live, clock: o.Clock, written: map[types.UID]*keysv1alpha1.Tenant{}},
 			announce,
 			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiter(rotationsPerSecond, rotationsPerSecond)},

@@ -32,10 +32,18 @@ func (r *round) newest() *keysv1alpha1.Credential {
 	return &r.key.Status.Credentials[len(r.key.Status.Credentials)-1]
 }
 
+// previous is the credential that was announced before the newest, or nil.
+func (r *round) previous() *keysv1alpha1.Credential {
+	if len(r.key.Status.Credentials) < 2 {
+		return nil
+	}
+	return &r.key.Status.Credentials[len(r.key.Status.Credentials)-2]
+}
+
 // current is the credential whose token belongs in the Secret: the newest, unless that has to wait.
 func (r *round) current() *keysv1alpha1.Credential {
 	if r.held {
-		return &r.key.Status.Credentials[len(r.key.Status.Credentials)-2]
+		return r.previous()
 	}
 	return r.newest()
 }

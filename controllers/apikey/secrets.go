@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -88,6 +89,9 @@ func (e existing) belongsTo(key *keysv1alpha1.ApiKey, digest string) bool {
 // way, which is left as it is.
 func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current existing, desired *corev1.Secret, digest string) error {
 	if current.Secret == nil {
+		if err := s.overtaken(ctx, key); err != nil {
+			return err
+		}
 		return s.create(ctx, desired)
 	}
 	// The line that keeps S5: what is not ours is not written to.
@@ -96,6 +100,9 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 	}
 	if current.Type != desired.Type || (current.Immutable != nil && *current.Immutable) {
 		// Neither can be changed in place.
+		if err := s.overtaken(ctx, key); err != nil {
+			return err
+		}
 		if err := s.delete(ctx, current.Secret); err != nil {
 			return err
 		}
@@ -109,11 +116,29 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 	if equality.Semantic.DeepEqual(current.Secret, merged) {
 		return nil
 	}
+	if err := s.overtaken(ctx, key); err != nil {
+		return err
+	}
 	// The update carries the resourceVersion that was read.
 	if err := s.client.Update(ctx, merged); err != nil {
 		return fmt.Errorf("updating Secret %s: %w", desired.Name, err)
 	}
 	return nil
+}
+
+// overtaken fails with a conflict where the key has changed since it was read: from an old picture of it, a token would be
+// published that was rotated out or revoked since (S8). It is asked after the Secret was read and before it is written, so
+// that whoever publishes another token in between changes the Secret's resourceVersion.
+func (s *secrets) overtaken(ctx context.Context, key *keysv1alpha1.ApiKey) error {
+	latest := &keysv1alpha1.ApiKey{}
+	if err := s.live.Get(ctx, client.ObjectKeyFromObject(key), latest); err != nil {
+		return fmt.Errorf("reading the key past the cache: %w", err)
+	}
+	if latest.UID == key.UID && latest.ResourceVersion == key.ResourceVersion {
+		return nil
+	}
+	return apierrors.NewConflict(keysv1alpha1.GroupVersion.WithResource("apikeys").GroupResource(), key.Name,
+		errors.New("the key has changed since it was read"))
 }
 
 func (s *secrets) create(ctx context.Context, desired *corev1.Secret) error {

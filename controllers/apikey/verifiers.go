@@ -28,6 +28,8 @@ type verifiers struct {
 	heard map[string]heard
 	// waiting are the keys to look at again when a verifier has come further.
 	waiting map[types.NamespacedName]struct{}
+	// known is, of a key with a credential that isn't published, the digest that every verifier has applied.
+	known map[types.UID]string
 }
 
 type heard struct {
@@ -36,7 +38,10 @@ type heard struct {
 }
 
 func newVerifiers(live client.Reader, canary types.NamespacedName, clk clock.PassiveClock) *verifiers {
-	return &verifiers{live: live, canary: canary, clock: clk, heard: map[string]heard{}, waiting: map[types.NamespacedName]struct{}{}}
+	return &verifiers{
+		live: live, canary: canary, clock: clk,
+		heard: map[string]heard{}, waiting: map[types.NamespacedName]struct{}{}, known: map[types.UID]string{},
+	}
 }
 
 // progress is how far the verifiers are with one change.
@@ -50,6 +55,33 @@ type progress struct {
 
 // done says that no verifier can answer any more from before the change.
 func (p progress) done() bool { return len(p.behind) == 0 }
+
+// know says whether every verifier has applied the announcement of a digest that is in the key's status. What they know
+// once they know for good: without this memory, each later write of the key's status would have to be waited for again, and
+// where the Secret can't be published, waiting for it and saying so would overwrite one another for ever (L4).
+func (v *verifiers) know(ctx context.Context, key *keysv1alpha1.ApiKey, digest string) (bool, error) {
+	v.mu.Lock()
+	known := v.known[key.UID] == digest
+	v.mu.Unlock()
+	if known {
+		return true, nil
+	}
+	progress, err := v.progress(ctx, key)
+	if err != nil || !progress.done() {
+		return false, err
+	}
+	v.mu.Lock()
+	v.known[key.UID] = digest
+	v.mu.Unlock()
+	return true, nil
+}
+
+// forgetKnown forgets what know has kept of a key.
+func (v *verifiers) forgetKnown(uid types.UID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.known, uid)
+}
 
 // progress returns how far the verifiers are with a change of the key, of which they are to tell when they come further.
 func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey) (progress, error) {

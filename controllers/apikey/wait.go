@@ -22,14 +22,16 @@ type wait struct {
 
 func (s *wait) run(ctx context.Context, r *round) (*outcome, error) {
 	if r.newest().PublishedTime != nil {
+		s.verifiers.forgetKnown(r.key.UID)
 		return nil, nil
 	}
-	progress, err := s.verifiers.progress(ctx, r.key)
-	if err != nil || progress.done() {
+	known, err := s.verifiers.know(ctx, r.key, r.newest().Digest)
+	if err != nil || known {
 		return nil, err
 	}
-	if len(r.key.Status.Credentials) > 1 {
-		// A rotation: the key works on with the token that it has.
+	if previous := r.previous(); previous != nil && previous.PublishedTime != nil {
+		// A rotation: the key works on with the token that it has. One that was never published may be as unknown to
+		// verifiers as the newest is.
 		r.held = true
 		r.wakeAfter(verifierPatience)
 		return nil, nil

@@ -8,6 +8,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -85,7 +86,7 @@ func (c *Controller) release(ctx context.Context, tenant *keysv1alpha1.Tenant) e
 		if failed != nil {
 			return false
 		}
-		done, err := c.done(ctx, place)
+		done, err := c.done(ctx, tenant, place)
 		if err != nil {
 			failed = err
 		}
@@ -94,10 +95,10 @@ func (c *Controller) release(ctx context.Context, tenant *keysv1alpha1.Tenant) e
 	return failed
 }
 
-func (c *Controller) done(ctx context.Context, place keysv1alpha1.ActiveKey) (bool, error) {
+func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey) (bool, error) {
 	name := types.NamespacedName{Namespace: place.Namespace, Name: place.Name}
 	key := &keysv1alpha1.ApiKey{}
-	if err := c.client.Get(ctx, name, key); err == nil && !finished(key, place.UID) {
+	if err := c.client.Get(ctx, name, key); err == nil && !finished(key, place.UID) && !elsewhere(key, tenant) {
 		return false, nil // What the cache says is old, but nobody takes a place that is not given back.
 	}
 	key = &keysv1alpha1.ApiKey{}
@@ -108,13 +109,19 @@ func (c *Controller) done(ctx context.Context, place keysv1alpha1.ActiveKey) (bo
 	if err != nil {
 		return false, fmt.Errorf("reading the key %s, which holds a place: %w", name, err)
 	}
-	return finished(key, place.UID), nil
+	return finished(key, place.UID) || elsewhere(key, tenant), nil
 }
 
 // finished says that the key with a UID will not be active again by itself.
 func finished(key *keysv1alpha1.ApiKey, uid string) bool {
 	return string(key.UID) != uid || key.Spec.State == keysv1alpha1.ApiKeyRevoked ||
 		apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionExpired)
+}
+
+// elsewhere says that a key was issued to another tenant, with which it stays. It took a place here when its namespace was
+// this tenant's, or looked so, and was overtaken by the namespace's move.
+func elsewhere(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) bool {
+	return key.Status.TenantID != "" && !strings.EqualFold(key.Status.TenantID, tenant.Spec.ID)
 }
 
 // judge sets Ready. It is pure but for the clock.

@@ -13,12 +13,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 )
 
-// mayFreePlace passes when a key is deleted, and when it turns out to be finished.
+// mayFreePlace passes when a key is deleted, and when it turns out to be finished or to be a certain tenant's.
 func mayFreePlace() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return isFinished(e.Object) },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return isFinished(e.ObjectNew) && (!isFinished(e.ObjectOld) || e.ObjectOld.GetUID() != e.ObjectNew.GetUID())
+			return tenantOf(e.ObjectNew) != tenantOf(e.ObjectOld) ||
+				isFinished(e.ObjectNew) && (!isFinished(e.ObjectOld) || e.ObjectOld.GetUID() != e.ObjectNew.GetUID())
 		},
 		DeleteFunc: func(event.DeleteEvent) bool { return true },
 	}
@@ -27,6 +28,15 @@ func mayFreePlace() predicate.Predicate {
 func isFinished(object client.Object) bool {
 	key, ok := object.(*keysv1alpha1.ApiKey)
 	return ok && finished(key, string(key.UID))
+}
+
+// tenantOf returns the id of the tenant that a key was issued to.
+func tenantOf(object client.Object) string {
+	key, ok := object.(*keysv1alpha1.ApiKey)
+	if !ok {
+		return ""
+	}
+	return key.Status.TenantID
 }
 
 // holders returns the tenants in whose ledger a key is.

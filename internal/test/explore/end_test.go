@@ -96,7 +96,7 @@ func (r *run) noSecretLeft(s *state) {
 	for i := range s.secrets {
 		secret := &s.secrets[i]
 		owner := metav1.GetControllerOf(secret)
-		ours := owner != nil && s.keyByUID(owner.UID) != nil && s.keyByUID(owner.UID).Status.SecretName == secret.Name
+		ours := owner != nil && s.keyByUID(owner.UID) != nil && secret.Name == s.keyByUID(owner.UID).Name
 		if !ours && r.witness.foreign[secret.Name] == "" {
 			r.fail("L1: Secret %s is left over", secret.Name)
 		}

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
@@ -25,6 +29,7 @@ var (
 )
 
 func TestExplore(t *testing.T) {
+	log.SetLogger(logr.Discard())
 	cp, err := controlplane.Start(controlplane.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -56,18 +61,14 @@ type explorer struct {
 
 func (e *explorer) explore() {
 	dry := e.try([]plan{{wake: never}})[0]
-	if len(dry.failures) > 0 {
-		return
-	}
 	if writes := len(dry.stageOf); writes < e.scenario.writes {
 		e.t.Errorf("%d writes, where at least %d were to be expected:\n%s", writes, e.scenario.writes, strings.Join(dry.trace, "\n"))
 	}
-	firsts := e.try(singles(dry))
 	if e.scenario.pairs {
-		for _, first := range firsts {
-			e.try(seconds(first))
-		}
+		e.pairs(dry)
+		return
 	}
+	e.try(singles(dry))
 	e.staleCaches()
 	if slices.ContainsFunc(e.scenario.stages, func(s stage) bool { return s.race != nil }) {
 		e.races()
@@ -92,12 +93,12 @@ func singles(dry outcome) []plan {
 	return plans
 }
 
-// seconds are the plans with another fault later than a first.
+// crashes are the first faults that all others are combined with.
+var crashes = []string{"stop before", "stop after", "lost reply"}
+
+// seconds are the plans with another fault later than a first, at the writes that the first has led to.
 func seconds(first outcome) []plan {
-	at := slices.Collect(maps.Keys(first.plan.faults))[0]
-	if first.plan.faults[at] == asleep || len(first.failures) > 0 {
-		return nil
-	}
+	at, _ := first.plan.first()
 	var plans []plan
 	for later := at + 1; later <= len(first.stageOf); later++ {
 		for fault := range faults {
@@ -107,6 +108,19 @@ func seconds(first outcome) []plan {
 		}
 	}
 	return plans
+}
+
+// pairs plays the crashes after the first stage, and then each of them with every fault at every later write that there is.
+func (e *explorer) pairs(dry outcome) {
+	crashed := e.try(slices.DeleteFunc(singles(dry), func(p plan) bool {
+		at, fault := p.first()
+		return !slices.Contains(crashes, fault) || dry.stageOf[at-1] == 0
+	}))
+	var pairs []plan
+	for _, first := range crashed {
+		pairs = append(pairs, seconds(first)...)
+	}
+	e.try(pairs)
 }
 
 func (e *explorer) staleCaches() {
@@ -131,6 +145,10 @@ func (e *explorer) races() {
 
 // try plays the scenario by each of the plans.
 func (e *explorer) try(plans []plan) []outcome {
+	if len(plans) == 0 {
+		return nil
+	}
+	began := time.Now()
 	outcomes := make([]outcome, len(plans))
 	var group sync.WaitGroup
 	room := make(chan struct{}, workers)
@@ -142,6 +160,7 @@ func (e *explorer) try(plans []plan) []outcome {
 		})
 	}
 	group.Wait()
+	e.t.Logf("%d plans, such as %s: %s", len(plans), plans[0], time.Since(began).Round(time.Millisecond))
 	for _, o := range outcomes {
 		e.tally.add(e.name, o.plan.column(), 1)
 		e.report(o)

@@ -1,7 +1,6 @@
 package explore_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -43,6 +42,12 @@ func (p plan) String() string {
 		return "no fault"
 	}
 	return text
+}
+
+// first is the plan's first fault, and where it is.
+func (p plan) first() (at int, fault string) {
+	at = slices.Min(slices.Collect(maps.Keys(p.faults)))
+	return at, p.faults[at]
 }
 
 // verdict is what becomes of a task.
@@ -102,10 +107,6 @@ var faults = map[string]fault{
 	"lost reply": func(r *run, _ *task, w *write) verdict {
 		r.commit(w)
 		w.answer = &url.Error{Op: w.verb, URL: w.name, Err: io.ErrUnexpectedEOF}
-		return goesOn
-	},
-	"timeout": func(_ *run, _ *task, w *write) verdict {
-		w.answer = context.DeadlineExceeded
 		return goesOn
 	},
 	// Another controller does everything there is to do, and then the write is made.

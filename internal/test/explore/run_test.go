@@ -274,7 +274,7 @@ func (r *run) follow(d time.Duration) {
 			break
 		}
 		if at.After(r.clock.Now()) {
-			r.clock.SetTime(at)
+			r.passTo(at)
 		}
 		r.log("%s wakes", name)
 		r.check()
@@ -282,7 +282,13 @@ func (r *run) follow(d time.Duration) {
 		r.reconcile(target{keyKind, name})
 		r.settle()
 	}
-	r.clock.SetTime(until)
+	r.passTo(until)
+}
+
+// passTo lets time pass. Verifiers are heard of all the time.
+func (r *run) passTo(t time.Time) {
+	r.clock.SetTime(t)
+	r.prove(r.verifiers...)
 	r.check()
 }
 

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -138,33 +137,33 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		Expect(cp.Client.Update(ctx, canary(ctx))).To(Succeed())
 	})
 
-	It("passes: labels and annotations that are null, as some clients write none", func(ctx SpecContext) {
-		null := func(key *keysv1alpha1.ApiKey) *unstructured.Unstructured {
-			GinkgoHelper()
-			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(key)
-			Expect(err).NotTo(HaveOccurred())
-			object := &unstructured.Unstructured{Object: content}
-			object.SetGroupVersionKind(keysv1alpha1.GroupVersion.WithKind("ApiKey"))
-			for _, field := range []string{"labels", "annotations", "finalizers", "ownerReferences"} {
-				Expect(unstructured.SetNestedField(object.Object, nil, "metadata", field)).To(Succeed())
-			}
-			return object
+	// Whoever applies an object and takes back the last label or annotation leaves a null, which is neither a map nor nothing.
+	It("passes: labels and annotations that are null", func(ctx SpecContext) {
+		key := create(ctx, rotateAt("now"))
+		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"annotations":null}}`))).To(Succeed())
+		apply := func(metadata, status string) error {
+			return as("pipeline").Patch(ctx, key.DeepCopy(), client.RawPatch("application/apply-patch+yaml", fmt.Appendf(nil,
+				`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":%q,"namespace":%q,%s},"spec":%s}`,
+				key.Name, key.Namespace, metadata, status)), client.FieldOwner("pipeline"), client.ForceOwnership)
 		}
-		key := create(ctx)
-		Expect(author.Create(ctx, null(fixture.ApiKey(namespace, fixture.Name("key"))))).To(Succeed())
-		Expect(editor.Update(ctx, null(key))).To(Succeed())
-		reread(ctx, key)
-		key.Spec.State = keysv1alpha1.ApiKeySuspended
-		Expect(editor.Update(ctx, null(key))).To(Succeed())
-		reread(ctx, key)
-		key.Status.LastUsedTime = new(metav1.Now())
-		Expect(as(verifierAccount).Status().Update(ctx, null(key))).To(Succeed())
+		for _, spec := range []string{`{"scopes":["products:read"]}`, `{"scopes":["products:read"],"state":"Suspended"}`} {
+			Expect(apply(`"labels":{"a":"b"},"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}`, spec)).To(Succeed())
+			Expect(apply(`"labels":null,"annotations":null`, spec)).To(Succeed())
+			Expect(apply(`"labels":null,"annotations":null`, spec)).To(Succeed())
+		}
+		Expect(as(verifierAccount).Status().Patch(ctx, key.DeepCopy(), merge(`{"status":{"lastUsedTime":"2026-12-01T00:00:00Z"}}`))).To(Succeed())
+	})
 
-		for _, name := range []string{"one", "two"} {
-			Expect(probe(ctx, as(verifierAccount), name, "null")).To(Succeed())
-			Expect(probe(ctx, as(verifierAccount), name, probeOf(name, "nonce"))).To(Succeed())
-			Expect(probe(ctx, as(verifierAccount), name, "null")).To(Succeed())
+	It("passes: the last verifier that stops, and the first that starts", func(ctx SpecContext) {
+		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":null}}`))).To(Succeed())
+		for range 2 {
+			Expect(probe(ctx, as(verifierAccount), "only", "null")).To(Succeed())
+			Expect(probe(ctx, as(verifierAccount), "only", probeOf("only", "nonce"))).To(Succeed())
 		}
-		Expect(cp.Client.Update(ctx, null(canary(ctx)))).To(beRefusedBy("apikey-canary", "metadata.labels[", "apply config/verifier/canary.yaml"))
+		Expect(probe(ctx, as(verifierAccount), "only", "null")).To(Succeed())
+		Expect(canary(ctx).Annotations).To(BeEmpty())
+		for _, annotations := range []string{`{"example.com/note":"hello"}`, "null"} {
+			Expect(probe(ctx, cp.Client, "somebody-else", annotations)).To(Succeed())
+		}
 	})
 })

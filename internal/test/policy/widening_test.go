@@ -161,8 +161,18 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		ask := merge(`{"metadata":{"annotations":{%q:"now"}}}`, keysv1alpha1.RotateAtAnnotation)
 		Expect(editor.Patch(ctx, key.DeepCopy(), ask)).To(beRefusedBy(policy, "metadata.annotations[keys.nexuscommerce.io/rotateAt]: ", wayOut))
 		Expect(author.Patch(ctx, key.DeepCopy(), ask)).To(Succeed())
-		Expect(editor.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"annotations":{%q:"then"}}}`, keysv1alpha1.RotateAtAnnotation))).To(HaveOccurred())
+		again := merge(`{"metadata":{"annotations":{%q:"again"}}}`, keysv1alpha1.RotateAtAnnotation)
+		Expect(editor.Patch(ctx, key.DeepCopy(), again)).To(beRefusedBy(policy, "metadata.annotations[keys.nexuscommerce.io/rotateAt]: ", wayOut))
+
+		By("judging nothing else about it")
+		Expect(editor.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"labels":{"example.com/team":"a"}}}`))).To(Succeed())
+		Expect(editor.Patch(ctx, key.DeepCopy(), merge(`{"spec":{"displayName":"Expired"}}`))).To(Succeed())
 		Expect(editor.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"annotations":null}}`))).To(Succeed())
+		for i, annotations := range []string{`{"example.com/note":"hello"}`, "null"} {
+			Expect(editor.Patch(ctx, key.DeepCopy(), client.RawPatch("application/apply-patch+yaml", fmt.Appendf(nil,
+				`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":%q,"namespace":%q,"annotations":%s},"spec":{"displayName":"Expired %d"}}`,
+				key.Name, key.Namespace, annotations, i)), client.FieldOwner("editor"), client.ForceOwnership)).To(Succeed())
+		}
 	})
 
 	It("narrows and revokes the largest key there can be", func(ctx SpecContext) {

@@ -1,0 +1,263 @@
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+const patience = time.Minute
+
+// installation is a control plane with the controller and a verifier, and the manifests of both, though no pods.
+type installation struct {
+	cp              *controlplane.ControlPlane
+	verifier        string // its address
+	verifierMetrics string // that of its metrics
+	// folder is where commands run: what they write stays there, and what they read of the repository is there too.
+	folder string
+}
+
+func install(t *testing.T) *installation {
+	t.Helper()
+	cp, err := controlplane.Start(controlplane.Options{ControllerManager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t), folder: t.TempDir()}
+	for _, name := range []string{"config", "docs"} {
+		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"rbac", "policy", "controller", "verifier"} {
+		i.run(t, "kubectl apply --server-side -k config/"+name)
+	}
+	health := program.FreeAddress(t)
+	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+i.kubeconfig(t, "apikey-controller"),
+		"--metrics-bind-address=0", "--health-probe-bind-address=0")
+	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+i.kubeconfig(t, "apikey-verifier"), "--name=verifier-1",
+		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health, "--http-bind-address="+i.verifier)
+	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	return i
+}
+
+func (i *installation) kubeconfig(t *testing.T, account string) string {
+	t.Helper()
+	path, err := i.cp.ServiceAccountKubeconfig(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run runs a script as a person would who has kubectl and is at the top of the repository.
+func (i *installation) run(t *testing.T, script string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
+	command.Dir = i.folder
+	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder,
+		"PATH="+filepath.Dir(i.cp.Kubectl)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	command.Stdin = strings.NewReader(script)
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
+	command.WaitDelay = time.Second
+	if err := command.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if strings.Contains(out.String(), "Warning:") {
+		t.Errorf("the API server warns:\n%s", out.String())
+	}
+}
+
+// begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one root
+// key.
+func (i *installation) begin(t *testing.T, examples []block) {
+	t.Helper()
+	i.run(t, `
+		kubectl get namespaces -o name | while read -r namespace; do
+			kubectl delete apikeys --all -n "${namespace#*/}" --field-selector=metadata.name!=verifier-canary
+		done
+		kubectl delete tenants,accesspolicies --all
+		kubectl delete secrets -n apikey-system -l keys.nexuscommerce.io/root
+		kubectl apply -k config/samples`)
+	for _, b := range examples {
+		name := filepath.Join(i.folder, "example.yaml")
+		if err := os.WriteFile(name, []byte(b.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(b)
+		i.run(t, "kubectl apply -f example.yaml")
+	}
+	program.WaitUntil(t, patience, "every key Ready", func() error { return i.allReady(t.Context()) })
+}
+
+// allReady says which key is not Ready.
+func (i *installation) allReady(ctx context.Context) error {
+	var keys keysv1alpha1.ApiKeyList
+	if err := i.cp.Client.List(ctx, &keys); err != nil {
+		return err
+	}
+	ready := 0
+	for j := range keys.Items {
+		key := &keys.Items[j]
+		if key.Name == keysv1alpha1.CanaryName {
+			continue
+		}
+		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady) {
+			return fmt.Errorf("%s/%s: %v", key.Namespace, key.Name, key.Status.Conditions)
+		}
+		ready++
+	}
+	if ready < 5 {
+		return fmt.Errorf("only %d keys", ready)
+	}
+	return nil
+}
+
+// TestOnAControlPlane applies every example, and runs every command, section by section: each begins with the samples and
+// the examples, and its blocks are one script.
+func TestOnAControlPlane(t *testing.T) {
+	pages := guides(t)
+	var examples []block
+	for _, p := range slices.Concat(pages, []page{readPage(t, "README.md")}) {
+		for _, b := range p.blocks {
+			if b.language != "yaml" {
+				continue
+			}
+			if b.exempt != "" {
+				t.Logf("%s: %s", b, b.exempt)
+				continue
+			}
+			examples = append(examples, b)
+		}
+	}
+	if len(examples) < 15 {
+		t.Fatalf("only %d examples", len(examples))
+	}
+	i := install(t)
+	if !t.Run("examples", func(t *testing.T) { i.begin(t, examples) }) {
+		return
+	}
+	t.Run("metrics", i.metrics)
+	for _, p := range pages {
+		for _, section := range sections(t, p) {
+			t.Run(filepath.Base(p.name)+": "+section.name, func(t *testing.T) {
+				i.begin(t, examples)
+				i.run(t, section.script)
+			})
+		}
+	}
+}
+
+// section is what is to be run of a section of a page.
+type section struct {
+	name, script string
+}
+
+func sections(t *testing.T, p page) []section {
+	t.Helper()
+	var all []section
+	for _, b := range p.blocks {
+		if b.exempt != "" && b.language == "sh" {
+			t.Logf("%s: %s", b, b.exempt)
+			continue
+		}
+		if b.language != "sh" && b.language != "test" {
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].name != b.section {
+			all = append(all, section{name: b.section})
+		}
+		last := &all[len(all)-1]
+		last.script += fmt.Sprintf("echo '--- %s' >&2\n%s\n", b, b.text)
+	}
+	return all
+}
+
+var metricName = regexp.MustCompile(`(?m)^# TYPE (apikey_\w+) `)
+
+// metrics checks that the verifier's page has its metrics. The counter of decisions is there once there is one.
+func (i *installation) metrics(t *testing.T) {
+	p := readPage(t, "docs/verifier.md")
+	get(t, "http://"+i.verifier+"/auth/nginx")
+	names := metricName.FindAllStringSubmatch(get(t, "http://"+i.verifierMetrics+"/metrics"), -1)
+	if len(names) < 4 {
+		t.Errorf("only %v found", names)
+	}
+	for _, name := range names {
+		if p.row(name[1]) == "" {
+			t.Errorf("%s: no row for the metric %s", p.name, name[1])
+		}
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// TestMakeToken checks that the script for tokens made elsewhere makes tokens, and prints their digests.
+func TestMakeToken(t *testing.T) {
+	for _, format := range []string{"nxc_live_", "nxc_test_"} {
+		for range 10 { // The checksum's leading zeros and its order of bytes are a matter of luck.
+			file := filepath.Join(t.TempDir(), "token")
+			command := exec.CommandContext(t.Context(), "sh", filepath.Join(controlplane.Root(), "docs/examples/make-token.sh"), format, file)
+			out, err := command.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := token.Parse(string(content))
+			if err != nil || len(content) != 66 {
+				t.Fatalf("no token: %v", err)
+			}
+			want := fmt.Sprintf("digest:\n  sha256: %s\n  prefix: %s\n", strings.TrimPrefix(made.Digest().String(), "sha256:"), made.Prefix())
+			if string(out) != want || !strings.HasPrefix(made.Prefix(), format) {
+				t.Errorf("printed %q, want %q", out, want)
+			}
+			if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("mode %v, %v", info.Mode(), err)
+			}
+		}
+	}
+}
