@@ -98,9 +98,7 @@ func (i *installation) run(t *testing.T, script string) {
 func (i *installation) begin(t *testing.T, examples []block) {
 	t.Helper()
 	i.run(t, `
-		kubectl get namespaces -o name | while read -r namespace; do
-			kubectl delete apikeys --all -n "${namespace#*/}" --field-selector=metadata.name!=verifier-canary
-		done
+		kubectl delete apikeys -A --field-selector=metadata.name!=verifier-canary
 		kubectl delete tenants,accesspolicies --all
 		kubectl delete secrets -n apikey-system -l keys.nexuscommerce.io/root
 		kubectl apply -k config/samples`)

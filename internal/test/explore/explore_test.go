@@ -75,13 +75,17 @@ func (e *explorer) explore() {
 	}
 }
 
-// singles are the plans with one fault: every fault at every write.
+// singles are the plans with one fault: every fault at every write. After the last thing that users do, a controller that
+// is down until they do another is one that stops.
 func singles(dry outcome) []plan {
 	var plans []plan
 	for i, stage := range dry.stageOf {
 		for fault := range faults {
 			at := map[int]string{i + 1: fault}
-			if fault != asleep {
+			switch {
+			case strings.HasPrefix(fault, down) && stage == dry.stages:
+				continue
+			case fault != asleep:
 				plans = append(plans, plan{faults: at, wake: never})
 				continue
 			}
