@@ -25,6 +25,10 @@ func (expire) run(ctx context.Context, r *round) (*outcome, error) {
 	if expires != nil {
 		message = fmt.Sprintf("The key expired at %s: rotate it, or create another ApiKey.", expires.UTC().Format(time.RFC3339))
 	}
+	if !r.is(keysv1alpha1.ConditionExpired) {
+		// A rotation that was asked for while the key still worked must not become its issue anew, which takes more rights.
+		r.key.Status.LastHandledRotateAt = rotateRequest(r.key)
+	}
 	r.set(keysv1alpha1.ConditionExpired, metav1.ConditionTrue, keysv1alpha1.ReasonExpired, message)
 	if rotationRequested(r.key) {
 		return nil, reissue(ctx, r)

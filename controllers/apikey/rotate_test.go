@@ -123,6 +123,18 @@ var _ = Describe("Rotating", func() {
 		Expect(key.Status.LastHandledRotateAt).To(Equal("again"))
 	})
 
+	It("does not issue an expired key anew for a rotation that was asked for before its end", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		w.update(ctx, key, requestRotation("1"))
+		w.update(ctx, key, requestRotation("2")) // It waits for the overlap to end, and the key ends first.
+		w.clock.SetTime(key.Status.ExpiresTime.Time)
+		for range 2 {
+			w.reconcile(ctx, key)
+			Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		}
+	})
+
 	It("needs a place again for an expired key", func(ctx SpecContext) {
 		one := int32(1)
 		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = &one })

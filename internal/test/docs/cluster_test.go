@@ -102,14 +102,14 @@ func (i *installation) begin(t *testing.T, examples []block) {
 		kubectl delete tenants,accesspolicies --all
 		kubectl delete secrets -n apikey-system -l keys.nexuscommerce.io/root
 		kubectl apply -k config/samples`)
+	var all strings.Builder
 	for _, b := range examples {
-		name := filepath.Join(i.folder, "example.yaml")
-		if err := os.WriteFile(name, []byte(b.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		t.Log(b)
-		i.run(t, "kubectl apply -f example.yaml")
+		fmt.Fprintf(&all, "---\n# %s\n%s", b, b.text)
 	}
+	if err := os.WriteFile(filepath.Join(i.folder, "examples.yaml"), []byte(all.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.run(t, "kubectl apply -f examples.yaml")
 	program.WaitUntil(t, patience, "every key Ready", func() error { return i.allReady(t.Context()) })
 }
 

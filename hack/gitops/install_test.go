@@ -1,0 +1,90 @@
+// Package gitops_test asks GitOps tools what they make of the objects of this project: Flux' own library (kstatus, its
+// health checks in CEL, its server-side apply) and an Argo CD health check in the sandbox that Argo CD runs it in. The
+// objects are on a real control plane, and the real controller has brought them to where they are.
+//
+// It is a module of its own, so that none of these tools is in the product's go.mod.
+package gitops_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+const patience = 30 * time.Second
+
+// installation is a control plane with the project installed on it.
+type installation struct {
+	// t is the test that the installation lives as long as.
+	t          *testing.T
+	cp         *controlplane.ControlPlane
+	kubeconfig string
+	binary     string
+	controller *program.Process
+}
+
+// install installs the project and starts the controller, with the rights that it has in production.
+func install(t *testing.T) *installation {
+	t.Helper()
+	cp, err := controlplane.Start(controlplane.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	i := &installation{t: t, cp: cp, binary: program.Build(t, "./cmd/controller")}
+	i.kubectl(t, "apply", "--server-side", "-k", config("default"))
+	if i.kubeconfig, err = cp.ServiceAccountKubeconfig("apikey-controller"); err != nil {
+		t.Fatal(err)
+	}
+	i.start()
+	return i
+}
+
+// start starts the controller. It warns of a key's end an hour before, less the second that keys of an hour need to have
+// lived.
+func (i *installation) start() {
+	i.t.Helper()
+	i.controller = program.Start(i.t, i.binary, "--kubeconfig="+i.kubeconfig,
+		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--expiry-warnings=3599s")
+}
+
+// kubectl runs kubectl as an administrator. It must succeed.
+func (i *installation) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := i.cp.RunKubectl(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// live returns an object as the API server has it, in the form in which every tool is given it.
+func (i *installation) live(t *testing.T, object client.Object) *unstructured.Unstructured {
+	t.Helper()
+	kind, err := apiutil.GVKForObject(object, i.cp.Client.Scheme())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(kind)
+	if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(object), u); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// config is the path of a file or folder in config/.
+func config(path ...string) string {
+	return filepath.Join(append([]string{controlplane.Root(), "config"}, path...)...)
+}

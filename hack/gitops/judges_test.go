@@ -1,0 +1,108 @@
+package gitops_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/runtime/cel"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+)
+
+// argoHealth is the health of a resource in Argo CD.
+type argoHealth string
+
+const (
+	healthy     argoHealth = "Healthy"
+	progressing argoHealth = "Progressing"
+	degraded    argoHealth = "Degraded"
+	// unassessed is a resource that Argo CD has no check for. It counts as healthy.
+	unassessed argoHealth = "none"
+)
+
+// judges are the tools, set up as config/gitops says.
+type judges struct {
+	lua  map[string]string
+	flux map[schema.GroupKind]*cel.StatusEvaluator
+}
+
+func newJudges(t *testing.T, i *installation) *judges {
+	t.Helper()
+	j := &judges{flux: map[schema.GroupKind]*cel.StatusEvaluator{}}
+	var settings corev1.ConfigMap
+	if err := yaml.UnmarshalStrict([]byte(i.kubectl(t, "kustomize", config("gitops", "argocd"))), &settings); err != nil {
+		t.Fatal(err)
+	}
+	j.lua = settings.Data
+	for _, check := range fluxSample(t).Spec.HealthCheckExprs {
+		evaluator, err := cel.NewStatusEvaluator(&check.HealthCheckExpressions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.flux[schema.FromAPIVersionAndKind(check.APIVersion, check.Kind).GroupKind()] = evaluator
+	}
+	return j
+}
+
+func fluxSample(t *testing.T) *kustomizev1.Kustomization {
+	t.Helper()
+	content, err := os.ReadFile(config("gitops", "flux", "keys.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := &kustomizev1.Kustomization{}
+	if err := yaml.UnmarshalStrict(content, sample); err != nil {
+		t.Fatal(err)
+	}
+	return sample
+}
+
+// kstatus is what Flux, Helm, kpt and everything else that is built on kstatus make of an object.
+func (*judges) kstatus(t *testing.T, object *unstructured.Unstructured) status.Status {
+	t.Helper()
+	result, err := status.Compute(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Status
+}
+
+// fluxStatus is what Flux makes of an object with the health checks of the sample.
+func (j *judges) fluxStatus(t *testing.T, object *unstructured.Unstructured) status.Status {
+	t.Helper()
+	evaluator, ok := j.flux[object.GroupVersionKind().GroupKind()]
+	if !ok {
+		return j.kstatus(t, object)
+	}
+	result, err := evaluator.Evaluate(t.Context(), object)
+	switch {
+	case err == nil:
+		return result.Status
+	case object.Object["status"] == nil:
+		return inProgress // The expressions name status. Without it Flux reads Unknown, and asks again.
+	}
+	t.Fatal(err)
+	return ""
+}
+
+// argo is what Argo CD makes of an object: first whether it is being deleted, then what a health check says.
+func (j *judges) argo(t *testing.T, object *unstructured.Unstructured) (argoHealth, string) {
+	t.Helper()
+	if object.GetDeletionTimestamp() != nil {
+		return progressing, "Pending deletion"
+	}
+	kind := object.GroupVersionKind()
+	script, ok := j.lua["resource.customizations.health."+kind.Group+"_"+kind.Kind]
+	if !ok {
+		return unassessed, ""
+	}
+	health, message, err := sandbox(script, object.Object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return health, message
+}

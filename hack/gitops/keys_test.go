@@ -1,0 +1,256 @@
+package gitops_test
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+// kinds are all states of all kinds.
+var kinds = []struct {
+	name   string
+	states []state
+}{
+	{"ApiKey", keyStates},
+	{"Tenant", tenantStates},
+	{"AccessPolicy", policyStates},
+}
+
+var keyStates = []state{
+	{name: "just created", reach: justCreated, kstatus: inProgress, trap: current, argo: progressing},
+	{name: "Announced: waiting for verifiers", reach: announced, kstatus: inProgress, argo: progressing},
+	{name: "AwaitingDeletion", reach: awaitingDeletion, kstatus: inProgress, argo: progressing},
+	{name: "Ready", reach: func(w *world) client.Object { return w.readyKey() }, kstatus: current, argo: healthy},
+	{name: "Ready, rotation waiting for verifiers", reach: rotating, kstatus: current, argo: healthy},
+	{name: "Ready, rotated", reach: rotated, kstatus: current, argo: healthy},
+	{name: "Ready, expiring soon", reach: expiringSoon, kstatus: current, argo: healthy},
+	{name: "Ready, digest brought along", reach: registered, kstatus: current, argo: healthy},
+
+	{name: "NoTenant", reach: noTenant, kstatus: failed, argo: degraded, flux: inProgress},
+	{name: "AmbiguousTenant", reach: ambiguousTenant, kstatus: failed, argo: degraded},
+	{name: "TenantChanged", reach: tenantChanged, kstatus: failed, argo: degraded},
+	{name: "TenantSuspended", reach: tenantSuspended, kstatus: failed, argo: degraded},
+	{name: "QuotaExceeded", reach: quotaExceeded, kstatus: failed, argo: degraded},
+	{name: "UnknownScope", reach: keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read")), kstatus: failed, argo: degraded, flux: inProgress},
+	{name: "ScopeNotAllowed", reach: scopeNotAllowed, kstatus: failed, argo: degraded},
+	{name: "ExpiryNotOffered", reach: keyWith(keysv1alpha1.ReasonExpiryNotOffered, expiry("45d")), kstatus: failed, argo: degraded},
+	{name: "DigestConflict", reach: digestConflict, kstatus: failed, argo: degraded},
+	{name: "SecretConflict", reach: secretConflict, kstatus: failed, argo: degraded},
+	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template("{{.Nonsense}}")), kstatus: failed, argo: degraded},
+	{name: "RootKeyLost", reach: rootKeyLost, kstatus: failed, argo: degraded},
+
+	{name: "Suspended", reach: suspended, kstatus: current, trap: inProgress, argo: healthy},
+	{name: "Expired", reach: expired, kstatus: current, trap: inProgress, argo: healthy},
+	{name: "Revoked, verifiers still to follow", reach: revokedNotEffective, kstatus: inProgress, argo: progressing},
+	{name: "Revoked", reach: revoked, kstatus: current, trap: inProgress, argo: healthy},
+
+	{name: "changed, not seen yet", reach: changed, kstatus: inProgress, argo: progressing},
+	{name: "mended, not seen yet", reach: mended, kstatus: inProgress, argo: progressing},
+	{name: "being deleted", reach: beingDeleted, kstatus: terminating, argo: progressing, flux: inProgress},
+	{name: "the verifiers' canary", reach: func(w *world) client.Object { return w.canary() }, kstatus: current, argo: healthy, flux: unasked},
+}
+
+func justCreated(w *world) client.Object {
+	w.withoutController()
+	return w.key()
+}
+
+func announced(w *world) client.Object {
+	w.withStuckVerifier()
+	key := w.key()
+	w.awaitKey(key, keysv1alpha1.ReasonAnnounced)
+	return key
+}
+
+func awaitingDeletion(w *world) client.Object {
+	// Its predecessor's Secret, which nobody collects: no garbage collector is running.
+	controller := true
+	key := fixture.ApiKey(w.namespace.Name, "key")
+	predecessor := metav1.OwnerReference{
+		APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey", Name: key.Name,
+		UID: "11111111-2222-4333-8444-555555555555", Controller: &controller,
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: key.Namespace, Name: key.Name, OwnerReferences: []metav1.OwnerReference{predecessor},
+	}}
+	w.create(w.tenant, w.namespace, secret, key)
+	w.awaitKey(key, keysv1alpha1.ReasonAwaitingDeletion)
+	return key
+}
+
+func rotating(w *world) client.Object {
+	key := w.readyKey()
+	w.withStuckVerifier()
+	update(w, key, rotateNow)
+	w.awaitCredentials(key, 2)
+	return key
+}
+
+func rotated(w *world) client.Object {
+	key := w.readyKey()
+	update(w, key, rotateNow)
+	w.awaitKey(key, keysv1alpha1.ReasonRotated)
+	return key
+}
+
+func rotateNow(k *keysv1alpha1.ApiKey) {
+	metav1.SetMetaDataAnnotation(&k.ObjectMeta, keysv1alpha1.RotateAtAnnotation, "now")
+}
+
+func expiringSoon(w *world) client.Object {
+	w.tenant.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"1h"}
+	return keyWith(keysv1alpha1.ReasonExpiringSoon, expiry("1h"))(w)
+}
+
+func registered(w *world) client.Object {
+	key := w.key(digest)
+	w.awaitKey(key, keysv1alpha1.ReasonRegistered)
+	return key
+}
+
+// keyWith returns a function that creates a key, and waits until the controller says of it what a reason names.
+func keyWith(reason string, change func(*keysv1alpha1.ApiKey)) func(*world) client.Object {
+	return func(w *world) client.Object {
+		key := w.key(change)
+		w.awaitKey(key, reason)
+		return key
+	}
+}
+
+func scopes(s ...keysv1alpha1.Scope) func(*keysv1alpha1.ApiKey) {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = s }
+}
+
+func expiry(e keysv1alpha1.Expiry) func(*keysv1alpha1.ApiKey) {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = e }
+}
+
+func template(text keysv1alpha1.Template) func(*keysv1alpha1.ApiKey) {
+	return func(k *keysv1alpha1.ApiKey) {
+		k.Spec.Secret = &keysv1alpha1.SecretTemplate{Data: map[string]keysv1alpha1.Template{"file": text}}
+	}
+}
+
+func digest(k *keysv1alpha1.ApiKey) {
+	k.Spec.Digest = &keysv1alpha1.TokenDigest{
+		SHA256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+		Prefix: "nxc_live_7Hk2PqZx",
+	}
+}
+
+func noTenant(w *world) client.Object {
+	w.namespace.Labels = nil
+	return keyWith(keysv1alpha1.ReasonNoTenant, unchanged)(w)
+}
+
+func unchanged(*keysv1alpha1.ApiKey) {}
+
+func ambiguousTenant(w *world) client.Object {
+	w.create(fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.NamespaceSelector = w.tenant.Spec.NamespaceSelector }))
+	return keyWith(keysv1alpha1.ReasonAmbiguousTenant, unchanged)(w)
+}
+
+func tenantChanged(w *world) client.Object {
+	key := w.readyKey()
+	update(w, w.namespace, func(n *corev1.Namespace) { n.Labels = nil })
+	w.awaitKey(key, keysv1alpha1.ReasonTenantChanged)
+	return key
+}
+
+func tenantSuspended(w *world) client.Object {
+	w.tenant.Spec.State = keysv1alpha1.TenantSuspended
+	return keyWith(keysv1alpha1.ReasonTenantSuspended, unchanged)(w)
+}
+
+func quotaExceeded(w *world) client.Object {
+	w.tenant.Spec.MaxKeys = new(int32(0))
+	return keyWith(keysv1alpha1.ReasonQuotaExceeded, unchanged)(w)
+}
+
+func scopeNotAllowed(w *world) client.Object {
+	w.tenant.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"}
+	return keyWith(keysv1alpha1.ReasonScopeNotAllowed, unchanged)(w)
+}
+
+func digestConflict(w *world) client.Object {
+	older := w.key(digest)
+	w.awaitKey(older, keysv1alpha1.ReasonRegistered)
+	key := w.anotherKey(digest, func(k *keysv1alpha1.ApiKey) { k.Name = "zz-" + k.Name }) // Within a second the name decides.
+	w.awaitKey(key, keysv1alpha1.ReasonDigestConflict)
+	return key
+}
+
+func secretConflict(w *world) client.Object {
+	key := fixture.ApiKey(w.namespace.Name, "key")
+	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	w.create(w.tenant, w.namespace, theirs, key)
+	w.awaitKey(key, keysv1alpha1.ReasonSecretConflict)
+	return key
+}
+
+func rootKeyLost(w *world) client.Object {
+	key := w.readyKey()
+	w.controller.Kill() // It remembers root keys.
+	w.delete(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Status.SecretName}})
+	roots := client.InNamespace(controlplane.SystemNamespace)
+	w.deleteAll(&corev1.Secret{}, roots, client.HasLabels{keysv1alpha1.RootLabel})
+	w.start()
+	w.awaitKey(key, keysv1alpha1.ReasonRootKeyLost)
+	return key
+}
+
+func suspended(w *world) client.Object {
+	key := w.readyKey()
+	update(w, key, asking(keysv1alpha1.ApiKeySuspended))
+	w.awaitKey(key, keysv1alpha1.ReasonSuspended)
+	return key
+}
+
+func expired(w *world) client.Object {
+	w.tenant.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"1s"}
+	return keyWith(keysv1alpha1.ReasonExpired, expiry("1s"))(w)
+}
+
+func revokedNotEffective(w *world) client.Object {
+	key := w.readyKey()
+	w.withStuckVerifier()
+	update(w, key, asking(keysv1alpha1.ApiKeyRevoked))
+	w.awaitKey(key, keysv1alpha1.ReasonWaitingForVerifiers)
+	return key
+}
+
+func revoked(w *world) client.Object {
+	key := w.readyKey()
+	update(w, key, asking(keysv1alpha1.ApiKeyRevoked))
+	w.awaitEffective(key)
+	return key
+}
+
+func changed(w *world) client.Object {
+	key := w.readyKey()
+	w.withoutController()
+	update(w, key, asking(keysv1alpha1.ApiKeyRevoked))
+	return key
+}
+
+func mended(w *world) client.Object {
+	key, _ := keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read"))(w).(*keysv1alpha1.ApiKey)
+	w.withoutController()
+	update(w, key, scopes("products:read"))
+	return key
+}
+
+func beingDeleted(w *world) client.Object {
+	key := w.readyKey()
+	update(w, key, func(k *keysv1alpha1.ApiKey) { k.Finalizers = []string{"example.com/somebody-elses"} })
+	w.delete(key)
+	return key
+}
+
+func asking(s keysv1alpha1.ApiKeyState) func(*keysv1alpha1.ApiKey) {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.State = s }
+}

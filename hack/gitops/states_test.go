@@ -1,0 +1,132 @@
+package gitops_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+// state is something that an object can be in, and what GitOps tools are to make of it.
+type state struct {
+	name string
+	// reach brings an object into the state.
+	reach func(*world) client.Object
+	// kstatus is what kstatus is to say. Where it says something else today, that is in trap: the test then fails as soon
+	// as kstatus is right, so that the trap is taken out of here and of config/gitops/README.md.
+	kstatus, trap status.Status
+	argo          argoHealth
+	// flux is what the health checks of config/gitops/flux say, where that isn't what kstatus is to say.
+	flux status.Status
+}
+
+const (
+	current     = status.CurrentStatus
+	inProgress  = status.InProgressStatus
+	failed      = status.FailedStatus
+	terminating = status.TerminatingStatus
+	// unasked is for what the sample for Flux is not about.
+	unasked status.Status = "-"
+)
+
+func TestEveryState(t *testing.T) {
+	i := install(t)
+	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
+		t.Fatal(err)
+	}
+	judges := newJudges(t, i)
+	var seen strings.Builder
+	for _, kind := range kinds {
+		for _, s := range kind.states {
+			t.Run(kind.name+"/"+s.name, func(t *testing.T) {
+				live := i.live(t, s.reach(i.newWorld(t)))
+				fmt.Fprintln(&seen, live.Object["status"])
+				switch got := judges.kstatus(t, live); {
+				case s.trap != "" && got == s.kstatus:
+					t.Errorf("kstatus is right: %s. Take the trap out of here and of config/gitops/README.md", got)
+				case got != s.kstatusToday():
+					t.Errorf("kstatus: %s, want %s", got, s.kstatusToday())
+				}
+				if got, message := judges.argo(t, live); got != s.argo {
+					t.Errorf("Argo CD: %s (%s), want %s", got, message, s.argo)
+				}
+				if got, want := judges.fluxStatus(t, live), s.fluxWant(); want != unasked && got != want {
+					t.Errorf("Flux, with the health checks of the sample: %s, want %s", got, want)
+				}
+			})
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	for _, reason := range reasons(t) {
+		if !strings.Contains(seen.String(), "reason:"+reason+" ") {
+			t.Errorf("no state here has the reason %s", reason)
+		}
+	}
+}
+
+// reasons are those of conditions that api/v1alpha1 declares.
+func reasons(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), config("..", "api", "v1alpha1", "conditions.go"), nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if constant, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(constant.Names[0].Name, "Reason") {
+			literal, _ := constant.Values[0].(*ast.BasicLit)
+			found = append(found, strings.Trim(literal.Value, `"`))
+		}
+		return true
+	})
+	return found
+}
+
+// TestReadmeShowsEveryState keeps the table in config/gitops/README.md the one that is tested.
+func TestReadmeShowsEveryState(t *testing.T) {
+	content, err := os.ReadFile(config("gitops", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range kinds {
+		table := "| " + kind.name + " | kstatus | Argo CD | Flux |\n|---|---|---|---|\n"
+		for _, s := range kind.states {
+			table += s.row()
+		}
+		if !strings.Contains(string(content), table) {
+			t.Errorf("config/gitops/README.md does not have this table:\n%s", table)
+		}
+	}
+}
+
+func (s state) row() string {
+	said := string(s.kstatus)
+	if s.trap != "" {
+		said = fmt.Sprintf("%s ✗", s.trap)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", s.name, said, s.argo, s.fluxWant())
+}
+
+func (s state) kstatusToday() status.Status {
+	if s.trap != "" {
+		return s.trap
+	}
+	return s.kstatus
+}
+
+func (s state) fluxWant() status.Status {
+	if s.flux != "" {
+		return s.flux
+	}
+	return s.kstatus
+}
