@@ -215,7 +215,7 @@ func (i *installation) metrics(t *testing.T) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestMakeToken(t *testing.T) {
 	for _, format := range []string{"nxc_live_", "nxc_test_"} {
 		for range 10 { // The checksum's leading zeros and its order of bytes are a matter of luck.
 			file := filepath.Join(t.TempDir(), "token")
-			command := exec.CommandContext(t.Context(), "sh", filepath.Join(controlplane.Root(), "docs/examples/make-token.sh"), format, file)
+			command := exec.CommandContext(t.Context(), "sh", filepath.Join(controlplane.Root(), "docs", "examples", "make-token.sh"), format, file)
 			out, err := command.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)

@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -316,7 +315,7 @@ func facts(s, element *schema) []string {
 // code is a JSON value as pages write it.
 func code(value []byte) string { return "`" + strings.Trim(string(value), `"`) + "`" }
 
-var flagHelp = regexp.MustCompile(`(?m)^  -([a-z-]+).*\n(.*)$`)
+var flagHelp = regexp.MustCompile(`(?m)^ {2}-([a-z-]+).*\n(.*)$`)
 
 var flagDefault = regexp.MustCompile(`\(default "?([^")]+)"?\)$`)
 
@@ -338,7 +337,7 @@ func TestEveryFlag(t *testing.T) {
 				t.Errorf("%s lacks %s", p.name, name)
 			}
 			// The default of --name is this machine's.
-			if value := flagDefault.FindSubmatch(flag[2]); value != nil && name != "--name" && !strings.Contains(p.row(name), fmt.Sprintf("`%s`", value[1])) {
+			if value := flagDefault.FindSubmatch(flag[2]); value != nil && name != "--name" && !strings.Contains(p.row(name), code(value[1])) {
 				t.Errorf("%s: the row of %s lacks its default %s", p.name, name, value[1])
 			}
 		}

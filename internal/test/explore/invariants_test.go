@@ -115,6 +115,9 @@ func (r *run) secretsAreOurs(s *state) {
 		secret := &s.secrets[i]
 		altered := r.witness.altered[secret.Name] == secret.ResourceVersion
 		owner := metav1.GetControllerOf(secret)
+		if r.adopted(secret) {
+			r.fail("S5: Secret %s was another's", secret.Name)
+		}
 		if text := string(secret.Data["token"]); token.WellFormed(text) && !altered {
 			switch {
 			case owner == nil:
@@ -131,6 +134,16 @@ func (r *run) secretsAreOurs(s *state) {
 			}
 		}
 	}
+}
+
+// adopted says that a Secret of one key has become another's, such as a predecessor's of the same name.
+func (r *run) adopted(secret *corev1.Secret) bool {
+	before := r.witness.last.secret(secret.Name)
+	if before == nil || before.UID != secret.UID {
+		return false
+	}
+	was, is := metav1.GetControllerOf(before), metav1.GetControllerOf(secret)
+	return was != nil && is != nil && was.UID != is.UID
 }
 
 func (r *run) sight(s *state, text, uid string) {

@@ -195,7 +195,10 @@ func (r *run) end() {
 	r.settle()
 	r.collect()
 	r.settle()
-	r.follow(r.scenario.last)
+	r.follow(r.scenario.last) // And nothing after it: the controller must have asked to be woken for all that was left to do.
+	if len(r.sleepers) > 0 {
+		r.wakeSleepers()
+	}
 	if got := len(r.plan.faults); r.outcome.fired != got {
 		r.fail("%d of %d faults came to pass", r.outcome.fired, got)
 	}

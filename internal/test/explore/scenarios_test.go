@@ -100,7 +100,7 @@ var scenarios = map[string]scenario{
 	"rotate": {
 		stages: []stage{
 			create("key"),
-			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }, pass: overlap + hour},
+			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }, pass: hour},
 		},
 		last: overlap + hour, writes: 9,
 	},
