@@ -72,7 +72,7 @@ func (r *run) check() {
 	r.revocationEffective(s)
 }
 
-// credentialsStay is S4: an id has one digest for ever, and no credential goes before its time.
+// credentialsStay is S4: an id has one digest for ever, no credential goes before its time, and its time does not move.
 func (r *run) credentialsStay(s *state) {
 	for i := range s.keys {
 		key := &s.keys[i]
@@ -85,26 +85,30 @@ func (r *run) credentialsStay(s *state) {
 			r.witness.announced[string(key.UID)+"/"+c.Digest] = true
 		}
 		if before := r.witness.last.keyByUID(key.UID); before != nil {
-			r.noneDropped(before, key)
+			r.noneCutShort(before, key)
 		}
 	}
 }
 
-func (r *run) noneDropped(before, after *keysv1alpha1.ApiKey) {
+func (r *run) noneCutShort(before, after *keysv1alpha1.ApiKey) {
 	for _, c := range before.Status.Credentials {
-		if !has(after, c.ID) && !r.over(c.ValidUntil) && !r.over(before.Status.ExpiresTime) {
+		now := credential(after, c.ID)
+		if now != nil && c.ValidUntil != nil && !c.ValidUntil.Equal(now.ValidUntil) {
+			r.fail("S4: credential %s was valid until %s, and now until %s", c.ID, c.ValidUntil, now.ValidUntil)
+		}
+		if now == nil && !r.over(c.ValidUntil) && !r.over(before.Status.ExpiresTime) {
 			r.fail("S4: credential %s is gone while it was valid", c.ID)
 		}
 	}
 }
 
-func has(key *keysv1alpha1.ApiKey, id string) bool {
-	for _, c := range key.Status.Credentials {
-		if c.ID == id {
-			return true
+func credential(key *keysv1alpha1.ApiKey, id string) *keysv1alpha1.Credential {
+	for i := range key.Status.Credentials {
+		if key.Status.Credentials[i].ID == id {
+			return &key.Status.Credentials[i]
 		}
 	}
-	return false
+	return nil
 }
 
 func (r *run) over(t *metav1.Time) bool { return t != nil && !r.clock.Now().Before(t.Time) }

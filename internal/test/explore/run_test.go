@@ -204,6 +204,7 @@ func (r *run) end() {
 	}
 	r.expectEnd()
 	// L4, also for a process that has just been started.
+	r.prove(r.verifiers...)
 	before := len(r.outcome.stageOf)
 	r.leader = r.newProcess()
 	r.reconcileAll()

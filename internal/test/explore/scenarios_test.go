@@ -101,6 +101,9 @@ var scenarios = map[string]scenario{
 		stages: []stage{
 			create("key"),
 			{name: "ask for rotation", do: func(r *run) { r.askForRotation("key") }, pass: hour},
+			{name: "relabel", do: func(r *run) {
+				r.editKey("key", func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{"team": "warehouse"} })
+			}},
 		},
 		last: overlap + hour, writes: 9,
 	},

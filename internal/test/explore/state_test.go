@@ -1,6 +1,7 @@
 package explore_test
 
 import (
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -97,10 +98,7 @@ func (r *run) seenBy(t *task) *state {
 // observe reads what a write may have changed, and adds it to the history if it has.
 func (r *run) observe(changed kind) {
 	now := *r.latest()
-	now.version = map[part]int{}
-	for p, v := range r.latest().version {
-		now.version[p] = v
-	}
+	now.version = maps.Clone(r.latest().version)
 	switch changed {
 	case keyKind:
 		list := &keysv1alpha1.ApiKeyList{}

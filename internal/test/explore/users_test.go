@@ -2,6 +2,7 @@ package explore_test
 
 import (
 	"encoding/json"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +18,7 @@ func (r *run) create(object client.Object) { r.must(r.lab.cp.Client.Create(r.ctx
 // createKey has a user create a key.
 func (r *run) createKey(name string, change ...func(*keysv1alpha1.ApiKey)) {
 	r.create(fixture.ApiKey(r.namespace, name, change...))
-	if r.latest().key(name) == nil && !contains(r.names, name) {
+	if r.latest().key(name) == nil && !slices.Contains(r.names, name) {
 		r.names = append(r.names, name)
 	}
 	r.observe(keyKind)
@@ -98,13 +99,4 @@ func (r *run) collect() {
 	}
 	r.observe(secretKind)
 	r.check()
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
