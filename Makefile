@@ -55,8 +55,8 @@ build: ## bin/apikey-controller and bin/apikey-verifier.
 # Not cached (-count=1): go can't see that a program which a test starts has changed.
 .PHONY: test
 test: c-compiler build caddy ## Every test, on a real control plane.
-	@assets=$$(hack/controlplane/ensure.sh) && set -x && \
-		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$(go env GOCACHE) KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
+	@assets=$$(hack/controlplane/ensure.sh) && gocache=$$(go env GOCACHE) && set -x && \
+		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
 		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_GITOPS)
 
 # What other tools make of the objects' status is judged by those tools' own code, in a module of its own.
