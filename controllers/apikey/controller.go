@@ -85,7 +85,7 @@ func NewController(o Options) *Controller {
 			&admit{client: o.Client, claimants: o.Claimants, verifiers: verifiers},
 			&reserve{client: o.Client, live: o.Live, clock: o.Clock, written: map[types.UID]*keysv1alpha1.Tenant{}},
 			announce,
-			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiter(rotationsPerSecond, rotationsPerSecond)},
+			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(rotationsPerSecond, rotationsPerSecond, o.Clock)},
 			&wait{verifiers: verifiers},
 			&publish{secrets: secrets, roots: roots},
 			&outlook{warnings: o.ExpiryWarnings},

@@ -178,8 +178,14 @@ var _ = Describe("Rotating", func() {
 			held++
 			Expect(result.RequeueAfter).To(BeNumerically("<=", time.Second))
 		}
-		Expect(rotated).To(BeNumerically(">=", 5))
-		Expect(held).To(BeNumerically(">", 0))
+		Expect(rotated).To(Equal(5))
+		Expect(held).To(Equal(5))
+
+		w.clock.SetTime(w.clock.Now().Add(time.Second))
+		for _, key := range keys {
+			w.reconcile(ctx, key)
+			Expect(key.Status.Credentials).To(HaveLen(2))
+		}
 	})
 
 	It("uses a second root key for new credentials, and the first for the old ones", func(ctx SpecContext) {
