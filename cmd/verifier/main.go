@@ -22,7 +22,6 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
-	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
@@ -86,29 +85,28 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	decider := check.New(view, keys, time.Now, metrics.Registry)
-	server, err := newServer(o, routes(decider, o))
+	listener, err := listen("http-bind-address", o.httpAddress)
 	if err != nil {
 		return err
 	}
+	self := &replica{
+		keys:    keys,
+		servers: []*server{newHTTPServer(listener, newRoutes(decider, o))},
+		timeout: o.shutdownTimeout,
+	}
 	for _, register := range []func() error{
-		func() error { return manager.Add(&replica{keys: keys, server: server}) },
+		func() error { return manager.Add(self) },
 		func() error { return manager.AddHealthzCheck("ping", healthz.Ping) },
 		func() error {
 			return manager.AddReadyzCheck("fresh", func(*http.Request) error { return keys.Ready() })
 		},
-		func() error { return manager.AddReadyzCheck("draining", server.ready) },
+		func() error {
+			return manager.AddReadyzCheck("draining", func(*http.Request) error { return self.ready() })
+		},
 	} {
 		if err := register(); err != nil {
 			return err
 		}
 	}
 	return manager.Start(ctrl.SetupSignalHandler())
-}
-
-// routes are the verifier's URLs: one a dialect, and none that guesses.
-func routes(decider *check.Decider, o options) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/auth/nginx", forward.NewNginx(decider, o.trust))
-	mux.Handle("/auth/forward", forward.NewForward(decider, o.trust))
-	return mux
 }

@@ -14,61 +14,57 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 )
 
-// server answers proxies. It starts with the process, not when the feed is ready: who asks too early is refused, which
-// says more than a connection that can't be made.
+// server answers at one address.
 type server struct {
-	http     *http.Server
 	listener net.Listener
-	timeout  time.Duration
-	draining atomic.Bool
+	// serve answers until it is drained, which is no error.
+	serve func(net.Listener) error
+	// drain takes no more requests, and waits for those under way as long as the context lasts.
+	drain func(context.Context) error
 }
 
-func newServer(o options, handler http.Handler) (*server, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.httpAddress)
+// listen makes a flag's address one that a server answers at.
+func listen(flag, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("--http-bind-address=%s: %w", o.httpAddress, err)
+		return nil, fmt.Errorf("--%s=%s: %w", flag, address, err)
+	}
+	return listener, nil
+}
+
+func newHTTPServer(listener net.Listener, handler http.Handler) *server {
+	s := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		// Longer than proxies keep idle connections, so that it is they who close them.
+		IdleTimeout:    5 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		// OPTIONS * would be answered 200 without the handler.
+		DisableGeneralOptionsHandler: true,
 	}
 	return &server{
-		http: &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: 10 * time.Second,
-			// Longer than proxies keep idle connections, so that it is they who close them.
-			IdleTimeout:    5 * time.Minute,
-			MaxHeaderBytes: 64 << 10,
-		},
 		listener: listener,
-		timeout:  o.shutdownTimeout,
-	}, nil
-}
-
-// Start implements manager.Runnable.
-func (s *server) Start(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.listener) }()
-	ctrl.Log.WithName("server").Info("Answering", "address", s.listener.Addr().String())
-	select {
-	case err := <-failed:
-		return fmt.Errorf("answering at %s: %w", s.listener.Addr(), err)
-	case <-ctx.Done():
+		serve: func(l net.Listener) error {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		},
+		drain: s.Shutdown,
 	}
-	s.draining.Store(true)
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-	defer cancel()
-	return s.http.Shutdown(end)
 }
 
-func (s *server) ready(*http.Request) error {
-	if s.draining.Load() {
-		return errors.New("stopping")
-	}
-	return nil
-}
-
-// replica runs the feed for as long as the server answers: what is asked while the server drains is still decided from an
+// replica runs the feed for as long as any of its servers answers: what is asked while they drain is still decided from an
 // index that is up to date, and only then does the verifier say that nobody has to wait for it any more.
+//
+// The servers start with the process, not when the feed is ready: who asks too early is refused, which says more than a
+// connection that can't be made.
 type replica struct {
-	keys   *feed.Feed
-	server *server
+	keys    *feed.Feed
+	servers []*server
+	// timeout is how long requests under way may take once the replica is told to stop.
+	timeout  time.Duration
+	draining atomic.Bool
 }
 
 // Start implements manager.Runnable.
@@ -76,9 +72,47 @@ func (r *replica) Start(ctx context.Context) error {
 	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
 	fed := make(chan error, 1)
 	go func() { fed <- r.keys.Start(feeding) }()
-	err := r.server.Start(ctx)
+	err := r.answer(ctx)
 	stop()
 	return errors.Join(err, <-fed)
+}
+
+// answer serves until the context ends or a server fails, and then until all are drained.
+func (r *replica) answer(ctx context.Context) error {
+	failed := make(chan error, len(r.servers))
+	for _, s := range r.servers {
+		go func() {
+			if err := s.serve(s.listener); err != nil {
+				failed <- fmt.Errorf("answering at %s: %w", s.listener.Addr(), err)
+			}
+		}()
+		ctrl.Log.WithName("server").Info("Answering", "address", s.listener.Addr().String())
+	}
+	var errs []error
+	select {
+	case err := <-failed:
+		errs = append(errs, err)
+	case <-ctx.Done():
+	}
+	r.draining.Store(true) // First, so that whoever asks whether we are ready hears it before a connection is refused.
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+	defer cancel()
+	drained := make(chan error, len(r.servers))
+	for _, s := range r.servers {
+		go func() { drained <- s.drain(end) }()
+	}
+	for range r.servers {
+		errs = append(errs, <-drained)
+	}
+	return errors.Join(errs...)
+}
+
+// ready says why nobody new should be sent here, or nothing.
+func (r *replica) ready() error {
+	if r.draining.Load() {
+		return errors.New("stopping")
+	}
+	return nil
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
+)
+
+// routes are the verifier's URLs: one a dialect, and none that guesses. A path is compared byte by byte with what the proxy
+// sent. http.ServeMux is no match for that: it decodes, answers an ambiguous path with a redirect, which some proxies hand
+// on to the client, and takes CONNECT for a case of its own.
+type routes struct {
+	// exact are the handlers of one path each.
+	exact map[string]http.Handler
+}
+
+func newRoutes(decider *check.Decider, o options) *routes {
+	return &routes{
+		exact: map[string]http.Handler{
+			"/auth/nginx":   forward.NewNginx(decider, o.trust),
+			"/auth/forward": forward.NewForward(decider, o.trust),
+		},
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (r *routes) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	path, _, _ := strings.Cut(request.RequestURI, "?")
+	if handler, ok := r.exact[path]; ok {
+		handler.ServeHTTP(w, request)
+		return
+	}
+	notFound(w)
+}
+
+// notFound answers at a URL that isn't one of the verifier's. It's no refusal of a client's request, and nothing is decided:
+// the proxy is set up wrongly, or whoever asks is none.
+func notFound(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = io.WriteString(w, `{"reason":"not_found","message":"The verifier has no such URL: see its documentation for one a dialect."}`+"\n")
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// unsynced is an index that has never been complete.
+type unsynced struct{}
+
+func (unsynced) Freshness(time.Time) verify.Freshness { return verify.NotSynced }
+func (unsynced) FreshAsOf() time.Time                 { return time.Time{} }
+
+// request sends a request line as it is to the verifier's routes, and returns the answer and its body.
+func request(t *testing.T, line string) (*http.Response, string) {
+	t.Helper()
+	decider := check.New(index.NewView(), unsynced{}, time.Now, prometheus.NewRegistry())
+	listener, err := listen("http-bind-address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newHTTPServer(listener, newRoutes(decider, options{}))
+	go func() { _ = server.serve(listener) }()
+	defer func() { _ = server.drain(context.WithoutCancel(t.Context())) }()
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	if _, err := io.WriteString(connection, line+" HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(body)
+}
+
+// TestRoutes sends request lines as they are. Where http.ServeMux decided, the ambiguous ones would be redirected.
+func TestRoutes(t *testing.T) {
+	const misconfigured, notFound = "proxy_misconfigured", "not_found"
+	for line, reason := range map[string]string{
+		"GET /auth/nginx":           misconfigured,
+		"POST /auth/nginx":          misconfigured,
+		"PROPFIND /auth/nginx":      misconfigured,
+		"GET /auth/nginx?scope":     misconfigured,
+		"GET /auth/forward":         misconfigured,
+		"GET /auth/forward?":        misconfigured,
+		"GET /":                     notFound,
+		"GET /auth":                 notFound,
+		"GET /auth/":                notFound,
+		"GET /auth/other":           notFound,
+		"GET /auth/nginx/":          notFound,
+		"GET /auth/nginx/x":         notFound,
+		"GET //auth/nginx":          notFound,
+		"GET /auth//nginx":          notFound,
+		"GET /./auth/nginx":         notFound,
+		"GET /x/../auth/nginx":      notFound,
+		"GET /auth/%6eginx":         notFound,
+		"GET /auth%2fnginx":         notFound,
+		"GET /auth/nginx;x":         notFound,
+		"GET /auth/nginx#x":         notFound,
+		"GET /auth/Nginx":           notFound,
+		"GET http://x/auth/nginx":   notFound,
+		"OPTIONS *":                 notFound,
+		"CONNECT /auth":             notFound,
+		"CONNECT verifier:8080":     notFound,
+		"CONNECT /auth/nginx/../..": notFound,
+	} {
+		t.Run(line, func(t *testing.T) {
+			response, body := request(t, line)
+			status := http.StatusForbidden
+			if reason == notFound {
+				status = http.StatusNotFound
+			}
+			if response.StatusCode != status || !strings.HasPrefix(body, `{"reason":"`+reason+`","message":"`) {
+				t.Errorf("status %d, body %s", response.StatusCode, body)
+			}
+			if got := response.Header.Get("Cache-Control"); got != "no-store" {
+				t.Errorf("Cache-Control is %q", got)
+			}
+			if got := response.Header.Get("Content-Type"); got != "application/json" {
+				t.Errorf("Content-Type is %q", got)
+			}
+		})
+	}
+}
