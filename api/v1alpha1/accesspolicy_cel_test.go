@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	. "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
@@ -183,6 +184,45 @@ var _ = Describe("AccessPolicy", func() {
 	It("must have a spec", func(ctx SpecContext) {
 		Expect(tryCreate(ctx, with(validAccessPolicy(), nil, "spec"))).To(beRefusedWith("spec: Required value"))
 	})
+})
+
+var _ = Describe("AccessPolicy status", func() {
+	It("is not written with the spec, nor the spec with it", func(ctx SpecContext) {
+		policy := validAccessPolicy()
+		policy.Status.Rules = new(int32(7))
+		create(ctx, policy)
+		Expect(policy.Status).To(BeZero())
+
+		policy.Status.Rules = new(int32(1))
+		policy.Spec.Hosts = []Host{"another.example.com"}
+		Expect(cp.Client.Status().Update(ctx, policy)).To(Succeed())
+		Expect(policy.Spec.Hosts).To(Equal(validAccessPolicy().Spec.Hosts))
+		Expect(policy.Generation).To(BeEquivalentTo(1))
+
+		policy.Status = AccessPolicyStatus{}
+		policy.Spec.Hosts = []Host{"another.example.com"}
+		Expect(cp.Client.Update(ctx, policy)).To(Succeed())
+		Expect(reread(ctx, policy).Status.Rules).To(HaveValue(BeEquivalentTo(1)))
+		Expect(policy.Generation).To(BeEquivalentTo(2))
+	})
+
+	DescribeTable("takes and refuses", func(ctx SpecContext, line string, status AccessPolicyStatus) {
+		policy := validAccessPolicy()
+		create(ctx, policy)
+		policy.Status = status
+		Expect(cp.Client.Status().Update(ctx, policy, client.DryRunAll)).To(beRefusedWith(line))
+	},
+		Entry("as much as there may be", accepted, AccessPolicyStatus{
+			Conditions: many(16, conditionNumber), ObservedGeneration: 1, Rules: new(int32(256)),
+		}),
+		Entry("no rules", accepted, AccessPolicyStatus{Rules: new(int32(0))}),
+		Entry("17 conditions", "status.conditions: Too many: 17: must have at most 16 items", AccessPolicyStatus{Conditions: many(17, conditionNumber)}),
+		Entry("two conditions of a type", "status.conditions[1]: Duplicate value: ", AccessPolicyStatus{
+			Conditions: many(2, func(int) metav1.Condition { return conditionNumber(0) }),
+		}),
+		Entry("a generation before the first", "status.observedGeneration: Invalid value: -1: ", AccessPolicyStatus{ObservedGeneration: -1}),
+		Entry("fewer than no rules", "status.rules: Invalid value: -1: ", AccessPolicyStatus{Rules: new(int32(-1))}),
+	)
 })
 
 // path changes the only rule's only path.

@@ -134,11 +134,37 @@ type PathMatch struct {
 	Value string `json:"value,omitempty"`
 }
 
+// AccessPolicyStatus says whether every rule of the policy is heard.
+type AccessPolicyStatus struct {
+	// conditions are the latest observations of the policy.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of spec that this status is for.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// rules is the number of spec.rules, for people.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Rules *int32 `json:"rules,omitempty"`
+}
+
 // AccessPolicy is what an API is and what each of its routes needs.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=nexuscommerce
 // +kubebuilder:printcolumn:name="Hosts",type=string,JSONPath=".spec.hosts"
+// +kubebuilder:printcolumn:name="Rules",type=integer,JSONPath=".status.rules"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=".status.conditions[?(@.type=='Ready')].status"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
 type AccessPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -152,6 +178,11 @@ type AccessPolicy struct {
 	//
 	// +required
 	Spec AccessPolicySpec `json:"spec,omitzero"`
+
+	// status says whether every rule of the policy is heard.
+	//
+	// +optional
+	Status AccessPolicyStatus `json:"status,omitempty,omitzero"`
 }
 
 // AccessPolicyList is a list of AccessPolicies.

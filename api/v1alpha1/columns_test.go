@@ -27,6 +27,8 @@ var _ = Describe("kubectl get", Ordered, func() {
 		policy.Spec.Hosts = []Host{"your-nexuscommerce.com"}
 		Expect(cp.Client.Create(ctx, policy)).To(Succeed())
 		DeferCleanup(cp.Client.Delete, policy)
+		policy.Status = AccessPolicyStatus{Rules: new(int32(11)), Conditions: []metav1.Condition{ready()}}
+		Expect(cp.Client.Status().Update(ctx, policy)).To(Succeed())
 
 		key := validApiKey()
 		key.Namespace, key.Name = "warehouse", "warehouse-integration"
@@ -91,8 +93,8 @@ var _ = Describe("kubectl get", Ordered, func() {
 
 	It("shows policies by host", func(ctx SpecContext) {
 		lines := get(ctx, "accesspolicies")
-		Expect(columns(lines[0])).To(Equal([]string{"NAME", "HOSTS", "AGE"}))
-		Expect(columns(lines[1])[:2]).To(Equal([]string{"nexuscommerce", `["your-nexuscommerce.com"]`}))
+		Expect(columns(lines[0])).To(Equal([]string{"NAME", "HOSTS", "RULES", "READY", "AGE"}))
+		Expect(columns(lines[1])[:4]).To(Equal([]string{"nexuscommerce", `["your-nexuscommerce.com"]`, "11", "True"}))
 	})
 
 	It("knows the category of all three", func(ctx SpecContext) {

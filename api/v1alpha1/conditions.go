@@ -85,3 +85,14 @@ const (
 	// ReasonDuplicateID says that an older Tenant has the same id.
 	ReasonDuplicateID = "DuplicateID"
 )
+
+// Reasons of an AccessPolicy's Ready condition.
+const (
+	// ReasonApplied says that every rule of the policy is heard.
+	ReasonApplied = "Applied"
+	// ReasonConflict says that a rule of an older AccessPolicy, or an earlier one of the same, is for the same host, path
+	// and method as one of the policy's, and is heard instead.
+	ReasonConflict = "Conflict"
+	// ReasonNoHosts says that the policy has rules and no hosts that they would be for.
+	ReasonNoHosts = "NoHosts"
+)

@@ -23,6 +23,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
@@ -108,10 +109,12 @@ func newManager(o options, config *rest.Config) (manager.Manager, error) {
 		ExpiryWarnings: o.warnings,
 		Claimants:      claimants,
 	})
+	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
 	for _, register := range []func(manager.Manager) error{
 		keys.Register,
 		tenants.Register,
+		policies.Register,
 		func(m manager.Manager) error { return m.AddHealthzCheck("ping", healthz.Ping) },
 		func(m manager.Manager) error { return m.AddReadyzCheck("ping", healthz.Ping) },
 	} {

@@ -43,6 +43,7 @@ func settingsAreMerged(t *testing.T, i *installation) {
 		t.Fatal(err)
 	}
 	want := []string{
+		"resource.customizations.health.keys.nexuscommerce.io_AccessPolicy",
 		"resource.customizations.health.keys.nexuscommerce.io_ApiKey",
 		"resource.customizations.health.keys.nexuscommerce.io_Tenant",
 		"url",
@@ -55,7 +56,7 @@ func settingsAreMerged(t *testing.T, i *installation) {
 // TestHealthChecksNeverFail shows them objects that no controller has written. A check that fails makes the whole
 // Application's health Unknown.
 func TestHealthChecksNeverFail(t *testing.T) {
-	for _, file := range []string{"apikey-health.lua", "tenant-health.lua"} {
+	for _, file := range []string{"apikey-health.lua", "tenant-health.lua", "accesspolicy-health.lua"} {
 		script, err := os.ReadFile(config("gitops", "argocd", file))
 		if err != nil {
 			t.Fatal(err)

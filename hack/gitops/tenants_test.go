@@ -17,12 +17,6 @@ var tenantStates = []state{
 	{name: "being deleted", reach: tenantBeingDeleted, kstatus: terminating, argo: progressing, flux: inProgress},
 }
 
-// An AccessPolicy says all that there is to know of it in spec: it takes effect by being there.
-var policyStates = []state{
-	{name: "there", reach: policyThere, kstatus: current, argo: unassessed},
-	{name: "being deleted", reach: policyBeingDeleted, kstatus: terminating, argo: progressing},
-}
-
 func tenantJustCreated(w *world) client.Object {
 	w.withoutController()
 	w.create(w.tenant)
@@ -71,22 +65,4 @@ func tenantBeingDeleted(w *world) client.Object {
 	update(w, w.tenant, func(t *keysv1alpha1.Tenant) { t.Finalizers = []string{"example.com/somebody-elses"} })
 	w.delete(w.tenant)
 	return w.tenant
-}
-
-func policyThere(w *world) client.Object {
-	policy := fixture.Policy(fixture.Name("policy"), onlyScopes)
-	w.create(policy)
-	return policy
-}
-
-func policyBeingDeleted(w *world) client.Object {
-	policy := fixture.Policy(fixture.Name("policy"), onlyScopes)
-	policy.Finalizers = []string{"example.com/somebody-elses"}
-	w.create(policy)
-	w.delete(policy)
-	return policy
-}
-
-func onlyScopes(p *keysv1alpha1.AccessPolicy) {
-	p.Spec = keysv1alpha1.AccessPolicySpec{Scopes: []keysv1alpha1.ScopeDeclaration{{Name: "products:read"}}}
 }

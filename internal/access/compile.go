@@ -12,6 +12,8 @@ import (
 type Conflict struct {
 	// Policy is the name of the AccessPolicy whose rule is not heard.
 	Policy string
+	// Rule is the rule's place in that policy's spec.rules.
+	Rule int
 	// Host is as the policy has it, a wildcard with its asterisk.
 	Host keysv1alpha1.Host
 	// Type is how Path is compared.
@@ -22,6 +24,8 @@ type Conflict struct {
 	Method keysv1alpha1.Method
 	// WonBy is the name of the AccessPolicy whose rule is heard. It is Policy where a policy contradicts itself.
 	WonBy string
+	// WonByRule is the place of the rule that is heard in its policy's spec.rules.
+	WonByRule int
 }
 
 // Compile makes a Matcher of the policies. Policies with a host in common are merged; where two rules are for the same
@@ -35,7 +39,8 @@ func Compile(policies []keysv1alpha1.AccessPolicy) *Matcher {
 		for i := range policy.Spec.Rules {
 			rule := &policy.Spec.Rules[i]
 			anonymous := rule.Anonymous != nil && *rule.Anonymous
-			requirements[i] = newRequirement(policy.Name, rule.Scopes, rule.AnyOf, anonymous)
+			requirements[i] = newRequirement(rule.Scopes, rule.AnyOf, anonymous)
+			requirements[i].Policy, requirements[i].Rule = policy.Name, i
 		}
 		for _, host := range policy.Spec.Hosts {
 			root := m.grow(host)
@@ -77,7 +82,9 @@ func (m *Matcher) add(root *node, host keysv1alpha1.Host, rule *keysv1alpha1.Acc
 	m.anonymous = m.anonymous || requirement.Anonymous
 	for _, path := range rule.Paths {
 		exact := path.Type == keysv1alpha1.PathExact
-		conflict := Conflict{Policy: requirement.Policy, Host: host, Type: keysv1alpha1.PathPrefix, Path: path.Value}
+		conflict := Conflict{
+			Policy: requirement.Policy, Rule: requirement.Rule, Host: host, Type: keysv1alpha1.PathPrefix, Path: path.Value,
+		}
 		if exact {
 			conflict.Type = keysv1alpha1.PathExact
 		}
@@ -105,6 +112,6 @@ func (m *Matcher) report(conflict Conflict, loser, winner *Requirement) {
 	if loser == winner {
 		return
 	}
-	conflict.WonBy = winner.Policy
+	conflict.WonBy, conflict.WonByRule = winner.Policy, winner.Rule
 	m.conflicts = append(m.conflicts, conflict)
 }

@@ -30,7 +30,13 @@ func TestCompileConflicts(t *testing.T) {
 		"within a policy the first rule wins": {
 			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, exact("/", "first", "GET"), exact("/", "second", "POST", "GET"))},
 			want:      "first",
-			conflicts: []access.Conflict{{Policy: "p", Host: "h", Type: "Exact", Path: "/", Method: "GET", WonBy: "p"}},
+			conflicts: []access.Conflict{{Policy: "p", Rule: 1, Host: "h", Type: "Exact", Path: "/", Method: "GET", WonBy: "p"}},
+		},
+		"both rules are named by their place": {
+			policies: []keysv1alpha1.AccessPolicy{
+				policy("p", 1, h, prefix("/x", "x"), prefix("/y", "y"), prefix("/", "old")), policy("q", 2, h, prefix("/z", "z"), prefix("/", "young"))},
+			want:      "old",
+			conflicts: []access.Conflict{{Policy: "q", Rule: 1, Host: "h", Type: "Prefix", Path: "/", WonBy: "p", WonByRule: 2}},
 		},
 		"a younger policy's more specific path is no conflict": {
 			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "old")), policy("q", 2, h, prefix("/x", "young"))},

@@ -11,6 +11,8 @@ import (
 type Requirement struct {
 	// Policy is the name of the AccessPolicy that says so; blank for a requirement made by Require.
 	Policy string
+	// Rule is the place of the rule that says so in the policy's spec.rules.
+	Rule int
 	// Scopes are all needed.
 	Scopes []keysv1alpha1.Scope
 	// AnyOf are scopes of which one is needed, where there are any.
@@ -24,18 +26,17 @@ type Requirement struct {
 
 // Require makes a requirement for scopes that are fixed in a proxy's configuration. All of them are needed.
 func Require(scopes ...keysv1alpha1.Scope) *Requirement {
-	return newRequirement("", scopes, nil, false)
+	return newRequirement(scopes, nil, false)
 }
 
 // newRequirement copies what it is given, so that nothing done to an AccessPolicy later changes what was compiled.
 // Scopes outrank anonymous: the schema admits no rule with both, and if one came anyhow it would need its scopes.
-func newRequirement(policy string, scopes, anyOf []keysv1alpha1.Scope, anonymous bool) *Requirement {
+func newRequirement(scopes, anyOf []keysv1alpha1.Scope, anonymous bool) *Requirement {
 	sufficient := slices.Clone(scopes)
 	if len(anyOf) > 0 && !slices.ContainsFunc(anyOf, func(s keysv1alpha1.Scope) bool { return CoveredBy(scopes, s) }) {
 		sufficient = append(sufficient, anyOf[0])
 	}
 	return &Requirement{
-		Policy:     policy,
 		Scopes:     slices.Clone(scopes),
 		AnyOf:      slices.Clone(anyOf),
 		Anonymous:  anonymous && len(sufficient) == 0,

@@ -76,7 +76,7 @@ func constants(t *testing.T, folder string, do func(group, name, typeName, value
 
 // TestEveryCondition checks that each condition and reason is in the page of its kind.
 func TestEveryCondition(t *testing.T) {
-	apikey, tenant := readPage(t, "docs/apikey.md"), readPage(t, "docs/tenant.md")
+	apikey, tenant, accesspolicy := readPage(t, "docs/apikey.md"), readPage(t, "docs/tenant.md"), readPage(t, "docs/accesspolicy.md")
 	found := 0
 	constants(t, "api/v1alpha1", func(group, name, _, value string) {
 		if !strings.HasPrefix(name, "Condition") && !strings.HasPrefix(name, "Reason") {
@@ -84,8 +84,11 @@ func TestEveryCondition(t *testing.T) {
 		}
 		found++
 		p := apikey
-		if strings.Contains(group, "Tenant's") {
+		switch {
+		case strings.Contains(group, "Tenant's"):
 			p = tenant
+		case strings.Contains(group, "AccessPolicy's"):
+			p = accesspolicy
 		}
 		if p.row(value) == "" {
 			t.Errorf("%s: no table has a row for %s (%s)", p.name, value, name)

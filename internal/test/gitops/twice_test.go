@@ -114,6 +114,7 @@ func (i *installation) awaitRest(t *testing.T) {
 		for _, idle := range []string{
 			`controller_runtime_active_workers{controller="apikey"} 0`, `workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
 			`controller_runtime_active_workers{controller="tenant"} 0`, `workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
+			`controller_runtime_active_workers{controller="accesspolicy"} 0`, `workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`,
 		} {
 			if !strings.Contains(string(metrics), idle) {
 				return fmt.Errorf("the metrics don't say %s", idle)

@@ -117,6 +117,8 @@ var _ = Describe("The controller's account", func() {
 			"patch "+apikeys+"/status everywhere",
 			"update "+tenants+"/status everywhere",
 			"patch "+tenants+"/status everywhere",
+			"update "+accessPolicies+"/status everywhere",
+			"patch "+accessPolicies+"/status everywhere",
 			"create secrets everywhere",
 			"update secrets everywhere",
 			"delete secrets everywhere",

@@ -238,7 +238,23 @@ var _ = Describe("The status of a Tenant", func() {
 	})
 })
 
-// Such as a status that AccessPolicy may get.
+var _ = Describe("The status of an AccessPolicy", func() {
+	It("is the controller's to change, and nobody else's", func(ctx SpecContext) {
+		accessPolicy := fixture.Policy(fixture.Name("policy"))
+		Expect(cp.Client.Create(ctx, accessPolicy)).To(Succeed())
+		DeferCleanup(cp.Client.Delete, accessPolicy)
+		accessPolicy.Status.Rules = new(int32(3))
+		controller := clientFor(cp.ServiceAccountConfig("apikey-controller"))
+		Expect(controller.Status().Update(ctx, accessPolicy)).To(Succeed())
+
+		hide := merge(`{"status":{"conditions":[]}}`)
+		Expect(cp.Client.Status().Patch(ctx, accessPolicy.DeepCopy(), hide)).To(
+			beRefusedBy("apikey-status", "status: ", "change spec, and the status follows"))
+		Expect(as(verifierAccount).Status().Patch(ctx, accessPolicy.DeepCopy(), hide)).To(
+			beRefusedBy("apikey-status", "status: the verifier's account", "of an ApiKey only"))
+	})
+})
+
 var _ = Describe("A status that the API is given later", func() {
 	It("is the controller's to change, and nobody else's", func(ctx SpecContext) {
 		kubectl(ctx, "create", "--filename", "testdata/later.yaml")

@@ -1,0 +1,146 @@
+// Package accesspolicy says in an AccessPolicy's status whether every one of its rules is heard.
+//
+// Verifiers read spec alone, and compile it with or without this controller. Which of two conflicting rules they hear is
+// decided in internal/access, and nowhere else: what is said here is what that package says.
+package accesspolicy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// Controller reconciles AccessPolicies.
+type Controller struct {
+	client   client.Client
+	recorder events.EventRecorder
+	clock    clock.PassiveClock
+}
+
+// NewController returns a controller that is ready to reconcile.
+func NewController(c client.Client, recorder events.EventRecorder, clk clock.PassiveClock) *Controller {
+	return &Controller{client: c, recorder: recorder, clock: clk}
+}
+
+// Register adds the controller to a manager.
+func (c *Controller) Register(m manager.Manager) error {
+	return builder.ControllerManagedBy(m).
+		Named("accesspolicy").
+		For(&keysv1alpha1.AccessPolicy{}).
+		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.neighbours),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Complete(reconcile.AsReconciler(m.GetClient(), c))
+}
+
+// Reconcile brings one policy's status up to date.
+func (c *Controller) Reconcile(ctx context.Context, policy *keysv1alpha1.AccessPolicy) (reconcile.Result, error) {
+	if policy.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil // Verifiers hear it until it is gone, and then its neighbours are told.
+	}
+	policies := &keysv1alpha1.AccessPolicyList{}
+	if err := c.client.List(ctx, policies); err != nil {
+		return reconcile.Result{}, fmt.Errorf("listing access policies: %w", err)
+	}
+	stored := policy.DeepCopy()
+	c.write(policy, judge(policy, policies.Items))
+	if equality.Semantic.DeepEqual(stored.Status, policy.Status) {
+		return reconcile.Result{}, nil
+	}
+	err := c.client.Status().Update(ctx, policy)
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{}, nil // The change that was in the way comes on the watch.
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("writing the policy's status: %w", err)
+	}
+	if err == nil {
+		c.report(ctx, stored, policy)
+	}
+	return reconcile.Result{}, nil
+}
+
+// write sets the status to a verdict.
+func (c *Controller) write(policy *keysv1alpha1.AccessPolicy, v verdict) {
+	policy.Status.ObservedGeneration = policy.Generation
+	policy.Status.Rules = new(int32(len(policy.Spec.Rules))) //nolint:gosec // The schema admits 256.
+	condition := metav1.Condition{
+		Type:               keysv1alpha1.ConditionReady,
+		Status:             metav1.ConditionTrue,
+		ObservedGeneration: policy.Generation,
+		LastTransitionTime: metav1.NewTime(c.clock.Now()),
+		Reason:             v.reason,
+		Message:            v.message,
+	}
+	if v.fault() {
+		condition.Status = metav1.ConditionFalse
+	}
+	apimeta.SetStatusCondition(&policy.Status.Conditions, condition)
+	if !v.fault() {
+		apimeta.RemoveStatusCondition(&policy.Status.Conditions, keysv1alpha1.ConditionStalled)
+		return
+	}
+	condition.Type, condition.Status = keysv1alpha1.ConditionStalled, metav1.ConditionTrue
+	apimeta.SetStatusCondition(&policy.Status.Conditions, condition)
+}
+
+// report says what has changed in an event and in the log: a fault, each with its own message, and that there is none any
+// more. A policy that is right from the start needs no event.
+func (c *Controller) report(ctx context.Context, before, after *keysv1alpha1.AccessPolicy) {
+	was := apimeta.FindStatusCondition(before.Status.Conditions, keysv1alpha1.ConditionReady)
+	is := apimeta.FindStatusCondition(after.Status.Conditions, keysv1alpha1.ConditionReady)
+	if was != nil && was.Reason == is.Reason && was.Message == is.Message {
+		return
+	}
+	log.FromContext(ctx).Info("Policy changed", "ready", is.Status, "reason", is.Reason)
+	switch {
+	case is.Status == metav1.ConditionFalse:
+		c.recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Reconcile", "%s", note(is.Message))
+	case was != nil:
+		c.recorder.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, "Reconcile", "%s", note(is.Message))
+	}
+}
+
+// note is a message as an event can hold it, which is up to 1024 bytes.
+func note(message string) string {
+	const most, more = 1024, "…"
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most-len(more)], "") + more
+}
+
+// neighbours are the other policies that have a host in common with one that has come, changed or gone.
+func (c *Controller) neighbours(ctx context.Context, object client.Object) []reconcile.Request {
+	changed, ok := object.(*keysv1alpha1.AccessPolicy)
+	if !ok {
+		return nil
+	}
+	policies := &keysv1alpha1.AccessPolicyList{}
+	if err := c.client.List(ctx, policies); err != nil {
+		return nil // The cache has stopped, and so will the controller.
+	}
+	var requests []reconcile.Request
+	for i := range policies.Items {
+		if other := &policies.Items[i]; other.Name != changed.Name && shareHost(other, changed) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(other)})
+		}
+	}
+	return requests
+}
