@@ -96,9 +96,12 @@ func NewController(o Options) *Controller {
 
 // Reconcile brings one key a step nearer to what its spec asks for.
 func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (reconcile.Result, error) {
-	if key.DeletionTimestamp != nil || isCanary(key) {
+	if key.DeletionTimestamp != nil {
 		c.verifiers.forget(client.ObjectKeyFromObject(key))
 		return reconcile.Result{}, nil
+	}
+	if isCanary(key) {
+		return reconcile.Result{}, c.verifiers.dismiss(ctx, c.client, key)
 	}
 	stored := key.DeepCopy()
 	r := &round{key: key, now: metav1.NewTime(c.clock.Now().UTC().Truncate(time.Second))}

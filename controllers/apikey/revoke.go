@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -55,10 +56,20 @@ func (s *revoke) confirm(ctx context.Context, r *round, o *outcome) error {
 		o.after = verifierPatience
 		return nil
 	}
-	message := fmt.Sprintf("%d verifiers refuse the key.", progress.applied)
-	if progress.silent > 0 {
-		message += fmt.Sprintf(" %d more have been silent for so long that they refuse everything.", progress.silent)
-	}
+	message := effective(progress, s.verifiers.clock.Now().Sub(progress.since))
 	r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
 	return nil
+}
+
+// effective says how many verifiers a revocation has come to, and how long it took from when the controller saw it.
+func effective(p progress, took time.Duration) string {
+	message := fmt.Sprintf("%d verifiers refuse the key", p.applied)
+	if p.applied == 1 {
+		message = "1 verifier refuses the key"
+	}
+	message += fmt.Sprintf(", known %s after the controller saw the revocation.", took.Round(time.Millisecond))
+	if p.silent > 0 {
+		message += fmt.Sprintf(" Silent for so long that they refuse everything: %d.", p.silent)
+	}
+	return message
 }

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/probe"
@@ -281,7 +282,63 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		canary.says(ctx, "verifier-1", key.ResourceVersion)
 		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("True/Revoked"))
-		Expect(message(key, "RevocationEffective")).To(Equal("1 verifiers refuse the key."))
+		Expect(message(key, "RevocationEffective")).To(Equal("1 verifier refuses the key, known 0s after the controller saw the revocation."))
+	})
+
+	It("says how long a revocation took, and how many verifiers were not waited for", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		canary := newCanary(ctx)
+		canary.says(ctx, "verifier-1", "1")
+		canary.says(ctx, "verifier-2", "1")
+		canary.says(ctx, "verifier-3", "1")
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
+		canary.says(ctx, "verifier-1", key.ResourceVersion)
+		canary.says(ctx, "verifier-2", key.ResourceVersion)
+		w.reconcile(ctx, key)
+		Expect(message(key, "RevocationEffective")).To(Equal(
+			"2 verifiers refuse the key, known 5m1s after the controller saw the revocation. Silent for so long that they refuse everything: 1."))
+	})
+
+	It("waits for verifiers that may still answer when the canary is gone (S1)", func(ctx SpecContext) {
+		// It fails when progress takes a canary that is not there for one that says nothing.
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		canary := newCanary(ctx)
+		canary.says(ctx, "verifier-1", "1")
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		canary.gone(ctx)
+		w.reconcile(ctx, key)
+		Expect(condition(key, "RevocationEffective")).To(Equal("False/WaitingForVerifiers"))
+		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
+		w.reconcile(ctx, key)
+		Expect(condition(key, "RevocationEffective")).To(Equal("True/Revoked"))
+	})
+
+	It("takes what departed verifiers have said off the canary, and nothing else", func(ctx SpecContext) {
+		// It fails when failsClosed doesn't look at the bound, or farewell leaves the test operations out.
+		w := newWorld(ctx)
+		canary := newCanary(ctx)
+		canary.says(ctx, "departed", "1")
+		canary.says(ctx, "live", "1")
+		canary.key.Annotations["example.com/note"] = "kept"
+		Expect(cp.Client.Update(ctx, canary.key)).To(Succeed())
+		w.reconcile(ctx, canary.key)
+		Expect(canary.key.Annotations).To(HaveLen(3), "nobody has been silent for long")
+		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
+		canary.says(ctx, "live", "2")
+		overtaken := canary.key.DeepCopy()
+		canary.says(ctx, "departed", "2")
+		Expect(w.controller.Reconcile(ctx, overtaken)).Error().NotTo(HaveOccurred())
+		read(ctx, canary.key)
+		Expect(canary.key.Annotations).To(HaveLen(3), "it has spoken up since")
+
+		w.reconcile(ctx, canary.key)
+		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
+		canary.says(ctx, "live", "3")
+		w.reconcile(ctx, canary.key)
+		Expect(canary.key.Annotations).To(And(HaveLen(2), HaveKey(probe.Annotation("live")), HaveKey("example.com/note")))
 	})
 })
 
@@ -323,8 +380,13 @@ func newCanary(ctx context.Context) *canaryObject {
 		Spec: keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"canary:none"}, State: keysv1alpha1.ApiKeySuspended},
 	}}
 	Expect(cp.Client.Create(ctx, c.key)).To(Succeed())
-	DeferCleanup(func(ctx SpecContext) { Expect(cp.Client.Delete(ctx, c.key)).To(Succeed()) })
+	DeferCleanup(c.gone)
 	return c
+}
+
+func (c *canaryObject) gone(ctx context.Context) {
+	GinkgoHelper()
+	Expect(client.IgnoreNotFound(cp.Client.Delete(ctx, c.key))).To(Succeed())
 }
 
 func (c *canaryObject) says(ctx context.Context, verifier, applied string) {

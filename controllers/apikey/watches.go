@@ -150,9 +150,17 @@ func (c *Controller) keysJudgedOtherwise(ctx context.Context, _ client.Object) [
 	})
 }
 
-// keysAwaitingVerifiers is for a verifier that has said something.
-func (c *Controller) keysAwaitingVerifiers(context.Context, client.Object) []reconcile.Request {
-	names := c.verifiers.awaiting()
+// keysAwaitingVerifiers is for a verifier that has said something: the keys that have waited for it, and the canary where
+// there is something to tidy up.
+func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Object) []reconcile.Request {
+	canary, ok := object.(*keysv1alpha1.ApiKey)
+	if !ok {
+		return nil
+	}
+	names, departed := c.verifiers.observe(canary)
+	if departed {
+		names = append(names, client.ObjectKeyFromObject(canary))
+	}
 	requests := make([]reconcile.Request, len(names))
 	for i := range names {
 		requests[i].NamespacedName = names[i]

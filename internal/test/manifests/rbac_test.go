@@ -128,6 +128,7 @@ var _ = Describe("The controller's account", func() {
 			"update leases.coordination.k8s.io apikey-controller in apikey-system",
 			"create events in apikey-system",
 			"patch events in apikey-system",
+			"patch "+apikeys+" verifier-canary in apikey-system",
 		))
 	})
 

@@ -141,6 +141,12 @@ var _ = Describe("A verifier's annotation on the canary", func() {
 		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{"example.com/note":null}}}`))).To(Succeed())
 	})
 
+	It("is removed by the controller, once nobody has to wait for it", func(ctx SpecContext) {
+		annotation, _ := somebodys(ctx)
+		Expect(as(controllerAccount).Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:null}}}`, annotation))).To(Succeed())
+		Expect(canary(ctx).Annotations).NotTo(HaveKey(annotation))
+	})
+
 	It("is removed by who may delete the canary, when its verifier can't any more", func(ctx SpecContext) {
 		annotation, field := somebodys(ctx)
 		remove := merge(`{"metadata":{"annotations":{%q:null}}}`, annotation)
