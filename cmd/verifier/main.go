@@ -3,9 +3,9 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
@@ -13,13 +13,13 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
@@ -65,13 +65,14 @@ func run() error {
 func serve(o options, config *rest.Config) error {
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress:  o.healthAddress,
+		HealthProbeBindAddress:  "0", // The verifier's own says more.
 		GracefulShutdownTimeout: &o.shutdownTimeout,
 	})
 	if err != nil {
 		return err
 	}
 	view := index.NewView()
+	now := clock.New(time.Now).Now
 	keys, err := feed.New(feed.Options{
 		Config:       config,
 		Canary:       types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName},
@@ -79,12 +80,13 @@ func serve(o options, config *rest.Config) error {
 		MaxStaleness: o.maxStaleness,
 		View:         view,
 		Log:          ctrl.Log.WithName("feed"),
-		Clock:        time.Now,
+		Clock:        now,
+		Registry:     metrics.Registry,
 	})
 	if err != nil {
 		return err
 	}
-	decider := check.New(view, keys, time.Now, metrics.Registry)
+	decider := check.New(view, keys, now, metrics.Registry)
 	listener, err := listen("http-bind-address", o.httpAddress)
 	if err != nil {
 		return err
@@ -94,19 +96,12 @@ func serve(o options, config *rest.Config) error {
 		servers: []*server{newHTTPServer(listener, newRoutes(decider, o))},
 		timeout: o.shutdownTimeout,
 	}
-	for _, register := range []func() error{
-		func() error { return manager.Add(self) },
-		func() error { return manager.AddHealthzCheck("ping", healthz.Ping) },
-		func() error {
-			return manager.AddReadyzCheck("fresh", func(*http.Request) error { return keys.Ready() })
-		},
-		func() error {
-			return manager.AddReadyzCheck("draining", func(*http.Request) error { return self.ready() })
-		},
-	} {
-		if err := register(); err != nil {
-			return err
-		}
+	health, err := newHealth(o.healthAddress, self)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(manager.Add(self), manager.Add(health)); err != nil {
+		return err
 	}
 	return manager.Start(ctrl.SetupSignalHandler())
 }

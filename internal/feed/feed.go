@@ -8,36 +8,34 @@
 // An open watch proves nothing: bookmarks come about once a minute, and a half-open connection hides for longer. So each
 // verifier writes a nonce through the same resource that it watches, every two seconds, and what it sees of it is the
 // proof. Tenants and AccessPolicies are few: a consistent list every two seconds proves those.
+//
+// A proof that does not come in time ends all connections and all watches; everything is listed and watched anew. What a
+// watch has lost without its connection breaking, no nonce tells: every few minutes the index is held against a full list.
 package feed
 
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/connrotation"
+	"k8s.io/utils/ptr"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
-)
-
-const (
-	// interval is how often freshness is proved.
-	interval = 2 * time.Second
-	// ackGap is how soon after one probe the next may follow, where the controller waits for it.
-	ackGap = 50 * time.Millisecond
-	// patience is how long a proof may take before the connection is given up.
-	patience = 5 * time.Second
 )
 
 // Options configure a Feed.
@@ -50,20 +48,28 @@ type Options struct {
 	Name string
 	// MaxStaleness is how old the last proof may be for a request to pass.
 	MaxStaleness time.Duration
+	// AuditEvery is how often the index is held against a full list. Zero is as often as MaxStaleness asks for.
+	AuditEvery time.Duration
 	// View is what the feed writes to.
 	View *index.View
 	Log  logr.Logger
-	// Clock is time.Now but in tests.
+	// Clock never goes back, and its times have a monotonic reading.
 	Clock func() time.Time
+	// Registry is where the feed's metrics go. Nil is nowhere.
+	Registry prometheus.Registerer
 }
 
 // Feed keeps an index up to date.
 type Feed struct {
 	options   Options
+	pace      *pace
 	client    rest.Interface
 	dialer    *connrotation.Dialer
+	catchUp   *catchUp
+	epochs    epochs
 	freshness *freshness
 	prober    *prober
+	metrics   *instruments
 	keys      *credentialStore
 	tenants   *smallStore[*keysv1alpha1.Tenant]
 	policies  *smallStore[*keysv1alpha1.AccessPolicy]
@@ -73,47 +79,61 @@ type Feed struct {
 
 // New returns a feed that does nothing until it is run.
 func New(options Options) (*Feed, error) {
-	scheme := runtime.NewScheme()
-	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	config := rest.CopyConfig(options.Config)
-	config.GroupVersion = &keysv1alpha1.GroupVersion
-	config.APIPath = "/apis"
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.QPS = -1
-	dialer := connrotation.NewDialer(dial)
-	config.Dial = dialer.DialContext
-	client, err := rest.RESTClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("making a client for the API server: %w", err)
-	}
 	f := &Feed{
 		options:   options,
-		client:    client,
-		dialer:    dialer,
+		pace:      &pace{bound: options.MaxStaleness},
+		dialer:    connrotation.NewDialer(dial),
+		catchUp:   &catchUp{clock: options.Clock},
 		freshness: newFreshness(options.MaxStaleness),
 		tenants:   newSmallStore(applyTenants(options.View)),
 		policies:  newSmallStore(applyPolicies(options.View)),
 		awaited:   make(chan struct{}, 1),
 	}
+	var err error
+	if f.client, err = f.newClient(); err != nil {
+		return nil, fmt.Errorf("making a client for the API server: %w", err)
+	}
 	f.keys = &credentialStore{
 		credentials: options.View.Credentials,
-		synced:      f.freshness.keysSynced,
+		synced: func() {
+			f.freshness.keysSynced()
+			f.catchUp.end()
+		},
 		observe: func(canary *keysv1alpha1.ApiKey) {
 			if written, ok := f.prober.observe(canary); ok {
 				f.freshness.prove(apiKeys, written)
 			}
 		},
-		awaited: func() {
-			select {
-			case f.awaited <- struct{}{}:
-			default:
-			}
-		},
+		awaited: f.acknowledge,
 	}
-	f.prober = newProber(client, options, f.keys.applied)
+	f.prober = newProber(f.client, options, f.keys.applied, f.pace)
+	f.metrics = newInstruments(f)
 	return f, nil
+}
+
+// newClient returns a client for this feed alone: its connections are the feed's to close.
+func (f *Feed) newClient() (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config := rest.CopyConfig(f.options.Config)
+	config.GroupVersion = &keysv1alpha1.GroupVersion
+	config.APIPath = "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.QPS = -1
+	config.DisableCompression = true // It costs both sides more than it spares a network within a cluster.
+	config.Dial = f.dialer.DialContext
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &meter{next: next, catchUp: f.catchUp} })
+	return rest.RESTClientFor(config)
+}
+
+// acknowledge has the controller told how far the index is, soon.
+func (f *Feed) acknowledge() {
+	select {
+	case f.awaited <- struct{}{}:
+	default:
+	}
 }
 
 // Freshness says how far the index can be trusted at a given time.
@@ -136,20 +156,33 @@ func (f *Feed) Ready() error {
 	return nil
 }
 
+// Describe says for people how fresh the index is.
+func (f *Feed) Describe() string {
+	asOf := f.FreshAsOf()
+	if asOf.IsZero() {
+		return "freshAsOf: never"
+	}
+	return fmt.Sprintf("freshAsOf: %s (%s ago, of at most %s)", asOf.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		age(asOf, f.options.Clock()).Round(time.Millisecond), f.options.MaxStaleness)
+}
+
 // Start runs the feed until the context ends.
 func (f *Feed) Start(ctx context.Context) error {
+	f.epochs.begin(ctx)
 	var group sync.WaitGroup
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { reflect(ctx, f, "apikeys", &keysv1alpha1.ApiKey{}, f.keys) },
-		func(ctx context.Context) { reflect(ctx, f, "tenants", &keysv1alpha1.Tenant{}, f.tenants) },
-		func(ctx context.Context) { reflect(ctx, f, "accesspolicies", &keysv1alpha1.AccessPolicy{}, f.policies) },
+		func(ctx context.Context) { f.reflect(ctx, "apikeys", &keysv1alpha1.ApiKey{}, f.keys) },
+		func(ctx context.Context) { f.reflect(ctx, "tenants", &keysv1alpha1.Tenant{}, f.tenants) },
+		func(ctx context.Context) { f.reflect(ctx, "accesspolicies", &keysv1alpha1.AccessPolicy{}, f.policies) },
 		f.prove,
+		f.watchOver,
+		f.audit,
 	} {
 		group.Go(func() { run(ctx) })
 	}
 	group.Wait()
 	// The others must not wait for a verifier that is gone.
-	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.pace.patience())
 	defer cancel()
 	if err := f.prober.withdraw(goodbye); err != nil {
 		f.options.Log.Info("Could not withdraw the freshness probe", "error", err.Error())
@@ -157,9 +190,9 @@ func (f *Feed) Start(ctx context.Context) error {
 	return nil
 }
 
-// reflect lists and watches a resource into a store until the context ends. Every list is a consistent read: a server
-// that lags behind must not take back what another has shown already.
-func reflect(ctx context.Context, f *Feed, resource string, expected runtime.Object, store cache.ReflectorStore) {
+// reflect lists and watches a resource into a store until the context ends, and begins again from a list whenever an epoch
+// ends. Every list is a consistent read: a server that lags behind must not take back what another has shown already.
+func (f *Feed) reflect(ctx context.Context, resource string, expected runtime.Object, store cache.ReflectorStore) {
 	consistent := func(options *metav1.ListOptions) {
 		if options.ResourceVersion == "0" {
 			options.ResourceVersion = ""
@@ -168,75 +201,21 @@ func reflect(ctx context.Context, f *Feed, resource string, expected runtime.Obj
 	listWatch := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			consistent(&options)
+			f.catchUp.begin(resource)
 			return f.client.Get().Resource(resource).VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Get()
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
+			if ptr.Deref(options.SendInitialEvents, false) {
+				f.catchUp.begin(resource)
+			}
 			return f.client.Get().Resource(resource).VersionedParams(&options, metav1.ParameterCodec).Watch(ctx)
 		},
 	}
-	cache.NewReflectorWithOptions(listWatch, expected, store, cache.ReflectorOptions{Name: resource}).RunWithContext(ctx)
-}
-
-// prove proves the freshness of the three streams until the context ends, and gives up a connection over which a proof
-// does not come in time: the reflectors then list and watch anew over another. In between it tells the controller how far
-// the index is, as soon as the controller waits for that.
-func (f *Feed) prove(ctx context.Context) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	failing := f.attempt(ctx, f.proveOnce, false)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			failing = f.attempt(ctx, f.proveOnce, failing)
-		case <-f.awaited:
-			failing = f.attempt(ctx, f.prober.send, failing)
-			pause(ctx, ackGap)
-		}
-	}
-}
-
-// attempt makes one attempt at a proof, and says whether it failed. What is logged is a change.
-func (f *Feed) attempt(ctx context.Context, prove func(context.Context) error, failing bool) bool {
-	call, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := prove(call)
-	if oldest, ok := f.prober.oldestPending(); err == nil && ok && f.options.Clock().Sub(oldest) > patience {
-		err = fmt.Errorf("a freshness probe has not come back on the watch for %s", patience)
-		f.prober.forget()
-	}
-	if ctx.Err() != nil {
-		return failing
-	}
-	if err == nil {
-		if failing {
-			f.options.Log.Info("Freshness is proved again")
-		}
-		return false
-	}
-	if !failing {
-		f.options.Log.Error(err, "Freshness can't be proved: reconnecting", "freshAsOf", f.FreshAsOf())
-	}
-	f.dialer.CloseAll()
-	return true
-}
-
-// proveOnce proves the freshness of all three streams.
-func (f *Feed) proveOnce(ctx context.Context) error {
-	if err := listInto(ctx, f, "tenants", &keysv1alpha1.TenantList{}, tenants, f.tenants); err != nil {
-		return err
-	}
-	if err := listInto(ctx, f, "accesspolicies", &keysv1alpha1.AccessPolicyList{}, policies, f.policies); err != nil {
-		return err
-	}
-	return f.prober.send(ctx)
-}
-
-func pause(ctx context.Context, length time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(length):
+	// The API server's return is noticed within seconds, however long it was away.
+	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 5 * time.Second, Steps: 10}
+	for ctx.Err() == nil {
+		cache.NewReflectorWithOptions(listWatch, expected, store, cache.ReflectorOptions{Name: resource, Backoff: &backoff}).
+			RunWithContext(f.epochs.current())
 	}
 }

@@ -3,8 +3,6 @@ package feed
 import (
 	"context"
 	"fmt"
-	"net"
-	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,8 +33,4 @@ func listInto(ctx context.Context, f *Feed, resource string, list runtime.Object
 	}
 	f.freshness.prove(s, started)
 	return nil
-}
-
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{Timeout: patience, KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,12 +29,15 @@ type prober struct {
 	clock      func() time.Time
 	// applied returns how far the index is.
 	applied func() string
+	pace    *pace
+	// written is how many nonces have been.
+	written atomic.Uint64
 
 	mu      sync.Mutex
 	pending map[string]time.Time
 }
 
-func newProber(client rest.Interface, o Options, applied func() string) *prober {
+func newProber(client rest.Interface, o Options, applied func() string, pace *pace) *prober {
 	return &prober{
 		client:     client,
 		canary:     o.Canary,
@@ -42,6 +46,7 @@ func newProber(client rest.Interface, o Options, applied func() string) *prober 
 		bound:      o.MaxStaleness,
 		clock:      o.Clock,
 		applied:    applied,
+		pace:       pace,
 		pending:    map[string]time.Time{},
 	}
 }
@@ -60,6 +65,7 @@ func (p *prober) send(ctx context.Context) error {
 		Applied:      p.applied(),
 		MaxStaleness: metav1.Duration{Duration: p.bound},
 	}
+	p.written.Add(1)
 	if err := p.apply(ctx, map[string]string{p.annotation: record.String()}); err != nil {
 		p.mu.Lock()
 		delete(p.pending, nonce) // It may have been written all the same; then a later one proves more.
@@ -95,6 +101,7 @@ func (p *prober) apply(ctx context.Context, annotations map[string]string) error
 
 // observe takes the canary as it came on the watch. It returns when the nonce on it was written, if it is one of ours.
 func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
+	p.pace.replicas.Store(probe.Count(canary))
 	record, err := probe.Parse(canary.Annotations[p.annotation])
 	if err != nil {
 		return time.Time{}, false

@@ -2,6 +2,8 @@ package feed
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"sync"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -24,6 +26,10 @@ type credentialStore struct {
 	synced  func()
 	// awaited is called when something has been applied that the controller waits for.
 	awaited func()
+	// touched are, while an audit is under way, the names of what has been applied since it began.
+	touched map[string]struct{}
+	// replaced says that everything has been.
+	replaced bool
 }
 
 var (
@@ -76,7 +82,7 @@ func (s *credentialStore) Delete(obj any) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.credentials.Put(objectName(key), nil)
+	s.set(objectName(key), nil)
 	s.version = key.ResourceVersion
 	return nil
 }
@@ -93,7 +99,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		s.put(key)
+		s.credentials.Put(objectName(key), Grants(key))
 		if isCanary(key) {
 			canary = key
 		}
@@ -104,6 +110,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 		}
 	}
 	s.version = resourceVersion
+	s.replaced = true
 	s.mu.Unlock()
 	s.synced()
 	if canary != nil {
@@ -115,8 +122,63 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 // Resync implements cache.ReflectorStore. There is nothing to do again.
 func (*credentialStore) Resync() error { return nil }
 
-func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
-	s.credentials.Put(objectName(key), Grants(key))
+func (s *credentialStore) put(key *keysv1alpha1.ApiKey) { s.set(objectName(key), Grants(key)) }
+
+func (s *credentialStore) set(name string, grants []*index.Grant) {
+	s.credentials.Put(name, grants)
+	if s.touched != nil {
+		s.touched[name] = struct{}{}
+	}
+}
+
+// track begins to remember what is applied, for mend.
+func (s *credentialStore) track() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touched, s.replaced = map[string]struct{}{}, false
+}
+
+func (s *credentialStore) untrack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touched = nil
+}
+
+// agrees says whether the index holds of a key what it should.
+func (s *credentialStore) agrees(key *keysv1alpha1.ApiKey) bool {
+	grants := Grants(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return same(s.credentials.Of(objectName(key)), grants)
+}
+
+// same says whether two lists of grants are equal in everything that a decision looks at.
+func same(a, b []*index.Grant) bool {
+	return slices.EqualFunc(a, b, func(a, b *index.Grant) bool { return reflect.DeepEqual(a, b) })
+}
+
+// names returns the names of all keys of which the index holds something.
+func (s *credentialStore) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.credentials.Objects()
+}
+
+// mend has the index hold of a key what it should, or nothing where the key is nil, and says whether it did not. What has
+// been applied since track is left alone: it is newer.
+func (s *credentialStore) mend(name string, key *keysv1alpha1.ApiKey) bool {
+	var grants []*index.Grant
+	if key != nil {
+		grants = Grants(key)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, touched := s.touched[name]
+	if touched || s.replaced || same(s.credentials.Of(name), grants) {
+		return false
+	}
+	s.credentials.Put(name, grants)
+	return true
 }
 
 func objectName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }

@@ -71,6 +71,9 @@ func (c *Credentials) Objects() []string {
 	return names
 }
 
+// Of returns the grants that an object has in the index. For the writer only, who must not change what it gets.
+func (c *Credentials) Of(object string) []*Grant { return c.byObject[object] }
+
 // Put makes grants those of an object, instead of the ones it had. With none, the object is forgotten. What is granted
 // before and after is found at every moment in between.
 func (c *Credentials) Put(object string, grants []*Grant) {

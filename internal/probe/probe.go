@@ -73,5 +73,17 @@ func Records(canary *keysv1alpha1.ApiKey) map[string]Record {
 	return records
 }
 
+// Count returns how many verifiers say something on the canary, which is how many replicas there are, and a few that have
+// crashed of late.
+func Count(canary *keysv1alpha1.ApiKey) int64 {
+	var n int64
+	for name := range canary.Annotations {
+		if strings.HasPrefix(name, keysv1alpha1.ProbeAnnotationPrefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // longest is the longest --max-staleness that a verifier takes.
 const longest = time.Hour

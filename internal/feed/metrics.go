@@ -1,0 +1,58 @@
+package feed
+
+import (
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// instruments are the feed's metrics. None has a label that grows with keys, tenants or replicas.
+type instruments struct {
+	divergence, reconnects prometheus.Counter
+	audits                 *prometheus.CounterVec
+}
+
+func newInstruments(f *Feed) *instruments {
+	m := &instruments{
+		divergence: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "apikey_verifier_divergence_total",
+			Help: "Keys in which the index differed from a full list. It must stay 0: a watch has lost something.",
+		}),
+		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "apikey_verifier_divergence_checks_total",
+			Help: "Times that the index was held against a full list, by whether that came to an end.",
+		}, []string{"result"}),
+		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "apikey_verifier_reconnects_total",
+			Help: "Times that all connections to the API server were given up, because freshness could not be proved over them.",
+		}),
+	}
+	m.audits.WithLabelValues("complete")
+	m.audits.WithLabelValues("incomplete")
+	if f.options.Registry == nil {
+		return m
+	}
+	f.options.Registry.MustRegister(m.divergence, m.audits, m.reconnects,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_staleness_seconds",
+			Help: "How long ago the index was last known to be up to date, by whichever clock says longer; +Inf before the first proof.",
+		}, f.staleness),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_max_staleness_seconds",
+			Help: "How long that may be for a request to pass.",
+		}, f.options.MaxStaleness.Seconds),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "apikey_verifier_probes_total",
+			Help: "Nonces that this verifier has written.",
+		}, func() float64 { return float64(f.prober.written.Load()) }),
+	)
+	return m
+}
+
+func (f *Feed) staleness() float64 {
+	asOf := f.FreshAsOf()
+	if asOf.IsZero() {
+		return math.Inf(1)
+	}
+	return age(asOf, f.options.Clock()).Seconds()
+}

@@ -1,0 +1,52 @@
+package feed
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// usualInterval is how often freshness is proved.
+	usualInterval = 2 * time.Second
+	// usualPatience is how long a proof may take before the connection is given up.
+	usualPatience = 5 * time.Second
+	// probeGap bounds what all replicas together write: one nonce in this time.
+	probeGap = 200 * time.Millisecond
+	// acknowledgementGap does so for nonces that tell the controller what it waits for.
+	acknowledgementGap = 10 * time.Millisecond
+	// usualAudit is how often the index is held against a full list.
+	usualAudit = 5 * time.Minute
+	// auditShare is how many times as long as an audit takes the next has to wait.
+	auditShare = 20
+)
+
+// pace says how often things are done. The more replicas there are, the less often each writes; the shorter the bound, the
+// more often it must.
+type pace struct {
+	bound    time.Duration
+	replicas atomic.Int64
+}
+
+// interval is how long from one proof to the next. A quarter of the bound lets two proofs fail before requests do.
+func (p *pace) interval() time.Duration {
+	return min(max(usualInterval, p.all(probeGap)), p.bound/4)
+}
+
+// acknowledgements is how soon after one nonce the next may follow, where the controller waits for it.
+func (p *pace) acknowledgements() time.Duration { return p.all(acknowledgementGap) }
+
+// patience is how long a proof may take.
+func (p *pace) patience() time.Duration { return min(usualPatience, p.bound/2) }
+
+// audit is how long from one audit to the next, if the last one took so long. What a watch has lost without a trace is
+// found within the bound, but where keys are so many that looking for it would be most of what the verifier does.
+func (p *pace) audit(every, took time.Duration) time.Duration {
+	if every == 0 {
+		every = min(usualAudit, p.bound/2)
+	}
+	return max(every, auditShare*took)
+}
+
+func (p *pace) all(gap time.Duration) time.Duration {
+	return gap * time.Duration(max(p.replicas.Load(), 1))
+}

@@ -1,0 +1,126 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// prove proves the freshness of the three streams until the context ends. In between it tells the controller how far the
+// index is, as soon as the controller waits for that.
+func (f *Feed) prove(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	health := &health{feed: f}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			health.attempt(ctx, f.proveOnce)
+			// Replicas that were started together don't stay in step.
+			timer.Reset(f.pace.interval() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
+		case <-f.awaited:
+			health.attempt(ctx, f.prober.send)
+			pause(ctx, f.pace.acknowledgements())
+		}
+	}
+}
+
+// proveOnce proves the freshness of all three streams.
+func (f *Feed) proveOnce(ctx context.Context) error {
+	if err := listInto(ctx, f, "tenants", &keysv1alpha1.TenantList{}, tenants, f.tenants); err != nil {
+		return err
+	}
+	if err := listInto(ctx, f, "accesspolicies", &keysv1alpha1.AccessPolicyList{}, policies, f.policies); err != nil {
+		return err
+	}
+	return f.prober.send(ctx)
+}
+
+// watchOver gives up the connections over which a nonce does not come back in time, until the context ends.
+func (f *Feed) watchOver(ctx context.Context) {
+	tick := time.NewTicker(f.pace.patience() / 10)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := f.options.Clock()
+		waits, ok := f.prober.oldestPending()
+		if listed := f.catchUp.ended(); listed.After(waits) {
+			waits = listed // What was written before a list is in it, or comes after it.
+		}
+		if patience := f.pace.patience(); ok && now.Sub(waits) > patience && !f.catchUp.advances(now, patience) {
+			f.options.Log.Info("A freshness probe has not come back on the watch: reconnecting",
+				"after", now.Sub(waits).Round(time.Millisecond).String(), "freshAsOf", f.FreshAsOf())
+			f.reconnect(true)
+		}
+	}
+}
+
+// reconnect ends all connections, so that whatever comes next comes over others. With relist all watches end too, and
+// everything is listed anew; else they are taken up where they were.
+func (f *Feed) reconnect(relist bool) {
+	f.metrics.reconnects.Inc()
+	f.prober.forget()
+	f.dialer.CloseAll()
+	if relist {
+		f.epochs.next()
+	}
+}
+
+// health remembers how the last attempts at a proof went. What is logged is a change.
+type health struct {
+	feed *Feed
+	// since is when the first of the attempts was made that have failed since one succeeded, or since the connections were
+	// given up; zero after a success.
+	since time.Time
+}
+
+// attempt makes one attempt at a proof.
+func (h *health) attempt(ctx context.Context, prove func(context.Context) error) {
+	f := h.feed
+	call, cancel := context.WithTimeout(ctx, f.pace.patience())
+	defer cancel()
+	err := prove(call)
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		if !h.since.IsZero() {
+			f.options.Log.Info("The API server answers again")
+		}
+		h.since = time.Time{}
+		return
+	}
+	now := f.options.Clock()
+	if h.since.IsZero() {
+		h.since = now
+		f.options.Log.Error(err, "Freshness can't be proved", "freshAsOf", f.FreshAsOf())
+	}
+	unanswered := errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case f.catchUp.advances(now, f.pace.patience()):
+		// A long list is on its way, and must not be begun again for what it delays.
+	case apierrors.ReasonForError(err) != "" && !unanswered && now.Sub(h.since) < f.pace.patience():
+		// The server answers. It is asked again, before another is looked for that may answer otherwise.
+	default:
+		f.reconnect(unanswered)
+		h.since = now
+	}
+}
+
+func pause(ctx context.Context, length time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(length):
+	}
+}
