@@ -111,7 +111,8 @@ func (f *Feed) reach(ctx context.Context, version string) error {
 	defer cancel()
 	f.acknowledge() // The nonce that this writes comes after it.
 	for newer(version, f.keys.applied()) {
-		if pause(patience, 20*time.Millisecond); patience.Err() != nil {
+		pause(patience, 20*time.Millisecond)
+		if patience.Err() != nil {
 			return fmt.Errorf("the watch has not come to resourceVersion %s", version)
 		}
 	}
