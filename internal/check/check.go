@@ -2,6 +2,7 @@
 package check
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,23 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
 	now := d.clock()
 	return d.count(surface, verify.Decide(d.view, request, d.source.Freshness(now), now))
+}
+
+// Identify answers one of the surfaces whose a token is. The client's address is the zero address where it isn't known.
+func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
+	now := d.clock()
+	return d.count(surface, verify.Identify(d.view, bearer, client, d.source.Freshness(now), now))
+}
+
+// Explain says what would become of a request with a credential, to a person: it is no decision, and isn't counted.
+func (d *Decider) Explain(grant *index.Grant, request *verify.Request) verify.Explanation {
+	now := d.clock()
+	return verify.Explain(d.view, grant, request, d.source.Freshness(now), now)
+}
+
+// Find returns the credentials that are wanted, for a person.
+func (d *Decider) Find(wanted func(*index.Grant) bool) []*index.Grant {
+	return d.view.Credentials.Find(wanted)
 }
 
 // Refuse answers a request that a surface can't put to Decide, because the proxy did not say what it has to.

@@ -33,6 +33,7 @@ func Grants(key *keysv1alpha1.ApiKey) []*index.Grant {
 			CredentialID: credential.ID,
 			Name:         key.Namespace + "/" + key.Name,
 			Created:      key.CreationTimestamp.Time,
+			Issued:       credential.IssuedTime.Unix(),
 			Tenant:       tenant,
 			State:        state(key),
 			NotAfter:     notAfter(key, credential),

@@ -59,6 +59,22 @@ func (c *Credentials) Lookup(digest *token.Digest) []*Grant {
 	return nil
 }
 
+// Find returns the grants that are wanted. It looks at every one, so it is for what people ask, not for requests.
+func (c *Credentials) Find(wanted func(*Grant) bool) []*Grant {
+	var found []*Grant
+	t := c.table.Load()
+	for i := range t.buckets {
+		for e := t.buckets[i].Load(); e != nil; e = e.next {
+			for _, claim := range e.claims {
+				if wanted(claim) {
+					found = append(found, claim)
+				}
+			}
+		}
+	}
+	return found
+}
+
 // Len returns the number of digests in the index.
 func (c *Credentials) Len() int { return int(c.size.Load()) }
 

@@ -314,3 +314,22 @@ func checkAgainst(t *testing.T, c *index.Credentials, reference map[string]byte)
 		t.Errorf("%d digests, want %d", c.Len(), count)
 	}
 }
+
+func TestFind(t *testing.T) {
+	c := index.NewCredentials()
+	for n := range 300 { // More than the first table's buckets.
+		name := fmt.Sprintf("shop/%d", n%100)
+		c.Put(fmt.Sprint(n), []*index.Grant{grant(name, 1, digest(n%200))})
+	}
+	for name, want := range map[string]int{"shop/7": 3, "shop/99": 3, "shop/100": 0} {
+		found := c.Find(func(g *index.Grant) bool { return g.Name == name })
+		if len(found) != want {
+			t.Errorf("%d grants of %s, want %d", len(found), name, want)
+		}
+		for _, g := range found {
+			if g.Name != name {
+				t.Errorf("%s found for %s", g.Name, name)
+			}
+		}
+	}
+}

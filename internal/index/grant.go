@@ -35,8 +35,10 @@ type Grant struct {
 	Name string
 	// Created is when the ApiKey was created: of two that claim a digest, the older holds it.
 	Created time.Time
-	Tenant  TenantID
-	State   State
+	// Issued is when the credential was, in seconds since 1970.
+	Issued int64
+	Tenant TenantID
+	State  State
 	// NotAfter is from when on the credential is refused, in nanoseconds since 1970, or Never.
 	NotAfter int64
 	// Granted and Asked are the scopes of status and of spec. A request must be within both.

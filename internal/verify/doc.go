@@ -10,6 +10,8 @@
 //  5. tenant, client address, route and scopes
 //  6. freshness: nothing is allowed on old knowledge
 //
+// Identify is what is left of it where nobody names a tenant or a route, and Explain tells every step of it to people.
+//
 // Only "could not check" comes before its turn: what is not found in an index that is not up to date is Unavailable and
 // not unknown.
 package verify

@@ -43,7 +43,7 @@ func TestTheClockIsTheCallersOwn(t *testing.T) {
 	}
 }
 
-// TestS6WrongTenantIsRefused fails without the lines `if grant.Tenant != tenantID { … }` in identify.
+// TestS6WrongTenantIsRefused fails without the lines `if grant.Tenant != tenantID { … }` in judge.
 func TestS6WrongTenantIsRefused(t *testing.T) {
 	for name, tenant := range map[string]string{
 		"another tenant":         globex,
@@ -57,8 +57,7 @@ func TestS6WrongTenantIsRefused(t *testing.T) {
 	}
 }
 
-// TestS6WrongAddressIsRefused fails without the loop over tenant.Allowlists in identify, and without the one over
-// grant.Allowlists in authorize: each list takes away alone.
+// TestS6WrongAddressIsRefused fails without either of the two calls of allowed in judge: each list takes away alone.
 func TestS6WrongAddressIsRefused(t *testing.T) {
 	const here, elsewhere, v6 = "203.0.113.0/24", "192.0.2.0/24", "2001:db8::/32"
 	lists := map[string]func(*scene, index.Allowlist){
@@ -97,7 +96,7 @@ func TestS6WrongAddressIsRefused(t *testing.T) {
 	}
 }
 
-// TestS6UnderScopedIsRefused fails without the line `return decision` in authorize, and without either of grant.Granted and
+// TestS6UnderScopedIsRefused fails without the line `return decision` in judge, and without either of grant.Granted and
 // grant.Asked in the list before it.
 func TestS6UnderScopedIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -177,12 +176,12 @@ var everyWayToPass = map[string]func(*scene){
 }
 
 // TestS7NothingBeforeTheFirstSync fails without the lines `if decision.Outcome == Allow && freshness != Fresh { … }` in
-// Decide (anonymous routes), and, where `if freshness == NotSynced { … }` in identify is gone too, for every request.
+// bounded (anonymous routes), and, where `if freshness == NotSynced { … }` in recognise is gone too, for every request.
 func TestS7NothingBeforeTheFirstSync(t *testing.T) {
 	notFreshEnough(t, verify.NotSynced)
 }
 
-// TestS7NothingBeyondTheBound fails without the lines `if decision.Outcome == Allow && freshness != Fresh { … }` in Decide.
+// TestS7NothingBeyondTheBound fails without the lines `if decision.Outcome == Allow && freshness != Fresh { … }` in bounded.
 func TestS7NothingBeyondTheBound(t *testing.T) {
 	notFreshEnough(t, verify.Stale)
 }

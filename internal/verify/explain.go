@@ -1,0 +1,129 @@
+package verify
+
+import (
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+)
+
+// Step is one check of a decision, as people are told of it.
+type Step struct {
+	Check Check
+	// Reason is why the check refuses the request; blank where it lets it pass.
+	Reason Reason
+	// Missing are the scopes that are needed and not in the list of the check. Of alternatives, all.
+	Missing []keysv1alpha1.Scope
+}
+
+// Check is what a step looks at.
+type Check string
+
+// Checks of a decision, in their order.
+const (
+	// CheckClaim is whether the key's digest is its own to its tenant, and not an older object's.
+	CheckClaim Check = "claim"
+	// CheckState is that of the key and of its tenant, and the clock.
+	CheckState Check = "state"
+	// CheckTenant is whether the tenant that the request names is the key's.
+	CheckTenant Check = "tenant"
+	// CheckTenantAddress, CheckGrantedAddress and CheckAskedAddress are the allowlists of the tenant, of the key's status and
+	// of its spec.
+	CheckTenantAddress  Check = "tenantAllowedCIDRs"
+	CheckGrantedAddress Check = "statusAllowedCIDRs"
+	CheckAskedAddress   Check = "specAllowedCIDRs"
+	// CheckRoute is whether there is a rule for the request.
+	CheckRoute Check = "route"
+	// CheckGrantedScopes and CheckAskedScopes are the scopes of the key's status and of its spec.
+	CheckGrantedScopes Check = "statusScopes"
+	CheckAskedScopes   Check = "specScopes"
+	// CheckFreshness is whether the index is up to date.
+	CheckFreshness Check = "freshness"
+)
+
+// Explanation says what becomes of a request with a key, and why.
+type Explanation struct {
+	// Decision is what a proxy would be told.
+	Decision Decision
+	// Steps are all checks, also those after the first that refuses.
+	Steps []Step
+	// Need is what the route needs; nil where there is none.
+	Need *access.Requirement
+}
+
+// Explain says what would become of a request with a credential, whose token nobody has to show. What the request says of
+// Authorization and Connection is not read. Where it names no tenant, it is taken for the key's own.
+func Explain(view *index.View, grant *index.Grant, request *Request, freshness Freshness, now time.Time) Explanation {
+	tenantID, reason := grant.Tenant, Reason("")
+	if len(request.TenantID) > 0 {
+		tenantID, reason = request.tenant()
+	}
+	e := Explanation{Decision: unauthorized(reason, nil)}
+	holder := claimOf(view.Credentials.Lookup(&grant.Digest), &tenantID)
+	if reason == "" && holder != nil {
+		e.Decision = judge(view, request, holder, tenantID, now)
+	}
+	if reason == "" && holder == nil { // It was taken out of the index just now.
+		e.Decision = unauthorized(ReasonUnknownToken, nil)
+	}
+	e.Decision = settle(view, request, freshness, e.Decision)
+
+	claim := ReasonUnknownToken
+	if own := claimOf(view.Credentials.Lookup(&grant.Digest), &grant.Tenant); own == grant {
+		claim = ""
+	}
+	if reason == "" && grant.Tenant != tenantID {
+		reason = ReasonWrongTenant
+	}
+	tenant, known := view.Tenant(grant.Tenant)
+	need, noRoute := requirement(view, request)
+	e.Need = need
+	e.Steps = []Step{
+		{Check: CheckClaim, Reason: claim},
+		{Check: CheckState, Reason: refusedByState(grant, tenant, known, now)},
+		{Check: CheckTenant, Reason: reason},
+		{Check: CheckTenantAddress, Reason: addressReason(tenant.Allowlists, request)},
+		{Check: CheckGrantedAddress, Reason: addressReason(grant.Allowlists[:1], request)},
+		{Check: CheckAskedAddress, Reason: addressReason(grant.Allowlists[1:], request)},
+		{Check: CheckRoute, Reason: noRoute},
+	}
+	if need != nil {
+		e.Steps = append(e.Steps,
+			scopeStep(CheckGrantedScopes, need, grant.Granted),
+			scopeStep(CheckAskedScopes, need, grant.Asked))
+	}
+	fresh := Step{Check: CheckFreshness}
+	if freshness != Fresh {
+		fresh.Reason = ReasonUnavailable
+	}
+	e.Steps = append(e.Steps, fresh)
+	return e
+}
+
+func addressReason(lists []index.Allowlist, request *Request) Reason {
+	if allowed(lists, request.Client) {
+		return ""
+	}
+	return ReasonAddressNotAllowed
+}
+
+func scopeStep(check Check, need *access.Requirement, scopes []keysv1alpha1.Scope) Step {
+	step := Step{Check: check}
+	if _, ok := need.SatisfiedBy(scopes); ok {
+		return step
+	}
+	step.Reason = ReasonScopeMissing
+	for _, scope := range need.Scopes {
+		if !access.CoveredBy(scopes, scope) {
+			step.Missing = append(step.Missing, scope)
+		}
+	}
+	for _, scope := range need.AnyOf {
+		if access.CoveredBy(scopes, scope) {
+			return step
+		}
+	}
+	step.Missing = append(step.Missing, need.AnyOf...)
+	return step
+}
