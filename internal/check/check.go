@@ -57,7 +57,11 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 // Decide answers a request of one of the surfaces.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
 	now := d.clock()
-	return d.count(surface, verify.Decide(d.view, request, d.source.Freshness(now), now))
+	decision := verify.Decide(d.view, request, d.source.Freshness(now), now)
+	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
+		grant.Meter.Used(now)
+	}
+	return d.count(surface, decision)
 }
 
 // Identify answers one of the surfaces whose a token is. The client's address is the zero address where it isn't known.

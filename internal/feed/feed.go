@@ -35,6 +35,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -52,7 +53,9 @@ type Options struct {
 	AuditEvery time.Duration
 	// View is what the feed writes to.
 	View *index.View
-	Log  logr.Logger
+	// Usage, if not nil, is told of every ApiKey, and notes the uses of each.
+	Usage *usage.Recorder
+	Log   logr.Logger
 	// Clock never goes back, and its times have a monotonic reading.
 	Clock func() time.Time
 	// Registry is where the feed's metrics go. Nil is nowhere.
@@ -99,6 +102,7 @@ func New(options Options) (*Feed, error) {
 			f.freshness.keysSynced()
 			f.catchUp.end()
 		},
+		usage: options.Usage,
 		observe: func(canary *keysv1alpha1.ApiKey) {
 			if written, ok := f.prober.observe(canary); ok {
 				f.freshness.prove(apiKeys, written)

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 
@@ -13,6 +12,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
 // credentialStore takes ApiKeys straight from the reflector into the index: what has been observed has been applied.
@@ -30,6 +30,8 @@ type credentialStore struct {
 	touched map[string]struct{}
 	// replaced says that everything has been.
 	replaced bool
+	// usage, if not nil, is told of every key and notes its uses.
+	usage *usage.Recorder
 }
 
 var (
@@ -82,7 +84,7 @@ func (s *credentialStore) Delete(obj any) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.set(objectName(key), nil)
+	s.forget(objectName(key))
 	s.version = key.ResourceVersion
 	return nil
 }
@@ -99,15 +101,18 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		s.credentials.Put(objectName(key), Grants(key))
+		s.credentials.Put(objectName(key), s.metered(key, Grants(key)))
 		if isCanary(key) {
 			canary = key
 		}
 	}
 	for _, name := range s.credentials.Objects() {
 		if _, ok := present[name]; !ok {
-			s.credentials.Put(name, nil)
+			s.forget(name)
 		}
+	}
+	if s.usage != nil {
+		s.usage.Retain(present)
 	}
 	s.version = resourceVersion
 	s.replaced = true
@@ -122,7 +127,25 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 // Resync implements cache.ReflectorStore. There is nothing to do again.
 func (*credentialStore) Resync() error { return nil }
 
-func (s *credentialStore) put(key *keysv1alpha1.ApiKey) { s.set(objectName(key), Grants(key)) }
+func (s *credentialStore) put(key *keysv1alpha1.ApiKey) { s.set(objectName(key), s.metered(key, Grants(key))) }
+
+// metered has a key's grants tell of their uses.
+func (s *credentialStore) metered(key *keysv1alpha1.ApiKey, grants []*index.Grant) []*index.Grant {
+	if s.usage != nil {
+		meter := s.usage.Apply(key)
+		for _, grant := range grants {
+			grant.Meter = meter(grant.CredentialID)
+		}
+	}
+	return grants
+}
+
+func (s *credentialStore) forget(name string) {
+	s.set(name, nil)
+	if s.usage != nil {
+		s.usage.Forget(name)
+	}
+}
 
 func (s *credentialStore) set(name string, grants []*index.Grant) {
 	s.credentials.Put(name, grants)
@@ -153,9 +176,7 @@ func (s *credentialStore) agrees(key *keysv1alpha1.ApiKey) bool {
 }
 
 // same says whether two lists of grants are equal in everything that a decision looks at.
-func same(a, b []*index.Grant) bool {
-	return slices.EqualFunc(a, b, func(a, b *index.Grant) bool { return reflect.DeepEqual(a, b) })
-}
+func same(a, b []*index.Grant) bool { return slices.EqualFunc(a, b, (*index.Grant).Equal) }
 
 // names returns the names of all keys of which the index holds something.
 func (s *credentialStore) names() []string {
@@ -177,7 +198,11 @@ func (s *credentialStore) mend(name string, key *keysv1alpha1.ApiKey) bool {
 	if touched || s.replaced || same(s.credentials.Of(name), grants) {
 		return false
 	}
-	s.credentials.Put(name, grants)
+	if key == nil {
+		s.forget(name)
+	} else {
+		s.put(key)
+	}
 	return true
 }
 

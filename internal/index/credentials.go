@@ -91,9 +91,12 @@ func (c *Credentials) Objects() []string {
 func (c *Credentials) Of(object string) []*Grant { return c.byObject[object] }
 
 // Put makes grants those of an object, instead of the ones it had. With none, the object is forgotten. What is granted
-// before and after is found at every moment in between.
+// before and after is found at every moment in between. Grants that are the same as before change nothing.
 func (c *Credentials) Put(object string, grants []*Grant) {
 	before := c.byObject[object]
+	if slices.EqualFunc(before, grants, func(g, h *Grant) bool { return g.Equal(h) && g.Meter == h.Meter }) {
+		return
+	}
 	for _, grant := range grants {
 		c.replace(grant.Digest, before, grant)
 	}

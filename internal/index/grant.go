@@ -3,6 +3,7 @@ package index
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -47,6 +48,22 @@ type Grant struct {
 	ScopesHeader string
 	// Allowlists are those of status and of spec. A client must be on both.
 	Allowlists [2]Allowlist
+	// Meter is told of every request that the credential lets pass; nil tells nobody.
+	Meter Meter
+}
+
+// Meter notes the uses of a credential. It is the same before and after its grant changes.
+type Meter interface {
+	// Used neither waits nor allocates.
+	Used(now time.Time)
+}
+
+// Equal says whether two grants are the same in all that decisions depend on.
+func (g *Grant) Equal(h *Grant) bool {
+	return g.Digest == h.Digest && g.CredentialID == h.CredentialID && g.Name == h.Name && g.Created.Equal(h.Created) &&
+		g.Tenant == h.Tenant && g.State == h.State && g.NotAfter == h.NotAfter &&
+		slices.Equal(g.Granted, h.Granted) && slices.Equal(g.Asked, h.Asked) &&
+		g.Allowlists[0].equal(h.Allowlists[0]) && g.Allowlists[1].equal(h.Allowlists[1])
 }
 
 // older says whether g holds a digest that h claims too. Names decide between objects of the same second, so that every
@@ -74,6 +91,10 @@ func NewAllowlist(cidrs []keysv1alpha1.CIDR) Allowlist {
 		}
 	}
 	return list
+}
+
+func (l Allowlist) equal(m Allowlist) bool {
+	return l.restricted == m.restricted && slices.Equal(l.prefixes, m.prefixes)
 }
 
 // Allows says whether requests may come from an address. The zero address, of a client that isn't known, is only allowed
