@@ -22,6 +22,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
@@ -73,12 +74,26 @@ func serve(o options, config *rest.Config) error {
 	}
 	view := index.NewView()
 	now := clock.New(time.Now).Now
+	canary := types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName}
+	uses, err := usage.New(usage.Options{
+		Config:   config,
+		Canary:   canary,
+		Name:     o.name,
+		Budget:   o.usageBudget,
+		Log:      ctrl.Log.WithName("usage"),
+		Clock:    now,
+		Registry: metrics.Registry,
+	})
+	if err != nil {
+		return err
+	}
 	keys, err := feed.New(feed.Options{
 		Config:       config,
-		Canary:       types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName},
+		Canary:       canary,
 		Name:         o.name,
 		MaxStaleness: o.maxStaleness,
 		View:         view,
+		Usage:        uses,
 		Log:          ctrl.Log.WithName("feed"),
 		Clock:        now,
 		Registry:     metrics.Registry,
@@ -93,6 +108,7 @@ func serve(o options, config *rest.Config) error {
 	}
 	self := &replica{
 		keys:    keys,
+		usage:   uses,
 		servers: []*server{newHTTPServer(listener, newRoutes(decider, o))},
 		timeout: o.shutdownTimeout,
 	}

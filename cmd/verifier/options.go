@@ -22,13 +22,15 @@ type options struct {
 	maxStaleness    time.Duration
 	name            string
 	shutdownTimeout time.Duration
+	usageBudget     float64
 
 	trust clientip.Trust
 }
 
 const (
-	minStaleness = 2 * time.Second
-	maxStaleness = time.Hour
+	minStaleness   = 2 * time.Second
+	maxStaleness   = time.Hour
+	maxUsageBudget = 1000
 )
 
 func (o *options) addFlags(flags *flag.FlagSet) {
@@ -42,6 +44,8 @@ func (o *options) addFlags(flags *flag.FlagSet) {
 		"How long ago the index may last have been proved up to date for a request to pass: 2s to 1h.")
 	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
+	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
+		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")
 }
 
 func defaultName() string {
@@ -74,6 +78,9 @@ func (o *options) complete() error {
 	}
 	if o.shutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
+	}
+	if !(o.usageBudget >= 0 && o.usageBudget <= maxUsageBudget) { // Nor is NaN.
+		errs = append(errs, fmt.Errorf("--usage-write-budget=%v must be from 0 to %d", o.usageBudget, maxUsageBudget))
 	}
 	blocks := strings.FieldsFunc(o.trustedProxies, func(r rune) bool { return r == ',' || r == ' ' })
 	trust, err := clientip.NewTrust(blocks)

@@ -36,6 +36,7 @@ func TestDefaults(t *testing.T) {
 		"--trusted-proxies":           {o.trustedProxies, ""},
 		"--max-staleness":             {o.maxStaleness, 5 * time.Minute},
 		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
+		"--usage-write-budget":        {o.usageBudget, 20.0},
 		"--name":                      {o.name, "verifier-0"},
 	} {
 		if test.got != test.want {
@@ -68,6 +69,9 @@ func TestAccepted(t *testing.T) {
 		"the longest name":        {"--name=" + strings.Repeat("a", 63)},
 		"a name with dots":        {"--name=node-1.example.com"},
 		"a moment to shut down":   {"--shutdown-timeout=1ns"},
+		"no writes of usage":      {"--usage-write-budget=0"},
+		"a write in 4 seconds":    {"--usage-write-budget=0.25"},
+		"the most writes":         {"--usage-write-budget=1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parse(arguments...); err != nil {
@@ -98,6 +102,9 @@ func TestRefused(t *testing.T) {
 		"one of several is none":       {"--trusted-proxies=10.0.0.0/8,banana", "--trusted-proxies"},
 		"no time to shut down":         {"--shutdown-timeout=0s", "--shutdown-timeout"},
 		"less than no time":            {"--shutdown-timeout=-1s", "--shutdown-timeout"},
+		"fewer writes than none":       {"--usage-write-budget=-1", "--usage-write-budget"},
+		"too many writes":              {"--usage-write-budget=1000.1", "--usage-write-budget"},
+		"writes that are no number":    {"--usage-write-budget=NaN", "--usage-write-budget"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parse(test.argument)

@@ -12,6 +12,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
+	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
 // server answers at one address.
@@ -59,8 +60,12 @@ func newHTTPServer(listener net.Listener, handler http.Handler) *server {
 //
 // The servers start with the process, not when the feed is ready: who asks too early is refused, which says more than a
 // connection that can't be made.
+//
+// When keys were last used is written between the two: all uses are known then, and the feed still tells of what others
+// write.
 type replica struct {
 	keys    *feed.Feed
+	usage   *usage.Recorder
 	servers []*server
 	// timeout is how long requests under way may take once the replica is told to stop.
 	timeout  time.Duration
@@ -69,16 +74,28 @@ type replica struct {
 
 // Start implements manager.Runnable.
 func (r *replica) Start(ctx context.Context) error {
-	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	feeding, stopFeeding := context.WithCancel(context.WithoutCancel(ctx))
 	fed := make(chan error, 1)
 	go func() { fed <- r.keys.Start(feeding) }()
-	err := r.answer(ctx)
-	stop()
+	recording, stopRecording := context.WithCancel(feeding)
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		r.usage.Start(recording)
+	}()
+	stopped, err := r.answer(ctx)
+	stopRecording()
+	<-recorded
+	// A quarter of the time is left for saying goodbye.
+	flushing, cancel := context.WithDeadline(feeding, stopped.Add(r.timeout*3/4))
+	defer cancel()
+	r.usage.Flush(flushing)
+	stopFeeding()
 	return errors.Join(err, <-fed)
 }
 
-// answer serves until the context ends or a server fails, and then until all are drained.
-func (r *replica) answer(ctx context.Context) error {
+// answer serves until the context ends or a server fails, and then until all are drained. It returns when draining began.
+func (r *replica) answer(ctx context.Context) (time.Time, error) {
 	failed := make(chan error, len(r.servers))
 	for _, s := range r.servers {
 		go func() {
@@ -94,6 +111,7 @@ func (r *replica) answer(ctx context.Context) error {
 		errs = append(errs, err)
 	case <-ctx.Done():
 	}
+	stopped := time.Now()
 	r.draining.Store(true) // First, so that whoever asks whether we are ready hears it before a connection is refused.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 	defer cancel()
@@ -104,7 +122,7 @@ func (r *replica) answer(ctx context.Context) error {
 	for range r.servers {
 		errs = append(errs, <-drained)
 	}
-	return errors.Join(errs...)
+	return stopped, errors.Join(errs...)
 }
 
 // ready says why nobody new should be sent here, or nothing.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -333,3 +334,53 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestPutOfTheSameChangesNothing checks that what says nothing new, such as when a key was last used, leaves the index as
+// it is, and that anything else does not.
+func TestPutOfTheSameChangesNothing(t *testing.T) {
+	full := func() *index.Grant {
+		g := grant("a/key", 1, digest(1))
+		g.CredentialID, g.Tenant, g.NotAfter = "7Hk2PqZx", index.TenantID{1}, 5
+		g.Granted, g.Asked = []keysv1alpha1.Scope{"products:read"}, []keysv1alpha1.Scope{"products:*"}
+		g.Allowlists = [2]index.Allowlist{index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/8"}), index.NewAllowlist([]keysv1alpha1.CIDR{"fd00::/8"})}
+		g.Meter = meter("one")
+		return g
+	}
+	c := index.NewCredentials()
+	before := full()
+	c.Put("a/key", []*index.Grant{before})
+	c.Put("a/key", []*index.Grant{full()})
+	d := digest(1)
+	if got := c.Lookup(&d); got[0] != before {
+		t.Error("the grant was replaced by one that is the same")
+	}
+	for name, change := range map[string]func(*index.Grant){
+		"id":      func(g *index.Grant) { g.CredentialID = "anotherI" },
+		"created": func(g *index.Grant) { g.Created = time.Unix(2, 0) },
+		"tenant":  func(g *index.Grant) { g.Tenant = index.TenantID{2} },
+		"state":   func(g *index.Grant) { g.State = index.StateRevoked },
+		"end":     func(g *index.Grant) { g.NotAfter = 6 },
+		"granted": func(g *index.Grant) { g.Granted = []keysv1alpha1.Scope{"products:write"} },
+		"asked":   func(g *index.Grant) { g.Asked = nil },
+		"status's allowlist": func(g *index.Grant) {
+			g.Allowlists[0] = index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/9"})
+		},
+		"spec's allowlist": func(g *index.Grant) { g.Allowlists[1] = index.NewAllowlist(nil) },
+		"a block that can't be read": func(g *index.Grant) {
+			g.Allowlists[1] = index.NewAllowlist([]keysv1alpha1.CIDR{"banana"})
+		},
+		"meter": func(g *index.Grant) { g.Meter = meter("another") },
+	} {
+		c.Put("a/key", []*index.Grant{before})
+		changed := full()
+		change(changed)
+		c.Put("a/key", []*index.Grant{changed})
+		if got := c.Lookup(&d); got[0] != changed {
+			t.Errorf("%s: the change was ignored", name)
+		}
+	}
+}
+
+type meter string
+
+func (meter) Used(time.Time) {}

@@ -82,7 +82,7 @@ func older(a, b *object) bool {
 	return a.since.Before(b.since)
 }
 
-// line implements heap.Interface.
+// line is a heap.
 type line struct {
 	objects []*object
 	before  func(a, b *object) bool
@@ -96,12 +96,14 @@ func (l *line) Swap(i, j int) {
 	l.objects[i].at, l.objects[j].at = i, j
 }
 
+// Push implements heap.Interface.
 func (l *line) Push(x any) {
 	o := x.(*object) //nolint:errcheck,forcetypeassert // Nothing else is pushed.
 	o.line, o.at = l, len(l.objects)
 	l.objects = append(l.objects, o)
 }
 
+// Pop implements heap.Interface.
 func (l *line) Pop() any {
 	last := len(l.objects) - 1
 	o := l.objects[last]

@@ -44,7 +44,7 @@ type Options struct {
 	Canary types.NamespacedName
 	// Name is this verifier's own among all that run.
 	Name string
-	// Budget is how many writes a second all verifiers together may make.
+	// Budget is how many writes a second all verifiers together may make; 0 is for none.
 	Budget float64
 	Log    logr.Logger
 	// Clock is time.Now but in tests.
@@ -121,6 +121,9 @@ func (r *Recorder) Flush(ctx context.Context) {
 
 // write writes what is due, at the pace of this replica's share of the budget, until it is done or the context ends.
 func (r *Recorder) write(ctx context.Context, done func() bool) {
+	if r.options.Budget <= 0 {
+		return
+	}
 	var writes sync.WaitGroup
 	defer writes.Wait()
 	slots := make(chan struct{}, inFlight)
@@ -151,7 +154,8 @@ func (r *Recorder) write(ctx context.Context, done func() bool) {
 func (r *Recorder) gap() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last.Add(time.Duration(float64(time.Second) / r.share())).Sub(r.options.Clock())
+	between := time.Duration(min(1/r.share(), time.Hour.Seconds()) * float64(time.Second))
+	return r.last.Add(between).Sub(r.options.Clock())
 }
 
 // share is how many writes a second are this replica's.
