@@ -177,10 +177,11 @@ type ApiKeyStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status is for.
+	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the object:
+	// kstatus would read an object without a status as done.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// prefix is what a person recognises the key by: its format and the public id of its newest credential.
@@ -374,6 +375,7 @@ type ApiKey struct {
 	// status is what the controller has granted, and what verifiers have seen.
 	//
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status ApiKeyStatus `json:"status,omitempty,omitzero"`
 }
 

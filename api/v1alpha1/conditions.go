@@ -1,10 +1,14 @@
 package v1alpha1
 
 // Condition types of an ApiKey. Ready is computed from the others. Reconciling and Stalled are kstatus's, and present
-// only while they are true.
+// only while they are true. A Tenant has Ready, Suspended and Stalled.
 const (
-	// ConditionReady is True while the key is issued, published and accepted by verifiers.
+	// ConditionReady is True while the key is issued, published and accepted by verifiers, Unknown while the controller
+	// waits, and False while only a person can mend what is wrong. A key that does not work because that was asked for
+	// (it is suspended, revoked or expired) has none: kstatus reads a Ready that is False as a wait without end.
 	ConditionReady = "Ready"
+	// ConditionSuspended is True while the key, or the tenant, is suspended, and absent otherwise.
+	ConditionSuspended = "Suspended"
 	// ConditionAdmitted is True while what spec asks for is what the tenant may have.
 	ConditionAdmitted = "Admitted"
 	// ConditionPublished is True while the Secret holds the newest credential's token.

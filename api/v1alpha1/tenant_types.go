@@ -119,10 +119,11 @@ type TenantStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status is for.
+	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the object:
+	// kstatus would read an object without a status as done.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// activeKeys is the quota ledger: a key holds a place here before its first credential is announced, and until it is
@@ -199,6 +200,7 @@ type Tenant struct {
 	// status is the tenant's quota ledger and its conditions.
 	//
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status TenantStatus `json:"status,omitempty,omitzero"`
 }
 

@@ -24,10 +24,16 @@ func (r *round) is(conditionType string) bool {
 	return apimeta.IsStatusConditionTrue(r.key.Status.Conditions, conditionType)
 }
 
-// conclude is the one place where Ready, Reconciling and Stalled are set. The last two are there only while they are true,
-// as kstatus has it; and Ready is Unknown rather than False while waiting, because Argo CD reads False as degraded.
+// conclude is the one place where Ready, Suspended, Reconciling and Stalled are set. The last three are there only while
+// they are true, as kstatus has it; and Ready is Unknown rather than False while waiting, because Argo CD reads False as
+// degraded. In a state that was asked for there is no Ready: kstatus would wait for it to be True.
 func (r *round) conclude(o *outcome) {
-	r.set(keysv1alpha1.ConditionReady, o.ready, o.reason, o.message)
+	if o.ready != "" {
+		r.set(keysv1alpha1.ConditionReady, o.ready, o.reason, o.message)
+	} else {
+		apimeta.RemoveStatusCondition(&r.key.Status.Conditions, keysv1alpha1.ConditionReady)
+	}
+	r.toggle(keysv1alpha1.ConditionSuspended, o.reason == keysv1alpha1.ReasonSuspended, o)
 	r.toggle(keysv1alpha1.ConditionReconciling, o.waiting, o)
 	r.toggle(keysv1alpha1.ConditionStalled, o.stalled, o)
 	r.key.Status.ObservedGeneration = r.key.Generation

@@ -100,10 +100,10 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 		c.verifiers.forget(client.ObjectKeyFromObject(key))
 		return reconcile.Result{}, nil
 	}
-	if isCanary(key) {
-		return reconcile.Result{}, c.verifiers.dismiss(ctx, c.client, key)
-	}
 	stored := key.DeepCopy()
+	if isCanary(key) {
+		return unwritten(ctx, c.tend(ctx, stored, key))
+	}
 	r := &round{key: key, now: metav1.NewTime(c.clock.Now().UTC().Truncate(time.Second))}
 	r.save = func(ctx context.Context) error {
 		if err := c.patch(ctx, stored, r.key); err != nil {
@@ -118,13 +118,8 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 		r.conclude(outcome)
 		err = r.save(ctx)
 	}
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		// Somebody else was there first. What they wrote will be seen in a moment.
-		log.FromContext(ctx).V(1).Info("Overtaken, trying again", "conflict", err.Error())
-		return reconcile.Result{RequeueAfter: retryAfter}, nil
-	}
 	if err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return unwritten(ctx, err)
 	}
 	c.report(ctx, r, before, outcome)
 	if expires := key.Status.ExpiresTime; expires != nil && !r.is(keysv1alpha1.ConditionExpired) && !r.is(keysv1alpha1.ConditionRevoked) {
@@ -134,6 +129,26 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 		r.wakeAfter(outcome.after)
 	}
 	return reconcile.Result{RequeueAfter: r.wake}, nil
+}
+
+// tend keeps the verifiers' canary: who departed is taken off it. Of its status, the controller writes that it was seen and no
+// more, so that what waits for a whole installation to be current (kstatus) does not wait for the canary for ever.
+func (c *Controller) tend(ctx context.Context, stored, canary *keysv1alpha1.ApiKey) error {
+	canary.Status.ObservedGeneration = canary.Generation
+	if err := c.patch(ctx, stored, canary); err != nil {
+		return err
+	}
+	return c.verifiers.dismiss(ctx, c.client, canary)
+}
+
+// unwritten is what becomes of a round that an error has ended.
+func unwritten(ctx context.Context, err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		// Somebody else was there first. What they wrote will be seen in a moment.
+		log.FromContext(ctx).V(1).Info("Overtaken, trying again", "conflict", err.Error())
+		return reconcile.Result{RequeueAfter: retryAfter}, nil
+	}
+	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
 
 func (c *Controller) run(ctx context.Context, r *round) (*outcome, error) {

@@ -14,21 +14,21 @@ import (
 // report says what a round has changed, in an event and in the log, under the reason of the condition that has changed.
 // What has not changed is not said again.
 func (c *Controller) report(ctx context.Context, r *round, before *keysv1alpha1.ApiKeyStatus, o *outcome) {
-	ready := reason(before.Conditions, keysv1alpha1.ConditionReady) != o.reason
-	if ready || r.published {
+	news := verdict(before.Conditions) != o.reason
+	if news || r.published {
 		log.FromContext(ctx).Info("Key changed", "ready", o.ready, "reason", o.reason, "published", r.published)
 	}
 	if r.published {
 		// It is Ready by that as a rule, which needs no event of its own.
 		c.tell(r, corev1.EventTypeNormal, keysv1alpha1.ConditionPublished)
-		ready = ready && o.ready != metav1.ConditionTrue
+		news = news && o.ready != metav1.ConditionTrue
 	}
-	if ready && !o.waiting {
+	if news && o.ready != metav1.ConditionUnknown {
 		eventType := corev1.EventTypeNormal
 		if o.stalled {
 			eventType = corev1.EventTypeWarning
 		}
-		c.tell(r, eventType, keysv1alpha1.ConditionReady)
+		c.recorder.Eventf(r.key, nil, eventType, o.reason, "Reconcile", "%s", o.message)
 	}
 	if warned(r.key.Status.Conditions) != "" && warned(r.key.Status.Conditions) != warned(before.Conditions) {
 		c.tell(r, corev1.EventTypeWarning, keysv1alpha1.ConditionExpired)
@@ -51,8 +51,14 @@ func warned(conditions []metav1.Condition) string {
 	return ""
 }
 
-func readyReason(key *keysv1alpha1.ApiKey) string {
-	return reason(key.Status.Conditions, keysv1alpha1.ConditionReady)
+// verdict returns the reason of the outcome that conditions tell of, "" where there was none.
+func verdict(conditions []metav1.Condition) string {
+	for _, asked := range []string{keysv1alpha1.ConditionRevoked, keysv1alpha1.ConditionExpired, keysv1alpha1.ConditionSuspended} {
+		if apimeta.IsStatusConditionTrue(conditions, asked) {
+			return reason(conditions, asked)
+		}
+	}
+	return reason(conditions, keysv1alpha1.ConditionReady)
 }
 
 func reason(conditions []metav1.Condition, conditionType string) string {

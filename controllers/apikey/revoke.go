@@ -53,7 +53,7 @@ func (s *revoke) confirm(ctx context.Context, r *round, o *outcome) error {
 	if !progress.done() {
 		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionFalse, keysv1alpha1.ReasonWaitingForVerifiers,
 			"Not every verifier has said that it refuses the key.")
-		o.after = verifierPatience
+		o.waiting, o.after = true, verifierPatience
 		return nil
 	}
 	message := effective(progress, s.verifiers.clock.Now().Sub(progress.since))

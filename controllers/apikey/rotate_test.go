@@ -112,7 +112,7 @@ var _ = Describe("Rotating", func() {
 		first := key.Status.Credentials[0]
 		w.clock.SetTime(key.Status.ExpiresTime.Time)
 		w.reconcile(ctx, key)
-		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		expectAtRest(key, "Expired")
 
 		w.update(ctx, key, requestRotation("again"))
 		expectReady(ctx, key)
@@ -132,7 +132,7 @@ var _ = Describe("Rotating", func() {
 		w.clock.SetTime(key.Status.ExpiresTime.Time)
 		for range 2 {
 			w.reconcile(ctx, key)
-			Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+			expectAtRest(key, "Expired")
 		}
 	})
 
@@ -156,9 +156,9 @@ var _ = Describe("Rotating", func() {
 		key := w.create(ctx, rotating("60d", "1d"))
 		w.clock.SetTime(key.Status.ExpiresTime.AddDate(1, 0, 0))
 		w.reconcile(ctx, key)
-		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		expectAtRest(key, "Expired")
 		w.reconcile(ctx, key)
-		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		expectAtRest(key, "Expired")
 	})
 
 	It("spreads out rotations that are due at once", func(ctx SpecContext) {
@@ -261,7 +261,7 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		Expect(string(secretOf(ctx, key).Data["prefix"])).To(HaveSuffix(key.Status.Credentials[0].ID))
 		Expect(condition(key, "Published")).To(Equal("True/Issued"))
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
-		Expect(condition(key, "Ready")).To(Equal("False/Suspended"))
+		expectAtRest(key, "Suspended")
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyActive })
 
 		canary.says(ctx, "verifier-1", key.ResourceVersion)

@@ -69,6 +69,7 @@ type step interface {
 
 // outcome is what a round came to: Ready and what goes with it.
 type outcome struct {
+	// ready is blank in a state that was asked for, in which the key does not work.
 	ready   metav1.ConditionStatus
 	reason  string
 	message string
@@ -90,7 +91,7 @@ func waiting(reason, message string, after time.Duration) *outcome {
 
 // asked is a state that was asked for, in which the key does not work.
 func asked(reason, message string) *outcome {
-	return &outcome{ready: metav1.ConditionFalse, reason: reason, message: message}
+	return &outcome{reason: reason, message: message}
 }
 
 // works is the outcome of a round that no step has ended.

@@ -103,7 +103,7 @@ var _ = Describe("The Secret", func() {
 			Expect(condition(key, "Ready")).To(Equal(want))
 			w.reconcile(ctx, key)
 			w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
-			Expect(condition(key, "Ready")).To(Equal("False/Revoked"))
+			expectAtRest(key, "Revoked")
 			Expect(bytesOf(ctx, theirs)).To(Equal(before))
 		},
 		Entry("who has one of that name", func(*keysv1alpha1.ApiKey) *corev1.Secret {

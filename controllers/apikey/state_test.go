@@ -17,7 +17,7 @@ var _ = Describe("The state of a key", func() {
 		key := w.create(ctx)
 		credentials, secret := key.Status.Credentials, secretOf(ctx, key)
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
-		Expect(condition(key, "Ready")).To(Equal("False/Revoked"))
+		expectAtRest(key, "Revoked")
 		Expect(condition(key, "Revoked")).To(Equal("True/Revoked"))
 		Expect(condition(key, "Published")).To(Equal("False/Revoked"))
 		Expect(condition(key, "Stalled")).To(BeEmpty())
@@ -32,7 +32,7 @@ var _ = Describe("The state of a key", func() {
 	It("is Revoked from the start when it is created so, and nothing is minted", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
-		Expect(condition(key, "Ready")).To(Equal("False/Revoked"))
+		expectAtRest(key, "Revoked")
 		Expect(key.Status.Credentials).To(BeEmpty())
 		secrets := &corev1.SecretList{}
 		Expect(cp.Client.List(ctx, secrets, client.InNamespace(key.Namespace))).To(Succeed())
@@ -44,7 +44,7 @@ var _ = Describe("The state of a key", func() {
 		key := w.create(ctx)
 		credentials := key.Status.Credentials
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
-		Expect(condition(key, "Ready")).To(Equal("False/Suspended"))
+		expectAtRest(key, "Suspended")
 		Expect(condition(key, "Stalled")).To(BeEmpty())
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyActive })
 		expectReady(ctx, key)
@@ -62,12 +62,12 @@ var _ = Describe("The state of a key", func() {
 		expectReady(ctx, key)
 		w.clock.SetTime(key.Status.ExpiresTime.Time)
 		w.reconcile(ctx, key)
-		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		expectAtRest(key, "Expired")
 		Expect(condition(key, "Expired")).To(Equal("True/Expired"))
 		Expect(condition(key, "Stalled")).To(BeEmpty())
 
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "Never" })
-		Expect(condition(key, "Ready")).To(Equal("False/Expired"))
+		expectAtRest(key, "Expired")
 		Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 	})
 

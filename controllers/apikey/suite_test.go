@@ -158,6 +158,7 @@ func expectReady(ctx context.Context, key *keysv1alpha1.ApiKey) {
 	Expect(condition(key, "Ready")).To(Equal("True/Ready"), message(key, "Ready"))
 	Expect(condition(key, "Reconciling")).To(BeEmpty())
 	Expect(condition(key, "Stalled")).To(BeEmpty())
+	Expect(condition(key, "Suspended")).To(BeEmpty())
 	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 	secret := secretOf(ctx, key)
 	Expect(metav1.IsControlledBy(secret, key)).To(BeTrue())
@@ -178,6 +179,16 @@ func expectRefused(key *keysv1alpha1.ApiKey, reason, messagePart string) {
 	Expect(condition(key, "Stalled")).To(Equal("True/" + reason))
 	Expect(condition(key, "Reconciling")).To(BeEmpty())
 	Expect(message(key, "Ready")).To(ContainSubstring(messagePart))
+	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
+}
+
+// expectAtRest expects a state that was asked for: it has a condition of its own name, and nothing of it is waited for.
+func expectAtRest(key *keysv1alpha1.ApiKey, state string) {
+	GinkgoHelper()
+	Expect(condition(key, state)).To(Equal("True/" + state))
+	for _, absent := range []string{"Ready", "Reconciling", "Stalled"} {
+		Expect(condition(key, absent)).To(BeEmpty(), absent)
+	}
 	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 }
 

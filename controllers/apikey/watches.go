@@ -132,7 +132,9 @@ func (c *Controller) allKeys(ctx context.Context, _ client.Object) []reconcile.R
 }
 
 func (c *Controller) keysWaitingForPlace(ctx context.Context, _ client.Object) []reconcile.Request {
-	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool { return readyReason(key) == keysv1alpha1.ReasonQuotaExceeded })
+	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
+		return verdict(key.Status.Conditions) == keysv1alpha1.ReasonQuotaExceeded
+	})
 }
 
 // keysJudgedOtherwise is for a changed AccessPolicy: those keys whose scopes are now declared and were not, or the reverse.

@@ -124,35 +124,40 @@ func elsewhere(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) bool {
 	return key.Status.TenantID != "" && !strings.EqualFold(key.Status.TenantID, tenant.Spec.ID)
 }
 
-// judge sets Ready. It is pure but for the clock.
+// judge sets Ready, Suspended and Stalled. It is pure but for the clock. A tenant that is suspended, as asked, has no Ready:
+// kstatus would wait for it to be True.
 func (c *Controller) judge(tenant *keysv1alpha1.Tenant, tenants []keysv1alpha1.Tenant) {
-	ready := metav1.Condition{
-		Type:               keysv1alpha1.ConditionReady,
-		Status:             metav1.ConditionFalse,
+	verdict := metav1.Condition{
 		ObservedGeneration: tenant.Generation,
 		LastTransitionTime: metav1.NewTime(c.clock.Now()),
 	}
 	_, err := tenancy.Selector(tenant)
 	holder := tenancy.HolderOf(tenant.Spec.ID, tenants)
-	stalled := true
+	var says string
 	switch {
 	case err != nil:
-		ready.Reason, ready.Message = keysv1alpha1.ReasonInvalidSelector, err.Error()
+		verdict.Reason, verdict.Message = keysv1alpha1.ReasonInvalidSelector, err.Error()
+		says = keysv1alpha1.ConditionStalled
 	case holder != nil && holder.UID != tenant.UID:
-		ready.Reason = keysv1alpha1.ReasonDuplicateID
-		ready.Message = fmt.Sprintf("The older tenant %s has the same id: delete one of them.", holder.Name)
+		verdict.Reason = keysv1alpha1.ReasonDuplicateID
+		verdict.Message = fmt.Sprintf("The older tenant %s has the same id: delete one of them.", holder.Name)
+		says = keysv1alpha1.ConditionStalled
 	case tenant.Spec.State == keysv1alpha1.TenantSuspended:
-		ready.Reason, ready.Message = keysv1alpha1.ReasonSuspended, "The tenant is suspended: its keys are refused until spec.state is Active."
-		stalled = false
+		verdict.Reason, verdict.Message = keysv1alpha1.ReasonSuspended, "The tenant is suspended: its keys are refused until spec.state is Active."
+		says = keysv1alpha1.ConditionSuspended
 	default:
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionTrue, keysv1alpha1.ReasonActive, "The tenant's keys can work."
-		stalled = false
+		verdict.Reason, verdict.Message = keysv1alpha1.ReasonActive, "The tenant's keys can work."
+		says = keysv1alpha1.ConditionReady
 	}
-	apimeta.SetStatusCondition(&tenant.Status.Conditions, ready)
-	if !stalled {
-		apimeta.RemoveStatusCondition(&tenant.Status.Conditions, keysv1alpha1.ConditionStalled)
-		return
+	status := map[string]metav1.ConditionStatus{says: metav1.ConditionTrue}
+	if says == keysv1alpha1.ConditionStalled {
+		status[keysv1alpha1.ConditionReady] = metav1.ConditionFalse
 	}
-	ready.Type, ready.Status = keysv1alpha1.ConditionStalled, metav1.ConditionTrue
-	apimeta.SetStatusCondition(&tenant.Status.Conditions, ready)
+	for _, verdict.Type = range []string{keysv1alpha1.ConditionReady, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionStalled} {
+		if verdict.Status = status[verdict.Type]; verdict.Status != "" {
+			apimeta.SetStatusCondition(&tenant.Status.Conditions, verdict)
+		} else {
+			apimeta.RemoveStatusCondition(&tenant.Status.Conditions, verdict.Type)
+		}
+	}
 }

@@ -144,11 +144,12 @@ var _ = Describe("A tenant", func() {
 		Expect(t.Status.ObservedGeneration).To(Equal(t.Generation))
 	})
 
-	It("is not Ready while it is suspended, as asked", func(ctx SpecContext) {
+	It("has no Ready while it is suspended, as asked", func(ctx SpecContext) {
 		t := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.State = keysv1alpha1.TenantSuspended })
 		create(ctx, t)
 		reconcile(ctx, cp.Client, t)
-		Expect(ready(t)).To(Equal("False/Suspended"))
+		Expect(apimeta.IsStatusConditionTrue(t.Status.Conditions, "Suspended")).To(BeTrue())
+		Expect(apimeta.FindStatusCondition(t.Status.Conditions, "Ready")).To(BeNil())
 		Expect(apimeta.FindStatusCondition(t.Status.Conditions, "Stalled")).To(BeNil())
 	})
 

@@ -21,7 +21,7 @@ var kinds = []struct {
 }
 
 var keyStates = []state{
-	{name: "just created", reach: justCreated, kstatus: inProgress, trap: current, argo: progressing},
+	{name: "just created", reach: justCreated, kstatus: inProgress, argo: progressing},
 	{name: "Announced: waiting for verifiers", reach: announced, kstatus: inProgress, argo: progressing},
 	{name: "AwaitingDeletion", reach: awaitingDeletion, kstatus: inProgress, argo: progressing},
 	{name: "Ready", reach: func(w *world) client.Object { return w.readyKey() }, kstatus: current, argo: healthy},
@@ -43,10 +43,10 @@ var keyStates = []state{
 	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template("{{.Nonsense}}")), kstatus: failed, argo: degraded},
 	{name: "RootKeyLost", reach: rootKeyLost, kstatus: failed, argo: degraded},
 
-	{name: "Suspended", reach: suspended, kstatus: current, trap: inProgress, argo: healthy},
-	{name: "Expired", reach: expired, kstatus: current, trap: inProgress, argo: healthy},
+	{name: "Suspended", reach: suspended, kstatus: current, argo: healthy},
+	{name: "Expired", reach: expired, kstatus: current, argo: healthy},
 	{name: "Revoked, verifiers still to follow", reach: revokedNotEffective, kstatus: inProgress, argo: progressing},
-	{name: "Revoked", reach: revoked, kstatus: current, trap: inProgress, argo: healthy},
+	{name: "Revoked", reach: revoked, kstatus: current, argo: healthy},
 
 	{name: "changed, not seen yet", reach: changed, kstatus: inProgress, argo: progressing},
 	{name: "mended, not seen yet", reach: mended, kstatus: inProgress, argo: progressing},

@@ -20,11 +20,9 @@ type state struct {
 	name string
 	// reach brings an object into the state.
 	reach func(*world) client.Object
-	// kstatus is what kstatus is to say. Where it says something else today, that is in trap: the test then fails as soon
-	// as kstatus is right, so that the trap is taken out of here and of config/gitops/README.md.
-	kstatus, trap status.Status
-	argo          argoHealth
-	// flux is what the health checks of config/gitops/flux say, where that isn't what kstatus is to say.
+	kstatus status.Status
+	argo    argoHealth
+	// flux is what the health checks of config/gitops/flux say, where that isn't what kstatus says.
 	flux status.Status
 }
 
@@ -49,11 +47,8 @@ func TestEveryState(t *testing.T) {
 			t.Run(kind.name+"/"+s.name, func(t *testing.T) {
 				live := i.live(t, s.reach(i.newWorld(t)))
 				fmt.Fprintln(&seen, live.Object["status"])
-				switch got := judges.kstatus(t, live); {
-				case s.trap != "" && got == s.kstatus:
-					t.Errorf("kstatus is right: %s. Take the trap out of here and of config/gitops/README.md", got)
-				case got != s.kstatusToday():
-					t.Errorf("kstatus: %s, want %s", got, s.kstatusToday())
+				if got := judges.kstatus(t, live); got != s.kstatus {
+					t.Errorf("kstatus: %s, want %s", got, s.kstatus)
 				}
 				if got, message := judges.argo(t, live); got != s.argo {
 					t.Errorf("Argo CD: %s (%s), want %s", got, message, s.argo)
@@ -110,18 +105,7 @@ func TestReadmeShowsEveryState(t *testing.T) {
 }
 
 func (s state) row() string {
-	said := string(s.kstatus)
-	if s.trap != "" {
-		said = fmt.Sprintf("%s ✗", s.trap)
-	}
-	return fmt.Sprintf("| %s | %s | %s | %s |\n", s.name, said, s.argo, s.fluxWant())
-}
-
-func (s state) kstatusToday() status.Status {
-	if s.trap != "" {
-		return s.trap
-	}
-	return s.kstatus
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", s.name, s.kstatus, s.argo, s.fluxWant())
 }
 
 func (s state) fluxWant() status.Status {

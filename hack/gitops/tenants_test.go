@@ -8,13 +8,13 @@ import (
 )
 
 var tenantStates = []state{
-	{name: "just created", reach: tenantJustCreated, kstatus: inProgress, trap: current, argo: progressing},
+	{name: "just created", reach: tenantJustCreated, kstatus: inProgress, argo: progressing},
 	{name: "Active", reach: tenantActive, kstatus: current, argo: healthy},
-	{name: "Suspended", reach: tenantAsleep, kstatus: current, trap: inProgress, argo: healthy},
+	{name: "Suspended", reach: tenantAsleep, kstatus: current, argo: healthy},
 	{name: "DuplicateID", reach: duplicateID, kstatus: failed, argo: degraded},
 	{name: "InvalidSelector", reach: invalidSelector, kstatus: failed, argo: degraded},
 	{name: "changed, not seen yet", reach: tenantChangedUnseen, kstatus: inProgress, argo: progressing},
-	{name: "being deleted", reach: tenantBeingDeleted, kstatus: terminating, argo: progressing, flux: inProgress},
+	{name: "being deleted", reach: tenantBeingDeleted, kstatus: terminating, argo: progressing},
 }
 
 func tenantJustCreated(w *world) client.Object {

@@ -36,18 +36,9 @@ end
 if is("Reconciling", "True") then
   return health("Progressing", explained(conditions.Reconciling))
 end
-if is("Ready", "Unknown") then
-  return health("Progressing", explained(conditions.Ready))
-end
-if is("RevocationEffective", "False") then
-  return health("Progressing", explained(conditions.RevocationEffective))
-end
-for _, name in ipairs({"Ready", "Revoked", "Expired"}) do
+for _, name in ipairs({"Revoked", "Expired", "Suspended", "Ready"}) do
   if is(name, "True") then
     return health("Healthy", explained(conditions[name]))
   end
-end
-if conditions.Ready ~= nil then
-  return health("Healthy", explained(conditions.Ready))
 end
 return health("Healthy", "The key is in the state that was asked for.")

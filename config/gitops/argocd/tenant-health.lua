@@ -16,7 +16,7 @@ for _, condition in ipairs(status.conditions or {}) do
   if condition.type == "Stalled" and condition.status == "True" then
     return health("Degraded", message)
   end
-  if condition.type == "Ready" then
+  if condition.status == "True" then
     answer = health("Healthy", message)
   end
 end

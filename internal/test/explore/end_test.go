@@ -18,9 +18,9 @@ func (r *run) expectEnd() {
 	for i := range s.keys {
 		key := &s.keys[i]
 		want := r.wanted(key)
-		ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady)
+		said := said(key, want)
 		switch {
-		case ready == nil || ready.Reason != want || ready.ObservedGeneration != key.Generation:
+		case said == nil || said.Reason != want || said.ObservedGeneration != key.Generation:
 			r.fail("L1: not %s: %s", want, describe(key))
 		case want == keysv1alpha1.ReasonReady:
 			r.expectReady(s, key)
@@ -38,7 +38,16 @@ func (r *run) expectEnd() {
 	}
 }
 
-// wanted is the reason of Ready that a key's spec, its namespace's tenant and the other keys come to.
+// said is the condition that says what the key has come to: one of its own for a state that was asked for, else Ready.
+func said(key *keysv1alpha1.ApiKey, want string) *metav1.Condition {
+	ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady)
+	if ready == nil {
+		return apimeta.FindStatusCondition(key.Status.Conditions, want) // Its type is its reason.
+	}
+	return ready
+}
+
+// wanted is the reason that a key's spec, its namespace's tenant and the other keys come to.
 func (r *run) wanted(key *keysv1alpha1.ApiKey) string {
 	tenant := r.latest().tenant(r.latest().namespace.Labels[fixtureLabel])
 	switch {
