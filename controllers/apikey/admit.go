@@ -22,6 +22,7 @@ type admit struct {
 	client    client.Client
 	claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
 	verifiers *verifiers
+	publish   *publish
 }
 
 func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
@@ -30,12 +31,12 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, err
 	}
 	tenant, refusal := judge(facts)
+	r.tenant = tenant
 	withdrawn := reason(r.key.Status.Conditions, keysv1alpha1.ConditionAdmitted) == keysv1alpha1.ReasonTenantChanged
 	if refusal != nil {
 		r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionFalse, refusal.reason, refusal.message)
-		return refusal, nil
+		return refusal, s.publish.keep(ctx, r)
 	}
-	r.tenant = tenant
 	grant(r, tenant)
 	r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionTrue, keysv1alpha1.ReasonAdmitted,
 		fmt.Sprintf("Tenant %s grants the scopes and the expiry.", tenant.Name))
@@ -98,7 +99,7 @@ var checks = []check{
 	digestFree,
 }
 
-// judge returns the key's tenant, or the first reason to refuse the key. It is pure.
+// judge returns the key's tenant, nil where it has none, and the first reason to refuse the key. It is pure.
 func judge(f facts) (*keysv1alpha1.Tenant, *outcome) {
 	tenant, refusal := tenantOf(f)
 	if refusal != nil {
@@ -106,7 +107,7 @@ func judge(f facts) (*keysv1alpha1.Tenant, *outcome) {
 	}
 	for _, check := range checks {
 		if refusal := check(f, tenant); refusal != nil {
-			return nil, refusal
+			return tenant, refusal
 		}
 	}
 	return tenant, nil
@@ -170,7 +171,7 @@ func scopesDeclared(f facts, _ *keysv1alpha1.Tenant) *outcome {
 		if f.catalogue.Declares(scope) {
 			continue
 		}
-		hint := "declare it in one, or remove it"
+		hint := "declare it in one, or remove it."
 		if nearest, ok := f.catalogue.Nearest(scope); ok {
 			hint = fmt.Sprintf("did you mean %s?", nearest)
 		}
@@ -215,6 +216,11 @@ func list[T ~string](values []T) string {
 		texts[i] = string(values[i])
 	}
 	return strings.Join(texts, ", ")
+}
+
+// ungrant takes back what was granted to a key that isn't issued after all: it isn't tied to the tenant.
+func ungrant(r *round) {
+	r.key.Status.TenantID, r.key.Status.Scopes, r.key.Status.AllowedCIDRs = "", nil, nil
 }
 
 // grant writes what the key is granted. Its expiry counts from its issue.

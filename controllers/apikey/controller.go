@@ -73,6 +73,7 @@ func NewController(o Options) *Controller {
 	roots := &roots{client: o.Client, live: o.Live, namespace: o.Namespace, random: rand.Reader}
 	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
 	announce := &announce{roots: roots, formats: o.Formats, random: rand.Reader}
+	publish := &publish{secrets: secrets, roots: roots}
 	return &Controller{
 		client:    o.Client,
 		recorder:  o.Recorder,
@@ -82,12 +83,12 @@ func NewController(o Options) *Controller {
 		steps: []step{
 			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
-			&admit{client: o.Client, claimants: o.Claimants, verifiers: verifiers},
+			&admit{client: o.Client, claimants: o.Claimants, verifiers: verifiers, publish: publish},
 			&reserve{client: o.Client, live: o.Live, clock: o.Clock, written: map[types.UID]*keysv1alpha1.Tenant{}},
 			announce,
 			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(rotationsPerSecond, rotationsPerSecond, o.Clock)},
 			&wait{verifiers: verifiers},
-			&publish{secrets: secrets, roots: roots},
+			publish,
 			&outlook{warnings: o.ExpiryWarnings},
 			suspend{},
 		},

@@ -21,16 +21,21 @@ func (expire) run(ctx context.Context, r *round) (*outcome, error) {
 	if !r.is(keysv1alpha1.ConditionExpired) && (expires == nil || r.now.Before(expires)) {
 		return nil, nil
 	}
-	message := "The key has expired: rotate it, or create another ApiKey."
+	wayOut := "rotate it, or create another ApiKey"
+	if r.key.Spec.Digest != nil {
+		wayOut = "create another ApiKey, with the digest of another token"
+	}
+	message := fmt.Sprintf("The key has expired: %s.", wayOut)
 	if expires != nil {
-		message = fmt.Sprintf("The key expired at %s: rotate it, or create another ApiKey.", expires.UTC().Format(time.RFC3339))
+		message = fmt.Sprintf("The key expired at %s: %s.", expires.UTC().Format(time.RFC3339), wayOut)
 	}
 	if !r.is(keysv1alpha1.ConditionExpired) {
 		// A rotation that was asked for while the key still worked must not become its issue anew, which takes more rights.
 		r.key.Status.LastHandledRotateAt = rotateRequest(r.key)
 	}
 	r.set(keysv1alpha1.ConditionExpired, metav1.ConditionTrue, keysv1alpha1.ReasonExpired, message)
-	if rotationRequested(r.key) {
+	// The token of a digest can't be replaced, and must not come back.
+	if rotationRequested(r.key) && r.key.Spec.Digest == nil {
 		return nil, reissue(ctx, r)
 	}
 	r.key.Status.NextRotationTime = nil

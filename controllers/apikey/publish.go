@@ -9,13 +9,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
 const (
 	// conflictPatience is how long until a Secret that is in the way is looked for again: of somebody else's Secrets the
 	// controller watches none.
 	conflictPatience = time.Minute
+	// rootPatience is the same for a root key that is gone and may be restored.
+	rootPatience = time.Minute
 	// predecessorPatience is the same for a Secret that the garbage collector is about to take.
 	predecessorPatience = 2 * time.Second
 )
@@ -39,15 +40,17 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	tok, err := s.derive(ctx, r, credential)
+	tok, err := s.roots.derive(ctx, r.key, credential)
 	lost := errors.Is(err, errNoRoot)
 	if held := current.holding(credential.Digest); lost && held != nil {
 		tok, err = *held, nil
 	}
 	if errors.Is(err, errNoRoot) {
-		return s.fail(r, refused(keysv1alpha1.ReasonRootKeyLost, fmt.Sprintf(
+		o := refused(keysv1alpha1.ReasonRootKeyLost, fmt.Sprintf(
 			"Root key %d, from which the token was derived, is gone, and no Secret holds the token: restore the Secret %s, or ask for another token with the annotation %s.",
-			credential.Root, rootName(credential.Root), keysv1alpha1.RotateAtAnnotation))), nil
+			credential.Root, rootName(credential.Root), keysv1alpha1.RotateAtAnnotation))
+		o.after = rootPatience
+		return s.fail(r, o), nil
 	}
 	if err != nil {
 		return nil, err
@@ -76,22 +79,18 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	return nil, nil
 }
 
-// derive returns the credential's token. The error is errNoRoot where the root key is gone, or is another: what follows
-// from that is not the token that was announced, and must never take its place under the same id (S4).
-func (s *publish) derive(ctx context.Context, r *round, credential *keysv1alpha1.Credential) (token.Token, error) {
-	root, err := s.roots.get(ctx, credential.Root)
-	if err != nil {
-		return token.Token{}, err
+// keep keeps the Secret of a key that was issued, and that now asks for what it may not have: its token works on, and is
+// restored where it is lost. What can't be done is said by Published alone.
+func (s *publish) keep(ctx context.Context, r *round) error {
+	if r.tenant == nil || len(r.key.Status.Credentials) == 0 {
+		return nil
 	}
-	format := token.Format(r.key.Status.Prefix[:len(r.key.Status.Prefix)-token.IDLength])
-	derived, err := token.Derive(root, format, string(r.key.UID), credential.ID)
-	if err != nil {
-		return token.Token{}, err
+	r.held = r.newest().PublishedTime == nil
+	if r.held && (r.previous() == nil || r.previous().PublishedTime == nil) {
+		return nil // Nothing has been published yet.
 	}
-	if derived.Digest().String() != credential.Digest {
-		return token.Token{}, errNoRoot
-	}
-	return derived, nil
+	_, err := s.run(ctx, r)
+	return err
 }
 
 // record writes that the Secret holds a credential's token. From here the credential before it has its overlap left.

@@ -125,7 +125,7 @@ var _ = Describe("Refusing", func() {
 			expectReady(ctx, last)
 		}
 		key := w.create(ctx)
-		expectRefused(key, "QuotaExceeded", "has 20 active keys of at most 20")
+		expectRefused(key, "QuotaExceeded", "has 20 of at most 20 active keys")
 		Expect(message(key, "Ready")).To(ContainSubstring(last.Namespace + "/" + last.Name))
 
 		read(ctx, w.tenant)

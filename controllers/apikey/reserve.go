@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,7 +51,8 @@ func (s *reserve) run(ctx context.Context, r *round) (*outcome, error) {
 		tenant = tenant.DeepCopy()
 		changed, err := ledger.Reserve(tenant, place, issued)
 		if full := (*ledger.FullError)(nil); errors.As(err, &full) {
-			return refused(keysv1alpha1.ReasonQuotaExceeded, full.Error()), nil
+			ungrant(r)
+			return refused(keysv1alpha1.ReasonQuotaExceeded, sentence(full)), nil
 		}
 		if !changed {
 			return nil, nil
@@ -70,6 +72,12 @@ func (s *reserve) run(ctx context.Context, r *round) (*outcome, error) {
 			return nil, fmt.Errorf("reading tenant %s: %w", r.tenant.Name, err)
 		}
 	}
+}
+
+// sentence writes an error as conditions are written.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
 // latest returns the newer of a tenant as it was read and as it was written here. Which it is matters to the number of

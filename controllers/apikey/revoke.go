@@ -35,9 +35,16 @@ func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
 	r.key.Status.NextRotationTime = nil
 	const message = "The key is revoked and can't come back."
 	r.set(keysv1alpha1.ConditionRevoked, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
-	r.set(keysv1alpha1.ConditionPublished, metav1.ConditionFalse, keysv1alpha1.ReasonRevoked, "The Secret is gone.")
+	r.set(keysv1alpha1.ConditionPublished, metav1.ConditionFalse, keysv1alpha1.ReasonRevoked, unpublished(r.key))
 	o := asked(keysv1alpha1.ReasonRevoked, message)
 	return o, s.confirm(ctx, r, o)
+}
+
+func unpublished(key *keysv1alpha1.ApiKey) string {
+	if key.Spec.Digest != nil {
+		return "The token was made elsewhere; there is no Secret."
+	}
+	return "The Secret is gone."
 }
 
 // confirm says when no verifier can accept the key any more (S1): each has applied the revocation, or has been silent for

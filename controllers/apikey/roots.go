@@ -71,6 +71,24 @@ func (s *roots) get(ctx context.Context, number int32) (token.Root, error) {
 	return root, nil
 }
 
+// derive returns a credential's token. The error is errNoRoot where the root key is gone, or is another: what follows
+// from that is not the token that was announced, and must never take its place under the same id (S4).
+func (s *roots) derive(ctx context.Context, key *keysv1alpha1.ApiKey, credential *keysv1alpha1.Credential) (token.Token, error) {
+	root, err := s.get(ctx, credential.Root)
+	if err != nil {
+		return token.Token{}, err
+	}
+	format := token.Format(key.Status.Prefix[:len(key.Status.Prefix)-token.IDLength])
+	derived, err := token.Derive(root, format, string(key.UID), credential.ID)
+	if err != nil {
+		return token.Token{}, err
+	}
+	if derived.Digest().String() != credential.Digest {
+		return token.Token{}, errNoRoot
+	}
+	return derived, nil
+}
+
 func (s *roots) read(ctx context.Context) error {
 	list := &corev1.SecretList{}
 	if err := s.live.List(ctx, list, client.InNamespace(s.namespace), client.HasLabels{keysv1alpha1.RootLabel}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,7 +44,10 @@ func (s *rotate) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, nil
 	}
 	if len(status.Credentials) > 1 {
-		return nil, nil // The last rotation is not over. Its end brings the key back here.
+		if unfinishable, err := s.unfinishable(ctx, r); err != nil || !unfinishable {
+			return nil, err // The last rotation is not over. Its end brings the key back here.
+		}
+		status.Credentials = status.Credentials[:len(status.Credentials)-1]
 	}
 	if !s.limiter.TryAccept() {
 		r.wakeAfter(rotationRetry)
@@ -57,6 +61,19 @@ func (s *rotate) run(ctx context.Context, r *round) (*outcome, error) {
 	status.Prefix = prefix
 	status.LastHandledRotateAt = rotateRequest(r.key)
 	return nil, r.save(ctx)
+}
+
+// unfinishable says that the last rotation can't come to its end, and that somebody asks for another: the root key of its
+// token was lost before the token was in the Secret.
+func (s *rotate) unfinishable(ctx context.Context, r *round) (bool, error) {
+	if r.newest().PublishedTime != nil || !rotationRequested(r.key) {
+		return false, nil
+	}
+	_, err := s.announce.roots.derive(ctx, r.key, r.newest())
+	if errors.Is(err, errNoRoot) {
+		return true, nil
+	}
+	return false, err
 }
 
 // retire takes away credentials whose overlap is over, and sees to it that the key is looked at when the next one's is.

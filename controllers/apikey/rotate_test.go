@@ -147,8 +147,22 @@ var _ = Describe("Rotating", func() {
 		Expect(cp.Client.Status().Update(ctx, w.tenant)).To(Succeed())
 		expectReady(ctx, w.create(ctx))
 		w.update(ctx, key, requestRotation("again"))
-		expectRefused(key, "QuotaExceeded", "has 1 active keys of at most 1")
+		expectRefused(key, "QuotaExceeded", "has 1 of at most 1 active keys")
 		Expect(key.Status.Credentials).To(BeEmpty())
+		Expect(key.Status.TenantID).To(BeEmpty(), "it is tied to no tenant")
+	})
+
+	It("does not bring back an expired key whose token was made elsewhere", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) {
+			k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: strings.Repeat("ab", 32), Prefix: "nxc_live_7Hk2PqZx"}
+		})
+		Expect(condition(key, "Published")).To(Equal("True/Registered"))
+		w.clock.SetTime(key.Status.ExpiresTime.Time)
+		w.reconcile(ctx, key)
+		w.update(ctx, key, requestRotation("again"))
+		expectAtRest(key, "Expired")
+		Expect(message(key, "Expired")).To(ContainSubstring("with the digest of another token"))
 	})
 
 	It("does not bring back an expired key by its schedule", func(ctx SpecContext) {

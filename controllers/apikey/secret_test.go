@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -142,21 +143,10 @@ var _ = Describe("The Secret", func() {
 	})
 
 	It("keeps a key working whose root key is lost, and never mints another token under its id (S4)", func(ctx SpecContext) {
-		// It fails when the comparison of digests in publish.derive is removed.
+		// It fails when the comparison of digests in roots.derive is removed.
 		w := newWorld(ctx)
 		key := w.create(ctx)
-		root := &corev1.Secret{}
-		Expect(cp.Client.Get(ctx, types.NamespacedName{Namespace: "apikey-system", Name: "apikey-root-1"}, root)).To(Succeed())
-		replaced := root.DeepCopy()
-		replaced.ResourceVersion, replaced.UID, replaced.Data = "", "", map[string][]byte{"key": []byte("another root key of 32 bytes....")}
-		Expect(cp.Client.Delete(ctx, root)).To(Succeed())
-		Expect(cp.Client.Create(ctx, replaced)).To(Succeed())
-		DeferCleanup(func(ctx SpecContext) {
-			Expect(cp.Client.Delete(ctx, replaced)).To(Succeed())
-			root.ResourceVersion, root.UID = "", ""
-			Expect(cp.Client.Create(ctx, root)).To(Succeed())
-		})
-		w.controller = w.newController(w.client) // One that has not read the old root key.
+		w.loseRoot(ctx)
 		credentials := key.Status.Credentials
 		w.reconcile(ctx, key)
 		expectReady(ctx, key)
@@ -164,6 +154,7 @@ var _ = Describe("The Secret", func() {
 
 		Expect(cp.Client.Delete(ctx, secretOf(ctx, key))).To(Succeed())
 		w.reconcile(ctx, key)
+		Expect(w.reconcile(ctx, key).RequeueAfter).To(Equal(time.Minute), "a root key that is restored is noticed")
 		expectRefused(key, "RootKeyLost", "restore the Secret apikey-root-1")
 		Expect(key.Status.Credentials).To(Equal(credentials))
 
@@ -172,7 +163,60 @@ var _ = Describe("The Secret", func() {
 		expectReady(ctx, key)
 		Expect(key.Status.Credentials).To(HaveLen(2))
 	})
+
+	It("starts a rotation anew, when asked, whose root key is lost before its token is published", func(ctx SpecContext) {
+		// It fails when unfinishable is always false.
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		canary := newCanary(ctx)
+		canary.says(ctx, "verifier-1", "1")
+		w.update(ctx, key, requestRotation("once"))
+		Expect(key.Status.Credentials).To(HaveLen(2))
+		lost := key.Status.Credentials[1].ID
+		w.loseRoot(ctx)
+		canary.says(ctx, "verifier-1", key.ResourceVersion)
+		w.reconcile(ctx, key)
+		expectRefused(key, "RootKeyLost", "ask for another token")
+		Expect(key.Status.Credentials[1].ID).To(Equal(lost), "nobody has asked")
+
+		canary.says(ctx, "verifier-1", "99999999999")
+		w.update(ctx, key, requestRotation("again"))
+		expectReady(ctx, key)
+		Expect(key.Status.Credentials).To(HaveLen(2))
+		Expect(key.Status.Credentials[1].ID).NotTo(Equal(lost))
+		Expect(key.Status.Credentials[0].ValidUntil).NotTo(BeNil())
+	})
+
+	It("is restored for a key that asks for more than it may have", func(ctx SpecContext) {
+		// It fails when admit does not keep what is published.
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		want := string(secretOf(ctx, key).Data["token"])
+		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"reviews:read"} })
+		expectRefused(key, "UnknownScope", "reviews:read")
+		Expect(cp.Client.Delete(ctx, secretOf(ctx, key))).To(Succeed())
+		w.reconcile(ctx, key)
+		expectRefused(key, "UnknownScope", "reviews:read")
+		expectSame(string(secretOf(ctx, key).Data["token"]), want)
+	})
 })
+
+// loseRoot replaces the root key, as if it had been lost and another had been made, for a controller that has not read it.
+func (w *world) loseRoot(ctx context.Context) {
+	GinkgoHelper()
+	root := &corev1.Secret{}
+	Expect(cp.Client.Get(ctx, types.NamespacedName{Namespace: "apikey-system", Name: "apikey-root-1"}, root)).To(Succeed())
+	replaced := root.DeepCopy()
+	replaced.ResourceVersion, replaced.UID, replaced.Data = "", "", map[string][]byte{"key": []byte("another root key of 32 bytes....")}
+	Expect(cp.Client.Delete(ctx, root)).To(Succeed())
+	Expect(cp.Client.Create(ctx, replaced)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) {
+		Expect(cp.Client.Delete(ctx, replaced)).To(Succeed())
+		root.ResourceVersion, root.UID = "", ""
+		Expect(cp.Client.Create(ctx, root)).To(Succeed())
+	})
+	w.controller = w.newController(w.client)
+}
 
 func owner(name string, uid types.UID) metav1.OwnerReference {
 	controller := true

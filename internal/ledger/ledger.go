@@ -33,7 +33,7 @@ func (e *FullError) Error() string {
 	if rest := len(e.Active) - len(names); rest > 0 {
 		more = fmt.Sprintf(" and %d more", rest)
 	}
-	return fmt.Sprintf("tenant %s has %d active keys of at most %d (%s%s): revoke one, or raise spec.maxKeys of the Tenant",
+	return fmt.Sprintf("tenant %s has %d of at most %d active keys (%s%s): revoke one, or raise spec.maxKeys of the Tenant",
 		e.Tenant, len(e.Active), e.Max, strings.Join(names, ", "), more)
 }
 
