@@ -182,7 +182,7 @@ type ApiKeyStatus struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"` //nolint:kubeapilinter // Generations are never 0.
 
 	// prefix is what a person recognises the key by: its format and the public id of its newest credential.
 	//

@@ -124,7 +124,7 @@ type TenantStatus struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"` //nolint:kubeapilinter // Generations are never 0.
 
 	// activeKeys is the quota ledger: a key holds a place here before its first credential is announced, and until it is
 	// revoked, expired or deleted.

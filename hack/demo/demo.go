@@ -103,6 +103,7 @@ func (d *demo) install(ctx context.Context) error {
 		{"apply", "--server-side", "-f", "config/default/namespace.yaml"},
 		{"apply", "--server-side", "-k", "config/rbac"},
 		{"apply", "--server-side", "-f", "config/verifier/canary.yaml"},
+		{"apply", "--server-side", "-k", "config/policy"},
 	} {
 		d.say.typed("kubectl " + shell(args...))
 		if _, err := d.cluster.ask(ctx, args...); err != nil {

@@ -19,7 +19,7 @@ import (
 type state struct {
 	name string
 	// reach brings an object into the state.
-	reach func(*world) client.Object
+	reach   func(*world) client.Object
 	kstatus status.Status
 	argo    argoHealth
 	// flux is what the health checks of config/gitops/flux say, where that isn't what kstatus says.
