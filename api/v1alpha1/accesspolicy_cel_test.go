@@ -191,7 +191,7 @@ var _ = Describe("AccessPolicy status", func() {
 		policy := validAccessPolicy()
 		policy.Status.Rules = new(int32(7))
 		create(ctx, policy)
-		Expect(policy.Status).To(BeZero())
+		Expect(policy.Status).To(Equal(AccessPolicyStatus{ObservedGeneration: -1}))
 
 		policy.Status.Rules = new(int32(1))
 		policy.Spec.Hosts = []Host{"another.example.com"}
@@ -220,7 +220,7 @@ var _ = Describe("AccessPolicy status", func() {
 		Entry("two conditions of a type", "status.conditions[1]: Duplicate value: ", AccessPolicyStatus{
 			Conditions: many(2, func(int) metav1.Condition { return conditionNumber(0) }),
 		}),
-		Entry("a generation before the first", "status.observedGeneration: Invalid value: -1: ", AccessPolicyStatus{ObservedGeneration: -1}),
+		Entry("a generation before none", "status.observedGeneration: Invalid value: -2: ", AccessPolicyStatus{ObservedGeneration: -2}),
 		Entry("fewer than no rules", "status.rules: Invalid value: -1: ", AccessPolicyStatus{Rules: new(int32(-1))}),
 	)
 })

@@ -144,11 +144,12 @@ type AccessPolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status is for.
+	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the object:
+	// kstatus would read an object without a status as done.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=1
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +kubebuilder:validation:Minimum=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"` //nolint:kubeapilinter // Generations are never 0.
 
 	// rules is the number of spec.rules, for people.
 	//
@@ -182,6 +183,7 @@ type AccessPolicy struct {
 	// status says whether every rule of the policy is heard.
 	//
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status AccessPolicyStatus `json:"status,omitempty,omitzero"`
 }
 

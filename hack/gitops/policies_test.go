@@ -9,12 +9,12 @@ import (
 )
 
 var policyStates = []state{
-	{name: "just created", reach: policyJustCreated, kstatus: inProgress, trap: current, argo: progressing},
+	{name: "just created", reach: policyJustCreated, kstatus: inProgress, argo: progressing},
 	{name: "Applied", reach: policyApplied, kstatus: current, argo: healthy},
 	{name: "Conflict", reach: policyConflict, kstatus: failed, argo: degraded},
 	{name: "NoHosts", reach: policyNoHosts, kstatus: failed, argo: degraded},
 	{name: "changed, not seen yet", reach: policyChangedUnseen, kstatus: inProgress, argo: progressing},
-	{name: "being deleted", reach: policyBeingDeleted, kstatus: terminating, argo: progressing, flux: inProgress},
+	{name: "being deleted", reach: policyBeingDeleted, kstatus: terminating, argo: progressing},
 }
 
 func policyJustCreated(w *world) client.Object {
