@@ -13,6 +13,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -119,6 +120,40 @@ func TestDecideTakesTheClockOnce(t *testing.T) {
 	wantReason(t, h.Decide("nginx", h.request(h.key)), verify.ReasonExpired)
 	h.now, h.source.until = noon, noon.Add(-1)
 	wantReason(t, h.Decide("nginx", h.request(h.key)), verify.ReasonUnavailable)
+}
+
+// TestExpiredStaysExpired sets the wall clock, before and after a key expires.
+func TestExpiredStaysExpired(t *testing.T) {
+	for name, test := range map[string]struct {
+		at   []time.Duration // what the wall clock says after noon, one request after another
+		want []verify.Reason
+	}{
+		"back by an hour after it has expired": {
+			[]time.Duration{0, time.Hour, time.Minute}, []verify.Reason{verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
+		},
+		"forward by an hour, and right again": {
+			[]time.Duration{0, time.Hour + time.Minute, 2 * time.Minute}, []verify.Reason{verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
+		},
+		"back by an hour before it expires": {
+			[]time.Duration{59 * time.Minute, -time.Minute, -30 * time.Second, 0},
+			[]verify.Reason{verify.ReasonAllowed, verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			var wall, elapsed time.Duration
+			now := clock.From(noon, func() (time.Time, time.Duration) { return noon.Add(wall), elapsed }).Now
+			decider := check.New(h.view, &h.source, now, prometheus.NewRegistry())
+			elapsed = max(test.at[0], 0)
+			for i, at := range test.at {
+				wall = at
+				if got := decider.Decide("nginx", h.request(h.key)); got.Reason != test.want[i] {
+					t.Errorf("at %s: %s, want %s", at, got.Reason, test.want[i])
+				}
+				elapsed += 30 * time.Second
+			}
+		})
+	}
 }
 
 // TestDecideReadsTheLiveIndex checks that what the feed applies counts from the next request on.

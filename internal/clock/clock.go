@@ -23,13 +23,15 @@ type Clock struct {
 // New returns a clock over one whose times have a monotonic reading, as those of time.Now do.
 func New(now func() time.Time) *Clock {
 	start := now()
-	return newClock(start, func() (time.Time, time.Duration) {
+	return From(start, func() (time.Time, time.Duration) {
 		t := now()
 		return t, t.Sub(start)
 	})
 }
 
-func newClock(epoch time.Time, read func() (time.Time, time.Duration)) *Clock {
+// From returns a clock over a machine's two: read returns the wall clock's time, and what has elapsed on the monotonic clock
+// since the wall clock's was epoch.
+func From(epoch time.Time, read func() (time.Time, time.Duration)) *Clock {
 	return &Clock{read: read, epoch: epoch.Round(0)}
 }
 

@@ -43,7 +43,7 @@ func TestClock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &machine{wall: noon}
-			c := newClock(noon, m.read)
+			c := From(noon, m.read)
 			last := c.Now()
 			test.happens(m, func() {
 				if now := c.Now(); now.Before(last) {
@@ -72,7 +72,7 @@ func TestClockKeepsTheMonotonicReading(t *testing.T) {
 func TestClockIsReadByMany(t *testing.T) {
 	var mu sync.Mutex
 	n := 0
-	c := newClock(noon, func() (time.Time, time.Duration) {
+	c := From(noon, func() (time.Time, time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
 		n++

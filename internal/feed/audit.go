@@ -24,9 +24,8 @@ func (f *Feed) audit(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		began := f.options.Clock()
-		lost, err := f.auditOnce(ctx)
-		took = f.options.Clock().Sub(began)
+		lost, listing, err := f.auditOnce(ctx)
+		took = listing
 		switch {
 		case err != nil && ctx.Err() == nil:
 			f.metrics.audits.WithLabelValues("incomplete").Inc()
@@ -41,25 +40,28 @@ func (f *Feed) audit(ctx context.Context) {
 	}
 }
 
-// auditOnce holds the index against one full list, mends what differs, and returns the names of the keys that did.
+// auditOnce holds the index against one full list, mends what differs, and returns the names of the keys that did, and how
+// long the list took.
 //
 // The list shows all keys as they were at one resourceVersion, which the index has not reached yet, or has passed. So what
 // differs is looked at again once the index is past it: what it has not touched since before the list was asked for is as
 // it was at that version, in the index and in the list, and must be equal.
-func (f *Feed) auditOnce(ctx context.Context) (lost []string, err error) {
+func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration, err error) {
 	f.keys.track()
 	defer f.keys.untrack()
 	suspects := map[string]*keysv1alpha1.ApiKey{} // nil for one that the list lacks
 	seed := maphash.MakeSeed()
 	listed := map[uint64]struct{}{}
+	began := f.options.Clock()
 	version, err := f.eachKey(ctx, func(key *keysv1alpha1.ApiKey) {
 		listed[maphash.String(seed, objectName(key))] = struct{}{}
 		if !f.keys.agrees(key) {
 			suspects[objectName(key)] = key.DeepCopy()
 		}
 	})
+	took = f.options.Clock().Sub(began)
 	if err != nil {
-		return nil, err
+		return nil, took, err
 	}
 	for _, name := range f.keys.names() {
 		if _, ok := listed[maphash.String(seed, name)]; !ok {
@@ -67,10 +69,10 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, err error) {
 		}
 	}
 	if len(suspects) == 0 {
-		return nil, nil
+		return nil, took, nil
 	}
 	if err := f.reach(ctx, version); err != nil {
-		return nil, err
+		return nil, took, err
 	}
 	for name, key := range suspects {
 		if f.keys.mend(name, key) {
@@ -79,7 +81,7 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, err error) {
 			f.options.Log.Error(errors.New("a change did not come on the watch"), "The index differed from the API server, and was mended", "apiKey", name)
 		}
 	}
-	return lost, nil
+	return lost, took, nil
 }
 
 // eachKey calls a function with all keys as they were at one resourceVersion, which it returns.

@@ -16,7 +16,7 @@ const (
 	acknowledgementGap = 10 * time.Millisecond
 	// usualAudit is how often the index is held against a full list.
 	usualAudit = 5 * time.Minute
-	// auditShare is how many times as long as an audit takes the next has to wait.
+	// auditShare is how many times as long as a full list takes the next has to wait.
 	auditShare = 20
 )
 

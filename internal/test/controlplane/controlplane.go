@@ -97,6 +97,10 @@ func Start(options Options) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	apiServer := cp.env.ControlPlane.GetAPIServer()
+	apiServer.CertDir = filepath.Join(cp.dir, "pki") // Kept, so that it can be started again with the same identity.
+	if err = os.Mkdir(apiServer.CertDir, 0o700); err != nil {
+		return nil, err
+	}
 	for name, value := range options.APIServerArgs {
 		apiServer.Configure().Set(name, value)
 	}
@@ -156,9 +160,14 @@ func (cp *ControlPlane) ServiceAccountConfig(name string) *rest.Config {
 // ServiceAccountKubeconfig writes a kubeconfig that acts as ServiceAccountConfig does, and returns its path. It goes with
 // the control plane.
 func (cp *ControlPlane) ServiceAccountKubeconfig(name string) (string, error) {
+	return cp.ServiceAccountKubeconfigAt(name, cp.Config.Host)
+}
+
+// ServiceAccountKubeconfigAt does so for an API server at another address, as where a proxy stands before it.
+func (cp *ControlPlane) ServiceAccountKubeconfigAt(name, server string) (string, error) {
 	config := cp.ServiceAccountConfig(name)
 	file := clientcmdapi.NewConfig()
-	file.Clusters["test"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	file.Clusters["test"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: config.CAData}
 	file.AuthInfos["test"] = &clientcmdapi.AuthInfo{
 		ClientCertificateData: config.CertData,
 		ClientKeyData:         config.KeyData,
@@ -167,7 +176,11 @@ func (cp *ControlPlane) ServiceAccountKubeconfig(name string) (string, error) {
 	}
 	file.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
 	file.CurrentContext = "test"
-	path := filepath.Join(cp.dir, name+".kubeconfig")
+	directory, err := os.MkdirTemp(cp.dir, name)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(directory, "kubeconfig")
 	return path, clientcmd.WriteToFile(*file, path)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -69,6 +70,9 @@ func (p *Process) Terminate(patience time.Duration) int {
 		return -1
 	}
 }
+
+// Signal sends the process a signal.
+func (p *Process) Signal(signal os.Signal) { _ = p.command.Process.Signal(signal) }
 
 // Exited is closed once the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }

@@ -1,0 +1,66 @@
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// StopAPIServer ends kube-apiserver. What it holds stays in etcd.
+func (cp *ControlPlane) StopAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Stop() }
+
+// StartAPIServer starts kube-apiserver again, at the same address and with the same identity, and waits until it is healthy.
+func (cp *ControlPlane) StartAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Start() }
+
+// Compact has etcd forget everything before the present: a watch that is to be taken up from an older resourceVersion is
+// answered 410 Gone, once the API server has forgotten it too, as it does when it is started again.
+func (cp *ControlPlane) Compact(ctx context.Context) error {
+	list := &keysv1alpha1.ApiKeyList{}
+	if err := cp.Client.List(ctx, list); err != nil {
+		return err
+	}
+	revision, err := strconv.ParseInt(list.ResourceVersion, 10, 64)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{"revision": revision, "physical": true})
+	if err != nil {
+		return err
+	}
+	// etcd's gRPC interface, as JSON.
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, cp.env.ControlPlane.Etcd.URL.String()+"/v3/kv/compaction", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if answer, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
+		return fmt.Errorf("compacting etcd: %s: %s: %w", response.Status, answer, err)
+	}
+	return nil
+}
+
+// Remembers says whether a watch of ApiKeys can be taken up at a resourceVersion.
+func (cp *ControlPlane) Remembers(ctx context.Context, resourceVersion string) bool {
+	options := &metav1.ListOptions{ResourceVersion: resourceVersion}
+	watcher, err := cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, &client.ListOptions{Raw: options})
+	if err != nil {
+		return false
+	}
+	defer watcher.Stop()
+	event, ok := <-watcher.ResultChan()
+	_, isKey := event.Object.(*keysv1alpha1.ApiKey)
+	return ok && isKey
+}

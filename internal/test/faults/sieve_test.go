@@ -1,0 +1,106 @@
+package faults_test
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// sieve is an HTTP proxy between a verifier and the API server which loses single watch events, and nothing else: the
+// connection lives, and so do the events before and after.
+type sieve struct {
+	server *httptest.Server
+	// holds is what the events have in them that are lost.
+	holds atomic.Pointer[string]
+	lost  atomic.Int64
+}
+
+func newSieve(t testing.TB, config *rest.Config) *sieve {
+	t.Helper()
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sieve{}
+	forward := &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:     transport,
+		FlushInterval: -1, // Watches are streams.
+		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		ModifyResponse: func(r *http.Response) error {
+			if r.Request.URL.Query().Get("watch") != "" {
+				r.Body = &sifted{sieve: s, lines: bufio.NewReader(r.Body), Closer: r.Body}
+			}
+			return nil
+		},
+	}
+	s.server = httptest.NewServer(forward)
+	t.Cleanup(func() {
+		s.server.CloseClientConnections()
+		s.server.Close()
+	})
+	return s
+}
+
+// lose has the next event that holds a text be lost, for one watch.
+func (s *sieve) lose(text string) { s.holds.Store(&text) }
+
+// kubeconfig writes a kubeconfig that leads through the sieve.
+func (s *sieve) kubeconfig(t testing.TB) string {
+	t.Helper()
+	config := clientcmdapi.NewConfig()
+	config.Clusters["sieve"] = &clientcmdapi.Cluster{Server: s.server.URL}
+	config.Contexts["sieve"] = &clientcmdapi.Context{Cluster: "sieve"}
+	config.CurrentContext = "sieve"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	content, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sifted is a watch's body: an event a line.
+type sifted struct {
+	io.Closer
+	sieve *sieve
+	lines *bufio.Reader
+	rest  []byte
+}
+
+// Read implements io.Reader.
+func (s *sifted) Read(p []byte) (int, error) {
+	for len(s.rest) == 0 {
+		line, err := s.lines.ReadBytes('\n')
+		if err != nil {
+			return 0, err
+		}
+		if text := s.sieve.holds.Load(); text != nil && bytes.Contains(line, []byte(*text)) && s.sieve.holds.CompareAndSwap(text, nil) {
+			s.sieve.lost.Add(1)
+			continue
+		}
+		s.rest = line
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
