@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // flux applies objects and waits for them as Flux' kustomize-controller does, with its own library.
@@ -79,14 +81,14 @@ func (i *installation) samples(t *testing.T) []*unstructured.Unstructured {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"samples.yaml":       []byte(i.kubectl(t, "kustomize", config("samples"))),
+		"samples.yaml":       []byte(install.Kubectl(t, i.cp, "kustomize", install.Config("samples"))),
 		"kustomization.yaml": overlay,
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	objects, err := ssautil.ReadObjects(strings.NewReader(i.kubectl(t, "kustomize", folder)))
+	objects, err := ssautil.ReadObjects(strings.NewReader(install.Kubectl(t, i.cp, "kustomize", folder)))
 	if err != nil {
 		t.Fatal(err)
 	}

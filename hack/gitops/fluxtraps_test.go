@@ -9,12 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // TestFlux goes through what a Kustomization as in config/gitops/flux meets: the samples come, in Flux' own order, which
 // has keys before tenants; nothing changes; somebody steps in by hand; a key is revoked.
 func TestFlux(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	samples := i.samples(t)
 	flux := i.flux(t, fluxSample(t).Spec.HealthCheckExprs)
 	plain := i.flux(t, nil)
@@ -112,12 +113,12 @@ func (i *installation) keys(t *testing.T, objects []*unstructured.Unstructured) 
 
 func (i *installation) setState(t *testing.T, key, state string) {
 	t.Helper()
-	i.kubectl(t, "patch", "apikey", "-n", "warehouse", key, "--type=merge", "-p", `{"spec":{"state":"`+state+`"}}`)
+	install.Kubectl(t, i.cp, "patch", "apikey", "-n", "warehouse", key, "--type=merge", "-p", `{"spec":{"state":"`+state+`"}}`)
 }
 
 func (i *installation) expectState(t *testing.T, key, want string) {
 	t.Helper()
-	if got := i.kubectl(t, "get", "apikey", "-n", "warehouse", key, "-o", "jsonpath={.spec.state}"); got != want {
+	if got := install.Kubectl(t, i.cp, "get", "apikey", "-n", "warehouse", key, "-o", "jsonpath={.spec.state}"); got != want {
 		t.Errorf("ApiKey %s is %s, want %s", key, got, want)
 	}
 }

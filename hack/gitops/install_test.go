@@ -6,7 +6,6 @@
 package gitops_test
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -25,28 +25,15 @@ type installation struct {
 	// t is the test that the installation lives as long as.
 	t          *testing.T
 	cp         *controlplane.ControlPlane
-	kubeconfig string
 	binary     string
 	controller *program.Process
 }
 
-// install installs the project and starts the controller, with the rights that it has in production.
-func install(t *testing.T) *installation {
+// newInstallation installs the project and starts the controller, with the rights that it has in production.
+func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cp := install.ControlPlane(t, controlplane.Options{}, "default")
 	i := &installation{t: t, cp: cp, binary: program.Build(t, "./cmd/controller")}
-	i.kubectl(t, "apply", "--server-side", "-k", config("default"))
-	if i.kubeconfig, err = cp.ServiceAccountKubeconfig("apikey-controller"); err != nil {
-		t.Fatal(err)
-	}
 	i.start()
 	return i
 }
@@ -55,18 +42,7 @@ func install(t *testing.T) *installation {
 // lived.
 func (i *installation) start() {
 	i.t.Helper()
-	i.controller = program.Start(i.t, i.binary, "--kubeconfig="+i.kubeconfig,
-		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--expiry-warnings=3599s")
-}
-
-// kubectl runs kubectl as an administrator. It must succeed.
-func (i *installation) kubectl(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := i.cp.RunKubectl(t.Context(), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	i.controller = install.Controller(i.t, i.cp, i.binary, "--expiry-warnings=3599s")
 }
 
 // live returns an object as the API server has it, in the form in which every tool is given it.
@@ -82,9 +58,4 @@ func (i *installation) live(t *testing.T, object client.Object) *unstructured.Un
 		t.Fatal(err)
 	}
 	return u
-}
-
-// config is the path of a file or folder in config/.
-func config(path ...string) string {
-	return filepath.Join(append([]string{controlplane.Root(), "config"}, path...)...)
 }

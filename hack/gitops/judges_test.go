@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // argoHealth is the health of a resource in Argo CD.
@@ -34,7 +36,7 @@ func newJudges(t *testing.T, i *installation) *judges {
 	t.Helper()
 	j := &judges{flux: map[schema.GroupKind]*cel.StatusEvaluator{}}
 	var settings corev1.ConfigMap
-	if err := yaml.UnmarshalStrict([]byte(i.kubectl(t, "kustomize", config("gitops", "argocd"))), &settings); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(install.Kubectl(t, i.cp, "kustomize", install.Config("gitops", "argocd"))), &settings); err != nil {
 		t.Fatal(err)
 	}
 	j.lua = settings.Data
@@ -50,7 +52,7 @@ func newJudges(t *testing.T, i *installation) *judges {
 
 func fluxSample(t *testing.T) *kustomizev1.Kustomization {
 	t.Helper()
-	content, err := os.ReadFile(config("gitops", "flux", "keys.yaml"))
+	content, err := os.ReadFile(install.Config("gitops", "flux", "keys.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,18 +14,19 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // TestArgoCD applies what Argo CD applies and is told, on a cluster on which it has settings already.
 func TestArgoCD(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	t.Run("health checks come beside other settings", func(t *testing.T) { settingsAreMerged(t, i) })
 	t.Run("what is done by hand in an emergency stays", func(t *testing.T) {
-		sync := []string{"apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-k", config("samples")}
-		i.kubectl(t, sync...)
+		sync := []string{"apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-k", install.Config("samples")}
+		install.Kubectl(t, i.cp, sync...)
 		for _, state := range []string{"Suspended", "Revoked"} {
 			i.setState(t, "storefront", state)
-			i.kubectl(t, sync...)
+			install.Kubectl(t, i.cp, sync...)
 			i.expectState(t, "storefront", state)
 		}
 	})
@@ -38,7 +39,7 @@ func settingsAreMerged(t *testing.T, i *installation) {
 		Data:       map[string]string{"url": "https://argocd.example.com"},
 	}
 	i.newWorld(t).create(fixture.Namespace(settings.Namespace, ""), settings)
-	i.kubectl(t, "apply", "--server-side", "-k", config("gitops", "argocd"))
+	install.Kubectl(t, i.cp, "apply", "--server-side", "-k", install.Config("gitops", "argocd"))
 	if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(settings), settings); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func settingsAreMerged(t *testing.T, i *installation) {
 // Application's health Unknown.
 func TestHealthChecksNeverFail(t *testing.T) {
 	for _, file := range []string{"apikey-health.lua", "tenant-health.lua", "accesspolicy-health.lua"} {
-		script, err := os.ReadFile(config("gitops", "argocd", file))
+		script, err := os.ReadFile(install.Config("gitops", "argocd", file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +88,7 @@ func TestHealthChecksNeverFail(t *testing.T) {
 }
 
 func TestSourceIsOneOfFlux(t *testing.T) {
-	content, err := os.ReadFile(config("gitops", "flux", "source.yaml"))
+	content, err := os.ReadFile(install.Config("gitops", "flux", "source.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // state is something that an object can be in, and what GitOps tools are to make of it.
@@ -36,7 +37,7 @@ const (
 )
 
 func TestEveryState(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestEveryState(t *testing.T) {
 // reasons are those of conditions that api/v1alpha1 declares.
 func reasons(t *testing.T) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), config("..", "api", "v1alpha1", "conditions.go"), nil, parser.SkipObjectResolution)
+	file, err := parser.ParseFile(token.NewFileSet(), install.Config("..", "api", "v1alpha1", "conditions.go"), nil, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func reasons(t *testing.T) []string {
 
 // TestReadmeShowsEveryState keeps the table in config/gitops/README.md the one that is tested.
 func TestReadmeShowsEveryState(t *testing.T) {
-	content, err := os.ReadFile(config("gitops", "README.md"))
+	content, err := os.ReadFile(install.Config("gitops", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,7 +127,9 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 // Resync implements cache.ReflectorStore. There is nothing to do again.
 func (*credentialStore) Resync() error { return nil }
 
-func (s *credentialStore) put(key *keysv1alpha1.ApiKey) { s.set(objectName(key), s.metered(key, Grants(key))) }
+func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
+	s.set(objectName(key), s.metered(key, Grants(key)))
+}
 
 // metered has a key's grants tell of their uses.
 func (s *credentialStore) metered(key *keysv1alpha1.ApiKey, grants []*index.Grant) []*index.Grant {

@@ -22,6 +22,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
@@ -36,25 +37,7 @@ var canary = types.NamespacedName{Namespace: controlplane.SystemNamespace, Name:
 func start(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, args := range [][]string{
-		{"apply", "-k", controlplane.Root() + "/config/rbac"},
-		{"apply", "-k", controlplane.Root() + "/config/policy"},
-		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
-	} {
-		if _, err := cp.RunKubectl(t.Context(), args...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cp
+	return install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")
 }
 
 // replica is all of a verifier but its surfaces.

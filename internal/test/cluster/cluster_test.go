@@ -21,6 +21,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/apiproxy"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -38,18 +39,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	cp, err := controlplane.Start(controlplane.Options{ControllerManager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := cp.RunKubectl(t.Context(), "apply", "-k", controlplane.Root()+"/config/rbac"); err != nil {
-		t.Fatal(err)
-	}
+	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true}, "rbac")
 	l := &lab{cp: cp, binary: program.Build(t, "./cmd/controller")}
 	l.proxy = apiproxy.New(t, cp.ServiceAccountConfig("apikey-controller"), func(r *http.Request) apiproxy.Interference {
 		l.mu.Lock()

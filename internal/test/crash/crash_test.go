@@ -18,6 +18,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -34,18 +35,7 @@ type lab struct {
 // TestKilledAtEveryWrite covers the minting sequence: it goes on to the next write until the controller is done before
 // it is killed.
 func TestKilledAtEveryWrite(t *testing.T) {
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := cp.RunKubectl(t.Context(), "apply", "-k", controlplane.Root()+"/config/rbac"); err != nil {
-		t.Fatal(err)
-	}
+	cp := install.ControlPlane(t, controlplane.Options{}, "rbac")
 	create(t, cp.Client, fixture.Policy("nexuscommerce"))
 	l := &lab{
 		cp:       cp,

@@ -19,6 +19,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -34,17 +35,9 @@ type installation struct {
 	folder string
 }
 
-func install(t *testing.T) *installation {
+func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	cp, err := controlplane.Start(controlplane.Options{ControllerManager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
 	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t), folder: t.TempDir()}
 	for _, name := range []string{"config", "docs"} {
 		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
@@ -55,21 +48,12 @@ func install(t *testing.T) *installation {
 		i.run(t, "kubectl apply --server-side -k config/"+name)
 	}
 	health := program.FreeAddress(t)
-	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+i.kubeconfig(t, "apikey-controller"),
+	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
 		"--metrics-bind-address=0", "--health-probe-bind-address=0")
-	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+i.kubeconfig(t, "apikey-verifier"), "--name=verifier-1",
+	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health, "--http-bind-address="+i.verifier)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	return i
-}
-
-func (i *installation) kubeconfig(t *testing.T, account string) string {
-	t.Helper()
-	path, err := i.cp.ServiceAccountKubeconfig(account)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // run runs a script as a person would who has kubectl and is at the top of the repository.
@@ -156,7 +140,7 @@ func TestOnAControlPlane(t *testing.T) {
 	if len(examples) < 15 {
 		t.Fatalf("only %d examples", len(examples))
 	}
-	i := install(t)
+	i := newInstallation(t)
 	if !t.Run("examples", func(t *testing.T) { i.begin(t, examples) }) {
 		return
 	}

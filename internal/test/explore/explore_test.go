@@ -15,6 +15,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // workers is how many runs are under way at a time: they mostly wait for the API server.
@@ -30,15 +31,7 @@ var (
 
 func TestExplore(t *testing.T) {
 	log.SetLogger(logr.Discard())
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cp := install.ControlPlane(t, controlplane.Options{})
 	l := &lab{cp: cp, policy: fixture.Policy("nexuscommerce"), faults: faults}
 	sum := &tally{}
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {

@@ -17,6 +17,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -28,44 +29,20 @@ type installation struct {
 	metricsURL string
 }
 
-func install(t *testing.T) *installation {
+func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cp := install.ControlPlane(t, controlplane.Options{}, "default")
 	metrics := program.FreeAddress(t)
 	i := &installation{cp: cp, metricsURL: "http://" + metrics + "/metrics"}
-	i.kubectl(t, "apply", "--server-side", "-k", controlplane.Root()+"/config/default")
-	kubeconfig, err := cp.ServiceAccountKubeconfig("apikey-controller")
-	if err != nil {
-		t.Fatal(err)
-	}
-	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+kubeconfig,
-		"--leader-elect=false", "--metrics-bind-address="+metrics, "--health-probe-bind-address=0")
+	install.Controller(t, cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+metrics)
 	return i
-}
-
-// kubectl runs kubectl as an administrator. It must succeed.
-func (i *installation) kubectl(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := i.cp.RunKubectl(t.Context(), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // samples are the objects of config/samples, by kind.
 func (i *installation) samples(t *testing.T) map[string][]*unstructured.Unstructured {
 	t.Helper()
 	samples := map[string][]*unstructured.Unstructured{}
-	text := i.kubectl(t, "kustomize", controlplane.Root()+"/config/samples")
+	text := install.Kubectl(t, i.cp, "kustomize", controlplane.Root()+"/config/samples")
 	for document := range strings.SplitSeq(text, "\n---\n") {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
 // labels is the step in which namespaces get the labels that tenants select by.
@@ -25,7 +26,7 @@ const labels = "labels"
 //
 // It fails when one of the Watches in the apikey controller's Register is removed.
 func TestEveryOrder(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	samples := i.samples(t)
 	n := 0
 	for order := range permutations([]string{"Namespace", labels, "Tenant", "AccessPolicy", "ApiKey"}) {
@@ -70,7 +71,7 @@ func (i *installation) apply(t *testing.T, objects []*unstructured.Unstructured)
 	if err := os.WriteFile(file, documents.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	i.kubectl(t, "apply", "-f", file)
+	install.Kubectl(t, i.cp, "apply", "-f", file)
 }
 
 // inNamespaces returns the samples in namespaces of their own, which first come without labels: without a

@@ -17,6 +17,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -25,15 +26,15 @@ import (
 func TestSecondApplyWritesNothing(t *testing.T) {
 	for name, flags := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
 		t.Run(name, func(t *testing.T) {
-			i := install(t)
+			i := newInstallation(t)
 			count := len(i.samples(t)["ApiKey"])
 			apply := append([]string{"apply", "-k", controlplane.Root() + "/config/samples"}, flags...)
-			i.kubectl(t, apply...)
+			install.Kubectl(t, i.cp, apply...)
 			i.awaitKeys(t, "all keys Ready", count, ready)
 			i.awaitRest(t)
 			before := i.everything(t)
 
-			out := i.kubectl(t, apply...)
+			out := install.Kubectl(t, i.cp, apply...)
 			if changed := strings.Count(out, " configured"); changed > 0 {
 				t.Errorf("kubectl changes %d objects:\n%s", changed, out)
 			}

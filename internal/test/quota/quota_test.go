@@ -15,6 +15,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -28,26 +29,11 @@ const (
 // TestNeverMoreThanMaxKeys (S3) creates 100 keys at once for a tenant that may have 20, with two controllers that both
 // believe to lead, 20 times. It fails when reserve.run writes the ledger without the resourceVersion that it has read.
 func TestNeverMoreThanMaxKeys(t *testing.T) {
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := cp.RunKubectl(t.Context(), "apply", "-k", controlplane.Root()+"/config/rbac"); err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := cp.ServiceAccountKubeconfig("apikey-controller")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cp := install.ControlPlane(t, controlplane.Options{}, "rbac")
 	create(t, cp.Client, fixture.Policy("nexuscommerce"))
 	binary := program.Build(t, "./cmd/controller")
 	for range 2 {
-		program.Start(t, binary, "--kubeconfig="+kubeconfig, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0")
+		install.Controller(t, cp, binary)
 	}
 	for n := range rounds {
 		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) { round(t, cp) })

@@ -12,7 +12,7 @@ import (
 
 // TestLifeOfAKey goes from kubectl apply to a request that passes, and on to one that is refused.
 func TestLifeOfAKey(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}

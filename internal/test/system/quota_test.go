@@ -12,7 +12,7 @@ import (
 // TestPlacesAreTakenOver has a key wait for a place, and minted by itself when one is free: because another key is
 // revoked, deleted or expired, or because the tenant may have more. And a typo in a scope is mended by the policy.
 func TestPlacesAreTakenOver(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	policy := fixture.Policy("nexuscommerce")
 	name := fixture.Name("tenant")
 	one := int32(1)

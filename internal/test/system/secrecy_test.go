@@ -29,7 +29,7 @@ import (
 // secret.go's render returns the template's error as it is for a template that fails on the token, when String of
 // token.Token is removed and a token is logged, or when the label of a key's Secret holds it.
 func TestTokensAreNowhereElse(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}

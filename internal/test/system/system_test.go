@@ -17,6 +17,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -31,45 +32,18 @@ type installation struct {
 	verifierURL          string
 }
 
-func install(t *testing.T) *installation {
+func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, args := range [][]string{
-		{"apply", "-k", controlplane.Root() + "/config/rbac"},
-		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
-	} {
-		if _, err := cp.RunKubectl(t.Context(), args...); err != nil {
-			t.Fatal(err)
-		}
-	}
+	cp := install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml")
 	i := &installation{cp: cp, controllerMetrics: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t)}
-	i.controller = program.Start(t, program.Build(t, "./cmd/controller"),
-		"--kubeconfig="+i.kubeconfig(t, "apikey-controller"), "--leader-elect=false", "--zap-log-level=debug",
-		"--metrics-bind-address="+i.controllerMetrics, "--health-probe-bind-address=0")
+	i.controller = install.Controller(t, cp, program.Build(t, "./cmd/controller"), "--zap-log-level=debug", "--metrics-bind-address="+i.controllerMetrics)
 	health, address := program.FreeAddress(t), program.FreeAddress(t)
 	i.verifierURL = "http://" + address
 	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
-		"--kubeconfig="+i.kubeconfig(t, "apikey-verifier"), "--zap-log-level=debug", "--name=verifier-1",
+		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--zap-log-level=debug", "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health, "--http-bind-address="+address)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	return i
-}
-
-func (i *installation) kubeconfig(t *testing.T, account string) string {
-	t.Helper()
-	path, err := i.cp.ServiceAccountKubeconfig(account)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // mint creates a key in a tenant of its own and waits until it is Ready.
