@@ -56,10 +56,7 @@ func TestLifeOfAKey(t *testing.T) {
 
 	// L2: revoking works with the controller down.
 	i.controller.Kill()
-	key.Spec.State = keysv1alpha1.ApiKeyRevoked
-	if err := i.cp.Client.Update(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
+	update(t, i, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 	committed := time.Now()
 	refused := i.eventually(t, token, tenant, http.MethodGet, "/api/products", http.StatusUnauthorized)
 	t.Logf("refused %s after the revocation was committed", time.Since(committed))

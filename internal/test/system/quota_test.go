@@ -47,8 +47,7 @@ func TestPlacesAreTakenOver(t *testing.T) {
 
 	create(second)
 	i.await(t, second, keysv1alpha1.ReasonQuotaExceeded)
-	first.Spec.State = keysv1alpha1.ApiKeyRevoked
-	must(i.cp.Client.Update(t.Context(), first))
+	update(t, i, first, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 	i.await(t, second, keysv1alpha1.ReasonReady)
 
 	create(third)
@@ -66,9 +65,6 @@ func TestPlacesAreTakenOver(t *testing.T) {
 
 	create(fifth)
 	i.await(t, fifth, keysv1alpha1.ReasonQuotaExceeded)
-	must(i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(tenant), tenant))
-	two := int32(2)
-	tenant.Spec.MaxKeys = &two
-	must(i.cp.Client.Update(t.Context(), tenant))
+	update(t, i, tenant, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(2)) })
 	i.await(t, fifth, keysv1alpha1.ReasonReady)
 }

@@ -97,19 +97,14 @@ func TestTokensAreNowhereElse(t *testing.T) {
 // that is damaged, and a revocation.
 func provoke(t *testing.T, i *installation, key, shaped, revoked *keysv1alpha1.ApiKey) {
 	t.Helper()
-	shaped.Spec.Secret.Data["c"] = `{{printf "%s" .Token}}{{index .Scopes .Token}}`
-	key.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "in-the-way"}
-	revoked.Spec.State = keysv1alpha1.ApiKeyRevoked
 	inTheWay := &corev1.Secret{}
 	inTheWay.Namespace, inTheWay.Name = key.Namespace, "in-the-way"
 	if err := i.cp.Client.Create(t.Context(), inTheWay); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*keysv1alpha1.ApiKey{key, shaped, revoked} {
-		if err := i.cp.Client.Update(t.Context(), k); err != nil {
-			t.Fatal(err)
-		}
-	}
+	update(t, i, shaped, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret.Data["c"] = `{{printf "%s" .Token}}{{index .Scopes .Token}}` })
+	update(t, i, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "in-the-way"} })
+	update(t, i, revoked, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 	i.await(t, shaped, keysv1alpha1.ReasonInvalidTemplate)
 	i.await(t, key, keysv1alpha1.ReasonSecretConflict)
 	i.await(t, revoked, keysv1alpha1.ReasonRevoked)

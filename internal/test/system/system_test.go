@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -58,6 +59,20 @@ func (i *installation) mint(t *testing.T, change ...func(*keysv1alpha1.ApiKey)) 
 	}
 	i.await(t, key, keysv1alpha1.ReasonReady)
 	return key
+}
+
+// update changes an object as it is now: verifiers write when a key was used, and the controller writes too.
+func update[T client.Object](t *testing.T, i *installation, object T, change func(T)) {
+	t.Helper()
+	if err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		change(object)
+		return i.cp.Client.Update(t.Context(), object)
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // await waits until a key has come to what a reason names: by Ready, or by a condition of that name.
