@@ -18,10 +18,12 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/explain"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
@@ -102,6 +104,14 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	decider := check.New(view, keys, now, metrics.Registry)
+	guard, err := caller.NewForConfig(config, o.audiences, ctrl.Log.WithName("caller"))
+	if err != nil {
+		return err
+	}
+	// For people, so it is never where proxies and their clients ask.
+	if err := manager.AddMetricsServerExtraHandler(explainPath, guard.Protect(explainPath, explain.NewHandler(decider))); err != nil {
+		return err
+	}
 	listener, err := listen("http-bind-address", o.httpAddress)
 	if err != nil {
 		return err
@@ -109,7 +119,7 @@ func serve(o options, config *rest.Config) error {
 	self := &replica{
 		keys:    keys,
 		usage:   uses,
-		servers: []*server{newHTTPServer(listener, newRoutes(decider, o))},
+		servers: []*server{newHTTPServer(listener, newRoutes(decider, guard, o))},
 		timeout: o.shutdownTimeout,
 	}
 	health, err := newHealth(o.healthAddress, self)

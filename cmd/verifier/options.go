@@ -23,8 +23,10 @@ type options struct {
 	name            string
 	shutdownTimeout time.Duration
 	usageBudget     float64
+	callerAudiences string
 
-	trust clientip.Trust
+	trust     clientip.Trust
+	audiences []string
 }
 
 const (
@@ -43,6 +45,8 @@ func (o *options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.maxStaleness, "max-staleness", 5*time.Minute,
 		"How long ago the index may last have been proved up to date for a request to pass: 2s to 1h.")
 	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
+	flags.StringVar(&o.callerAudiences, "caller-audiences", "",
+		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect or /debug/explain must have one. Without any it must be for the API server.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")
@@ -82,11 +86,17 @@ func (o *options) complete() error {
 	if !(o.usageBudget >= 0 && o.usageBudget <= maxUsageBudget) { // Nor is NaN.
 		errs = append(errs, fmt.Errorf("--usage-write-budget=%v must be from 0 to %d", o.usageBudget, maxUsageBudget))
 	}
-	blocks := strings.FieldsFunc(o.trustedProxies, func(r rune) bool { return r == ',' || r == ' ' })
+	o.audiences = list(o.callerAudiences)
+	blocks := list(o.trustedProxies)
 	trust, err := clientip.NewTrust(blocks)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))
 	}
 	o.trust = trust
 	return errors.Join(errs...)
+}
+
+// list reads what is separated by commas.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }

@@ -5,8 +5,17 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/introspect"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
+)
+
+// The paths that ClusterRoles of config/rbac are about.
+const (
+	introspectPath = "/token/introspect"
+	explainPath    = "/debug/explain"
 )
 
 // routes are the verifier's URLs: one a dialect, and none that guesses. A path is compared byte by byte with what the proxy
@@ -17,11 +26,13 @@ type routes struct {
 	exact map[string]http.Handler
 }
 
-func newRoutes(decider *check.Decider, o options) *routes {
+func newRoutes(decider *check.Decider, guard *caller.Guard, o options) *routes {
 	return &routes{
 		exact: map[string]http.Handler{
 			"/auth/nginx":   forward.NewNginx(decider, o.trust),
 			"/auth/forward": forward.NewForward(decider, o.trust),
+			introspectPath:  guard.Protect(introspectPath, introspect.NewHandler(decider)),
+			"/token/review": review.NewHandler(decider),
 		},
 	}
 }

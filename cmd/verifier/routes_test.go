@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
 
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -31,7 +33,7 @@ func request(t *testing.T, line string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newHTTPServer(listener, newRoutes(decider, options{}))
+	server := newHTTPServer(listener, newRoutes(decider, caller.New(caller.Options{Clock: clock.RealClock{}}), options{}))
 	go func() { _ = server.serve(listener) }()
 	defer func() { _ = server.drain(context.WithoutCancel(t.Context())) }()
 	connection, err := net.Dial("tcp", listener.Addr().String())
@@ -67,6 +69,11 @@ func TestRoutes(t *testing.T) {
 		"GET /auth":                 notFound,
 		"GET /auth/":                notFound,
 		"GET /auth/other":           notFound,
+		"GET /debug/explain":        notFound, // It is where the metrics are.
+		"GET /metrics":              notFound,
+		"POST /token/introspect/":   notFound,
+		"POST /token/introspec%74":  notFound,
+		"POST /token/review/x":      notFound,
 		"GET /auth/nginx/":          notFound,
 		"GET /auth/nginx/x":         notFound,
 		"GET //auth/nginx":          notFound,
@@ -100,5 +107,20 @@ func TestRoutes(t *testing.T) {
 				t.Errorf("Content-Type is %q", got)
 			}
 		})
+	}
+}
+
+// TestTokenRoutes checks that nobody asks about tokens without an account, and that TokenReviews need none.
+func TestTokenRoutes(t *testing.T) {
+	for line, want := range map[string]int{
+		"POST /token/introspect":         http.StatusUnauthorized,
+		"GET /token/introspect":          http.StatusUnauthorized,
+		"POST /token/introspect?token=x": http.StatusUnauthorized,
+		"GET /token/review":              http.StatusMethodNotAllowed,
+		"POST /token/review":             http.StatusBadRequest,
+	} {
+		if response, body := request(t, line); response.StatusCode != want {
+			t.Errorf("%s: status %d, want %d: %s", line, response.StatusCode, want, body)
+		}
 	}
 }

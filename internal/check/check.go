@@ -57,17 +57,21 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 // Decide answers a request of one of the surfaces.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
 	now := d.clock()
-	decision := verify.Decide(d.view, request, d.source.Freshness(now), now)
-	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
-		grant.Meter.Used(now)
-	}
-	return d.count(surface, decision)
+	return d.used(surface, verify.Decide(d.view, request, d.source.Freshness(now), now), now)
 }
 
 // Identify answers one of the surfaces whose a token is. The client's address is the zero address where it isn't known.
 func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
 	now := d.clock()
-	return d.count(surface, verify.Identify(d.view, bearer, client, d.source.Freshness(now), now))
+	return d.used(surface, verify.Identify(d.view, bearer, client, d.source.Freshness(now), now), now)
+}
+
+// used notes that a key was used, where it was, and counts the decision.
+func (d *Decider) used(surface string, decision verify.Decision, now time.Time) verify.Decision {
+	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
+		grant.Meter.Used(now)
+	}
+	return d.count(surface, decision)
 }
 
 // Explain says what would become of a request with a credential, to a person: it is no decision, and isn't counted.

@@ -33,7 +33,7 @@ func (d Decision) Challenge(host string) string {
 	}
 	b.WriteByte('"')
 	if code != "" {
-		b.WriteString(`, error="` + code + `", error_description="` + d.message() + `"`)
+		b.WriteString(`, error="` + code + `", error_description="` + d.Message() + `"`)
 	}
 	if d.MissingScope != "" {
 		b.WriteString(`, scope="` + d.MissingScope + `"`)
@@ -76,7 +76,8 @@ func (d Decision) publicReason() Reason {
 	return d.Reason
 }
 
-func (d Decision) message() string { return messages[d.publicReason()] }
+// Message says for people why a decision came out as it did, as far as the caller may know it.
+func (d Decision) Message() string { return messages[d.publicReason()] }
 
 // messages must not hold quotes or backslashes: they go into JSON and into quoted strings as they are.
 var messages = map[Reason]string{ //nolint:gosec // No credentials, but about them.

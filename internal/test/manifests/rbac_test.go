@@ -67,10 +67,12 @@ var _ = Describe("The verifier's account", func() {
 		}
 	})
 
-	It("can write a key's usage and its own annotation on the canary, and nothing else", func(ctx SpecContext) {
+	It("can write a key's usage and its own annotation on the canary, ask who its callers are, and nothing else", func(ctx SpecContext) {
 		Expect(writes(ctx, serviceAccount("apikey-verifier"))).To(ConsistOf(
 			"patch "+apikeys+"/status everywhere",
 			"patch "+apikeys+" verifier-canary in apikey-system",
+			"create tokenreviews.authentication.k8s.io everywhere",
+			"create subjectaccessreviews.authorization.k8s.io everywhere",
 		))
 	})
 
@@ -129,6 +131,8 @@ var _ = Describe("The controller's account", func() {
 			"create events in apikey-system",
 			"patch events in apikey-system",
 			"patch "+apikeys+" verifier-canary in apikey-system",
+			"create tokenreviews.authentication.k8s.io everywhere",
+			"create subjectaccessreviews.authorization.k8s.io everywhere",
 		))
 	})
 

@@ -1,0 +1,224 @@
+// Package caller says who calls one of a program's own endpoints, and whether they may: Kubernetes reads the bearer token
+// (TokenReview) and knows who may do what (SubjectAccessReview of the path and the method). So access is given by binding a
+// ClusterRole that has the path among its nonResourceURLs.
+//
+//	request ── Authorization: Bearer … ──▶ TokenReview ── user ──▶ SubjectAccessReview ──▶ handler
+//	           none: 401                   no user: 401             not allowed: 403
+//
+// What can't be asked is refused too, with 503. A verdict is good for a few seconds and no longer, so that a caller who asks
+// often doesn't have the API server asked as often.
+package caller
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// remembered is how long a verdict is good for.
+	remembered = 10 * time.Second
+	// verdicts is how many of each kind are remembered: those about junk don't push out the others.
+	verdicts = 1024
+	// patience is how long the API server may take.
+	patience = 5 * time.Second
+	// atATime is how many callers are asked about at a time. Who comes on top is refused, rather than kept waiting.
+	atATime = 16
+	// maxToken is how long a token may be. Those of service accounts have about 1,000 characters.
+	maxToken = 16 << 10
+)
+
+// Options configure a Guard.
+type Options struct {
+	Tokens authenticationclient.TokenReviewInterface
+	Access authorizationclient.SubjectAccessReviewInterface
+	// Audiences are those of which a token must have one. Without any it must be for the API server's own.
+	Audiences []string
+	Clock     clock.Clock
+	Log       logr.Logger
+}
+
+// Guard lets callers pass who may. The zero value can't be used.
+type Guard struct {
+	options          Options
+	allowed, refused *cache.LRUExpireCache
+	places           chan struct{}
+}
+
+// New returns a guard.
+func New(options Options) *Guard {
+	return &Guard{
+		options: options,
+		allowed: cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
+		refused: cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
+		places:  make(chan struct{}, atATime),
+	}
+}
+
+// NewForConfig returns a guard that asks an API server. Its account needs to create TokenReviews and SubjectAccessReviews.
+func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Guard, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = 50, 100 // However many tokens are made up, the API server is asked no more often.
+	tokens, err := authenticationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	access, err := authorizationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return New(Options{
+		Tokens: tokens.TokenReviews(), Access: access.SubjectAccessReviews(), Audiences: audiences, Clock: clock.RealClock{}, Log: log,
+	}), nil
+}
+
+// verdict is what becomes of a caller: 200 or why not.
+type verdict int
+
+const (
+	allowed         verdict = http.StatusOK
+	unauthenticated verdict = http.StatusUnauthorized
+	forbidden       verdict = http.StatusForbidden
+	unavailable     verdict = http.StatusServiceUnavailable
+)
+
+// Protect returns a handler of a path that only those reach who may do what they ask for there: the verb is the method, in
+// small letters.
+func (g *Guard) Protect(path string, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v := g.judge(r, path); v != allowed {
+			refuse(w, v)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+func (g *Guard) judge(r *http.Request, path string) verdict {
+	token := bearer(r)
+	if token == "" {
+		return unauthenticated
+	}
+	attributes := authorizationv1.NonResourceAttributes{Path: path, Verb: strings.ToLower(r.Method)}
+	// A digest, so that no token is kept.
+	key := sha256.Sum256([]byte(attributes.Verb + "\x00" + path + "\x00" + token))
+	for _, known := range []*cache.LRUExpireCache{g.allowed, g.refused} {
+		if v, ok := known.Get(key); ok {
+			if known, ok := v.(verdict); ok {
+				return known
+			}
+		}
+	}
+	select {
+	case g.places <- struct{}{}:
+		defer func() { <-g.places }()
+	default:
+		return unavailable
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	v, err := g.ask(ctx, token, &attributes)
+	switch {
+	case err != nil:
+		if r.Context().Err() == nil {
+			g.options.Log.Error(err, "A caller could not be checked", "path", path)
+		}
+		return unavailable // Not remembered.
+	case v == allowed:
+		g.allowed.Add(key, v, remembered)
+	default:
+		g.refused.Add(key, v, remembered)
+	}
+	return v
+}
+
+// ask asks the API server.
+func (g *Guard) ask(ctx context.Context, token string, attributes *authorizationv1.NonResourceAttributes) (verdict, error) {
+	review, err := g.options.Tokens.Create(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: g.options.Audiences},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return unavailable, withoutDetails("TokenReview", err)
+	}
+	if !review.Status.Authenticated || !g.meant(review.Status.Audiences) {
+		return unauthenticated, nil
+	}
+	user := review.Status.User
+	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))
+	for name, values := range user.Extra {
+		extra[name] = authorizationv1.ExtraValue(values)
+	}
+	access, err := g.options.Access.Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra, NonResourceAttributes: attributes,
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return unavailable, withoutDetails("SubjectAccessReview", err)
+	}
+	if !access.Status.Allowed || access.Status.Denied {
+		return forbidden, nil
+	}
+	return allowed, nil
+}
+
+// meant says whether a token is for one of our audiences. An API server that doesn't answer with any has not looked at them.
+func (g *Guard) meant(audiences []string) bool {
+	return len(g.options.Audiences) == 0 ||
+		slices.ContainsFunc(audiences, func(audience string) bool { return slices.Contains(g.options.Audiences, audience) })
+}
+
+// bearer returns the one bearer token of a request, or "" where there is none.
+func bearer(r *http.Request) string {
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") || len(token) > maxToken || strings.ContainsAny(token, " ,\t") {
+		return ""
+	}
+	return token
+}
+
+func refuse(w http.ResponseWriter, v verdict) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "application/json")
+	if v == unauthenticated {
+		header.Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(int(v))
+	_, _ = io.WriteString(w, bodies[v])
+}
+
+// bodies have the form of RFC 6749 section 5.2, whose clients one of the endpoints has.
+var bodies = map[verdict]string{
+	unauthenticated: `{"error":"invalid_client","error_description":"Authenticate with a token that the Kubernetes cluster accepts."}` + "\n",
+	forbidden:       `{"error":"access_denied","error_description":"Your account may not do this: see the verifier's documentation for the ClusterRole."}` + "\n",
+	unavailable:     `{"error":"temporarily_unavailable","error_description":"Your account could not be checked. Try again later."}` + "\n",
+}
+
+// withoutDetails says what failed. An API server's errors may name what they are about, so no more than their reason is told.
+func withoutDetails(kind string, err error) error {
+	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
+		return errors.New("creating a " + kind + ": " + string(reason))
+	}
+	return errors.New("creating a " + kind + ": the API server can't be reached")
+}

@@ -1,0 +1,188 @@
+// Package explain tells a person why a key would be refused on a route, check by check. It is asked by the key's name, never
+// by its token: whoever asks has none.
+package explain
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// Explainer explains decisions.
+type Explainer interface {
+	Explain(grant *index.Grant, request *verify.Request) verify.Explanation
+	Find(wanted func(*index.Grant) bool) []*index.Grant
+}
+
+// Handler answers people who may ask.
+type Handler struct {
+	explainer Explainer
+}
+
+// NewHandler returns a handler for those who may ask.
+func NewHandler(explainer Explainer) *Handler { return &Handler{explainer: explainer} }
+
+// answer has an explanation for each credential that was asked about: during a rotation's overlap a key has two.
+type answer struct {
+	Explanations []explanation `json:"explanations"`
+}
+
+type explanation struct {
+	Key        string        `json:"key"`
+	Credential string        `json:"credential"`
+	Tenant     string        `json:"tenant"`
+	Outcome    string        `json:"outcome"`
+	Reason     verify.Reason `json:"reason"`
+	Message    string        `json:"message"`
+	Route      *route        `json:"route,omitempty"`
+	Steps      []step        `json:"steps"`
+}
+
+// route is the rule that the request comes to.
+type route struct {
+	Policy    string               `json:"policy,omitempty"`
+	Rule      *int                 `json:"rule,omitempty"`
+	Scopes    []keysv1alpha1.Scope `json:"scopes,omitempty"`
+	AnyOf     []keysv1alpha1.Scope `json:"anyOf,omitempty"`
+	Anonymous bool                 `json:"anonymous,omitempty"`
+}
+
+type step struct {
+	Check   verify.Check         `json:"check"`
+	OK      bool                 `json:"ok"`
+	Reason  verify.Reason        `json:"reason,omitempty"`
+	Message string               `json:"message,omitempty"`
+	Missing []keysv1alpha1.Scope `json:"missing,omitempty"`
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "Ask by GET.")
+		return
+	}
+	wanted, request, fault := parse(r.URL.RawQuery)
+	if fault != "" {
+		refuse(w, http.StatusBadRequest, "invalid_request", fault)
+		return
+	}
+	found := h.explainer.Find(wanted)
+	if len(found) == 0 {
+		refuse(w, http.StatusNotFound, "not_found", "The verifier knows no such credential: see the ApiKey's status for why it has none.")
+		return
+	}
+	// The oldest credential first, as in status.
+	slices.SortFunc(found, func(a, b *index.Grant) int {
+		if a.Issued != b.Issued {
+			return int(min(max(a.Issued-b.Issued, -1), 1))
+		}
+		return strings.Compare(a.CredentialID, b.CredentialID)
+	})
+	var a answer
+	for _, grant := range found {
+		a.Explanations = append(a.Explanations, describe(grant, request, h.explainer.Explain(grant, request)))
+	}
+	write(w, http.StatusOK, a)
+}
+
+// describe puts an explanation into words.
+func describe(grant *index.Grant, request *verify.Request, e verify.Explanation) explanation {
+	told := explanation{
+		Key:        grant.Name,
+		Credential: grant.CredentialID,
+		Tenant:     grant.Tenant.String(),
+		Outcome:    e.Decision.Outcome.String(),
+		Reason:     e.Decision.Reason,
+		Message:    e.Decision.Message(),
+	}
+	if need := e.Need; need != nil {
+		told.Route = &route{Policy: need.Policy, Scopes: need.Scopes, AnyOf: need.AnyOf, Anonymous: need.Anonymous}
+		if request.FixedScopes == nil {
+			told.Route.Rule = &need.Rule
+		}
+	}
+	for _, s := range e.Steps {
+		told.Steps = append(told.Steps, step{
+			Check: s.Check, OK: s.Reason == "", Reason: s.Reason, Message: explainStep(s), Missing: s.Missing,
+		})
+	}
+	return told
+}
+
+// explainStep says what is wrong with one step.
+func explainStep(s verify.Step) string {
+	switch {
+	case s.Reason == "":
+		return ""
+	case s.Check == verify.CheckClaim:
+		return "An older ApiKey of the tenant claims the same digest, and the token stands for that one."
+	}
+	return verify.Decision{Reason: s.Reason}.Message()
+}
+
+// parse reads the question. What is wrong with it is said without what is in it: it may be a token.
+func parse(query string) (wanted func(*index.Grant) bool, request *verify.Request, fault string) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, nil, "The query can't be read."
+	}
+	for name, list := range values {
+		if !slices.Contains([]string{"key", "credential", "host", "method", "path", "ip", "tenant", "scope"}, name) {
+			return nil, nil, "The parameters are key (namespace/name) or credential (its id), host, method, path, ip, tenant and scope."
+		}
+		if len(list) > 1 && name != "scope" {
+			return nil, nil, "Only scope may be there more than once."
+		}
+		if slices.ContainsFunc(list, token.WellFormed) {
+			return nil, nil, "Never send a token here: name the key, or the id of its credential."
+		}
+	}
+	key, credential := values.Get("key"), values.Get("credential")
+	if (key == "") == (credential == "") {
+		return nil, nil, "Name either the key, as namespace/name, or the id of its credential."
+	}
+	wanted = func(grant *index.Grant) bool {
+		return key != "" && grant.Name == key || credential != "" && grant.CredentialID == credential
+	}
+	request = &verify.Request{Host: values.Get("host"), Method: values.Get("method"), Target: values.Get("path")}
+	if tenant := values.Get("tenant"); tenant != "" {
+		request.TenantID = []string{tenant}
+	}
+	if address := values.Get("ip"); address != "" {
+		if request.Client, err = netip.ParseAddr(address); err != nil || request.Client.Zone() != "" {
+			return nil, nil, "ip must be an IPv4 or IPv6 address."
+		}
+	}
+	for _, scope := range values["scope"] {
+		if !access.ValidScope(scope) {
+			return nil, nil, "scope must be one such as products:read."
+		}
+		request.FixedScopes = append(request.FixedScopes, keysv1alpha1.Scope(scope))
+	}
+	if request.FixedScopes == nil && (request.Host == "" || request.Method == "" || request.Target == "") {
+		return nil, nil, "Say which route: host, method and path; or scope, where the proxy's configuration fixes it."
+	}
+	return wanted, request, ""
+}
+
+func refuse(w http.ResponseWriter, status int, reason, message string) {
+	write(w, status, map[string]string{"reason": reason, "message": message})
+}
+
+func write(w http.ResponseWriter, status int, content any) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(content) // A caller that has gone away is no fault.
+}
