@@ -1,0 +1,276 @@
+package caller_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
+)
+
+const (
+	good  = "a-good-token"
+	other = "another-good-token"
+	path  = "/token/introspect"
+)
+
+// cluster is an API server that knows two tokens, and lets the user of one pass.
+type cluster struct {
+	authenticationclient.TokenReviewInterface
+	reviewed atomic.Int32
+	// audiences are those that it says the tokens are for, where it is asked for any.
+	audiences []string
+	fault     error
+	access    access
+	wait      chan struct{}
+	asked     authenticationv1.TokenReviewSpec
+}
+
+func (c *cluster) Create(ctx context.Context, review *authenticationv1.TokenReview, _ metav1.CreateOptions) (*authenticationv1.TokenReview, error) {
+	c.reviewed.Add(1)
+	if c.wait != nil {
+		select {
+		case <-c.wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	c.asked = review.Spec
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	answer := &authenticationv1.TokenReview{}
+	for token, name := range map[string]string{good: "alice", other: "bob"} {
+		if review.Spec.Token == token {
+			answer.Status.Authenticated = true
+			answer.Status.User = authenticationv1.UserInfo{
+				Username: name, UID: "uid", Groups: []string{"g"}, Extra: map[string]authenticationv1.ExtraValue{"e": {"x", "y"}},
+			}
+		}
+	}
+	if review.Spec.Audiences != nil {
+		answer.Status.Audiences = c.audiences
+	}
+	return answer, nil
+}
+
+type access struct {
+	authorizationclient.SubjectAccessReviewInterface
+	reviewed *authorizationv1.SubjectAccessReviewSpec
+	fault    error
+	denied   bool
+}
+
+func (a *access) Create(_ context.Context, review *authorizationv1.SubjectAccessReview, _ metav1.CreateOptions) (*authorizationv1.SubjectAccessReview, error) {
+	a.reviewed = review.Spec.DeepCopy()
+	if a.fault != nil {
+		return nil, a.fault
+	}
+	answer := review.DeepCopy()
+	answer.Status.Allowed, answer.Status.Denied = review.Spec.User == "alice", a.denied
+	return answer, nil
+}
+
+type harness struct {
+	*cluster
+	clock   *clocktesting.FakeClock
+	handler http.Handler
+	passed  int
+	log     strings.Builder
+}
+
+func newHarness(audiences ...string) *harness {
+	h := &harness{cluster: &cluster{}, clock: clocktesting.NewFakeClock(time.Now())}
+	guard := caller.New(caller.Options{
+		Tokens: h.cluster, Access: &h.access, Audiences: audiences, Clock: h.clock,
+		Log: funcr.New(func(prefix, args string) { fmt.Fprintln(&h.log, prefix, args) }, funcr.Options{Verbosity: 10}),
+	})
+	h.handler = guard.Protect(path, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { h.passed++ }))
+	return h
+}
+
+func (h *harness) ask(authorization ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/whatever", http.NoBody)
+	r.Header["Authorization"] = authorization
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	return w
+}
+
+func TestWhoMay(t *testing.T) {
+	h := newHarness()
+	if w := h.ask("Bearer " + good); w.Code != http.StatusOK || h.passed != 1 {
+		t.Errorf("status %d, passed %d", w.Code, h.passed)
+	}
+	want := &authorizationv1.SubjectAccessReviewSpec{
+		User: "alice", UID: "uid", Groups: []string{"g"}, Extra: map[string]authorizationv1.ExtraValue{"e": {"x", "y"}},
+		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "post"},
+	}
+	if !reflect.DeepEqual(h.access.reviewed, want) {
+		t.Errorf("asked about %+v", h.access.reviewed)
+	}
+}
+
+func TestWhoMayNot(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "tokenreviews"}, good, errors.New(good))
+	for name, test := range map[string]struct {
+		authorization []string
+		change        func(*harness)
+		status        int
+		reviews       int32
+	}{
+		"nobody":                      {nil, nil, 401, 0},
+		"an empty header":             {[]string{""}, nil, 401, 0},
+		"no token":                    {[]string{"Bearer "}, nil, 401, 0},
+		"no scheme":                   {[]string{good}, nil, 401, 0},
+		"another scheme":              {[]string{"Basic " + good}, nil, 401, 0},
+		"two headers":                 {[]string{"Bearer " + good, "Bearer " + good}, nil, 401, 0},
+		"two in one":                  {[]string{"Bearer " + good + ",Bearer " + good}, nil, 401, 0},
+		"a space in the token":        {[]string{"Bearer  " + good}, nil, 401, 0},
+		"far too long":                {[]string{"Bearer " + strings.Repeat("a", 1<<20)}, nil, 401, 0},
+		"a token that nobody knows":   {[]string{"Bearer x"}, nil, 401, 1},
+		"a user who may not":          {[]string{"Bearer " + other}, nil, 403, 1},
+		"a user who is denied":        {[]string{"Bearer " + good}, func(h *harness) { h.access.denied = true }, 403, 1},
+		"the verifier may not ask":    {[]string{"Bearer " + good}, func(h *harness) { h.fault = forbidden }, 503, 1},
+		"nobody knows what users may": {[]string{"Bearer " + good}, func(h *harness) { h.access.fault = errors.New(good) }, 503, 1},
+		"the API server is away":      {[]string{"Bearer " + good}, func(h *harness) { h.fault = errors.New("dial " + good) }, 503, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness()
+			if test.change != nil {
+				test.change(h)
+			}
+			w := h.ask(test.authorization...)
+			if w.Code != test.status || h.passed != 0 || h.reviewed.Load() != test.reviews {
+				t.Errorf("status %d, passed %d, asked %d times", w.Code, h.passed, h.reviewed.Load())
+			}
+			if got := w.Header().Get("WWW-Authenticate"); (got == "Bearer") != (test.status == 401) {
+				t.Errorf("challenge %q", got)
+			}
+			if !json.Valid(w.Body.Bytes()) || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("%v %s", w.Header(), w.Body)
+			}
+			if strings.Contains(w.Body.String()+h.log.String(), good) || (h.log.Len() > 0) != (test.status == 503) {
+				t.Errorf("answered %s, logged %s", w.Body, h.log.String())
+			}
+		})
+	}
+}
+
+// TestRemembered checks that a verdict is good for ten seconds, and that what couldn't be asked is asked again.
+func TestRemembered(t *testing.T) {
+	h := newHarness()
+	for _, token := range []string{good, other, "x"} {
+		before := h.reviewed.Load()
+		first := h.ask("Bearer " + token).Code
+		for range 3 {
+			if again := h.ask("Bearer " + token).Code; again != first {
+				t.Errorf("status %d, then %d", first, again)
+			}
+		}
+		if n := h.reviewed.Load() - before; n != 1 {
+			t.Errorf("%q is asked about %d times", token, n)
+		}
+	}
+	h.access.denied = true
+	h.clock.Step(9 * time.Second)
+	if status := h.ask("Bearer " + good).Code; status != http.StatusOK {
+		t.Errorf("status %d after 9 s", status)
+	}
+	h.clock.Step(2 * time.Second)
+	if status := h.ask("Bearer " + good).Code; status != http.StatusForbidden {
+		t.Errorf("status %d after 11 s", status)
+	}
+
+	h.fault = errors.New("away")
+	h.clock.Step(time.Minute)
+	if status := h.ask("Bearer " + good).Code; status != http.StatusServiceUnavailable {
+		t.Errorf("status %d while the API server is away", status)
+	}
+	h.fault, h.access.denied = nil, false
+	if status := h.ask("Bearer " + good).Code; status != http.StatusOK {
+		t.Errorf("status %d when it is back", status)
+	}
+}
+
+// TestJunkPushesNobodyOut fails where allowed and refused callers are remembered in one place.
+func TestJunkPushesNobodyOut(t *testing.T) {
+	h := newHarness()
+	h.ask("Bearer " + good)
+	for n := range 3000 {
+		h.ask(fmt.Sprintf("Bearer junk-%d", n))
+	}
+	before := h.reviewed.Load()
+	if status := h.ask("Bearer " + good).Code; status != http.StatusOK || h.reviewed.Load() != before {
+		t.Errorf("status %d, asked %d times more", status, h.reviewed.Load()-before)
+	}
+}
+
+func TestAudiences(t *testing.T) {
+	for name, test := range map[string]struct {
+		ours, theirs []string
+		status       int
+	}{
+		"none asked for":            {nil, nil, 200},
+		"the one":                   {[]string{"apikey-verifier"}, []string{"apikey-verifier"}, 200},
+		"one of several":            {[]string{"a", "apikey-verifier"}, []string{"apikey-verifier"}, 200},
+		"another":                   {[]string{"apikey-verifier"}, []string{"b"}, 401},
+		"an API server that has no": {[]string{"apikey-verifier"}, nil, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(test.ours...)
+			h.audiences = test.theirs
+			if status := h.ask("Bearer " + good).Code; status != test.status {
+				t.Errorf("status %d, want %d", status, test.status)
+			}
+			if !slices.Equal(h.asked.Audiences, test.ours) {
+				t.Errorf("asked for %v", h.asked.Audiences)
+			}
+		})
+	}
+}
+
+// TestNotTooManyAtATime checks that callers who can't be asked about are sent away, not kept.
+func TestNotTooManyAtATime(t *testing.T) {
+	h := newHarness()
+	h.wait = make(chan struct{})
+	answers := make(chan int)
+	const waiting = 16
+	for n := range waiting {
+		go func() { answers <- h.ask(fmt.Sprintf("Bearer junk-%d", n)).Code }()
+	}
+	for h.reviewed.Load() < waiting {
+		time.Sleep(time.Millisecond)
+	}
+	if status := h.ask("Bearer one-more").Code; status != http.StatusServiceUnavailable {
+		t.Errorf("status %d for one more", status)
+	}
+	close(h.wait)
+	for range waiting {
+		if status := <-answers; status != http.StatusUnauthorized {
+			t.Errorf("status %d", status)
+		}
+	}
+	if status := h.ask("Bearer one-more").Code; status != http.StatusUnauthorized {
+		t.Errorf("status %d for one more, afterwards", status)
+	}
+}

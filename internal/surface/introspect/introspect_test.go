@@ -1,0 +1,204 @@
+package introspect_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/introspect"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	acme  = "3714240b-2e06-4c35-8856-ccc1c096323e"
+	guess = "not-a-token-but-a-secret"
+)
+
+// decider answers as it was told, and keeps what it was asked.
+type decider struct {
+	decision verify.Decision
+	asked    bool
+	surface  string
+	token    string
+	client   netip.Addr
+}
+
+func (d *decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
+	d.asked, d.surface, d.token, d.client = true, surface, bearer, client
+	return d.decision
+}
+
+func active() verify.Decision {
+	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: acme, Grant: &index.Grant{
+		CredentialID: "7Hk2PqZx", Name: "warehouse/storefront", ScopesHeader: "products:read orders:*",
+		Issued: 1_800_000_000, NotAfter: time.Unix(1_900_000_000, 5).UnixNano(),
+	}}
+}
+
+// ask posts a form. It is an answer that nobody may keep, in JSON.
+func ask(t *testing.T, d *decider, form string, change ...func(*http.Request)) (int, string) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/token/introspect", strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, change := range change {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	introspect.NewHandler(d).ServeHTTP(w, r)
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", w.Header())
+	}
+	return w.Code, w.Body.String()
+}
+
+func TestActive(t *testing.T) {
+	d := &decider{decision: active()}
+	status, body := ask(t, d, "token="+guess+"&token_type_hint=anything&more=x")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"active": true, "scope": "products:read orders:*", "client_id": "warehouse/storefront", "token_type": "Bearer",
+		"username": "nexuscommerce:tenant:" + acme + ":key:warehouse/storefront",
+		"exp":      1_900_000_000.0, "iat": 1_800_000_000.0, "sub": acme, "tenant_id": acme, "jti": "7Hk2PqZx",
+	}
+	if status != http.StatusOK || !reflect.DeepEqual(got, want) {
+		t.Errorf("status %d, %s", status, body)
+	}
+	if d.surface != "introspect" || d.token != guess || d.client.IsValid() {
+		t.Errorf("asked about %q from %v as %s", d.token, d.client, d.surface)
+	}
+}
+
+func TestActiveWithoutAnEndOrScopes(t *testing.T) {
+	decision := active()
+	decision.Grant.NotAfter, decision.Grant.ScopesHeader = index.Never, ""
+	_, body := ask(t, &decider{decision: decision}, "token=x")
+	if strings.Contains(body, `"exp"`) || strings.Contains(body, `"scope"`) || !strings.Contains(body, `"active":true`) {
+		t.Error(body)
+	}
+}
+
+// TestInactive checks that an inactive token's answer is the same whatever is wrong with it, and however it was known.
+func TestInactive(t *testing.T) {
+	for _, reason := range []verify.Reason{
+		verify.ReasonMalformedToken, verify.ReasonUnknownToken, verify.ReasonRevoked, verify.ReasonSuspended, verify.ReasonExpired,
+		verify.ReasonDeleted, verify.ReasonTenantSuspended, verify.ReasonTenantChanged, verify.ReasonAddressNotAllowed,
+	} {
+		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden} {
+			status, body := ask(t, &decider{decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, "token=x")
+			if status != http.StatusOK || body != `{"active":false}`+"\n" {
+				t.Errorf("%s: status %d, %s", reason, status, body)
+			}
+		}
+	}
+}
+
+// TestNotKnown checks that what can't be checked is no answer, and so isn't taken for one.
+func TestNotKnown(t *testing.T) {
+	for _, decision := range []verify.Decision{{}, {Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}} {
+		status, body := ask(t, &decider{decision: decision}, "token=x")
+		if status != http.StatusServiceUnavailable || strings.Contains(body, "active") || !strings.Contains(body, "temporarily_unavailable") {
+			t.Errorf("status %d, %s", status, body)
+		}
+	}
+}
+
+func TestClientAddress(t *testing.T) {
+	for form, want := range map[string]string{
+		"token=x&client_ip=203.0.113.7": "203.0.113.7", "token=x&client_ip=2001:db8::7": "2001:db8::7", "token=x&client_ip=": "invalid IP", "token=x": "invalid IP",
+	} {
+		d := &decider{decision: active()}
+		if status, body := ask(t, d, form); status != http.StatusOK || d.client.String() != want {
+			t.Errorf("%s: from %s, want %s; status %d, %s", form, d.client, want, status, body)
+		}
+	}
+}
+
+// TestBadRequests checks that nothing is decided of them, and that nothing of them comes back (S2).
+func TestBadRequests(t *testing.T) {
+	for name, test := range map[string]struct {
+		form   string
+		change func(*http.Request)
+		status int
+	}{
+		"no token":              {"x=" + guess, nil, 400},
+		"an empty token":        {"token=&x=" + guess, nil, 400},
+		"two tokens":            {"token=" + guess + "&token=x", nil, 400},
+		"the same token twice":  {"token=" + guess + "&token=" + guess, nil, 400},
+		"two hints":             {"token=" + guess + "&token_type_hint=a&token_type_hint=b", nil, 400},
+		"a bad escape":          {"token=" + guess + "%zz", nil, 400},
+		"a semicolon":           {"token=" + guess + ";x=y", nil, 400},
+		"an address of none":    {"token=x&client_ip=" + guess, nil, 400},
+		"an address and zone":   {"token=x&client_ip=fe80::1%25" + guess, nil, 400},
+		"in the URL":            {"token=x", func(r *http.Request) { r.URL.RawQuery = "token=" + guess }, 400},
+		"GET":                   {"token=" + guess, func(r *http.Request) { r.Method = http.MethodGet }, 405},
+		"JSON":                  {`{"token":"` + guess + `"}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 415},
+		"no type":               {"token=" + guess, func(r *http.Request) { r.Header.Del("Content-Type") }, 415},
+		"too long":              {"token=" + strings.Repeat(guess, 1000), nil, 413},
+		"a body that breaks":    {"", func(r *http.Request) { r.Body = io.NopCloser(breaking{}) }, 400},
+		"a method in lowercase": {"token=" + guess, func(r *http.Request) { r.Method = "post" }, 405},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &decider{decision: active()}
+			change := test.change
+			if change == nil {
+				change = func(*http.Request) {}
+			}
+			status, body := ask(t, d, test.form, change)
+			var fault map[string]string
+			if err := json.Unmarshal([]byte(body), &fault); err != nil || fault["error"] != "invalid_request" || fault["error_description"] == "" {
+				t.Errorf("body %s", body)
+			}
+			if status != test.status || d.asked || strings.Contains(body, guess) {
+				t.Errorf("status %d, asked: %t, %s", status, d.asked, body)
+			}
+		})
+	}
+}
+
+type breaking struct{}
+
+func (breaking) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestTypeParametersAreFine(t *testing.T) {
+	for _, mediaType := range []string{"application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-Urlencoded ;x=y"} {
+		status, body := ask(t, &decider{decision: active()}, "token=x", func(r *http.Request) { r.Header.Set("Content-Type", mediaType) })
+		if status != http.StatusOK {
+			t.Errorf("status %d, %s", status, body)
+		}
+	}
+}
+
+// FuzzForm checks that whatever is in a form, it is one token that is decided about, the very one in it, or none.
+func FuzzForm(f *testing.F) {
+	for _, seed := range []string{
+		"token=x", "token=a&token=b", "token=a%26token%3Db", "Token=x", "token[]=x", "token=x&client_ip=::ffff:1.2.3.4", "a;token=x", "%74oken=x", "token=\xff", "&&token=x&",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, form string) {
+		d := &decider{decision: active()}
+		status, body := ask(t, d, form)
+		values, err := url.ParseQuery(form)
+		wanted := err == nil && len(values["token"]) == 1 && values["token"][0] != ""
+		if d.asked && (!wanted || d.token != values["token"][0]) {
+			t.Errorf("%q: asked about %q", form, d.token)
+		}
+		if d.asked != (status == http.StatusOK) {
+			t.Errorf("%q: status %d, asked: %t", form, status, d.asked)
+		}
+		if !json.Valid([]byte(body)) {
+			t.Errorf("%q: %s", form, body)
+		}
+	})
+}

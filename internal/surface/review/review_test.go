@@ -1,0 +1,202 @@
+package review_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	acme  = "3714240b-2e06-4c35-8856-ccc1c096323e"
+	guess = "not-a-token-but-a-secret"
+)
+
+// decider answers as it was told, and keeps what it was asked.
+type decider struct {
+	decision verify.Decision
+	asked    bool
+	surface  string
+	token    string
+	client   netip.Addr
+}
+
+func (d *decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
+	d.asked, d.surface, d.token, d.client = true, surface, bearer, client
+	return d.decision
+}
+
+func active() verify.Decision {
+	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: acme, Grant: &index.Grant{
+		CredentialID: "7Hk2PqZx", Name: "warehouse/storefront", ScopesHeader: "products:read orders:*",
+	}}
+}
+
+func post(t *testing.T, d *decider, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/token/review", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for _, change := range change {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	review.NewHandler(d).ServeHTTP(w, r)
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", w.Header())
+	}
+	return w
+}
+
+const question = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":null},` +
+	`"spec":{"token":"` + guess + `","audiences":["https://kubernetes.default.svc"]},"status":{"user":{}}}`
+
+func answer(t *testing.T, w *httptest.ResponseRecorder) authenticationv1.TokenReview {
+	t.Helper()
+	var got authenticationv1.TokenReview
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", w.Code, err, w.Body)
+	}
+	if got.APIVersion != "authentication.k8s.io/v1" || got.Kind != "TokenReview" {
+		t.Errorf("answered with a %s of %s", got.Kind, got.APIVersion)
+	}
+	return got
+}
+
+func TestAuthenticated(t *testing.T) {
+	d := &decider{decision: active()}
+	got := answer(t, post(t, d, question)).Status
+	want := authenticationv1.TokenReviewStatus{
+		Authenticated: true,
+		User: authenticationv1.UserInfo{
+			Username: "nexuscommerce:tenant:" + acme + ":key:warehouse/storefront",
+			Groups: []string{
+				"nexuscommerce:keys", "nexuscommerce:tenant:" + acme,
+				"nexuscommerce:tenant:" + acme + ":scope:products:read", "nexuscommerce:tenant:" + acme + ":scope:orders:*",
+			},
+			Extra: map[string]authenticationv1.ExtraValue{
+				"keys.nexuscommerce.io/credential-id": {"7Hk2PqZx"},
+				"keys.nexuscommerce.io/apikey":        {"warehouse/storefront"},
+				"keys.nexuscommerce.io/tenant-id":     {acme},
+				"keys.nexuscommerce.io/scopes":        {"products:read", "orders:*"},
+			},
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	if d.surface != "review" || d.token != guess || d.client.IsValid() {
+		t.Errorf("asked about %q from %v as %s", d.token, d.client, d.surface)
+	}
+}
+
+// TestNamesAreNobodyElses checks that no key can be one of Kubernetes' own users or groups, nor in another tenant's.
+func TestNamesAreNobodyElses(t *testing.T) {
+	user := answer(t, post(t, &decider{decision: active()}, question)).Status.User
+	for _, name := range append(user.Groups, user.Username) {
+		if !strings.HasPrefix(name, "nexuscommerce:") {
+			t.Error(name)
+		}
+	}
+	for name := range user.Extra {
+		if name != strings.ToLower(name) || !strings.HasPrefix(name, "keys.nexuscommerce.io/") {
+			t.Error(name)
+		}
+	}
+}
+
+func TestNotAuthenticated(t *testing.T) {
+	for reason, message := range map[verify.Reason]string{
+		verify.ReasonMalformedToken:    "The API key is not valid.",
+		verify.ReasonUnknownToken:      "The API key is not valid.",
+		verify.ReasonRevoked:           "The API key has been revoked.",
+		verify.ReasonAddressNotAllowed: "The API key may not be used from this address.",
+		verify.ReasonUnavailable:       "The API key could not be checked. Try again later.",
+		"":                             "The API key could not be checked. Try again later.",
+	} {
+		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden, verify.Unavailable} {
+			w := post(t, &decider{decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, question)
+			got := answer(t, w).Status
+			if !reflect.DeepEqual(got, authenticationv1.TokenReviewStatus{Error: message}) || strings.Contains(w.Body.String(), guess) {
+				t.Errorf("%s: %s", reason, w.Body)
+			}
+		}
+	}
+}
+
+// TestBadReviews checks that nothing is decided of them, and that nothing of them comes back (S2).
+func TestBadReviews(t *testing.T) {
+	for name, test := range map[string]struct {
+		body   string
+		method string
+		status int32
+		says   string
+	}{
+		"another version":   {strings.Replace(question, "authentication.k8s.io/v1", "authentication.k8s.io/v1beta1", 1), "POST", 400, "--authentication-token-webhook-version=v1"},
+		"another kind":      {strings.Replace(question, `"TokenReview"`, `"TokenRequest"`, 1), "POST", 400, "authentication.k8s.io/v1"},
+		"no version":        {`{"spec":{"token":"` + guess + `"}}`, "POST", 400, "authentication.k8s.io/v1"},
+		"no JSON":           {guess, "POST", 400, "JSON"},
+		"a list":            {"[" + question + "]", "POST", 400, "JSON"},
+		"two of them":       {question + question, "POST", 400, "JSON"},
+		"a number":          {strings.Replace(question, `"`+guess+`"`, "4711", 1), "POST", 400, "JSON"},
+		"cut off":           {question[:len(question)-3], "POST", 400, "JSON"},
+		"nothing":           {"", "POST", 400, "JSON"},
+		"too long":          {strings.Replace(question, guess, strings.Repeat(guess, 4000), 1), "POST", 413, "too long"},
+		"by another method": {question, "GET", 405, "POST"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &decider{decision: active()}
+			w := post(t, d, test.body, func(r *http.Request) { r.Method = test.method })
+			var status metav1.Status
+			if err := json.Unmarshal(w.Body.Bytes(), &status); err != nil {
+				t.Fatal(err)
+			}
+			if int32(w.Code) != test.status || status.Code != test.status || status.Status != "Failure" || !strings.Contains(status.Message, test.says) {
+				t.Errorf("status %d, %s", w.Code, w.Body)
+			}
+			if d.asked || strings.Contains(w.Body.String(), guess) || strings.Contains(w.Body.String(), "4711") {
+				t.Errorf("asked: %t, %s", d.asked, w.Body)
+			}
+		})
+	}
+}
+
+// TestNamesHaveOneSpelling checks that a field in another case is none, as everywhere in Kubernetes.
+func TestNamesHaveOneSpelling(t *testing.T) {
+	d := &decider{decision: active()}
+	post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","Token":"b"}}`)
+	if d.token != "a" {
+		t.Errorf("asked about %q", d.token)
+	}
+}
+
+// FuzzReview checks that every body has an answer in JSON, and that what isn't asked isn't authenticated.
+func FuzzReview(f *testing.F) {
+	for _, seed := range []string{
+		question, "{}", "null", `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":null}`, `{"spec":{"token":{}}}`,
+		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","token":"b"}}`, strings.Repeat("[", 10000), "\xff",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		d := &decider{decision: active()}
+		w := post(t, d, body)
+		var got authenticationv1.TokenReview
+		if err := json.Unmarshal(w.Body.Bytes(), &struct{}{}); err != nil {
+			t.Fatalf("%q: %s", body, w.Body)
+		}
+		_ = json.Unmarshal(w.Body.Bytes(), &got) // A Status is no TokenReview.
+		if got.Status.Authenticated != d.asked || d.asked != (w.Code == http.StatusOK) {
+			t.Errorf("%q: status %d, asked: %t, %s", body, w.Code, d.asked, w.Body)
+		}
+	})
+}
