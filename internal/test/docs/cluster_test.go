@@ -64,6 +64,7 @@ func (i *installation) run(t *testing.T, script string) {
 	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
 	command.Dir = i.folder
 	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder,
+		"VERIFIER=http://"+i.verifier, "VERIFIER_ADMIN=http://"+i.verifierMetrics,
 		"PATH="+filepath.Dir(i.cp.Kubectl)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	command.Stdin = strings.NewReader(script)
 	var out bytes.Buffer
