@@ -104,7 +104,7 @@ func newHarness(audiences ...string) *harness {
 		Tokens: h.cluster, Access: &h.access, Audiences: audiences, Clock: h.clock,
 		Log: funcr.New(func(prefix, args string) { fmt.Fprintln(&h.log, prefix, args) }, funcr.Options{Verbosity: 10}),
 	})
-	h.handler = guard.Protect(path, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { h.passed++ }))
+	h.handler = guard.Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))
 	return h
 }
 

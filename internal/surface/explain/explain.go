@@ -130,6 +130,9 @@ func explainStep(s verify.Step) string {
 	return verify.Decision{Reason: s.Reason}.Message()
 }
 
+// parameters are those that a question may have.
+var parameters = []string{"key", "credential", "host", "method", "path", "ip", "tenant", "scope"}
+
 // parse reads the question. What is wrong with it is said without what is in it: it may be a token.
 func parse(query string) (wanted func(*index.Grant) bool, request *verify.Request, fault string) {
 	values, err := url.ParseQuery(query)
@@ -137,13 +140,12 @@ func parse(query string) (wanted func(*index.Grant) bool, request *verify.Reques
 		return nil, nil, "The query can't be read."
 	}
 	for name, list := range values {
-		if !slices.Contains([]string{"key", "credential", "host", "method", "path", "ip", "tenant", "scope"}, name) {
+		switch {
+		case !slices.Contains(parameters, name):
 			return nil, nil, "The parameters are key (namespace/name) or credential (its id), host, method, path, ip, tenant and scope."
-		}
-		if len(list) > 1 && name != "scope" {
+		case len(list) > 1 && name != "scope":
 			return nil, nil, "Only scope may be there more than once."
-		}
-		if slices.ContainsFunc(list, token.WellFormed) {
+		case slices.ContainsFunc(list, token.WellFormed):
 			return nil, nil, "Never send a token here: name the key, or the id of its credential."
 		}
 	}
@@ -151,28 +153,37 @@ func parse(query string) (wanted func(*index.Grant) bool, request *verify.Reques
 	if (key == "") == (credential == "") {
 		return nil, nil, "Name either the key, as namespace/name, or the id of its credential."
 	}
-	wanted = func(grant *index.Grant) bool {
-		return key != "" && grant.Name == key || credential != "" && grant.CredentialID == credential
+	wanted = func(grant *index.Grant) bool { return grant.Name == key }
+	if key == "" {
+		wanted = func(grant *index.Grant) bool { return grant.CredentialID == credential }
 	}
+	request, fault = parseRequest(values)
+	return wanted, request, fault
+}
+
+// parseRequest reads what the question says of the request.
+func parseRequest(values url.Values) (request *verify.Request, fault string) {
 	request = &verify.Request{Host: values.Get("host"), Method: values.Get("method"), Target: values.Get("path")}
 	if tenant := values.Get("tenant"); tenant != "" {
 		request.TenantID = []string{tenant}
 	}
 	if address := values.Get("ip"); address != "" {
-		if request.Client, err = netip.ParseAddr(address); err != nil || request.Client.Zone() != "" {
-			return nil, nil, "ip must be an IPv4 or IPv6 address."
+		client, err := netip.ParseAddr(address)
+		if err != nil || client.Zone() != "" {
+			return nil, "ip must be an IPv4 or IPv6 address."
 		}
+		request.Client = client
 	}
 	for _, scope := range values["scope"] {
 		if !access.ValidScope(scope) {
-			return nil, nil, "scope must be one such as products:read."
+			return nil, "scope must be one such as products:read."
 		}
 		request.FixedScopes = append(request.FixedScopes, keysv1alpha1.Scope(scope))
 	}
 	if request.FixedScopes == nil && (request.Host == "" || request.Method == "" || request.Target == "") {
-		return nil, nil, "Say which route: host, method and path; or scope, where the proxy's configuration fixes it."
+		return nil, "Say which route: host, method and path; or scope, where the proxy's configuration fixes it."
 	}
-	return wanted, request, ""
+	return request, ""
 }
 
 func refuse(w http.ResponseWriter, status int, reason, message string) {

@@ -219,7 +219,8 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 		t.Errorf("the user is %s", who.Username)
 	}
 	wanted := []string{"nexuscommerce:keys", group, group + ":scope:products:read", "system:authenticated"}
-	if slices.Sort(who.Groups); !slices.Equal(who.Groups, wanted) {
+	slices.Sort(who.Groups)
+	if !slices.Equal(who.Groups, wanted) {
 		t.Errorf("its groups are %v", who.Groups)
 	}
 	if got := who.Extra["keys.nexuscommerce.io/credential-id"]; len(got) != 1 || got[0] != key.Status.Credentials[0].ID {
