@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 TEST ?= ./...
 TESTFLAGS ?=
 RACE ?= -race
+FUZZ ?= .
+FUZZTIME ?= 20s
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 MODULE := github.com/nexuscommerce/apikey-operator
@@ -57,10 +59,17 @@ build: ## bin/apikey-controller and bin/apikey-verifier.
 test: c-compiler build caddy ## Every test, on a real control plane.
 	@assets=$$(hack/controlplane/ensure.sh) && gocache=$$(go env GOCACHE) && set -x && \
 		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
-		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_GITOPS)
+		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_GITOPS) $(TEST_FUZZ)
 
 # What other tools make of the objects' status is judged by those tools' own code, in a module of its own.
 TEST_GITOPS = $(if $(filter ./...,$(TEST)),&& (cd hack/gitops && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...))
+
+# Only with everything: who asks for some of the tests waits for those.
+TEST_FUZZ = $(if $(and $(filter ./...,$(TEST)),$(if $(TESTFLAGS),,all)),&& hack/fuzz.sh $(FUZZTIME))
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME=20s, as make test does at its end; FUZZ=Path for those with such a name.
+	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
 
 .PHONY: verify
 verify: lint verify-generated verify-tidy verify-vulnerabilities ## Lint, generated files up to date, modules tidy, known vulnerabilities.

@@ -1,20 +1,16 @@
 package apikey
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
-	"text/template"
-	"text/template/parse"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/secretdata"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -27,9 +23,6 @@ const (
 
 	// uidLabel says which ApiKey a Secret is for, so that it is known again without its owner reference.
 	uidLabel = keysv1alpha1.GroupName + "/uid"
-
-	// maxRendered is the most that all templates of a key may come to: a Secret holds 1 MiB in all.
-	maxRendered = 512 << 10
 )
 
 // secretName is the name of the Secret that spec asks for.
@@ -50,15 +43,6 @@ func (e *templateError) Error() string {
 	return fmt.Sprintf("spec.secret.data[%s]: %v", e.field, e.err)
 }
 func (e *templateError) Unwrap() error { return e.err }
-
-// fields are what templates may use.
-type fields struct {
-	Token, Authorization         string
-	TenantID, APIBaseURL         string
-	Prefix, ExpiresAt            string
-	Namespace, Name, DisplayName string
-	Scopes                       []string
-}
 
 // desiredSecret is the Secret of a key: what a workload needs to call the API, and no more. It is pure. The error is a
 // *templateError.
@@ -91,9 +75,9 @@ func desiredSecret(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok to
 		for name, value := range shape.Labels {
 			secret.Labels[name] = string(value)
 		}
-		room := maxRendered
+		room := secretdata.MaxRendered
 		for _, name := range slices.Sorted(maps.Keys(shape.Data)) {
-			rendered, err := render(string(shape.Data[name]), f, room)
+			rendered, err := secretdata.Render(string(shape.Data[name]), &f, room)
 			if err != nil {
 				return nil, &templateError{field: name, err: err}
 			}
@@ -106,8 +90,8 @@ func desiredSecret(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok to
 	return secret, nil
 }
 
-func fieldsOf(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok token.Token) fields {
-	f := fields{
+func fieldsOf(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok token.Token) secretdata.Fields {
+	f := secretdata.Fields{
 		Token:         tok.Reveal(),
 		Authorization: "Bearer " + tok.Reveal(),
 		TenantID:      key.Status.TenantID,
@@ -139,67 +123,4 @@ func ownerReference(key *keysv1alpha1.ApiKey) metav1.OwnerReference {
 	reference := metav1.NewControllerRef(key, keysv1alpha1.GroupVersion.WithKind("ApiKey"))
 	reference.BlockOwnerDeletion = nil
 	return *reference
-}
-
-// render renders one template into at most room bytes. Templates have no functions but text/template's own, and no loops,
-// so each takes a time that its length bounds.
-func render(text string, f fields, room int) ([]byte, error) {
-	parsed, err := template.New("template").Option("missingkey=error").Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	if err := withoutLoops(parsed); err != nil {
-		return nil, err
-	}
-	out := &limited{room: room}
-	if err := parsed.Execute(out, f); err != nil {
-		// What a template's function says of its arguments may quote them, and the token can be one.
-		return nil, errors.New(strings.ReplaceAll(err.Error(), f.Token, "[redacted]"))
-	}
-	return out.Bytes(), nil
-}
-
-// withoutLoops refuses what makes a template's time depend on more than its length.
-func withoutLoops(t *template.Template) error {
-	if len(t.Templates()) > 1 {
-		return errors.New("define and block are not supported")
-	}
-	return walk(t.Root)
-}
-
-func walk(node parse.Node) error {
-	switch n := node.(type) {
-	case *parse.ListNode:
-		if n == nil {
-			return nil
-		}
-		for _, child := range n.Nodes {
-			if err := walk(child); err != nil {
-				return err
-			}
-		}
-	case *parse.IfNode:
-		return errors.Join(walk(n.List), walk(n.ElseList))
-	case *parse.WithNode:
-		return errors.Join(walk(n.List), walk(n.ElseList))
-	case *parse.RangeNode:
-		return fmt.Errorf("line %d: range is not supported; scopes are printed by {{index .Scopes 0}} or {{.Scopes}}", n.Line)
-	case *parse.TemplateNode:
-		return fmt.Errorf("line %d: template is not supported", n.Line)
-	}
-	return nil
-}
-
-// limited is a buffer that refuses to grow beyond its room.
-type limited struct {
-	bytes.Buffer
-	room int
-}
-
-// Write implements io.Writer.
-func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > l.room {
-		return 0, fmt.Errorf("the Secret's data would be larger than %d KiB", maxRendered>>10)
-	}
-	return l.Buffer.Write(p)
 }
