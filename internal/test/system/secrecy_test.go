@@ -102,7 +102,9 @@ func provoke(t *testing.T, i *installation, key, shaped, revoked *keysv1alpha1.A
 	if err := i.cp.Client.Create(t.Context(), inTheWay); err != nil {
 		t.Fatal(err)
 	}
-	update(t, i, shaped, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret.Data["c"] = `{{printf "%s" .Token}}{{index .Scopes .Token}}` })
+	update(t, i, shaped, func(k *keysv1alpha1.ApiKey) {
+		k.Spec.Secret.Data["c"] = `{{printf "%s" .Token}}{{index .Scopes .Token}}`
+	})
 	update(t, i, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "in-the-way"} })
 	update(t, i, revoked, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 	i.await(t, shaped, keysv1alpha1.ReasonInvalidTemplate)
