@@ -112,6 +112,11 @@ func serve(o options, config *rest.Config) error {
 	if err := manager.AddMetricsServerExtraHandler(explainPath, guard.Protect(explainPath, explain.NewHandler(decider))); err != nil {
 		return err
 	}
+	auditLog, err := newAudit(o, metrics.Registry)
+	if err != nil {
+		return err
+	}
+	decider.AuditTo(auditLog)
 	listener, err := listen("http-bind-address", o.httpAddress)
 	if err != nil {
 		return err
@@ -119,6 +124,7 @@ func serve(o options, config *rest.Config) error {
 	self := &replica{
 		keys:    keys,
 		usage:   uses,
+		audit:   auditLog,
 		servers: []*server{newHTTPServer(listener, newRoutes(decider, guard, o))},
 		timeout: o.shutdownTimeout,
 	}

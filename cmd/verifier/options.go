@@ -24,6 +24,8 @@ type options struct {
 	shutdownTimeout time.Duration
 	usageBudget     float64
 	callerAudiences string
+	auditLog        string
+	auditSample     float64
 
 	trust     clientip.Trust
 	audiences []string
@@ -50,6 +52,8 @@ func (o *options) addFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")
+	flags.StringVar(&o.auditLog, "audit-log", "", "File that decisions are appended to, one JSON object a line, or - for standard output. Blank for none.")
+	flags.Float64Var(&o.auditSample, "audit-sample-allowed", 1, "The part of the requests that pass which the audit log has: 0 to 1. It has all that are refused.")
 }
 
 func defaultName() string {
@@ -87,8 +91,10 @@ func (o *options) complete() error {
 		errs = append(errs, fmt.Errorf("--usage-write-budget=%v must be from 0 to %d", o.usageBudget, maxUsageBudget))
 	}
 	o.audiences = list(o.callerAudiences)
-	blocks := list(o.trustedProxies)
-	trust, err := clientip.NewTrust(blocks)
+	if !(o.auditSample >= 0 && o.auditSample <= 1) {
+		errs = append(errs, fmt.Errorf("--audit-sample-allowed=%v must be from 0 to 1", o.auditSample))
+	}
+	trust, err := clientip.NewTrust(list(o.trustedProxies))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))
 	}

@@ -37,6 +37,8 @@ func TestDefaults(t *testing.T) {
 		"--max-staleness":             {o.maxStaleness, 5 * time.Minute},
 		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
 		"--usage-write-budget":        {o.usageBudget, 20.0},
+		"--audit-log":                 {o.auditLog, ""},
+		"--audit-sample-allowed":      {o.auditSample, 1.0},
 		"--name":                      {o.name, "verifier-0"},
 	} {
 		if test.got != test.want {
@@ -72,6 +74,8 @@ func TestAccepted(t *testing.T) {
 		"no writes of usage":      {"--usage-write-budget=0"},
 		"a write in 4 seconds":    {"--usage-write-budget=0.25"},
 		"the most writes":         {"--usage-write-budget=1000"},
+		"refusals alone":          {"--audit-log=-", "--audit-sample-allowed=0"},
+		"some of what passes":     {"--audit-log=audit.jsonl", "--audit-sample-allowed=0.01"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parse(arguments...); err != nil {
@@ -105,6 +109,8 @@ func TestRefused(t *testing.T) {
 		"fewer writes than none":       {"--usage-write-budget=-1", "--usage-write-budget"},
 		"too many writes":              {"--usage-write-budget=1000.1", "--usage-write-budget"},
 		"writes that are no number":    {"--usage-write-budget=NaN", "--usage-write-budget"},
+		"more than all":                {"--audit-sample-allowed=1.1", "--audit-sample-allowed"},
+		"less than none":               {"--audit-sample-allowed=-0.1", "--audit-sample-allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parse(test.argument)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/nexuscommerce/apikey-operator/internal/audit"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
@@ -66,6 +68,7 @@ func newHTTPServer(listener net.Listener, handler http.Handler) *server {
 type replica struct {
 	keys    *feed.Feed
 	usage   *usage.Recorder
+	audit   *audit.Log // nil for none
 	servers []*server
 	// timeout is how long requests under way may take once the replica is told to stop.
 	timeout  time.Duration
@@ -78,14 +81,15 @@ func (r *replica) Start(ctx context.Context) error {
 	fed := make(chan error, 1)
 	go func() { fed <- r.keys.Start(feeding) }()
 	recording, stopRecording := context.WithCancel(feeding)
-	recorded := make(chan struct{})
-	go func() {
-		defer close(recorded)
-		r.usage.Start(recording)
-	}()
+	defer stopRecording()
+	var recorders sync.WaitGroup
+	recorders.Go(func() { r.usage.Start(recording) })
+	if r.audit != nil {
+		recorders.Go(func() { r.audit.Start(recording, r.timeout/4) })
+	}
 	stopped, err := r.answer(ctx)
 	stopRecording()
-	<-recorded
+	recorders.Wait()
 	// A quarter of the time is left for saying goodbye.
 	flushing, cancel := context.WithDeadline(feeding, stopped.Add(r.timeout*3/4))
 	defer cancel()

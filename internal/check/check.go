@@ -1,4 +1,5 @@
-// Package check puts the pure decision to the live index and the clock, for every surface, and counts what comes out.
+// Package check puts the pure decision to the live index and the clock, for every surface, and tells those who want to
+// know what comes out: metrics, the meter of the credential that was used, the audit log.
 package check
 
 import (
@@ -7,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nexuscommerce/apikey-operator/internal/audit"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -19,25 +21,17 @@ type Source interface {
 
 // Decider decides requests from the live index.
 type Decider struct {
-	view      *index.View
-	source    Source
-	clock     func() time.Time
-	decisions *prometheus.CounterVec
+	view        *index.View
+	source      Source
+	clock       func() time.Time
+	instruments *instruments
+	audit       *audit.Log
 }
 
 // New returns a decider and registers its metrics, none of which has a label that grows with keys or tenants.
 func New(view *index.View, source Source, clock func() time.Time, registry prometheus.Registerer) *Decider {
-	d := &Decider{
-		view:   view,
-		source: source,
-		clock:  clock,
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "apikey_verifier_decisions_total",
-			Help: "Decisions, by the surface that asked, the outcome and the reason.",
-		}, []string{"surface", "outcome", "reason"}),
-	}
+	d := &Decider{view: view, source: source, clock: clock, instruments: newInstruments(registry)}
 	registry.MustRegister(
-		d.decisions,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_index_credentials",
 			Help: "Credentials in the index.",
@@ -54,24 +48,20 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 	return d
 }
 
+// AuditTo has every decision from now on go to an audit log. It is for before the first.
+func (d *Decider) AuditTo(log *audit.Log) { d.audit = log }
+
 // Decide answers a request of one of the surfaces.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
 	now := d.clock()
-	return d.used(surface, verify.Decide(d.view, request, d.source.Freshness(now), now), now)
+	return d.conclude(now, surface, request, verify.Decide(d.view, request, d.source.Freshness(now), now))
 }
 
 // Identify answers one of the surfaces whose a token is. The client's address is the zero address where it isn't known.
 func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
 	now := d.clock()
-	return d.used(surface, verify.Identify(d.view, bearer, client, d.source.Freshness(now), now), now)
-}
-
-// used notes that a key was used, where it was, and counts the decision.
-func (d *Decider) used(surface string, decision verify.Decision, now time.Time) verify.Decision {
-	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
-		grant.Meter.Used(now)
-	}
-	return d.count(surface, decision)
+	decision := verify.Identify(d.view, bearer, client, d.source.Freshness(now), now)
+	return d.conclude(now, surface, &verify.Request{Client: client}, decision)
 }
 
 // Explain says what would become of a request with a credential, to a person: it is no decision, and isn't counted.
@@ -87,11 +77,18 @@ func (d *Decider) Find(wanted func(*index.Grant) bool) []*index.Grant {
 
 // Refuse answers a request that a surface can't put to Decide, because the proxy did not say what it has to.
 func (d *Decider) Refuse(surface string, reason verify.Reason) verify.Decision {
-	return d.count(surface, verify.Decision{Outcome: verify.Forbidden, Reason: reason})
+	return d.conclude(d.clock(), surface, &verify.Request{}, verify.Decision{Outcome: verify.Forbidden, Reason: reason})
 }
 
-func (d *Decider) count(surface string, decision verify.Decision) verify.Decision {
-	d.decisions.WithLabelValues(surface, decision.Outcome.String(), string(decision.Reason)).Inc()
+// conclude tells of a decision that was begun at a time.
+func (d *Decider) conclude(begun time.Time, surface string, request *verify.Request, decision verify.Decision) verify.Decision {
+	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
+		grant.Meter.Used(begun)
+	}
+	d.instruments.observe(kind{surface, decision.Outcome, decision.Reason}, d.clock().Sub(begun))
+	if d.audit != nil {
+		d.audit.Record(begun, surface, request, decision)
+	}
 	return decision
 }
 

@@ -2,16 +2,20 @@ package check_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/audit"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
@@ -44,10 +48,12 @@ type harness struct {
 	view     *index.View
 	source   source
 	now      time.Time
-	key      string
+	// step is how far the clock goes with every look at it.
+	step time.Duration
+	key  string
 }
 
-func newHarness(t *testing.T) *harness {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
 	root, err := token.RootFrom(bytes.Repeat([]byte{7}, token.RootLength))
 	if err != nil {
@@ -70,8 +76,19 @@ func newHarness(t *testing.T) *harness {
 		Digest: key.Digest(), Name: "a/key", Tenant: tenant, NotAfter: noon.Add(time.Hour).UnixNano(),
 		Granted: []keysv1alpha1.Scope{"products:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}})
-	h.Decider = check.New(h.view, &h.source, func() time.Time { return h.now }, h.registry)
+	h.Decider = check.New(h.view, &h.source, func() time.Time {
+		h.now = h.now.Add(h.step)
+		return h.now
+	}, h.registry)
 	return h
+}
+
+// meter has the harness' key tell a meter of its uses.
+func (h *harness) meter(meter index.Meter) {
+	before := h.view.Credentials.Find(func(*index.Grant) bool { return true })
+	after := *before[0]
+	after.Meter = meter
+	h.view.Credentials.Put("a/key", []*index.Grant{&after})
 }
 
 func (h *harness) request(key string) *verify.Request {
@@ -95,14 +112,16 @@ func (h *harness) series(t *testing.T) map[string]map[string]float64 {
 			for _, label := range metric.GetLabel() {
 				labels = append(labels, label.GetName()+"="+label.GetValue())
 			}
-			values[strings.Join(labels, " ")] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() // It is one of them.
+			// It is one of them.
+			values[strings.Join(labels, " ")] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() +
+				float64(metric.GetHistogram().GetSampleCount())
 		}
 		all[family.GetName()] = values
 	}
 	return all
 }
 
-func wantReason(t *testing.T, got verify.Decision, want verify.Reason) {
+func wantReason(t testing.TB, got verify.Decision, want verify.Reason) {
 	t.Helper()
 	if got.Reason != want {
 		t.Errorf("reason %s, want %s", got.Reason, want)
@@ -188,6 +207,90 @@ func TestDecisionsAreCounted(t *testing.T) {
 	}
 }
 
+// TestDecisionsAreTimed checks that it is by the injected clock, from the beginning of a decision to its end.
+func TestDecisionsAreTimed(t *testing.T) {
+	h := newHarness(t)
+	h.step = 3 * time.Microsecond
+	h.Decide("nginx", h.request(h.key))
+	h.Decide("nginx", h.request(h.key))
+	h.Decide("nginx", h.request("junk"))
+	families, err := h.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "apikey_verifier_decision_duration_seconds" {
+			continue
+		}
+		allowed := family.GetMetric()[0].GetHistogram()
+		if allowed.GetSampleCount() != 2 || allowed.GetSampleSum() != 6e-6 {
+			t.Errorf("%d decisions in %v s, want 2 in 6 µs", allowed.GetSampleCount(), allowed.GetSampleSum())
+		}
+		for _, bucket := range allowed.GetBucket() {
+			if (bucket.GetUpperBound() > 3e-6) != (bucket.GetCumulativeCount() == 2) {
+				t.Errorf("%d take up to %v s", bucket.GetCumulativeCount(), bucket.GetUpperBound())
+			}
+		}
+	}
+}
+
+// used counts uses.
+type used struct{ times []time.Time }
+
+func (u *used) Used(at time.Time) { u.times = append(u.times, at) }
+
+// TestUsesAreNoted checks that what passes is a use, and nothing else is.
+func TestUsesAreNoted(t *testing.T) {
+	h := newHarness(t)
+	meter := &used{}
+	h.meter(meter)
+	h.Decide("nginx", h.request(h.key))
+	h.now = noon.Add(time.Minute)
+	h.Identify("introspect", h.key, netip.Addr{})
+	want := []time.Time{noon, noon.Add(time.Minute)}
+	if !slices.Equal(meter.times, want) {
+		t.Errorf("used at %s, want %s", meter.times, want)
+	}
+
+	lacking := h.request(h.key)
+	lacking.FixedScopes = []keysv1alpha1.Scope{"orders:read"}
+	h.Decide("nginx", lacking)
+	other := h.request(h.key)
+	other.TenantID = []string{"11111111-1111-4111-8111-111111111111"}
+	h.Decide("nginx", other)
+	h.Decide("nginx", h.request("junk"))
+	h.Explain(h.view.Credentials.Find(func(*index.Grant) bool { return true })[0], h.request(h.key))
+	h.source.until = noon.Add(-1)
+	h.Decide("nginx", h.request(h.key))
+	h.now = noon.Add(time.Hour)
+	h.Decide("nginx", h.request(h.key))
+	if !slices.Equal(meter.times, want) {
+		t.Errorf("what was refused or explained is a use: %s", meter.times)
+	}
+}
+
+func TestDecisionsAreAudited(t *testing.T) {
+	h := newHarness(t)
+	var lines bytes.Buffer
+	log := audit.New(audit.Options{To: &lines, SampleAllowed: 1, Log: logr.Discard(), Registry: h.registry})
+	h.AuditTo(log)
+	h.Decide("nginx", h.request(h.key))
+	h.Refuse("forward", verify.ReasonMisconfigured)
+	h.Identify("introspect", "junk", netip.MustParseAddr("203.0.113.7"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	log.Start(ctx, time.Minute)
+	for n, want := range []string{
+		`"surface":"nginx","outcome":"allow","reason":"allowed","tenant":"` + acme + `","key":"a/key"`,
+		`"surface":"forward","outcome":"forbidden","reason":"proxy_misconfigured"}`,
+		`"surface":"introspect","outcome":"unauthorized","reason":"malformed_token","client":"203.0.113.7"}`,
+	} {
+		if got := strings.Split(lines.String(), "\n")[n]; !strings.Contains(got, want) {
+			t.Errorf("line %s, want %s", got, want)
+		}
+	}
+}
+
 func TestRefuseNeverLetsPass(t *testing.T) {
 	h := newHarness(t)
 	for _, reason := range []verify.Reason{verify.ReasonMisconfigured, verify.ReasonHeaderNominated, verify.ReasonAllowed, ""} {
@@ -217,8 +320,12 @@ func TestLabelsAreBounded(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(all["apikey_verifier_decisions_total"])); !slices.Equal(got, want) {
 		t.Errorf("decisions are counted by %q, want %q", got, want)
 	}
+	want = []string{"outcome=forbidden surface=nginx", "outcome=unauthorized surface=nginx"}
+	if got := slices.Sorted(maps.Keys(all["apikey_verifier_decision_duration_seconds"])); !slices.Equal(got, want) {
+		t.Errorf("their duration is measured by %q, want %q", got, want)
+	}
 	for name, series := range all {
-		if name != "apikey_verifier_decisions_total" && len(series) != 1 {
+		if !strings.HasPrefix(name, "apikey_verifier_decision") && len(series) != 1 {
 			t.Errorf("%s has %d series", name, len(series))
 		}
 	}

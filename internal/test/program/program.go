@@ -41,8 +41,17 @@ type Process struct {
 // Start starts a binary. It is killed at the end of the test, if it runs that long.
 func Start(t testing.TB, binary string, args ...string) *Process {
 	t.Helper()
+	return StartTo(t, nil, binary, args...)
+}
+
+// StartTo starts a binary whose standard output is a file; nil is for its log.
+func StartTo(t testing.TB, stdout *os.File, binary string, args ...string) *Process {
+	t.Helper()
 	p := &Process{command: exec.CommandContext(context.Background(), binary, args...), exited: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = &p.log, &p.log
+	if stdout != nil {
+		p.command.Stdout = stdout
+	}
 	if err := p.command.Start(); err != nil {
 		t.Fatalf("starting %s: %v", binary, err)
 	}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/nexuscommerce/apikey-operator/internal/audit"
+)
+
+// newAudit opens the audit log; nil where there is to be none.
+func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
+	var to io.Writer
+	switch o.auditLog {
+	case "":
+		return nil, nil //nolint:nilnil // None is asked for.
+	case "-":
+		// Go ends the process where standard output is a pipe that nobody reads any more.
+		signal.Ignore(syscall.SIGPIPE)
+		to = os.Stdout
+	default:
+		file, err := os.OpenFile(o.auditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("--audit-log: %w", err)
+		}
+		to = file // It is open for as long as the process runs.
+	}
+	return audit.New(audit.Options{To: to, SampleAllowed: o.auditSample, Log: ctrl.Log.WithName("audit"), Registry: registry}), nil
+}

@@ -1,0 +1,146 @@
+package check_test
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/usage"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// metered has the harness' key metered as in production.
+func (h *harness) metered(t testing.TB) {
+	t.Helper()
+	recorder, err := usage.New(usage.Options{
+		Config: &rest.Config{Host: "127.0.0.1:1"}, Name: "one", Clock: func() time.Time { return h.now }, Registry: h.registry,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.meter(recorder.Apply(&keysv1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "key"},
+		Status:     keysv1alpha1.ApiKeyStatus{Credentials: []keysv1alpha1.Credential{{ID: "AcmeKey1"}}},
+	})("AcmeKey1"))
+}
+
+// routed is a request for a route, as most are.
+func (h *harness) routed(key string) *verify.Request {
+	request := h.request(key)
+	request.FixedScopes = nil
+	request.Host, request.Method, request.Target = fixture.Host, "GET", "/api/products/7?page=2"
+	return request
+}
+
+func newLoad(t testing.TB) *harness {
+	t.Helper()
+	h := newHarness(t)
+	h.metered(t)
+	h.view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{*fixture.Policy("nexuscommerce")}))
+	wantReason(t, h.Decide("nginx", h.routed(h.key)), verify.ReasonAllowed)
+	return h
+}
+
+// TestAllocations checks that a request that passes costs no memory, with all that is told of it: counters, the histogram
+// and the credential's meter, which has something new to note each time.
+func TestAllocations(t *testing.T) {
+	h := newLoad(t)
+	for name, key := range map[string]string{"good": h.key, "malformed": "junk", "unknown": unknown(t)} {
+		request := h.routed(key)
+		if got := testing.AllocsPerRun(1000, func() {
+			h.now = h.now.Add(time.Millisecond)
+			h.Decide("nginx", request)
+		}); got != 0 {
+			t.Errorf("%s: %v allocations", name, got)
+		}
+	}
+}
+
+// TestJunkLeavesNothing has a flood of tokens that are none, each another, with tenants and routes of their own: nothing of
+// them is kept.
+func TestJunkLeavesNothing(t *testing.T) {
+	h := newLoad(t)
+	root, err := token.RootFrom(bytes.Repeat([]byte{8}, token.RootLength))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood := func(n int) {
+		request := h.routed("")
+		for i := range n {
+			tok := fmt.Sprintf("nxc_live_%057d", i) // Its checksum is wrong.
+			if i%4 == 0 {
+				wellFormed, err := token.Derive(root, token.FormatLive, "uid", fmt.Sprintf("%08d", i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tok = wellFormed.Reveal()
+			}
+			request.Authorization[0] = "Bearer " + tok
+			request.TenantID[0] = fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+			request.Target = "/api/" + tok
+			if got := h.Decide("nginx", request); got.Outcome == verify.Allow {
+				t.Fatal("junk passes")
+			}
+		}
+	}
+	flood(10_000)
+	before := heap()
+	flood(300_000) // As many as 30 seconds bring at 10,000 a second.
+	if after := heap(); after > before+64<<10 {
+		t.Errorf("%d bytes before, %d after", before, after)
+	}
+	runtime.KeepAlive(h)
+}
+
+// heap is how many bytes are in use.
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// unknown is a well-formed token that no key has.
+func unknown(t testing.TB) string {
+	t.Helper()
+	root, err := token.RootFrom(bytes.Repeat([]byte{8}, token.RootLength))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := token.Derive(root, token.FormatLive, "uid", "nobody00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok.Reveal()
+}
+
+// BenchmarkDecide is what a decision costs with all that is told of it. Compare with BenchmarkDecide in internal/verify,
+// which is the decision alone.
+func BenchmarkDecide(b *testing.B) {
+	for _, c := range []struct{ name, key string }{{"good", ""}, {"malformed", "junk"}, {"unknown", unknown(b)}} {
+		b.Run(c.name, func(b *testing.B) {
+			h := newLoad(b)
+			key := c.key
+			if key == "" {
+				key = h.key
+			}
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				request := h.routed(key)
+				for pb.Next() {
+					h.Decide("nginx", request)
+				}
+			})
+		})
+	}
+}
