@@ -3,22 +3,17 @@ package main
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -26,50 +21,21 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
-	"github.com/nexuscommerce/apikey-operator/internal/version"
+	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
 
 // leaseName is that of the leader's Lease, which the controller's RBAC names too.
 const leaseName = "apikey-controller"
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "apikey-controller:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	var o options
-	o.addFlags(flag.CommandLine)
-	logOptions := zap.Options{}
-	logOptions.BindFlags(flag.CommandLine)
-	printVersion := flag.Bool("version", false, "Print the version and exit.")
-	flag.Parse()
-	if *printVersion {
-		_, err := fmt.Fprintln(os.Stdout, version.String())
-		return err
-	}
-	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))
-	}
-	if err := o.complete(); err != nil {
-		return err
-	}
-	log := zap.New(zap.UseFlagOptions(&logOptions))
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
-
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
-	}
-	config.UserAgent = "apikey-controller/" + version.String()
-	manager, err := newManager(o, config)
-	if err != nil {
-		return err
-	}
-	return manager.Start(ctrl.SetupSignalHandler())
+	o := &options{}
+	command.Main("apikey-controller", o, func(config *rest.Config) error {
+		manager, err := newManager(*o, config)
+		if err != nil {
+			return err
+		}
+		return manager.Start(ctrl.SetupSignalHandler())
+	})
 }
 
 // newManager assembles the controller.

@@ -25,7 +25,8 @@ type options struct {
 	warnings []time.Duration
 }
 
-func (o *options) addFlags(flags *flag.FlagSet) {
+// AddFlags implements command.Options.
+func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace in which the root keys and the leader's lease are kept.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint, or 0 for none.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
@@ -43,8 +44,8 @@ func (o *options) formats() apikey.Formats {
 	}
 }
 
-// complete checks the options and reads what is in them. The error names each flag that is wrong.
-func (o *options) complete() error {
+// Complete implements command.Options.
+func (o *options) Complete() error {
 	var errs []error
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))

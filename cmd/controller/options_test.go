@@ -16,11 +16,11 @@ func parse(arguments ...string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("apikey-controller", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	o.addFlags(flags)
+	o.AddFlags(flags)
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
-	err := o.complete()
+	err := o.Complete()
 	return o, err
 }
 

@@ -4,16 +4,11 @@ package main
 
 import (
 	"errors"
-	"flag"
-	"fmt"
-	"os"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -21,47 +16,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
+	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/explain"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
-	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "apikey-verifier:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	var o options
-	o.addFlags(flag.CommandLine)
-	logOptions := zap.Options{}
-	logOptions.BindFlags(flag.CommandLine)
-	printVersion := flag.Bool("version", false, "Print the version and exit.")
-	flag.Parse()
-	if *printVersion {
-		_, err := fmt.Fprintln(os.Stdout, version.String())
-		return err
-	}
-	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))
-	}
-	if err := o.complete(); err != nil {
-		return err
-	}
-	log := zap.New(zap.UseFlagOptions(&logOptions))
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
-
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
-	}
-	config.UserAgent = "apikey-verifier/" + version.String()
-	return serve(o, config)
+	o := &options{}
+	command.Main("apikey-verifier", o, func(config *rest.Config) error { return serve(*o, config) })
 }
 
 // serve runs the verifier until it is told to stop.

@@ -37,7 +37,8 @@ const (
 	maxUsageBudget = 1000
 )
 
-func (o *options) addFlags(flags *flag.FlagSet) {
+// AddFlags implements command.Options.
+func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
@@ -69,8 +70,8 @@ func defaultName() string {
 
 var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$`)
 
-// complete checks the options and reads what is in them. The error names each flag that is wrong.
-func (o *options) complete() error {
+// Complete implements command.Options.
+func (o *options) Complete() error {
 	var errs []error
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))

@@ -1,0 +1,61 @@
+// Package command is what the project's commands have in common: flags, the log, the way to the API server, and how they
+// end.
+package command
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/nexuscommerce/apikey-operator/internal/version"
+)
+
+// Options are a command's own flags.
+type Options interface {
+	// AddFlags declares them.
+	AddFlags(flags *flag.FlagSet)
+	// Complete checks them and reads what is in them. The error names each flag that is wrong.
+	Complete() error
+}
+
+// Main runs a command until it is told to stop, and ends the process: with 0, or with 1 and one line that says why.
+func Main(name string, o Options, serve func(*rest.Config) error) {
+	if err := run(name, o, os.Stdout, serve); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
+func run(name string, o Options, out io.Writer, serve func(*rest.Config) error) error {
+	o.AddFlags(flag.CommandLine)
+	logOptions := zap.Options{}
+	logOptions.BindFlags(flag.CommandLine)
+	printVersion := flag.Bool("version", false, "Print the version and exit.")
+	flag.Parse()
+	if *printVersion {
+		_, err := fmt.Fprintln(out, version.String())
+		return err
+	}
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: every setting is a flag, see --help", flag.Arg(0))
+	}
+	if err := o.Complete(); err != nil {
+		return err
+	}
+	log := zap.New(zap.UseFlagOptions(&logOptions))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
+	}
+	config.UserAgent = name + "/" + version.String()
+	return serve(config)
+}
