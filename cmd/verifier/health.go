@@ -20,7 +20,7 @@ func newHealth(address string, self *replica) (manager.Runnable, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
-	mux.Handle("/readyz", readiness(self.keys.Describe, map[string]func() error{"fresh": self.keys.Ready, "draining": self.ready}))
+	mux.Handle("/readyz", readiness(self.keys.Describe, map[string]func() error{"fresh": self.keys.Ready, "draining": self.staying}))
 	return &manager.Server{
 		Name:     "health probe",
 		Server:   &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},

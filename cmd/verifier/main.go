@@ -81,16 +81,9 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	decider.AuditTo(auditLog)
-	listener, err := listen("http-bind-address", o.httpAddress)
-	if err != nil {
+	self := &replica{keys: keys, usage: uses, audit: auditLog, timeout: o.shutdownTimeout}
+	if self.servers, err = newServers(o, decider, guard, self.ready); err != nil {
 		return err
-	}
-	self := &replica{
-		keys:    keys,
-		usage:   uses,
-		audit:   auditLog,
-		servers: []*server{newHTTPServer(listener, newRoutes(decider, guard, o))},
-		timeout: o.shutdownTimeout,
 	}
 	health, err := newHealth(o.healthAddress, self)
 	if err != nil {

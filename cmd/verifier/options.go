@@ -18,6 +18,9 @@ type options struct {
 	metricsAddress  string
 	healthAddress   string
 	httpAddress     string
+	grpcAddress     string
+	grpcReflection  bool
+	keepToken       bool
 	trustedProxies  string
 	maxStaleness    time.Duration
 	name            string
@@ -42,7 +45,11 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
-	flags.StringVar(&o.httpAddress, "http-bind-address", ":8080", "Address that proxies ask at.")
+	flags.StringVar(&o.httpAddress, "http-bind-address", ":8080", "Address that proxies ask at over HTTP.")
+	flags.StringVar(&o.grpcAddress, "grpc-bind-address", ":9090", "Address that Envoy asks at over gRPC.")
+	flags.BoolVar(&o.grpcReflection, "grpc-reflection", false, "Tell who asks which gRPC services there are.")
+	flags.BoolVar(&o.keepToken, "keep-authorization", false,
+		"Leave Authorization on requests that pass. Without this, Envoy is told to take it away: the upstream has no use for the token.")
 	flags.StringVar(&o.trustedProxies, "trusted-proxies", "",
 		"Blocks of addresses, comma-separated, of the proxies whose X-Forwarded-For counts. Without any, no client's address is known, and keys with allowedCIDRs are refused.")
 	flags.DurationVar(&o.maxStaleness, "max-staleness", 5*time.Minute,
@@ -78,6 +85,9 @@ func (o *options) Complete() error {
 	}
 	if o.httpAddress == "" {
 		errs = append(errs, errors.New("--http-bind-address must not be empty"))
+	}
+	if o.grpcAddress == "" {
+		errs = append(errs, errors.New("--grpc-bind-address must not be empty"))
 	}
 	if o.maxStaleness < minStaleness || o.maxStaleness > maxStaleness {
 		errs = append(errs, fmt.Errorf("--max-staleness=%s must be from %s to %s", o.maxStaleness, minStaleness, maxStaleness))

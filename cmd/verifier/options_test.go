@@ -33,6 +33,9 @@ func TestDefaults(t *testing.T) {
 		"--metrics-bind-address":      {o.metricsAddress, ":8082"},
 		"--health-probe-bind-address": {o.healthAddress, ":8081"},
 		"--http-bind-address":         {o.httpAddress, ":8080"},
+		"--grpc-bind-address":         {o.grpcAddress, ":9090"},
+		"--grpc-reflection":           {o.grpcReflection, false},
+		"--keep-authorization":        {o.keepToken, false},
 		"--trusted-proxies":           {o.trustedProxies, ""},
 		"--max-staleness":             {o.maxStaleness, 5 * time.Minute},
 		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
@@ -90,6 +93,7 @@ func TestRefused(t *testing.T) {
 	for name, test := range map[string]struct{ argument, culprit string }{
 		"no namespace":                 {"--namespace=", "--namespace"},
 		"no address":                   {"--http-bind-address=", "--http-bind-address"},
+		"no address for gRPC":          {"--grpc-bind-address=", "--grpc-bind-address"},
 		"staleness a moment too short": {"--max-staleness=1.999999999s", "--max-staleness"},
 		"staleness a moment too long":  {"--max-staleness=1h0m0.000000001s", "--max-staleness"},
 		"no staleness":                 {"--max-staleness=0", "--max-staleness"},
@@ -127,12 +131,12 @@ func TestRefused(t *testing.T) {
 }
 
 func TestEveryFaultIsNamed(t *testing.T) {
-	_, err := parse("--namespace=", "--http-bind-address=", "--max-staleness=1s", "--name=", "--shutdown-timeout=0s", "--trusted-proxies=x")
+	_, err := parse("--namespace=", "--http-bind-address=", "--grpc-bind-address=", "--max-staleness=1s", "--name=", "--shutdown-timeout=0s", "--trusted-proxies=x")
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, culprit := range []string{
-		"--namespace", "--http-bind-address", "--max-staleness", "--name=", "--shutdown-timeout", "--trusted-proxies",
+		"--namespace", "--http-bind-address", "--grpc-bind-address", "--max-staleness", "--name=", "--shutdown-timeout", "--trusted-proxies",
 	} {
 		if !strings.Contains(err.Error(), culprit) {
 			t.Errorf("%s is not named: %v", culprit, err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/introspect"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
@@ -24,6 +25,8 @@ const (
 type routes struct {
 	// exact are the handlers of one path each.
 	exact map[string]http.Handler
+	// extAuthz is the handler of every path below extauthz.Prefix.
+	extAuthz http.Handler
 }
 
 func newRoutes(decider *check.Decider, guard *caller.Guard, o options) *routes {
@@ -31,9 +34,12 @@ func newRoutes(decider *check.Decider, guard *caller.Guard, o options) *routes {
 		exact: map[string]http.Handler{
 			"/auth/nginx":   forward.NewNginx(decider, o.trust),
 			"/auth/forward": forward.NewForward(decider, o.trust),
+			"/auth/static":  forward.NewStatic(decider, o.trust),
+			"/auth/ngf":     forward.NewNGF(decider, o.trust),
 			introspectPath:  guard.Protect(introspectPath, introspect.NewHandler(decider)),
 			"/token/review": review.NewHandler(decider),
 		},
+		extAuthz: extauthz.NewHTTP(decider, o.trust, o.keepToken),
 	}
 }
 
@@ -42,6 +48,10 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	path, _, _ := strings.Cut(request.RequestURI, "?")
 	if handler, ok := r.exact[path]; ok {
 		handler.ServeHTTP(w, request)
+		return
+	}
+	if strings.HasPrefix(path, extauthz.Prefix+"/") {
+		r.extAuthz.ServeHTTP(w, request)
 		return
 	}
 	notFound(w)

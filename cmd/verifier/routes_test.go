@@ -57,47 +57,66 @@ func request(t *testing.T, line string) (*http.Response, string) {
 
 // TestRoutes sends request lines as they are. Where http.ServeMux decided, the ambiguous ones would be redirected.
 func TestRoutes(t *testing.T) {
-	const misconfigured, notFound = "proxy_misconfigured", "not_found"
+	const misconfigured, credentials, notFound = "proxy_misconfigured", "no_credentials", "not_found"
 	for line, reason := range map[string]string{
-		"GET /auth/nginx":           misconfigured,
-		"POST /auth/nginx":          misconfigured,
-		"PROPFIND /auth/nginx":      misconfigured,
-		"GET /auth/nginx?scope":     misconfigured,
-		"GET /auth/forward":         misconfigured,
-		"GET /auth/forward?":        misconfigured,
-		"GET /":                     notFound,
-		"GET /auth":                 notFound,
-		"GET /auth/":                notFound,
-		"GET /auth/other":           notFound,
-		"GET /debug/explain":        notFound, // It is where the metrics are.
-		"GET /metrics":              notFound,
-		"POST /token/introspect/":   notFound,
-		"POST /token/introspec%74":  notFound,
-		"POST /token/review/x":      notFound,
-		"GET /auth/nginx/":          notFound,
-		"GET /auth/nginx/x":         notFound,
-		"GET //auth/nginx":          notFound,
-		"GET /auth//nginx":          notFound,
-		"GET /./auth/nginx":         notFound,
-		"GET /x/../auth/nginx":      notFound,
-		"GET /auth/%6eginx":         notFound,
-		"GET /auth%2fnginx":         notFound,
-		"GET /auth/nginx;x":         notFound,
-		"GET /auth/nginx#x":         notFound,
-		"GET /auth/Nginx":           notFound,
-		"GET http://x/auth/nginx":   notFound,
-		"OPTIONS *":                 notFound,
-		"CONNECT /auth":             notFound,
-		"CONNECT verifier:8080":     notFound,
-		"CONNECT /auth/nginx/../..": notFound,
+		"GET /auth/nginx":                       misconfigured,
+		"POST /auth/nginx":                      misconfigured,
+		"PROPFIND /auth/nginx":                  misconfigured,
+		"GET /auth/nginx?scope":                 misconfigured,
+		"GET /auth/forward":                     misconfigured,
+		"GET /auth/forward?":                    misconfigured,
+		"GET /auth/static":                      misconfigured,
+		"GET /auth/static?scope=x":              misconfigured,
+		"GET /auth/static?scope=products:read":  credentials,
+		"POST /auth/static?scope=products:read": credentials,
+		"GET /auth/ngf":                         misconfigured,
+		"GET /ext-authz/":                       credentials,
+		"GET /ext-authz/api/products?limit=10":  credentials,
+		"DELETE /ext-authz/api/products":        credentials,
+		"PROPFIND /ext-authz/api/products":      credentials,
+		"CONNECT /ext-authz/api/products":       credentials,
+		"OPTIONS /ext-authz/api/products":       credentials,
+		"GET /ext-authz//api/products":          credentials,
+		"GET /ext-authz/../auth/nginx":          credentials,
+		"GET /ext-authz/./api":                  credentials,
+		"GET /ext-authz/%2e%2e/%2fapi;a=b#c??":  credentials,
+		"GET /ext-authz/api/products?a=/../":    credentials,
+		"GET /ext-authz":                        notFound,
+		"GET /ext-authz?a=/":                    notFound,
+		"GET /ext-authz%2fapi":                  notFound,
+		"GET /ext-authzx/api":                   notFound,
+		"GET //ext-authz/api":                   notFound,
+		"GET http://x/ext-authz/api":            notFound,
+		"GET /":                                 notFound,
+		"GET /auth":                             notFound,
+		"GET /auth/":                            notFound,
+		"GET /auth/other":                       notFound,
+		"GET /auth/nginx/":                      notFound,
+		"GET /auth/nginx/x":                     notFound,
+		"GET //auth/nginx":                      notFound,
+		"GET /auth//nginx":                      notFound,
+		"GET /./auth/nginx":                     notFound,
+		"GET /x/../auth/nginx":                  notFound,
+		"GET /auth/%6eginx":                     notFound,
+		"GET /auth%2fnginx":                     notFound,
+		"GET /auth/nginx;x":                     notFound,
+		"GET /auth/nginx#x":                     notFound,
+		"GET /auth/Nginx":                       notFound,
+		"GET http://x/auth/nginx":               notFound,
+		"OPTIONS *":                             notFound,
+		"CONNECT /auth":                         notFound,
+		"CONNECT verifier:8080":                 notFound,
+		"CONNECT /auth/nginx/../..":             notFound,
+		"GET /debug/explain":                    notFound, // It is where the metrics are.
+		"GET /metrics":                          notFound,
+		"POST /token/introspect/":               notFound,
+		"POST /token/introspec%74":              notFound,
+		"POST /token/review/x":                  notFound,
 	} {
 		t.Run(line, func(t *testing.T) {
 			response, body := request(t, line)
-			status := http.StatusForbidden
-			if reason == notFound {
-				status = http.StatusNotFound
-			}
-			if response.StatusCode != status || !strings.HasPrefix(body, `{"reason":"`+reason+`","message":"`) {
+			status := map[string]int{misconfigured: http.StatusForbidden, credentials: http.StatusUnauthorized, notFound: http.StatusNotFound}
+			if response.StatusCode != status[reason] || !strings.HasPrefix(body, `{"reason":"`+reason+`","message":"`) {
 				t.Errorf("status %d, body %s", response.StatusCode, body)
 			}
 			if got := response.Header.Get("Cache-Control"); got != "no-store" {

@@ -10,10 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/credentials/insecure"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
@@ -55,6 +59,24 @@ func newHTTPServer(listener net.Listener, handler http.Handler) *server {
 		},
 		drain: s.Shutdown,
 	}
+}
+
+// newServers makes the servers that proxies ask. Their addresses are taken, but nobody is answered yet. Ready says why nobody
+// should ask, or nothing.
+func newServers(o options, decider *check.Decider, guard *caller.Guard, ready func() error) ([]*server, error) {
+	overHTTP, err := listen("http-bind-address", o.httpAddress)
+	if err != nil {
+		return nil, err
+	}
+	overGRPC, err := listen("grpc-bind-address", o.grpcAddress)
+	if err != nil {
+		return nil, err
+	}
+	authorization := extauthz.NewGRPC(decider, o.trust, o.keepToken)
+	return []*server{
+		newHTTPServer(overHTTP, newRoutes(decider, guard, o)),
+		newGRPCServer(overGRPC, authorization, newGRPCHealth(ready), insecure.NewCredentials(), o.grpcReflection),
+	}, nil
 }
 
 // replica runs the feed for as long as any of its servers answers: what is asked while they drain is still decided from an
@@ -130,7 +152,10 @@ func (r *replica) answer(ctx context.Context) (time.Time, error) {
 }
 
 // ready says why nobody new should be sent here, or nothing.
-func (r *replica) ready() error {
+func (r *replica) ready() error { return errors.Join(r.staying(), r.keys.Ready()) }
+
+// staying says that the replica has been told to stop, or nothing.
+func (r *replica) staying() error {
 	if r.draining.Load() {
 		return errors.New("stopping")
 	}

@@ -51,13 +51,14 @@ type component struct {
 // components are the controller, the verifier and the proxy in front of the upstream, on free addresses.
 func (d *demo) components(ctx context.Context, upstream string) ([]component, error) {
 	// A person types the first of these; make run is meant to be come back to, so it is the same each time.
-	addresses, err := freeAddresses(8000, 0, 0, 0, 0, 0)
+	addresses, err := freeAddresses(8000, 0, 0, 0, 0, 0, 0)
 	if err != nil {
 		return nil, err
 	}
 	d.proxy = addresses[0]
 	auth, verifierHealth, verifierMetrics := addresses[1], addresses[2], addresses[3]
 	controllerHealth, controllerMetrics := addresses[4], addresses[5]
+	authGRPC := addresses[6]
 	_, port, err := net.SplitHostPort(d.proxy)
 	if err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func (d *demo) components(ctx context.Context, upstream string) ([]component, er
 		name: "verifier",
 		what: "the verifier, as the service account " + verifierAccount + ": decides",
 		words: []string{d.programs.verifier, "--kubeconfig=" + verifierConfig,
-			"--http-bind-address=" + auth, "--trusted-proxies=127.0.0.1/32",
+			"--http-bind-address=" + auth, "--grpc-bind-address=" + authGRPC, "--trusted-proxies=127.0.0.1/32",
 			"--metrics-bind-address=" + verifierMetrics, "--health-probe-bind-address=" + verifierHealth},
 		ready: "http://" + verifierHealth + "/readyz",
 		probe: true,

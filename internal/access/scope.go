@@ -48,6 +48,18 @@ func ValidScope(s string) bool {
 	return ok && len(s) <= maxScope && validName(resource) && (action == "*" || validName(action))
 }
 
+// ParseScopes reads scopes that are separated by white space, from a proxy's configuration. It is false where there is
+// none, or where one of them is no scope.
+func ParseScopes(list string) (scopes []keysv1alpha1.Scope, ok bool) {
+	for scope := range strings.FieldsSeq(list) {
+		if !ValidScope(scope) {
+			return nil, false
+		}
+		scopes = append(scopes, keysv1alpha1.Scope(scope))
+	}
+	return scopes, len(scopes) > 0
+}
+
 // validName reports whether s matches [a-z0-9]([-a-z0-9]*[a-z0-9])?.
 func validName(s string) bool {
 	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {

@@ -63,6 +63,45 @@ func (t Trust) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
 	return client
 }
 
+// ClientBeforeOwn is Client for proxies that add their own address to the right of the chain before they ask, as Envoy's HTTP
+// ext_authz does. An element that is all alone is theirs, so the client isn't known; nor is it where the last one is not of a
+// trusted proxy.
+func (t Trust) ClientBeforeOwn(peer netip.Addr, forwardedFor []string) netip.Addr {
+	if !t.includes(peer.Unmap()) || len(forwardedFor) == 0 {
+		return netip.Addr{}
+	}
+	others, last := forwardedFor[:len(forwardedFor)-1], forwardedFor[len(forwardedFor)-1]
+	own := last
+	if i := strings.LastIndexByte(last, ','); i >= 0 {
+		others, own = append(slices.Clone(others), last[:i]), last[i+1:]
+	}
+	return t.Client(parse(strings.Trim(own, " \t")), others)
+}
+
+// ClientOfProxy is Client for proxies that also say who their own peer is, as Envoy's gRPC ext_authz does: where that peer is
+// no proxy that is trusted, it is the client. Without any trusted proxies the client isn't known: who hasn't named them can't
+// have an allowlist hold for a proxy's address.
+func (t Trust) ClientOfProxy(peer netip.Addr, forwardedFor []string) netip.Addr {
+	peer = peer.Unmap()
+	if len(t.proxies) == 0 || peer.Zone() != "" {
+		return netip.Addr{}
+	}
+	if !t.includes(peer) {
+		return peer
+	}
+	return t.Client(peer, forwardedFor)
+}
+
+// Peer reads the address of a connection's other end as net.Addr writes it, with a port. The zero address says that it has
+// none.
+func Peer(remote string) netip.Addr {
+	addr, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr()
+}
+
 // parse reads an address, with or without a port. A zone means something on one machine only, so it is refused.
 func parse(element string) netip.Addr {
 	addr, err := netip.ParseAddr(element)

@@ -1,7 +1,9 @@
 package clientip_test
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,10 +51,108 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// TestClientBeforeOwn is about Envoy over HTTP, whose own address is the last.
+func TestClientBeforeOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		peer         string
+		forwardedFor []string
+		want         string
+	}{
+		"its own alone":                {"10.0.0.1", []string{"10.0.0.1"}, ""},
+		"one that isn't its own alone": {"10.0.0.1", []string{"203.0.113.7"}, ""},
+		"the client's and its own":     {"10.0.0.1", []string{"203.0.113.7,10.0.0.1"}, "203.0.113.7"},
+		"in two lines":                 {"10.0.0.1", []string{"203.0.113.7", "10.0.0.1"}, "203.0.113.7"},
+		"another of its own":           {"10.0.0.1", []string{"203.0.113.7,10.0.0.9"}, "203.0.113.7"},
+		"through two proxies":          {"10.0.0.1", []string{"203.0.113.7, 10.0.0.2, 10.0.0.1"}, "203.0.113.7"},
+		"forged":                       {"10.0.0.1", []string{"198.51.100.1, 203.0.113.7, 10.0.0.1"}, "203.0.113.7"},
+		"the last isn't trusted":       {"10.0.0.1", []string{"203.0.113.7, 192.0.2.1"}, ""},
+		"the last is garbage":          {"10.0.0.1", []string{"203.0.113.7, banana"}, ""},
+		"nothing last":                 {"10.0.0.1", []string{"203.0.113.7,"}, ""},
+		"peer not trusted":             {"192.0.2.1", []string{"203.0.113.7, 10.0.0.1"}, ""},
+		"no chain":                     {"10.0.0.1", nil, ""},
+		"empty chain":                  {"10.0.0.1", []string{""}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trust, err := clientip.NewTrust([]string{"10.0.0.0/8"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := netip.ParseAddr(test.want)
+			given := slices.Clone(test.forwardedFor)
+			if got := trust.ClientBeforeOwn(netip.MustParseAddr(test.peer), test.forwardedFor); got != want {
+				t.Errorf("client %v, want %v", got, want)
+			}
+			if !slices.Equal(given, test.forwardedFor) {
+				t.Errorf("the header is changed to %q", test.forwardedFor)
+			}
+		})
+	}
+}
+
+// TestClientOfProxy is about Envoy over gRPC, which says who its own peer is.
+func TestClientOfProxy(t *testing.T) {
+	for name, test := range map[string]struct {
+		trusted      []string
+		peer         string // blank where the proxy doesn't say
+		forwardedFor []string
+		want         string
+	}{
+		"the peer is the client":            {[]string{"10.0.0.0/8"}, "203.0.113.7", nil, "203.0.113.7"},
+		"the peer, and what it claims":      {[]string{"10.0.0.0/8"}, "203.0.113.7", []string{"198.51.100.1"}, "203.0.113.7"},
+		"the peer, and what Envoy wrote":    {[]string{"10.0.0.0/8"}, "203.0.113.7", []string{"198.51.100.1,203.0.113.7"}, "203.0.113.7"},
+		"the peer is a proxy":               {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"203.0.113.7"}, "203.0.113.7"},
+		"the peer is a proxy, twice":        {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"203.0.113.7,10.0.0.2"}, "203.0.113.7"},
+		"the peer is a proxy, forged":       {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"198.51.100.1,203.0.113.7,10.0.0.2"}, "203.0.113.7"},
+		"the peer is a proxy without chain": {[]string{"10.0.0.0/8"}, "10.0.0.2", nil, ""},
+		"a mapped peer":                     {[]string{"10.0.0.0/8"}, "::ffff:203.0.113.7", nil, "203.0.113.7"},
+		"a mapped peer is a proxy":          {[]string{"10.0.0.0/8"}, "::ffff:10.0.0.2", []string{"203.0.113.7"}, "203.0.113.7"},
+		"v6":                                {[]string{"fd00::/8"}, "2001:db8::7", nil, "2001:db8::7"},
+		"a zone":                            {[]string{"fd00::/8"}, "fe80::1%eth0", nil, ""},
+		"no peer":                           {[]string{"10.0.0.0/8"}, "", []string{"203.0.113.7"}, ""},
+		"nobody is trusted":                 {nil, "203.0.113.7", []string{"203.0.113.7"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trust, err := clientip.NewTrust(test.trusted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer, _ := netip.ParseAddr(test.peer)
+			want, _ := netip.ParseAddr(test.want)
+			if got := trust.ClientOfProxy(peer, test.forwardedFor); got != want {
+				t.Errorf("client %v, want %v", got, want)
+			}
+		})
+	}
+}
+
 func TestNewTrustNamesTheCulprit(t *testing.T) {
 	if _, err := clientip.NewTrust([]string{"10.0.0.0/8", "banana"}); err == nil || !strings.Contains(err.Error(), "banana") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// FuzzTrust checks that whoever reads a block as one of addresses agrees on what is in it.
+func FuzzTrust(f *testing.F) {
+	for _, seed := range []string{"10.0.0.0/8", "10.0.0.1/8", "fd00::/8", "::ffff:10.0.0.0/104", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0.1", "fe80::1%eth0/64", "010.0.0.0/8"} {
+		f.Add(seed, "10.0.0.1")
+	}
+	f.Fuzz(func(t *testing.T, block, address string) {
+		trust, err := clientip.NewTrust([]string{block})
+		_, network, lenient := net.ParseCIDR(block)
+		if err == nil && lenient != nil {
+			t.Fatalf("%q is taken for a block", block)
+		}
+		addr, parsed := netip.ParseAddr(address)
+		if err != nil || parsed != nil || addr.Zone() != "" {
+			return
+		}
+		// A peer that is trusted has its word count. Blocks of mapped addresses hold no plain ones.
+		trusted := trust.Client(addr, []string{"203.0.113.7"}).IsValid()
+		prefix := netip.MustParsePrefix(block)
+		if within := network.Contains(net.IP(addr.AsSlice())); trusted != within && !prefix.Addr().Is4In6() {
+			t.Errorf("%s in %s: %t, want %t", addr, block, trusted, within)
+		}
+	})
 }
 
 func FuzzClient(f *testing.F) {
@@ -72,6 +172,16 @@ func FuzzClient(f *testing.F) {
 		// Whatever the client wrote, an address that a trusted proxy appended is the one that counts.
 		if got := trust.Client(peer, []string{forged, "203.0.113.7"}); got != netip.MustParseAddr("203.0.113.7") {
 			t.Errorf("%q moved the client to %v", forged, got)
+		}
+		if got := trust.ClientBeforeOwn(peer, []string{forged, "203.0.113.7, 10.0.0.1"}); got != netip.MustParseAddr("203.0.113.7") {
+			t.Errorf("%q moved the client before the proxy to %v", forged, got)
+		}
+		if got := trust.ClientBeforeOwn(peer, []string{forged}); got.IsValid() && !strings.Contains(forged, ",") {
+			t.Errorf("%q alone is the client %v", forged, got)
+		}
+		client := netip.MustParseAddr("203.0.113.7")
+		if got := trust.ClientOfProxy(client, []string{forged, appended}); got != client {
+			t.Errorf("%q moved the proxy's peer to %v", forged, got)
 		}
 	})
 }

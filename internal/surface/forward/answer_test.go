@@ -112,6 +112,7 @@ func TestRealmIsAHost(t *testing.T) {
 				r := d.call()
 				r.Header["X-Forwarded-Host"] = []string{host}
 				r.Header["X-Original-Url"] = []string{"https://" + host + "/"}
+				r.Host = host
 				response := d.ask(t, &recorder{decision: verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonNoCredentials}}, r)
 				if got := response.Header.Get("WWW-Authenticate"); got != `Bearer realm=""` {
 					t.Errorf("challenge %q", got)

@@ -92,10 +92,10 @@ func TestClientCantFixScopes(t *testing.T) {
 	}
 }
 
-// TestFixedScopesWithoutADescription checks where scopes that are fixed do without the dialect's headers: nginx asks by a
-// subrequest, which never has the client's query. Of the others only the headers tell.
+// TestFixedScopesWithoutADescription checks where scopes that are fixed do without the dialect's headers: nginx, and so NGINX
+// Gateway Fabric, asks by a subrequest, which never has the client's query. Of the others only the headers tell.
 func TestFixedScopesWithoutADescription(t *testing.T) {
-	for name, want := range map[string]string{"nginx": "[products:read]", "forward": "misconfigured"} {
+	for name, want := range map[string]string{"nginx": "[products:read]", "ngf": "[products:read]", "forward": "misconfigured"} {
 		d := dialects[name]
 		for header := range d.headers {
 			t.Run(name+" without "+header, func(t *testing.T) {

@@ -11,12 +11,12 @@ package forward
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/answer"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -28,9 +28,9 @@ type Decider interface {
 	Refuse(surface string, reason verify.Reason) verify.Decision
 }
 
-// dialect reads the client's host, method and target from the headers of one kind of proxy. It is false where the proxy
-// did not say them exactly once.
-type dialect func(http.Header) (host, method, target string, ok bool)
+// dialect reads the client's host, method and target from a request of one kind of proxy. It is false where the proxy did not
+// say them exactly once.
+type dialect func(*http.Request) (host, method, target string, ok bool)
 
 // Handler answers one kind of proxy.
 type Handler struct {
@@ -41,6 +41,10 @@ type Handler struct {
 	// keepsQuery says that among these proxies are some that ask with the client's own query where their configuration has
 	// none, as Caddy does.
 	keepsQuery bool
+	// needsScopes says that these proxies tell nothing about the request, so that their configuration has to say what it needs.
+	needsScopes bool
+	// hidesClient says that X-Forwarded-For is what the client sent: these proxies ask before they write to it.
+	hidesClient bool
 }
 
 // NewNginx returns the handler for nginx's auth_request and ingress-nginx: X-Original-URL (scheme://host/uri) and
@@ -55,22 +59,35 @@ func NewForward(decider Decider, trust clientip.Trust) *Handler {
 	return &Handler{surface: "forward", dialect: forwardDialect, decider: decider, trust: trust, keepsQuery: true}
 }
 
+// NewStatic returns the handler for haproxy-ingress, whose auth-url is asked with the client's headers and nothing about the
+// request: what it needs stands in the query of that URL.
+func NewStatic(decider Decider, trust clientip.Trust) *Handler {
+	return &Handler{surface: "static", dialect: staticDialect, decider: decider, trust: trust, needsScopes: true, hidesClient: true}
+}
+
+// NewNGF returns the handler for NGINX Gateway Fabric's ExternalAuth filter: Path, Method, and the client's own Host.
+func NewNGF(decider Decider, trust clientip.Trust) *Handler {
+	return &Handler{surface: "ngf", dialect: ngfDialect, decider: decider, trust: trust, hidesClient: true}
+}
+
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := verify.Request{
 		Authorization: r.Header["Authorization"],
 		TenantID:      r.Header["X-Tenant-Id"],
 		Connection:    r.Header["Connection"],
-		Client:        h.trust.Client(peer(r), r.Header["X-Forwarded-For"]),
+	}
+	if !h.hidesClient {
+		request.Client = h.trust.Client(clientip.Peer(r.RemoteAddr), r.Header["X-Forwarded-For"])
 	}
 	var described, configured bool
-	request.Host, request.Method, request.Target, described = h.dialect(r.Header)
-	request.FixedScopes, configured = h.fixedScopes(r.URL.RawQuery, request.Target, described)
-	if !configured || (!described && request.FixedScopes == nil) {
-		write(w, h.decider.Refuse(h.surface, verify.ReasonMisconfigured), request.Host)
+	request.Host, request.Method, request.Target, described = h.dialect(r)
+	request.FixedScopes, configured = h.fixedScopes(r, request.Target, described)
+	if !configured || (request.FixedScopes == nil && (!described || h.needsScopes)) {
+		answer.Write(w, h.decider.Refuse(h.surface, verify.ReasonMisconfigured), request.Host)
 		return
 	}
-	write(w, h.decider.Decide(h.surface, &request), request.Host)
+	answer.Write(w, h.decider.Decide(h.surface, &request), request.Host)
 }
 
 // fixedScopes reads the query of the URL that the proxy called. It is false where that is not to be relied on.
@@ -78,20 +95,36 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Where the proxy keeps the client's query, a client could fix the scopes itself: GET /admin?scope=products:read would be
 // let pass to whatever the key may do. So scopes that stand in the client's own query are refused, and so are those where
 // that query is not known. Any other query of the client's doesn't concern us: its route decides.
-func (h *Handler) fixedScopes(query, target string, described bool) (scopes []keysv1alpha1.Scope, ok bool) {
+func (h *Handler) fixedScopes(r *http.Request, target string, described bool) (scopes []keysv1alpha1.Scope, ok bool) {
+	query := r.URL.RawQuery
 	scopes, ok = parseScopes(query)
+	if h.needsScopes && isClients(query, r.Header["X-Forwarded-Uri"]) {
+		return nil, false
+	}
 	if !h.keepsQuery {
 		return scopes, ok
 	}
-	_, clients, _ := strings.Cut(target, "?")
-	if query != "" && (!described || query == clients) {
+	if query != "" && (!described || isClients(query, []string{target})) {
 		return nil, described && !ok
 	}
 	return scopes, ok
 }
 
-func nginxDialect(header http.Header) (host, method, target string, ok bool) {
-	original, ok := one(header["X-Original-Url"])
+// isClients says whether a query is that of one of the targets, which a client has asked for.
+func isClients(query string, targets []string) bool {
+	for _, target := range targets {
+		if _, clients, _ := strings.Cut(target, "?"); query == clients {
+			return true
+		}
+	}
+	return false
+}
+
+// staticDialect has nothing to read.
+func staticDialect(*http.Request) (host, method, target string, ok bool) { return "", "", "", true }
+
+func nginxDialect(r *http.Request) (host, method, target string, ok bool) {
+	original, ok := one(r.Header["X-Original-Url"])
 	if !ok {
 		return "", "", "", false
 	}
@@ -105,15 +138,22 @@ func nginxDialect(header http.Header) (host, method, target string, ok bool) {
 	if slash < 0 {
 		return "", "", "", false
 	}
-	method, ok = one(header["X-Original-Method"])
+	method, ok = one(r.Header["X-Original-Method"])
 	return rest[:slash], method, rest[slash:], ok
 }
 
-func forwardDialect(header http.Header) (host, method, target string, ok bool) {
-	host, hostOK := one(header["X-Forwarded-Host"])
-	method, methodOK := one(header["X-Forwarded-Method"])
-	target, targetOK := one(header["X-Forwarded-Uri"])
+func forwardDialect(r *http.Request) (host, method, target string, ok bool) {
+	host, hostOK := one(r.Header["X-Forwarded-Host"])
+	method, methodOK := one(r.Header["X-Forwarded-Method"])
+	target, targetOK := one(r.Header["X-Forwarded-Uri"])
 	return host, method, target, hostOK && methodOK && targetOK
+}
+
+// ngfDialect reads what NGINX Gateway Fabric sets from nginx's variables. It sends none of the client's headers but those.
+func ngfDialect(r *http.Request) (host, method, target string, ok bool) {
+	method, methodOK := one(r.Header["Method"])
+	target, targetOK := one(r.Header["Path"])
+	return r.Host, method, target, r.Host != "" && methodOK && targetOK
 }
 
 // one returns the value of a header that must be there exactly once.
@@ -134,21 +174,5 @@ func parseScopes(query string) (scopes []keysv1alpha1.Scope, ok bool) {
 	if err != nil || len(values) != 1 {
 		return nil, false
 	}
-	for _, value := range values["scope"] {
-		for scope := range strings.FieldsSeq(value) {
-			if !access.ValidScope(scope) {
-				return nil, false
-			}
-			scopes = append(scopes, keysv1alpha1.Scope(scope))
-		}
-	}
-	return scopes, len(scopes) > 0
-}
-
-func peer(r *http.Request) netip.Addr {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Addr()
+	return access.ParseScopes(strings.Join(values["scope"], " "))
 }

@@ -36,24 +36,32 @@ type dialect struct {
 	handler func(forward.Decider, clientip.Trust) *forward.Handler
 	path    string
 	headers map[string]string
+	// host is what the proxy asks for as the host.
+	host string
+	// hidesClient says that X-Forwarded-For is the client's own.
+	hidesClient bool
 }
 
 var dialects = map[string]dialect{
-	"nginx": {forward.NewNginx, "/auth/nginx", map[string]string{
+	"nginx": {handler: forward.NewNginx, path: "/auth/nginx", headers: map[string]string{
 		"X-Original-URL":    "https://api.example.com/api/products?limit=10",
 		"X-Original-Method": "GET",
-	}},
-	"forward": {forward.NewForward, "/auth/forward", map[string]string{
+	}, host: "verifier"},
+	"forward": {handler: forward.NewForward, path: "/auth/forward", headers: map[string]string{
 		"X-Forwarded-Method": "GET",
 		"X-Forwarded-Host":   "api.example.com",
 		"X-Forwarded-Uri":    "/api/products?limit=10",
-	}},
+	}, host: "verifier"},
+	"ngf": {handler: forward.NewNGF, path: "/auth/ngf", headers: map[string]string{
+		"Method": "GET",
+		"Path":   "/api/products?limit=10",
+	}, host: "api.example.com", hidesClient: true},
 }
 
 // call is a proxy's request, for a test to change.
 func (d dialect) call() *http.Request {
 	r := httptest.NewRequest(http.MethodGet, d.path, http.NoBody)
-	r.RemoteAddr = peer
+	r.RemoteAddr, r.Host = peer, d.host
 	for name, value := range d.headers {
 		r.Header.Set(name, value)
 	}

@@ -33,7 +33,7 @@ func send(t *testing.T, d dialect, method string, lines ...string) (*verify.Requ
 	defer func() { _ = connection.Close() }()
 
 	var wire strings.Builder
-	fmt.Fprintf(&wire, "%s %s HTTP/1.1\r\nHost: verifier\r\n", method, d.path)
+	fmt.Fprintf(&wire, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, d.path, d.host)
 	for name, value := range d.headers {
 		fmt.Fprintf(&wire, "%s: %s\r\n", name, value)
 	}
@@ -140,6 +140,9 @@ func TestClientAddress(t *testing.T) {
 				r.RemoteAddr = test.peer
 				r.Header["X-Forwarded-For"] = test.forwardedFor
 				want, _ := netip.ParseAddr(test.want)
+				if d.hidesClient {
+					want = netip.Addr{}
+				}
 				if got := d.asked(t, r).Client; got != want {
 					t.Errorf("client %v, want %v", got, want)
 				}

@@ -73,7 +73,7 @@ func install(t *testing.T) *installation {
 	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+i.kubeconfig(t, "apikey-controller"),
 		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0")
 	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+i.kubeconfig(t, "apikey-verifier"), "--name=verifier-1",
-		"--http-bind-address="+i.address, "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+health,
+		"--http-bind-address="+i.address, "--grpc-bind-address="+program.FreeAddress(t), "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+health,
 		"--zap-log-level=5")
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 

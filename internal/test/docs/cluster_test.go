@@ -51,7 +51,8 @@ func newInstallation(t *testing.T) *installation {
 	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
 		"--metrics-bind-address=0", "--health-probe-bind-address=0")
 	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
-		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health, "--http-bind-address="+i.verifier)
+		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
+		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t))
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	return i
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"net"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
+)
+
+const (
+	// maxMessage is how long a CheckRequest may be, in bytes. What is longer is answered with an error before anything of ours
+	// sees it; so it is far above the headers that Envoy lets a client send (60 KiB by default).
+	maxMessage = 4 << 20
+	// maxStreams is how many checks a connection may have under way. Envoy opens more connections beyond that.
+	maxStreams = 1000
+	// minPing is how often a proxy may ask whether its connection lives.
+	minPing = 5 * time.Second
+)
+
+// newGRPCServer answers Envoy. Without credentials it does so in plain text.
+func newGRPCServer(listener net.Listener, authorization authv3.AuthorizationServer, health *grpcHealth, secure credentials.TransportCredentials, reflect bool) *server {
+	s := grpc.NewServer(
+		grpc.Creds(secure),
+		grpc.ForceServerCodecV2(extauthz.Codec()),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+	)
+	authv3.RegisterAuthorizationServer(s, authorization)
+	healthv1.RegisterHealthServer(s, health)
+	if reflect {
+		reflection.Register(s)
+	}
+	return &server{
+		listener: listener,
+		serve:    s.Serve,
+		drain: func(ctx context.Context) error {
+			health.stop() // Whoever watches would keep the server from ending.
+			done := make(chan struct{})
+			go func() {
+				s.GracefulStop()
+				close(done)
+			}()
+			select {
+			case <-done:
+				return nil
+			case <-ctx.Done():
+				s.Stop()
+				<-done
+				return ctx.Err()
+			}
+		},
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+)
+
+// authorization answers checks once it is let to.
+type authorization struct {
+	authv3.UnimplementedAuthorizationServer
+
+	asked, answer chan struct{}
+}
+
+func (a *authorization) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	a.asked <- struct{}{}
+	<-a.answer
+	return &authv3.CheckResponse{}, nil
+}
+
+// scene is a gRPC server, and a connection to it.
+type scene struct {
+	*authorization
+
+	server     *server
+	health     *grpcHealth
+	connection *grpc.ClientConn
+	// fault is why the server isn't ready, or nothing.
+	fault error
+}
+
+func newScene(t *testing.T, reflect bool) *scene {
+	t.Helper()
+	s := &scene{authorization: &authorization{asked: make(chan struct{}, 1), answer: make(chan struct{})}}
+	listener, err := listen("grpc-bind-address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.health = newGRPCHealth(func() error { return s.fault })
+	s.server = newGRPCServer(listener, s.authorization, s.health, insecure.NewCredentials(), reflect)
+	go func() { _ = s.server.serve(listener) }()
+	t.Cleanup(func() {
+		ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		cancel()
+		_ = s.server.drain(ended)
+	})
+	s.connection, err = grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.connection.Close() })
+	return s
+}
+
+// check asks in the background, and returns what comes out once the server is at it.
+func (s *scene) check(t *testing.T) <-chan error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := authv3.NewAuthorizationClient(s.connection).Check(t.Context(), &authv3.CheckRequest{})
+		done <- err
+	}()
+	<-s.asked
+	return done
+}
+
+func TestHealth(t *testing.T) {
+	for name, test := range map[string]struct {
+		service string
+		fault   error
+		stopped bool
+		want    healthv1.HealthCheckResponse_ServingStatus
+		code    codes.Code
+	}{
+		"as a whole":      {"", nil, false, healthv1.HealthCheckResponse_SERVING, codes.OK},
+		"the service":     {"envoy.service.auth.v3.Authorization", nil, false, healthv1.HealthCheckResponse_SERVING, codes.OK},
+		"not fresh":       {"", errors.New("stale"), false, healthv1.HealthCheckResponse_NOT_SERVING, codes.OK},
+		"stopped":         {"", nil, true, healthv1.HealthCheckResponse_NOT_SERVING, codes.OK},
+		"another service": {"envoy.service.auth.v2.Authorization", nil, false, 0, codes.NotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, false)
+			s.fault = test.fault
+			if test.stopped {
+				s.health.stop()
+			}
+			response, err := healthv1.NewHealthClient(s.connection).Check(t.Context(), &healthv1.HealthCheckRequest{Service: test.service})
+			if status.Code(err) != test.code || response.GetStatus() != test.want {
+				t.Errorf("status %s, error %v", response.GetStatus(), err)
+			}
+		})
+	}
+}
+
+// TestDrain checks that a check under way is answered, that whoever watches hears first that there is no use in asking, and
+// doesn't keep the server from ending.
+func TestDrain(t *testing.T) {
+	s := newScene(t, false)
+	watch, err := healthv1.NewHealthClient(s.connection).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := watch.Recv(); err != nil || response.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+		t.Fatalf("status %s, error %v", response.GetStatus(), err)
+	}
+	checked := s.check(t)
+	drained := make(chan error, 1)
+	go func() { drained <- s.server.drain(context.WithoutCancel(t.Context())) }()
+	if response, err := watch.Recv(); err != nil || response.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("status %s, error %v", response.GetStatus(), err)
+	}
+	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("watched on: %v", err)
+	}
+	select {
+	case err := <-drained:
+		t.Fatalf("ended while a check is under way: %v", err)
+	default:
+	}
+	close(s.answer)
+	if err := <-checked; err != nil {
+		t.Errorf("the check under way: %v", err)
+	}
+	if err := <-drained; err != nil {
+		t.Errorf("draining: %v", err)
+	}
+}
+
+// TestDrainEnds checks that a check that takes too long is given up.
+func TestDrainEnds(t *testing.T) {
+	s := newScene(t, false)
+	checked := s.check(t)
+	ended, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- s.server.drain(ended) }()
+	if err := <-checked; status.Code(err) != codes.Unavailable {
+		t.Errorf("the check: %v", err)
+	}
+	close(s.answer) // What runs is waited for: it must not outlive the server.
+	if err := <-drained; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("draining: %v", err)
+	}
+}
+
+func TestReflection(t *testing.T) {
+	for _, reflect := range []bool{true, false} {
+		s := newScene(t, reflect)
+		stream, err := reflectionv1.NewServerReflectionClient(s.connection).ServerReflectionInfo(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(&reflectionv1.ServerReflectionRequest{
+			MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		response, err := stream.Recv()
+		if !reflect {
+			if status.Code(err) != codes.Unimplemented {
+				t.Errorf("without reflection: %v, error %v", response, err)
+			}
+			continue
+		}
+		if err != nil || !strings.Contains(response.String(), "envoy.service.auth.v3.Authorization") {
+			t.Errorf("services %v, error %v", response, err)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+// watchInterval is how often whoever watches the health is told what has changed. Freshness ends with time alone, so there is
+// no event to wait for.
+const watchInterval = 250 * time.Millisecond
+
+// grpcHealth is grpc.health.v1 for the server as a whole and for the authorization service: serving while the replica is ready.
+type grpcHealth struct {
+	healthv1.UnimplementedHealthServer
+
+	// ready says why nobody should ask here, or nothing.
+	ready   func() error
+	stopped chan struct{}
+	once    sync.Once
+}
+
+func newGRPCHealth(ready func() error) *grpcHealth {
+	return &grpcHealth{ready: ready, stopped: make(chan struct{})}
+}
+
+// stop ends every watch, once it has been told that the server is not serving.
+func (h *grpcHealth) stop() { h.once.Do(func() { close(h.stopped) }) }
+
+func (h *grpcHealth) isStopped() bool {
+	select {
+	case <-h.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *grpcHealth) status(service string) (healthv1.HealthCheckResponse_ServingStatus, bool) {
+	switch service {
+	case "", authv3.Authorization_ServiceDesc.ServiceName:
+	default:
+		return healthv1.HealthCheckResponse_SERVICE_UNKNOWN, false
+	}
+	if h.isStopped() || h.ready() != nil {
+		return healthv1.HealthCheckResponse_NOT_SERVING, true
+	}
+	return healthv1.HealthCheckResponse_SERVING, true
+}
+
+// Check implements healthv1.HealthServer.
+func (h *grpcHealth) Check(_ context.Context, request *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+	current, known := h.status(request.GetService())
+	if !known {
+		return nil, status.Error(codes.NotFound, "unknown service")
+	}
+	return &healthv1.HealthCheckResponse{Status: current}, nil
+}
+
+// Watch implements healthv1.HealthServer.
+func (h *grpcHealth) Watch(request *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	last := healthv1.HealthCheckResponse_UNKNOWN
+	for {
+		stopped := h.isStopped() // Asked before the status, so that the last to be told is that we don't serve.
+		if current, _ := h.status(request.GetService()); current != last {
+			if err := stream.Send(&healthv1.HealthCheckResponse{Status: current}); err != nil {
+				return err
+			}
+			last = current
+		}
+		if stopped {
+			return status.Error(codes.Unavailable, "stopping")
+		}
+		select {
+		case <-stream.Context().Done():
+			return status.FromContextError(stream.Context().Err()).Err()
+		case <-h.stopped:
+		case <-tick.C:
+		}
+	}
+}

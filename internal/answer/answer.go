@@ -1,0 +1,62 @@
+// Package answer puts a decision into what the surfaces have in common: the headers that tell the upstream who calls, and
+// the answer to a proxy that asks over HTTP.
+package answer
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// Header is a header of an answer.
+type Header struct{ Name, Value string }
+
+// Identity returns the headers that tell the upstream whose request it is, of a decision that lets it pass. All are there,
+// blank where there is no value: proxies that copy a header from an answer replace the client's own only if the answer has
+// it. The names are in the canonical form in which net/http sends them as they are.
+func Identity(decision verify.Decision) [4]Header {
+	var id, name, scopes string
+	if grant := decision.Grant; grant != nil {
+		id, name, scopes = grant.CredentialID, grant.Name, grant.ScopesHeader
+	}
+	return [...]Header{
+		{"X-Api-Key-Id", id},
+		{"X-Api-Key-Name", name},
+		{"X-Api-Key-Scopes", scopes},
+		{"X-Api-Key-Tenant", decision.TenantID},
+	}
+}
+
+// Refusal returns the headers of a refusal: that nobody may keep it, what the body is, and the challenge where there is one.
+// The host that the client asked for names the challenge's realm.
+func Refusal(decision verify.Decision, host string) []Header {
+	headers := []Header{
+		// ingress-nginx caches answers for five minutes where it is told to cache and not told for how long.
+		{"Cache-Control", "no-store"},
+		{"Content-Type", "application/json"},
+	}
+	if challenge := decision.Challenge(host); challenge != "" {
+		headers = append(headers, Header{"Www-Authenticate", challenge})
+	}
+	return headers
+}
+
+// Write answers a proxy over HTTP: the status that it acts on, identity headers or a challenge, and for a refusal a body that
+// says why.
+func Write(w http.ResponseWriter, decision verify.Decision, host string) {
+	header := w.Header()
+	if decision.Outcome == verify.Allow {
+		header["Cache-Control"] = []string{"no-store"}
+		for _, h := range Identity(decision) {
+			header[h.Name] = []string{h.Value}
+		}
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	for _, h := range Refusal(decision, host) {
+		header[h.Name] = []string{h.Value}
+	}
+	w.WriteHeader(decision.Status())
+	_, _ = io.WriteString(w, decision.Body()) // A proxy that has gone away is no fault.
+}

@@ -1,0 +1,67 @@
+// Package extauthz answers Envoy's external authorization filter, and what the Gateway API has made of it: by HTTP, where the
+// proxy asks with the client's own method, host and path, and by gRPC, where it puts them into a message.
+//
+//	┌───────┐ any method, /ext-authz/api/products?limit=10 ┌──────────┐
+//	│       ├─────────────────────────────────────────────▶│   HTTP   │ verify.Request ┌────────┐
+//	│ Envoy │ Check(CheckRequest)                          ├──────────┼───────────────▶│ verify │
+//	│       ├─────────────────────────────────────────────▶│   GRPC   │    Decision    │        │
+//	│       │◀─────────────────────────────────────────────┤          │◀───────────────┤        │
+//	└───────┘ 200, 401 or 403; CheckResponse               └──────────┘                └────────┘
+//
+// Envoy can be told to let requests pass that it could not ask about (failure_mode_allow). So what can't be read is refused
+// like anything else, and never answered with an error.
+package extauthz
+
+import (
+	"strings"
+
+	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// Decider decides whether a request may pass.
+type Decider interface {
+	Decide(surface string, request *verify.Request) verify.Decision
+	// Refuse is the decision about a request that the proxy did not describe.
+	Refuse(surface string, reason verify.Reason) verify.Decision
+}
+
+// aliases are the names by which an upstream could take a header of the client's for one that the verifier has decided or
+// set: many read an underscore as a hyphen (CGI, RFC 3875 section 4.1.18).
+var aliases = func() (all []string) {
+	for _, header := range answer.Identity(verify.Decision{}) {
+		all = append(all, spellings(strings.ToLower(header.Name))...)
+	}
+	return append(all, spellings("x-tenant-id")...)
+}()
+
+// spellings returns a name with each choice of its hyphens turned into underscores, but for the name itself.
+func spellings(name string) []string {
+	all := []string{""}
+	for _, c := range name {
+		with := make([]string, 0, 2*len(all))
+		for _, spelling := range all {
+			with = append(with, spelling+string(c))
+			if c == '-' {
+				with = append(with, spelling+"_")
+			}
+		}
+		all = with
+	}
+	return all[1:] // The first is the one with every hyphen kept.
+}
+
+// toRemove returns the names of the headers that the upstream must not get from the client: the token, unless it is to be
+// kept, identity headers without a value, and aliases. Envoy removes after it has set, so none that has a value is among them.
+func toRemove(decision verify.Decision, keepToken bool) []string {
+	names := make([]string, 0, len(aliases)+5)
+	if !keepToken {
+		names = append(names, "authorization")
+	}
+	for _, header := range answer.Identity(decision) {
+		if header.Value == "" {
+			names = append(names, strings.ToLower(header.Name))
+		}
+	}
+	return append(names, aliases...)
+}

@@ -1,0 +1,56 @@
+package extauthz
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	// Prefix is what the proxy puts in front of the client's path.
+	Prefix = "/ext-authz"
+
+	surfaceHTTP = "ext-authz"
+	// headerToRemove has Envoy take headers from the request that it passes on.
+	headerToRemove = "X-Envoy-Auth-Headers-To-Remove"
+)
+
+// HTTP answers Envoy's ext_authz filter with an http_service, and implementations of the Gateway API's ExternalAuth filter
+// that do as Envoy does.
+type HTTP struct {
+	decider   Decider
+	trust     clientip.Trust
+	keepToken bool
+}
+
+// NewHTTP returns the handler for every path below Prefix. It needs requests as they were sent: http.ServeMux would redirect
+// some. keepToken leaves the token on requests that pass.
+func NewHTTP(decider Decider, trust clientip.Trust, keepToken bool) *HTTP {
+	return &HTTP{decider: decider, trust: trust, keepToken: keepToken}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// What the client asked for is what stands on the request line. A parsed URL has lost how it was written.
+	target, ok := strings.CutPrefix(r.RequestURI, Prefix)
+	if !ok || !strings.HasPrefix(target, "/") {
+		answer.Write(w, h.decider.Refuse(surfaceHTTP, verify.ReasonMisconfigured), r.Host)
+		return
+	}
+	decision := h.decider.Decide(surfaceHTTP, &verify.Request{
+		Authorization: r.Header["Authorization"],
+		TenantID:      r.Header["X-Tenant-Id"],
+		Connection:    r.Header["Connection"],
+		Host:          r.Host,
+		Method:        r.Method,
+		Target:        target,
+		Client:        h.trust.ClientBeforeOwn(clientip.Peer(r.RemoteAddr), r.Header["X-Forwarded-For"]),
+	})
+	if decision.Outcome == verify.Allow {
+		w.Header()[headerToRemove] = []string{strings.Join(toRemove(decision, h.keepToken), ",")}
+	}
+	answer.Write(w, decision, r.Host)
+}
