@@ -29,18 +29,18 @@ type Conflict struct {
 }
 
 // Compile makes a Matcher of the policies. Policies with a host in common are merged; where two rules are for the same
-// host, path and method, the older policy's is heard (by creationTimestamp, then by name), and within a policy the
-// first. So adding a policy never changes what an existing route needs, save by a more specific path. The policies may
-// change afterwards without an effect on the Matcher.
+// host, path and method, the older policy's is heard (by creationTimestamp, then by name), and within a policy the one that
+// names the method, then the first. So adding a policy never changes what an existing route needs, save by a more specific
+// path. The policies may change afterwards without an effect on the Matcher.
 func Compile(policies []keysv1alpha1.AccessPolicy) *Matcher {
 	m := &Matcher{hosts: map[string]*node{}, wildcards: map[string]*node{}}
-	for _, policy := range byAge(policies) {
+	for age, policy := range byAge(policies) {
 		requirements := make([]*Requirement, len(policy.Spec.Rules))
 		for i := range policy.Spec.Rules {
 			rule := &policy.Spec.Rules[i]
 			anonymous := rule.Anonymous != nil && *rule.Anonymous
 			requirements[i] = newRequirement(rule.Scopes, rule.AnyOf, anonymous)
-			requirements[i].Policy, requirements[i].Rule = policy.Name, i
+			requirements[i].Policy, requirements[i].Rule, requirements[i].age = policy.Name, i, age
 		}
 		for _, host := range policy.Spec.Hosts {
 			root := m.grow(host)
@@ -97,7 +97,11 @@ func (m *Matcher) add(root *node, host keysv1alpha1.Host, rule *keysv1alpha1.Acc
 			}
 		}
 		for _, method := range rule.Methods {
-			if winner := rules.named[string(method)]; winner == nil {
+			winner := rules.named[string(method)]
+			if winner == nil && rules.others != nil && rules.others.age < requirement.age {
+				winner = rules.others // An older policy's for every method is for this one too.
+			}
+			if winner == nil {
 				rules.named[string(method)] = requirement
 			} else {
 				conflict.Method = method

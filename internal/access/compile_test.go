@@ -48,8 +48,24 @@ func TestCompileConflicts(t *testing.T) {
 			request:  request{path: "/x"},
 			want:     "exact",
 		},
-		"a rule with methods and one without are no conflict": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any")), policy("q", 2, h, prefix("/", "get", "GET"))},
+		"an older rule for every method is for each": {
+			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any")), policy("q", 2, h, prefix("/", "get", "GET"))},
+			want:      "any",
+			conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "p"}},
+		},
+		"an older rule for every method but one leaves that": {
+			policies: []keysv1alpha1.AccessPolicy{
+				policy("p", 1, h, prefix("/", "old", "POST")), policy("q", 2, h, prefix("/", "any")), policy("r", 3, h, prefix("/", "get", "GET")),
+			},
+			want:      "any",
+			conflicts: []access.Conflict{{Policy: "r", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "q"}},
+		},
+		"a younger rule for every method is for the rest": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "get", "GET")), policy("q", 2, h, prefix("/", "any"))},
+			want:     "get",
+		},
+		"within a policy a rule with methods and one without are no conflict": {
+			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any"), prefix("/", "get", "GET"))},
 			want:     "get",
 		},
 		"a prefix with a slash is the one without": {

@@ -24,8 +24,9 @@ type Matcher struct {
 // alone, though the policy may have no rules.
 //
 // Among the host's paths the most specific wins, whichever policy it is from: an Exact path, then the Prefix with the
-// most segments. Last, among that path's rules, the one that names the method, else the one without methods. Where
-// neither is there the request is refused and never left to a less specific path, which may well need less.
+// most segments. Last, among that path's rules, those of the oldest policy that has one for the method, and of those the
+// one that names the method, else the one without methods. Where there is none the request is refused and never left to a
+// less specific path, which may well need less.
 //
 // "Most specific" is judged as the most lenient router would: without regard to case (Express and ASP.NET by default;
 // CWE-178), to a trailing slash (Express, Spring before 6) or, where the request's whole path isn't declared, to a

@@ -26,24 +26,25 @@ func reference(policies []keysv1alpha1.AccessPolicy, host, method, path string) 
 	if !ok {
 		return ""
 	}
+	policies = slices.DeleteFunc(policies, func(p keysv1alpha1.AccessPolicy) bool { return !slices.Contains(p.Spec.Hosts, key) })
 	var rules []keysv1alpha1.AccessRule
 	for _, p := range policies {
-		if slices.Contains(p.Spec.Hosts, key) {
-			rules = append(rules, p.Spec.Rules...)
-		}
+		rules = append(rules, p.Spec.Rules...)
 	}
 	decides, ok := mostSpecificPath(rules, path)
 	if !ok {
 		return ""
 	}
-	for _, named := range []bool{true, false} {
-		for _, rule := range rules {
-			fits := len(rule.Methods) == 0
-			if named {
-				fits = slices.Contains(rule.Methods, keysv1alpha1.Method(method))
-			}
-			if fits && slices.Contains(declaredPaths(rule), decides) {
-				return string(rule.Scopes[0])
+	for _, p := range policies {
+		for _, named := range []bool{true, false} {
+			for _, rule := range p.Spec.Rules {
+				fits := len(rule.Methods) == 0
+				if named {
+					fits = slices.Contains(rule.Methods, keysv1alpha1.Method(method))
+				}
+				if fits && slices.Contains(declaredPaths(rule), decides) {
+					return string(rule.Scopes[0])
+				}
 			}
 		}
 	}

@@ -20,6 +20,8 @@ type Requirement struct {
 	// Anonymous routes need no key at all, and so no scopes. Look at this before asking who calls.
 	Anonymous bool
 
+	// age is the place of the policy among all, oldest first.
+	age int
 	// sufficient is a list of scopes that satisfies the requirement, as SatisfiedBy returns it.
 	sufficient string
 }

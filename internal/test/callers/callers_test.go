@@ -29,6 +29,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -43,7 +44,7 @@ type installation struct {
 	namespace, another *corev1.Namespace
 }
 
-func install(t *testing.T) *installation {
+func newInstallation(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{address: program.FreeAddress(t), metrics: program.FreeAddress(t)}
 	webhook := filepath.Join(t.TempDir(), "webhook.yaml")
@@ -52,28 +53,16 @@ func install(t *testing.T) *installation {
 	if err := os.WriteFile(webhook, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cp, err := controlplane.Start(controlplane.Options{APIServerArgs: map[string]string{
+	i.cp = install.ControlPlane(t, controlplane.Options{APIServerArgs: map[string]string{
 		"authentication-token-webhook-config-file": webhook,
 		"authentication-token-webhook-version":     "v1",
 		"authentication-token-webhook-cache-ttl":   "1s",
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	i.cp = cp
-	if _, err := cp.RunKubectl(t.Context(), "apply", "--server-side", "-k", filepath.Join(controlplane.Root(), "config", "default")); err != nil {
-		t.Fatal(err)
-	}
+	}}, "default")
+	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"))
 	health := program.FreeAddress(t)
-	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+i.kubeconfig(t, "apikey-controller"),
-		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0")
-	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+i.kubeconfig(t, "apikey-verifier"), "--name=verifier-1",
-		"--http-bind-address="+i.address, "--grpc-bind-address="+program.FreeAddress(t), "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+health,
+	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"),
+		"--name=verifier-1", "--http-bind-address="+i.address, "--grpc-bind-address="+program.FreeAddress(t),
+		"--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+health,
 		"--zap-log-level=5")
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 
@@ -81,15 +70,6 @@ func install(t *testing.T) *installation {
 	i.tenant, i.namespace, i.another = fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"), name), fixture.Namespace(fixture.Name("ns"), other)
 	i.create(t, fixture.Policy("shop"), i.tenant, fixture.Tenant(other), i.namespace, i.another)
 	return i
-}
-
-func (i *installation) kubeconfig(t *testing.T, account string) string {
-	t.Helper()
-	path, err := i.cp.ServiceAccountKubeconfig(account)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 func (i *installation) create(t *testing.T, objects ...client.Object) {
@@ -179,7 +159,7 @@ func call(ctx context.Context, method, address, token string, form url.Values) (
 }
 
 func TestCallers(t *testing.T) {
-	i := install(t)
+	i := newInstallation(t)
 	var tokens []string
 	t.Run("a key is a user of the cluster", func(t *testing.T) { tokens = append(tokens, i.usersOfTheCluster(t)...) })
 	t.Run("a service asks about tokens", func(t *testing.T) { tokens = append(tokens, i.introspection(t)...) })
