@@ -53,7 +53,7 @@ func (s *revoke) confirm(ctx context.Context, r *round, o *outcome) error {
 	if r.is(keysv1alpha1.ConditionRevocationEffective) {
 		return nil
 	}
-	progress, err := s.verifiers.progress(ctx, r.key)
+	progress, err := s.verifiers.progress(ctx, r.key, keysv1alpha1.ReasonRevoked)
 	if err != nil {
 		return err
 	}

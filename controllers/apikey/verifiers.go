@@ -52,11 +52,15 @@ type heard struct {
 	since time.Time
 }
 
-// waitingFor is the change that verifiers are to apply, since when that is waited for, and when the key was told that it
-// need not wait any more; zero while it must.
+// waitingFor is a change that verifiers are to apply. What is written to the key after it need not be waited for too.
 type waitingFor struct {
+	uid  types.UID
+	what string
+	// resourceVersion is the first of the key's that was seen with the change in it, since when that was.
 	resourceVersion string
-	since, told     time.Time
+	since           time.Time
+	// told is when the key was told that it need not wait any more; zero while it must.
+	told time.Time
 }
 
 // tidyGap is how long until what is left over is looked at again.
@@ -101,7 +105,7 @@ func (v *verifiers) know(ctx context.Context, key *keysv1alpha1.ApiKey, digest s
 	if known {
 		return true, nil
 	}
-	progress, err := v.progress(ctx, key)
+	progress, err := v.progress(ctx, key, digest)
 	if err != nil || !progress.done() {
 		return false, err
 	}
@@ -121,16 +125,18 @@ func (v *verifiers) forgetKnown(uid types.UID) {
 	delete(v.known, uid)
 }
 
-// progress returns how far the verifiers are with a change of the key, of which they are to tell when they come further.
-func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey) (progress, error) {
+// progress returns how far the verifiers are with a change that is in the key as it was read, for good. They are to tell
+// when they come further.
+func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey, what string) (progress, error) {
 	name := client.ObjectKeyFromObject(key)
 	v.mu.Lock()
-	since := v.waiting[name].since
-	if since.IsZero() {
-		since = v.clock.Now()
+	change := v.waiting[name]
+	if change.uid != key.UID || change.what != what {
+		change = waitingFor{uid: key.UID, what: what, resourceVersion: key.ResourceVersion, since: v.clock.Now()}
 	}
-	v.waiting[name] = waitingFor{resourceVersion: key.ResourceVersion, since: since}
-	p := v.judge(key.ResourceVersion)
+	change.told = time.Time{}
+	v.waiting[name] = change
+	p := v.judge(change.resourceVersion)
 	// That some are behind is news enough, where more will come. That all have applied it can be proved by an old picture
 	// too. Only that there is nobody to wait for takes a look at how things are now.
 	settled := p.proved() || (v.picture.watched && len(p.behind) > 0 && p.silent == 0)
@@ -145,10 +151,10 @@ func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey) (pro
 		if err == nil {
 			v.take(canary)
 		} // Without a canary no verifier can prove its freshness: those that were known fail closed in time.
-		p = v.judge(key.ResourceVersion)
+		p = v.judge(change.resourceVersion)
 		v.mu.Unlock()
 	}
-	p.since = since
+	p.since = change.since
 	if p.done() {
 		v.forget(name)
 	}

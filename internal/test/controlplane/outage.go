@@ -1,12 +1,7 @@
 package controlplane
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,24 +27,7 @@ func (cp *ControlPlane) Compact(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]any{"revision": revision, "physical": true})
-	if err != nil {
-		return err
-	}
-	// etcd's gRPC interface, as JSON.
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, cp.env.ControlPlane.Etcd.URL.String()+"/v3/kv/compaction", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if answer, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
-		return fmt.Errorf("compacting etcd: %s: %s: %w", response.Status, answer, err)
-	}
-	return nil
+	return cp.etcd(ctx, "compaction", map[string]any{"revision": revision, "physical": true}, nil)
 }
 
 // Remembers says whether a watch of ApiKeys can be taken up at a resourceVersion.

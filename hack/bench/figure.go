@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// figure is one thing that was measured, beside what it is measured by.
+type figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	// Baseline is what the same run took for the thing that Value is held against, in the same unit; 0 where that is
+	// nothing.
+	Baseline float64 `json:"baseline"`
+	// Ratio is Value by Baseline; 0 where there is no baseline.
+	Ratio float64 `json:"ratio"`
+	// Goal is for people; Met says whether it is reached.
+	Goal string `json:"goal"`
+	Met  bool   `json:"met"`
+	// Spread is how far the rounds were apart: the lowest and the highest.
+	Spread string `json:"spread,omitempty"`
+}
+
+// ledger keeps figures.
+type ledger struct{ figures []figure }
+
+func (l *ledger) add(f figure) {
+	if f.Baseline != 0 {
+		f.Ratio = f.Value / f.Baseline
+	}
+	l.figures = append(l.figures, f)
+}
+
+// print writes a table.
+func (l *ledger) print(w io.Writer) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "\nFIGURE\tVALUE\tBASELINE\tRATIO\tSPREAD\tGOAL\tMET")
+	for _, f := range l.figures {
+		baseline, ratio, met := "", "", "no"
+		if f.Baseline != 0 {
+			baseline, ratio = fmt.Sprintf("%.4g %s", f.Baseline, f.Unit), fmt.Sprintf("%.2f", f.Ratio)
+		}
+		if f.Met {
+			met = "yes"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%.4g %s\t%s\t%s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, baseline, ratio, f.Spread, f.Goal, met)
+	}
+	_ = table.Flush()
+}
+
+// save writes the figures for programs.
+func (l *ledger) save(path string) error {
+	content, err := json.MarshalIndent(l.figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(content, '\n'), 0o644) //nolint:gosec // Anybody may read it.
+}
+
+// samples are the values of several rounds.
+type samples []float64
+
+func (s samples) sorted() samples {
+	sorted := slices.Clone(s)
+	slices.Sort(sorted)
+	return sorted
+}
+
+func (s samples) median() float64 { return s.quantile(0.5) }
+
+func (s samples) quantile(q float64) float64 {
+	if len(s) == 0 {
+		return 0
+	}
+	return s.sorted()[int(q*float64(len(s)-1)+0.5)]
+}
+
+func (s samples) max() float64 { return s.quantile(1) }
+
+func (s samples) spread() string { return fmt.Sprintf("%.3g to %.3g", s.quantile(0), s.quantile(1)) }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// perTenant is how many keys a tenant has.
+const perTenant = 450
+
+// subject is a key that verifiers are asked about.
+type subject struct {
+	name     client.ObjectKey
+	tenantID string
+	token    string
+}
+
+// population is many keys in the state in which the controller leaves them, with their places in their tenants' ledgers: a
+// controller that is started finds nothing to do.
+type population struct {
+	tenants []*keysv1alpha1.Tenant
+	keys    []subject
+}
+
+// populate has a controller mint one key, and copies it. Every so-many-th copy is revoked, where that is not zero.
+func (l *lab) populate(ctx context.Context, n, revokedEvery int) (*population, error) {
+	p := &population{}
+	template, digest, err := l.template(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	for len(p.tenants) < n/perTenant+2 {
+		if _, err := l.tenant(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	ledgers := map[string][]keysv1alpha1.ActiveKey{}
+	p.keys = make([]subject, n)
+	err = l.cp.Seed(ctx, client.ObjectKeyFromObject(template), n, func(i int) (client.ObjectKey, []string) {
+		tenant := p.tenants[1+i/perTenant]
+		uid := fixture.UUID()
+		tok := mint(uid)
+		name := client.ObjectKey{Namespace: tenant.Name, Name: fmt.Sprintf("key-%06d", i)}
+		p.keys[i] = subject{name: name, tenantID: tenant.Spec.ID, token: tok.Reveal()}
+		ledgers[tenant.Name] = append(ledgers[tenant.Name], keysv1alpha1.ActiveKey{UID: uid, Namespace: name.Namespace, Name: name.Name})
+		pairs := []string{
+			template.Name, name.Name, template.Namespace, name.Namespace, string(template.UID), uid,
+			template.Status.TenantID, tenant.Spec.ID,
+			hexOf(digest), hexOf(tok.Digest()), digest.ID(), tok.Digest().ID(),
+		}
+		if revokedEvery > 0 && i%revokedEvery == 0 {
+			pairs = append(pairs, `"state":"Active"`, `"state":"Revoked"`)
+		}
+		return name, pairs
+	})
+	if err != nil {
+		return nil, err
+	}
+	granting, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"), client.Options{Scheme: l.cp.Client.Scheme()})
+	if err != nil {
+		return nil, err
+	}
+	for _, tenant := range p.tenants[1:] {
+		if err := l.cp.Client.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
+			return nil, err
+		}
+		tenant.Status.ActiveKeys = ledgers[tenant.Name]
+		if err := granting.Status().Update(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// template returns a key as a controller leaves it, which runs no more by then.
+func (l *lab) template(ctx context.Context, p *population) (*keysv1alpha1.ApiKey, token.Digest, error) {
+	controller, err := l.controller(ctx)
+	if err != nil {
+		return nil, token.Digest{}, err
+	}
+	tenant, err := l.tenant(ctx, p)
+	if err != nil {
+		return nil, token.Digest{}, err
+	}
+	tok := mint("template")
+	key := fixture.ApiKey(tenant.Name, fixture.Name("template"), func(k *keysv1alpha1.ApiKey) {
+		k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}
+		k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: hexOf(tok.Digest()), Prefix: tok.Prefix()}
+	})
+	if err := l.cp.Client.Create(ctx, key); err != nil {
+		return nil, token.Digest{}, err
+	}
+	if err := l.awaitReady(ctx, key); err != nil {
+		return nil, token.Digest{}, err
+	}
+	return key, tok.Digest(), l.stop(controller)
+}
+
+// tenant creates a tenant with a namespace of the same name.
+func (l *lab) tenant(ctx context.Context, p *population) (*keysv1alpha1.Tenant, error) {
+	tenant := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = ptr.To[int32](500) })
+	if err := l.cp.Client.Create(ctx, tenant); err != nil {
+		return nil, err
+	}
+	p.tenants = append(p.tenants, tenant)
+	return tenant, l.cp.Client.Create(ctx, fixture.Namespace(tenant.Name, tenant.Name))
+}
+
+func (l *lab) awaitReady(ctx context.Context, key *keysv1alpha1.ApiKey) error {
+	return l.follow(ctx, key, func(k *keysv1alpha1.ApiKey) bool {
+		return apimeta.IsStatusConditionTrue(k.Status.Conditions, keysv1alpha1.ConditionReady)
+	})
+}
+
+// follow watches a key, as it is now and from now on, until a condition holds.
+func (l *lab) follow(ctx context.Context, key *keysv1alpha1.ApiKey, holds func(*keysv1alpha1.ApiKey) bool) error {
+	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name}})
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	for event := range watcher.ResultChan() {
+		if seen, ok := event.Object.(*keysv1alpha1.ApiKey); ok {
+			seen.DeepCopyInto(key)
+			if holds(key) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("a watch of ApiKey %s ended: %w", key.Name, context.Cause(ctx))
+}
+
+// mint returns the token that goes with a UID.
+func mint(uid string) token.Token {
+	root, err := token.RootFrom([]byte(strings.Repeat("r", token.RootLength)))
+	if err != nil {
+		panic(err) // It has the length.
+	}
+	tok, err := token.Derive(root, token.FormatLive, uid, "7Hk2PqZx")
+	if err != nil {
+		panic(err) // So have all of these.
+	}
+	return tok
+}
+
+func hexOf(digest token.Digest) string { return hex.EncodeToString(digest[:]) }

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+// lab is what one benchmark has: a control plane of its own, where it asks for one, and the processes that it starts.
+type lab struct {
+	bin   string
+	scale float64
+	book  *ledger
+	cp    *controlplane.ControlPlane
+	// running are the processes to end, the last first.
+	running []*process
+}
+
+// times scales a number of keys or rounds.
+func (l *lab) times(n int) int { return max(int(float64(n)*l.scale), 3) }
+
+// install starts a control plane with everything of the installation but the processes.
+func (l *lab) install(ctx context.Context) error {
+	var err error
+	if l.cp, err = controlplane.Start(controlplane.Options{}); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"apply", "-k", controlplane.Root() + "/config/rbac"},
+		{"apply", "-k", controlplane.Root() + "/config/policy"},
+		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
+	} {
+		if _, err := l.cp.RunKubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return l.cp.Client.Create(ctx, fixture.Policy("nexuscommerce"))
+}
+
+func (l *lab) close() error {
+	var errs []error
+	for len(l.running) > 0 {
+		errs = append(errs, l.stop(l.running[len(l.running)-1]))
+	}
+	if l.cp != nil {
+		errs = append(errs, l.cp.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// process is a controller or a verifier.
+type process struct {
+	command *exec.Cmd
+	started time.Time
+	log     bytes.Buffer
+	// address answers proxies; health and metrics are the others.
+	address, health, metrics string
+}
+
+func (l *lab) controller(ctx context.Context) (*process, error) {
+	return l.start(ctx, "apikey-controller", "--leader-elect=false")
+}
+
+// verifier starts a verifier of the given name.
+func (l *lab) verifier(ctx context.Context, name string, args ...string) (*process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.start(ctx, "apikey-verifier", append(args, "--name="+name, "--http-bind-address="+address)...)
+	if err == nil {
+		p.address = address
+	}
+	return p, err
+}
+
+func (l *lab) start(ctx context.Context, name string, args ...string) (*process, error) {
+	kubeconfig, err := l.cp.ServiceAccountKubeconfig(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{}
+	for _, address := range []*string{&p.health, &p.metrics} {
+		if *address, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	p.command = exec.CommandContext(ctx, filepath.Join(l.bin, name), append(args, //nolint:gosec // Built by make.
+		"--kubeconfig="+kubeconfig, "--health-probe-bind-address="+p.health, "--metrics-bind-address="+p.metrics)...)
+	p.command.Stdout, p.command.Stderr = &p.log, &p.log
+	p.started = time.Now()
+	if err := p.command.Start(); err != nil {
+		return nil, fmt.Errorf("%w: run \"make bench\", which builds it", err)
+	}
+	l.running = append(l.running, p)
+	return p, nil
+}
+
+// stop has a process say goodbye.
+func (l *lab) stop(p *process) error {
+	for i := range l.running {
+		if l.running[i] == p {
+			l.running = append(l.running[:i], l.running[i+1:]...)
+			break
+		}
+	}
+	_ = p.command.Process.Signal(syscall.SIGTERM) // It may have ended by itself.
+	kill := time.AfterFunc(30*time.Second, func() { _ = p.command.Process.Kill() })
+	defer kill.Stop()
+	if err := p.command.Wait(); err != nil && p.command.ProcessState.ExitCode() > 0 {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(p.command.Path), err, tail(p.log.String()))
+	}
+	return nil
+}
+
+func tail(log string) string { return log[max(0, len(log)-2000):] }
+
+// ready waits until a process says that it is.
+func (p *process) ready(ctx context.Context) error {
+	return until(ctx, 5*time.Millisecond, func() bool {
+		status, _, err := get(ctx, "http://"+p.health+"/readyz")
+		return err == nil && status == http.StatusOK
+	})
+}
+
+// cpu returns the processor time that the process has used.
+func (p *process) cpu() (time.Duration, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// See proc(5). The command's name may have spaces in it, and ends with the last parenthesis.
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond, err
+}
+
+// metric returns the sum of all series whose line begins with a text.
+func (p *process) metric(ctx context.Context, begins string) (float64, error) {
+	_, page, err := get(ctx, "http://"+p.metrics+"/metrics")
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, begins) {
+			value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += value
+		}
+	}
+	return sum, nil
+}
+
+// idle waits until a controller has had nothing to do for a while.
+func (p *process) idle(ctx context.Context) error {
+	quiet := 0
+	return until(ctx, 250*time.Millisecond, func() bool {
+		depth, err := p.metric(ctx, "workqueue_depth{")
+		if err != nil || depth > 0 {
+			quiet = 0
+			return false
+		}
+		workers, err := p.metric(ctx, "controller_runtime_active_workers{")
+		if quiet++; err != nil || workers > 0 {
+			quiet = 0
+		}
+		return quiet > 8
+	})
+}
+
+func until(ctx context.Context, every time.Duration, condition func() bool) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func get(ctx context.Context, url string) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
+
+func freeAddress() (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String(), nil
+}

@@ -1,0 +1,113 @@
+// Command bench measures what this project promises, on a real control plane.
+//
+// Machines are noisy, so a figure is a ratio of two things that were measured side by side in the same run: in rounds that
+// alternate, of which the median counts and the spread is shown. A table says which goals are met; bin/bench.json has the
+// same for programs. What falls short is reported as it is.
+//
+//	make bench                    all of it
+//	make bench BENCH=cold-start   one
+//	make bench BENCH_SCALE=0.1    with a tenth of the keys and rounds, while working on it
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// limit bounds all of it.
+const limit = 15 * time.Minute
+
+// benchmark measures figures of one kind.
+type benchmark struct {
+	name string
+	what string
+	// limit bounds it.
+	limit time.Duration
+	run   func(context.Context, *lab) error
+}
+
+var benchmarks = []benchmark{
+	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation},
+	{"cold-start", "from a verifier's start to its first answer, many keys", 4 * time.Minute, coldStart},
+	{"probes", "writes to the canary, by replicas", 3 * time.Minute, probes},
+	{"minting", "what waiting for verifiers adds to minting", 3 * time.Minute, minting},
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == bareListArgument {
+		os.Exit(bareList(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the benchmarks took longer than %s", limit))
+	defer cancel()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:gocritic // What is deferred ends with the process.
+	}
+}
+
+func run(ctx context.Context) error {
+	chosen, err := choose(os.Getenv("BENCH"))
+	if err != nil {
+		return err
+	}
+	scale := 1.0
+	if text := os.Getenv("BENCH_SCALE"); text != "" {
+		if scale, err = strconv.ParseFloat(text, 64); err != nil || scale <= 0 || scale > 1 {
+			return fmt.Errorf("BENCH_SCALE=%s must be more than 0 and at most 1", text)
+		}
+	}
+	bin := os.Getenv("BIN")
+	if bin == "" {
+		bin = filepath.Join(controlplane.Root(), "bin")
+	}
+	book := &ledger{}
+	var errs []error
+	for _, b := range chosen {
+		fmt.Printf("%s: %s\n", b.name, b.what)
+		if err := measure(ctx, b, bin, scale, book); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
+			fmt.Printf("  failed: %s\n", err)
+		}
+	}
+	book.print(os.Stdout)
+	return errors.Join(append(errs, book.save(filepath.Join(bin, "bench.json")))...)
+}
+
+// measure runs one benchmark, and leaves nothing running.
+func measure(ctx context.Context, b benchmark, bin string, scale float64, book *ledger) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, b.limit, fmt.Errorf("it took longer than %s", b.limit))
+	defer cancel()
+	l := &lab{bin: bin, scale: scale, book: book}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := b.run(ctx, l); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
+}
+
+// choose returns the benchmarks that a name stands for: all for none.
+func choose(name string) ([]benchmark, error) {
+	if name == "" {
+		return benchmarks, nil
+	}
+	names := make([]string, len(benchmarks))
+	for i, b := range benchmarks {
+		if b.name == name {
+			return []benchmark{b}, nil
+		}
+		names[i] = b.name
+	}
+	return nil, fmt.Errorf("there is no benchmark %q: there are %s", name, strings.Join(names, ", "))
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+const mintingRounds = 4
+
+// minting measures how long a key takes to be Ready, without verifiers and with them, and what there and back through the
+// API server takes with bare clients.
+func minting(ctx context.Context, l *lab) error {
+	if err := l.install(ctx); err != nil {
+		return err
+	}
+	if _, err := l.controller(ctx); err != nil {
+		return err
+	}
+	people := &population{}
+	if _, err := l.mintKeys(ctx, people, 3); err != nil { // The controller's own first time.
+		return err
+	}
+	var alone, waited, there, added samples
+	for range mintingRounds {
+		without, err := l.mintKeys(ctx, people, l.times(30))
+		if err != nil {
+			return err
+		}
+		var verifiers []*process
+		for i := range replicas {
+			v, err := l.verifier(ctx, fmt.Sprintf("verifier-%d", i))
+			if err != nil {
+				return err
+			}
+			verifiers = append(verifiers, v)
+		}
+		for _, v := range verifiers {
+			if err := v.ready(ctx); err != nil {
+				return err
+			}
+		}
+		with, err := l.mintKeys(ctx, people, l.times(30))
+		if err != nil {
+			return err
+		}
+		trips, err := l.roundTrips(ctx, people.tenants[0].Name, l.times(30))
+		if err != nil {
+			return err
+		}
+		for _, v := range verifiers {
+			if err := l.stop(v); err != nil {
+				return err
+			}
+		}
+		alone, waited, there = append(alone, without.median()), append(waited, with.median()), append(there, trips.median())
+		added = append(added, with.median()-without.median())
+	}
+	l.book.add(figure{
+		Name: "minting: until Ready, 3 verifiers, median", Value: waited.median(), Unit: "ms", Baseline: alone.median(), Spread: waited.spread(),
+		Goal: "at most one round trip above none", Met: added.median() <= there.median(),
+	})
+	l.book.add(figure{
+		Name: "minting: added by waiting for 3 verifiers, against one round trip", Value: added.median(), Unit: "ms", Baseline: there.median(), Spread: added.spread(),
+		Goal: "≤ 1 ×", Met: added.median() <= there.median(),
+	})
+	return nil
+}
+
+// mintKeys creates keys one after another, each in a tenant that has room, and returns how long each took in milliseconds.
+func (l *lab) mintKeys(ctx context.Context, people *population, n int) (samples, error) {
+	tenant, err := l.tenant(ctx, people)
+	if err != nil {
+		return nil, err
+	}
+	var took samples
+	for range n {
+		key := fixture.ApiKey(tenant.Name, fixture.Name("key"))
+		began := time.Now()
+		if err := l.cp.Client.Create(ctx, key); err != nil {
+			return nil, err
+		}
+		if err := l.awaitReady(ctx, key); err != nil {
+			return nil, err
+		}
+		took = append(took, milliseconds(time.Since(began)))
+	}
+	return took, nil
+}
+
+// roundTrips measures there and back: an object is written, its watcher writes another, whose watcher has it. It returns
+// milliseconds.
+func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var names [2]*keysv1alpha1.ApiKey
+	var watches [2]<-chan struct{}
+	for i := range names {
+		names[i] = fixture.ApiKey(namespace, fixture.Name("trip"), func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
+		if err := l.cp.Client.Create(ctx, names[i]); err != nil {
+			return nil, err
+		}
+		time.Sleep(200 * time.Millisecond) // The controller is done with it by then.
+		var err error
+		if watches[i], err = l.changes(ctx, names[i]); err != nil {
+			return nil, err
+		}
+	}
+	var took samples
+	for i := range n {
+		began := time.Now()
+		for j := range names {
+			if err := l.touch(ctx, names[j], i); err != nil {
+				return nil, err
+			}
+			if _, ok := <-watches[j]; !ok {
+				return nil, errors.New("a watch ended")
+			}
+		}
+		took = append(took, milliseconds(time.Since(began)))
+	}
+	return took, nil
+}
+
+// changes returns a signal for each change of a key's labels from now on.
+func (l *lab) changes(ctx context.Context, key *keysv1alpha1.ApiKey) (<-chan struct{}, error) {
+	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name}})
+	if err != nil {
+		return nil, err
+	}
+	signals := make(chan struct{}, 1)
+	go func() {
+		defer close(signals)
+		defer watcher.Stop()
+		last := ""
+		for event := range watcher.ResultChan() {
+			seen, ok := event.Object.(*keysv1alpha1.ApiKey)
+			if ok && seen.Labels["trip"] != last {
+				last = seen.Labels["trip"]
+				signals <- struct{}{}
+			}
+		}
+	}()
+	return signals, nil
+}
+
+func (l *lab) touch(ctx context.Context, key *keysv1alpha1.ApiKey, n int) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"labels":{"trip":"%d"}}}`, n)
+	return l.cp.Client.Patch(ctx, key.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+// line is a connection to a verifier, over which one thing after another is asked, as a proxy does.
+type line struct {
+	connection net.Conn
+	reader     *bufio.Reader
+}
+
+func dial(ctx context.Context, address string) (*line, error) {
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &line{connection: connection, reader: bufio.NewReader(connection)}, nil
+}
+
+func (l *line) close() { _ = l.connection.Close() }
+
+// ask returns what a verifier says of a key: a status.
+func (l *line) ask(question []byte) (int, error) {
+	if _, err := l.connection.Write(question); err != nil {
+		return 0, err
+	}
+	response, err := http.ReadResponse(l.reader, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
+}
+
+// question is what nginx sends, with the headers that a client's request may well have.
+func question(s subject) []byte {
+	return []byte(strings.ReplaceAll(fmt.Sprintf(`GET /auth/nginx HTTP/1.1
+Host: verifier
+X-Original-URL: https://%s/api/products?page=2
+X-Original-Method: GET
+X-Forwarded-For: 203.0.113.7
+X-Tenant-ID: %s
+Authorization: Bearer %s
+User-Agent: acme-warehouse/2.4 (linux; amd64)
+Accept: application/json
+Accept-Encoding: gzip, br
+
+`, fixture.Host, s.tenantID, s.token), "\n", "\r\n"))
+}
+
+// sight is what one poller saw of a key's end at one replica.
+type sight struct {
+	// refused is when the first 401 was there.
+	refused time.Time
+	// late is how many requests passed that were sent after the revocation was said to be effective.
+	late int
+	err  error
+}
+
+// pollGap is how long a poller rests between two questions.
+const pollGap = 200 * time.Microsecond
+
+// poll asks one replica about a key until it is refused, and some more once it is said that all refuse it.
+func poll(ctx context.Context, address string, s subject, effective <-chan struct{}) (seen sight) {
+	l, err := dial(ctx, address)
+	if err != nil {
+		return sight{err: err}
+	}
+	defer l.close()
+	q := question(s)
+	for more := 5; more > 0; {
+		over := false
+		select {
+		case <-ctx.Done():
+			seen.err = context.Cause(ctx)
+			return seen
+		case <-effective:
+			over = true
+		default:
+		}
+		status, err := l.ask(q)
+		if err != nil {
+			seen.err = err
+			return seen
+		}
+		switch {
+		case status == http.StatusUnauthorized && seen.refused.IsZero():
+			seen.refused = time.Now()
+		case status == http.StatusOK && over:
+			seen.late++
+		}
+		if over && !seen.refused.IsZero() {
+			more--
+		}
+		time.Sleep(pollGap)
+	}
+	return seen
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+const replicas = 3
+
+// ending is what was measured of one revocation, from when the API server had acknowledged it.
+type ending struct {
+	// last is until the last replica's first 401, bare until a bare watch of the same object had it, effective until the
+	// key's status said that no verifier accepts it.
+	last, bare, effective time.Duration
+	// late is how many requests passed that were sent after that.
+	late int
+}
+
+// revocation measures what a revocation takes, with checks running all the while: first with nothing else going on, then
+// during a burst of creations.
+func revocation(ctx context.Context, l *lab) error {
+	if err := l.install(ctx); err != nil {
+		return err
+	}
+	people, err := l.populate(ctx, l.times(10_000), 0)
+	if err != nil {
+		return err
+	}
+	controller, err := l.controller(ctx)
+	if err != nil {
+		return err
+	}
+	var verifiers []*process
+	for i := range replicas {
+		v, err := l.verifier(ctx, fmt.Sprintf("verifier-%d", i))
+		if err != nil {
+			return err
+		}
+		verifiers = append(verifiers, v)
+	}
+	for _, v := range verifiers {
+		if err := v.ready(ctx); err != nil {
+			return err
+		}
+	}
+	if err := controller.idle(ctx); err != nil {
+		return err
+	}
+	doomed := people.keys[:l.times(1000)+l.times(100)]
+	calm, err := l.endAll(ctx, verifiers, doomed[:l.times(1000)], true)
+	if err != nil {
+		return err
+	}
+	reportCalm(l.book, calm)
+	// What the controller does with each new object is none of the verifiers' business, and would slow down everything.
+	if err := l.stop(controller); err != nil {
+		return err
+	}
+	burst := l.burst(ctx, people.tenants[0].Name)
+	hurried, err := l.endAll(ctx, verifiers, doomed[l.times(1000):], false)
+	rate := burst()
+	if err != nil {
+		return err
+	}
+	reportBurst(l.book, hurried, rate)
+	return nil
+}
+
+func reportCalm(book *ledger, endings []ending) {
+	var last, bare, above, effective samples
+	late := 0
+	for _, e := range endings {
+		last, bare = append(last, milliseconds(e.last)), append(bare, milliseconds(e.bare))
+		above, effective = append(above, milliseconds(e.last-e.bare)), append(effective, milliseconds(e.effective))
+		late += e.late
+	}
+	book.add(figure{
+		Name: "revocation: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms", Baseline: bare.median(),
+		Spread: last.spread(), Goal: "at most 1 ms above a bare watch", Met: above.median() <= 1,
+	})
+	book.add(figure{
+		Name: "revocation: above a bare watch, median", Value: above.median(), Unit: "ms", Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
+	})
+	book.add(figure{
+		Name: "revocation: last of 3 replicas refuses, maximum", Value: last.max(), Unit: "ms", Baseline: bare.max(), Goal: "≤ 25 ms", Met: last.max() <= 25,
+	})
+	book.add(figure{
+		Name: "revocation: known to be effective, median", Value: effective.median(), Unit: "ms", Baseline: last.median(), Spread: effective.spread(), Goal: "≤ 1 s", Met: effective.max() <= 1000,
+	})
+	book.add(figure{
+		Name: "revocation: accepted after RevocationEffective", Value: float64(late), Unit: "requests", Goal: "0", Met: late == 0,
+	})
+}
+
+func reportBurst(book *ledger, endings []ending, rate float64) {
+	var last, bare, above samples
+	for _, e := range endings {
+		last, bare = append(last, milliseconds(e.last)), append(bare, milliseconds(e.bare))
+		above = append(above, milliseconds(e.last-e.bare))
+	}
+	book.add(figure{
+		Name: "revocation in a burst: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms", Baseline: bare.median(), Spread: last.spread(), Goal: "at most 50 ms above a bare watch", Met: above.median() <= 50,
+	})
+	book.add(figure{
+		Name: "revocation in a burst: above a bare watch, maximum", Value: above.max(), Unit: "ms", Spread: above.spread(), Goal: "≤ 50 ms", Met: above.max() <= 50,
+	})
+	book.add(figure{
+		Name: "revocation in a burst: creations while it lasted", Value: rate, Unit: "1/s", Goal: "≥ 400", Met: rate >= 395,
+	})
+}
+
+// endAll revokes keys one after another.
+func (l *lab) endAll(ctx context.Context, verifiers []*process, doomed []subject, effective bool) ([]ending, error) {
+	endings := make([]ending, 0, len(doomed))
+	for _, s := range doomed {
+		e, err := l.end(ctx, verifiers, s, effective)
+		if err != nil {
+			return nil, fmt.Errorf("revoking %s: %w", s.name, err)
+		}
+		endings = append(endings, e)
+	}
+	return endings, nil
+}
+
+// end revokes a key while every replica is asked about it.
+func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEffective bool) (ending, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(s.name.Namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + s.name.Name}})
+	if err != nil {
+		return ending{}, err
+	}
+	defer watcher.Stop()
+	if event := <-watcher.ResultChan(); event.Object == nil {
+		return ending{}, errors.New("the watch has ended")
+	}
+	effective := make(chan struct{})
+	sights := make([]sight, len(verifiers))
+	var pollers sync.WaitGroup
+	for i, v := range verifiers {
+		pollers.Go(func() { sights[i] = poll(ctx, v.address, s, effective) })
+	}
+	var bare, done time.Time
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for event := range watcher.ResultChan() {
+			key, ok := event.Object.(*keysv1alpha1.ApiKey)
+			if ok && bare.IsZero() && key.Spec.State == keysv1alpha1.ApiKeyRevoked {
+				bare = time.Now()
+			}
+			if ok && !bare.IsZero() && (!untilEffective || apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)) {
+				done = time.Now()
+				return
+			}
+		}
+	}()
+	time.Sleep(2 * time.Millisecond) // Every poller is at it by then.
+	key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: s.name.Namespace, Name: s.name.Name}}
+	err = l.cp.Client.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`)))
+	acknowledged := time.Now()
+	<-watched
+	close(effective)
+	pollers.Wait()
+	if err != nil || done.IsZero() {
+		return ending{}, errors.Join(err, context.Cause(ctx))
+	}
+	e := ending{bare: bare.Sub(acknowledged), effective: done.Sub(acknowledged)}
+	for _, seen := range sights {
+		if seen.err != nil {
+			return ending{}, seen.err
+		}
+		e.last = max(e.last, seen.refused.Sub(acknowledged))
+		if untilEffective {
+			e.late += seen.late
+		}
+	}
+	return e, nil
+}
+
+// burstRate is how many objects are created in a second.
+const burstRate = 400
+
+// burst creates objects until it is told to stop, which returns how many it made in a second.
+func (l *lab) burst(ctx context.Context, namespace string) (stop func() float64) {
+	ctx, cancel := context.WithCancel(ctx)
+	var created atomic.Int64
+	var workers sync.WaitGroup
+	began := time.Now()
+	orders := make(chan struct{}, burstRate)
+	workers.Go(func() {
+		defer close(orders)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for ordered := 0; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			for due := int(time.Since(began).Seconds() * burstRate); ordered < due; ordered++ {
+				select {
+				case orders <- struct{}{}:
+				default: // They don't come after.
+				}
+			}
+		}
+	})
+	for range 8 {
+		workers.Go(func() {
+			for range orders {
+				if l.cp.Client.Create(ctx, fixture.ApiKey(namespace, fixture.Name("burst"))) == nil {
+					created.Add(1)
+				}
+			}
+		})
+	}
+	return func() float64 {
+		rate := float64(created.Load()) / time.Since(began).Seconds()
+		cancel()
+		workers.Wait()
+		return rate
+	}
+}
