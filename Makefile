@@ -71,6 +71,12 @@ TEST_FUZZ = $(if $(and $(filter ./...,$(TEST)),$(if $(TESTFLAGS),,all)),&& hack/
 fuzz: ## Every fuzz target for FUZZTIME=20s, as make test does at its end; FUZZ=Path for those with such a name.
 	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
 
+.PHONY: bench
+bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENCH=<name> runs one.
+	@go build -o bin/bench ./hack/bench
+	@assets=$$(hack/controlplane/ensure.sh) && \
+		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) BENCH=$(BENCH) bin/bench
+
 .PHONY: verify
 verify: lint verify-generated verify-tidy verify-vulnerabilities ## Lint, generated files up to date, modules tidy, known vulnerabilities.
 

@@ -42,7 +42,7 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 		fmt.Sprintf("Tenant %s grants the scopes and the expiry.", tenant.Name))
 	if withdrawn {
 		// Verifiers refuse the key until they have learned this too: before its token can be read, if it never could (S8).
-		s.verifiers.forgetKnown(r.key.UID)
+		s.verifiers.forgetKnown(r.key)
 		return nil, r.save(ctx)
 	}
 	return nil, nil

@@ -118,11 +118,12 @@ func (v *verifiers) know(ctx context.Context, key *keysv1alpha1.ApiKey, digest s
 	return true, nil
 }
 
-// forgetKnown forgets what know has kept of a key.
-func (v *verifiers) forgetKnown(uid types.UID) {
+// forgetKnown forgets what know has kept of a key: what was waited for is not there any more, or is over.
+func (v *verifiers) forgetKnown(key *keysv1alpha1.ApiKey) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.known, uid)
+	delete(v.known, key.UID)
+	delete(v.waiting, client.ObjectKeyFromObject(key))
 }
 
 // progress returns how far the verifiers are with a change that is in the key as it was read, for good. They are to tell

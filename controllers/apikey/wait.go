@@ -22,7 +22,7 @@ type wait struct {
 
 func (s *wait) run(ctx context.Context, r *round) (*outcome, error) {
 	if r.newest().PublishedTime != nil {
-		s.verifiers.forgetKnown(r.key.UID)
+		s.verifiers.forgetKnown(r.key)
 		return nil, nil
 	}
 	known, err := s.verifiers.know(ctx, r.key, r.newest().Digest)

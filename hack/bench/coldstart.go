@@ -87,49 +87,46 @@ func (l *lab) comeUp(ctx context.Context, people *population) (e effort, accepte
 	if err != nil {
 		return e, 0, err
 	}
-	var questions [][]byte
-	for i := 0; i < len(people.keys) && len(questions) < 10; i += revokedEvery {
-		questions = append(questions, question(people.keys[i]))
-	}
-	works := question(people.keys[len(people.keys)-1])
 	var conversation *line
-	defer func() {
-		if conversation != nil {
-			conversation.close()
-		}
-	}()
-	var served time.Time
-	for n := 0; served.IsZero() || time.Since(served) < time.Second; n++ {
-		if ctx.Err() != nil {
-			return e, 0, fmt.Errorf("it does not come up: %w: %s", context.Cause(ctx), tail(v.log.String()))
-		}
-		time.Sleep(5 * time.Millisecond)
-		if conversation == nil {
-			if conversation, err = dial(ctx, v.address); err != nil {
-				conversation = nil // It does not listen yet.
-				continue
-			}
-		}
-		status, err := conversation.ask(questions[n%len(questions)])
+	listens := func() bool {
+		conversation, err = dial(ctx, v.address)
+		return err == nil
+	}
+	if err := until(ctx, time.Millisecond, listens); err != nil {
+		return e, 0, fmt.Errorf("it does not come up: %w: %s", err, tail(v.log.String()))
+	}
+	defer conversation.close()
+	works := question(people.keys[len(people.keys)-1])
+	for i := 0; e.Wall == 0; i += revokedEvery {
+		status, err := conversation.ask(question(people.keys[i%len(people.keys)]))
 		if err != nil {
 			return e, 0, err
 		}
 		if status == http.StatusOK {
 			accepted++
 		}
-		if !served.IsZero() {
-			continue
-		}
 		if status, err = conversation.ask(works); err != nil {
 			return e, 0, err
 		}
 		if status == http.StatusOK {
-			served = time.Now()
 			cpu, err := v.cpu()
 			if err != nil {
 				return e, 0, err
 			}
-			e = effort{Wall: served.Sub(v.started).Seconds(), CPU: cpu.Seconds()}
+			e = effort{Wall: time.Since(v.started).Seconds(), CPU: cpu.Seconds()}
+		}
+		if ctx.Err() != nil {
+			return e, 0, fmt.Errorf("it does not serve: %w: %s", context.Cause(ctx), tail(v.log.String()))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	for i := 0; i < len(people.keys); i += revokedEvery {
+		status, err := conversation.ask(question(people.keys[i]))
+		if err != nil {
+			return e, 0, err
+		}
+		if status == http.StatusOK {
+			accepted++
 		}
 	}
 	return e, accepted, l.stop(v)

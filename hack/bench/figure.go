@@ -60,7 +60,7 @@ func (l *ledger) save(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(content, '\n'), 0o644) //nolint:gosec // Anybody may read it.
+	return os.WriteFile(path, append(content, '\n'), 0o644)
 }
 
 // samples are the values of several rounds.

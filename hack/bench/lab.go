@@ -99,7 +99,7 @@ func (l *lab) start(ctx context.Context, name string, args ...string) (*process,
 			return nil, err
 		}
 	}
-	p.command = exec.CommandContext(ctx, filepath.Join(l.bin, name), append(args, //nolint:gosec // Built by make.
+	p.command = exec.CommandContext(ctx, filepath.Join(l.bin, name), append(args,
 		"--kubeconfig="+kubeconfig, "--health-probe-bind-address="+p.health, "--metrics-bind-address="+p.metrics)...)
 	p.command.Stdout, p.command.Stderr = &p.log, &p.log
 	p.started = time.Now()
@@ -182,7 +182,8 @@ func (p *process) idle(ctx context.Context) error {
 			return false
 		}
 		workers, err := p.metric(ctx, "controller_runtime_active_workers{")
-		if quiet++; err != nil || workers > 0 {
+		quiet++
+		if err != nil || workers > 0 {
 			quiet = 0
 		}
 		return quiet > 8

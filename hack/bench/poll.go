@@ -69,7 +69,7 @@ type sight struct {
 }
 
 // pollGap is how long a poller rests between two questions.
-const pollGap = 200 * time.Microsecond
+const pollGap = 400 * time.Microsecond
 
 // poll asks one replica about a key until it is refused, and some more once it is said that all refuse it.
 func poll(ctx context.Context, address string, s subject, effective <-chan struct{}) (seen sight) {

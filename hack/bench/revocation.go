@@ -138,14 +138,9 @@ func (l *lab) endAll(ctx context.Context, verifiers []*process, doomed []subject
 func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEffective bool) (ending, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(s.name.Namespace),
-		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + s.name.Name}})
+	watched, err := l.watchEnd(ctx, s, untilEffective)
 	if err != nil {
 		return ending{}, err
-	}
-	defer watcher.Stop()
-	if event := <-watcher.ResultChan(); event.Object == nil {
-		return ending{}, errors.New("the watch has ended")
 	}
 	effective := make(chan struct{})
 	sights := make([]sight, len(verifiers))
@@ -153,32 +148,20 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 	for i, v := range verifiers {
 		pollers.Go(func() { sights[i] = poll(ctx, v.address, s, effective) })
 	}
-	var bare, done time.Time
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		for event := range watcher.ResultChan() {
-			key, ok := event.Object.(*keysv1alpha1.ApiKey)
-			if ok && bare.IsZero() && key.Spec.State == keysv1alpha1.ApiKeyRevoked {
-				bare = time.Now()
-			}
-			if ok && !bare.IsZero() && (!untilEffective || apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)) {
-				done = time.Now()
-				return
-			}
-		}
-	}()
 	time.Sleep(2 * time.Millisecond) // Every poller is at it by then.
 	key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: s.name.Namespace, Name: s.name.Name}}
 	err = l.cp.Client.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`)))
 	acknowledged := time.Now()
-	<-watched
+	if err != nil {
+		cancel() // Nobody waits for what does not come.
+	}
+	times, ok := <-watched
 	close(effective)
 	pollers.Wait()
-	if err != nil || done.IsZero() {
+	if err != nil || !ok {
 		return ending{}, errors.Join(err, context.Cause(ctx))
 	}
-	e := ending{bare: bare.Sub(acknowledged), effective: done.Sub(acknowledged)}
+	e := ending{bare: times[0].Sub(acknowledged), effective: times[1].Sub(acknowledged)}
 	for _, seen := range sights {
 		if seen.err != nil {
 			return ending{}, seen.err
@@ -189,6 +172,40 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 		}
 	}
 	return e, nil
+}
+
+// watchEnd opens a bare watch of one key. What it returns gets when that showed the key to be revoked, and when it showed
+// that this is effective, where that is waited for; it is closed without where the watch ends.
+func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-chan [2]time.Time, error) {
+	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(s.name.Namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + s.name.Name}})
+	if err != nil {
+		return nil, err
+	}
+	if event := <-watcher.ResultChan(); event.Object == nil {
+		return nil, errors.New("the watch has ended")
+	}
+	watched := make(chan [2]time.Time, 1)
+	go func() {
+		defer close(watched)
+		defer watcher.Stop()
+		var revoked time.Time
+		for event := range watcher.ResultChan() {
+			key, ok := event.Object.(*keysv1alpha1.ApiKey)
+			if !ok || key.Spec.State != keysv1alpha1.ApiKeyRevoked {
+				continue
+			}
+			now := time.Now()
+			if revoked.IsZero() {
+				revoked = now
+			}
+			if !untilEffective || apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
+				watched <- [2]time.Time{revoked, now}
+				return
+			}
+		}
+	}()
+	return watched, nil
 }
 
 // burstRate is how many objects are created in a second.
