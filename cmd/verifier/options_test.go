@@ -4,6 +4,7 @@ import (
 	"flag"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,16 @@ func TestTrustedProxies(t *testing.T) {
 	for peer, trusted := range map[string]bool{"10.0.0.1": true, "fd00::1": true, "192.0.2.1": false, "2001:db8::1": false} {
 		if got := o.trust.Client(netip.MustParseAddr(peer), []string{"203.0.113.7"}); got.IsValid() != trusted {
 			t.Errorf("%s says that the client is %v", peer, got)
+		}
+	}
+}
+
+func TestCallerAudiences(t *testing.T) {
+	for argument, want := range map[string][]string{
+		"--caller-audiences=": nil, "--caller-audiences=a": {"a"}, "--caller-audiences=apikey-verifier, https://a.example.com,": {"apikey-verifier", "https://a.example.com"},
+	} {
+		if o, err := parse(argument); err != nil || !slices.Equal(o.audiences, want) {
+			t.Errorf("%s: %v, %v", argument, o.audiences, err)
 		}
 	}
 }

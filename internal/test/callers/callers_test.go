@@ -37,16 +37,19 @@ const patience = time.Minute
 
 // installation is a control plane whose API server asks the verifier who its users are.
 type installation struct {
-	cp                 *controlplane.ControlPlane
-	verifier           *program.Process
-	address, metrics   string
+	cp       *controlplane.ControlPlane
+	verifier *program.Process
+	// address, metrics and health are the verifier's.
+	address, metrics, health string
+	// binary is the verifier's too.
+	binary             string
 	tenant             *keysv1alpha1.Tenant
 	namespace, another *corev1.Namespace
 }
 
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	i := &installation{address: program.FreeAddress(t), metrics: program.FreeAddress(t)}
+	i := &installation{address: program.FreeAddress(t), metrics: program.FreeAddress(t), health: program.FreeAddress(t)}
 	webhook := filepath.Join(t.TempDir(), "webhook.yaml")
 	config := fmt.Sprintf(`{apiVersion: v1, kind: Config, clusters: [{name: verifier, cluster: {server: "http://%s/token/review"}}],
 		contexts: [{name: verifier, context: {cluster: verifier}}], current-context: verifier}`, i.address)
@@ -59,17 +62,23 @@ func newInstallation(t *testing.T) *installation {
 		"authentication-token-webhook-cache-ttl":   "1s",
 	}}, "default")
 	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"))
-	health := program.FreeAddress(t)
-	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"),
-		"--name=verifier-1", "--http-bind-address="+i.address, "--grpc-bind-address="+program.FreeAddress(t),
-		"--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+health,
-		"--zap-log-level=5")
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	i.binary = program.Build(t, "./cmd/verifier")
+	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+i.health)
+	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+i.health+"/readyz"))
 
 	name, other := fixture.Name("tenant"), fixture.Name("tenant")
 	i.tenant, i.namespace, i.another = fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"), name), fixture.Namespace(fixture.Name("ns"), other)
 	i.create(t, fixture.Policy("shop"), i.tenant, fixture.Tenant(other), i.namespace, i.another)
 	return i
+}
+
+// start starts a verifier.
+func (i *installation) start(t *testing.T, name, address string, flags ...string) *program.Process {
+	t.Helper()
+	return program.Start(t, i.binary, append([]string{
+		"--kubeconfig=" + install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=" + name, "--zap-log-level=5",
+		"--http-bind-address=" + address, "--grpc-bind-address=" + program.FreeAddress(t),
+	}, flags...)...)
 }
 
 func (i *installation) create(t *testing.T, objects ...client.Object) {
@@ -227,6 +236,7 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 		t.Errorf("for another audience: authenticated is %t, %v", review.Status.Authenticated, err)
 	}
 
+	// kube-apiserver remembers whose a token is for 10 seconds, whatever the webhook's own cache does.
 	i.patch(t, key, `{"spec":{"state":"Revoked"}}`)
 	program.WaitUntil(t, patience, "a refusal after revocation", func() error {
 		if err := list(user); !apierrors.IsUnauthorized(err) {
@@ -286,6 +296,7 @@ func (i *installation) introspection(t *testing.T) []string {
 	if status, answer := about(service, "x"); status != http.StatusOK || len(answer) != 1 || answer["active"] != false {
 		t.Errorf("no token: status %d, %v", status, answer)
 	}
+	meanwhile := i.audiences(t, token)
 	i.patch(t, key, `{"spec":{"state":"Suspended"}}`)
 	program.WaitUntil(t, patience, "an inactive token", func() error {
 		if status, answer := about(service, token); status != http.StatusOK || len(answer) != 1 || answer["active"] != false {
@@ -293,7 +304,26 @@ func (i *installation) introspection(t *testing.T) []string {
 		}
 		return nil
 	})
-	return tokens
+	return append(tokens, meanwhile...)
+}
+
+// audiences is about a verifier that has one of its own: an account's token for the API server is none for it.
+func (i *installation) audiences(t *testing.T, token string) []string {
+	address, health := program.FreeAddress(t), program.FreeAddress(t)
+	verifier := i.start(t, "verifier-2", address, "--metrics-bind-address=0", "--health-probe-bind-address="+health, "--caller-audiences=apikey-verifier")
+	defer verifier.Terminate(patience) // Keys wait for one that is killed.
+	program.WaitUntil(t, patience, "another verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	meant, other := i.account(t, "apikey-introspect", "apikey-verifier"), i.account(t, "apikey-introspect")
+	for caller, want := range map[string]int{meant: http.StatusOK, other: http.StatusUnauthorized} {
+		program.WaitUntil(t, patience, http.StatusText(want), func() error {
+			status, answer, err := call(t.Context(), http.MethodPost, address+"/token/introspect", caller, url.Values{"token": {token}})
+			if err != nil || status != want {
+				return fmt.Errorf("status %d, %v, %w", status, answer, err)
+			}
+			return nil
+		})
+	}
+	return []string{meant, other}
 }
 
 func (i *installation) explanations(t *testing.T) []string {
@@ -322,6 +352,7 @@ func (i *installation) explanations(t *testing.T) []string {
 		"an account that may not":   {i.metrics, i.account(t, "apikey-introspect"), http.StatusForbidden},
 		"the key itself":            {i.metrics, token, http.StatusForbidden},
 		"where proxies ask":         {i.address, person, http.StatusNotFound},
+		"where probes ask":          {i.health, person, http.StatusNotFound},
 		"where proxies ask, nobody": {i.address, "", http.StatusNotFound},
 	} {
 		if status, answer, err := call(t.Context(), http.MethodGet, test.address+"/debug/explain?"+question, test.caller, nil); err != nil || status != test.status {
