@@ -76,12 +76,15 @@ func serve(o options, config *rest.Config) error {
 	if err := manager.AddMetricsServerExtraHandler(explainPath, guard.Protect(explainPath, explain.NewHandler(decider))); err != nil {
 		return err
 	}
-	auditLog, err := newAudit(o, metrics.Registry)
-	if err != nil {
+	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
+	if self.audit, err = newAudit(o, metrics.Registry); err != nil {
 		return err
 	}
-	decider.AuditTo(auditLog)
-	self := &replica{keys: keys, usage: uses, audit: auditLog, timeout: o.shutdownTimeout}
+	decider.AuditTo(self.audit)
+	if self.tracer, err = newTracer(o); err != nil {
+		return err
+	}
+	decider.TraceTo(self.tracer)
 	if self.servers, err = newServers(o, decider, guard, self.ready); err != nil {
 		return err
 	}

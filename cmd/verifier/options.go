@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -29,6 +30,7 @@ type options struct {
 	callerAudiences string
 	auditLog        string
 	auditSample     float64
+	otlpEndpoint    string
 
 	trust     clientip.Trust
 	audiences []string
@@ -61,6 +63,8 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")
 	flags.StringVar(&o.auditLog, "audit-log", "", "File that decisions are appended to, one JSON object a line, or - for standard output. Blank for none.")
+	flags.StringVar(&o.otlpEndpoint, "otlp-endpoint", "",
+		"URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Blank for none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.")
 	flags.Float64Var(&o.auditSample, "audit-sample-allowed", 1, "The part of the requests that pass which the audit log has: 0 to 1. It has all that are refused.")
 }
 
@@ -98,19 +102,28 @@ func (o *options) Complete() error {
 	if o.shutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
 	}
-	if !(o.usageBudget >= 0 && o.usageBudget <= maxUsageBudget) { // Nor is NaN.
-		errs = append(errs, fmt.Errorf("--usage-write-budget=%v must be from 0 to %d", o.usageBudget, maxUsageBudget))
-	}
 	o.audiences = list(o.callerAudiences)
-	if !(o.auditSample >= 0 && o.auditSample <= 1) {
-		errs = append(errs, fmt.Errorf("--audit-sample-allowed=%v must be from 0 to 1", o.auditSample))
-	}
 	trust, err := clientip.NewTrust(list(o.trustedProxies))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))
 	}
 	o.trust = trust
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.checkRecords()...)...)
+}
+
+// checkRecords checks what says what is written about requests, and where to.
+func (o *options) checkRecords() (errs []error) {
+	if !(o.usageBudget >= 0 && o.usageBudget <= maxUsageBudget) { // Nor is NaN.
+		errs = append(errs, fmt.Errorf("--usage-write-budget=%v must be from 0 to %d", o.usageBudget, maxUsageBudget))
+	}
+	if endpoint, err := url.Parse(o.otlpEndpoint); o.otlpEndpoint != "" &&
+		(err != nil || endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.Host == "") {
+		errs = append(errs, errors.New("--otlp-endpoint must be a URL such as http://collector:4318"))
+	}
+	if !(o.auditSample >= 0 && o.auditSample <= 1) {
+		errs = append(errs, fmt.Errorf("--audit-sample-allowed=%v must be from 0 to 1", o.auditSample))
+	}
+	return errs
 }
 
 // list reads what is separated by commas.

@@ -43,6 +43,7 @@ func TestDefaults(t *testing.T) {
 		"--usage-write-budget":        {o.usageBudget, 20.0},
 		"--audit-log":                 {o.auditLog, ""},
 		"--audit-sample-allowed":      {o.auditSample, 1.0},
+		"--otlp-endpoint":             {o.otlpEndpoint, ""},
 		"--name":                      {o.name, "verifier-0"},
 	} {
 		if test.got != test.want {
@@ -78,6 +79,8 @@ func TestAccepted(t *testing.T) {
 		"no writes of usage":      {"--usage-write-budget=0"},
 		"a write in 4 seconds":    {"--usage-write-budget=0.25"},
 		"the most writes":         {"--usage-write-budget=1000"},
+		"a collector":             {"--otlp-endpoint=http://collector:4318"},
+		"a collector over TLS":    {"--otlp-endpoint=https://collector.example.com/v1/traces"},
 		"refusals alone":          {"--audit-log=-", "--audit-sample-allowed=0"},
 		"some of what passes":     {"--audit-log=audit.jsonl", "--audit-sample-allowed=0.01"},
 	} {
@@ -114,6 +117,9 @@ func TestRefused(t *testing.T) {
 		"fewer writes than none":       {"--usage-write-budget=-1", "--usage-write-budget"},
 		"too many writes":              {"--usage-write-budget=1000.1", "--usage-write-budget"},
 		"writes that are no number":    {"--usage-write-budget=NaN", "--usage-write-budget"},
+		"a collector without a scheme": {"--otlp-endpoint=collector:4318", "--otlp-endpoint"},
+		"a collector over gRPC":        {"--otlp-endpoint=grpc://collector:4317", "--otlp-endpoint"},
+		"a collector that is nowhere":  {"--otlp-endpoint=http://", "--otlp-endpoint"},
 		"more than all":                {"--audit-sample-allowed=1.1", "--audit-sample-allowed"},
 		"less than none":               {"--audit-sample-allowed=-0.1", "--audit-sample-allowed"},
 	} {

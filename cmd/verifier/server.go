@@ -18,6 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
+	"github.com/nexuscommerce/apikey-operator/internal/tracing"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
@@ -90,7 +91,8 @@ func newServers(o options, decider *check.Decider, guard *caller.Guard, ready fu
 type replica struct {
 	keys    *feed.Feed
 	usage   *usage.Recorder
-	audit   *audit.Log // nil for none
+	audit   *audit.Log      // nil for none
+	tracer  *tracing.Tracer // nil for none
 	servers []*server
 	// timeout is how long requests under way may take once the replica is told to stop.
 	timeout  time.Duration
@@ -111,6 +113,9 @@ func (r *replica) Start(ctx context.Context) error {
 	}
 	stopped, err := r.answer(ctx)
 	stopRecording()
+	if r.tracer != nil {
+		recorders.Go(func() { r.stopTracing(ctx) })
+	}
 	recorders.Wait()
 	// A quarter of the time is left for saying goodbye.
 	flushing, cancel := context.WithDeadline(feeding, stopped.Add(r.timeout*3/4))
@@ -118,6 +123,15 @@ func (r *replica) Start(ctx context.Context) error {
 	r.usage.Flush(flushing)
 	stopFeeding()
 	return errors.Join(err, <-fed)
+}
+
+// stopTracing has the last spans sent, unless that takes too long. Nobody waits for a collector.
+func (r *replica) stopTracing(ctx context.Context) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout/4)
+	defer cancel()
+	if err := r.tracer.Stop(end); err != nil {
+		ctrl.Log.WithName("tracing").Info("The last spans are lost", "error", err.Error())
+	}
 }
 
 // answer serves until the context ends or a server fails, and then until all are drained. It returns when draining began.

@@ -1,5 +1,5 @@
 // Package check puts the pure decision to the live index and the clock, for every surface, and tells those who want to
-// know what comes out: metrics, the meter of the credential that was used, the audit log.
+// know what comes out: metrics, the meter of the credential that was used, the audit log, traces.
 package check
 
 import (
@@ -10,6 +10,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/tracing"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -26,6 +27,7 @@ type Decider struct {
 	clock       func() time.Time
 	instruments *instruments
 	audit       *audit.Log
+	tracer      *tracing.Tracer
 }
 
 // New returns a decider and registers its metrics, none of which has a label that grows with keys or tenants.
@@ -50,6 +52,9 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 
 // AuditTo has every decision from now on go to an audit log. It is for before the first.
 func (d *Decider) AuditTo(log *audit.Log) { d.audit = log }
+
+// TraceTo has every decision from now on be a span. It is for before the first.
+func (d *Decider) TraceTo(tracer *tracing.Tracer) { d.tracer = tracer }
 
 // Decide answers a request of one of the surfaces.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
@@ -85,9 +90,13 @@ func (d *Decider) conclude(begun time.Time, surface string, request *verify.Requ
 	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
 		grant.Meter.Used(begun)
 	}
-	d.instruments.observe(kind{surface, decision.Outcome, decision.Reason}, d.clock().Sub(begun))
+	ended := d.clock()
+	d.instruments.observe(kind{surface, decision.Outcome, decision.Reason}, ended.Sub(begun))
 	if d.audit != nil {
 		d.audit.Record(begun, surface, request, decision)
+	}
+	if d.tracer != nil {
+		d.tracer.Record(begun, ended, surface, request, decision)
 	}
 	return decision
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/tracing"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -351,4 +354,32 @@ func TestGauges(t *testing.T) {
 	h.view.Credentials.Put("a/key", nil)
 	h.view.SetTenants(index.Tenants{})
 	want(0, 0, 1_000_000.5)
+}
+
+func TestDecisionsAreTraced(t *testing.T) {
+	h := newHarness(t)
+	var spans bytes.Buffer
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = spans.ReadFrom(r.Body)
+	}))
+	defer collector.Close()
+	tracer, err := tracing.New(t.Context(), tracing.Options{Endpoint: collector.URL, Name: "verifier-1", Log: logr.Discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.TraceTo(tracer)
+	h.Decide("nginx", h.request(h.key))
+	h.Refuse("forward", verify.ReasonMisconfigured)
+	h.Identify("introspect", "junk", netip.Addr{})
+	if err := tracer.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"nginx", "allowed", "forward", "proxy_misconfigured", "introspect", "malformed_token"} {
+		if !bytes.Contains(spans.Bytes(), []byte(want)) {
+			t.Errorf("no span says %s", want)
+		}
+	}
+	if bytes.Contains(spans.Bytes(), []byte(h.key)) || bytes.Contains(spans.Bytes(), []byte(acme)) {
+		t.Error("a span says whose key it was")
+	}
 }

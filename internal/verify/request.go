@@ -17,6 +17,9 @@ type Request struct {
 	// Connection are the values of the Connection header, if the proxy passed on the client's.
 	Connection []string
 
+	// Traceparent are the values of the traceparent header (W3C Trace Context). No decision depends on it.
+	Traceparent []string
+
 	// Host is the authority that the client asked for, with or without a port.
 	Host string
 	// Method is the client's HTTP method.

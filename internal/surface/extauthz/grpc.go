@@ -9,6 +9,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	grpcmetadata "google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nexuscommerce/apikey-operator/internal/answer"
@@ -32,12 +33,15 @@ func NewGRPC(decider Decider, trust clientip.Trust, keepToken bool) *GRPC {
 	return &GRPC{decider: decider, trust: trust, keepToken: keepToken}
 }
 
-// Check implements authv3.AuthorizationServer. It never returns an error. Nothing in the call's own metadata is read: what
-// there is to know about the client's request is in the message.
-func (g *GRPC) Check(_ context.Context, check *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+// Check implements authv3.AuthorizationServer. It never returns an error. What there is to know about the client's request is
+// in the message; of the call's own metadata only the trace is read that it is part of.
+func (g *GRPC) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	request, ok := g.read(check)
 	if !ok {
 		return refusal(g.decider.Refuse(surfaceGRPC, verify.ReasonMisconfigured), request.Host), nil
+	}
+	if own := grpcmetadata.ValueFromIncomingContext(ctx, "traceparent"); len(own) > 0 {
+		request.Traceparent = own // Envoy's own span, rather than what its client sent.
 	}
 	decision := g.decider.Decide(surfaceGRPC, &request)
 	if decision.Outcome != verify.Allow {

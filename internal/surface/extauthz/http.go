@@ -44,6 +44,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Authorization: r.Header["Authorization"],
 		TenantID:      r.Header["X-Tenant-Id"],
 		Connection:    r.Header["Connection"],
+		Traceparent:   r.Header["Traceparent"],
 		Host:          r.Host,
 		Method:        r.Method,
 		Target:        target,

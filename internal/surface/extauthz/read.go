@@ -21,6 +21,7 @@ func (g *GRPC) read(check *authv3.CheckRequest) (verify.Request, bool) {
 		return request, false
 	}
 	request.Authorization, request.TenantID, request.Connection = fields.authorization, fields.tenant, fields.connection
+	request.Traceparent = fields.traceparent
 	request.Client = g.trust.ClientOfProxy(source(attributes), fields.forwardedFor)
 	var ok bool
 	if request.FixedScopes, ok = fixedScopes(attributes.GetContextExtensions()); !ok {
@@ -54,7 +55,7 @@ func fixedScopes(extensions map[string]string) (scopes []keysv1alpha1.Scope, ok 
 
 // fields are the values of the client's headers that the decision needs, one element a field line as far as the proxy tells.
 type fields struct {
-	authorization, tenant, connection, forwardedFor []string
+	authorization, tenant, connection, forwardedFor, traceparent []string
 }
 
 // read goes through a request's headers. It is false where they can't be relied on:
@@ -103,6 +104,8 @@ func (f *fields) add(http *authv3.AttributeContext_HttpRequest, name, value stri
 		f.connection = append(f.connection, value)
 	case "x-forwarded-for":
 		f.forwardedFor = append(f.forwardedFor, value)
+	case "traceparent":
+		f.traceparent = append(f.traceparent, value)
 	case ":method":
 		return value == http.GetMethod()
 	case ":path":

@@ -76,6 +76,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Authorization: r.Header["Authorization"],
 		TenantID:      r.Header["X-Tenant-Id"],
 		Connection:    r.Header["Connection"],
+		Traceparent:   r.Header["Traceparent"],
 	}
 	if !h.hidesClient {
 		request.Client = h.trust.Client(clientip.Peer(r.RemoteAddr), r.Header["X-Forwarded-For"])

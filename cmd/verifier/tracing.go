@@ -1,0 +1,21 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/nexuscommerce/apikey-operator/internal/tracing"
+	"github.com/nexuscommerce/apikey-operator/internal/version"
+)
+
+// newTracer returns what sends traces; nil where neither the flag nor OpenTelemetry's own variables say where to.
+func newTracer(o options) (*tracing.Tracer, error) {
+	if o.otlpEndpoint == "" && os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
+		return nil, nil //nolint:nilnil // None is asked for.
+	}
+	return tracing.New(context.Background(), tracing.Options{
+		Endpoint: o.otlpEndpoint, Name: o.name, Version: version.String(), Log: ctrl.Log.WithName("tracing"),
+	})
+}
