@@ -23,13 +23,16 @@ const (
 	maxStreams = 1000
 	// minPing is how often a proxy may ask whether its connection lives.
 	minPing = 5 * time.Second
+	// handshake is how long a connection may take to come about.
+	handshake = 10 * time.Second
 )
 
-// newGRPCServer answers Envoy. Without credentials it does so in plain text.
+// newGRPCServer answers Envoy.
 func newGRPCServer(listener net.Listener, authorization authv3.AuthorizationServer, health *grpcHealth, secure credentials.TransportCredentials, reflect bool) *server {
 	s := grpc.NewServer(
 		grpc.Creds(secure),
 		grpc.ForceServerCodecV2(extauthz.Codec()),
+		grpc.ConnectionTimeout(handshake),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),

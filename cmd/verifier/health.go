@@ -10,7 +10,7 @@ import (
 )
 
 // newHealth returns a server of /healthz and /readyz, which says as of when the index is known to be up to date.
-func newHealth(address string, self *replica) (manager.Runnable, error) {
+func newHealth(address string, secure security, self *replica) (manager.Runnable, error) {
 	if address == "0" {
 		return manager.RunnableFunc(func(context.Context) error { return nil }), nil
 	}
@@ -24,7 +24,7 @@ func newHealth(address string, self *replica) (manager.Runnable, error) {
 	return &manager.Server{
 		Name:     "health probe",
 		Server:   &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
-		Listener: listener,
+		Listener: secure.overHTTP1(listener),
 	}, nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
@@ -30,8 +29,12 @@ func main() {
 
 // serve runs the verifier until it is told to stop.
 func serve(o options, config *rest.Config) error {
+	secure, err := newSecurity(o)
+	if err != nil {
+		return err
+	}
 	manager, err := ctrl.NewManager(config, ctrl.Options{
-		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                 secure.metrics(o.metricsAddress),
 		HealthProbeBindAddress:  "0", // The verifier's own says more.
 		GracefulShutdownTimeout: &o.shutdownTimeout,
 	})
@@ -85,14 +88,14 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	decider.TraceTo(self.tracer)
-	if self.servers, err = newServers(o, decider, guard, self.ready); err != nil {
+	if self.servers, err = newServers(o, secure, decider, guard, self.ready); err != nil {
 		return err
 	}
-	health, err := newHealth(o.healthAddress, self)
+	health, err := newHealth(o.healthAddress, secure, self)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(manager.Add(self), manager.Add(health)); err != nil {
+	if err := errors.Join(manager.Add(self), manager.Add(health), secure.addTo(manager)); err != nil {
 		return err
 	}
 	return manager.Start(ctrl.SetupSignalHandler())

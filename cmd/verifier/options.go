@@ -22,6 +22,9 @@ type options struct {
 	grpcAddress     string
 	grpcReflection  bool
 	keepToken       bool
+	tlsCert         string
+	tlsKey          string
+	plainText       bool
 	trustedProxies  string
 	maxStaleness    time.Duration
 	name            string
@@ -52,6 +55,9 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.grpcReflection, "grpc-reflection", false, "Tell who asks which gRPC services there are.")
 	flags.BoolVar(&o.keepToken, "keep-authorization", false,
 		"Leave Authorization on requests that pass. Without this, Envoy is told to take it away: the upstream has no use for the token.")
+	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "File of the certificate of every port, and of those between it and its authority's, in PEM. It is read again when it changes.")
+	flags.StringVar(&o.tlsKey, "tls-private-key-file", "", "File of the certificate's private key, in PEM.")
+	flags.BoolVar(&o.plainText, "insecure-plain-text", false, "Answer without TLS, instead of with a certificate: tokens can be read on the way from the proxy.")
 	flags.StringVar(&o.trustedProxies, "trusted-proxies", "",
 		"Blocks of addresses, comma-separated, of the proxies whose X-Forwarded-For counts. Without any, no client's address is known, and keys with allowedCIDRs are refused.")
 	flags.DurationVar(&o.maxStaleness, "max-staleness", 5*time.Minute,
@@ -83,15 +89,9 @@ var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$`)
 
 // Complete implements command.Options.
 func (o *options) Complete() error {
-	var errs []error
+	errs := o.checkPorts()
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
-	}
-	if o.httpAddress == "" {
-		errs = append(errs, errors.New("--http-bind-address must not be empty"))
-	}
-	if o.grpcAddress == "" {
-		errs = append(errs, errors.New("--grpc-bind-address must not be empty"))
 	}
 	if o.maxStaleness < minStaleness || o.maxStaleness > maxStaleness {
 		errs = append(errs, fmt.Errorf("--max-staleness=%s must be from %s to %s", o.maxStaleness, minStaleness, maxStaleness))
@@ -122,6 +122,23 @@ func (o *options) checkRecords() (errs []error) {
 	}
 	if !(o.auditSample >= 0 && o.auditSample <= 1) {
 		errs = append(errs, fmt.Errorf("--audit-sample-allowed=%v must be from 0 to 1", o.auditSample))
+	}
+	return errs
+}
+
+// checkPorts checks the options of the ports that proxies ask at, and of how all ports are secured.
+func (o *options) checkPorts() (errs []error) {
+	if o.httpAddress == "" {
+		errs = append(errs, errors.New("--http-bind-address must not be empty"))
+	}
+	if o.grpcAddress == "" {
+		errs = append(errs, errors.New("--grpc-bind-address must not be empty"))
+	}
+	switch cert, key := o.tlsCert != "", o.tlsKey != ""; {
+	case o.plainText && (cert || key):
+		errs = append(errs, errors.New("--insecure-plain-text excludes --tls-cert-file and --tls-private-key-file"))
+	case !o.plainText && !(cert && key):
+		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or else --insecure-plain-text"))
 	}
 	return errs
 }

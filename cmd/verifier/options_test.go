@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// parse reads flags as the command does.
+// parse reads flags as the command does, beside the one that says that there is no certificate.
 func parse(arguments ...string) (options, error) {
+	return parseAlone(append([]string{"--insecure-plain-text"}, arguments...)...)
+}
+
+// parseAlone reads flags as the command does.
+func parseAlone(arguments ...string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("apikey-verifier", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -132,6 +137,34 @@ func TestRefused(t *testing.T) {
 				if !strings.HasPrefix(line, test.culprit) {
 					t.Errorf("the error names another flag: %s", line)
 				}
+			}
+		})
+	}
+}
+
+// TestPlainTextIsAskedFor checks that no port is without TLS unless a flag says so.
+func TestPlainTextIsAskedFor(t *testing.T) {
+	for name, test := range map[string]struct {
+		arguments []string
+		refused   bool
+	}{
+		"a certificate":               {[]string{"--tls-cert-file=a", "--tls-private-key-file=b"}, false},
+		"plain text":                  {[]string{"--insecure-plain-text"}, false},
+		"neither":                     {nil, true},
+		"plain text denied":           {[]string{"--insecure-plain-text=false"}, true},
+		"no key":                      {[]string{"--tls-cert-file=a"}, true},
+		"no certificate":              {[]string{"--tls-private-key-file=b"}, true},
+		"a certificate and none":      {[]string{"--tls-cert-file=a", "--tls-private-key-file=b", "--insecure-plain-text"}, true},
+		"no key and plain text":       {[]string{"--tls-cert-file=a", "--insecure-plain-text"}, true},
+		"plain text and only the key": {[]string{"--tls-private-key-file=b", "--insecure-plain-text"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseAlone(test.arguments...)
+			if (err != nil) != test.refused {
+				t.Fatalf("error %v", err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), "--insecure-plain-text") || !strings.Contains(err.Error(), "--tls-cert-file")) {
+				t.Errorf("the error names other flags: %v", err)
 			}
 		})
 	}

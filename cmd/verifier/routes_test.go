@@ -33,7 +33,7 @@ func request(t *testing.T, line string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newHTTPServer(listener, newRoutes(decider, caller.New(caller.Options{Clock: clock.RealClock{}}), options{}))
+	server := newHTTPServer(listener, newRoutes(decider, caller.New(caller.Options{Clock: clock.RealClock{}}), options{}), security{})
 	go func() { _ = server.serve(listener) }()
 	defer func() { _ = server.drain(context.WithoutCancel(t.Context())) }()
 	connection, err := net.Dial("tcp", listener.Addr().String())

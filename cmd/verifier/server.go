@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/credentials/insecure"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
@@ -40,7 +39,7 @@ func listen(flag, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-func newHTTPServer(listener net.Listener, handler http.Handler) *server {
+func newHTTPServer(listener net.Listener, handler http.Handler, secure security) *server {
 	s := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -50,10 +49,15 @@ func newHTTPServer(listener net.Listener, handler http.Handler) *server {
 		// OPTIONS * would be answered 200 without the handler.
 		DisableGeneralOptionsHandler: true,
 	}
+	secure.overHTTP(s)
+	serve := s.Serve
+	if s.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
 	return &server{
 		listener: listener,
 		serve: func(l net.Listener) error {
-			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -64,7 +68,7 @@ func newHTTPServer(listener net.Listener, handler http.Handler) *server {
 
 // newServers makes the servers that proxies ask. Their addresses are taken, but nobody is answered yet. Ready says why nobody
 // should ask, or nothing.
-func newServers(o options, decider *check.Decider, guard *caller.Guard, ready func() error) ([]*server, error) {
+func newServers(o options, secure security, decider *check.Decider, guard *caller.Guard, ready func() error) ([]*server, error) {
 	overHTTP, err := listen("http-bind-address", o.httpAddress)
 	if err != nil {
 		return nil, err
@@ -75,8 +79,8 @@ func newServers(o options, decider *check.Decider, guard *caller.Guard, ready fu
 	}
 	authorization := extauthz.NewGRPC(decider, o.trust, o.keepToken)
 	return []*server{
-		newHTTPServer(overHTTP, newRoutes(decider, guard, o)),
-		newGRPCServer(overGRPC, authorization, newGRPCHealth(ready), insecure.NewCredentials(), o.grpcReflection),
+		newHTTPServer(overHTTP, newRoutes(decider, guard, o), secure),
+		newGRPCServer(overGRPC, authorization, newGRPCHealth(ready), secure.overGRPC(), o.grpcReflection),
 	}, nil
 }
 

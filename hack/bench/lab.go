@@ -81,7 +81,12 @@ func (l *lab) verifier(ctx context.Context, name string, args ...string) (*proce
 	if err != nil {
 		return nil, err
 	}
-	p, err := l.start(ctx, "apikey-verifier", append(args, "--name="+name, "--http-bind-address="+address)...)
+	overGRPC, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.start(ctx, "apikey-verifier", append(args, "--name="+name,
+		"--http-bind-address="+address, "--grpc-bind-address="+overGRPC, "--insecure-plain-text")...)
 	if err == nil {
 		p.address = address
 	}

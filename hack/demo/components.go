@@ -82,7 +82,7 @@ func (d *demo) components(ctx context.Context, upstream string) ([]component, er
 		name: "verifier",
 		what: "the verifier, as the service account " + verifierAccount + ": decides",
 		words: []string{d.programs.verifier, "--kubeconfig=" + verifierConfig,
-			"--http-bind-address=" + auth, "--grpc-bind-address=" + authGRPC, "--trusted-proxies=127.0.0.1/32",
+			"--http-bind-address=" + auth, "--grpc-bind-address=" + authGRPC, "--insecure-plain-text", "--trusted-proxies=127.0.0.1/32",
 			"--metrics-bind-address=" + verifierMetrics, "--health-probe-bind-address=" + verifierHealth},
 		ready: "http://" + verifierHealth + "/readyz",
 		probe: true,

@@ -77,7 +77,7 @@ func (i *installation) start(t *testing.T, name, address string, flags ...string
 	t.Helper()
 	return program.Start(t, i.binary, append([]string{
 		"--kubeconfig=" + install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=" + name, "--zap-log-level=5",
-		"--http-bind-address=" + address, "--grpc-bind-address=" + program.FreeAddress(t),
+		"--http-bind-address=" + address, "--grpc-bind-address=" + program.FreeAddress(t), "--insecure-plain-text",
 	}, flags...)...)
 }
 

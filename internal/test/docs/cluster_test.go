@@ -52,7 +52,7 @@ func newInstallation(t *testing.T) *installation {
 		"--metrics-bind-address=0", "--health-probe-bind-address=0")
 	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
-		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t))
+		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	return i
 }

@@ -67,7 +67,7 @@ func watch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig strin
 	address, health, metrics := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
 	s := &subject{t: t, cp: cp, bound: bound, url: "http://" + address, health: "http://" + health, metrics: "http://" + metrics}
 	s.process = program.Start(t, binary, "--kubeconfig="+kubeconfig, "--name="+fixture.Name("verifier"),
-		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t),
+		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
 		"--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -40,6 +41,24 @@ var _ = Describe("config", func() {
 	},
 		Entry(nil, "samples"), Entry(nil, "default"),
 	)
+
+	// Applied for a moment, it would change what the other specs are about.
+	It("has TLS on every port of the verifier's", func(ctx SpecContext) {
+		kubectl(ctx, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", folder("tls"))
+		var verifier appsv1.Deployment
+		Expect(yaml.Unmarshal([]byte(deployment(kubectl(ctx, "kustomize", folder("tls")), "apikey-verifier")), &verifier)).To(Succeed())
+		pod := verifier.Spec.Template.Spec
+		container := pod.Containers[0]
+		Expect(container.Args).To(ContainElements(
+			"--tls-cert-file=/etc/apikey-verifier/tls/tls.crt", "--tls-private-key-file=/etc/apikey-verifier/tls/tls.key"))
+		Expect(container.Args).NotTo(ContainElement(ContainSubstring("plain-text")))
+		for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
+			Expect(probe.HTTPGet.Scheme).To(Equal(corev1.URISchemeHTTPS))
+		}
+		Expect(container.VolumeMounts).To(ContainElement(And(
+			HaveField("Name", pod.Volumes[0].Name), HaveField("MountPath", "/etc/apikey-verifier/tls"), HaveField("SubPath", ""))))
+		Expect(pod.Volumes[0].Secret.SecretName).To(Equal("apikey-verifier-tls"))
+	})
 
 	It("has a canary that is no key", func(ctx SpecContext) {
 		var canary keysv1alpha1.ApiKey
@@ -77,6 +96,18 @@ var _ = Describe("config", func() {
 		}
 	})
 })
+
+// deployment is the Deployment of a name among manifests.
+func deployment(manifests, name string) string {
+	GinkgoHelper()
+	for manifest := range strings.SplitSeq(manifests, "\n---\n") {
+		if strings.Contains(manifest, "kind: Deployment\n") && strings.Contains(manifest, "\n  name: "+name+"\n") {
+			return manifest
+		}
+	}
+	Fail("no Deployment " + name)
+	return ""
+}
 
 var _ = Describe("Deployments", func() {
 	list := func(ctx SpecContext) []appsv1.Deployment {

@@ -43,7 +43,7 @@ func newInstallation(t *testing.T) *installation {
 	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
 		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--zap-log-level=debug", "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
-		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t))
+		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	return i
 }

@@ -62,7 +62,8 @@ func TestLastUsed(t *testing.T) {
 	health, address := program.FreeAddress(t), program.FreeAddress(t)
 	second := program.Start(t, program.Build(t, "./cmd/verifier"),
 		"--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=verifier-2", "--audit-log="+log,
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health, "--http-bind-address="+address)
+		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
+		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
 	program.WaitUntil(t, patience, "a second verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	i.verifierURL = "http://" + address
 
@@ -147,7 +148,8 @@ func TestAuditLogToAPipeThatIsClosed(t *testing.T) {
 	health, address := program.FreeAddress(t), program.FreeAddress(t)
 	verifier := program.StartTo(t, writer, program.Build(t, "./cmd/verifier"),
 		"--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=verifier-2", "--audit-log=-",
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health, "--http-bind-address="+address)
+		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
+		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
 	if err := writer.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+// patience is how long a test waits for what should be there in moments.
+const patience = 30 * time.Second
+
+// anyone takes whatever certificate a server has: the tests look which it is.
+var anyone = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+
+// pair is a certificate and its key, in files.
+type pair struct{ cert, key string }
+
+func newPair(t *testing.T, name string) pair {
+	t.Helper()
+	dir := t.TempDir()
+	p := pair{filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
+	p.issue(t, name)
+	return p
+}
+
+// issue replaces the files by a certificate with another name.
+func (p pair) issue(t *testing.T, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, p.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	p.write(t, p.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+}
+
+func (p pair) write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// secured is an HTTP and a gRPC server with a certificate.
+type secured struct {
+	pair pair
+	http string
+	grpc string
+}
+
+func newSecured(t *testing.T, name string) *secured {
+	t.Helper()
+	s := &secured{pair: newPair(t, name)}
+	secure, err := newSecurity(options{tlsCert: s.pair.cert, tlsKey: s.pair.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = secure.certificate.WithWatchInterval(50 * time.Millisecond).Start(t.Context()) }()
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	for _, start := range []func(net.Listener) *server{
+		func(l net.Listener) *server {
+			s.http = l.Addr().String()
+			return newHTTPServer(l, answer, secure)
+		},
+		func(l net.Listener) *server {
+			s.grpc = l.Addr().String()
+			return newGRPCServer(l, &authorization{}, newGRPCHealth(func() error { return nil }), secure.overGRPC(), false)
+		},
+	} {
+		listener, err := listen("http-bind-address", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := start(listener)
+		go func() { _ = server.serve(listener) }()
+		t.Cleanup(func() {
+			end, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+			cancel()
+			_ = server.drain(end)
+		})
+	}
+	return s
+}
+
+// client asks over one connection for as long as it holds, and returns whose certificate was shown when it was made.
+type client interface {
+	ask(t *testing.T) (name, protocol string)
+}
+
+type httpClient struct {
+	url string
+	*http.Client
+}
+
+func (c httpClient) ask(t *testing.T) (name, protocol string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return response.TLS.PeerCertificates[0].Subject.CommonName, response.Proto
+}
+
+type grpcClient struct{ *grpc.ClientConn }
+
+func (c grpcClient) ask(t *testing.T) (name, protocol string) {
+	t.Helper()
+	var server peer.Peer
+	if _, err := healthv1.NewHealthClient(c).Check(t.Context(), &healthv1.HealthCheckRequest{}, grpc.Peer(&server)); err != nil {
+		t.Fatal(err)
+	}
+	return server.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].Subject.CommonName, "HTTP/2.0"
+}
+
+// connect makes new connections to both servers.
+func (s *secured) connect(t *testing.T) map[string]client {
+	t.Helper()
+	connection, err := grpc.NewClient(s.grpc, grpc.WithTransportCredentials(credentials.NewTLS(anyone)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	transport := &http.Transport{TLSClientConfig: anyone.Clone(), ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return map[string]client{"grpc": grpcClient{connection}, "http": httpClient{"https://" + s.http, &http.Client{Transport: transport}}}
+}
+
+func wantCertificate(t *testing.T, clients map[string]client, want string) {
+	t.Helper()
+	for protocol, client := range clients {
+		if name, version := client.ask(t); name != want || version != "HTTP/2.0" {
+			t.Errorf("%s: the certificate of %s over %s, want that of %s", protocol, name, version, want)
+		}
+	}
+}
+
+// shows waits until new connections get a certificate.
+func (s *secured) shows(t *testing.T, want string) {
+	t.Helper()
+	program.WaitUntil(t, patience, "the certificate of "+want, func() error {
+		connection, err := tls.Dial("tcp", s.http, anyone)
+		if err != nil {
+			return err
+		}
+		defer connection.Close()
+		return connection.ConnectionState().PeerCertificates[0].VerifyHostname(want)
+	})
+}
+
+// TestCertificateIsReloaded replaces the files while connections are open.
+func TestCertificateIsReloaded(t *testing.T) {
+	s := newSecured(t, "first.example")
+	before := s.connect(t)
+	wantCertificate(t, before, "first.example")
+
+	s.pair.issue(t, "second.example")
+	s.shows(t, "second.example")
+	wantCertificate(t, before, "first.example") // The connections of before go on.
+	wantCertificate(t, s.connect(t), "second.example")
+
+	faults := certificateFaults(t)
+	s.pair.write(t, s.pair.cert, []byte("broken"))
+	program.WaitUntil(t, patience, "a fault that is counted", func() error {
+		if certificateFaults(t) == faults {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	wantCertificate(t, s.connect(t), "second.example")
+	if err := os.Remove(s.pair.key); err != nil {
+		t.Fatal(err)
+	}
+	wantCertificate(t, s.connect(t), "second.example")
+
+	s.pair.issue(t, "third.example")
+	s.shows(t, "third.example")
+	wantCertificate(t, s.connect(t), "third.example")
+	wantCertificate(t, before, "first.example")
+}
+
+// certificateFaults is how many times a pair could not be read, as the metrics have it.
+func certificateFaults(t *testing.T) float64 {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "certwatcher_read_certificate_errors_total" {
+			return family.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("no such metric")
+	return 0
+}
+
+// TestOldTLSIsRefused checks the least version, and that nothing is answered without TLS.
+func TestOldTLSIsRefused(t *testing.T) {
+	s := newSecured(t, "api.example")
+	for _, address := range []string{s.http, s.grpc} {
+		for version, accepted := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+			config := anyone.Clone()
+			config.MinVersion, config.MaxVersion = version, version
+			connection, err := tls.Dial("tcp", address, config)
+			if (err == nil) != accepted {
+				t.Errorf("%s: %v", tls.VersionName(version), err)
+			}
+			if err == nil {
+				_ = connection.Close()
+			}
+		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.http, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusBadRequest {
+			t.Errorf("without TLS: %s", response.Status)
+		}
+	}
+}
+
+// TestPlainTextSpeaksHTTP2 checks that Envoy may ask by HTTP/2 without TLS, as others may by HTTP/1.
+func TestPlainTextSpeaksHTTP2(t *testing.T) {
+	listener, err := listen("http-bind-address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newHTTPServer(listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), security{})
+	go func() { _ = server.serve(listener) }()
+	defer func() { _ = server.drain(context.WithoutCancel(t.Context())) }()
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		transport := &http.Transport{Protocols: &http.Protocols{}}
+		transport.Protocols.SetHTTP1(protocol == "HTTP/1.1")
+		transport.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2.0")
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := (&http.Client{Transport: transport}).Do(request)
+		if err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		_ = response.Body.Close()
+		if response.Proto != protocol {
+			t.Errorf("%s, want %s", response.Proto, protocol)
+		}
+		transport.CloseIdleConnections()
+	}
+}
+
+func TestUnreadableCertificate(t *testing.T) {
+	p, other := newPair(t, "a.example"), newPair(t, "b.example")
+	for name, o := range map[string]options{
+		"missing":           {tlsCert: p.cert + "x", tlsKey: p.key},
+		"missing key":       {tlsCert: p.cert, tlsKey: p.key + "x"},
+		"another one's key": {tlsCert: p.cert, tlsKey: other.key},
+		"mixed up":          {tlsCert: p.key, tlsKey: p.cert},
+	} {
+		if _, err := newSecurity(o); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
