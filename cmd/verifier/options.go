@@ -137,7 +137,7 @@ func (o *options) checkPorts() (errs []error) {
 	switch cert, key := o.tlsCert != "", o.tlsKey != ""; {
 	case o.plainText && (cert || key):
 		errs = append(errs, errors.New("--insecure-plain-text excludes --tls-cert-file and --tls-private-key-file"))
-	case !o.plainText && !(cert && key):
+	case !o.plainText && (!cert || !key):
 		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or else --insecure-plain-text"))
 	}
 	return errs

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,4 +105,28 @@ func FuzzScopes(f *testing.F) {
 			t.Errorf("Covers(%q, %q) is %t", a, b, got)
 		}
 	})
+}
+
+func TestParseScopes(t *testing.T) {
+	for name, test := range map[string]struct {
+		list string
+		want []keysv1alpha1.Scope // nil where it is refused
+	}{
+		"one":                 {"products:read", []keysv1alpha1.Scope{"products:read"}},
+		"several":             {" products:read\t orders:* * ", []keysv1alpha1.Scope{"products:read", "orders:*", "*"}},
+		"one twice":           {"a:b a:b", []keysv1alpha1.Scope{"a:b", "a:b"}},
+		"nothing":             {"", nil},
+		"only white space":    {" \t\n", nil},
+		"no scope":            {"read", nil},
+		"one of two":          {"products:read read", nil},
+		"commas":              {"products:read,orders:read", nil},
+		"another white space": {"products:read\u00a0x", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, ok := access.ParseScopes(test.list)
+			if !slices.Equal(got, test.want) || ok != (test.want != nil) {
+				t.Errorf("%q is %q, %t", test.list, got, ok)
+			}
+		})
+	}
 }
