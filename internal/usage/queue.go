@@ -33,16 +33,25 @@ func (q *queue) len() int { return len(q.waiting.objects) + len(q.ready.objects)
 func (q *queue) add(o *object, since, notBefore time.Time, order int64) {
 	o.since, o.notBefore, o.order = since, notBefore, order
 	q.waiting.before, q.ready.before = sooner, older
-	heap.Push(&q.waiting, o)
+	if notBefore.After(since) {
+		heap.Push(&q.waiting, o)
+	} else {
+		heap.Push(&q.ready, o)
+	}
 }
 
-// promote lets those be written whose time has come.
-func (q *queue) promote(now time.Time) {
+// promote lets a number of those be written whose time has come, and says whether there are more.
+func (q *queue) promote(now time.Time, number int) (more bool) {
 	for len(q.waiting.objects) > 0 && !q.waiting.objects[0].notBefore.After(now) {
+		number--
+		if number < 0 {
+			return true
+		}
 		o := q.waiting.objects[0]
 		heap.Remove(&q.waiting, 0)
 		heap.Push(&q.ready, o)
 	}
+	return false
 }
 
 // next takes the next object out that may be written, or returns nil.

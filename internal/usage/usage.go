@@ -37,6 +37,9 @@ const Resolution = 10 * time.Second
 
 const resolution = int64(Resolution / time.Second)
 
+// atOnce is how many objects are put into the queue while the feed waits.
+const atOnce = 500
+
 // Recorder notes uses, and writes them back while it runs. It is told of every ApiKey by the feed.
 type Recorder struct {
 	options Options
@@ -124,6 +127,8 @@ func (m *meter) know(written int64) {
 // stack holds meters without a lock and without allocating.
 type stack struct {
 	top atomic.Pointer[meter]
+	// rest are those that have been taken off and not looked at.
+	rest *meter
 }
 
 func (s *stack) push(m *meter) {
@@ -135,15 +140,18 @@ func (s *stack) push(m *meter) {
 	}
 }
 
-// take empties the stack.
-func (s *stack) take(each func(*meter)) {
-	for m := s.top.Swap(nil); m != nil; {
-		below := m.link
-		m.link = nil
+// take takes a number of meters off the stack, and says whether there are more. For one caller at a time.
+func (s *stack) take(number int, each func(*meter)) (more bool) {
+	if s.rest == nil {
+		s.rest = s.top.Swap(nil)
+	}
+	for ; s.rest != nil && number > 0; number-- {
+		m := s.rest
+		s.rest, m.link = m.link, nil
 		m.queued.Store(false)
 		each(m)
-		m = below
 	}
+	return s.rest != nil
 }
 
 // Apply takes in an ApiKey as it now is. What it returns finds the meter of each of its credentials; nil is for none.
@@ -250,21 +258,30 @@ func (o *object) oldest() int64 {
 	return oldest
 }
 
-// collect puts into the queue what has been used since the last time.
-func (r *Recorder) collect(now time.Time) {
-	r.fresh.take(func(m *meter) {
+// collect puts into the queue what has been used since the last time. It lets the feed in between: what is revoked must not
+// wait for this.
+func (r *Recorder) collect() {
+	for r.collectSome() {
+		continue
+	}
+}
+
+func (r *Recorder) collectSome() (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.options.Clock()
+	more = r.fresh.take(atOnce, func(m *meter) {
 		if o := m.object; !o.gone && !o.queued() && o.due() {
 			o.attempts = 0
 			turn := r.peers.turn(o, now)
 			r.queue.add(o, now, now.Add(grace(turn, r.peers.count)), o.oldest()+int64(turn)*resolution)
 		}
 	})
-	r.queue.promote(now)
+	return r.queue.promote(now, atOnce) || more
 }
 
 // pick takes the object out of the queue that is to be written next, if any may be now.
 func (r *Recorder) pick(now time.Time) *object {
-	r.collect(now)
 	if now.Before(r.pausedUntil) {
 		return nil
 	}

@@ -654,7 +654,7 @@ func TestMetersLoseNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
 	seen := map[*meter]int64{}
-	look := func() { s.take(func(m *meter) { seen[m] = max(seen[m], m.used.Load()) }) }
+	look := func() { s.take(1000, func(m *meter) { seen[m] = max(seen[m], m.used.Load()) }) }
 	for running := true; running; {
 		look()
 		select {
@@ -678,7 +678,7 @@ func TestUsedAllocatesNothing(t *testing.T) {
 	if got := testing.AllocsPerRun(1000, func() {
 		second++
 		m.Used(time.Unix(second, 0))
-		s.take(func(*meter) {})
+		s.take(1000, func(*meter) {})
 	}); got != 0 {
 		t.Errorf("%v allocations", got)
 	}

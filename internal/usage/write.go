@@ -110,13 +110,21 @@ func (r *Recorder) Start(ctx context.Context) {
 // had. Whose turn it is does not matter then.
 func (r *Recorder) Flush(ctx context.Context) {
 	r.write(ctx, func() bool {
+		r.collect()
+		for r.hurry() {
+			continue
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		now := r.options.Clock()
-		r.collect(now)
-		r.queue.promote(now.Add(lastGrace))
 		return r.queue.len()+r.underWay == 0 || r.failures > 1
 	})
+}
+
+// hurry lets some be written that would wait for other replicas, and says whether there are more.
+func (r *Recorder) hurry() (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.queue.promote(r.options.Clock().Add(lastGrace), atOnce)
 }
 
 // write writes what is due, at the pace of this replica's share of the budget, until it is done or the context ends.
@@ -171,6 +179,7 @@ type call struct {
 
 // begin takes the next object and makes its patch; nil if none is to be written now.
 func (r *Recorder) begin() *call {
+	r.collect()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.options.Clock()

@@ -1,0 +1,48 @@
+package usage
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// BenchmarkAHundredThousandKeys is what it costs to look at so many keys that all have been used, how long the feed
+// has to wait because of it, and what a key takes in memory.
+func BenchmarkAHundredThousandKeys(b *testing.B) {
+	const keys = 100_000
+	s := newServer(nil)
+	before := inUse()
+	r := s.replica("one")
+	for n := range keys {
+		r.Apply(key(fmt.Sprint("key-", n), "first000"))
+	}
+	perKey := float64(inUse()-before) / keys
+	longest := time.Duration(0)
+	for b.Loop() {
+		r.now = r.now.Add(time.Second)
+		r.mu.Lock()
+		for _, o := range r.objects {
+			r.queue.remove(o)
+			o.meters[0].Used(r.now)
+		}
+		r.mu.Unlock()
+		for more := true; more; {
+			began := time.Now()
+			more = r.collectSome()
+			longest = max(longest, time.Since(began))
+		}
+		if r.queue.len() != keys {
+			b.Fatal("not all are pending")
+		}
+	}
+	b.ReportMetric(perKey, "B/key")
+	b.ReportMetric(float64(longest.Microseconds()), "µs/longest-wait")
+}
+
+func inUse() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
