@@ -59,10 +59,12 @@ build: ## bin/apikey-controller and bin/apikey-verifier.
 test: c-compiler build caddy ## Every test, on a real control plane.
 	@assets=$$(hack/controlplane/ensure.sh) && gocache=$$(go env GOCACHE) && set -x && \
 		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
-		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_GITOPS) $(TEST_FUZZ)
+		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_MODULES) $(TEST_FUZZ)
 
-# What other tools make of the objects' status is judged by those tools' own code, in a module of its own.
-TEST_GITOPS = $(if $(filter ./...,$(TEST)),&& (cd hack/gitops && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...))
+# What other programs make of this project's objects (hack/gitops) and examples (hack/guides) is judged by those programs' own
+# code, each in a module of its own.
+TEST_MODULES = $(if $(filter ./...,$(TEST)),$(foreach module,hack/gitops hack/guides,\
+	&& (cd $(module) && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...)))
 
 # Only with everything: who asks for some of the tests waits for those.
 TEST_FUZZ = $(if $(and $(filter ./...,$(TEST)),$(if $(TESTFLAGS),,all)),&& hack/fuzz.sh $(FUZZTIME))
@@ -84,6 +86,7 @@ verify: lint verify-generated verify-tidy verify-vulnerabilities ## Lint, genera
 lint: tools-lint ## Go code and API conventions.
 	$(LINT) run ./...
 	cd hack/gitops && $(CURDIR)/$(LINT) run ./...
+	cd hack/guides && $(CURDIR)/$(LINT) run ./...
 
 .PHONY: fmt
 fmt: tools-lint ## Format the Go code.

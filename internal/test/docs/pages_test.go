@@ -24,7 +24,7 @@ import (
 )
 
 // languages are those of blocks. Of yaml and sh blocks this test knows what to do with them; the others are for reading.
-var languages = []string{"yaml", "sh", "test", "console", "text", "nginx", "caddyfile"}
+var languages = []string{"yaml", "sh", "test", "console", "text", "nginx", "caddyfile", "haproxy", "lua"}
 
 // block is a fenced block of a page, or a comment for this test.
 type block struct {
@@ -115,6 +115,17 @@ func guides(t *testing.T) []page {
 	return append(pages, readPage(t, last))
 }
 
+// proxyGuides are the pages of docs/guides. What they show is for other programs than Kubernetes: hack/guides and
+// internal/test/bypass see what those make of it.
+func proxyGuides(t *testing.T) []page {
+	t.Helper()
+	var pages []page
+	for _, name := range glob(t, "docs/guides/*.md") {
+		pages = append(pages, readPage(t, name))
+	}
+	return pages
+}
+
 // glob returns paths in the repository, relative to it. There must be some.
 func glob(t *testing.T, pattern string) []string {
 	t.Helper()
@@ -159,11 +170,71 @@ func TestExamplesAreFiles(t *testing.T) {
 	}
 }
 
+// TestGuidesShowTheirFiles checks that what a guide shows is a file in the folder of its name, that no file there is without
+// mention, and that nothing in a guide looks as if it were run.
+func TestGuidesShowTheirFiles(t *testing.T) {
+	shown := 0
+	for _, p := range proxyGuides(t) {
+		files := map[string]string{} // by content
+		folder := strings.TrimSuffix(p.name, ".md")
+		if filepath.Base(folder) != "README" {
+			for _, name := range glob(t, folder+"/*") {
+				content, err := os.ReadFile(filepath.Join(controlplane.Root(), name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				files[string(content)] = name
+				if link := "](" + filepath.Base(folder) + "/" + filepath.Base(name) + ")"; !strings.Contains(p.prose, link) {
+					t.Errorf("%s has no link to %s", p.name, name)
+				}
+			}
+		}
+		for _, b := range p.blocks {
+			switch b.language {
+			case "console", "text":
+			case "sh", "test":
+				t.Errorf("%s: nothing runs this", b)
+			default:
+				shown++
+				if files[b.text] == "" {
+					t.Errorf("%s: no file in %s has this text", b, folder)
+				}
+			}
+		}
+	}
+	if shown < 10 {
+		t.Errorf("only %d blocks", shown)
+	}
+}
+
+var verifierURL = regexp.MustCompile(`/(?:auth/[a-z]+|ext-authz)\b`)
+
+// TestGuidesAskWhereTheVerifierAnswers checks that each URL of the verifier's in a guide is in the verifier's page.
+func TestGuidesAskWhereTheVerifierAnswers(t *testing.T) {
+	verifier := readPage(t, "docs/verifier.md")
+	found := 0
+	for _, name := range append(glob(t, "docs/guides/*.md"), glob(t, "docs/guides/*/*")...) {
+		content, err := os.ReadFile(filepath.Join(controlplane.Root(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, url := range verifierURL.FindAllString(string(content), -1) {
+			found++
+			if !strings.Contains(verifier.prose, "`"+url) {
+				t.Errorf("%s: %s is no URL of the verifier's", name, url)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d URLs found", found)
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinks checks that relative links lead to a file, and where they name a heading, to that.
 func TestLinks(t *testing.T) {
-	pages := append(guides(t), readPage(t, "README.md"))
+	pages := slices.Concat(guides(t), proxyGuides(t), []page{readPage(t, "README.md")})
 	for _, name := range glob(t, "docs/decisions/*.md") {
 		pages = append(pages, readPage(t, name))
 	}

@@ -1,0 +1,94 @@
+// Package guides_test holds the configuration that docs/guides shows to what the proxies themselves accept:
+//
+//   - Kubernetes objects are applied to a real API server that has the proxies' own CustomResourceDefinitions. Fields that are
+//     misspelt are refused, and the projects' own validation rules run.
+//   - Envoy's configuration is read into Envoy's own types, and Istio's into Istio's, with their rules.
+//   - Annotations and plugin attributes, which no schema knows, are compared with the names that the proxies' source has.
+//
+// What the proxies do with it is not tested here: internal/test/bypass runs nginx, Caddy and HAProxy.
+//
+// It is a module of its own, so that none of this is in the product's go.mod. The proxies' modules are downloaded and never
+// built.
+package guides_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// module is a Go module that a proxy's project publishes, by its version and its hash (as in go.sum).
+type module struct{ path, version, sum string }
+
+var (
+	gatewayAPI   = module{"sigs.k8s.io/gateway-api", "v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc="}
+	envoyGateway = module{"github.com/envoyproxy/gateway", "v1.9.1", "h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY="}
+	istioAPI     = module{"istio.io/api", "v1.31.1", "h1:5Yb5ihcz4YQsCkciusK7DnFpBMwRB6EFWeUKH1Atuyk="}
+	contour      = module{"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0="}
+	traefik      = module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw="}
+	// The last that can be had as a module; apisix.apache.org/v2 is in use ever since.
+	apisixIngress = module{"github.com/apache/apisix-ingress-controller", "v1.8.4", "h1:p5OOqJDv0AHW9dnMySjZAsWDyrXSotWb/J3QQxEpfGo="}
+	// Of July 2024, the last that can be had as a module. The project has ended since.
+	ingressNginx = module{"k8s.io/ingress-nginx", "v0.0.0-20240708192948-52c50467d67d", "h1:tZui5g6S4GO1hxLm6yrEoIXLkl4QfeGytlmZqZ+DmdQ="}
+)
+
+// folder downloads the module, where the module cache doesn't have it, and returns where it is.
+func (m module) folder(t *testing.T) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", m.path+"@"+m.version)
+	command.Dir = t.TempDir() // In a module, its go.mod would have a say.
+	command.Env = append(os.Environ(), "GOWORK=off")
+	out, err := command.Output()
+	var answer struct{ Dir, Sum, Error string }
+	if jsonErr := json.Unmarshal(out, &answer); jsonErr != nil {
+		t.Fatalf("%s@%s: %v, %v", m.path, m.version, err, jsonErr)
+	}
+	if err != nil || answer.Error != "" {
+		t.Fatalf("%s@%s: %v, %s", m.path, m.version, err, answer.Error)
+	}
+	if answer.Sum != m.sum {
+		t.Fatalf("%s@%s is %s, not %s", m.path, m.version, answer.Sum, m.sum)
+	}
+	return answer.Dir
+}
+
+// mentions says whether a file of the module, below a folder and with a certain ending, has a text.
+func (m module) mentions(t *testing.T, folder, extension, text string) bool {
+	t.Helper()
+	found := false
+	err := filepath.WalkDir(filepath.Join(m.folder(t), folder), func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if found || entry.IsDir() || !strings.HasSuffix(path, extension) || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		found = strings.Contains(string(content), text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// guide is the path of a file of a guide.
+func guide(elements ...string) string {
+	return filepath.Join(slices.Concat([]string{controlplane.Root(), "docs", "guides"}, elements)...)
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
