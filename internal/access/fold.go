@@ -47,10 +47,11 @@ func foldRune(r rune) rune {
 	return r
 }
 
-// stem returns what a segment is without its suffix: products for products.json, and .well-known as it is.
+// stem returns what a segment is without its suffix: products for products.json, and .well-known as it is. White space in
+// front of the suffix goes too, because it is then at the end of a segment, where some trim it: "admin .json".
 func stem(segment string) string {
 	if i := strings.IndexByte(segment, '.'); i > 0 {
-		return segment[:i]
+		return strings.TrimRightFunc(segment[:i], unicode.IsSpace)
 	}
 	return segment
 }

@@ -160,6 +160,8 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 		"a suffix of a prefix":                      {"/api/products.json", "refused"},
 		"a suffix of a prefix alone":                {"/both.json", "refused"},
 		"a suffix of an exact path":                 {"/api/health.json", "refused"},
+		"white space and a suffix":                  {"/api/products .json", "refused"},
+		"white space and a suffix of an exact path": {"/api/health\u00a0.json", "refused"},
 		"a suffix and a slash":                      {"/api/health.json/", "refused"},
 		"a suffix and case":                         {"/api/Health.JSON", "refused"},
 		"two suffixes":                              {"/api/health.tar.gz", "refused"},

@@ -38,8 +38,7 @@ func FuzzTemplate(f *testing.F) {
 		case err != nil && strings.Contains(err.Error(), fields.Token):
 			t.Errorf("%q: the token is in the error", text)
 		}
-		var execution template.ExecError
-		if errors.As(err, &execution) {
+		if _, ok := errors.AsType[template.ExecError](err); ok {
 			t.Errorf("%q: the error holds what text/template says of its arguments: %v", text, err)
 		}
 		if err == nil && !strings.Contains(text, "{{") && string(rendered) != text {

@@ -1,0 +1,100 @@
+package bypass_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hang is how long a case may leave a proxy waiting for more. It decides nothing: what comes later is judged all the same.
+const hang = 300 * time.Millisecond
+
+// target is something that cases are sent to.
+type target struct {
+	upstream *upstream
+	send     func(ctx context.Context, raw []byte, wait time.Duration) error
+	// onlyProducts says that it is set up for GET /api/products alone.
+	onlyProducts bool
+	// hidesClient says that the verifier isn't told where a request is from, so that keys with allowedCIDRs are refused.
+	hidesClient bool
+}
+
+// TestBypass sends every case through every proxy and to every surface.
+func TestBypass(t *testing.T) {
+	w := newWorld(t)
+	hostile, harmless := readCorpus(t, "hostile.txt", w.values), readCorpus(t, "harmless.txt", w.values)
+	t.Run("all", func(t *testing.T) { // Ends when those beneath have, which run side by side.
+		for name, p := range proxies {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				up := startUpstream(t)
+				address, _ := p.start(t, w, up.address)
+				target{
+					upstream: up,
+					send: func(ctx context.Context, raw []byte, wait time.Duration) error {
+						_, err := send(ctx, address, raw, wait)
+						return err
+					},
+					onlyProducts: name == "haproxy-ingress", hidesClient: name == "haproxy-ingress",
+				}.run(t, hostile, harmless)
+			})
+		}
+		for name, s := range surfaces {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				up := &upstream{}
+				target{upstream: up, send: s.behind(t, w, up), onlyProducts: s.onlyProducts, hidesClient: s.hidesClient}.run(t, hostile, harmless)
+			})
+		}
+	})
+}
+
+// run sends every case to a target.
+func (g target) run(t *testing.T, hostile, harmless []attack) {
+	t.Helper()
+	j := newJudge()
+	passed := 0
+	judged := func(c attack) (fine int) {
+		for _, r := range g.upstream.take() {
+			if fault := j.fault(r); fault != "" {
+				t.Errorf("hostile.txt:%d %s (%s)\n  sent      %.300s\n  upstream  %.300q\n  fault     %s", c.line, c.id, c.source, c.text, redact(r.head), fault)
+			}
+			if r.target != fenceTarget {
+				fine++
+			}
+		}
+		return fine
+	}
+	for _, c := range hostile {
+		if err := g.send(t.Context(), c.raw, hang); err != nil {
+			t.Fatalf("%s: %v", c.id, err)
+		}
+		if judged(c) > 0 {
+			passed++
+		}
+	}
+	t.Logf("%d hostile requests: of %d something reached the upstream, and the key may do that", len(hostile), passed)
+	for _, c := range harmless {
+		if g.onlyProducts && !strings.HasPrefix(c.id, "products-") || g.hidesClient && strings.Contains(c.text, "{{nearby}}") {
+			continue
+		}
+		if err := g.send(t.Context(), c.raw, patience); err != nil {
+			t.Fatalf("%s: %v", c.id, err)
+		}
+		if judged(c) != 1 {
+			t.Errorf("harmless.txt:%d %s does not reach the upstream", c.line, c.id)
+		}
+	}
+}
+
+// redact takes tokens out of what is printed.
+func redact(head string) string {
+	lines := strings.Split(head, "\r\n")
+	for i, line := range lines {
+		if start, _, found := strings.Cut(line, "nxc_"); found {
+			lines[i] = start + "[token]"
+		}
+	}
+	return strings.Join(lines, "\r\n")
+}

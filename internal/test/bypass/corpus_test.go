@@ -1,0 +1,106 @@
+package bypass_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// minHostile is how many hostile requests there are at least.
+const minHostile = 600
+
+// attack is one case of the corpus.
+type attack struct {
+	// id names it, and is its own.
+	id string
+	// source is where it is from: a CVE, a section of an RFC, a weakness' number.
+	source string
+	// raw are the bytes to be sent.
+	raw []byte
+	// line is its place in the file.
+	line int
+	// text is the request as it is written in the file.
+	text string
+}
+
+// readCorpus reads a file of testdata.
+func readCorpus(t *testing.T, name string, values map[string]string) []attack {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var corpus []attack
+	ids, texts := map[string]bool{}, map[string]bool{}
+	for i, line := range strings.Split(string(content), "\n") {
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		columns := strings.Split(line, "\t")
+		if len(columns) != 3 || columns[0] == "" || columns[1] == "" {
+			t.Fatalf("%s:%d: not an id, a source and a request, with tabs between them", name, i+1)
+		}
+		c := attack{id: columns[0], source: columns[1], text: columns[2], line: i + 1}
+		if ids[c.id] || texts[c.text] {
+			t.Errorf("%s:%d: %s is there already", name, c.line, c.id)
+		}
+		ids[c.id], texts[c.text] = true, true
+		if c.raw, err = unescape(c.text, values); err != nil {
+			t.Errorf("%s:%d: %v", name, c.line, err)
+		}
+		corpus = append(corpus, c)
+	}
+	return corpus
+}
+
+var (
+	placeholder = regexp.MustCompile(`\{\{[^{}]+\}\}`)
+	repetition  = regexp.MustCompile(`(?s)^(.+)\*(\d+)$`)
+	escape      = regexp.MustCompile(`\\(x[0-9a-fA-F]{2}|.|$)`)
+)
+
+// unescape turns a request as it is written in the file into bytes.
+func unescape(text string, values map[string]string) (raw []byte, err error) {
+	text = escape.ReplaceAllStringFunc(text, func(s string) string {
+		switch s[1:] {
+		case "r", "n", "t", `\`:
+			return map[string]string{"r": "\r", "n": "\n", "t": "\t", `\`: `\`}[s[1:]]
+		}
+		b, parseErr := strconv.ParseUint(strings.TrimPrefix(s[1:], "x"), 16, 8)
+		if parseErr != nil || len(s) != 4 {
+			err = fmt.Errorf("%q is no escape", s)
+		}
+		return string([]byte{byte(b)})
+	})
+	text = placeholder.ReplaceAllStringFunc(text, func(s string) string {
+		name := s[2 : len(s)-2]
+		if value, ok := values[name]; ok {
+			return value
+		}
+		if m := repetition.FindStringSubmatch(name); m != nil {
+			n, _ := strconv.Atoi(m[2])
+			return strings.Repeat(m[1], n)
+		}
+		err = fmt.Errorf("%s stands for nothing", s)
+		return s
+	})
+	return []byte(text), err
+}
+
+// TestCorpus holds the files to their form.
+func TestCorpus(t *testing.T) {
+	values := map[string]string{}
+	for _, name := range placeholders {
+		values[name] = "x"
+	}
+	if hostile := readCorpus(t, "hostile.txt", values); len(hostile) < minHostile {
+		t.Errorf("%d hostile requests, fewer than %d", len(hostile), minHostile)
+	}
+	if harmless := readCorpus(t, "harmless.txt", values); len(harmless) < 10 {
+		t.Errorf("%d harmless requests", len(harmless))
+	}
+}

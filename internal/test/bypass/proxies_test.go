@@ -1,0 +1,173 @@
+package bypass_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+// proxy is a real one, set up as its guide says.
+type proxy struct {
+	// guide is the folder of its configuration in docs/guides, and file the configuration.
+	guide, file string
+	// binary finds the program. The error says how to come by it.
+	binary func() (string, error)
+	// around is what the guide's file is put into: %[1]s is a folder, %[2]s the file, or with text its content.
+	around string
+	args   func(config, dir string) []string
+}
+
+var proxies = map[string]proxy{
+	"nginx": {
+		guide: "nginx", file: "nginx.conf",
+		binary: debian("nginx", "nginx-light"),
+		around: "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\nevents {}\nhttp {\n\taccess_log off;\n" +
+			"\tclient_body_temp_path %[1]s/body;\n\tproxy_temp_path %[1]s/proxy;\n\tfastcgi_temp_path %[1]s/fastcgi;\n" +
+			"\tuwsgi_temp_path %[1]s/uwsgi;\n\tscgi_temp_path %[1]s/scgi;\n%[2]s}\n",
+		args: func(config, dir string) []string { return []string{"-p", dir, "-e", "stderr", "-c", config} },
+	},
+	"haproxy": {
+		guide: "haproxy", file: "haproxy.cfg",
+		binary: debian("haproxy", "haproxy"),
+		around: "%[2]s",
+		args:   func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
+	},
+	"haproxy-ingress": {
+		guide: "haproxy-ingress", file: "haproxy.cfg",
+		binary: debian("haproxy", "haproxy"),
+		around: "%[2]s",
+		args:   func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
+	},
+	"caddy": {
+		guide: "caddy", file: "Caddyfile",
+		binary: built("caddy", "make caddy"),
+		around: "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
+		args:   func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
+	},
+}
+
+// debian finds a program that a Debian package has.
+func debian(name, pkg string) func() (string, error) {
+	return func() (string, error) {
+		for _, candidate := range []string{name, "/usr/sbin/" + name} {
+			if path, err := exec.LookPath(candidate); err == nil {
+				return path, nil
+			}
+		}
+		return "", fmt.Errorf("%s is missing: install it (Debian: apt-get install %s)", name, pkg)
+	}
+}
+
+// built finds a program that a make target builds.
+func built(name, command string) func() (string, error) {
+	return func() (string, error) {
+		path := filepath.Join(controlplane.Root(), "bin", "tools", name)
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("%s is missing: run %s", path, command)
+		}
+		return path, nil
+	}
+}
+
+// start starts a proxy in front of an upstream, and returns its address and process. Where its program is missing the test
+// is skipped, save where REQUIRE_PROXIES is set, as in CI.
+func (p proxy) start(t *testing.T, w *world, upstream string) (string, *program.Process) {
+	t.Helper()
+	binary, err := p.binary()
+	if err != nil {
+		if os.Getenv("REQUIRE_PROXIES") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	guides := filepath.Join(controlplane.Root(), "docs", "guides")
+	content, err := os.ReadFile(filepath.Join(guides, p.guide, p.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := program.FreeAddress(t)
+	_, port, _ := net.SplitHostPort(address)
+	text := string(content)
+	replaced := 0
+	for _, change := range [][2]string{
+		{"apikey-verifier.apikey-system.svc.cluster.local:8080", w.http},
+		{"api.warehouse.svc.cluster.local:80", upstream},
+		{"listen 80;", "listen " + address + ";"}, {"bind :80\n", "bind " + address + "\n"}, {"http://:80 ", "http://:" + port + " "},
+		{"/etc/haproxy/apikey.lua", filepath.Join(guides, "haproxy", "apikey.lua")},
+	} {
+		replaced += strings.Count(text, change[0])
+		text = strings.ReplaceAll(text, change[0], change[1])
+	}
+	if replaced < 3 {
+		t.Fatalf("%s/%s has other addresses than this test knows", p.guide, p.file)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, p.file)
+	if err := os.WriteFile(config, fmt.Appendf(nil, p.around, dir, text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process := program.Start(t, binary, p.args(config, dir)...)
+	program.WaitUntil(t, patience, "a "+p.guide+" that listens", func() error {
+		select {
+		case <-process.Exited():
+			t.Fatalf("%s has ended:\n%s", p.guide, process.Log())
+		default:
+		}
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return address, process
+}
+
+// fence follows each case on its connection: nobody needs a key for it, and its answer ends the connection. A case that can't
+// be told from what follows swallows it.
+const (
+	fenceTarget = "/public/fence"
+	fence       = "GET " + fenceTarget + " HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"
+)
+
+// send sends what a client says to a proxy, waits until the proxy has closed the connection or the time is over, and returns
+// the status of the first answer, or 0.
+func send(ctx context.Context, address string, raw []byte, wait time.Duration) (int, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(clientAddress)}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
+		return 0, err
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = conn.Write(append(slices.Clip(raw), fence...)) // The proxy may have closed long before the end.
+	}()
+	in := bufio.NewReader(conn)
+	status := 0
+	if response, err := http.ReadResponse(in, nil); err == nil {
+		status = response.StatusCode
+		_, _ = io.Copy(io.Discard, response.Body)
+	}
+	_, _ = io.Copy(io.Discard, in)
+	conn.Close()
+	<-written
+	return status, errors.Join(ctx.Err())
+}
