@@ -175,9 +175,11 @@ func (f *Feed) Start(ctx context.Context) error {
 	f.epochs.begin(ctx)
 	var group sync.WaitGroup
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { f.reflect(ctx, "apikeys", &keysv1alpha1.ApiKey{}, f.keys) },
-		func(ctx context.Context) { f.reflect(ctx, "tenants", &keysv1alpha1.Tenant{}, f.tenants) },
-		func(ctx context.Context) { f.reflect(ctx, "accesspolicies", &keysv1alpha1.AccessPolicy{}, f.policies) },
+		func(ctx context.Context) { f.reflect(ctx, allKeys(), f.keys) },
+		func(ctx context.Context) { f.reflect(ctx, small("tenants", &keysv1alpha1.Tenant{}), f.tenants) },
+		func(ctx context.Context) {
+			f.reflect(ctx, small("accesspolicies", &keysv1alpha1.AccessPolicy{}), f.policies)
+		},
 		f.prove,
 		f.watchOver,
 		f.audit,
@@ -194,32 +196,55 @@ func (f *Feed) Start(ctx context.Context) error {
 	return nil
 }
 
+// kind is how a resource is watched.
+type kind struct {
+	resource string
+	expected runtime.Object
+	watch    func(context.Context, *rest.Request) (watch.Interface, error)
+}
+
+// small is a resource of which there are few.
+func small(resource string, expected runtime.Object) kind {
+	return kind{resource, expected, func(ctx context.Context, r *rest.Request) (watch.Interface, error) { return r.Watch(ctx) }}
+}
+
+// allKeys are ApiKeys, which are many.
+func allKeys() kind {
+	return kind{"apikeys", &keysv1alpha1.ApiKey{}, func(ctx context.Context, r *rest.Request) (watch.Interface, error) {
+		stream, err := r.Stream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return watchKeys(stream), nil
+	}}
+}
+
 // reflect lists and watches a resource into a store until the context ends, and begins again from a list whenever an epoch
 // ends. Every list is a consistent read: a server that lags behind must not take back what another has shown already.
-func (f *Feed) reflect(ctx context.Context, resource string, expected runtime.Object, store cache.ReflectorStore) {
-	consistent := func(options *metav1.ListOptions) {
-		if options.ResourceVersion == "0" {
-			options.ResourceVersion = ""
-		}
+func (f *Feed) reflect(ctx context.Context, k kind, store cache.ReflectorStore) {
+	request := func(options metav1.ListOptions) *rest.Request {
+		return f.client.Get().Resource(k.resource).VersionedParams(&options, metav1.ParameterCodec)
 	}
 	listWatch := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			consistent(&options)
-			f.catchUp.begin(resource)
-			return f.client.Get().Resource(resource).VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Get()
+			if options.ResourceVersion == "0" {
+				options.ResourceVersion = ""
+			}
+			f.catchUp.begin(k.resource)
+			return request(options).Do(ctx).Get()
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
 			if ptr.Deref(options.SendInitialEvents, false) {
-				f.catchUp.begin(resource)
+				f.catchUp.begin(k.resource)
 			}
-			return f.client.Get().Resource(resource).VersionedParams(&options, metav1.ParameterCodec).Watch(ctx)
+			return k.watch(ctx, request(options))
 		},
 	}
 	// The API server's return is noticed within seconds, however long it was away.
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 5 * time.Second, Steps: 10}
 	for ctx.Err() == nil {
-		cache.NewReflectorWithOptions(listWatch, expected, store, cache.ReflectorOptions{Name: resource, Backoff: &backoff}).
+		cache.NewReflectorWithOptions(listWatch, k.expected, store, cache.ReflectorOptions{Name: k.resource, Backoff: &backoff}).
 			RunWithContext(f.epochs.current())
 	}
 }
