@@ -288,10 +288,11 @@ func next(b []byte) (value, rest []byte, err error) {
 		case '{', '[':
 			depth++
 		case '}', ']':
-			if depth--; depth == 0 {
+			depth--
+			switch {
+			case depth == 0:
 				return b[:i+1], b[i+1:], nil
-			}
-			if depth < 0 {
+			case depth < 0:
 				return scalar(b, i)
 			}
 		case ',', ' ', '\t', '\r', '\n':

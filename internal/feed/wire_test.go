@@ -28,7 +28,7 @@ func everything() *keysv1alpha1.ApiKey {
 			Annotations: map[string]string{"kubectl.kubernetes.io/last-applied-configuration": `{"spec":{"state":"Active"},"a":[1,"\\"]}`},
 			ManagedFields: []metav1.ManagedFieldsEntry{{
 				Manager: "controller", Operation: "Update", APIVersion: "v1", Time: at(1), FieldsType: "FieldsV1",
-				FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:credentials":{"k:{\"id\":\"7Hk2PqZx\"}":{".":{}}}}}`)},
+				FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:credentials":{"k:{\"id\":\"7Hk2PqZx\"}":{".":{}}}}}`),
 			}},
 		},
 		Spec: keysv1alpha1.ApiKeySpec{
