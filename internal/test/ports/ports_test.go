@@ -48,14 +48,14 @@ users: [{name: none, user: {}}]
 current-context: none
 `
 
-func start(t *testing.T, flags ...string) *verifier {
+func start(t *testing.T, binary string, flags ...string) *verifier {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	v := &verifier{http: program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t), metrics: program.FreeAddress(t)}
-	v.Process = program.Start(t, program.Build(t, "./cmd/verifier"), append([]string{
+	v.Process = program.Start(t, binary, append([]string{
 		"--kubeconfig=" + path, "--name=verifier-1", "--http-bind-address=" + v.http, "--grpc-bind-address=" + v.grpc,
 		"--health-probe-bind-address=" + v.health, "--metrics-bind-address=" + v.metrics,
 	}, flags...)...)
@@ -103,6 +103,7 @@ func certificate(t *testing.T) (cert, key string, trust *tls.Config) {
 // TestEveryPort checks that each port answers over TLS where there is a certificate and in plain text where that is asked for,
 // and not the other way; and that nothing passes without an API server, at any of them.
 func TestEveryPort(t *testing.T) {
+	binary := program.Build(t, "./cmd/verifier")
 	cert, key, trust := certificate(t)
 	for name, test := range map[string]struct {
 		flags         []string
@@ -113,7 +114,7 @@ func TestEveryPort(t *testing.T) {
 		"plain text": {[]string{"--insecure-plain-text"}, "http", "https", insecure.NewCredentials()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := start(t, test.flags...)
+			v := start(t, binary, test.flags...)
 			web := &http.Client{Transport: &http.Transport{TLSClientConfig: trust}}
 			defer web.CloseIdleConnections()
 			program.WaitUntil(t, patience, "a running verifier", func() error {
@@ -181,6 +182,7 @@ func get(t *testing.T, web *http.Client, url string) (status int, body string, e
 
 // TestPlainTextIsAskedFor checks that without a certificate the verifier doesn't run unless it is told to.
 func TestPlainTextIsAskedFor(t *testing.T) {
+	binary := program.Build(t, "./cmd/verifier")
 	cert, key, _ := certificate(t)
 	for name, test := range map[string]struct {
 		flags  []string
@@ -192,7 +194,7 @@ func TestPlainTextIsAskedFor(t *testing.T) {
 		"no such certificate": {[]string{"--tls-cert-file=" + cert + "x", "--tls-private-key-file=" + key}, "--tls-cert-file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := start(t, test.flags...)
+			v := start(t, binary, test.flags...)
 			select {
 			case <-v.Exited():
 			case <-time.After(patience):

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+// TestAnswerUntilDrained stops a replica while a request is under way: that it isn't ready is known first, nobody new is let
+// in, and the request is answered.
+func TestAnswerUntilDrained(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	r, address := answering(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-answer
+		w.WriteHeader(http.StatusOK)
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.answer(ctx)
+		ended <- err
+	}()
+	got := make(chan int, 1)
+	go func() { got <- ask(t, address) }()
+	<-asked
+	if err := r.staying(); err != nil {
+		t.Errorf("not ready before it is told to stop: %v", err)
+	}
+	stop()
+	program.WaitUntil(t, patience, "a closed port", func() error {
+		connection, err := net.Dial("tcp", address)
+		if err != nil {
+			return nil
+		}
+		defer connection.Close()
+		return errors.New("open")
+	})
+	if r.staying() == nil {
+		t.Error("ready, though nobody is let in")
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("ended with a request under way: %v", err)
+	default:
+	}
+	close(answer)
+	if status := <-got; status != http.StatusOK {
+		t.Errorf("the request under way: status %d", status)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("draining: %v", err)
+	}
+}
+
+// TestAnswerEnds checks that a request that takes too long is given up.
+func TestAnswerEnds(t *testing.T) {
+	asked := make(chan struct{})
+	release := make(chan struct{})
+	defer close(release)
+	r, address := answering(t, time.Millisecond, func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-release
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.answer(ctx)
+		ended <- err
+	}()
+	go func() { _ = ask(t, address) }()
+	<-asked
+	stop()
+	if err := <-ended; err == nil {
+		t.Error("nothing is said of the request")
+	}
+}
+
+// answering is a replica with one server, which isn't started yet, and its address.
+func answering(t *testing.T, timeout time.Duration, handler http.HandlerFunc) (*replica, string) {
+	t.Helper()
+	listener, err := listen("http-bind-address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &replica{servers: []*server{newHTTPServer(listener, handler, security{})}, timeout: timeout}, listener.Addr().String()
+}
+
+// ask returns the status of an answer, or 0 where there is none.
+func ask(t *testing.T, address string) int {
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, http.NoBody)
+	if err != nil {
+		return 0
+	}
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
