@@ -40,6 +40,7 @@ var benchmarks = []benchmark{
 	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation},
 	{"cold-start", "from a verifier's start to its first answer, many keys", 4 * time.Minute, coldStart},
 	{"probes", "writes to the canary, by replicas", 3 * time.Minute, probes},
+	{"junk", "memory and good keys' requests beside 10,000 tokens a second that are none", 4 * time.Minute, junk},
 	{"minting", "what waiting for verifiers adds to minting", 3 * time.Minute, minting},
 }
 

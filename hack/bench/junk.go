@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+const (
+	// floodRate is how many requests a second come beside those that are timed, over floodLines connections.
+	floodRate  = 10_000
+	floodLines = 16
+	// floodTick is how often each connection sends its part.
+	floodTick = 10 * time.Millisecond
+	// junkRounds of junkWindow are 30 seconds of junk.
+	junkRounds = 10
+	junkWindow = 3 * time.Second
+)
+
+// junk measures what a flood of tokens that are none does to memory and to the requests of keys that are some: beside
+// nothing, beside the flood, and beside as many requests of good keys, which cost the machine at least as much.
+func junk(ctx context.Context, l *lab) error {
+	if err := l.install(ctx); err != nil {
+		return err
+	}
+	people, err := l.populate(ctx, l.times(1000), 0)
+	if err != nil {
+		return err
+	}
+	v, err := l.verifier(ctx, "verifier-0", "--usage-write-budget=0")
+	if err != nil {
+		return err
+	}
+	if err := v.ready(ctx); err != nil {
+		return err
+	}
+	good := make([][]byte, len(people.keys))
+	for i, key := range people.keys {
+		good[i] = question(key)
+	}
+	none := nobodys(people.keys[0].tenantID, 20_000)
+	// A round that doesn't count, of each: connections, buffers and the heap grow to what they stay at.
+	for _, flood := range [][][]byte{good, none} {
+		if _, err := beside(ctx, v, good[0], flood); err != nil {
+			return err
+		}
+	}
+	before, err := v.metric(ctx, "process_resident_memory_bytes")
+	if err != nil {
+		return err
+	}
+	var calm, besideGood, besideJunk, rates samples
+	for range l.times(junkRounds) {
+		for _, round := range []struct {
+			flood [][]byte
+			into  *samples
+		}{{nil, &calm}, {good, &besideGood}, {none, &besideJunk}} {
+			seen, err := beside(ctx, v, good[0], round.flood)
+			if err != nil {
+				return err
+			}
+			*round.into = append(*round.into, seen.median)
+			if round.into == &besideJunk {
+				rates = append(rates, seen.rate)
+			}
+		}
+	}
+	after, err := v.metric(ctx, "process_resident_memory_bytes")
+	if err != nil {
+		return err
+	}
+	l.book.add(figure{
+		Name: "junk: tokens that are none", Value: rates.median(), Unit: "1/s", Spread: rates.spread(),
+		Goal: "≥ 9,500 /s", Met: rates.median() >= 0.95*floodRate,
+	})
+	l.book.add(figure{
+		Name: "junk: a good request beside it, by one beside as many good ones", Value: besideJunk.median(), Baseline: besideGood.median(),
+		Unit: "µs", Spread: besideJunk.spread(), Goal: "≤ 1.1", Met: besideJunk.median() <= 1.1*besideGood.median(),
+	})
+	l.book.add(figure{
+		Name: "junk: a good request beside it, by one beside nothing", Value: besideJunk.median(), Baseline: calm.median(),
+		Unit: "µs", Spread: calm.spread() + " beside nothing", Goal: "≤ 2, the flood's sender included", Met: besideJunk.median() <= 2*calm.median(),
+	})
+	l.book.add(figure{
+		Name: "junk: memory after it, by memory before", Value: after / (1 << 20), Baseline: before / (1 << 20),
+		Unit: "MiB", Goal: "≤ 1.1", Met: after <= 1.1*before,
+	})
+	return nil
+}
+
+// nobodys are questions about tokens that no key has: every other has a wrong checksum, too.
+func nobodys(tenantID string, n int) [][]byte {
+	questions := make([][]byte, n)
+	for i := range questions {
+		s := subject{tenantID: tenantID, token: mint(fixture.UUID()).Reveal()}
+		if i%2 == 0 {
+			s.token = s.token[:len(s.token)-1] + "-"
+		}
+		questions[i] = question(s)
+	}
+	return questions
+}
+
+// beheld is what one round saw.
+type beheld struct {
+	// median is how long a request of a good key took, in microseconds.
+	median float64
+	// rate is how many others a second there were.
+	rate float64
+}
+
+// beside times requests of a good key for a while, beside a flood of others.
+func beside(ctx context.Context, v *process, timed []byte, flood [][]byte) (beheld, error) {
+	ctx, cancel := context.WithTimeout(ctx, junkWindow)
+	defer cancel()
+	var group sync.WaitGroup
+	sent, failed := make([]int, floodLines), make([]error, floodLines+1)
+	if len(flood) > 0 {
+		for n := range floodLines {
+			group.Go(func() { sent[n], failed[n] = pour(ctx, v.address, flood[n*len(flood)/floodLines:]) })
+		}
+	}
+	var took samples
+	group.Go(func() { took, failed[floodLines] = timeEach(ctx, v.address, timed) })
+	group.Wait()
+	all := 0
+	for _, n := range sent {
+		all += n
+	}
+	for _, err := range failed {
+		if err != nil {
+			return beheld{}, err
+		}
+	}
+	return beheld{median: took.median(), rate: float64(all) / junkWindow.Seconds()}, nil
+}
+
+// timeEach asks the same again and again until the context ends.
+func timeEach(ctx context.Context, address string, q []byte) (took samples, err error) {
+	l, err := dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	for ctx.Err() == nil {
+		began := time.Now()
+		status, err := l.ask(q)
+		if err != nil || status != 200 {
+			return nil, fmt.Errorf("a good key is answered %d: %w", status, err)
+		}
+		took = append(took, float64(time.Since(began))/float64(time.Microsecond))
+		time.Sleep(pollGap)
+	}
+	return took, nil
+}
+
+// pour asks questions at one connection's part of the rate until the context ends, and returns how many.
+func pour(ctx context.Context, address string, questions [][]byte) (sent int, err error) {
+	l, err := dial(ctx, address)
+	if err != nil {
+		return 0, err
+	}
+	defer l.close()
+	began := time.Now()
+	for ctx.Err() == nil {
+		due := int(time.Since(began).Seconds() * floodRate / floodLines)
+		for ; sent < due && ctx.Err() == nil; sent++ {
+			if _, err := l.ask(questions[sent%len(questions)]); err != nil {
+				return sent, err
+			}
+		}
+		time.Sleep(floodTick)
+	}
+	return sent, nil
+}
