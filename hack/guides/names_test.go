@@ -25,8 +25,8 @@ var forwardAuthAttributes = []string{
 	"max_req_body_size", "request_headers", "request_method", "ssl_verify", "status_on_error", "timeout", "upstream_headers", "uri",
 }
 
-// annotations returns the names of those of a guide's Ingress, all of which begin with a prefix, without it.
-func annotations(t *testing.T, prefix string, elements ...string) []string {
+// annotations returns those of a guide's Ingress by their names, all of which begin with a prefix, without it.
+func annotations(t *testing.T, prefix string, elements ...string) map[string]string {
 	t.Helper()
 	var ingress struct {
 		Metadata struct{ Annotations map[string]string }
@@ -34,13 +34,13 @@ func annotations(t *testing.T, prefix string, elements ...string) []string {
 	if err := yaml.Unmarshal([]byte(read(t, guide(elements...))), &ingress); err != nil {
 		t.Fatal(err)
 	}
-	var all []string
-	for name := range ingress.Metadata.Annotations {
+	all := map[string]string{}
+	for name, value := range ingress.Metadata.Annotations {
 		name, ok := strings.CutPrefix(name, prefix)
 		if !ok {
 			t.Errorf("the annotation %s begins with another prefix than %s", name, prefix)
 		}
-		all = append(all, name)
+		all[name] = value
 	}
 	if len(all) == 0 {
 		t.Errorf("no annotation begins with %s", prefix)
@@ -49,7 +49,7 @@ func annotations(t *testing.T, prefix string, elements ...string) []string {
 }
 
 func TestIngressNginxAnnotations(t *testing.T) {
-	for _, name := range annotations(t, "nginx.ingress.kubernetes.io/", "ingress-nginx", "ingress.yaml") {
+	for name := range annotations(t, "nginx.ingress.kubernetes.io/", "ingress-nginx", "ingress.yaml") {
 		if !ingressNginx.mentions(t, "internal/ingress/annotations", ".go", `= "`+name+`"`) {
 			t.Errorf("ingress-nginx knows no annotation %s", name)
 		}
@@ -57,7 +57,7 @@ func TestIngressNginxAnnotations(t *testing.T) {
 }
 
 func TestHAProxyIngressAnnotations(t *testing.T) {
-	for _, name := range annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress", "ingress.yaml") {
+	for name := range annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress", "ingress.yaml") {
 		if !slices.Contains(haproxyIngressKeys, name) {
 			t.Errorf("haproxy-ingress knows no annotation %s", name)
 		}

@@ -1,0 +1,41 @@
+package guides_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHAProxyIngressSnippets has HAProxy itself read what an Ingress puts into a backend. Where HAProxy is missing the test is
+// skipped, save where REQUIRE_PROXIES is set, as in CI.
+func TestHAProxyIngressSnippets(t *testing.T) {
+	haproxy, err := exec.LookPath("haproxy")
+	if err != nil {
+		if haproxy, err = exec.LookPath("/usr/sbin/haproxy"); err != nil {
+			if os.Getenv("REQUIRE_PROXIES") != "" {
+				t.Fatal(err)
+			}
+			t.Skipf("install it (Debian: apt-get install haproxy): %v", err)
+		}
+	}
+	all := annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress", "ingress.yaml")
+	config := "defaults\n\tmode http\n\ttimeout connect 1s\n\ttimeout client 1s\n\ttimeout server 1s\n" +
+		"frontend f\n\tbind 127.0.0.1:1\n\tdefault_backend b\nbackend b\n"
+	for _, name := range []string{"config-backend-early", "config-backend-late"} {
+		if all[name] == "" {
+			t.Errorf("no %s", name)
+		}
+		for line := range strings.Lines(all[name]) {
+			config += "\t" + line
+		}
+	}
+	path := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", path).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, out, config)
+	}
+}
