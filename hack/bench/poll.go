@@ -65,7 +65,9 @@ type sight struct {
 	refused time.Time
 	// late is how many requests passed that were sent after the revocation was said to be effective.
 	late int
-	err  error
+	// asking is how long a question took, in milliseconds, each.
+	asking samples
+	err    error
 }
 
 // pollGap is how long a poller rests between two questions.
@@ -89,11 +91,13 @@ func poll(ctx context.Context, address string, s subject, effective <-chan struc
 			over = true
 		default:
 		}
+		began := time.Now()
 		status, err := l.ask(q)
 		if err != nil {
 			seen.err = err
 			return seen
 		}
+		seen.asking = append(seen.asking, milliseconds(time.Since(began)))
 		switch {
 		case status == http.StatusUnauthorized && seen.refused.IsZero():
 			seen.refused = time.Now()

@@ -26,6 +26,8 @@ type ending struct {
 	last, bare, effective time.Duration
 	// late is how many requests passed that were sent after that.
 	late int
+	// asking is what a question took in the median, in milliseconds: what the machine adds by being busy.
+	asking float64
 }
 
 // revocation measures what a revocation takes, with checks running all the while: first with nothing else going on, then
@@ -79,11 +81,12 @@ func revocation(ctx context.Context, l *lab) error {
 }
 
 func reportCalm(book *ledger, endings []ending) {
-	var last, bare, above, effective samples
+	var last, bare, above, effective, asking samples
 	late := 0
 	for _, e := range endings {
 		last, bare = append(last, milliseconds(e.last)), append(bare, milliseconds(e.bare))
 		above, effective = append(above, milliseconds(e.last-e.bare)), append(effective, milliseconds(e.effective))
+		asking = append(asking, e.asking)
 		late += e.late
 	}
 	book.add(figure{
@@ -91,7 +94,8 @@ func reportCalm(book *ledger, endings []ending) {
 		Spread: last.spread(), Goal: "at most 1 ms above a bare watch", Met: above.median() <= 1,
 	})
 	book.add(figure{
-		Name: "revocation: above a bare watch, median", Value: above.median(), Unit: "ms", Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
+		// The last question before the answer is part of it, and on a busy machine most of it.
+		Name: "revocation: above a bare watch, median; beside one question", Value: above.median(), Unit: "ms", Baseline: asking.median(), Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
 	})
 	book.add(figure{
 		Name: "revocation: last of 3 replicas refuses, maximum", Value: last.max(), Unit: "ms", Baseline: bare.max(), Goal: "≤ 25 ms", Met: last.max() <= 25,
@@ -166,6 +170,7 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 		if seen.err != nil {
 			return ending{}, seen.err
 		}
+		e.asking = max(e.asking, seen.asking.median())
 		e.last = max(e.last, seen.refused.Sub(acknowledged))
 		if untilEffective {
 			e.late += seen.late
