@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
+	"runtime/debug"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
@@ -27,11 +32,30 @@ const (
 	handshake = 10 * time.Second
 )
 
+// survive refuses what our own code panics at, as net/http survives a handler's panic: one request must not end the process,
+// and with it every other's answer. What the panic says may be of the request, so the log has only where it was.
+func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
+	defer func() {
+		if recover() == nil {
+			return
+		}
+		ctrl.Log.WithName("grpc").Error(errPanic, "A check is refused", "method", info.FullMethod, "stack", string(debug.Stack()))
+		response, err = nil, status.Error(codes.Internal, errPanic.Error())
+		if _, ok := request.(*authv3.CheckRequest); ok {
+			response, err = extauthz.Unchecked(), nil
+		}
+	}()
+	return handle(ctx, request)
+}
+
+var errPanic = errors.New("the verifier has failed: please report this")
+
 // newGRPCServer answers Envoy.
 func newGRPCServer(listener net.Listener, authorization authv3.AuthorizationServer, health *grpcHealth, secure credentials.TransportCredentials, reflect bool) *server {
 	s := grpc.NewServer(
 		grpc.Creds(secure),
 		grpc.ForceServerCodecV2(extauthz.Codec()),
+		grpc.UnaryInterceptor(survive),
 		grpc.ConnectionTimeout(handshake),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -73,6 +74,39 @@ func (s *scene) check(t *testing.T) <-chan error {
 	}()
 	<-s.asked
 	return done
+}
+
+// broken is an authorization whose code has a fault.
+type broken struct {
+	authv3.UnimplementedAuthorizationServer
+}
+
+func (broken) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	panic("a fault of ours")
+}
+
+// TestPanicIsADenial checks that a fault of ours neither ends the process nor is an error, which Envoy may let pass. Without
+// survive, the whole test ends.
+func TestPanicIsADenial(t *testing.T) {
+	s := newScene(t, false)
+	listener, err := listen("grpc-bind-address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newGRPCServer(listener, broken{}, s.health, insecure.NewCredentials(), false)
+	go func() { _ = server.serve(listener) }()
+	t.Cleanup(func() { _ = server.drain(context.WithoutCancel(t.Context())) })
+	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	for range 2 {
+		response, err := authv3.NewAuthorizationClient(connection).Check(t.Context(), &authv3.CheckRequest{})
+		if err != nil || response.GetDeniedResponse().GetStatus().GetCode() != typev3.StatusCode_ServiceUnavailable {
+			t.Errorf("answered %v, error %v", response, err)
+		}
+	}
 }
 
 func TestHealth(t *testing.T) {

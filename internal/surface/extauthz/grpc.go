@@ -50,6 +50,9 @@ func (g *GRPC) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3.C
 	return g.pass(decision), nil
 }
 
+// Unchecked is the answer to a request that could not be decided.
+func Unchecked() *authv3.CheckResponse { return refusal(verify.Decision{}, "") }
+
 // pass lets a request through to the upstream, with the identity headers that have a value, and says who calls to whatever
 // else runs in the proxy.
 func (g *GRPC) pass(decision verify.Decision) *authv3.CheckResponse {
