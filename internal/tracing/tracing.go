@@ -8,6 +8,7 @@ package tracing
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -26,13 +27,16 @@ import (
 // spanName is that of every span.
 const spanName = "apikey.check"
 
+// defaultPath is where collectors take traces.
+const defaultPath = "/v1/traces"
+
 // complaintEvery is how often it is logged at most that spans can't be sent.
 const complaintEvery = time.Minute
 
 // Options configure a Tracer. What they leave open is taken from the environment, as OpenTelemetry has it: OTEL_EXPORTER_OTLP_*,
 // OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES and so on.
 type Options struct {
-	// Endpoint is the URL of the collector, for OTLP over HTTP. Blank is what the environment says.
+	// Endpoint is the URL of the collector, for OTLP over HTTP, with a path or without. Blank is what the environment says.
 	Endpoint string
 	// Name is this verifier's own among all that run.
 	Name    string
@@ -50,7 +54,14 @@ type Tracer struct {
 func New(ctx context.Context, options Options) (*Tracer, error) {
 	var to []otlptracehttp.Option
 	if options.Endpoint != "" {
-		to = append(to, otlptracehttp.WithEndpointURL(options.Endpoint))
+		endpoint, err := url.Parse(options.Endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("setting up traces: %w", err)
+		}
+		if endpoint.Path == "" || endpoint.Path == "/" {
+			endpoint.Path = defaultPath // Which the library adds to what is in the environment, and not here.
+		}
+		to = append(to, otlptracehttp.WithEndpointURL(endpoint.String()))
 	}
 	exporter, err := otlptracehttp.New(ctx, to...)
 	if err != nil {

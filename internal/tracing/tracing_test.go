@@ -115,6 +115,14 @@ func TestParents(t *testing.T) {
 
 // TestSent has a collector receive spans: by OTLP, and with nothing of the request or of the key in them.
 func TestSent(t *testing.T) {
+	for endpoint, want := range map[string]string{"": "/v1/traces", "/": "/v1/traces", "/otlp/v1/traces": "/otlp/v1/traces"} {
+		t.Run(endpoint, func(t *testing.T) { testSent(t, endpoint, want) })
+	}
+	t.Run("by the environment", func(t *testing.T) { testSent(t, "environment", "/v1/traces") })
+}
+
+func testSent(t *testing.T, endpoint, want string) {
+	t.Helper()
 	var path string
 	var body []byte
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -122,7 +130,12 @@ func TestSent(t *testing.T) {
 		body, _ = io.ReadAll(r.Body)
 	}))
 	defer collector.Close()
-	tracer, err := New(t.Context(), Options{Endpoint: collector.URL, Name: "verifier-1", Version: "v1", Log: logr.Discard()})
+	endpoint = collector.URL + endpoint
+	if strings.HasSuffix(endpoint, "environment") {
+		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+		endpoint = ""
+	}
+	tracer, err := New(t.Context(), Options{Endpoint: endpoint, Name: "verifier-1", Version: "v1", Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +143,8 @@ func TestSent(t *testing.T) {
 	if err := tracer.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if path != "/v1/traces" {
-		t.Errorf("sent to %q", path)
+	if path != want {
+		t.Errorf("sent to %q, want %q", path, want)
 	}
 	for _, want := range []string{"apikey.check", "apikey.outcome", "allow", "apikey-verifier", "verifier-1"} {
 		if !bytes.Contains(body, []byte(want)) {
