@@ -43,6 +43,7 @@ func newHTTPServer(listener net.Listener, handler http.Handler, secure security)
 	s := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second, // A body that nobody reads is awaited too before the next request.
 		// Longer than proxies keep idle connections, so that it is they who close them.
 		IdleTimeout:    5 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
