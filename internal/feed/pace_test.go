@@ -1,0 +1,41 @@
+package feed
+
+import (
+	"testing"
+	"time"
+)
+
+func TestPace(t *testing.T) {
+	for name, test := range map[string]struct {
+		bound                        time.Duration
+		replicas                     int64
+		interval, patience, audit    time.Duration
+		acknowledgements, afterAList time.Duration
+	}{
+		"alone":                   {5 * time.Minute, 1, 2 * time.Second, 5 * time.Second, 150 * time.Second, 10 * time.Millisecond, 150 * time.Second},
+		"before the first nonce":  {5 * time.Minute, 0, 2 * time.Second, 5 * time.Second, 150 * time.Second, 10 * time.Millisecond, 150 * time.Second},
+		"three":                   {5 * time.Minute, 3, 2 * time.Second, 5 * time.Second, 150 * time.Second, 30 * time.Millisecond, 150 * time.Second},
+		"as many as write freely": {5 * time.Minute, 10, 2 * time.Second, 5 * time.Second, 150 * time.Second, 100 * time.Millisecond, 150 * time.Second},
+		"fifty":                   {5 * time.Minute, 50, 10 * time.Second, 5 * time.Second, 150 * time.Second, 500 * time.Millisecond, 150 * time.Second},
+		"the longest bound":       {time.Hour, 1, 2 * time.Second, 5 * time.Second, 5 * time.Minute, 10 * time.Millisecond, 5 * time.Minute},
+		"the shortest bound":      {2 * time.Second, 1, 500 * time.Millisecond, time.Second, time.Second, 10 * time.Millisecond, 20 * time.Second},
+		"short, and fifty":        {4 * time.Second, 50, time.Second, 2 * time.Second, 2 * time.Second, 500 * time.Millisecond, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &pace{bound: test.bound}
+			p.replicas.Store(test.replicas)
+			for what, durations := range map[string][2]time.Duration{
+				"from one proof to the next":               {p.interval(), test.interval},
+				"how long a proof may take":                {p.patience(), test.patience},
+				"from one acknowledgement to the next":     {p.acknowledgements(), test.acknowledgements},
+				"from one audit to the next":               {p.audit(0, 0), test.audit},
+				"after an audit whose list took a second":  {p.audit(0, time.Second), test.afterAList},
+				"from one audit to the next, as asked for": {p.audit(time.Second, 0), time.Second},
+			} {
+				if durations[0] != durations[1] {
+					t.Errorf("%s: %s, want %s", what, durations[0], durations[1])
+				}
+			}
+		})
+	}
+}
