@@ -31,7 +31,7 @@ type figure struct {
 type ledger struct{ figures []figure }
 
 func (l *ledger) add(f figure) {
-	if f.Baseline != 0 {
+	if f.Baseline > 0 { // An event may be there before the answer to the write.
 		f.Ratio = f.Value / f.Baseline
 	}
 	l.figures = append(l.figures, f)
@@ -44,7 +44,10 @@ func (l *ledger) print(w io.Writer) {
 	for _, f := range l.figures {
 		baseline, ratio, met := "", "", "no"
 		if f.Baseline != 0 {
-			baseline, ratio = fmt.Sprintf("%.4g %s", f.Baseline, f.Unit), fmt.Sprintf("%.2f", f.Ratio)
+			baseline = fmt.Sprintf("%.4g %s", f.Baseline, f.Unit)
+		}
+		if f.Ratio != 0 {
+			ratio = fmt.Sprintf("%.2f", f.Ratio)
 		}
 		if f.Met {
 			met = "yes"
