@@ -22,8 +22,11 @@ echo "fuzz: $(echo "$targets" | wc -l) targets, $1 each"
 export FUZZTIME="$1"
 # shellcheck disable=SC2016 # The inner shell's variables.
 echo "$targets" | xargs -P "$(getconf _NPROCESSORS_ONLN)" -L 1 sh -c '
-	log=$(go test -run="^$" -fuzz="^$1\$" -fuzztime="$FUZZTIME" -parallel=1 "./$0" 2>&1) && code=ok || code=FAILED
-	case $code in
-	ok) echo "fuzz: $0 $1: $(echo "$log" | grep -o "execs: [0-9]*" | tail -n 1)" ;;
-	*) printf "fuzz: %s %s: FAILED\n%s\n" "$0" "$1" "$log"; exit 1 ;;
-	esac'
+	if log=$(go test -run="^$" -fuzz="^$1\$" -fuzztime="$FUZZTIME" -parallel=1 "./$0" 2>&1) ||
+		# On a busy machine go test may take the end of the time for a failure, of which there is no input then.
+		{ echo "$log" | grep -q "^ *context deadline exceeded$" && ! echo "$log" | grep -qE "Failing input|panic:|_test\.go:"; }; then
+		echo "fuzz: $0 $1: $(echo "$log" | grep -o "execs: [0-9]*" | tail -n 1)"
+	else
+		printf "fuzz: %s %s: FAILED\n%s\n" "$0" "$1" "$log"
+		exit 1
+	fi'
