@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
@@ -96,9 +99,9 @@ func (s *subject) await(what string, condition func() error) {
 // revoke revokes the key that goes, past the fault, and returns when that had been committed.
 func (s *subject) revoke() time.Time {
 	s.t.Helper()
-	key := s.goes.issued.Key
-	key.Spec.State = keysv1alpha1.ApiKeyRevoked
-	if err := s.cp.Client.Update(s.t.Context(), key); err != nil {
+	// A patch: a verifier may have written meanwhile when the key was used.
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))
+	if err := s.cp.Client.Patch(s.t.Context(), s.goes.issued.Key.DeepCopy(), patch); err != nil {
 		s.t.Fatal(err)
 	}
 	return time.Now()

@@ -24,8 +24,8 @@ func TestNothingPassesOnceARevocationIsEffective(t *testing.T) {
 	const rounds, askers = 5, 4
 	for range rounds {
 		key := i.mint(t)
-		tok := i.tokenOf(t, key)
-		i.eventually(t, tok, key.Status.TenantID, "GET", "/api/products", http.StatusOK)
+		tok, tenantID := i.tokenOf(t, key), key.Status.TenantID
+		i.eventually(t, tok, tenantID, "GET", "/api/products", http.StatusOK)
 		ctx, cancel := context.WithCancel(t.Context())
 		states, err := i.cp.Follow(ctx, key.Namespace)
 		if err != nil {
@@ -38,7 +38,7 @@ func TestNothingPassesOnceARevocationIsEffective(t *testing.T) {
 			group.Go(func() {
 				for after := 0; after < 20 && ctx.Err() == nil; {
 					over := effective.Load() // Before it is asked.
-					a, err := i.ask(ctx, tok, key.Status.TenantID, "GET", "/api/products")
+					a, err := i.ask(ctx, tok, tenantID, "GET", "/api/products")
 					if !over || err != nil {
 						continue
 					}
