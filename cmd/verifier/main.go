@@ -41,36 +41,10 @@ func serve(o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	view := index.NewView()
-	now := clock.New(time.Now).Now
-	canary := types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName}
-	uses, err := usage.New(usage.Options{
-		Config:   config,
-		Canary:   canary,
-		Name:     o.name,
-		Budget:   o.usageBudget,
-		Log:      ctrl.Log.WithName("usage"),
-		Clock:    now,
-		Registry: metrics.Registry,
-	})
+	decider, self, err := newReplica(o, config)
 	if err != nil {
 		return err
 	}
-	keys, err := feed.New(feed.Options{
-		Config:       config,
-		Canary:       canary,
-		Name:         o.name,
-		MaxStaleness: o.maxStaleness,
-		View:         view,
-		Usage:        uses,
-		Log:          ctrl.Log.WithName("feed"),
-		Clock:        now,
-		Registry:     metrics.Registry,
-	})
-	if err != nil {
-		return err
-	}
-	decider := check.New(view, keys, now, metrics.Registry)
 	guard, err := caller.NewForConfig(config, o.audiences, ctrl.Log.WithName("caller"))
 	if err != nil {
 		return err
@@ -79,7 +53,6 @@ func serve(o options, config *rest.Config) error {
 	if err := manager.AddMetricsServerExtraHandler(explainPath, guard.Protect(explainPath, explain.NewHandler(decider))); err != nil {
 		return err
 	}
-	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
 	if self.audit, err = newAudit(o, metrics.Registry); err != nil {
 		return err
 	}
@@ -99,4 +72,39 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	return manager.Start(ctrl.SetupSignalHandler())
+}
+
+// newReplica assembles what decides, and what keeps that up to date. Nothing runs yet.
+func newReplica(o options, config *rest.Config) (*check.Decider, *replica, error) {
+	view := index.NewView()
+	now := clock.New(time.Now).Now
+	canary := types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName}
+	uses, err := usage.New(usage.Options{
+		Config:   config,
+		Canary:   canary,
+		Name:     o.name,
+		Budget:   o.usageBudget,
+		Log:      ctrl.Log.WithName("usage"),
+		Clock:    now,
+		Registry: metrics.Registry,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := feed.New(feed.Options{
+		Config:       config,
+		Canary:       canary,
+		Name:         o.name,
+		MaxStaleness: o.maxStaleness,
+		View:         view,
+		Usage:        uses,
+		Log:          ctrl.Log.WithName("feed"),
+		Clock:        now,
+		Registry:     metrics.Registry,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
+	return check.New(view, keys, now, metrics.Registry), self, nil
 }

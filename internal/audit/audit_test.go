@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-logr/logr"
+	"github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -198,9 +199,7 @@ func TestAFullDisk(t *testing.T) {
 	s := &sink{fail: errors.New("no space left on device"), half: true}
 	h := start(t, s, 1)
 	h.Record(noon, "nginx", &verify.Request{Target: "/lost"}, refused)
-	for h.counted(t, "write_failed") == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	gomega.NewWithT(t).Eventually(func() int { return h.counted(t, "write_failed") }, time.Minute).ShouldNot(gomega.BeZero())
 	s.mu.Lock()
 	s.fail = nil
 	s.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr/funcr"
+	"github.com/onsi/gomega"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -258,9 +259,7 @@ func TestNotTooManyAtATime(t *testing.T) {
 	for n := range waiting {
 		go func() { answers <- h.ask(fmt.Sprintf("Bearer junk-%d", n)).Code }()
 	}
-	for h.reviewed.Load() < waiting {
-		time.Sleep(time.Millisecond)
-	}
+	gomega.NewWithT(t).Eventually(h.reviewed.Load, time.Minute).Should(gomega.BeEquivalentTo(waiting))
 	if status := h.ask("Bearer one-more").Code; status != http.StatusServiceUnavailable {
 		t.Errorf("status %d for one more", status)
 	}

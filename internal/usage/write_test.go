@@ -1,0 +1,186 @@
+package usage
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestWhatIsGoneIsNotWritten(t *testing.T) {
+	s := newServer(t)
+	r := s.replica("one")
+	for _, name := range []string{"deleting", "deleted", "missing", "replaced", "stripped"} {
+		s.put(key(name, "first000"))
+		r.use(name, "first000")
+	}
+	deleting := s.keys["warehouse/deleting"].DeepCopy()
+	deleting.DeletionTimestamp = &metav1.Time{Time: noon}
+	s.put(deleting)
+	r.Forget("warehouse/deleted")
+	r.Retain(map[string]struct{}{"warehouse/deleting": {}, "warehouse/replaced": {}, "warehouse/stripped": {}})
+	replaced := key("replaced", "first000")
+	replaced.UID = "another"
+	s.put(replaced)
+	s.put(key("stripped"))
+	r.writeAll()
+	if s.asked != 0 {
+		t.Errorf("%d writes: %v", s.asked, s.writes)
+	}
+	if len(r.objects) != 2 || r.queue.len() != 0 {
+		t.Errorf("%d objects and %d in the queue are left", len(r.objects), r.queue.len())
+	}
+}
+
+// TestFailures checks that what fails is tried again, later and later, and that one key's failure is not another's.
+func TestFailures(t *testing.T) {
+	unavailable := apierrors.NewServiceUnavailable("away")
+	for name, c := range map[string]struct {
+		err    error
+		result string
+		// others says that other keys are written meanwhile, and wait is how long the key is kept back.
+		others bool
+		wait   time.Duration
+	}{
+		"conflict":           {apierrors.NewConflict(resource, "bad", nil), "conflict", true, time.Second},
+		"invalid":            {&apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusUnprocessableEntity}}, "refused", true, time.Second},
+		"unavailable":        {unavailable, "failed", false, time.Second},
+		"no permission":      {apierrors.NewForbidden(resource, "bad", nil), "failed", false, time.Second},
+		"connection refused": {fmt.Errorf("connection refused"), "failed", false, time.Second},
+		"asked to wait":      {apierrors.NewTooManyRequests("later", 7), "failed", false, 7 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			r := s.replica("one")
+			s.put(key("bad", "first000"))
+			r.use("bad", "first000")
+			s.fail = func(name string) error {
+				if name == "warehouse/bad" {
+					return c.err
+				}
+				return nil
+			}
+			if !r.writeOne() || r.writeOne() {
+				t.Fatal("want one attempt")
+			}
+			if got := r.series(t)["apikey_verifier_usage_writes_total result="+c.result]; got != 1 {
+				t.Errorf("counted %v as %s", got, c.result)
+			}
+			s.put(key("good", "first000"))
+			r.use("good", "first000")
+			if got := r.writeOne(); got != c.others {
+				t.Errorf("another key was written: %t", got)
+			}
+			r.now = noon.Add(c.wait - 1)
+			before := s.asked
+			r.writeAll()
+			if s.asked != before {
+				t.Errorf("tried again too soon")
+			}
+			r.now = noon.Add(c.wait)
+			r.writeAll()
+			r.now = noon.Add(c.wait + 2*minBackoff)
+			r.writeAll()
+			if len(s.writes["warehouse/good"]) != 1 {
+				t.Errorf("a key that can be written was not, behind one that can't")
+			}
+			s.fail = nil
+			r.now = r.now.Add(maxBackoff)
+			r.writeAll()
+			s.wantWrites("bad", 0)
+		})
+	}
+
+	t.Run("gone", func(t *testing.T) {
+		s := newServer(t)
+		r := s.replica("one")
+		s.put(key("a", "first000"))
+		r.use("a", "first000")
+		delete(s.keys, "warehouse/a")
+		r.writeAll()
+		r.now = noon.Add(time.Hour)
+		r.use("a", "first000")
+		r.writeAll()
+		if s.asked != 1 {
+			t.Errorf("%d attempts", s.asked)
+		}
+	})
+
+	t.Run("for an hour", func(t *testing.T) {
+		s := newServer(t)
+		r := s.replica("one")
+		for n := range 100 {
+			s.put(key(fmt.Sprint("key-", n), "first000"))
+		}
+		s.fail = func(string) error { return unavailable }
+		for second := range 3600 {
+			r.now = noon.Add(time.Duration(second) * time.Second)
+			for n := range 100 {
+				r.use(fmt.Sprint("key-", n), "first000")
+			}
+			r.writeAll()
+		}
+		if s.asked > 80 {
+			t.Errorf("%d attempts while the API server was away for an hour", s.asked)
+		}
+		if got := r.series(t)["apikey_verifier_usage_pending"]; got != 100 {
+			t.Errorf("%v pending", got)
+		}
+		if got := r.series(t)["apikey_verifier_usage_oldest_pending_seconds"]; got < 3590 {
+			t.Errorf("the oldest has waited for %v s", got)
+		}
+		s.fail = nil
+		r.now = noon.Add(2 * time.Hour)
+		r.writeAll()
+		if len(s.writes) != 100 {
+			t.Errorf("%d of 100 keys were written afterwards", len(s.writes))
+		}
+	})
+}
+
+// TestFlush checks that what is pending is written whoever's turn it is, and that an API server that is away is not
+// waited for.
+func TestFlush(t *testing.T) {
+	s := newServer(t)
+	r := s.replica("one")
+	r.options.Budget = 1e6
+	r.alive("one", "two", "three")
+	for n := range 50 {
+		s.put(key(fmt.Sprint("key-", n), "first000"))
+		r.use(fmt.Sprint("key-", n), "first000")
+	}
+	r.options.Clock = time.Now
+	r.Flush(t.Context())
+	if len(s.writes) != 50 {
+		t.Errorf("%d of 50 keys were written", len(s.writes))
+	}
+	r.Flush(t.Context()) // There is nothing to do.
+
+	s.fail = func(string) error { return fmt.Errorf("connection refused") }
+	s.put(key("another", "first000"))
+	r.use("another", "first000")
+	r.Flush(t.Context())
+}
+
+// series are the values of the replica's metrics, by name and label.
+func (r *replica) series(t *testing.T) map[string]float64 {
+	t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			name := family.GetName()
+			for _, label := range metric.GetLabel() {
+				name += " " + label.GetName() + "=" + label.GetValue()
+			}
+			values[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() // It is one of them.
+		}
+	}
+	return values
+}
