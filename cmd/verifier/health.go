@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/nexuscommerce/apikey-operator/internal/serving"
 )
 
 // newHealth returns a server of /healthz and /readyz, which says as of when the index is known to be up to date.
@@ -14,7 +16,7 @@ func newHealth(address string, secure security, self *replica) (manager.Runnable
 	if address == "0" {
 		return manager.RunnableFunc(func(context.Context) error { return nil }), nil
 	}
-	listener, err := listen("health-probe-bind-address", address)
+	listener, err := serving.Listen("health-probe-bind-address", address)
 	if err != nil {
 		return nil, err
 	}

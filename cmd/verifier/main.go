@@ -18,9 +18,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/explain"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
+
+// explainPath is what a ClusterRole of config/rbac is about.
+const explainPath = "/debug/explain"
 
 func main() {
 	o := &options{}
@@ -61,7 +65,11 @@ func serve(o options, config *rest.Config) error {
 		return err
 	}
 	decider.TraceTo(self.tracer)
-	if self.servers, err = newServers(o, secure, decider, guard, self.ready); err != nil {
+	if self.servers, err = serving.New(serving.Options{
+		HTTPAddress: o.httpAddress, GRPCAddress: o.grpcAddress, TLS: secure.config(), Credentials: secure.overGRPC(),
+		Reflection: o.grpcReflection, Ready: self.ready,
+		RouteOptions: serving.RouteOptions{Decider: decider, Guard: guard, Trust: o.trust, KeepToken: o.keepToken},
+	}); err != nil {
 		return err
 	}
 	health, err := newHealth(o.healthAddress, secure, self)

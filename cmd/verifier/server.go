@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,77 +11,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
-	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
+	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/tracing"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
-
-// server answers at one address.
-type server struct {
-	listener net.Listener
-	// serve answers until it is drained, which is no error.
-	serve func(net.Listener) error
-	// drain takes no more requests, and waits for those under way as long as the context lasts.
-	drain func(context.Context) error
-}
-
-// listen makes a flag's address one that a server answers at.
-func listen(flag, address string) (net.Listener, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("--%s=%s: %w", flag, address, err)
-	}
-	return listener, nil
-}
-
-func newHTTPServer(listener net.Listener, handler http.Handler, secure security) *server {
-	s := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       10 * time.Second, // A body that nobody reads is awaited too before the next request.
-		// Longer than proxies keep idle connections, so that it is they who close them.
-		IdleTimeout:    5 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
-		// OPTIONS * would be answered 200 without the handler.
-		DisableGeneralOptionsHandler: true,
-	}
-	secure.overHTTP(s)
-	serve := s.Serve
-	if s.TLSConfig != nil {
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
-	}
-	return &server{
-		listener: listener,
-		serve: func(l net.Listener) error {
-			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		},
-		drain: s.Shutdown,
-	}
-}
-
-// newServers makes the servers that proxies ask. Their addresses are taken, but nobody is answered yet. Ready says why nobody
-// should ask, or nothing.
-func newServers(o options, secure security, decider *check.Decider, guard *caller.Guard, ready func() error) ([]*server, error) {
-	overHTTP, err := listen("http-bind-address", o.httpAddress)
-	if err != nil {
-		return nil, err
-	}
-	overGRPC, err := listen("grpc-bind-address", o.grpcAddress)
-	if err != nil {
-		return nil, err
-	}
-	authorization := extauthz.NewGRPC(decider, o.trust, o.keepToken)
-	return []*server{
-		newHTTPServer(overHTTP, newRoutes(decider, guard, o), secure),
-		newGRPCServer(overGRPC, authorization, newGRPCHealth(ready), secure.overGRPC(), o.grpcReflection),
-	}, nil
-}
 
 // replica runs the feed for as long as any of its servers answers: what is asked while they drain is still decided from an
 // index that is up to date, and only then does the verifier say that nobody has to wait for it any more.
@@ -98,7 +30,7 @@ type replica struct {
 	usage   *usage.Recorder
 	audit   *audit.Log      // nil for none
 	tracer  *tracing.Tracer // nil for none
-	servers []*server
+	servers []*serving.Server
 	// timeout is how long requests under way may take once the replica is told to stop.
 	timeout  time.Duration
 	draining atomic.Bool
@@ -144,11 +76,11 @@ func (r *replica) answer(ctx context.Context) (time.Time, error) {
 	failed := make(chan error, len(r.servers))
 	for _, s := range r.servers {
 		go func() {
-			if err := s.serve(s.listener); err != nil {
-				failed <- fmt.Errorf("answering at %s: %w", s.listener.Addr(), err)
+			if err := s.Serve(); err != nil {
+				failed <- fmt.Errorf("answering at %s: %w", s.Address(), err)
 			}
 		}()
-		ctrl.Log.WithName("server").Info("Answering", "address", s.listener.Addr().String())
+		ctrl.Log.WithName("server").Info("Answering", "address", s.Address())
 	}
 	var errs []error
 	select {
@@ -162,7 +94,7 @@ func (r *replica) answer(ctx context.Context) (time.Time, error) {
 	defer cancel()
 	drained := make(chan error, len(r.servers))
 	for _, s := range r.servers {
-		go func() { drained <- s.drain(end) }()
+		go func() { drained <- s.Drain(end) }()
 	}
 	for range r.servers {
 		errs = append(errs, <-drained)

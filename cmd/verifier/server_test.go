@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -84,11 +85,11 @@ func TestAnswerEnds(t *testing.T) {
 // answering is a replica with one server, which isn't started yet, and its address.
 func answering(t *testing.T, timeout time.Duration, handler http.HandlerFunc) (*replica, string) {
 	t.Helper()
-	listener, err := listen("http-bind-address", "127.0.0.1:0")
+	listener, err := serving.Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &replica{servers: []*server{newHTTPServer(listener, handler, security{})}, timeout: timeout}, listener.Addr().String()
+	return &replica{servers: []*serving.Server{serving.NewHTTP(listener, handler, nil)}, timeout: timeout}, listener.Addr().String()
 }
 
 // ask returns the status of an answer, or 0 where there is none.

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/http"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -45,16 +44,6 @@ func (s security) config(protocols ...string) *tls.Config {
 func (s security) use(config *tls.Config) {
 	config.MinVersion = tls.VersionTLS12
 	config.GetCertificate = s.certificate.GetCertificate
-}
-
-// overHTTP secures a server, which speaks HTTP/2 either way.
-func (s security) overHTTP(server *http.Server) {
-	server.TLSConfig = s.config()
-	server.Protocols = &http.Protocols{}
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetHTTP2(server.TLSConfig != nil)
-	// Only by prior knowledge, which Envoy can be told to have.
-	server.Protocols.SetUnencryptedHTTP2(server.TLSConfig == nil)
 }
 
 func (s security) overGRPC() credentials.TransportCredentials {

@@ -18,12 +18,14 @@ import (
 	"testing"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -90,26 +92,26 @@ func newSecured(t *testing.T, name string) *secured {
 	}
 	go func() { _ = secure.certificate.WithWatchInterval(50 * time.Millisecond).Start(t.Context()) }()
 	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	for _, start := range []func(net.Listener) *server{
-		func(l net.Listener) *server {
+	for _, start := range []func(net.Listener) *serving.Server{
+		func(l net.Listener) *serving.Server {
 			s.http = l.Addr().String()
-			return newHTTPServer(l, answer, secure)
+			return serving.NewHTTP(l, answer, secure.config())
 		},
-		func(l net.Listener) *server {
+		func(l net.Listener) *serving.Server {
 			s.grpc = l.Addr().String()
-			return newGRPCServer(l, &authorization{}, newGRPCHealth(func() error { return nil }), secure.overGRPC(), false)
+			return serving.NewGRPC(l, &authv3.UnimplementedAuthorizationServer{}, serving.NewHealth(func() error { return nil }), secure.overGRPC(), false)
 		},
 	} {
-		listener, err := listen("http-bind-address", "127.0.0.1:0")
+		listener, err := serving.Listen("http-bind-address", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		server := start(listener)
-		go func() { _ = server.serve(listener) }()
+		go func() { _ = server.Serve() }()
 		t.Cleanup(func() {
 			end, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 			cancel()
-			_ = server.drain(end)
+			_ = server.Drain(end)
 		})
 	}
 	return s
@@ -257,35 +259,6 @@ func TestOldTLSIsRefused(t *testing.T) {
 		if response.StatusCode != http.StatusBadRequest {
 			t.Errorf("without TLS: %s", response.Status)
 		}
-	}
-}
-
-// TestPlainTextSpeaksHTTP2 checks that Envoy may ask by HTTP/2 without TLS, as others may by HTTP/1.
-func TestPlainTextSpeaksHTTP2(t *testing.T) {
-	listener, err := listen("http-bind-address", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := newHTTPServer(listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), security{})
-	go func() { _ = server.serve(listener) }()
-	defer func() { _ = server.drain(context.WithoutCancel(t.Context())) }()
-	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		transport := &http.Transport{Protocols: &http.Protocols{}}
-		transport.Protocols.SetHTTP1(protocol == "HTTP/1.1")
-		transport.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2.0")
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := (&http.Client{Transport: transport}).Do(request)
-		if err != nil {
-			t.Fatalf("%s: %v", protocol, err)
-		}
-		_ = response.Body.Close()
-		if response.Proto != protocol {
-			t.Errorf("%s, want %s", response.Proto, protocol)
-		}
-		transport.CloseIdleConnections()
 	}
 }
 

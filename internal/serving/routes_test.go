@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"bufio"
@@ -29,13 +29,13 @@ func (unsynced) FreshAsOf() time.Time                 { return time.Time{} }
 func request(t *testing.T, line string) (*http.Response, string) {
 	t.Helper()
 	decider := check.New(index.NewView(), unsynced{}, time.Now, prometheus.NewRegistry())
-	listener, err := listen("http-bind-address", "127.0.0.1:0")
+	listener, err := Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newHTTPServer(listener, newRoutes(decider, caller.New(caller.Options{Clock: clock.RealClock{}}), options{}), security{})
-	go func() { _ = server.serve(listener) }()
-	defer func() { _ = server.drain(context.WithoutCancel(t.Context())) }()
+	server := NewHTTP(listener, NewRoutes(RouteOptions{Decider: decider, Guard: caller.New(caller.Options{Clock: clock.RealClock{}})}), nil)
+	go func() { _ = server.Serve() }()
+	defer func() { _ = server.Drain(context.WithoutCancel(t.Context())) }()
 	connection, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

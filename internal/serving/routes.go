@@ -1,23 +1,18 @@
-package main
+package serving
 
 import (
 	"io"
 	"net/http"
 	"strings"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/introspect"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
 )
 
-// The paths that ClusterRoles of config/rbac are about.
-const (
-	introspectPath = "/token/introspect"
-	explainPath    = "/debug/explain"
-)
+// introspectPath is what a ClusterRole of config/rbac is about.
+const introspectPath = "/token/introspect"
 
 // routes are the verifier's URLs: one a dialect, and none that guesses. A path is compared byte by byte with what the proxy
 // sent. http.ServeMux is no match for that: it decodes, answers an ambiguous path with a redirect, which some proxies hand
@@ -29,17 +24,18 @@ type routes struct {
 	extAuthz http.Handler
 }
 
-func newRoutes(decider *check.Decider, guard *caller.Guard, o options) *routes {
+// NewRoutes returns the handler of all of the verifier's URLs.
+func NewRoutes(o RouteOptions) http.Handler {
 	return &routes{
 		exact: map[string]http.Handler{
-			"/auth/nginx":   forward.NewNginx(decider, o.trust),
-			"/auth/forward": forward.NewForward(decider, o.trust),
-			"/auth/static":  forward.NewStatic(decider, o.trust),
-			"/auth/ngf":     forward.NewNGF(decider, o.trust),
-			introspectPath:  guard.Protect(introspectPath, introspect.NewHandler(decider)),
-			"/token/review": review.NewHandler(decider),
+			"/auth/nginx":   forward.NewNginx(o.Decider, o.Trust),
+			"/auth/forward": forward.NewForward(o.Decider, o.Trust),
+			"/auth/static":  forward.NewStatic(o.Decider, o.Trust),
+			"/auth/ngf":     forward.NewNGF(o.Decider, o.Trust),
+			introspectPath:  o.Guard.Protect(introspectPath, introspect.NewHandler(o.Decider)),
+			"/token/review": review.NewHandler(o.Decider),
 		},
-		extAuthz: extauthz.NewHTTP(decider, o.trust, o.keepToken),
+		extAuthz: extauthz.NewHTTP(o.Decider, o.Trust, o.KeepToken),
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -34,8 +34,8 @@ func (a *authorization) Check(context.Context, *authv3.CheckRequest) (*authv3.Ch
 type scene struct {
 	*authorization
 
-	server     *server
-	health     *grpcHealth
+	server     *Server
+	health     *Health
 	connection *grpc.ClientConn
 	// fault is why the server isn't ready, or nothing.
 	fault error
@@ -44,17 +44,17 @@ type scene struct {
 func newScene(t *testing.T, reflect bool) *scene {
 	t.Helper()
 	s := &scene{authorization: &authorization{asked: make(chan struct{}, 1), answer: make(chan struct{})}}
-	listener, err := listen("grpc-bind-address", "127.0.0.1:0")
+	listener, err := Listen("grpc-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.health = newGRPCHealth(func() error { return s.fault })
-	s.server = newGRPCServer(listener, s.authorization, s.health, insecure.NewCredentials(), reflect)
-	go func() { _ = s.server.serve(listener) }()
+	s.health = NewHealth(func() error { return s.fault })
+	s.server = NewGRPC(listener, s.authorization, s.health, insecure.NewCredentials(), reflect)
+	go func() { _ = s.server.Serve() }()
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 		cancel()
-		_ = s.server.drain(ended)
+		_ = s.server.Drain(ended)
 	})
 	s.connection, err = grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -89,13 +89,13 @@ func (broken) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckRespons
 // survive, the whole test ends.
 func TestPanicIsADenial(t *testing.T) {
 	s := newScene(t, false)
-	listener, err := listen("grpc-bind-address", "127.0.0.1:0")
+	listener, err := Listen("grpc-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newGRPCServer(listener, broken{}, s.health, insecure.NewCredentials(), false)
-	go func() { _ = server.serve(listener) }()
-	t.Cleanup(func() { _ = server.drain(context.WithoutCancel(t.Context())) })
+	server := NewGRPC(listener, broken{}, s.health, insecure.NewCredentials(), false)
+	go func() { _ = server.Serve() }()
+	t.Cleanup(func() { _ = server.Drain(context.WithoutCancel(t.Context())) })
 	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestDrain(t *testing.T) {
 	}
 	checked := s.check(t)
 	drained := make(chan error, 1)
-	go func() { drained <- s.server.drain(context.WithoutCancel(t.Context())) }()
+	go func() { drained <- s.server.Drain(context.WithoutCancel(t.Context())) }()
 	if response, err := watch.Recv(); err != nil || response.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("status %s, error %v", response.GetStatus(), err)
 	}
@@ -178,7 +178,7 @@ func TestDrainEnds(t *testing.T) {
 	ended, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	drained := make(chan error, 1)
-	go func() { drained <- s.server.drain(ended) }()
+	go func() { drained <- s.server.Drain(ended) }()
 	if err := <-checked; status.Code(err) != codes.Unavailable {
 		t.Errorf("the check: %v", err)
 	}

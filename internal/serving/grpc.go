@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -50,8 +50,8 @@ func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handl
 
 var errPanic = errors.New("the verifier has failed: please report this")
 
-// newGRPCServer answers Envoy.
-func newGRPCServer(listener net.Listener, authorization authv3.AuthorizationServer, health *grpcHealth, secure credentials.TransportCredentials, reflect bool) *server {
+// NewGRPC answers Envoy.
+func NewGRPC(listener net.Listener, authorization authv3.AuthorizationServer, health *Health, secure credentials.TransportCredentials, reflect bool) *Server {
 	s := grpc.NewServer(
 		grpc.Creds(secure),
 		grpc.ForceServerCodecV2(extauthz.Codec()),
@@ -66,7 +66,7 @@ func newGRPCServer(listener net.Listener, authorization authv3.AuthorizationServ
 	if reflect {
 		reflection.Register(s)
 	}
-	return &server{
+	return &Server{
 		listener: listener,
 		serve:    s.Serve,
 		drain: func(ctx context.Context) error {

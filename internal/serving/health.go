@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 // no event to wait for.
 const watchInterval = 250 * time.Millisecond
 
-// grpcHealth is grpc.health.v1 for the server as a whole and for the authorization service: serving while the replica is ready.
-type grpcHealth struct {
+// Health is grpc.health.v1 for the server as a whole and for the authorization service: serving while the replica is ready.
+type Health struct {
 	healthv1.UnimplementedHealthServer
 
 	// ready says why nobody should ask here, or nothing.
@@ -26,14 +26,15 @@ type grpcHealth struct {
 	once    sync.Once
 }
 
-func newGRPCHealth(ready func() error) *grpcHealth {
-	return &grpcHealth{ready: ready, stopped: make(chan struct{})}
+// NewHealth returns the service. Ready says why nobody should ask, or nothing.
+func NewHealth(ready func() error) *Health {
+	return &Health{ready: ready, stopped: make(chan struct{})}
 }
 
 // stop ends every watch, once it has been told that the server is not serving.
-func (h *grpcHealth) stop() { h.once.Do(func() { close(h.stopped) }) }
+func (h *Health) stop() { h.once.Do(func() { close(h.stopped) }) }
 
-func (h *grpcHealth) isStopped() bool {
+func (h *Health) isStopped() bool {
 	select {
 	case <-h.stopped:
 		return true
@@ -42,7 +43,7 @@ func (h *grpcHealth) isStopped() bool {
 	}
 }
 
-func (h *grpcHealth) status(service string) (healthv1.HealthCheckResponse_ServingStatus, bool) {
+func (h *Health) status(service string) (healthv1.HealthCheckResponse_ServingStatus, bool) {
 	switch service {
 	case "", authv3.Authorization_ServiceDesc.ServiceName:
 	default:
@@ -55,7 +56,7 @@ func (h *grpcHealth) status(service string) (healthv1.HealthCheckResponse_Servin
 }
 
 // Check implements healthv1.HealthServer.
-func (h *grpcHealth) Check(_ context.Context, request *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+func (h *Health) Check(_ context.Context, request *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
 	current, known := h.status(request.GetService())
 	if !known {
 		return nil, status.Error(codes.NotFound, "unknown service")
@@ -64,7 +65,7 @@ func (h *grpcHealth) Check(_ context.Context, request *healthv1.HealthCheckReque
 }
 
 // Watch implements healthv1.HealthServer.
-func (h *grpcHealth) Watch(request *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
+func (h *Health) Watch(request *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	last := healthv1.HealthCheckResponse_UNKNOWN

@@ -1,0 +1,129 @@
+// Package serving has what proxies ask: an HTTP server with a URL for each dialect, and a gRPC server for Envoy. What decides
+// is given to it, and it starts and stops nothing by itself.
+//
+//	┌───────┐ HTTP, one URL a dialect   ┌──────────────────┐       ┌───────────────┐
+//	│ proxy ├──────────────────────────▶│ Routes           │       │ a surface per │       ┌───────┐
+//	├───────┤ gRPC: Check, health       │                  ├──────▶│ dialect       ├──────▶│ check │
+//	│ Envoy ├──────────────────────────▶│ NewGRPC, Health  │       └───────────────┘       └───────┘
+//	└───────┘                           └──────────────────┘
+package serving
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
+)
+
+// Server answers at one address.
+type Server struct {
+	listener net.Listener
+	serve    func(net.Listener) error
+	drain    func(context.Context) error
+}
+
+// Address is where the server answers.
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+// Serve answers until the server is drained, which is no error.
+func (s *Server) Serve() error { return s.serve(s.listener) }
+
+// Drain takes no more requests, and waits for those under way as long as the context lasts.
+func (s *Server) Drain(ctx context.Context) error { return s.drain(ctx) }
+
+// Options are what the servers are made of.
+type Options struct {
+	// HTTPAddress and GRPCAddress are those of the flags --http-bind-address and --grpc-bind-address.
+	HTTPAddress, GRPCAddress string
+	// TLS secures HTTP; nil is plain text.
+	TLS *tls.Config
+	// Credentials secure gRPC.
+	Credentials credentials.TransportCredentials
+	// Reflection tells who asks which gRPC services there are.
+	Reflection bool
+	// Ready says why nobody should ask, or nothing.
+	Ready func() error
+
+	RouteOptions
+}
+
+// RouteOptions are what the verifier's URLs are made of. Each of its surfaces has the same.
+type RouteOptions struct {
+	Decider *check.Decider
+	// Guard knows who may introspect tokens.
+	Guard *caller.Guard
+	// Trust is the proxies whose word on the client's address counts.
+	Trust clientip.Trust
+	// KeepToken leaves the token on requests that pass.
+	KeepToken bool
+}
+
+// New makes the servers that proxies ask. Their addresses are taken, but nobody is answered yet.
+func New(o Options) ([]*Server, error) {
+	overHTTP, err := Listen("http-bind-address", o.HTTPAddress)
+	if err != nil {
+		return nil, err
+	}
+	overGRPC, err := Listen("grpc-bind-address", o.GRPCAddress)
+	if err != nil {
+		return nil, err
+	}
+	authorization := extauthz.NewGRPC(o.Decider, o.Trust, o.KeepToken)
+	return []*Server{
+		NewHTTP(overHTTP, NewRoutes(o.RouteOptions), o.TLS),
+		NewGRPC(overGRPC, authorization, NewHealth(o.Ready), o.Credentials, o.Reflection),
+	}, nil
+}
+
+// Listen makes a flag's address one that a server answers at.
+func Listen(flag, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--%s=%s: %w", flag, address, err)
+	}
+	return listener, nil
+}
+
+// NewHTTP answers over HTTP/1 and HTTP/2, without TLS where there is no configuration for it.
+func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *Server {
+	s := &http.Server{
+		Handler:           handler,
+		TLSConfig:         secure,
+		Protocols:         &http.Protocols{},
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second, // A body that nobody reads is awaited too before the next request.
+		// Longer than proxies keep idle connections, so that it is they who close them.
+		IdleTimeout:    5 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		// OPTIONS * would be answered 200 without the handler.
+		DisableGeneralOptionsHandler: true,
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(secure != nil)
+	// Only by prior knowledge, which Envoy can be told to have.
+	s.Protocols.SetUnencryptedHTTP2(secure == nil)
+	serve := s.Serve
+	if secure != nil {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	return &Server{
+		listener: listener,
+		serve: func(l net.Listener) error {
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		},
+		drain: s.Shutdown,
+	}
+}
