@@ -5,14 +5,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -137,10 +140,37 @@ var _ = Describe("Deployments", func() {
 		}
 	})
 
-	It("can lose a pod", func(ctx SpecContext) {
+	It("can lose a pod, a node and a zone", func(ctx SpecContext) {
 		for _, deployment := range list(ctx) {
 			Expect(deployment.Spec.Replicas).To(HaveValue(BeNumerically(">=", 2)), deployment.Name)
+
+			var budget policyv1.PodDisruptionBudget
+			Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(&deployment), &budget)).To(Succeed())
+			Expect(budget.Spec.Selector).To(Equal(deployment.Spec.Selector), deployment.Name)
+			Expect(budget.Spec.MaxUnavailable).To(HaveValue(Equal(intstr.FromInt32(1))), deployment.Name)
+
+			for _, topology := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
+				Expect(deployment.Spec.Template.Spec.TopologySpreadConstraints).To(ContainElement(And(
+					HaveField("TopologyKey", topology),
+					HaveField("WhenUnsatisfiable", corev1.ScheduleAnyway), // A lone node runs all of them.
+					HaveField("LabelSelector", deployment.Spec.Selector),
+				)), deployment.Name)
+			}
 		}
+	})
+
+	It("have a verifier that is let go before it stops", func(ctx SpecContext) {
+		i := slices.IndexFunc(list(ctx), func(d appsv1.Deployment) bool { return d.Name == "apikey-verifier" })
+		deployment := list(ctx)[i]
+		Expect(deployment.Spec.Strategy.RollingUpdate.MaxUnavailable).To(HaveValue(Equal(intstr.FromInt32(0))))
+		pod := deployment.Spec.Template.Spec
+		container := pod.Containers[0]
+		Expect(container.ReadinessProbe.HTTPGet.Path).To(Equal("/readyz"))
+		letGo := time.Duration(container.Lifecycle.PreStop.Sleep.Seconds) * time.Second
+		Expect(letGo).To(BeNumerically(">", 0))
+		const shutdownTimeout = 20 * time.Second // the default of --shutdown-timeout
+		Expect(container.Args).NotTo(ContainElement(HavePrefix("--shutdown-timeout")))
+		Expect(time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second).To(BeNumerically(">", letGo+shutdownTimeout))
 	})
 
 	It("pass flags that the programs have", func(ctx SpecContext) {
