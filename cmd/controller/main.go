@@ -29,12 +29,18 @@ const leaseName = "apikey-controller"
 
 func main() {
 	o := &options{}
-	command.Main("apikey-controller", o, func(config *rest.Config) error {
+	command.Main("apikey-controller", o, func(ctx context.Context, config *rest.Config) error {
+		if err := o.checkAddresses(); err != nil {
+			return err
+		}
+		if err := o.needs().Await(ctx, config, ctrl.Log.WithName("startup")); err != nil || ctx.Err() != nil {
+			return err
+		}
 		manager, err := newManager(*o, config)
 		if err != nil {
 			return err
 		}
-		return manager.Start(ctrl.SetupSignalHandler())
+		return manager.Start(ctx)
 	})
 }
 

@@ -34,6 +34,7 @@ func TestDefaults(t *testing.T) {
 		"--metrics-bind-address":      {o.metricsAddress, ":8080"},
 		"--health-probe-bind-address": {o.healthAddress, ":8081"},
 		"--leader-elect":              {o.leaderElect, true},
+		"--startup-timeout":           {o.startupTimeout, 30 * time.Second},
 		"--token-format-live":         {string(o.formats()[keysv1alpha1.EnvironmentLive]), "nxc_live_"},
 		"--token-format-test":         {string(o.formats()[keysv1alpha1.EnvironmentTest]), "nxc_test_"},
 	} {
@@ -87,6 +88,7 @@ func TestRefused(t *testing.T) {
 		"a warning without a unit":   {[]string{"--expiry-warnings=24"}, "--expiry-warnings"},
 		"a warning at the end":       {[]string{"--expiry-warnings=0s"}, "--expiry-warnings"},
 		"a warning after the end":    {[]string{"--expiry-warnings=-24h"}, "--expiry-warnings"},
+		"less than no time":          {[]string{"--startup-timeout=-1s"}, "--startup-timeout"},
 		"neither yes nor no":         {[]string{"--leader-elect=maybe"}, "invalid boolean value \"maybe\" for -leader-elect"},
 		"a flag that isn't there":    {[]string{"--no-such-flag"}, "flag provided but not defined: -no-such-flag"},
 		"formats alike and both bad": {[]string{"--token-format-live=x", "--token-format-test=x"}, "--token-format-"},

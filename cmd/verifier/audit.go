@@ -13,7 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
 )
 
-// newAudit opens the audit log; nil where there is to be none.
+// newAudit opens the audit log; nil where there is to be none. One that can't be written to at the start is an error: it was
+// asked for. Later, nothing waits for it.
 func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 	var to io.Writer
 	switch o.auditLog {
@@ -25,8 +26,11 @@ func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 		to = os.Stdout
 	default:
 		file, err := os.OpenFile(o.auditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			err = reserve(file)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("--audit-log: %w", err)
+			return nil, fmt.Errorf("--audit-log: %w: name a file on a volume that can be written to and has room, or - for standard output", err)
 		}
 		to = file // It is open for as long as the process runs.
 	}

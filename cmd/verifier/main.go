@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -28,11 +29,14 @@ const explainPath = "/debug/explain"
 
 func main() {
 	o := &options{}
-	command.Main("apikey-verifier", o, func(config *rest.Config) error { return serve(*o, config) })
+	command.Main("apikey-verifier", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
 
 // serve runs the verifier until it is told to stop.
-func serve(o options, config *rest.Config) error {
+func serve(ctx context.Context, o options, config *rest.Config) error {
+	if err := o.checkAddresses(); err != nil {
+		return err
+	}
 	secure, err := newSecurity(o)
 	if err != nil {
 		return err
@@ -76,10 +80,10 @@ func serve(o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(manager.Add(self), manager.Add(health), secure.addTo(manager)); err != nil {
+	if err := errors.Join(manager.Add(self), manager.Add(health), manager.Add(startup{o.needs(), config}), secure.addTo(manager)); err != nil {
 		return err
 	}
-	return manager.Start(ctrl.SetupSignalHandler())
+	return manager.Start(ctx)
 }
 
 // newReplica assembles what decides, and what keeps that up to date. Nothing runs yet.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
 
 // options are the verifier's flags.
@@ -34,6 +35,7 @@ type options struct {
 	auditLog        string
 	auditSample     float64
 	otlpEndpoint    string
+	startupTimeout  time.Duration
 
 	trust     clientip.Trust
 	audiences []string
@@ -72,6 +74,7 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.otlpEndpoint, "otlp-endpoint", "",
 		"URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Blank for none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.")
 	flags.Float64Var(&o.auditSample, "audit-sample-allowed", 1, "The part of the requests that pass which the audit log has: 0 to 1. It has all that are refused.")
+	command.AddTimeoutFlag(flags, &o.startupTimeout)
 }
 
 func defaultName() string {
@@ -101,6 +104,9 @@ func (o *options) Complete() error {
 	}
 	if o.shutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
+	}
+	if err := command.CheckTimeout(o.startupTimeout); err != nil {
+		errs = append(errs, err)
 	}
 	o.audiences = list(o.callerAudiences)
 	trust, err := clientip.NewTrust(list(o.trustedProxies))

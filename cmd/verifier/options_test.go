@@ -47,6 +47,7 @@ func TestDefaults(t *testing.T) {
 		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
 		"--usage-write-budget":        {o.usageBudget, 20.0},
 		"--audit-log":                 {o.auditLog, ""},
+		"--startup-timeout":           {o.startupTimeout, 30 * time.Second},
 		"--audit-sample-allowed":      {o.auditSample, 1.0},
 		"--otlp-endpoint":             {o.otlpEndpoint, ""},
 		"--name":                      {o.name, "verifier-0"},

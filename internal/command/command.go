@@ -3,10 +3,13 @@
 package command
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -24,20 +27,30 @@ type Options interface {
 	Complete() error
 }
 
-// Main runs a command until it is told to stop, and ends the process: with 0, or with 1 and one line that says why.
-func Main(name string, o Options, serve func(*rest.Config) error) {
+// Main runs a command until it is told to stop, which is when the context ends, and ends the process: with 0, or with 1 and
+// one line that says why.
+func Main(name string, o Options, serve func(context.Context, *rest.Config) error) {
 	if err := run(name, o, os.Stdout, serve); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", name, oneLine(err))
 		os.Exit(1)
 	}
 }
 
-func run(name string, o Options, out io.Writer, serve func(*rest.Config) error) error {
+// oneLine is an error in one line, however many it joins.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+}
+
+func run(name string, o Options, out io.Writer, serve func(context.Context, *rest.Config) error) error {
 	o.AddFlags(flag.CommandLine)
 	logOptions := zap.Options{}
 	logOptions.BindFlags(flag.CommandLine)
 	printVersion := flag.Bool("version", false, "Print the version and exit.")
-	flag.Parse()
+	if err := parse(name, out); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("%w: see --help", err)
+	}
 	if *printVersion {
 		_, err := fmt.Fprintln(out, version.String())
 		return err
@@ -57,5 +70,22 @@ func run(name string, o Options, out io.Writer, serve func(*rest.Config) error) 
 		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
 	}
 	config.UserAgent = name + "/" + version.String()
-	return serve(config)
+	return serve(ctrl.SetupSignalHandler(), config)
+}
+
+// parse reads the flags. Asked for help, it prints that; what is wrong is for the caller to say, in one line.
+func parse(name string, out io.Writer) error {
+	flags := flag.CommandLine
+	flags.Init(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	// An error is a fact about the world outside, and says what it is about. --zap-stacktrace-level asks for more.
+	if err := flags.Set("zap-stacktrace-level", "panic"); err != nil {
+		return err
+	}
+	err := flags.Parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(out)
+		flags.Usage()
+	}
+	return err
 }

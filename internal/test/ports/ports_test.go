@@ -57,7 +57,7 @@ func start(t *testing.T, binary string, flags ...string) *verifier {
 	v := &verifier{http: program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t), metrics: program.FreeAddress(t)}
 	v.Process = program.Start(t, binary, append([]string{
 		"--kubeconfig=" + path, "--name=verifier-1", "--http-bind-address=" + v.http, "--grpc-bind-address=" + v.grpc,
-		"--health-probe-bind-address=" + v.health, "--metrics-bind-address=" + v.metrics,
+		"--health-probe-bind-address=" + v.health, "--metrics-bind-address=" + v.metrics, "--startup-timeout=0",
 	}, flags...)...)
 	t.Cleanup(func() {
 		if t.Failed() {

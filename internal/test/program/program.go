@@ -86,6 +86,9 @@ func (p *Process) Signal(signal os.Signal) { _ = p.command.Process.Signal(signal
 // Exited is closed once the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
+// ExitCode returns what the process ended with; it must have.
+func (p *Process) ExitCode() int { return p.command.ProcessState.ExitCode() }
+
 // Log returns all that the process has printed.
 func (p *Process) Log() string { return p.log.String() }
 

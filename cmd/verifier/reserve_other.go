@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "os"
+
+// reserve finds out nothing here: a full disk shows when the first entry is written.
+func reserve(*os.File) error { return nil }

@@ -1,0 +1,208 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+const (
+	// askEvery is how long until a need that isn't met is looked at again.
+	askEvery = time.Second
+	// answerWithin is how long the API server may take for all answers.
+	answerWithin = 10 * time.Second
+)
+
+// Needs are what a command needs of the cluster before it is of any use.
+type Needs struct {
+	// Permissions are what its account must be allowed to do.
+	Permissions []Permission
+	// Canary must be there, if it has a name.
+	Canary types.NamespacedName
+	// Timeout is how long any of this may be lacking from the start; 0 is for ever.
+	Timeout time.Duration
+}
+
+// Permission is to do some things with one kind of object.
+type Permission struct {
+	// Group and Resource are the kind: keys.nexuscommerce.io and apikeys/status.
+	Group, Resource string
+	// Namespace and Name narrow it; blank is all of them.
+	Namespace, Name string
+	Verbs           []string
+}
+
+// AddTimeoutFlag declares the flag of Needs.Timeout.
+func AddTimeoutFlag(flags *flag.FlagSet, timeout *time.Duration) {
+	flags.DurationVar(timeout, "startup-timeout", 30*time.Second,
+		"How long to wait at the start for an API server that answers, the kinds and the permissions, before the process ends and says what is lacking. 0 is for ever.")
+}
+
+// CheckTimeout checks what that flag was set to.
+func CheckTimeout(timeout time.Duration) error {
+	if timeout < 0 {
+		return fmt.Errorf("--startup-timeout=%s must not be less than nothing", timeout)
+	}
+	return nil
+}
+
+// Await waits until the needs are met, and says in one line what is lacking and what to do about it if that takes too long.
+// The order in which an installation's objects are applied doesn't matter so. It returns early, without an error, when the
+// context ends.
+func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) error {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making a client for the API server at %s: %w", config.Host, err)
+	}
+	var timeout <-chan time.Time
+	if n.Timeout > 0 {
+		timer := time.NewTimer(n.Timeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for said := ""; ; {
+		lacking := n.check(ctx, client, config.Host)
+		if lacking == nil || ctx.Err() != nil {
+			return nil
+		}
+		if said != lacking.Error() {
+			said = lacking.Error()
+			log.Info("Waiting for what the start needs", "lacking", said, "timeout", n.Timeout.String())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timeout:
+			return fmt.Errorf("given up %s after the start: %w", n.Timeout, lacking)
+		case <-tick.C:
+		}
+	}
+}
+
+// check says which need isn't met, and what to do about it.
+func (n Needs) check(ctx context.Context, client kubernetes.Interface, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	for _, check := range []func(context.Context, kubernetes.Interface) error{n.checkKinds, n.checkPermissions, n.checkCanary} {
+		err := check(ctx, client)
+		switch {
+		case err == nil || errors.As(err, new(lacking)):
+		case apierrors.IsUnauthorized(err):
+			err = fmt.Errorf("the API server at %s does not know this account (%w): set --kubeconfig or KUBECONFIG to one that it knows, or in a pod look at its service account", host, err)
+		case apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
+			err = fmt.Errorf("the API server at %s answers with an error (%w): mend what it says", host, err)
+		default:
+			err = fmt.Errorf("the API server at %s can't be reached (%w): check the address, its certificate, and the network to it", host, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lacking is a need that isn't met, and what to do about it.
+type lacking string
+
+// Error implements error.
+func (l lacking) Error() string { return string(l) }
+
+// checkKinds checks that the project's kinds are served.
+func (Needs) checkKinds(ctx context.Context, client kubernetes.Interface) error {
+	version := keysv1alpha1.GroupVersion.String()
+	list := &metav1.APIResourceList{}
+	if err := client.Discovery().RESTClient().Get().AbsPath("/apis", version).Do(ctx).Into(list); err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	for _, resource := range []string{"apikeys", "tenants", "accesspolicies"} {
+		if !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == resource }) {
+			return lacking(fmt.Sprintf("the API server has no %s of %s: install the kinds with kubectl apply --server-side -k config/crd", resource, version))
+		}
+	}
+	return nil
+}
+
+// checkPermissions checks that the account may do what it has to.
+func (n Needs) checkPermissions(ctx context.Context, client kubernetes.Interface) error {
+	var denied []string
+	for _, p := range n.Permissions {
+		var verbs []string
+		for _, verb := range p.Verbs {
+			allowed, err := p.allowed(ctx, client, verb)
+			if err != nil {
+				return err
+			}
+			if !allowed {
+				verbs = append(verbs, verb)
+			}
+		}
+		if len(verbs) > 0 {
+			denied = append(denied, strings.Join(verbs, ", ")+" "+p.String())
+		}
+	}
+	if len(denied) > 0 {
+		return lacking(fmt.Sprintf("this account may not %s: apply config/rbac as it is, for the namespace that --namespace names", strings.Join(denied, "; ")))
+	}
+	return nil
+}
+
+// allowed asks the API server whether this account may use a verb. Every account may ask.
+func (p Permission) allowed(ctx context.Context, client kubernetes.Interface, verb string) (bool, error) {
+	resource, subresource, _ := strings.Cut(p.Resource, "/")
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Group: p.Group, Resource: resource, Subresource: subresource, Namespace: p.Namespace, Name: p.Name, Verb: verb,
+		},
+	}}
+	answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return answer.Status.Allowed, nil
+}
+
+// String is the kind as people write it.
+func (p Permission) String() string {
+	text := p.Resource
+	if p.Group != "" {
+		text += "." + p.Group
+	}
+	if p.Name != "" {
+		text += " named " + p.Name
+	}
+	if p.Namespace != "" {
+		text += " in namespace " + p.Namespace
+	}
+	return text
+}
+
+// checkCanary checks that freshness can be proved through the canary.
+func (n Needs) checkCanary(ctx context.Context, client kubernetes.Interface) error {
+	if n.Canary.Name == "" {
+		return nil
+	}
+	path := []string{"/apis", keysv1alpha1.GroupVersion.String(), "namespaces", n.Canary.Namespace, "apikeys", n.Canary.Name}
+	err := client.Discovery().RESTClient().Get().AbsPath(path...).Do(ctx).Error()
+	if apierrors.IsNotFound(err) {
+		return lacking(fmt.Sprintf("the canary ApiKey %s is missing: create it with kubectl apply --server-side -f config/verifier/canary.yaml", n.Canary))
+	}
+	return err
+}
