@@ -16,6 +16,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
+// credentialID is every key's.
+const credentialID = "7Hk2PqZx"
+
 // perTenant is how many keys a tenant has.
 const perTenant = 450
 
@@ -148,7 +151,7 @@ func mint(uid string) token.Token {
 	if err != nil {
 		panic(err) // It has the length.
 	}
-	tok, err := token.Derive(root, token.FormatLive, uid, "7Hk2PqZx")
+	tok, err := token.Derive(root, token.FormatLive, uid, credentialID)
 	if err != nil {
 		panic(err) // So have all of these.
 	}

@@ -28,6 +28,8 @@ type lab struct {
 	cp    *controlplane.ControlPlane
 	// running are the processes to end, the last first.
 	running []*process
+	// dir is for files, once one is needed.
+	dir string
 }
 
 // times scales a number of keys or rounds.
@@ -59,16 +61,28 @@ func (l *lab) close() error {
 	if l.cp != nil {
 		errs = append(errs, l.cp.Stop())
 	}
+	if l.dir != "" {
+		errs = append(errs, os.RemoveAll(l.dir))
+	}
 	return errors.Join(errs...)
 }
 
-// process is a controller or a verifier.
+// scratch returns a folder for files that goes with the lab.
+func (l *lab) scratch() (string, error) {
+	var err error
+	if l.dir == "" {
+		l.dir, err = os.MkdirTemp("", "bench-")
+	}
+	return l.dir, err
+}
+
+// process is a controller, a verifier, or a server to measure one by.
 type process struct {
 	command *exec.Cmd
 	started time.Time
 	log     bytes.Buffer
-	// address answers proxies; health and metrics are the others.
-	address, health, metrics string
+	// address answers proxies over HTTP, and grpc over gRPC; health and metrics are the others.
+	address, grpc, health, metrics string
 }
 
 func (l *lab) controller(ctx context.Context) (*process, error) {

@@ -7,6 +7,9 @@
 //	make bench                    all of it
 //	make bench BENCH=cold-start   one
 //	make bench BENCH_SCALE=0.1    with a tenth of the keys and rounds, while working on it
+//	make bench BENCH_PROFILE=dir  and CPU profiles of the servers that are put under load
+//
+// Load comes from programs that Debian has: wrk, h2load (in nghttp2-client) and, between the two, nginx.
 package main
 
 import (
@@ -34,19 +37,31 @@ type benchmark struct {
 	// limit bounds it.
 	limit time.Duration
 	run   func(context.Context, *lab) error
+	// tools are the programs that it takes beside what is built here.
+	tools []string
 }
 
 var benchmarks = []benchmark{
-	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation},
-	{"cold-start", "from a verifier's start to its first answer, many keys", 4 * time.Minute, coldStart},
-	{"probes", "writes to the canary, by replicas", 3 * time.Minute, probes},
-	{"junk", "memory and good keys' requests beside 10,000 tokens a second that are none", 4 * time.Minute, junk},
-	{"minting", "what waiting for verifiers adds to minting", 3 * time.Minute, minting},
+	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation, nil},
+	{"cold-start", "from a verifier's start to its first answer, many keys", 4 * time.Minute, coldStart, nil},
+	{"probes", "writes to the canary, by replicas", 3 * time.Minute, probes, nil},
+	{"junk", "memory and good keys' requests beside 10,000 tokens a second that are none", 4 * time.Minute, junk, nil},
+	{"http", "processor time of a request over HTTP, by a net/http handler that does nothing", 2 * time.Minute, httpLoad, []string{"taskset", "wrk"}},
+	{"grpc", "processor time of a check over gRPC, by grpc-go with its own codec", time.Minute, grpcLoad, []string{"taskset", "h2load"}},
+	{"latency", "latency at 1,000 requests a second", time.Minute, latency, []string{"taskset", "wrk"}},
+	{"million", "the same with 1,000,000 keys, by 10", 3 * time.Minute, million, []string{"taskset", "wrk"}},
+	{"nginx", "processor time of nginx and verifier together", time.Minute, behindNginx, []string{"taskset", "wrk", "nginx"}},
+	{"minting", "what waiting for verifiers adds to minting", 3 * time.Minute, minting, nil},
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == bareListArgument {
-		os.Exit(bareList(os.Args[2:]))
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case bareListArgument:
+			os.Exit(bareList(os.Args[2:]))
+		case serveArgument:
+			os.Exit(serveHere(os.Args[2:]))
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -77,6 +92,10 @@ func run(ctx context.Context) error {
 	var errs []error
 	for _, b := range chosen {
 		fmt.Printf("%s: %s\n", b.name, b.what)
+		if err := needTools(b.tools); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
+			continue
+		}
 		if err := measure(ctx, b, bin, scale, book); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
 			fmt.Printf("  failed: %s\n", err)

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+const (
+	// loadTime is how long a round of load lasts.
+	loadTime = time.Second
+	// httpConnections is how many a proxy keeps open under load.
+	httpConnections = 16
+	// grpcConnections have grpcStreams requests under way each: Envoy has a connection for each of its workers.
+	grpcConnections = 4
+	grpcStreams     = 8
+	// pacedConnections each ask about a hundred times a second, so all together 1,000 times.
+	pacedConnections = 10
+	pacedRest        = "10"
+	// serverCore and loadCore are the processors of what is measured and of what it is measured with.
+	serverCore = "0"
+	loadCore   = "1"
+)
+
+//go:embed load.lua
+var loadScript []byte
+
+// tools are the programs that load comes from, and the Debian packages that have them.
+var tools = map[string]string{"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "taskset": "util-linux"}
+
+// tool returns the path of a program that has to be on the machine.
+func tool(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + name) // Not in everybody's PATH on Debian.
+	}
+	if err != nil {
+		return "", fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", name, tools[name])
+	}
+	return path, nil
+}
+
+// needTools says which of some programs are missing, or nothing. Who needs any needs two processors, too.
+func needTools(names []string) error {
+	var missing, packages []string
+	for _, name := range names {
+		if _, err := tool(name); err != nil {
+			missing, packages = append(missing, name), append(packages, tools[name])
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", strings.Join(missing, " and "), strings.Join(packages, " "))
+	}
+	if len(names) > 0 && runtime.NumCPU() < 2 {
+		return errors.New("a machine with one processor can't keep load apart from what is measured")
+	}
+	return nil
+}
+
+// on is a command on one processor.
+func on(ctx context.Context, core, name string, args ...string) (*exec.Cmd, error) {
+	path, err := tool(name)
+	if err != nil {
+		return nil, err
+	}
+	pin, err := tool("taskset")
+	if err != nil {
+		return nil, err
+	}
+	return exec.CommandContext(ctx, pin, append([]string{"-c", core, path}, args...)...), nil
+}
+
+// answers are what came of a round of load. Times are in microseconds.
+type answers struct {
+	Requests int     `json:"requests"`
+	Refused  int     `json:"refused"`
+	Lost     int     `json:"lost"`
+	P50      float64 `json:"p50"`
+	P99      float64 `json:"p99"`
+}
+
+// cost is what a round of load takes of processes, in microseconds of processor time a request.
+func cost(load func() (answers, error), processes ...*process) (float64, error) {
+	used := func() (all time.Duration, err error) {
+		for _, p := range processes {
+			one, err := p.cpu()
+			if err != nil {
+				return 0, err
+			}
+			all += one
+		}
+		return all, nil
+	}
+	before, err := used()
+	if err != nil {
+		return 0, err
+	}
+	a, err := load()
+	if err != nil {
+		return 0, err
+	}
+	after, err := used()
+	if err != nil {
+		return 0, err
+	}
+	return float64(after-before) / float64(time.Microsecond) / float64(a.Requests), nil
+}
+
+// askers are what wrk asks as: a file of tenants and tokens.
+type askers struct {
+	file string
+	// passes says that they are let through.
+	passes bool
+}
+
+// overHTTP puts the load of a second on a URL. With a rest, connections pause between requests.
+func (l *lab) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration, rest ...string) (answers, error) {
+	script := filepath.Join(filepath.Dir(who.file), "load.lua")
+	if err := os.WriteFile(script, loadScript, 0o600); err != nil {
+		return answers{}, err
+	}
+	wrk, err := on(ctx, loadCore, "wrk", append([]string{
+		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length), "--script=" + script, url, "--",
+		who.file, fixture.Host,
+	}, rest...)...)
+	if err != nil {
+		return answers{}, err
+	}
+	out, err := wrk.CombinedOutput()
+	var a answers
+	if at := bytes.LastIndexByte(out, '{'); err == nil && at >= 0 {
+		err = json.Unmarshal(out[at:], &a)
+	}
+	if err != nil || a.Requests == 0 {
+		return a, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	// The last request of each connection may be cut short by the end.
+	if wrong := a.Refused > 0; wrong == who.passes || !who.passes && a.Refused < a.Requests || a.Lost > 0 {
+		return a, fmt.Errorf("wrk: of %d requests %d were refused and %d lost", a.Requests, a.Refused, a.Lost)
+	}
+	return a, nil
+}
+
+// seconds is a time as wrk takes it, which knows whole ones only.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(max(int(d.Round(time.Second).Seconds()), 1)) + "s"
+}
+
+// overGRPC puts load on a server with one message, from a file.
+func (l *lab) overGRPC(ctx context.Context, address, message string, more ...string) (answers, error) {
+	h2load, err := on(ctx, loadCore, "h2load", append([]string{
+		"--threads=1", "--data=" + message, "--header=content-type: application/grpc", "--header=te: trailers",
+		"http://" + address + "/envoy.service.auth.v3.Authorization/Check",
+	}, more...)...)
+	if err != nil {
+		return answers{}, err
+	}
+	out, err := h2load.CombinedOutput()
+	if err != nil {
+		return answers{}, fmt.Errorf("h2load: %w: %s", err, out)
+	}
+	var a answers
+	for line := range strings.Lines(string(out)) {
+		var ignored int
+		if n, _ := fmt.Sscanf(line, "status codes: %d 2xx, %d 3xx", &a.Requests, &ignored); n > 0 {
+			return a, nil
+		}
+	}
+	return a, fmt.Errorf("h2load: no figure in %s", out)
+}

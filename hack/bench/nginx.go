@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// nginxAround is the configuration that the guide's stands in.
+const nginxAround = `daemon off;
+master_process off;
+worker_processes 1;
+error_log stderr crit;
+pid %[1]s/nginx.pid;
+events {}
+http {
+	access_log off;
+	keepalive_requests 1000000;
+	client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;
+%[2]s
+}
+`
+
+// behindNginx measures what a request takes of nginx and of what it asks, together, with the guide's configuration.
+func behindNginx(ctx context.Context, l *lab) error {
+	dir, err := l.scratch()
+	if err != nil {
+		return err
+	}
+	own, none, err := l.pair(ctx)
+	if err != nil {
+		return err
+	}
+	api, err := l.serve(ctx, "none") // Behind both, and not measured.
+	if err != nil {
+		return err
+	}
+	who := askers{filepath.Join(dir, "askers"), true}
+	if err := draw(who.file, l.times(servedKeys), servedKeys, itself); err != nil {
+		return err
+	}
+	var behind [2]*contender
+	for i, backend := range []*process{none, own} {
+		nginx, err := l.nginx(ctx, filepath.Join(dir, fmt.Sprintf("nginx-%d", i)), backend.address, api.address)
+		if err != nil {
+			return err
+		}
+		behind[i] = &contender{measure: func() (samples, error) {
+			each, err := cost(func() (answers, error) {
+				return l.overHTTP(ctx, "http://"+nginx.address+"/api/products", who, httpConnections, loadTime)
+			}, nginx, backend)
+			return samples{each}, err
+		}}
+	}
+	if err := alternate(l.times(loadRounds), behind[:]...); err != nil {
+		return err
+	}
+	behind[1].beside(l.book, behind[0], 0, "nginx: CPU of a request, nginx and verifier, by nginx and net/http", 1.05)
+	return nil
+}
+
+// nginx starts one with the guide's configuration, and with these addresses in it.
+func (l *lab) nginx(ctx context.Context, dir, verifier, api string) (*process, error) {
+	guide, err := os.ReadFile(controlplane.Root() + "/docs/guides/nginx/nginx.conf")
+	if err != nil {
+		return nil, err
+	}
+	p := &process{started: time.Now()}
+	if p.address, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	configuration := string(guide)
+	for from, to := range map[string]string{
+		"listen 80;": "listen " + p.address + ";", "server api.warehouse.svc.cluster.local:80;": "server " + api + ";",
+		"server apikey-verifier.apikey-system.svc.cluster.local:8080;": "server " + verifier + ";",
+	} {
+		if !strings.Contains(configuration, from) {
+			return nil, fmt.Errorf("the guide's nginx.conf has no %q", from)
+		}
+		configuration = strings.ReplaceAll(configuration, from, to)
+	}
+	file := filepath.Join(dir, "nginx.conf")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxAround, dir, configuration), 0o600); err != nil {
+		return nil, err
+	}
+	if p.command, err = on(ctx, serverCore, "nginx", "-p", dir, "-c", file); err != nil {
+		return nil, err
+	}
+	p.command.Stderr = &p.log
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	l.running = append(l.running, p)
+	return p, until(ctx, 5*time.Millisecond, func() bool {
+		status, _, err := get(ctx, "http://"+p.address+"/")
+		return err == nil && status != 0
+	})
+}

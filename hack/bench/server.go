@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"syscall"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"k8s.io/utils/clock"
+
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	verifierclock "github.com/nexuscommerce/apikey-operator/internal/clock"
+	"github.com/nexuscommerce/apikey-operator/internal/serving"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// serveArgument has this command be a server to measure: serve verifier KEYS, or serve none.
+const serveArgument = "serve"
+
+// served says where a server answers.
+type served struct{ HTTP, GRPC string }
+
+// serveHere is a server until it is told to stop. It prints where it answers once it does.
+func serveHere(args []string) int {
+	if err := serve(args); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func serve(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	start := nothing
+	if args[0] == "verifier" {
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		start = func() (served, error) { return verifier(n) }
+	}
+	where, err := start()
+	if err != nil {
+		return err
+	}
+	if dir := os.Getenv("BENCH_PROFILE"); dir != "" {
+		profile, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", args[0], os.Getpid())))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = profile.Close() }()
+		if err := pprof.StartCPUProfile(profile); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(where); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// alwaysFresh is an index that is up to date.
+type alwaysFresh struct{}
+
+func (alwaysFresh) Freshness(time.Time) verify.Freshness { return verify.Fresh }
+func (alwaysFresh) FreshAsOf() time.Time                 { return time.Now() }
+
+// verifier serves as the verifier does, with so many keys in its index.
+func verifier(n int) (served, error) {
+	view, err := filledView(n)
+	if err != nil {
+		return served{}, err
+	}
+	trust, err := clientip.NewTrust([]string{"127.0.0.0/8"})
+	if err != nil {
+		return served{}, err
+	}
+	servers, err := serving.New(serving.Options{
+		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error { return nil },
+		RouteOptions: serving.RouteOptions{
+			Decider: check.New(view, alwaysFresh{}, verifierclock.New(time.Now).Now, prometheus.NewRegistry()),
+			Guard:   caller.New(caller.Options{Clock: clock.RealClock{}}), // Nobody asks it.
+			Trust:   trust,
+		},
+	})
+	if err != nil {
+		return served{}, err
+	}
+	for _, s := range servers {
+		go func() { fmt.Fprintln(os.Stderr, s.Serve()) }()
+	}
+	return served{HTTP: servers[0].Address(), GRPC: servers[1].Address()}, nil
+}
+
+// nothing serves what the verifier is measured by: net/http, which answers 200 with the headers of a verifier's 200, and grpc-go
+// with its own codec, which answers OK.
+func nothing() (served, error) {
+	var listeners [2]net.Listener
+	for i := range listeners {
+		var err error
+		if listeners[i], err = serving.Listen("address", "127.0.0.1:0"); err != nil {
+			return served{}, err
+		}
+	}
+	cacheControl, id, name, scopes, tenant := []string{"no-store"}, []string{"7Hk2PqZx"}, []string{"tenant-000000/key-000000"},
+		[]string{"products:read products:write orders:read"}, []string{"3714240b-2e06-4c35-8856-ccc1c096323e"}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		header := w.Header()
+		header["Cache-Control"], header["X-Api-Key-Id"], header["X-Api-Key-Name"] = cacheControl, id, name
+		header["X-Api-Key-Scopes"], header["X-Api-Key-Tenant"] = scopes, tenant
+		w.WriteHeader(http.StatusOK)
+	})
+	plain := &http.Server{Handler: handler} // The plainest there is, without the verifier's timeouts.
+	go func() { fmt.Fprintln(os.Stderr, plain.Serve(listeners[0])) }()
+	overGRPC := grpc.NewServer()
+	authv3.RegisterAuthorizationServer(overGRPC, constant{})
+	go func() { fmt.Fprintln(os.Stderr, overGRPC.Serve(listeners[1])) }()
+	return served{HTTP: listeners[0].Addr().String(), GRPC: listeners[1].Addr().String()}, nil
+}
+
+// constant lets everything pass.
+type constant struct {
+	authv3.UnimplementedAuthorizationServer
+}
+
+func (constant) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return &authv3.CheckResponse{
+		Status:       &rpcstatus.Status{},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}},
+	}, nil
+}

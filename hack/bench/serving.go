@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+const (
+	// servedKeys is how many keys a verifier has that is measured beside a server that does nothing.
+	servedKeys = 10_000
+	// fewKeys and manyKeys are compared with each other; of the many, drawnKeys are asked with.
+	fewKeys   = 10
+	manyKeys  = 1_000_000
+	drawnKeys = 100_000
+	// loadRounds and paceRounds alternate between what is compared.
+	loadRounds = 9
+	paceRounds = 7
+	paceTime   = 2 * time.Second
+)
+
+// serve starts a server on the server's processor: "verifier" with a number of keys, or "none".
+func (l *lab) serve(ctx context.Context, args ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{}
+	if p.command, err = on(ctx, serverCore, self, append([]string{serveArgument}, args...)...); err != nil {
+		return nil, err
+	}
+	p.command.Env = append(os.Environ(), "GOMAXPROCS=1")
+	p.command.Stderr = &p.log
+	said, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.started = time.Now()
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	l.running = append(l.running, p)
+	line, err := bufio.NewReader(said).ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("a server to measure: %w: %s", err, tail(p.log.String()))
+	}
+	var where served
+	err = json.Unmarshal(line, &where)
+	p.address, p.grpc = where.HTTP, where.GRPC
+	return p, err
+}
+
+// pair starts a verifier and what it is measured by.
+func (l *lab) pair(ctx context.Context) (own, none *process, err error) {
+	if own, err = l.serve(ctx, "verifier", strconv.Itoa(servedKeys)); err != nil {
+		return nil, nil, err
+	}
+	none, err = l.serve(ctx, "none")
+	return own, none, err
+}
+
+// contender is one of several that are measured in turn.
+type contender struct {
+	measure func() (samples, error)
+	// seen are the values of each round, for each thing that is measured.
+	seen []samples
+}
+
+// alternate measures contenders round by round, in turns that are reversed each time. What the first round of each says does
+// not count: connections, buffers and the heap grow to what they stay at.
+func alternate(rounds int, contenders ...*contender) error {
+	for round := range rounds + 1 {
+		for i := range contenders {
+			c := contenders[i]
+			if round%2 == 1 {
+				c = contenders[len(contenders)-1-i]
+			}
+			values, err := c.measure()
+			if err != nil {
+				return err
+			}
+			if round == 0 {
+				c.seen = make([]samples, len(values))
+				continue
+			}
+			for i, value := range values {
+				c.seen[i] = append(c.seen[i], value)
+			}
+		}
+	}
+	return nil
+}
+
+// beside adds a figure, in microseconds, of what a contender took for the i-th thing, beside what another did.
+func (c *contender) beside(book *ledger, other *contender, i int, name string, most float64) {
+	own, others := c.seen[i], other.seen[i]
+	book.add(figure{
+		Name: name, Value: own.median(), Unit: "µs", Baseline: others.median(), Spread: own.spread() + " by " + others.spread(),
+		Goal: fmt.Sprintf("≤ %.2f", most), Met: own.median() <= most*others.median(),
+	})
+}
+
+// asking is a contender at /auth/nginx, of which processor time is measured.
+func (l *lab) asking(ctx context.Context, p *process, who askers) *contender {
+	return &contender{measure: func() (samples, error) {
+		each, err := cost(func() (answers, error) {
+			return l.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections, loadTime)
+		}, p)
+		return samples{each}, err
+	}}
+}
+
+// pacing is a contender at /auth/nginx that is asked 1,000 times a second, of which latency is measured.
+func (l *lab) pacing(ctx context.Context, p *process, who askers) *contender {
+	return &contender{measure: func() (samples, error) {
+		a, err := l.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, pacedConnections, paceTime, pacedRest)
+		return samples{a.P50, a.P99}, err
+	}}
+}
+
+// httpLoad measures what a request takes of a processor over HTTP.
+func httpLoad(ctx context.Context, l *lab) error {
+	dir, err := l.scratch()
+	if err != nil {
+		return err
+	}
+	own, none, err := l.pair(ctx)
+	if err != nil {
+		return err
+	}
+	some := l.times(servedKeys)
+	var who [3]askers
+	for i, change := range []func(subject) subject{itself, unknown, malformed} {
+		who[i] = askers{filepath.Join(dir, strconv.Itoa(i)), i == 0}
+		if err := draw(who[i].file, some, servedKeys, change); err != nil {
+			return err
+		}
+	}
+	base := l.asking(ctx, none, who[0])
+	allow, miss, junk := l.asking(ctx, own, who[0]), l.asking(ctx, own, who[1]), l.asking(ctx, own, who[2])
+	if err := alternate(l.times(loadRounds), base, allow, miss, junk); err != nil {
+		return err
+	}
+	allow.beside(l.book, base, 0, "http: CPU of a request that passes, by net/http's", 1.10)
+	miss.beside(l.book, base, 0, "http: CPU of an unknown token, by net/http's", 1.05)
+	junk.beside(l.book, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
+	miss.beside(l.book, allow, 0, "http: CPU of an unknown token, by one that passes", 1)
+	junk.beside(l.book, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
+	return nil
+}
+
+// latency measures what a request waits at 1,000 a second.
+func latency(ctx context.Context, l *lab) error {
+	dir, err := l.scratch()
+	if err != nil {
+		return err
+	}
+	own, none, err := l.pair(ctx)
+	if err != nil {
+		return err
+	}
+	who := askers{filepath.Join(dir, "askers"), true}
+	if err := draw(who.file, l.times(servedKeys), servedKeys, itself); err != nil {
+		return err
+	}
+	base, allow := l.pacing(ctx, none, who), l.pacing(ctx, own, who)
+	if err := alternate(l.times(paceRounds), base, allow); err != nil {
+		return err
+	}
+	allow.beside(l.book, base, 0, "latency: p50 at 1,000 requests/s, by net/http's", 1.1)
+	allow.beside(l.book, base, 1, "latency: p99 at 1,000 requests/s, by net/http's", 1.3)
+	return nil
+}
+
+// million measures what a request takes with many keys, by what it takes with few.
+func million(ctx context.Context, l *lab) error {
+	dir, err := l.scratch()
+	if err != nil {
+		return err
+	}
+	var load, pace [2]*contender
+	for i, n := range []int{fewKeys, l.times(manyKeys)} {
+		p, err := l.serve(ctx, "verifier", strconv.Itoa(n))
+		if err != nil {
+			return err
+		}
+		who := askers{filepath.Join(dir, strconv.Itoa(n)), true}
+		if err := draw(who.file, min(drawnKeys, n), n, itself); err != nil {
+			return err
+		}
+		load[i], pace[i] = l.asking(ctx, p, who), l.pacing(ctx, p, who)
+	}
+	if err := alternate(l.times(loadRounds), load[:]...); err != nil {
+		return err
+	}
+	if err := alternate(l.times(paceRounds), pace[:]...); err != nil {
+		return err
+	}
+	name := strconv.Itoa(l.times(manyKeys)) + " keys, by 10"
+	load[1].beside(l.book, load[0], 0, "million: CPU of a request with "+name, 1.15)
+	pace[1].beside(l.book, pace[0], 1, "million: p99 at 1,000 requests/s with "+name, 1.3)
+	return nil
+}
