@@ -15,11 +15,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/census"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
@@ -52,9 +53,13 @@ func newManager(o options, config *rest.Config) (manager.Manager, error) {
 			return nil, err
 		}
 	}
+	endpoint, err := newEndpoint(o, config)
+	if err != nil {
+		return nil, err
+	}
 	m, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                       endpoint.Options(),
 		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
@@ -83,7 +88,11 @@ func newManager(o options, config *rest.Config) (manager.Manager, error) {
 	})
 	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
+	count := census.New(clock.RealClock{})
 	for _, register := range []func(manager.Manager) error{
+		func(m manager.Manager) error { return count.Watch(context.Background(), m.GetCache()) },
+		func(manager.Manager) error { return metrics.Registry.Register(count) },
+		endpoint.AddTo,
 		keys.Register,
 		tenants.Register,
 		policies.Register,
