@@ -72,7 +72,7 @@ func (s socket) Read(p []byte) (int, error) {
 	for {
 		n, err := unix.Read(int(s), p)
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // A bare errno; Go's signals interrupt what blocks.
+		case err == unix.EINTR: // Go's signals interrupt what blocks.
 			continue
 		case err != nil:
 			return 0, err
@@ -88,7 +88,7 @@ func (s socket) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
 		n, err := unix.Write(int(s), p[written:])
-		if err != nil && err != unix.EINTR { //nolint:errorlint // A bare errno.
+		if err != nil && err != unix.EINTR {
 			return written, err
 		}
 		written += max(n, 0)
