@@ -106,8 +106,8 @@ func effectiveScopes(granted, asked []keysv1alpha1.Scope) string {
 	return strings.Join(effective, " ")
 }
 
-// tenantOf returns what the index holds of a Tenant. It is false where its id can't be read: no key is in it then.
-func tenantOf(tenant *keysv1alpha1.Tenant) (index.TenantID, index.Tenant, bool) {
+// TenantOf returns what the index holds of a Tenant. It is false where its id can't be read: no key is in it then.
+func TenantOf(tenant *keysv1alpha1.Tenant) (index.TenantID, index.Tenant, bool) {
 	id, ok := index.ParseTenantID(tenant.Spec.ID)
 	return id, index.Tenant{
 		IDHeader:   id.String(),

@@ -306,7 +306,7 @@ func applyTenants(view *index.View) func(map[string]*keysv1alpha1.Tenant) {
 	return func(objects map[string]*keysv1alpha1.Tenant) {
 		tenants := make(index.Tenants, len(objects))
 		for _, object := range objects {
-			if id, tenant, ok := tenantOf(object); ok {
+			if id, tenant, ok := TenantOf(object); ok {
 				tenants.Add(id, tenant)
 			}
 		}

@@ -80,3 +80,20 @@ func Derive(root Root, format Format, uid, id string) (Token, error) {
 	checksum(text[n:], string(text[:n]))
 	return Token{value: string(text)}, nil
 }
+
+// elsewhere stands for the ApiKey's UID in a token that New makes. No object has such a UID.
+const elsewhere = "made elsewhere"
+
+// New returns a token that no root key leads back to, for a key that brings its own: only its digest is registered. The
+// randomness is read from a cryptographically secure source, whose error it may return.
+func New(random io.Reader, format Format) (Token, error) {
+	root, err := NewRoot(random)
+	if err != nil {
+		return Token{}, err
+	}
+	id, err := NewID(random)
+	if err != nil {
+		return Token{}, fmt.Errorf("choosing a token's id: %w", err)
+	}
+	return Derive(root, format, elsewhere, id)
+}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -27,12 +26,8 @@ type Interference struct {
 
 // Proxy is a proxy that passes everything on with the rights of a config.
 type Proxy struct {
-	server   *httptest.Server
-	noLeases atomic.Bool
+	server *httptest.Server
 }
-
-// CutLeases has the proxy answer nothing about leases any more, as if it could not reach the API server. All else goes on.
-func (p *Proxy) CutLeases() { p.noLeases.Store(true) }
 
 // New starts a proxy. It calls onWrite for every write but those to leases and events, which say nothing about keys, one
 // call at a time for each connection. It goes with the test.
@@ -52,12 +47,7 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 		FlushInterval: -1, // Watches are streams.
 		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	p := &Proxy{}
-	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isLease(r) && p.noLeases.Load() {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
+	p := &Proxy{server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var interference Interference
 		if isWrite(r) {
 			interference = onWrite(r)
@@ -71,7 +61,7 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 		default:
 			forward.ServeHTTP(w, r)
 		}
-	}))
+	}))}
 	t.Cleanup(func() {
 		p.server.CloseClientConnections()
 		p.server.Close()
@@ -80,10 +70,8 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 }
 
 func isWrite(r *http.Request) bool {
-	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !isLease(r)
+	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !strings.Contains(r.URL.Path, "/leases")
 }
-
-func isLease(r *http.Request) bool { return strings.Contains(r.URL.Path, "/leases") }
 
 // Kubeconfig writes a kubeconfig that leads through the proxy and returns its path. It goes with the test.
 func (p *Proxy) Kubeconfig(t testing.TB) string {

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+// change is what rotate, suspend, resume and revoke have in common: to which keys, and what is said of it.
+type change struct {
+	*session
+	// verb and done are how the change is called before and after.
+	verb, done string
+	which      selection
+	all        bool
+	dry        dryRun
+	out        *output
+	// skip says why a key is left alone, and nothing where it isn't. It is a fault where the key can't come to what is asked for.
+	skip func(row *keys.Row) (why string, fault bool)
+	// warning, where there is one, says before a change what will undo it.
+	warning func(key *keysv1alpha1.ApiKey) string
+	// confirm asks before anything is done, where that needs to be asked.
+	confirm func(rows []keys.Row) error
+	// apply asks for the change.
+	apply func(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey, dry keys.DryRun) error
+	// wait, where it is not nil, waits for what comes of it.
+	wait func(ctx context.Context, client *keys.Client, changed []*keysv1alpha1.ApiKey) error
+}
+
+// command returns a command that makes the change.
+func (c *change) command(cmd *cobra.Command) *cobra.Command {
+	cmd.Use = c.verb + " [NAME...]"
+	cmd.Args = args(0, 500, "names of keys")
+	cmd.ValidArgsFunction = c.completeKeys(500)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) }
+	c.which.addFlags(cmd)
+	cmd.Flags().BoolVar(&c.all, "all", false, "All keys of the namespace, or with -A of all namespaces.")
+	c.dry.addFlag(cmd)
+	c.out = addOutput(cmd)
+	return cmd
+}
+
+func (c *change) run(ctx context.Context, names []string) error {
+	selects := c.all || c.which.labels != "" || c.which.fields != ""
+	switch {
+	case len(names) > 0 && (selects || c.which.everywhere):
+		return usagef("name keys, or choose them with -l, --field-selector or --all: not both")
+	case len(names) == 0 && !selects:
+		return usagef("name the keys to %s, or choose them with -l, --field-selector or --all", c.verb)
+	}
+	if err := c.out.check(); err != nil {
+		return err
+	}
+	client, namespace, err := c.begin()
+	if err != nil {
+		return err
+	}
+	chosen, err := c.choose(ctx, client, namespace, names)
+	if err != nil {
+		return err
+	}
+	if len(chosen) == 0 {
+		if selects {
+			c.say("No keys to %s.", c.verb)
+		}
+		return nil
+	}
+	return c.to(ctx, client, chosen)
+}
+
+// choose reads the keys that are meant, without those that are left alone. A key that is named and can't come to what is
+// asked for is an error, before anything is done; of many, it just isn't one of them.
+func (c *change) choose(ctx context.Context, client *keys.Client, namespace string, names []string) ([]*keysv1alpha1.ApiKey, error) {
+	var chosen []*keysv1alpha1.ApiKey
+	if len(names) == 0 {
+		all, err := c.which.read(ctx, client, namespace)
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			row := keys.NewRow(&all[i], c.now())
+			if why, _ := c.skip(&row); why == "" {
+				chosen = append(chosen, &all[i])
+			}
+		}
+		return chosen, nil
+	}
+	for _, name := range names {
+		key, err := client.Get(ctx, namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		row := keys.NewRow(key, c.now())
+		why, fault := c.skip(&row)
+		if fault {
+			return nil, &exitError{exitFailed, fmt.Sprintf("ApiKey %s/%s %s", row.Namespace, row.Name, why)}
+		}
+		if why != "" {
+			c.say("ApiKey %s/%s %s", row.Namespace, row.Name, why)
+			continue
+		}
+		chosen = append(chosen, key)
+	}
+	return chosen, nil
+}
+
+// prepare says what will undo the change of each key, and asks before it is made.
+func (c *change) prepare(chosen []*keysv1alpha1.ApiKey) error {
+	for _, key := range chosen {
+		if c.warning != nil {
+			if warning := c.warning(key); warning != "" {
+				c.warn("%s", warning)
+			}
+		}
+	}
+	if c.confirm == nil || c.dry.client() || c.dry.server() {
+		return nil
+	}
+	rows := make([]keys.Row, len(chosen))
+	for i := range chosen {
+		rows[i] = keys.NewRow(chosen[i], c.now())
+	}
+	return c.confirm(rows)
+}
+
+// to changes keys.
+func (c *change) to(ctx context.Context, client *keys.Client, chosen []*keysv1alpha1.ApiKey) error {
+	if err := c.prepare(chosen); err != nil {
+		return err
+	}
+	var changed []*keysv1alpha1.ApiKey
+	var failed error
+	for _, key := range chosen {
+		if !c.dry.client() {
+			if err := c.apply(ctx, client, key, keys.DryRun(c.dry.server())); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("ApiKey %s/%s: %w", key.Namespace, key.Name, err))
+				continue
+			}
+		}
+		changed = append(changed, key)
+		if c.out.forPeople() {
+			fmt.Fprintf(c.Out, "ApiKey %s/%s %s%s\n", key.Namespace, key.Name, c.done, c.dry.suffix())
+		}
+	}
+	if c.wait != nil && len(changed) > 0 && !c.dry.client() && !c.dry.server() {
+		failed = errors.Join(failed, c.wait(ctx, client, changed))
+	}
+	return errors.Join(failed, c.print(changed))
+}
+
+// print writes what has become of keys in the format that is asked for.
+func (c *change) print(changed []*keysv1alpha1.ApiKey) error {
+	switch {
+	case c.out.forPeople():
+		return nil
+	case len(changed) == 1:
+		return c.out.print(c.Out, changed[0])
+	}
+	all := make([]keysv1alpha1.ApiKey, len(changed))
+	for i := range changed {
+		all[i] = *changed[i]
+	}
+	return c.out.printKeys(c.Out, all)
+}
+
+// ask names the keys and when each was last used, and asks.
+func (c *change) ask(rows []keys.Row, what string, yes bool) error {
+	if yes {
+		return nil
+	}
+	now := c.now()
+	const most = 20
+	var text strings.Builder
+	for i := range rows[:min(len(rows), most)] {
+		row := &rows[i]
+		fmt.Fprintf(&text, "  %s/%s (%s, %s): last used %s\n", row.Namespace, row.Name, row.DisplayName, orNone(row.Prefix), ago(row.LastUsed, now))
+	}
+	if more := len(rows) - most; more > 0 {
+		fmt.Fprintf(&text, "  and %d more\n", more)
+	}
+	fmt.Fprint(c.ErrOut, printable(text.String()))
+	if len(rows) == 1 {
+		return c.session.confirm(what+" this key?", yes)
+	}
+	return c.session.confirm(fmt.Sprintf("%s these %d keys?", what, len(rows)), yes)
+}
+
+// setState has a change ask for a state, with a warning where that would be undone.
+func (c *change) setState(to keysv1alpha1.ApiKeyState) {
+	c.warning = func(key *keysv1alpha1.ApiKey) string {
+		if owner := keys.OwnerOf(key); owner != nil {
+			return owner.Warning(key, to)
+		}
+		return ""
+	}
+	c.apply = func(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey, dry keys.DryRun) error {
+		return client.SetState(ctx, key, to, dry)
+	}
+}
+
+// await waits for keys, and keeps their last state in them.
+func (c *change) await(ctx context.Context, client *keys.Client, w *waiting, changed []*keysv1alpha1.ApiKey, goal keys.Goal,
+	told func(key *keysv1alpha1.ApiKey, took time.Duration),
+) error {
+	ctx, cancel := w.context(ctx)
+	defer cancel()
+	began := c.now()
+	return client.Await(ctx, changed, goal, func(seen *keysv1alpha1.ApiKey, done bool) {
+		for _, key := range changed {
+			if key.UID == seen.UID {
+				seen.DeepCopyInto(key)
+			}
+		}
+		if done {
+			told(seen, c.now().Sub(began))
+		}
+	})
+}
+
+func (f *dryRun) suffix() string {
+	return map[dryRun]string{"client": " (dry run)", "server": " (server dry run)"}[*f]
+}

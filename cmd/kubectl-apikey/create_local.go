@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// runLocal makes the token here. A file has it before the cluster learns of it: a digest whose token nobody has is good for
+// nothing.
+func (c *create) runLocal(ctx context.Context, key *keysv1alpha1.ApiKey) error {
+	format, err := c.localFormat(ctx)
+	if err != nil {
+		return err
+	}
+	made, err := keys.MakeToken(rand.Reader, format, key)
+	if err != nil {
+		return err
+	}
+	manifest := *c.out.flags.OutputFormat != ""
+	if manifest || c.dry.client() {
+		return c.writeLocal(key, made, manifest)
+	}
+	client, err := c.connect()
+	if err != nil {
+		return err
+	}
+	if c.dry.server() {
+		return c.apply(ctx, client, key)
+	}
+	if c.tokenFile != "" {
+		if err := writeNew(c.tokenFile, made.Reveal(), 0o600); err != nil {
+			return err
+		}
+	}
+	if err := c.apply(ctx, client, key); err != nil {
+		if c.tokenFile != "" {
+			err = errors.Join(err, os.Remove(c.tokenFile))
+		}
+		return err
+	}
+	if c.tokenFile == "" {
+		c.say("The token, once; it is kept nowhere:")
+		if err := c.reveal(made); err != nil {
+			return err
+		}
+	} else {
+		c.say("The token is in %s, and nowhere else.", c.tokenFile)
+	}
+	if c.wait.on {
+		return c.await(ctx, client, key)
+	}
+	return nil
+}
+
+// localFormat returns the format of tokens of the namespace's tenant, unless a flag names one.
+func (c *create) localFormat(ctx context.Context) (token.Format, error) {
+	if c.format != "" {
+		if err := token.Format(c.format).Validate(); err != nil {
+			return "", usagef("--format: %v", err)
+		}
+		return token.Format(c.format), nil
+	}
+	client, err := c.connect()
+	if err != nil {
+		return "", err
+	}
+	tenant, err := c.tenantOf(ctx, client, c.request.Namespace)
+	if err != nil {
+		return "", fmt.Errorf("finding out the format of tokens: %w; or name it: --format nxc_live_ (for tests: nxc_test_)", err)
+	}
+	return keys.FormatOf(tenant.Spec.Environment), nil
+}
+
+// writeLocal writes the manifest for Git, and the token where it is wanted. Nothing is registered. A dry run's token is
+// thrown away.
+func (c *create) writeLocal(key *keysv1alpha1.ApiKey, made token.Token, manifest bool) error {
+	if c.dry.client() && !manifest {
+		return c.report(key, " (dry run)")
+	}
+	var text strings.Builder
+	if err := c.out.print(&text, keys.Manifest(key)); err != nil {
+		return err
+	}
+	if c.tokenFile != "" {
+		if err := writeNew(c.tokenFile, made.Reveal(), 0o600); err != nil {
+			return err
+		}
+	}
+	if c.manifestFile != "" {
+		if err := writeNew(c.manifestFile, text.String(), 0o644); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(c.Out, text.String())
+	}
+	c.say("Nothing is registered yet: apply the manifest, or commit it. It holds only the token's digest.")
+	switch {
+	case c.tokenFile != "":
+		c.say("The token is in %s, and nowhere else.", c.tokenFile)
+		return nil
+	case c.dry.client():
+		return nil
+	case c.manifestFile == "":
+		_, err := fmt.Fprintln(c.Out, "# the token, kept nowhere; never commit this line: "+made.Reveal())
+		return err
+	}
+	return c.reveal(made)
+}
+
+// writeNew writes a file that is not there yet: nothing is overwritten, and nobody else has it open.
+func writeNew(name, content string, mode os.FileMode) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // The user's own file.
+	if err != nil {
+		return fmt.Errorf("writing a new file: %w", err)
+	}
+	_, err = file.WriteString(content)
+	return errors.Join(err, file.Chmod(mode), file.Close())
+}

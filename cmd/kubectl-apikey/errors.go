@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// Exit codes. They are part of what scripts rely on: docs/kubectl-apikey.md lists them.
+const (
+	exitOK       = 0 // Done; with explain, the request may pass; with identify, the token works.
+	exitFailed   = 1 // Something went wrong: the message says what to do.
+	exitUsage    = 2 // The command line is wrong. Nothing was sent.
+	exitNo       = 3 // The answer is no: explain says refused; identify says that the token is no key's or does not work.
+	exitTimeout  = 4 // What was waited for did not come in time. What was asked for stays asked for.
+	exitDeclined = 5 // Nobody has said yes. Nothing was changed.
+)
+
+// exitError is an error with an exit code. A blank one has said all there is to say.
+type exitError struct {
+	code int
+	text string
+}
+
+func (e *exitError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Sprintf(format, args...)}
+}
+
+func exitCode(err error) int {
+	var coded *exitError
+	var timeout *keys.TimeoutError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &timeout):
+		return exitTimeout
+	}
+	return exitFailed
+}
+
+// explainError says what went wrong and what to do about it.
+func explainError(err error) string {
+	text := err.Error()
+	hint := ""
+	var coded *exitError
+	var stuck *keys.StuckError
+	var network net.Error
+	switch {
+	case errors.As(err, &coded):
+	case errors.As(err, &stuck):
+		hint = keys.Advice(stuck.Reason)
+	case errors.Is(err, context.DeadlineExceeded):
+		hint = "Wait longer with --timeout, or look with kubectl apikey describe."
+	case apierrors.IsUnauthorized(err):
+		hint = "Log in to the cluster again: it does not know who you are."
+	case apierrors.IsForbidden(err) && !strings.Contains(text, "ValidatingAdmissionPolicy"):
+		hint = "Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume); " +
+			"tenants and access policies, and -A, need a ClusterRoleBinding."
+	case apierrors.IsNotFound(err) && strings.Contains(text, "could not find the requested resource"):
+		hint = "Is the operator installed in this cluster? kubectl config current-context names it."
+	case apierrors.IsNotFound(err):
+		hint = "kubectl apikey list shows the keys of the namespace, -A those of all; -n names another namespace."
+	case apierrors.IsConflict(err):
+		hint = "Somebody else has just changed it: look at it, and try again."
+	case clientcmd.IsEmptyConfig(err):
+		hint = "Set --kubeconfig or KUBECONFIG."
+	case errors.As(err, &network):
+		hint = "Is the API server up? kubectl cluster-info tries it; kubectl config current-context names the cluster."
+	}
+	if hint != "" {
+		text = strings.TrimRight(text, ".") + "\n" + hint
+	}
+	return text
+}
+
+// tokenLike finds what is or was a token in an argument: a whole one of any format, or most of one of ours.
+var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{20,}|[0-9A-Za-z_]+_[0-9A-Za-z]{57}`)
+
+// refuseTokens refuses a command line that holds a token, without repeating it: it would go on into messages, and into the
+// API server's log.
+func refuseTokens(args []string) error {
+	for _, arg := range args {
+		for _, found := range tokenLike.FindAllString(arg, -1) {
+			if strings.HasPrefix(found, string(token.FormatLive)) || strings.HasPrefix(found, string(token.FormatTest)) || token.WellFormed(found) {
+				return usagef("there is a token on the command line, where the shell's history and the list of processes keep it: treat it as leaked, and rotate or revoke its key. " +
+					"To ask which key that is: kubectl apikey identify, which reads the token from standard input")
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+// resultVersion is the apiVersion of results that are no objects in a cluster.
+const resultVersion = "cli." + keysv1alpha1.GroupName + "/v1alpha1"
+
+// output is a command's -o.
+type output struct {
+	flags *genericclioptions.PrintFlags
+	// own are formats that the command knows itself.
+	own []string
+}
+
+// addOutput adds -o to a command: kubectl's formats, and the command's own.
+func addOutput(cmd *cobra.Command, own ...string) *output {
+	o := &output{flags: genericclioptions.NewPrintFlags("").WithTypeSetter(keys.Scheme()), own: own}
+	o.flags.AddFlags(cmd)
+	formats := slices.Concat(own, o.flags.AllowedFormats())
+	cmd.Flags().Lookup("output").Usage = "Output format. One of: " + strings.Join(formats, ", ") + "."
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return o
+}
+
+// is says whether a format of the command's own is asked for.
+func (o *output) is(format string) bool { return *o.flags.OutputFormat == format }
+
+// forPeople says whether no format for programs is asked for.
+func (o *output) forPeople() bool {
+	return (*o.flags.OutputFormat == "" || slices.Contains(o.own, *o.flags.OutputFormat)) &&
+		*o.flags.TemplatePrinterFlags.TemplateArgument == ""
+}
+
+// check says what is wrong with the format, before anything is done.
+func (o *output) check() error {
+	if o.forPeople() {
+		return nil
+	}
+	_, err := o.flags.ToPrinter()
+	if err != nil {
+		return usagef("--output: %v", err)
+	}
+	return nil
+}
+
+// print writes an object, or a list, in the format that is asked for.
+func (o *output) print(w io.Writer, object runtime.Object) error {
+	printer, err := o.flags.ToPrinter()
+	if err != nil {
+		return usagef("--output: %v", err)
+	}
+	return printer.PrintObj(object, w)
+}
+
+// keyList makes a list of keys that all printers take, as kubectl has it: a List of what has its kind.
+func keyList(all []keysv1alpha1.ApiKey) (*unstructured.UnstructuredList, error) {
+	list := &unstructured.UnstructuredList{Items: make([]unstructured.Unstructured, len(all))}
+	list.SetAPIVersion("v1")
+	list.SetKind("List")
+	for i := range all {
+		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&all[i])
+		if err != nil {
+			return nil, err
+		}
+		list.Items[i].Object = fields
+		list.Items[i].SetGroupVersionKind(keysv1alpha1.GroupVersion.WithKind("ApiKey"))
+	}
+	return list, nil
+}
+
+// printKeys writes keys in the format that is asked for.
+func (o *output) printKeys(w io.Writer, all []keysv1alpha1.ApiKey) error {
+	list, err := keyList(all)
+	if err != nil {
+		return err
+	}
+	return o.print(w, list)
+}
+
+// result makes an object of a result that is none in a cluster, so that kubectl's printers take it.
+func result(kind, namespace, name string, content any) (*unstructured.Unstructured, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(content)
+	if err != nil {
+		return nil, err
+	}
+	object := &unstructured.Unstructured{Object: fields}
+	object.SetAPIVersion(resultVersion)
+	object.SetKind(kind)
+	object.SetNamespace(namespace)
+	object.SetName(name)
+	return object, nil
+}
+
+// printable takes out what a terminal would act on: names of keys are whatever somebody has written.
+func printable(text string) string { return printers.EscapeTerminal(text) }
+
+// table writes lines of cells in columns.
+func table(w io.Writer, lines ...[]string) error {
+	tab := printers.GetNewTabWriter(w)
+	for _, cells := range lines {
+		for i := range cells {
+			cells[i] = strings.Map(oneLine, printable(cells[i]))
+		}
+		fmt.Fprintln(tab, strings.Join(cells, "\t"))
+	}
+	return tab.Flush()
+}
+
+// oneLine keeps a cell in its place.
+func oneLine(r rune) rune {
+	if r == '\t' || r == '\n' || r == '\r' {
+		return ' '
+	}
+	return r
+}
+
+const (
+	none  = "<none>"
+	never = "Never"
+)
+
+func date(t time.Time) string {
+	if t.IsZero() {
+		return none
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
+func moment(t *metav1.Time) string {
+	if t == nil {
+		return none
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// ago says how long something is past.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return never
+	}
+	return duration.HumanDuration(max(0, now.Sub(t))) + " ago"
+}
+
+// expiry says when a row's key expires.
+func expiry(row *keys.Row) string {
+	switch {
+	case !row.Expires.IsZero():
+		return date(row.Expires)
+	case row.Issued.IsZero():
+		return none
+	}
+	return never
+}
+
+// state says a row's state, and why it needs a person.
+func state(row *keys.Row) string {
+	if row.Reason != "" && (row.State == keys.StateFailed || row.State == keys.StateWaiting) {
+		return string(row.State) + " (" + row.Reason + ")"
+	}
+	return string(row.State)
+}
+
+func join[T ~string](values []T) string {
+	texts := make([]string, len(values))
+	for i := range values {
+		texts[i] = string(values[i])
+	}
+	return strings.Join(texts, ",")
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return none
+	}
+	return text
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+func newResume(s *session) *cobra.Command {
+	c := &change{session: s, verb: "resume", done: "resumed"}
+	c.setState(keysv1alpha1.ApiKeyActive)
+	c.skip = func(row *keys.Row) (why string, fault bool) {
+		switch row.State {
+		case keys.StateSuspended:
+			return "", false
+		case keys.StateRevoked, keys.StateRevoking:
+			return "is revoked, for good: create another", true
+		case keys.StateExpired:
+			return "has expired: have it issued anew with kubectl apikey rotate, or create another", true
+		}
+		return "is not suspended", false
+	}
+	return c.command(&cobra.Command{
+		Short: "Have suspended keys work again",
+		Long:  `Have suspended keys work again, with the tokens that they had. That takes the right to create keys in the namespace.`,
+		Example: `kubectl apikey suspend storefront -n warehouse
+kubectl apikey resume storefront -n warehouse`,
+	})
+}

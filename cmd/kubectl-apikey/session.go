@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/version"
+)
+
+// session is what the commands of one run share: where they read and write, whom they act as, and when it is.
+type session struct {
+	genericiooptions.IOStreams
+	config *genericclioptions.ConfigFlags
+	flags  *flag.FlagSet
+	now    func() time.Time
+	// terminal says whether a person sits at a stream.
+	terminal func(stream any) bool
+	// password reads a line from the terminal without showing it.
+	password func() (string, error)
+}
+
+func newSession(streams genericiooptions.IOStreams) *session {
+	s := &session{
+		IOStreams: streams,
+		config:    genericclioptions.NewConfigFlags(true),
+		flags:     flag.NewFlagSet("klog", flag.ContinueOnError),
+		now:       time.Now,
+		terminal:  isTerminal,
+	}
+	s.password = s.readPassword
+	klog.InitFlags(s.flags)
+	log.SetLogger(klog.Background()) // Without one, controller-runtime complains after half a minute.
+	return s
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+func (s *session) readPassword() (string, error) {
+	file, ok := s.In.(interface{ Fd() uintptr })
+	if !ok {
+		return "", fmt.Errorf("standard input is no terminal")
+	}
+	line, err := term.ReadPassword(int(file.Fd()))
+	fmt.Fprintln(s.ErrOut)
+	return string(line), err
+}
+
+// addFlags adds the flags that all commands have: kubectl's own.
+func (s *session) addFlags(root *cobra.Command) {
+	s.config.AddFlags(root.PersistentFlags())
+	v := s.flags.Lookup("v")
+	v.Usage = "Number for the log level verbosity, as with kubectl: 6 shows requests, 8 and more what is in them."
+	root.PersistentFlags().AddGoFlag(v)
+	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces) // It fails for a flag that isn't there.
+}
+
+// showsBodies says whether client-go's log would show what is in the API server's answers.
+func (s *session) showsBodies() bool { return klog.V(8).Enabled() }
+
+// connect returns a client with the rights of whoever runs the command.
+func (s *session) connect() (*keys.Client, error) {
+	config, err := s.config.ToRESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "kubectl-apikey/" + version.String()
+	config.QPS = -1 // The API server says itself when it is too much; a leak of many keys can't wait for a client's own limit.
+	config.WarningHandler = rest.NewWarningWriter(s.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+	return keys.NewClient(config)
+}
+
+// namespace returns the one that --namespace or the context names.
+func (s *session) namespace() (string, error) {
+	namespace, _, err := s.config.ToRawKubeConfigLoader().Namespace()
+	return namespace, err
+}
+
+// begin returns a client and the namespace that is meant.
+func (s *session) begin() (client *keys.Client, namespace string, err error) {
+	if namespace, err = s.namespace(); err != nil {
+		return nil, "", err
+	}
+	client, err = s.connect()
+	return client, namespace, err
+}
+
+// say tells a person something that is no result: it goes beside standard output.
+func (s *session) say(format string, args ...any) {
+	fmt.Fprintln(s.ErrOut, printable(fmt.Sprintf(format, args...)))
+}
+
+// warn tells a person of something that may go wrong later.
+func (s *session) warn(format string, args ...any) { s.say("Warning: "+format, args...) }
+
+// confirm asks whether to go on, and is nil if so. Where nobody can be asked, --yes is needed.
+func (s *session) confirm(question string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if !s.terminal(s.In) {
+		return &exitError{exitDeclined, "nobody can be asked here: standard input is no terminal. Add --yes, or see first what --dry-run says"}
+	}
+	fmt.Fprint(s.ErrOut, printable(question)+" [y/N] ")
+	answer, _ := bufio.NewReader(s.In).ReadString('\n') // What can't be read is no yes.
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return &exitError{exitDeclined, "nothing was changed"}
+}

@@ -1,0 +1,215 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// FieldManager is who the API server notes as the writer of what a person changes. It must not begin with "kubectl": Flux
+// takes back whatever a manager of such a name has written.
+const FieldManager = "apikey-cli"
+
+// pageSize is how many objects are asked for at a time.
+const pageSize = 500
+
+// Client is the way to the API server, with the rights of whoever it is for.
+type Client struct {
+	api client.WithWatch
+}
+
+// NewClient returns a client of an API server.
+func NewClient(config *rest.Config) (*Client, error) {
+	api, err := client.NewWithWatch(config, client.Options{Scheme: Scheme(), Mapper: mapper()})
+	if err != nil {
+		return nil, err
+	}
+	return &Client{api: api}, nil
+}
+
+// Scheme knows the kinds that this package reads and writes.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		keysv1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme,
+	} {
+		utilruntime.Must(add(scheme)) // Lists of types that are fixed when this is compiled.
+	}
+	return scheme
+}
+
+// mapper knows the same kinds, so that no question has to be preceded by others about what the API server has.
+func mapper() apimeta.RESTMapper {
+	m := apimeta.NewDefaultRESTMapper(nil)
+	for _, kind := range []string{"Pod", "Secret"} {
+		m.Add(corev1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), apimeta.RESTScopeRoot)
+	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"} {
+		m.Add(appsv1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	for _, kind := range []string{"Job", "CronJob"} {
+		m.Add(batchv1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	for _, own := range []struct {
+		kind, plural string
+		scope        apimeta.RESTScope
+	}{
+		{"ApiKey", "apikeys", apimeta.RESTScopeNamespace},
+		{"Tenant", "tenants", apimeta.RESTScopeRoot},
+		{"AccessPolicy", "accesspolicies", apimeta.RESTScopeRoot},
+	} {
+		plural := keysv1alpha1.GroupVersion.WithResource(own.plural)
+		m.AddSpecific(keysv1alpha1.GroupVersion.WithKind(own.kind), plural, plural, own.scope)
+	}
+	return m
+}
+
+// Selection says which keys are meant. The zero value is all in all namespaces.
+type Selection struct {
+	// Namespace is blank for all.
+	Namespace string
+	Labels    labels.Selector
+	Fields    fields.Selector
+}
+
+// List returns the keys of a selection, in the API server's order: by namespace and name. The verifiers' canary is none.
+func (c *Client) List(ctx context.Context, selection Selection) ([]keysv1alpha1.ApiKey, error) {
+	var all []keysv1alpha1.ApiKey
+	var page keysv1alpha1.ApiKeyList
+	for {
+		err := c.api.List(ctx, &page, &client.ListOptions{
+			Namespace: selection.Namespace, LabelSelector: selection.Labels, FieldSelector: selection.Fields,
+			Limit: pageSize, Continue: page.Continue,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Items {
+			if _, canary := page.Items[i].Labels[keysv1alpha1.CanaryLabel]; !canary {
+				all = append(all, page.Items[i])
+			}
+		}
+		if page.Continue == "" {
+			return all, nil
+		}
+		page = keysv1alpha1.ApiKeyList{ListMeta: metav1.ListMeta{Continue: page.Continue}}
+	}
+}
+
+// Get returns a key.
+func (c *Client) Get(ctx context.Context, namespace, name string) (*keysv1alpha1.ApiKey, error) {
+	key := &keysv1alpha1.ApiKey{}
+	return key, c.api.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, key)
+}
+
+// Tenants returns all tenants.
+func (c *Client) Tenants(ctx context.Context) ([]keysv1alpha1.Tenant, error) {
+	var list keysv1alpha1.TenantList
+	err := c.api.List(ctx, &list)
+	return list.Items, err
+}
+
+// Tenant returns the tenant of a name.
+func (c *Client) Tenant(ctx context.Context, name string) (*keysv1alpha1.Tenant, error) {
+	tenant := &keysv1alpha1.Tenant{}
+	return tenant, c.api.Get(ctx, types.NamespacedName{Name: name}, tenant)
+}
+
+// Policies returns all access policies.
+func (c *Client) Policies(ctx context.Context) ([]keysv1alpha1.AccessPolicy, error) {
+	var list keysv1alpha1.AccessPolicyList
+	err := c.api.List(ctx, &list)
+	return list.Items, err
+}
+
+// Namespace returns the labels of a namespace.
+func (c *Client) Namespace(ctx context.Context, name string) (map[string]string, error) {
+	namespace := &corev1.Namespace{}
+	err := c.api.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	return namespace.Labels, err
+}
+
+// DryRun has the API server check a change, and not make it.
+type DryRun bool
+
+func (d DryRun) create() []client.CreateOption {
+	if d {
+		return []client.CreateOption{client.DryRunAll, client.FieldOwner(FieldManager)}
+	}
+	return []client.CreateOption{client.FieldOwner(FieldManager)}
+}
+
+func (d DryRun) patch() []client.PatchOption {
+	if d {
+		return []client.PatchOption{client.DryRunAll, client.FieldOwner(FieldManager)}
+	}
+	return []client.PatchOption{client.FieldOwner(FieldManager)}
+}
+
+// ExistsError says that there is another key of that name.
+type ExistsError struct {
+	Key *keysv1alpha1.ApiKey
+}
+
+// Error implements error.
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("ApiKey %s/%s exists, and asks for something else", e.Key.Namespace, e.Key.Name)
+}
+
+// Create creates a key. One that is there already and asks for the same is as good: the result says so. One that asks for
+// something else is an *ExistsError, and is left alone.
+func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun) (existed bool, err error) {
+	err = c.api.Create(ctx, key, dry.create()...)
+	if !apierrors.IsAlreadyExists(err) {
+		return false, err
+	}
+	existing, err := c.Get(ctx, key.Namespace, key.Name)
+	if err != nil {
+		return false, err
+	}
+	if !sameRequest(&existing.Spec, &key.Spec) {
+		return true, &ExistsError{Key: existing}
+	}
+	existing.DeepCopyInto(key)
+	return true, nil
+}
+
+// SetState asks for a state. The key becomes what the API server has made of it. It is a conflict if the key is not the
+// one that was read, but another by the same name.
+func (c *Client) SetState(ctx context.Context, key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState, dry DryRun) error {
+	return c.patch(ctx, key, dry, "spec", map[string]any{"state": state})
+}
+
+// Rotate asks for a rotation. The request is a value that the key has not been asked with before: Rotated says what has
+// become of it.
+func (c *Client) Rotate(ctx context.Context, key *keysv1alpha1.ApiKey, request string, dry DryRun) error {
+	return c.patch(ctx, key, dry, "metadata", map[string]any{"annotations": map[string]string{keysv1alpha1.RotateAtAnnotation: request}})
+}
+
+func (c *Client) patch(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun, part string, change map[string]any) error {
+	content := map[string]map[string]any{"metadata": {}}
+	content[part] = change
+	content["metadata"]["uid"] = key.UID
+	patch, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	return c.api.Patch(ctx, key, client.RawPatch(types.MergePatchType, patch), dry.patch()...)
+}

@@ -1,0 +1,150 @@
+package keys
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/feed"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+// Judge answers as a verifier would that has just learned these objects. It reads them by the same code.
+type Judge struct {
+	view *index.View
+	keys map[string]*keysv1alpha1.ApiKey
+}
+
+// NewJudge returns a judge of what is there.
+func NewJudge(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policies []keysv1alpha1.AccessPolicy) *Judge {
+	j := &Judge{view: index.NewView(), keys: map[string]*keysv1alpha1.ApiKey{}}
+	for i := range keys {
+		name := nameOf(&keys[i])
+		j.keys[name] = &keys[i]
+		j.view.Credentials.Put(name, feed.Grants(&keys[i]))
+	}
+	all := index.Tenants{}
+	for i := range tenants {
+		if id, tenant, ok := feed.TenantOf(&tenants[i]); ok {
+			all.Add(id, tenant)
+		}
+	}
+	j.view.SetTenants(all)
+	j.view.SetRoutes(access.Compile(policies))
+	return j
+}
+
+// Question is a request that a person asks about.
+type Question struct {
+	Method, Host string
+	// Target is the path and query, not decoded.
+	Target string
+	// From is the client's address; the zero address is one that isn't known.
+	From netip.Addr
+	// TenantID is that of the header X-Tenant-ID; blank is the key's own.
+	TenantID string
+}
+
+// Explanation is what becomes of a request with one of a key's tokens, and why.
+type Explanation struct {
+	Credential string
+	verify.Explanation
+}
+
+// Explain returns an explanation for each credential of a key, the oldest first: during a rotation's overlap there are two.
+func (j *Judge) Explain(key *keysv1alpha1.ApiKey, question Question, now time.Time) []Explanation {
+	request := &verify.Request{Method: question.Method, Host: question.Host, Target: question.Target, Client: question.From}
+	if question.TenantID != "" {
+		request.TenantID = []string{question.TenantID}
+	}
+	var all []Explanation
+	for _, grant := range j.view.Credentials.Of(nameOf(key)) {
+		all = append(all, Explanation{
+			Credential:  grant.CredentialID,
+			Explanation: verify.Explain(j.view, grant, request, verify.Fresh, now),
+		})
+	}
+	slices.SortStableFunc(all, func(a, b Explanation) int { return position(key, a.Credential) - position(key, b.Credential) })
+	return all
+}
+
+func position(key *keysv1alpha1.ApiKey, credential string) int {
+	return slices.IndexFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.ID == credential })
+}
+
+// Form is what can be told of a token by looking at it.
+type Form string
+
+// Forms of tokens.
+const (
+	// FormOurs is that of a token with the right length, a right checksum and one of the formats of NexusCommerce.
+	FormOurs Form = "ours"
+	// FormOther is that of a token which is right but for its format, as a controller may have been told to mint them.
+	FormOther Form = "other format"
+	// FormDamaged is that of one that begins as ours do, and is not whole or has a typo: the checksum is wrong.
+	FormDamaged Form = "damaged"
+	// FormForeign is that of anything else.
+	FormForeign Form = "not ours"
+)
+
+// formats are those of NexusCommerce's tokens.
+var formats = []token.Format{token.FormatLive, token.FormatTest}
+
+// FormOf looks at a token.
+func FormOf(text string) Form {
+	ours := slices.ContainsFunc(formats, func(f token.Format) bool { return strings.HasPrefix(text, string(f)) })
+	switch {
+	case ours && token.WellFormed(text):
+		return FormOurs
+	case token.WellFormed(text):
+		return FormOther
+	case ours:
+		return FormDamaged
+	}
+	return FormForeign
+}
+
+// Identity is which key a token is of.
+type Identity struct {
+	Key *keysv1alpha1.ApiKey
+	// Credential is the public id of the token's.
+	Credential string
+	// Newest says that it is the key's newest credential, and not the one before in its overlap.
+	Newest bool
+	// Decision says whether the token works, from whatever address.
+	Decision verify.Decision
+	// Restricted says that it works from some addresses only.
+	Restricted bool
+}
+
+// Identify returns which key a token is of, and nil where it is none of these.
+func (j *Judge) Identify(text string, now time.Time) *Identity {
+	decision := verify.Identify(j.view, text, netip.Addr{}, verify.Fresh, now)
+	if decision.Grant == nil {
+		return nil
+	}
+	found := &Identity{Key: j.keys[decision.Grant.Name], Credential: decision.Grant.CredentialID, Decision: decision}
+	found.Newest = position(found.Key, found.Credential) == len(found.Key.Status.Credentials)-1
+	if decision.Reason == verify.ReasonAddressNotAllowed {
+		found.Restricted = true
+	}
+	return found
+}
+
+// AssumedTenants returns tenants for keys as if all of them worked and limited nothing, for who may not read the real ones.
+func AssumedTenants(keys []keysv1alpha1.ApiKey) []keysv1alpha1.Tenant {
+	var all []keysv1alpha1.Tenant
+	seen := map[string]bool{}
+	for i := range keys {
+		if id := keys[i].Status.TenantID; id != "" && !seen[id] {
+			seen[id] = true
+			all = append(all, keysv1alpha1.Tenant{Spec: keysv1alpha1.TenantSpec{ID: id}})
+		}
+	}
+	return all
+}

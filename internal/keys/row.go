@@ -1,0 +1,103 @@
+package keys
+
+import (
+	"cmp"
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// Row is a key as a list shows it.
+type Row struct {
+	Namespace, Name string
+	// DisplayName is the descriptive name, or the object's.
+	DisplayName string
+	// Prefix is blank before the key is issued.
+	Prefix string
+	Scopes []keysv1alpha1.Scope
+	// Created is when the object was.
+	Created time.Time
+	// LastUsed is the zero time where no verifier has accepted the key.
+	LastUsed time.Time
+	// Issued is the zero time before the key is issued.
+	Issued time.Time
+	// Expires is the zero time for a key that does not expire, or that has not been issued.
+	Expires time.Time
+	State   State
+	// Reason and Message are those of the condition that the state is from.
+	Reason, Message string
+	// TenantID and Secret are blank where there is none.
+	TenantID, Secret string
+	// Digest says that the token was made elsewhere.
+	Digest bool
+}
+
+// NewRow returns a key's row, as it is at a time.
+func NewRow(key *keysv1alpha1.ApiKey, now time.Time) Row {
+	row := Row{
+		Namespace:   key.Namespace,
+		Name:        key.Name,
+		DisplayName: cmp.Or(key.Spec.DisplayName, key.Name),
+		Prefix:      key.Status.Prefix,
+		Scopes:      key.Spec.Scopes,
+		Created:     key.CreationTimestamp.Time,
+		Expires:     expires(key),
+		TenantID:    key.Status.TenantID,
+		Secret:      key.Status.SecretName,
+		Digest:      key.Spec.Digest != nil,
+	}
+	if key.Status.LastUsedTime != nil {
+		row.LastUsed = key.Status.LastUsedTime.Time
+	}
+	if key.Status.IssuedTime != nil {
+		row.Issued = key.Status.IssuedTime.Time
+	}
+	row.State, row.Reason, row.Message = StateOf(key, now)
+	return row
+}
+
+// Over says whether a key has come to its end, and will not work again by itself.
+func (r *Row) Over() bool {
+	switch r.State {
+	case StateRevoked, StateRevoking, StateExpired, StateDeleting:
+		return true
+	}
+	return false
+}
+
+// Idle returns how long nobody has used a key, and false where it is over or was never issued: there is nothing to tidy up.
+// A key that was never used counts from its issue.
+func (r *Row) Idle(now time.Time) (time.Duration, bool) {
+	if r.Over() || r.Issued.IsZero() {
+		return 0, false
+	}
+	if r.LastUsed.After(r.Issued) {
+		return now.Sub(r.LastUsed), true
+	}
+	return now.Sub(r.Issued), true
+}
+
+// Filter says which rows are wanted. The zero value wants all.
+type Filter struct {
+	// ExpiringWithin wants keys that work and that will have expired when so much time has passed.
+	ExpiringWithin time.Duration
+	// UnusedFor wants keys that nobody has used for so long.
+	UnusedFor time.Duration
+	// State, where it is not blank, is the one that is wanted.
+	State State
+}
+
+// Wants says whether a row is wanted.
+func (f Filter) Wants(r *Row, now time.Time) bool {
+	if f.State != "" && r.State != f.State {
+		return false
+	}
+	if f.ExpiringWithin > 0 && (r.Over() || r.Expires.IsZero() || r.Expires.Sub(now) > f.ExpiringWithin) {
+		return false
+	}
+	if f.UnusedFor > 0 {
+		idle, counts := r.Idle(now)
+		return counts && idle >= f.UnusedFor
+	}
+	return true
+}

@@ -1,0 +1,45 @@
+package keys
+
+import (
+	"fmt"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/ledger"
+	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
+)
+
+// TenantError says why a namespace has no tenant that keys could be made for.
+type TenantError struct {
+	Namespace string
+	// Selected are the names of the tenants that select the namespace: none, or more than one.
+	Selected []string
+}
+
+// Error implements error. It says what to do.
+func (e *TenantError) Error() string {
+	if len(e.Selected) == 0 {
+		return fmt.Sprintf("no tenant selects namespace %s: choose another with --namespace, or have the namespace labelled as the spec.namespaceSelector of its Tenant asks",
+			e.Namespace)
+	}
+	return fmt.Sprintf("namespace %s is selected by the tenants %s: have its labels or their spec.namespaceSelector changed so that one selects it",
+		e.Namespace, strings.Join(e.Selected, ", "))
+}
+
+// TenantOf returns the one tenant that a namespace with some labels belongs to. The error is a *TenantError.
+func TenantOf(namespace string, labels map[string]string, tenants []keysv1alpha1.Tenant) (*keysv1alpha1.Tenant, error) {
+	selected := tenancy.Of(labels, tenants)
+	if len(selected) == 1 {
+		return selected[0], nil
+	}
+	e := &TenantError{Namespace: namespace}
+	for _, tenant := range selected {
+		e.Selected = append(e.Selected, tenant.Name)
+	}
+	return nil, e
+}
+
+// Quota returns how many of a tenant's keys are active, and how many may be.
+func Quota(tenant *keysv1alpha1.Tenant) (active, most int) {
+	return len(tenant.Status.ActiveKeys), ledger.Max(tenant)
+}

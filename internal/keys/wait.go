@@ -1,0 +1,232 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// Goal says whether a key has come to where it is waited for, or why it never will.
+type Goal func(*keysv1alpha1.ApiKey) (reached bool, err error)
+
+// StuckError says that a key won't come to where it is waited for unless somebody mends something.
+type StuckError struct {
+	Key, Reason, Message string
+}
+
+// Error implements error.
+func (e *StuckError) Error() string {
+	return fmt.Sprintf("ApiKey %s: %s: %s", e.Key, e.Reason, e.Message)
+}
+
+// Ready is the goal of a key that is to work.
+func Ready(key *keysv1alpha1.ApiKey) (bool, error) {
+	if !current(key) {
+		return false, nil
+	}
+	conditions := key.Status.Conditions
+	for _, conditionType := range []string{
+		keysv1alpha1.ConditionRevoked, keysv1alpha1.ConditionExpired, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionStalled,
+	} {
+		if c := apimeta.FindStatusCondition(conditions, conditionType); c != nil && c.Status == metav1.ConditionTrue {
+			return false, &StuckError{Key: nameOf(key), Reason: c.Reason, Message: c.Message}
+		}
+	}
+	return apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionReady), nil
+}
+
+// RevocationEffective is the goal of a key that no verifier is to accept any more.
+func RevocationEffective(key *keysv1alpha1.ApiKey) (bool, error) {
+	return apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective), nil
+}
+
+// Rotated is the goal of a key that was asked for a rotation: the token of its newest credential is published.
+func Rotated(request string) Goal {
+	return func(key *keysv1alpha1.ApiKey) (bool, error) {
+		status := &key.Status
+		if !current(key) {
+			return false, nil
+		}
+		stalled := apimeta.FindStatusCondition(status.Conditions, keysv1alpha1.ConditionStalled)
+		if stalled != nil && stalled.Status == metav1.ConditionTrue {
+			return false, &StuckError{Key: nameOf(key), Reason: stalled.Reason, Message: stalled.Message}
+		}
+		if status.LastHandledRotateAt != request || len(status.Credentials) == 0 {
+			return false, nil
+		}
+		return status.Credentials[len(status.Credentials)-1].PublishedTime != nil, nil
+	}
+}
+
+func nameOf(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
+
+// TimeoutError says which keys had not come to where they were waited for in time. It is errors.Is
+// context.DeadlineExceeded, or context.Canceled.
+type TimeoutError struct {
+	Waiting []string
+	cause   error
+}
+
+// Error implements error.
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("stopped waiting for ApiKey %s: %v", strings.Join(e.Waiting, ", "), e.cause)
+}
+
+// Unwrap implements errors.Unwrap.
+func (e *TimeoutError) Unwrap() error { return e.cause }
+
+// Await watches keys until each has reached its goal, never will, or is gone, or the context ends. It tells of every state
+// of every key that it sees, in their order, and of the last one with done. What it returns first is what went wrong with
+// some key; it waits for the others all the same.
+func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Goal, told func(key *keysv1alpha1.ApiKey, done bool)) error {
+	w := &wait{goal: goal, told: told, pending: map[types.NamespacedName]types.UID{}}
+	for _, key := range keys {
+		w.pending[client.ObjectKeyFromObject(key)] = key.UID
+	}
+	options := scopeOf(keys)
+	for len(w.pending) > 0 {
+		err := c.follow(ctx, w, options)
+		if ctx.Err() != nil {
+			return errors.Join(w.failed, &TimeoutError{Waiting: w.names(), cause: ctx.Err()})
+		}
+		if err != nil {
+			return errors.Join(w.failed, err)
+		}
+	}
+	return w.failed
+}
+
+// scopeOf returns the least that has to be watched to see all of some keys.
+func scopeOf(keys []*keysv1alpha1.ApiKey) *client.ListOptions {
+	options := &client.ListOptions{}
+	if len(keys) > 0 && !slices.ContainsFunc(keys, func(k *keysv1alpha1.ApiKey) bool { return k.Namespace != keys[0].Namespace }) {
+		options.Namespace = keys[0].Namespace
+	}
+	if len(keys) == 1 {
+		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", keys[0].Name)
+	}
+	return options
+}
+
+// follow lists and watches once, until nothing is pending or the watch ends.
+func (c *Client) follow(ctx context.Context, w *wait, options *client.ListOptions) error {
+	var list keysv1alpha1.ApiKeyList
+	if err := c.api.List(ctx, &list, options); err != nil {
+		return err
+	}
+	there := map[types.NamespacedName]bool{}
+	for i := range list.Items {
+		there[client.ObjectKeyFromObject(&list.Items[i])] = true
+		w.see(&list.Items[i])
+	}
+	for name := range w.pending {
+		if !there[name] {
+			w.gone(name)
+		}
+	}
+	if len(w.pending) == 0 {
+		return nil
+	}
+	from := *options
+	from.Raw = &metav1.ListOptions{ResourceVersion: list.ResourceVersion}
+	watcher, err := c.api.Watch(ctx, &keysv1alpha1.ApiKeyList{}, &from)
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	for len(w.pending) > 0 {
+		event, open := <-watcher.ResultChan()
+		if !open {
+			return nil // A watch that ends is taken up again.
+		}
+		key, ok := event.Object.(*keysv1alpha1.ApiKey)
+		switch {
+		case event.Type == watch.Error:
+			if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+				return err
+			}
+			return nil
+		case ok && event.Type == watch.Deleted:
+			w.gone(client.ObjectKeyFromObject(key))
+		case ok:
+			w.see(key)
+		}
+	}
+	return nil
+}
+
+// wait is what is known of the keys that are waited for.
+type wait struct {
+	goal    Goal
+	told    func(key *keysv1alpha1.ApiKey, done bool)
+	pending map[types.NamespacedName]types.UID
+	failed  error
+}
+
+func (w *wait) see(key *keysv1alpha1.ApiKey) {
+	name := client.ObjectKeyFromObject(key)
+	uid, wanted := w.pending[name]
+	if !wanted {
+		return
+	}
+	if uid != key.UID {
+		w.gone(name)
+		return
+	}
+	reached, err := w.goal(key)
+	if reached || err != nil {
+		delete(w.pending, name)
+		w.failed = errors.Join(w.failed, err)
+	}
+	w.told(key, reached)
+}
+
+func (w *wait) gone(name types.NamespacedName) {
+	if _, wanted := w.pending[name]; wanted {
+		delete(w.pending, name)
+		w.failed = errors.Join(w.failed, fmt.Errorf("ApiKey %s was deleted meanwhile", name))
+	}
+}
+
+func (w *wait) names() []string {
+	names := make([]string, 0, len(w.pending))
+	for name := range w.pending {
+		names = append(names, name.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Token reads the token of a key from its Secret. It is the only thing here that reads one.
+func (c *Client) Token(ctx context.Context, key *keysv1alpha1.ApiKey) (token.Token, error) {
+	if key.Status.SecretName == "" {
+		return token.Token{}, fmt.Errorf("ApiKey %s has no Secret", nameOf(key))
+	}
+	secret := &corev1.Secret{}
+	name := types.NamespacedName{Namespace: key.Namespace, Name: key.Status.SecretName}
+	if err := c.api.Get(ctx, name, secret); err != nil {
+		return token.Token{}, err
+	}
+	if owner := metav1.GetControllerOf(secret); owner == nil || owner.UID != key.UID {
+		return token.Token{}, fmt.Errorf("Secret %s is not that of ApiKey %s", name, nameOf(key)) //nolint:staticcheck // A kind's name.
+	}
+	read, err := token.Parse(string(secret.Data["token"]))
+	if err != nil {
+		return token.Token{}, fmt.Errorf("reading entry token of Secret %s: %w", name, err)
+	}
+	return read, nil
+}
