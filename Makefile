@@ -22,6 +22,7 @@ LDFLAGS = -s -w -X $(MODULE)/internal/version.version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
 LINT := bin/tools/golangci-lint
 CRDS := config/crd/bases
+RELEASED_CRDS := hack/crdcompat/released
 GENERATED := ':(glob)api/**/zz_generated.*.go' $(CRDS) docs/kubectl-apikey.md
 
 ##@ Use
@@ -30,7 +31,7 @@ GENERATED := ':(glob)api/**/zz_generated.*.go' $(CRDS) docs/kubectl-apikey.md
 help: ## This list.
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nOne test: make test TEST=./controllers/... TESTFLAGS="-run TestName -v"\n'
 
 # exec, so that a signal for make's shell reaches the demo, which ends what it has started. XDG_CACHE_HOME, because
@@ -93,7 +94,7 @@ bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENC
 		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) BENCH=$(BENCH) bin/bench
 
 .PHONY: verify
-verify: lint verify-generated verify-tidy verify-vulnerabilities ## Lint, generated files up to date, modules tidy, known vulnerabilities.
+verify: lint verify-generated verify-crds verify-tidy verify-vulnerabilities ## Lint, generated files up to date, CRDs compatible, modules tidy, known vulnerabilities.
 
 .PHONY: lint
 lint: tools-lint ## Go code and API conventions.
@@ -113,6 +114,10 @@ generate: ## Deep-copy methods, from the types in api/; docs/kubectl-apikey.md, 
 .PHONY: manifests
 manifests: ## CustomResourceDefinitions, from the types in api/. Roles are written by hand in config/rbac.
 	$(TOOL) controller-gen crd paths=./api/... output:crd:artifacts:config=$(CRDS)
+
+.PHONY: release-crds
+release-crds: verify-crds ## Keep the CRDs as they are for later changes to be compared with: part of every release.
+	@rm -f $(RELEASED_CRDS)/*.yaml && cp $(CRDS)/*.yaml $(RELEASED_CRDS)/
 
 .PHONY: tools
 tools: tools-lint caddy ## What the other targets build when they first need it: linter, proxy, control plane.
@@ -146,6 +151,10 @@ verify-generated:
 	@rm -f $(CRDS)/*.yaml
 	@$(MAKE) --no-print-directory generate manifests
 	@hack/verify-generated.sh $(GENERATED)
+
+.PHONY: verify-crds
+verify-crds:
+	@go run ./hack/crdcompat $(RELEASED_CRDS) $(CRDS)
 
 .PHONY: verify-tidy
 verify-tidy:
