@@ -16,6 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
+	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
@@ -28,6 +29,7 @@ import (
 const explainPath = "/debug/explain"
 
 func main() {
+	collector.Relax()
 	o := &options{}
 	command.Main("apikey-verifier", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }

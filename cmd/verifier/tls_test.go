@@ -18,14 +18,15 @@ import (
 	"testing"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -99,7 +100,7 @@ func newSecured(t *testing.T, name string) *secured {
 		},
 		func(l net.Listener) *serving.Server {
 			s.grpc = l.Addr().String()
-			return serving.NewGRPC(l, &authv3.UnimplementedAuthorizationServer{}, serving.NewHealth(func() error { return nil }), secure.overGRPC(), false)
+			return serving.NewGRPC(l, extauthz.NewGRPC(nil, clientip.Trust{}, false), serving.NewHealth(func() error { return nil }), secure.overGRPC(), false)
 		},
 	} {
 		listener, err := serving.Listen("http-bind-address", "127.0.0.1:0")

@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3" // What reflection tells of the service.
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -26,6 +26,9 @@ const (
 	maxMessage = 4 << 20
 	// maxStreams is how many checks a connection may have under way. Envoy opens more connections beyond that.
 	maxStreams = 1000
+	// streamWorkers are goroutines that checks are answered on, one after another: a new one for each would have its stack
+	// grow each time, which takes longer than deciding. Checks beyond them get one each all the same.
+	streamWorkers = 32
 	// minPing is how often a proxy may ask whether its connection lives.
 	minPing = 5 * time.Second
 	// handshake is how long a connection may take to come about.
@@ -41,7 +44,7 @@ func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handl
 		}
 		ctrl.Log.WithName("grpc").Error(errPanic, "A check is refused", "method", info.FullMethod, "stack", string(debug.Stack()))
 		response, err = nil, status.Error(codes.Internal, errPanic.Error())
-		if _, ok := request.(*authv3.CheckRequest); ok {
+		if _, ok := info.Server.(*extauthz.GRPC); ok {
 			response, err = extauthz.Unchecked(), nil
 		}
 	}()
@@ -51,7 +54,7 @@ func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handl
 var errPanic = errors.New("the verifier has failed: please report this")
 
 // NewGRPC answers Envoy.
-func NewGRPC(listener net.Listener, authorization authv3.AuthorizationServer, health *Health, secure credentials.TransportCredentials, reflect bool) *Server {
+func NewGRPC(listener net.Listener, authorization *extauthz.GRPC, health *Health, secure credentials.TransportCredentials, reflect bool) *Server {
 	s := grpc.NewServer(
 		grpc.Creds(secure),
 		grpc.ForceServerCodecV2(extauthz.Codec()),
@@ -59,9 +62,10 @@ func NewGRPC(listener net.Listener, authorization authv3.AuthorizationServer, he
 		grpc.ConnectionTimeout(handshake),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	)
-	authv3.RegisterAuthorizationServer(s, authorization)
+	authorization.Register(s)
 	healthv1.RegisterHealthServer(s, health)
 	if reflect {
 		reflection.Register(s)

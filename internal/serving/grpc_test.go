@@ -15,24 +15,28 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// authorization answers checks once it is let to.
-type authorization struct {
-	authv3.UnimplementedAuthorizationServer
-
+// decider lets pass once it is let to.
+type decider struct {
 	asked, answer chan struct{}
 }
 
-func (a *authorization) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	a.asked <- struct{}{}
-	<-a.answer
-	return &authv3.CheckResponse{}, nil
+func (d *decider) Decide(string, *verify.Request) verify.Decision {
+	d.asked <- struct{}{}
+	<-d.answer
+	return verify.Decision{Outcome: verify.Allow}
 }
+
+func (d *decider) Refuse(string, verify.Reason) verify.Decision { return d.Decide("", nil) }
 
 // scene is a gRPC server, and a connection to it.
 type scene struct {
-	*authorization
+	*decider
 
 	server     *Server
 	health     *Health
@@ -43,13 +47,13 @@ type scene struct {
 
 func newScene(t *testing.T, reflect bool) *scene {
 	t.Helper()
-	s := &scene{authorization: &authorization{asked: make(chan struct{}, 1), answer: make(chan struct{})}}
+	s := &scene{decider: &decider{asked: make(chan struct{}, 1), answer: make(chan struct{})}}
 	listener, err := Listen("grpc-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.health = NewHealth(func() error { return s.fault })
-	s.server = NewGRPC(listener, s.authorization, s.health, insecure.NewCredentials(), reflect)
+	s.server = NewGRPC(listener, extauthz.NewGRPC(s.decider, clientip.Trust{}, false), s.health, insecure.NewCredentials(), reflect)
 	go func() { _ = s.server.Serve() }()
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -76,14 +80,11 @@ func (s *scene) check(t *testing.T) <-chan error {
 	return done
 }
 
-// broken is an authorization whose code has a fault.
-type broken struct {
-	authv3.UnimplementedAuthorizationServer
-}
+// broken is a decider whose code has a fault.
+type broken struct{}
 
-func (broken) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	panic("a fault of ours")
-}
+func (broken) Decide(string, *verify.Request) verify.Decision { panic("a fault of ours") }
+func (broken) Refuse(string, verify.Reason) verify.Decision   { panic("a fault of ours") }
 
 // TestPanicIsADenial checks that a fault of ours neither ends the process nor is an error, which Envoy may let pass. Without
 // survive, the whole test ends.
@@ -93,7 +94,7 @@ func TestPanicIsADenial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewGRPC(listener, broken{}, s.health, insecure.NewCredentials(), false)
+	server := NewGRPC(listener, extauthz.NewGRPC(broken{}, clientip.Trust{}, false), s.health, insecure.NewCredentials(), false)
 	go func() { _ = server.Serve() }()
 	t.Cleanup(func() { _ = server.Drain(context.WithoutCancel(t.Context())) })
 	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -5,11 +5,12 @@ import (
 	"sync"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
 // watchInterval is how often whoever watches the health is told what has changed. Freshness ends with time alone, so there is
@@ -45,7 +46,7 @@ func (h *Health) isStopped() bool {
 
 func (h *Health) status(service string) (healthv1.HealthCheckResponse_ServingStatus, bool) {
 	switch service {
-	case "", authv3.Authorization_ServiceDesc.ServiceName:
+	case "", extauthz.ServiceName:
 	default:
 		return healthv1.HealthCheckResponse_SERVICE_UNKNOWN, false
 	}

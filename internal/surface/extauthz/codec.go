@@ -1,25 +1,65 @@
 package extauthz
 
 import (
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"sync"
+
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 )
 
-// Codec returns gRPC's own codec, save that a CheckRequest which can't be decoded becomes one that says nothing, which is
-// refused. By itself gRPC would answer with an error, and a client could bring that about: what isn't UTF-8 in a header is no
-// string in a message.
+// Codec returns gRPC's own codec, save for this package's messages, which it takes and gives as they are on the wire.
 func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }
 
 type codec struct{ encoding.CodecV2 }
 
+// request is a CheckRequest. It is a copy: what is read of it outlives the buffers that gRPC reads into.
+type request struct{ wire string }
+
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	err := c.CodecV2.Unmarshal(data, v)
-	if check, ok := v.(*authv3.CheckRequest); ok && err != nil {
-		check.Reset()
-		return nil
+	check, ok := v.(*request)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, v)
 	}
-	return err
+	whole := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	check.wire = string(whole.ReadOnlyData())
+	whole.Free()
+	return nil
+}
+
+// response is a CheckResponse. Its memory is used again once it is sent.
+type response []byte
+
+// responseSize is more than most answers have.
+const responseSize = 2048
+
+func newResponse() *response { return (*response)(responses.Get(responseSize)) }
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if r, ok := v.(*response); ok {
+		return mem.BufferSlice{mem.NewBuffer((*[]byte)(r), responses)}, nil
+	}
+	return c.CodecV2.Marshal(v)
+}
+
+var responses = &buffers{}
+
+// buffers implements mem.BufferPool. gRPC's own clears what it gives out; nobody reads what is not written here.
+type buffers struct{ pool sync.Pool }
+
+// Get implements mem.BufferPool.
+func (p *buffers) Get(size int) *[]byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, size)
+	return &b
+}
+
+// Put implements mem.BufferPool.
+func (p *buffers) Put(b *[]byte) {
+	*b = (*b)[:0]
+	p.pool.Put(b)
 }

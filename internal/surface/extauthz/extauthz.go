@@ -29,8 +29,8 @@ type Decider interface {
 // aliases are the names by which an upstream could take a header of the client's for one that the verifier has decided or
 // set: many read an underscore as a hyphen (CGI, RFC 3875 section 4.1.18).
 var aliases = func() (all []string) {
-	for _, header := range answer.Identity(verify.Decision{}) {
-		all = append(all, spellings(strings.ToLower(header.Name))...)
+	for _, name := range identityNames {
+		all = append(all, spellings(name)...)
 	}
 	return append(all, spellings("x-tenant-id")...)
 }()
@@ -51,17 +51,19 @@ func spellings(name string) []string {
 	return all[1:] // The first is the one with every hyphen kept.
 }
 
-// toRemove returns the names of the headers that the upstream must not get from the client: the token, unless it is to be
-// kept, identity headers without a value, and aliases. Envoy removes after it has set, so none that has a value is among them.
-func toRemove(decision verify.Decision, keepToken bool) []string {
-	names := make([]string, 0, len(aliases)+5)
-	if !keepToken {
-		names = append(names, "authorization")
+// identityNames are the names of the identity headers, in lower case.
+var identityNames = func() (names [4]string) {
+	for i, header := range answer.Identity(verify.Decision{}) {
+		names[i] = strings.ToLower(header.Name)
 	}
-	for _, header := range answer.Identity(decision) {
-		if header.Value == "" {
-			names = append(names, strings.ToLower(header.Name))
-		}
+	return names
+}()
+
+// alwaysRemoved returns the names of the headers that the upstream must not get from any client: the token, unless it is to be
+// kept, and aliases. Envoy removes after it has set, so none that has a value is among them.
+func alwaysRemoved(keepToken bool) []string {
+	if keepToken {
+		return aliases
 	}
-	return append(names, aliases...)
+	return append([]string{"authorization"}, aliases...)
 }

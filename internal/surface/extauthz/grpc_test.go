@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -62,10 +64,11 @@ func TestPass(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, err := extauthz.NewGRPC(&recorder{decision: test.decision}, trust(t), test.keepToken).Check(t.Context(), check())
+			wire, err := proto.Marshal(check())
 			if err != nil {
 				t.Fatal(err)
 			}
+			response := answer(t, extauthz.NewGRPC(&recorder{decision: test.decision}, trust(t), test.keepToken), t.Context(), wire)
 			ok := response.GetOkResponse()
 			if response.GetStatus().GetCode() != int32(codes.OK) || ok == nil {
 				t.Fatalf("answer %v", response)
@@ -191,5 +194,25 @@ func wantRefusal(t *testing.T, response *authv3.CheckResponse, code codes.Code, 
 	}
 	if response.GetDynamicMetadata() != nil {
 		t.Errorf("metadata %v", response.GetDynamicMetadata())
+	}
+}
+
+// TestLongAnswers has texts of all the lengths around which a length takes more bytes.
+func TestLongAnswers(t *testing.T) {
+	for _, length := range []int{0, 1, 100, 127, 128, 129, 1000, 16_383, 16_384, 70_000, 1 << 21} {
+		long := *grant
+		long.Name, long.ScopesHeader = strings.Repeat("n", length), strings.Repeat("s", length)+" b:c"
+		_, response := ask(t, verify.Decision{Outcome: verify.Allow, Grant: &long, TenantID: acme}, check())
+		set := values(t, response.GetOkResponse().GetHeaders())
+		if set["X-Api-Key-Name"] != long.Name || set["X-Api-Key-Scopes"] != long.ScopesHeader || set["X-Api-Key-Tenant"] != acme {
+			t.Errorf("%d: headers %.200v", length, set)
+		}
+		named := response.GetDynamicMetadata().AsMap()
+		if named["key_name"] != long.Name || named["tenant"] != acme {
+			t.Errorf("%d: metadata %.200v", length, named)
+		}
+		if blank := slices.Contains(response.GetOkResponse().GetHeadersToRemove(), "x-api-key-name"); blank != (length == 0) {
+			t.Errorf("%d: the name is removed: %t", length, blank)
+		}
 	}
 }

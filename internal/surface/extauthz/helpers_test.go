@@ -1,10 +1,12 @@
 package extauthz_test
 
 import (
+	"context"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
@@ -108,13 +110,35 @@ func raw(check *authv3.CheckRequest, more ...string) {
 // ask returns what the decider is asked about a CheckRequest, or nil where it is refused before, and the answer.
 func ask(t testing.TB, decision verify.Decision, request *authv3.CheckRequest) (*verify.Request, *authv3.CheckResponse) {
 	t.Helper()
-	decider := &recorder{decision: decision}
-	response, err := extauthz.NewGRPC(decider, trust(t), false).Check(t.Context(), request)
+	wire, err := proto.Marshal(request)
 	if err != nil {
-		t.Fatalf("an error, which some proxies let pass: %v", err)
+		t.Fatal(err)
 	}
+	return askWire(t, decision, wire)
+}
+
+// askWire is ask of what is on the wire.
+func askWire(t testing.TB, decision verify.Decision, wire []byte) (*verify.Request, *authv3.CheckResponse) {
+	t.Helper()
+	decider := &recorder{decision: decision}
+	response := answer(t, extauthz.NewGRPC(decider, trust(t), false), t.Context(), wire)
 	if decider.surface != "grpc" {
 		t.Errorf("counted as %q", decider.surface)
 	}
 	return decider.request, response
+}
+
+// answer returns what is answered to a message.
+func answer(t testing.TB, g *extauthz.GRPC, ctx context.Context, wire []byte) *authv3.CheckResponse { //nolint:revive // t comes first.
+	t.Helper()
+	const before = "what stands there already"
+	wireResponse := g.Check(ctx, []byte(before), string(wire))
+	response := &authv3.CheckResponse{}
+	if err := proto.Unmarshal(wireResponse[len(before):], response); err != nil || string(wireResponse[:len(before)]) != before {
+		t.Fatalf("an answer that can't be read, which some proxies let pass: %v: %.500q", err, wireResponse)
+	}
+	if response.ProtoReflect().GetUnknown() != nil || len(wireResponse) < 16<<10 && response.Validate() != nil {
+		t.Errorf("not what Envoy takes: %.500v", response)
+	}
+	return response
 }

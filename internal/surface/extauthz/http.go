@@ -21,15 +21,16 @@ const (
 // HTTP answers Envoy's ext_authz filter with an http_service, and implementations of the Gateway API's ExternalAuth filter
 // that do as Envoy does.
 type HTTP struct {
-	decider   Decider
-	trust     clientip.Trust
-	keepToken bool
+	decider Decider
+	trust   clientip.Trust
+	// always are the names of the headers that are removed from every request that passes.
+	always string
 }
 
 // NewHTTP returns the handler for every path below Prefix. It needs requests as they were sent: http.ServeMux would redirect
 // some. keepToken leaves the token on requests that pass.
 func NewHTTP(decider Decider, trust clientip.Trust, keepToken bool) *HTTP {
-	return &HTTP{decider: decider, trust: trust, keepToken: keepToken}
+	return &HTTP{decider: decider, trust: trust, always: strings.Join(alwaysRemoved(keepToken), ",")}
 }
 
 // ServeHTTP implements http.Handler.
@@ -51,7 +52,18 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Client:        h.trust.ClientBeforeOwn(clientip.Peer(r.RemoteAddr), r.Header["X-Forwarded-For"]),
 	})
 	if decision.Outcome == verify.Allow {
-		w.Header()[headerToRemove] = []string{strings.Join(toRemove(decision, h.keepToken), ",")}
+		w.Header()[headerToRemove] = []string{h.toRemove(decision)}
 	}
 	answer.Write(w, decision, r.Host)
+}
+
+// toRemove names the headers that the upstream must not get from this client, whose identity headers may have no value.
+func (h *HTTP) toRemove(decision verify.Decision) string {
+	names := []string{h.always}
+	for i, header := range answer.Identity(decision) {
+		if header.Value == "" {
+			names = append(names, identityNames[i])
+		}
+	}
+	return strings.Join(names, ",")
 }

@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
@@ -235,9 +236,11 @@ func TestChainInTwoCases(t *testing.T) {
 // TestNobodyTrusted checks that a proxy's word does not count before anybody has said which are proxies.
 func TestNobodyTrusted(t *testing.T) {
 	decider := &recorder{decision: allowed}
-	if _, err := extauthz.NewGRPC(decider, clientip.Trust{}, false).Check(t.Context(), check()); err != nil {
+	wire, err := proto.Marshal(check())
+	if err != nil {
 		t.Fatal(err)
 	}
+	answer(t, extauthz.NewGRPC(decider, clientip.Trust{}, false), t.Context(), wire)
 	if decider.request.Client.IsValid() {
 		t.Errorf("client %v", decider.request.Client)
 	}

@@ -7,6 +7,7 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
@@ -27,13 +28,15 @@ func TestTraceparent(t *testing.T) {
 	} {
 		r := &recorder{decision: allowed}
 		ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs(c.call...))
-		if _, err := extauthz.NewGRPC(r, trust(t), false).Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		wire, err := proto.Marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 			Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
 				Host: "api.example.com", Method: "GET", Path: "/api", Headers: c.headers,
 			}},
-		}}); err != nil {
+		}})
+		if err != nil {
 			t.Fatal(err)
 		}
+		answer(t, extauthz.NewGRPC(r, trust(t), false), ctx, wire)
 		if got := r.request.Traceparent; !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
