@@ -75,9 +75,10 @@ test: c-compiler build caddy ## Every test, on a real control plane.
 		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
 		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_MODULES) $(TEST_FUZZ)
 
-# What other programs make of this project's objects (hack/gitops) and examples (hack/guides) is judged by those programs' own
-# code, each in a module of its own.
-TEST_MODULES = $(if $(filter ./...,$(TEST)),$(foreach module,hack/gitops hack/guides,\
+# What other programs make of this project's objects (hack/gitops), examples (hack/guides) and alerts (hack/monitoring) is judged
+# by those programs' own code, each in a module of its own.
+MODULES := hack/gitops hack/guides hack/monitoring
+TEST_MODULES = $(if $(filter ./...,$(TEST)),$(foreach module,$(MODULES),\
 	&& (cd $(module) && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...)))
 
 # Only with everything: who asks for some of the tests waits for those.
@@ -99,8 +100,7 @@ verify: lint verify-generated verify-crds verify-tidy verify-vulnerabilities ## 
 .PHONY: lint
 lint: tools-lint ## Go code and API conventions.
 	$(LINT) run ./...
-	cd hack/gitops && $(CURDIR)/$(LINT) run ./...
-	cd hack/guides && $(CURDIR)/$(LINT) run ./...
+	@set -e; for module in $(MODULES); do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
 
 .PHONY: fmt
 fmt: tools-lint ## Format the Go code.

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -13,13 +15,15 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/census"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
@@ -27,41 +31,67 @@ import (
 // leaseName is that of the leader's Lease, which the controller's RBAC names too.
 const leaseName = "apikey-controller"
 
+// A leader that crashes is followed by another within leaseDuration and a retry or two: 10 to 13 s. One that can't renew its
+// lease gives up well before another may take it. One that is told to stop gives the lease away, and is followed at the next
+// retry.
+const (
+	leaseDuration = 10 * time.Second
+	renewDeadline = 7 * time.Second
+	retryPeriod   = time.Second
+)
+
 func main() {
 	o := &options{}
-	command.Main("apikey-controller", o, func(ctx context.Context, config *rest.Config) error {
+	command.Main("apikey-controller", o, func(ctx context.Context, restConfig *rest.Config) error {
 		if err := o.checkAddresses(); err != nil {
 			return err
 		}
-		if err := o.needs().Await(ctx, config, ctrl.Log.WithName("startup")); err != nil || ctx.Err() != nil {
+		if err := o.needs().Await(ctx, restConfig, ctrl.Log.WithName("startup")); err != nil || ctx.Err() != nil {
 			return err
 		}
-		manager, err := newManager(*o, config)
+		manager, err := newManager(*o, restConfig)
 		if err != nil {
 			return err
 		}
-		return manager.Start(ctx)
+		return successor(manager.Start(ctx))
 	})
 }
 
+// successor says what it means that another leads now.
+func successor(err error) error {
+	if err != nil && err.Error() == "leader election lost" { // It has no type.
+		return fmt.Errorf("%w: the lease %s was not renewed within %s, so another replica takes over; this one is to be started again", err, leaseName, renewDeadline)
+	}
+	return err
+}
+
 // newManager assembles the controller.
-func newManager(o options, config *rest.Config) (manager.Manager, error) {
+func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, keysv1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
 	}
-	m, err := ctrl.NewManager(config, ctrl.Options{
+	endpoint, err := newEndpoint(o, restConfig)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                       endpoint.Options(),
 		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // Nothing is written after the manager has stopped: main returns.
-		Cache:                         cacheOptions(),
-		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
+		// Whoever follows has everything in memory already: a list of all keys would take longer than the election.
+		Controller: config.Controller{EnableWarmup: new(true)},
+		Cache:      cacheOptions(),
+		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
 	if err != nil {
 		return nil, err
@@ -83,7 +113,11 @@ func newManager(o options, config *rest.Config) (manager.Manager, error) {
 	})
 	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
+	count := census.New(clock.RealClock{})
 	for _, register := range []func(manager.Manager) error{
+		func(m manager.Manager) error { return count.Watch(context.Background(), m.GetCache()) },
+		func(manager.Manager) error { return metrics.Registry.Register(count) },
+		endpoint.AddTo,
 		keys.Register,
 		tenants.Register,
 		policies.Register,

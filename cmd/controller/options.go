@@ -17,6 +17,9 @@ import (
 type options struct {
 	namespace      string
 	metricsAddress string
+	metricsSecure  bool
+	tlsCert        string
+	tlsKey         string
 	healthAddress  string
 	leaderElect    bool
 	formatLive     string
@@ -31,6 +34,10 @@ type options struct {
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace in which the root keys and the leader's lease are kept.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint, or 0 for none.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", false,
+		"Show metrics over TLS only, and only to callers whom the Kubernetes cluster knows and lets get /metrics. Without a certificate the endpoint has one that nobody else signed.")
+	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "File of the metrics endpoint's certificate, and of those between it and its authority's, in PEM. It is read again when it changes.")
+	flags.StringVar(&o.tlsKey, "tls-private-key-file", "", "File of the certificate's private key, in PEM.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "Act only while holding the lease. Off is for a single replica that is never replaced by another while it runs.")
 	flags.StringVar(&o.formatLive, "token-format-live", string(token.FormatLive), "Beginning of the tokens of tenants whose environment is Live.")
@@ -64,6 +71,9 @@ func (o *options) Complete() error {
 	}
 	if o.formatLive == o.formatTest {
 		errs = append(errs, fmt.Errorf("--token-format-live and --token-format-test are both %q: they must differ", o.formatLive))
+	}
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or neither"))
 	}
 	for _, text := range strings.FieldsFunc(o.expiryWarnings, func(r rune) bool { return r == ',' || r == ' ' }) {
 		warning, err := time.ParseDuration(text)

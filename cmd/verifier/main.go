@@ -43,8 +43,12 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	guard, err := caller.NewForConfig(config, o.audiences, ctrl.Log.WithName("caller"))
+	if err != nil {
+		return err
+	}
 	manager, err := ctrl.NewManager(config, ctrl.Options{
-		Metrics:                 secure.metrics(o.metricsAddress),
+		Metrics:                 secure.metrics(o, guard),
 		HealthProbeBindAddress:  "0", // The verifier's own says more.
 		GracefulShutdownTimeout: &o.shutdownTimeout,
 	})
@@ -52,10 +56,6 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 		return err
 	}
 	decider, self, err := newReplica(o, config)
-	if err != nil {
-		return err
-	}
-	guard, err := caller.NewForConfig(config, o.audiences, ctrl.Log.WithName("caller"))
 	if err != nil {
 		return err
 	}

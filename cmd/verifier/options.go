@@ -18,6 +18,7 @@ import (
 type options struct {
 	namespace       string
 	metricsAddress  string
+	metricsSecure   bool
 	healthAddress   string
 	httpAddress     string
 	grpcAddress     string
@@ -51,6 +52,8 @@ const (
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", false,
+		"Show metrics over TLS only, and only to callers whom the Kubernetes cluster knows and lets get /metrics. Without a certificate the endpoint has one that nobody else signed.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flags.StringVar(&o.httpAddress, "http-bind-address", ":8080", "Address that proxies ask at over HTTP.")
 	flags.StringVar(&o.grpcAddress, "grpc-bind-address", ":9090", "Address that Envoy asks at over gRPC.")
@@ -66,7 +69,7 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 		"How long ago the index may last have been proved up to date for a request to pass: 2s to 1h.")
 	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
 	flags.StringVar(&o.callerAudiences, "caller-audiences", "",
-		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect or /debug/explain must have one. Without any it must be for the API server.")
+		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect, /debug/explain or a secure /metrics must have one. Without any it must be for the API server.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")

@@ -10,6 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
 // security is how every port of the verifier's is secured: by one certificate, or where the flags ask for it, not at all.
@@ -35,15 +38,7 @@ func (s security) config(protocols ...string) *tls.Config {
 	if s.certificate == nil {
 		return nil
 	}
-	config := &tls.Config{NextProtos: protocols, MinVersion: tls.VersionTLS12}
-	s.use(config)
-	return config
-}
-
-// use has a configuration take the certificate that is there at each handshake.
-func (s security) use(config *tls.Config) {
-	config.MinVersion = tls.VersionTLS12
-	config.GetCertificate = s.certificate.GetCertificate
+	return &tls.Config{NextProtos: protocols, MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.GetCertificate}
 }
 
 func (s security) overGRPC() credentials.TransportCredentials {
@@ -53,14 +48,13 @@ func (s security) overGRPC() credentials.TransportCredentials {
 	return insecure.NewCredentials()
 }
 
-// metrics secures the metrics endpoint.
-func (s security) metrics(address string) metricsserver.Options {
-	options := metricsserver.Options{BindAddress: address}
-	if s.certificate != nil {
-		options.SecureServing = true
-		options.TLSOpts = []func(*tls.Config){s.use}
+// metrics secures the metrics endpoint. There may be a guard for it.
+func (s security) metrics(o options, guard *caller.Guard) metricsserver.Options {
+	endpoint := monitor.Endpoint{Address: o.metricsAddress, Certificate: s.certificate}
+	if o.metricsSecure {
+		endpoint.Guard = guard
 	}
-	return options
+	return endpoint.Options()
 }
 
 // addTo has a manager run what reads the certificate again.

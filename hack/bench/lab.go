@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 // lab is what one benchmark has: a control plane of its own, where it asks for one, and the processes that it starts.
@@ -91,11 +91,11 @@ func (l *lab) controller(ctx context.Context) (*process, error) {
 
 // verifier starts a verifier of the given name.
 func (l *lab) verifier(ctx context.Context, name string, args ...string) (*process, error) {
-	address, err := freeAddress()
+	address, err := program.Address(ctx)
 	if err != nil {
 		return nil, err
 	}
-	overGRPC, err := freeAddress()
+	overGRPC, err := program.Address(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (l *lab) start(ctx context.Context, name string, args ...string) (*process,
 	}
 	p := &process{}
 	for _, address := range []*string{&p.health, &p.metrics} {
-		if *address, err = freeAddress(); err != nil {
+		if *address, err = program.Address(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -234,13 +234,4 @@ func get(ctx context.Context, url string) (int, string, error) {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	return response.StatusCode, string(body), err
-}
-
-func freeAddress() (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String(), nil
 }

@@ -52,6 +52,11 @@ var benchmarks = []benchmark{
 	{"million", "the same with 1,000,000 keys, by 10", 3 * time.Minute, million, []string{"taskset", "wrk"}},
 	{"nginx", "processor time of nginx and verifier together", time.Minute, behindNginx, []string{"taskset", "wrk", "nginx"}},
 	{"minting", "what waiting for verifiers adds to minting", 3 * time.Minute, minting, nil},
+	{"decision-1000", "a decision, in process, 1,000 keys", time.Minute, decision1000, nil},
+	{"malformed", "a decision about a token whose checksum is wrong", time.Minute, malformedToken, nil},
+	{"decision-1m", "a decision, in process, 1,000,000 keys", 2 * time.Minute, decision1m, nil},
+	{"index-memory", "memory of the index, 1,000,000 keys", 2 * time.Minute, indexMemory, nil},
+	{"updates-1m", "decisions beside 1,000 updates a second, 1,000,000 keys", 2 * time.Minute, updates1m, nil},
 }
 
 func main() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 // nginxAround is the configuration that the guide's stands in.
@@ -71,7 +72,7 @@ func (l *lab) nginx(ctx context.Context, dir, verifier, api string) (*process, e
 		return nil, err
 	}
 	p := &process{started: time.Now()}
-	if p.address, err = freeAddress(); err != nil {
+	if p.address, err = program.Address(ctx); err != nil {
 		return nil, err
 	}
 	configuration := string(guide)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
@@ -16,7 +15,7 @@ import (
 
 // line is a connection to a verifier, over which one thing after another is asked, as a proxy does.
 type line struct {
-	connection net.Conn
+	connection io.ReadWriteCloser
 	reader     *bufio.Reader
 }
 
@@ -74,11 +73,15 @@ type sight struct {
 // pollGap is how long one who asks at leisure rests between two questions.
 const pollGap = 400 * time.Microsecond
 
+// pollRest is how long a poller rests between two questions: it adds half of that to what is measured, on average.
+const pollRest = 150 * time.Microsecond
+
 // poll asks one replica about a key, one question after another, until it is refused, and some more once it is said that all
 // refuse it. Between two questions it rests: pollers that never do keep every processor of a small machine busy, and what is
 // measured then is how long a watch event waits for one of them.
 func poll(ctx context.Context, address string, s subject, effective <-chan struct{}) (seen sight) {
-	l, err := dial(ctx, address)
+	defer promptly()()
+	l, err := dialBlocking(address)
 	if err != nil {
 		return sight{err: err}
 	}
@@ -113,13 +116,4 @@ func poll(ctx context.Context, address string, s subject, effective <-chan struc
 		pause(pollRest)
 	}
 	return seen
-}
-
-// pollRest is how long a poller rests between two questions: it adds half of that to what is measured, on average.
-const pollRest = 150 * time.Microsecond
-
-// pause sleeps for less than a millisecond, which is what Go rounds a shorter time.Sleep up to.
-func pause(d time.Duration) {
-	t := syscall.NsecToTimespec(d.Nanoseconds())
-	_ = syscall.Nanosleep(&t, nil) // A signal may end it early.
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,8 @@ type ending struct {
 // revocation measures what a revocation takes, with checks running all the while: first with nothing else going on, then
 // during a burst of creations.
 func revocation(ctx context.Context, l *lab) error {
+	// A poller whose question is answered must not wait for another goroutine of this process either.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(replicas + runtime.NumCPU()))
 	if err := l.install(ctx); err != nil {
 		return err
 	}
@@ -121,7 +124,7 @@ func reportBurst(book *ledger, endings []ending, rate float64) {
 		Name: "revocation in a burst: above a bare watch, maximum", Value: above.max(), Unit: "ms", Spread: above.spread(), Goal: "≤ 50 ms", Met: above.max() <= 50,
 	})
 	book.add(figure{
-		Name: "revocation in a burst: creations while it lasted", Value: rate, Unit: "1/s", Goal: "≥ 400", Met: rate >= 395,
+		Name: "revocation in a burst: creations while it lasted", Value: rate, Unit: "1/s", Goal: "≥ 400", Met: rate >= 400,
 	})
 }
 
@@ -213,8 +216,12 @@ func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-c
 	return watched, nil
 }
 
-// burstRate is how many objects are created in a second.
-const burstRate = 400
+const (
+	// burstRate is how many objects are created in a second: some more than the 400 that are asked for.
+	burstRate = 420
+	// burstWorkers is how many of them wait for the disk at the same time, which etcd writes to once for all.
+	burstWorkers = 32
+)
 
 // burst creates objects until it is told to stop, which returns how many it made in a second.
 func (l *lab) burst(ctx context.Context, namespace string) (stop func() float64) {
@@ -241,7 +248,7 @@ func (l *lab) burst(ctx context.Context, namespace string) (stop func() float64)
 			}
 		}
 	})
-	for range 8 {
+	for range burstWorkers {
 		workers.Go(func() {
 			for range orders {
 				if l.cp.Client.Create(ctx, fixture.ApiKey(namespace, fixture.Name("burst"))) == nil {

@@ -110,6 +110,13 @@ func (g *Guard) Protect(path string, handler http.Handler) http.Handler {
 	})
 }
 
+// Filter protects whatever a server of fixed paths has, each path by its own name. It never returns an error.
+func (g *Guard) Filter(_ logr.Logger, handler http.Handler) (http.Handler, error) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.Protect(r.URL.Path, handler).ServeHTTP(w, r)
+	}), nil
+}
+
 func (g *Guard) judge(r *http.Request, path string) verdict {
 	token := bearer(r)
 	if token == "" {
@@ -211,7 +218,7 @@ func refuse(w http.ResponseWriter, v verdict) {
 // bodies have the form of RFC 6749 section 5.2, whose clients one of the endpoints has.
 var bodies = map[verdict]string{
 	unauthenticated: `{"error":"invalid_client","error_description":"Authenticate with a token that the Kubernetes cluster accepts."}` + "\n",
-	forbidden:       `{"error":"access_denied","error_description":"Your account may not do this: see the verifier's documentation for the ClusterRole."}` + "\n",
+	forbidden:       `{"error":"access_denied","error_description":"Your account may not do this: see the documentation for the ClusterRole."}` + "\n",
 	unavailable:     `{"error":"temporarily_unavailable","error_description":"Your account could not be checked. Try again later."}` + "\n",
 }
 

@@ -15,7 +15,9 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
@@ -69,6 +71,7 @@ func run(name string, o Options, out io.Writer, serve func(context.Context, *res
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
 	}
+	metrics.Registry.MustRegister(monitor.Build(name))
 	config.UserAgent = name + "/" + version.String()
 	return serve(ctrl.SetupSignalHandler(), config)
 }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -38,7 +39,8 @@ func (s *Server) Address() string { return s.listener.Addr().String() }
 // Serve answers until the server is drained, which is no error.
 func (s *Server) Serve() error { return s.serve(s.listener) }
 
-// Drain takes no more requests, and waits for those under way as long as the context lasts.
+// Drain has proxies close their connections, then takes no more requests, and waits for those under way as long as the
+// context lasts.
 func (s *Server) Drain(ctx context.Context) error { return s.drain(ctx) }
 
 // Options are what the servers are made of.
@@ -94,10 +96,20 @@ func Listen(flag, address string) (net.Listener, error) {
 	return listener, nil
 }
 
+// parting is how long proxies that keep connections open are told, with each answer, that theirs is about to be closed. A
+// connection that is closed just as a request comes on it would cost that request.
+const parting = time.Second
+
 // NewHTTP answers over HTTP/1 and HTTP/2, without TLS where there is no configuration for it.
 func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *Server {
+	var leaving atomic.Bool
 	s := &http.Server{
-		Handler:           handler,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if leaving.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			handler.ServeHTTP(w, r)
+		}),
 		TLSConfig:         secure,
 		Protocols:         &http.Protocols{},
 		ReadHeaderTimeout: 10 * time.Second,
@@ -124,6 +136,15 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *S
 			}
 			return nil
 		},
-		drain: s.Shutdown,
+		drain: func(ctx context.Context) error {
+			leaving.Store(true)
+			timer := time.NewTimer(parting)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			return s.Shutdown(ctx)
+		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -26,8 +27,12 @@ type Interference struct {
 
 // Proxy is a proxy that passes everything on with the rights of a config.
 type Proxy struct {
-	server *httptest.Server
+	server   *httptest.Server
+	noLeases atomic.Bool
 }
+
+// CutLeases has the proxy answer nothing about leases any more, as if it could not reach the API server. All else goes on.
+func (p *Proxy) CutLeases() { p.noLeases.Store(true) }
 
 // New starts a proxy. It calls onWrite for every write but those to leases and events, which say nothing about keys, one
 // call at a time for each connection. It goes with the test.
@@ -47,7 +52,12 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 		FlushInterval: -1, // Watches are streams.
 		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	p := &Proxy{server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p := &Proxy{}
+	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isLease(r) && p.noLeases.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
 		var interference Interference
 		if isWrite(r) {
 			interference = onWrite(r)
@@ -61,7 +71,7 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 		default:
 			forward.ServeHTTP(w, r)
 		}
-	}))}
+	}))
 	t.Cleanup(func() {
 		p.server.CloseClientConnections()
 		p.server.Close()
@@ -70,8 +80,10 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 }
 
 func isWrite(r *http.Request) bool {
-	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !strings.Contains(r.URL.Path, "/leases")
+	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !isLease(r)
 }
+
+func isLease(r *http.Request) bool { return strings.Contains(r.URL.Path, "/leases") }
 
 // Kubeconfig writes a kubeconfig that leads through the proxy and returns its path. It goes with the test.
 func (p *Proxy) Kubeconfig(t testing.TB) string {

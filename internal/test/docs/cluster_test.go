@@ -31,6 +31,7 @@ type installation struct {
 	cp              *controlplane.ControlPlane
 	verifier        string // its address
 	verifierMetrics string // that of its metrics
+	controller      string // that of the controller's metrics
 	plugin          string // the path of kubectl-apikey
 	// folder is where commands run: what they write stays there, and what they read of the repository is there too.
 	folder string
@@ -39,8 +40,8 @@ type installation struct {
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
 	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
-	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t), folder: t.TempDir(),
-		plugin: program.Build(t, "./cmd/kubectl-apikey")}
+	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t), controller: program.FreeAddress(t),
+		folder: t.TempDir(), plugin: program.Build(t, "./cmd/kubectl-apikey")}
 	for _, name := range []string{"config", "docs"} {
 		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
 			t.Fatal(err)
@@ -51,7 +52,7 @@ func newInstallation(t *testing.T) *installation {
 	}
 	health := program.FreeAddress(t)
 	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
-		"--metrics-bind-address=0", "--health-probe-bind-address=0")
+		"--metrics-bind-address="+i.controller, "--health-probe-bind-address=0")
 	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
 		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
@@ -186,17 +187,19 @@ func sections(t *testing.T, p page) []section {
 
 var metricName = regexp.MustCompile(`(?m)^# TYPE (apikey_\w+) `)
 
-// metrics checks that the verifier's page has its metrics. The counter of decisions is there once there is one.
+// metrics checks that the programs' pages have their metrics. The counter of decisions is there once there is one.
 func (i *installation) metrics(t *testing.T) {
-	p := readPage(t, "docs/verifier.md")
 	get(t, "http://"+i.verifier+"/auth/nginx")
-	names := metricName.FindAllStringSubmatch(get(t, "http://"+i.verifierMetrics+"/metrics"), -1)
-	if len(names) < 4 {
-		t.Errorf("only %v found", names)
-	}
-	for _, name := range names {
-		if p.row(name[1]) == "" {
-			t.Errorf("%s: no row for the metric %s", p.name, name[1])
+	for page, address := range map[string]string{"docs/verifier.md": i.verifierMetrics, "docs/controller.md": i.controller} {
+		p := readPage(t, page)
+		names := metricName.FindAllStringSubmatch(get(t, "http://"+address+"/metrics"), -1)
+		if len(names) < 4 {
+			t.Errorf("only %v found", names)
+		}
+		for _, name := range names {
+			if p.row(name[1]) == "" {
+				t.Errorf("%s: no row for the metric %s", p.name, name[1])
+			}
 		}
 	}
 }

@@ -131,6 +131,8 @@ var _ = Describe("The controller's account", func() {
 			"create events in apikey-system",
 			"patch events in apikey-system",
 			"patch "+apikeys+" verifier-canary in apikey-system",
+			"create tokenreviews.authentication.k8s.io everywhere", // Who reads its metrics.
+			"create subjectaccessreviews.authorization.k8s.io everywhere",
 		))
 	})
 

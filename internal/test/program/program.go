@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -95,12 +96,26 @@ func (p *Process) Log() string { return p.log.String() }
 // FreeAddress returns an address on loopback that nobody listened on a moment ago.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, err := Address(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
+}
+
+// Address returns an address on loopback that nobody listened on a moment ago. Its port is none of those that Linux gives to
+// connections (32768 and up, see ip(7)): whoever connects meanwhile, and there are many, would get one that is free now.
+func Address(ctx context.Context) (string, error) {
+	const lowest, ports, attempts = 20000, 12000, 100
+	var err error
+	for range attempts {
+		var listener net.Listener
+		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(ports))
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err == nil {
+			return address, listener.Close()
+		}
+	}
+	return "", err
 }
 
 // WaitUntil polls until a condition holds, and fails the test with what it last said if it does not in time.

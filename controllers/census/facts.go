@@ -1,0 +1,87 @@
+package census
+
+import (
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// The states that keys are counted by.
+const (
+	stateReady     = "ready"
+	stateWaiting   = "waiting"
+	stateStalled   = "stalled"
+	stateSuspended = "suspended"
+	stateExpired   = "expired"
+	stateRevoked   = "revoked"
+)
+
+// verdict is what has become of a key. Reasons are those of the API's package, so there are as many.
+type verdict struct {
+	state, reason string
+}
+
+// keyFacts are what is kept of a key.
+type keyFacts struct {
+	verdict verdict
+	// issued and expires are zero where the key is not, or never does.
+	issued, expires time.Time
+	// waitingSince is zero where the key waits for nothing.
+	waitingSince time.Time
+	// behind says that the controller has not looked at the key's spec as it is.
+	behind bool
+}
+
+// factsOf reads what counts of a key. When its spec was changed isn't in it: where the controller is behind, that is when it
+// was first seen to be.
+func factsOf(key *keysv1alpha1.ApiKey, before keyFacts, now time.Time) keyFacts {
+	facts := keyFacts{verdict: verdictOf(key), behind: key.Status.ObservedGeneration != key.Generation}
+	if status := &key.Status; status.IssuedTime != nil && status.ExpiresTime != nil {
+		facts.issued, facts.expires = status.IssuedTime.Time, status.ExpiresTime.Time
+	}
+	reconciling := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReconciling)
+	switch {
+	case len(key.Status.Conditions) == 0:
+		facts.waitingSince = key.CreationTimestamp.Time
+	case reconciling != nil && reconciling.Status == metav1.ConditionTrue:
+		facts.waitingSince = reconciling.LastTransitionTime.Time
+	case facts.behind && before.behind:
+		facts.waitingSince = before.waitingSince
+	case facts.behind:
+		facts.waitingSince = now
+	}
+	return facts
+}
+
+// verdictOf goes by what ends a key first: what has been asked for, then what is the matter.
+func verdictOf(key *keysv1alpha1.ApiKey) verdict {
+	for _, state := range []struct{ condition, name string }{
+		{keysv1alpha1.ConditionRevoked, stateRevoked},
+		{keysv1alpha1.ConditionExpired, stateExpired},
+		{keysv1alpha1.ConditionSuspended, stateSuspended},
+		{keysv1alpha1.ConditionStalled, stateStalled},
+		{keysv1alpha1.ConditionReady, stateReady},
+	} {
+		condition := apimeta.FindStatusCondition(key.Status.Conditions, state.condition)
+		if condition != nil && condition.Status == metav1.ConditionTrue {
+			return verdict{state.name, condition.Reason}
+		}
+	}
+	if ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil {
+		return verdict{stateWaiting, ready.Reason}
+	}
+	return verdict{state: stateWaiting}
+}
+
+// expiresWithin says that a key in use will end soon. That of a key whose whole life is no longer than the window is no news.
+func (f keyFacts) expiresWithin(window time.Duration, now time.Time) bool {
+	switch f.verdict.state {
+	case stateRevoked, stateExpired, stateSuspended:
+		return false
+	}
+	left := f.expires.Sub(now)
+	return !f.expires.IsZero() && f.expires.Sub(f.issued) > window && left > 0 && left <= window
+}

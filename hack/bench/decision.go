@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	// few and many are how many keys there are.
+	few, many = 1000, 1_000_000
+	// decisionRounds of decisionStretch requests are short, so that most of them have the processor for themselves.
+	decisionRounds  = 400
+	decisionStretch = 1000
+)
+
+// sink keeps what is measured from being left out by the compiler.
+var sink int
+
+// decision1000 measures the decision where everything is in the processor's caches.
+func decision1000(ctx context.Context, l *lab) error {
+	c := crowdOf(few, few)
+	decisions, alone, err := sideBySide(ctx, l, few, c.decides(verify.ReasonAllowed), c.hashes)
+	if err != nil {
+		return err
+	}
+	l.book.add(inNanoseconds("decision-1000: by SHA-256 of the token alone", decisions, alone, c.allocations(), 350))
+	return nil
+}
+
+// malformedToken measures the decision about tokens of which only the checksum is wrong: those that take the longest to refuse.
+func malformedToken(ctx context.Context, l *lab) error {
+	c := crowdOf(few, few)
+	c.misspell()
+	decisions, alone, err := sideBySide(ctx, l, few, c.decides(verify.ReasonMalformedToken), c.hashes)
+	if err != nil {
+		return err
+	}
+	l.book.add(inNanoseconds("malformed: by SHA-256 of the token alone", decisions, alone, c.allocations(), 60))
+	return nil
+}
+
+// decision1m measures the decision where nothing is in the processor's caches but by luck, beside the least that could find a
+// key: its digest in Go's map.
+func decision1m(ctx context.Context, l *lab) error {
+	c := crowdOf(l.times(many), l.times(many))
+	found := make(map[token.Digest]uint32, len(c.bearers))
+	for i := range c.bearers {
+		found[token.DigestOf(c.token(i))] = uint32(i) //nolint:gosec // Not so many.
+	}
+	decisions, alone, err := sideBySide(ctx, l, len(c.bearers), c.decides(verify.ReasonAllowed), func(i int) error {
+		if found[sha256.Sum256([]byte(c.token(i)))] != uint32(i) { //nolint:gosec // As above.
+			return fmt.Errorf("the map has lost key %d", i)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l.book.add(figure{
+		Name: "decision-1m: by SHA-256 and a look into Go's map", Value: decisions.median(), Baseline: alone.median(), Unit: "ns",
+		Spread: decisions.middle(), Goal: "≤ 1.6", Met: decisions.median() <= 1.6*alone.median(),
+	})
+	return nil
+}
+
+// decides asks for a key, and insists on the answer.
+func (c *crowd) decides(want verify.Reason) func(int) error {
+	return func(i int) error {
+		if got := c.ask(i); got.Reason != want {
+			return fmt.Errorf("key %d: decided %s", i, got.Reason)
+		}
+		return nil
+	}
+}
+
+// hashes takes the digest of a key's token, and nothing else.
+func (c *crowd) hashes(i int) error {
+	digest := sha256.Sum256([]byte(c.token(i)))
+	sink += int(digest[0])
+	return nil
+}
+
+func (c *crowd) allocations() float64 {
+	return testing.AllocsPerRun(1000, func() { sink += int(c.ask(0).Outcome) })
+}
+
+func inNanoseconds(name string, value, baseline samples, allocations, goal float64) figure {
+	return figure{
+		Name: name, Value: value.median(), Baseline: baseline.median(), Unit: "ns",
+		Spread: fmt.Sprintf("%s, %v allocations", value.middle(), allocations),
+		Goal:   fmt.Sprintf("≤ %v ns, 0 allocations", goal), Met: value.median() <= goal && allocations == 0,
+	}
+}
+
+// sideBySide times two things in turns, over stretches of keys out of n, and returns the nanoseconds that one of each takes.
+func sideBySide(ctx context.Context, l *lab, n int, one, other func(i int) error) (ones, others samples, err error) {
+	runtime.GC()
+	stretch := min(decisionStretch, n)
+	for range l.times(decisionRounds) {
+		for _, it := range []struct {
+			do   func(int) error
+			into *samples
+		}{{one, &ones}, {other, &others}} {
+			first := (len(ones) + len(others)) * stretch % (n - stretch + 1)
+			began := time.Now()
+			for i := first; i < first+stretch; i++ {
+				if err := it.do(i); err != nil {
+					return nil, nil, err
+				}
+			}
+			*it.into = append(*it.into, float64(time.Since(began))/float64(stretch))
+		}
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+	return ones, others, nil
+}
+
+// indexMemory measures what a credential takes in the index, beside what its digest alone takes in Go's map.
+func indexMemory(_ context.Context, l *lab) error {
+	n := l.times(many)
+	before := liveBytes()
+	c := crowdOf(n, 0)
+	c.bearers, c.tenants = nil, nil
+	after := liveBytes()
+	digests := map[token.Digest]struct{}{}
+	for i := range n {
+		digests[token.DigestOf(fmt.Sprint("uid-", i))] = struct{}{}
+	}
+	alone := liveBytes() - after
+	each := (after - before) / float64(n)
+	l.book.add(figure{
+		Name: "index-memory: a credential, by its digest in Go's map", Value: each, Baseline: alone / float64(n), Unit: "B",
+		Goal: "≤ 150 B", Met: each <= 150,
+	})
+	runtime.KeepAlive(digests)
+	runtime.KeepAlive(c)
+	return nil
+}
+
+func liveBytes() float64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC() // What finalizers and pools have kept until now.
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc)
+}
+
+const (
+	// updateRounds of updateWindow each, with updates and without.
+	updateRounds = 6
+	updateWindow = time.Second
+	updateRate   = 1000
+)
+
+// updates1m measures what readers notice of a writer.
+func updates1m(ctx context.Context, l *lab) error {
+	c := crowdOf(l.times(many), l.times(many))
+	runtime.GC()
+	var calm, busy samples
+	for range l.times(updateRounds) {
+		quiet, err := c.p99(ctx)
+		if err != nil {
+			return err
+		}
+		writing, stop := context.WithCancel(ctx)
+		done := make(chan int)
+		go func() { done <- c.update(writing) }()
+		beside, err := c.p99(ctx)
+		stop()
+		made := float64(<-done)
+		if err != nil {
+			return err
+		}
+		if least := 0.9 * updateRate * updateWindow.Seconds(); made < least {
+			return fmt.Errorf("%v updates were made, of at least %v", made, least)
+		}
+		calm, busy = append(calm, quiet), append(busy, beside)
+	}
+	l.book.add(figure{
+		Name: "updates-1m: readers' p99 beside 1,000 updates a second, by without", Value: busy.median(), Baseline: calm.median(), Unit: "ns",
+		Spread: busy.spread(), Goal: "≤ 1.5", Met: busy.median() <= 1.5*calm.median(),
+	})
+	return nil
+}
+
+// update suspends keys and lets them go on, at a rate, until the context ends. It returns how often.
+func (c *crowd) update(ctx context.Context) (made int) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return made
+		case <-tick.C:
+		}
+		for ; float64(made) < time.Since(began).Seconds()*updateRate; made++ {
+			i := made * 7919 % len(c.bearers)
+			c.put(i, token.DigestOf(c.token(i)), index.State(made%2)*index.StateSuspended)
+		}
+	}
+}
+
+// p99 times one decision after the other for a while, and returns what 99 of a hundred take at most.
+func (c *crowd) p99(ctx context.Context) (float64, error) {
+	took := make([]time.Duration, 0, 1<<22)
+	for began := time.Now(); time.Since(began) < updateWindow && ctx.Err() == nil; {
+		i := c.somewhere(1)
+		start := time.Now()
+		got := c.ask(i)
+		took = append(took, time.Since(start))
+		if got.Reason != verify.ReasonAllowed && got.Reason != verify.ReasonSuspended {
+			return 0, fmt.Errorf("key %d: decided %s", i, got.Reason)
+		}
+	}
+	slices.Sort(took)
+	return float64(took[len(took)*99/100]), context.Cause(ctx)
+}

@@ -1,0 +1,148 @@
+// Package monitoring_test holds config/prometheus to what it says: promtool runs the tests of its alerts, each alert leads to a
+// section of docs/alerts.md, and what alerts and the dashboard ask for is there to be asked for: the programs are started, and
+// their metrics read.
+package monitoring_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// read returns a file of the repository.
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(append([]string{controlplane.Root()}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// decode reads a manifest strictly: a field that the kind does not have is an error.
+func decode(t *testing.T, manifest string, into any) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(manifest), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rules are those of config/prometheus.
+func rules(t *testing.T) monitoringv1.PrometheusRuleSpec {
+	t.Helper()
+	var rule monitoringv1.PrometheusRule
+	decode(t, read(t, "config", "prometheus", "alerts.yaml"), &rule)
+	return rule.Spec
+}
+
+// alerts are all of them.
+func alerts(t *testing.T) []monitoringv1.Rule {
+	t.Helper()
+	var all []monitoringv1.Rule
+	for _, group := range rules(t).Groups {
+		all = append(all, group.Rules...)
+	}
+	if len(all) < 15 {
+		t.Fatalf("only %d alerts", len(all))
+	}
+	return all
+}
+
+var heading = regexp.MustCompile(`(?m)^### (\w+)$`)
+
+// TestEveryAlertHasASection checks that each alert says how bad it is, what it is about and where to read on, and that the page
+// has no section without an alert.
+func TestEveryAlertHasASection(t *testing.T) {
+	const page = "https://github.com/nexuscommerce/apikey-operator/blob/main/docs/alerts.md#"
+	sections := map[string]bool{}
+	for _, match := range heading.FindAllStringSubmatch(read(t, "docs", "alerts.md"), -1) {
+		sections[match[1]] = true
+	}
+	for _, alert := range alerts(t) {
+		if !sections[alert.Alert] {
+			t.Errorf("docs/alerts.md has no section %s", alert.Alert)
+		}
+		delete(sections, alert.Alert)
+		if want := page + strings.ToLower(alert.Alert); alert.Annotations["runbook_url"] != want {
+			t.Errorf("%s leads to %s, not %s", alert.Alert, alert.Annotations["runbook_url"], want)
+		}
+		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
+			t.Errorf("%s has the severity %q", alert.Alert, severity)
+		}
+		for _, annotation := range []string{"summary", "description"} {
+			if alert.Annotations[annotation] == "" {
+				t.Errorf("%s has no %s", alert.Alert, annotation)
+			}
+		}
+	}
+	for section := range sections {
+		t.Errorf("docs/alerts.md has a section %s, and there is no such alert", section)
+	}
+}
+
+// TestAlertsFire has promtool check the alerts and run testdata/alerts.yaml, where each must fire at least once.
+func TestAlertsFire(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("REQUIRE_PROMTOOL") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("promtool is not installed (Debian: prometheus)")
+	}
+	folder := t.TempDir()
+	spec, err := yaml.Marshal(rules(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, err := os.ReadFile(filepath.Join("testdata", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"rules.yaml": spec, "cases.yaml": cases} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"check", "rules", "rules.yaml"}, {"test", "rules", "cases.yaml"}} {
+		command := exec.CommandContext(t.Context(), promtool, args...)
+		command.Dir = folder
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Errorf("promtool %v: %v\n%s", args, err, out)
+		}
+	}
+
+	var tests struct {
+		Tests []struct {
+			AlertRuleTest []struct {
+				Alertname string `json:"alertname"`
+				ExpAlerts []any  `json:"exp_alerts"`
+			} `json:"alert_rule_test"`
+		} `json:"tests"`
+	}
+	if err := yaml.Unmarshal(cases, &tests); err != nil {
+		t.Fatal(err)
+	}
+	fires, rests := map[string]bool{}, map[string]bool{}
+	for _, test := range tests.Tests {
+		for _, alert := range test.AlertRuleTest {
+			if len(alert.ExpAlerts) > 0 {
+				fires[alert.Alertname] = true
+			} else {
+				rests[alert.Alertname] = true
+			}
+		}
+	}
+	for _, alert := range alerts(t) {
+		if !fires[alert.Alert] || !rests[alert.Alert] {
+			t.Errorf("testdata/alerts.yaml must have a case in which %s fires, and one in which it does not", alert.Alert)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package monitoring_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// target are the labels that Prometheus adds to every series, by its configuration.
+var target = []string{"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
+
+// query is what an alert or a panel asks for.
+type query struct {
+	name, expr string
+}
+
+// dashboard are a Grafana dashboard's panels.
+type dashboard struct {
+	Title  string
+	UID    string
+	Panels []struct {
+		ID      int
+		Type    string
+		Title   string
+		Targets []struct{ RefID, Expr string }
+	}
+}
+
+// queries are those of all alerts and panels.
+func queries(t *testing.T) []query {
+	t.Helper()
+	var all []query
+	for _, alert := range alerts(t) {
+		all = append(all, query{alert.Alert, alert.Expr.String()})
+	}
+	var board dashboard
+	if err := json.Unmarshal([]byte(read(t, "config", "prometheus", "dashboard.json")), &board); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[int]bool{}
+	panels := 0
+	for _, panel := range board.Panels {
+		if ids[panel.ID] {
+			t.Errorf("two panels have the id %d", panel.ID)
+		}
+		ids[panel.ID] = true
+		if panel.Type == "row" {
+			continue
+		}
+		panels++
+		if len(panel.Targets) == 0 {
+			t.Errorf("the panel %s asks for nothing", panel.Title)
+		}
+		for _, target := range panel.Targets {
+			all = append(all, query{"panel " + panel.Title, strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")})
+		}
+	}
+	if panels < 10 || board.UID == "" {
+		t.Errorf("only %d panels", panels)
+	}
+	return all
+}
+
+// TestEveryQueryHasMetrics starts the programs, and checks that each metric, label and value of a label that a query names is one
+// that they show.
+func TestEveryQueryHasMetrics(t *testing.T) {
+	shown := scrape(t)
+	documented := read(t, "docs", "verifier.md") + read(t, "docs", "controller.md")
+	for _, query := range queries(t) {
+		t.Run(query.name, func(t *testing.T) {
+			for _, fault := range shown.faults(query.expr, documented) {
+				t.Errorf("%s: %s", query.expr, fault)
+			}
+		})
+	}
+	// That this test can fail.
+	for expr, want := range map[string]string{
+		"rate(apikey_verifier_decision_total[5m])":           "no metric apikey_verifier_decision_total",
+		`apikey_controller_keys{status="stalled"}`:           "apikey_controller_keys has no label status",
+		`apikey_controller_keys{state="stuck"}`:              "apikey_controller_keys has no state stuck",
+		"sum by (tenant) (apikey_controller_keys)":           "apikey_controller_keys has no label tenant",
+		"max(apikey_controller_oldest_waiting_seconds) > > ": "1:",
+	} {
+		if faults := shown.faults(expr, documented); len(faults) == 0 || !strings.Contains(faults[0], want) {
+			t.Errorf("%s: %q, want %q", expr, faults, want)
+		}
+	}
+}
+
+// faults are what a query asks for that isn't there.
+func (s series) faults(expr, documented string) []string {
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var faults []string
+	parser.Inspect(parsed, func(node parser.Node, path []parser.Node) error {
+		selector, ok := node.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		known, ok := s[selector.Name]
+		if !ok {
+			faults = append(faults, "no metric "+selector.Name)
+			return nil
+		}
+		for _, matcher := range selector.LabelMatchers {
+			if matcher.Name != model.MetricNameLabel {
+				faults = append(faults, known.faults(selector.Name, matcher, documented)...)
+			}
+		}
+		for _, above := range path {
+			if aggregate, ok := above.(*parser.AggregateExpr); ok && !aggregate.Without {
+				for _, label := range aggregate.Grouping {
+					if !known.has(label) {
+						faults = append(faults, fmt.Sprintf("%s has no label %s", selector.Name, label))
+					}
+				}
+			}
+		}
+		return nil
+	})
+	return faults
+}
+
+// faults are what is wrong with a matcher of a metric. Values that aren't shown, because what they stand for has not happened, are
+// in the page of the program.
+func (k labelled) faults(metric string, matcher *labels.Matcher, documented string) []string {
+	if !k.has(matcher.Name) {
+		return []string{fmt.Sprintf("%s has no label %s", metric, matcher.Name)}
+	}
+	if slices.Contains(target, matcher.Name) {
+		return nil
+	}
+	var faults []string
+	for value := range strings.SplitSeq(matcher.Value, "|") { // A regular expression is a list of values here.
+		if !k[matcher.Name][value] && !strings.Contains(documented, "`"+value+"`") {
+			faults = append(faults, fmt.Sprintf("%s has no %s %s", metric, matcher.Name, value))
+		}
+	}
+	return faults
+}
