@@ -70,6 +70,8 @@ const (
 	ReasonScopeNotAllowed = "ScopeNotAllowed"
 	// ReasonExpiryNotOffered says that the tenant does not offer the expiry.
 	ReasonExpiryNotOffered = "ExpiryNotOffered"
+	// ReasonNamespaceNotServed says that the controller may not keep Secrets in the key's namespace.
+	ReasonNamespaceNotServed = "NamespaceNotServed"
 	// ReasonSecretConflict says that somebody else's Secret has the name of the key's.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonInvalidTemplate says that a template of spec.secret.data can't be rendered.

@@ -90,7 +90,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		RetryPeriod:                   new(retryPeriod),
 		// Whoever follows has everything in memory already: a list of all keys would take longer than the election.
 		Controller: config.Controller{EnableWarmup: new(true)},
-		Cache:      cacheOptions(),
+		Cache:      cacheOptions(o.served),
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
 	if err != nil {
@@ -106,6 +106,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		Recorder:  m.GetEventRecorder("apikey-controller"),
 		Clock:     clock.RealClock{},
 		Namespace: o.namespace,
+		Served:    o.served,
 		Formats:   o.formats(),
 
 		ExpiryWarnings: o.warnings,
@@ -131,11 +132,18 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	return m, nil
 }
 
-// cacheOptions keep in memory what the controllers read again and again, and of Secrets only the metadata of its own.
-func cacheOptions() cache.Options {
-	own := labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue})
+// cacheOptions keep in memory what the controllers read again and again, and of Secrets only the metadata of its own, in the
+// namespaces that are served; none are all.
+func cacheOptions(served []string) cache.Options {
+	own := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue})}
+	for _, namespace := range served {
+		if own.Namespaces == nil {
+			own.Namespaces = map[string]cache.Config{}
+		}
+		own.Namespaces[namespace] = cache.Config{}
+	}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: own}},
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: own},
 	}
 }

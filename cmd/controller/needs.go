@@ -17,8 +17,20 @@ func (o *options) needs() command.Needs {
 	}
 	needs.Permissions = append(needs.Permissions,
 		command.Permission{Resource: "namespaces", Verbs: read},
-		command.Permission{Resource: "secrets", Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
 		command.Permission{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}})
+	places := []string{""} // everywhere
+	if len(o.served) > 0 {
+		places = append([]string{o.namespace}, o.served...) // That of the root keys, too.
+	}
+	for _, namespace := range places {
+		needs.Permissions = append(needs.Permissions,
+			command.Permission{Resource: "secrets", Namespace: namespace, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}})
+	}
+	if o.metricsSecure {
+		needs.Permissions = append(needs.Permissions,
+			command.Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}},
+			command.Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}})
+	}
 	if o.leaderElect {
 		needs.Permissions = append(needs.Permissions,
 			command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: leaseName, Verbs: []string{"get", "update"}},

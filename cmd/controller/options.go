@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/validation"
+
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
@@ -16,6 +18,7 @@ import (
 // options are the controller's flags.
 type options struct {
 	namespace      string
+	namespaces     string
 	metricsAddress string
 	metricsSecure  bool
 	tlsCert        string
@@ -28,11 +31,14 @@ type options struct {
 	startupTimeout time.Duration
 
 	warnings []time.Duration
+	served   []string
 }
 
 // AddFlags implements command.Options.
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace in which the root keys and the leader's lease are kept.")
+	flags.StringVar(&o.namespaces, "namespaces", "",
+		"Namespaces, comma-separated, in which keys get Secrets, so that the controller needs no rights to Secrets anywhere else. Blank for all.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "Address of the metrics endpoint, or 0 for none.")
 	flags.BoolVar(&o.metricsSecure, "metrics-secure", false,
 		"Show metrics over TLS only, and only to callers whom the Kubernetes cluster knows and lets get /metrics. Without a certificate the endpoint has one that nobody else signed.")
@@ -75,7 +81,13 @@ func (o *options) Complete() error {
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or neither"))
 	}
-	for _, text := range strings.FieldsFunc(o.expiryWarnings, func(r rune) bool { return r == ',' || r == ' ' }) {
+	o.served = list(o.namespaces)
+	for _, namespace := range o.served {
+		for _, fault := range validation.ValidateNamespaceName(namespace, false) {
+			errs = append(errs, fmt.Errorf("--namespaces: %q is no namespace's name: %s", namespace, fault))
+		}
+	}
+	for _, text := range list(o.expiryWarnings) {
 		warning, err := time.ParseDuration(text)
 		if err != nil || warning <= 0 {
 			errs = append(errs, fmt.Errorf("--expiry-warnings: %q is not a length of time such as 24h", text))
@@ -83,4 +95,9 @@ func (o *options) Complete() error {
 		o.warnings = append(o.warnings, warning)
 	}
 	return errors.Join(errs...)
+}
+
+// list reads what is separated by commas.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }

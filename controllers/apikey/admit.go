@@ -56,6 +56,8 @@ type facts struct {
 	catalogue *access.Catalogue
 	// claimants are the keys that claim the same digest as this one, where it brings its own.
 	claimants []keysv1alpha1.ApiKey
+	// served says whether the controller may keep Secrets in the key's namespace.
+	served bool
 }
 
 func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, error) {
@@ -76,6 +78,7 @@ func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, er
 		namespace: namespace.Labels,
 		tenants:   tenants.Items,
 		catalogue: access.NewCatalogue(policies.Items),
+		served:    s.publish.secrets.serves(key.Namespace),
 	}
 	if key.Spec.Digest != nil {
 		claimants, err := s.claimants(ctx, "sha256:"+key.Spec.Digest.SHA256)
@@ -97,6 +100,7 @@ var checks = []check{
 	scopesDeclared,
 	expiryOffered,
 	digestFree,
+	namespaceServed,
 }
 
 // judge returns the key's tenant, nil where it has none, and the first reason to refuse the key. It is pure.
@@ -200,6 +204,16 @@ func digestFree(f facts, tenant *keysv1alpha1.Tenant) *outcome {
 			"spec.digest: the older ApiKey %s/%s of tenant %s has the same digest: delete one of them.", other.Namespace, other.Name, tenant.Name))
 	}
 	return nil
+}
+
+// namespaceServed refuses a key whose Secret the controller may not write. One that brings its digest has none.
+func namespaceServed(f facts, _ *keysv1alpha1.Tenant) *outcome {
+	if f.served || f.key.Spec.Digest != nil {
+		return nil
+	}
+	return refused(keysv1alpha1.ReasonNamespaceNotServed, fmt.Sprintf(
+		"The controller may not keep Secrets in namespace %s: add it to the controller's --namespaces and bind the ClusterRole apikey-controller-secrets there, or create the key in another.",
+		f.key.Namespace))
 }
 
 // older is as the verifiers have it (index.Grant): names decide between objects of the same second.

@@ -48,6 +48,8 @@ type Options struct {
 	Clock    clock.PassiveClock
 	// Namespace is where root keys are kept.
 	Namespace string
+	// Served are the namespaces in which the controller may keep Secrets; none are all.
+	Served []string
 	// Formats are the beginnings of tokens, by environment.
 	Formats Formats
 	// ExpiryWarnings are how long before a key's end it is warned of.
@@ -69,7 +71,7 @@ type Controller struct {
 
 // NewController returns a controller that is ready to reconcile.
 func NewController(o Options) *Controller {
-	secrets := &secrets{client: o.Client, live: o.Live}
+	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served}
 	roots := &roots{client: o.Client, live: o.Live, namespace: o.Namespace, random: rand.Reader}
 	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
 	announce := &announce{roots: roots, formats: o.Formats, random: rand.Reader}

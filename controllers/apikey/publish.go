@@ -82,7 +82,7 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 // keep keeps the Secret of a key that was issued, and that now asks for what it may not have: its token works on, and is
 // restored where it is lost. What can't be done is said by Published alone.
 func (s *publish) keep(ctx context.Context, r *round) error {
-	if r.tenant == nil || len(r.key.Status.Credentials) == 0 {
+	if r.tenant == nil || len(r.key.Status.Credentials) == 0 || !s.secrets.serves(r.key.Namespace) {
 		return nil
 	}
 	r.held = r.newest().PublishedTime == nil

@@ -21,17 +21,9 @@ func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
 	if r.key.Spec.State != keysv1alpha1.ApiKeyRevoked && !r.is(keysv1alpha1.ConditionRevoked) {
 		return nil, nil
 	}
-	if name := r.key.Status.SecretName; name != "" {
-		if err := s.secrets.remove(ctx, r.key, name); err != nil {
-			return nil, err
-		}
-	}
-	// Between the Secret's creation and its record in status, the Secret is known by its name in spec only.
-	if err := s.secrets.remove(ctx, r.key, secretName(r.key)); err != nil {
+	if err := s.unpublish(ctx, r.key); err != nil {
 		return nil, err
 	}
-	r.key.Status.SecretName = ""
-	r.key.Status.Binding = nil
 	r.key.Status.NextRotationTime = nil
 	const message = "The key is revoked and can't come back."
 	r.set(keysv1alpha1.ConditionRevoked, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
@@ -40,11 +32,34 @@ func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
 	return o, s.confirm(ctx, r, o)
 }
 
-func unpublished(key *keysv1alpha1.ApiKey) string {
-	if key.Spec.Digest != nil {
-		return "The token was made elsewhere; there is no Secret."
+// unpublish removes the key's Secret. Where the controller may not, the Secret stays, and with it its name in status.
+func (s *revoke) unpublish(ctx context.Context, key *keysv1alpha1.ApiKey) error {
+	if !s.secrets.serves(key.Namespace) {
+		return nil
 	}
-	return "The Secret is gone."
+	if name := key.Status.SecretName; name != "" {
+		if err := s.secrets.remove(ctx, key, name); err != nil {
+			return err
+		}
+	}
+	// Between the Secret's creation and its record in status, the Secret is known by its name in spec only.
+	if err := s.secrets.remove(ctx, key, secretName(key)); err != nil {
+		return err
+	}
+	key.Status.SecretName, key.Status.Binding = "", nil
+	return nil
+}
+
+func unpublished(key *keysv1alpha1.ApiKey) string {
+	switch {
+	case key.Spec.Digest != nil:
+		return "The token was made elsewhere; there is no Secret."
+	case key.Status.SecretName != "":
+		return fmt.Sprintf("Secret %s is left, with a token that is refused: the controller may not remove it, because its --namespaces lacks this one.",
+			key.Status.SecretName)
+	default:
+		return "The Secret is gone."
+	}
 }
 
 // confirm says when no verifier can accept the key any more (S1): each has applied the revocation, or has been silent for

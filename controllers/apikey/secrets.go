@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -21,6 +22,13 @@ import (
 type secrets struct {
 	client client.Client
 	live   client.Reader
+	// served are the namespaces that it may do so in; none are all.
+	served []string
+}
+
+// serves says whether a namespace is one in which Secrets may be read and written.
+func (s *secrets) serves(namespace string) bool {
+	return len(s.served) == 0 || slices.Contains(s.served, namespace)
 }
 
 // existing is a Secret as it is in the cluster; nil inside where there is none.

@@ -5,6 +5,7 @@ package install
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
@@ -37,6 +38,31 @@ func ControlPlane(t testing.TB, options controlplane.Options, manifests ...strin
 // Config is the path of a file or folder in config/.
 func Config(path ...string) string {
 	return filepath.Join(append([]string{controlplane.Root(), "config"}, path...)...)
+}
+
+// Kustomization makes a kustomization of folders of config/ and components of config/components, and returns its path. It goes
+// with the test.
+func Kustomization(t testing.TB, folders []string, components ...string) string {
+	t.Helper()
+	folder := t.TempDir()
+	config, err := filepath.Rel(folder, Config()) // Kustomize takes no absolute path.
+	if err != nil {
+		t.Fatal(err)
+	}
+	var content strings.Builder
+	for heading, names := range map[string][]string{"resources": folders, "components": components} {
+		content.WriteString(heading + ":\n")
+		for _, name := range names {
+			if heading == "components" {
+				name = filepath.Join("components", name)
+			}
+			content.WriteString("- " + filepath.Join(config, name) + "\n")
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(content.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // Kubectl runs kubectl as an administrator, and returns what it prints. It must succeed.

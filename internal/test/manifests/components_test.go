@@ -1,0 +1,163 @@
+package manifests_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+)
+
+// foreign are the API groups of kinds that other projects bring.
+var foreign = []string{"cert-manager.io", "monitoring.coreos.com"}
+
+// build is what an installation has with some components.
+func build(ctx SpecContext, components ...string) []*unstructured.Unstructured {
+	GinkgoHelper()
+	folder := install.Kustomization(GinkgoTB(), []string{"default"}, components...)
+	var objects []*unstructured.Unstructured
+	for manifest := range strings.SplitSeq(kubectl(ctx, "kustomize", folder), "\n---\n") {
+		object := &unstructured.Unstructured{}
+		Expect(yaml.Unmarshal([]byte(manifest), object)).To(Succeed())
+		objects = append(objects, object)
+	}
+	return objects
+}
+
+// built finds an object among those of an installation.
+func built[T any](objects []*unstructured.Unstructured, kind, name string) *T {
+	GinkgoHelper()
+	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind && o.GetName() == name })
+	Expect(i).To(BeNumerically(">=", 0), "%s %s", kind, name)
+	object := new(T)
+	Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(objects[i].Object, object, true)).To(Succeed())
+	return object
+}
+
+// components are those of config/components.
+func components() []string {
+	GinkgoHelper()
+	root := folder("components")
+	var found []string
+	Expect(filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+		if filepath.Base(path) == "kustomization.yaml" {
+			name, relErr := filepath.Rel(root, filepath.Dir(path))
+			found = append(found, name)
+			return relErr
+		}
+		return err
+	})).To(Succeed())
+	Expect(len(found)).To(BeNumerically(">", 10))
+	return found
+}
+
+var _ = Describe("config/components", func() {
+	It("are each accepted by the API server, with what they change", func(ctx SpecContext) {
+		plain := build(ctx)
+		for _, component := range components() {
+			objects := build(ctx, component)
+			Expect(objects).NotTo(Equal(plain), "%s changes nothing", component)
+			for _, object := range objects {
+				if slices.Contains(foreign, object.GroupVersionKind().Group) || slices.ContainsFunc(plain, func(o *unstructured.Unstructured) bool {
+					return equality.Semantic.DeepEqual(o, object)
+				}) {
+					continue // No kind of this cluster's; or applied by the other specs.
+				}
+				Expect(cp.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.DryRunAll,
+					client.FieldOwner("test"), client.ForceOwnership)).To(Succeed(), "%s: %s %s", component, object.GetKind(), object.GetName())
+			}
+		}
+	})
+
+	It("has TLS on every port of the verifier's", func(ctx SpecContext) {
+		for _, component := range []string{"tls", "cert-manager"} {
+			deployment := built[appsv1.Deployment](build(ctx, component), "Deployment", "apikey-verifier")
+			container := deployment.Spec.Template.Spec.Containers[0]
+			Expect(container.Args).NotTo(ContainElement(ContainSubstring("plain-text")))
+			for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
+				Expect(probe.HTTPGet.Scheme).To(Equal(corev1.URISchemeHTTPS))
+			}
+		}
+	})
+
+	It("has certificates for the names that are asked for, whose authority Prometheus knows", func(ctx SpecContext) {
+		objects := build(ctx, "monitoring", "cert-manager")
+		for _, name := range []string{"apikey-controller", "apikey-verifier"} {
+			certificate := built[map[string]any](objects, "Certificate", name)
+			names, _, err := unstructured.NestedStringSlice(*certificate, "spec", "dnsNames")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(names).To(ContainElement(name + "-metrics.apikey-system.svc"))
+
+			deployment := built[appsv1.Deployment](objects, "Deployment", name)
+			volume := deployment.Spec.Template.Spec.Volumes[0]
+			Expect((*certificate)["spec"]).To(HaveKeyWithValue("secretName", volume.Secret.SecretName))
+			mount := deployment.Spec.Template.Spec.Containers[0].VolumeMounts[0]
+			Expect(deployment.Spec.Template.Spec.Containers[0].Args).To(ContainElements(
+				"--tls-cert-file="+mount.MountPath+"/tls.crt", "--tls-private-key-file="+mount.MountPath+"/tls.key"))
+
+			monitor := built[map[string]any](objects, "ServiceMonitor", name)
+			Expect(*monitor).To(HaveKeyWithValue("spec", HaveKeyWithValue("endpoints", ConsistOf(HaveKeyWithValue("tlsConfig", And(
+				HaveKeyWithValue("serverName", name+"-metrics.apikey-system.svc"), Not(HaveKey("insecureSkipVerify"))))))))
+		}
+	})
+
+	It("limits the controller to the namespaces that it serves", func(ctx SpecContext) {
+		objects := build(ctx, "namespaces")
+		Expect(objects).NotTo(ContainElement(HaveField("Object", And(
+			HaveKeyWithValue("kind", "ClusterRoleBinding"), HaveKeyWithValue("metadata", HaveKeyWithValue("name", "apikey-controller-secrets"))))))
+		bound := []string{}
+		for _, object := range objects {
+			if object.GetKind() == "RoleBinding" && object.GetName() == "apikey-controller-secrets" {
+				bound = append(bound, object.GetNamespace())
+			}
+		}
+		Expect(bound).To(ConsistOf(systemNamespace, tenantNamespace))
+		deployment := built[appsv1.Deployment](objects, "Deployment", "apikey-controller")
+		Expect(deployment.Spec.Template.Spec.Containers[0].Args).To(ContainElement("--namespaces=" + tenantNamespace))
+	})
+
+	It("has a NetworkPolicy for every proxy, about ports that the pods have", func(ctx SpecContext) {
+		for _, component := range components() {
+			proxy, ok := strings.CutPrefix(component, "network-policies/")
+			if !ok {
+				continue
+			}
+			name := "apikey-verifier-from-" + proxy
+			if proxy == "common" {
+				name = "apikey-operator"
+			} else if proxy != "proxies" {
+				Expect(filepath.Join(folder(".."), "docs", "guides", proxy+".md")).To(BeARegularFile())
+			}
+			objects := build(ctx, component)
+			policy := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", name)
+			selector := labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels)
+			selected := 0
+			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
+				template := built[appsv1.Deployment](objects, "Deployment", name).Spec.Template
+				if !selector.Matches(labels.Set(template.Labels)) {
+					continue
+				}
+				selected++
+				for _, rule := range policy.Spec.Ingress {
+					for _, port := range rule.Ports {
+						Expect(template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name", port.Port.StrVal)), "%s: %s", component, name)
+					}
+				}
+			}
+			Expect(selected).To(BeNumerically(">", 0), component)
+		}
+	})
+})
