@@ -174,7 +174,7 @@ func (l *lab) overGRPC(ctx context.Context, address, message string, more ...str
 	var a answers
 	for line := range strings.Lines(string(out)) {
 		var ignored int
-		if n, _ := fmt.Sscanf(line, "status codes: %d 2xx, %d 3xx", &a.Requests, &ignored); n > 0 {
+		if _, err := fmt.Sscanf(line, "status codes: %d 2xx, %d 3xx", &a.Requests, &ignored); err == nil && a.Requests > 0 {
 			return a, nil
 		}
 	}

@@ -31,32 +31,41 @@ func Identity(decision verify.Decision) [4]Header {
 // Refusal returns the headers of a refusal: that nobody may keep it, what the body is, and the challenge where there is one.
 // The host that the client asked for names the challenge's realm.
 func Refusal(decision verify.Decision, host string) []Header {
-	headers := []Header{
+	headers := append(make([]Header, 0, 3),
 		// ingress-nginx caches answers for five minutes where it is told to cache and not told for how long.
-		{"Cache-Control", "no-store"},
-		{"Content-Type", "application/json"},
-	}
+		Header{"Cache-Control", "no-store"},
+		Header{"Content-Type", "application/json"},
+	)
 	if challenge := decision.Challenge(host); challenge != "" {
 		headers = append(headers, Header{"Www-Authenticate", challenge})
 	}
 	return headers
 }
 
+// noStore is for every answer that lets a request pass. Nobody changes it.
+var noStore = []string{"no-store"}
+
 // Write answers a proxy over HTTP: the status that it acts on, identity headers or a challenge, and for a refusal a body that
 // says why.
 func Write(w http.ResponseWriter, decision verify.Decision, host string) {
-	header := w.Header()
 	if decision.Outcome == verify.Allow {
-		header["Cache-Control"] = []string{"no-store"}
-		for _, h := range Identity(decision) {
-			header[h.Name] = []string{h.Value}
-		}
+		identity := Identity(decision)
+		set(w.Header(), identity[:])
+		w.Header()["Cache-Control"] = noStore
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	for _, h := range Refusal(decision, host) {
-		header[h.Name] = []string{h.Value}
-	}
+	set(w.Header(), Refusal(decision, host))
 	w.WriteHeader(decision.Status())
 	_, _ = io.WriteString(w, decision.Body()) // A proxy that has gone away is no fault.
+}
+
+// set puts headers into an answer. Their names are canonical, so that nothing is left for http.Header.Set to do, and the values
+// of all are in one piece of memory.
+func set(header http.Header, headers []Header) {
+	values := make([]string, len(headers))
+	for i, h := range headers {
+		values[i] = h.Value
+		header[h.Name] = values[i : i+1 : i+1]
+	}
 }

@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"strings"
-
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
@@ -26,19 +24,16 @@ func (d Decision) Challenge(host string) string {
 	if d.Outcome != Unauthorized && code == "" {
 		return ""
 	}
-	var b strings.Builder
-	b.WriteString(`Bearer realm="`)
-	if realm, ok := access.CanonicalHost(host); ok {
-		b.WriteString(realm)
+	realm, _ := access.CanonicalHost(host)
+	// In one piece each: what is refused must not cost more than what passes.
+	switch {
+	case code == "":
+		return `Bearer realm="` + realm + `"`
+	case d.MissingScope == "":
+		return `Bearer realm="` + realm + `", error="` + code + `", error_description="` + d.Message() + `"`
+	default:
+		return `Bearer realm="` + realm + `", error="` + code + `", error_description="` + d.Message() + `", scope="` + d.MissingScope + `"`
 	}
-	b.WriteByte('"')
-	if code != "" {
-		b.WriteString(`, error="` + code + `", error_description="` + d.Message() + `"`)
-	}
-	if d.MissingScope != "" {
-		b.WriteString(`, scope="` + d.MissingScope + `"`)
-	}
-	return b.String()
 }
 
 // Body returns the JSON body of a refusal. It names the reason and holds nothing of the request.
