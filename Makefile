@@ -57,7 +57,7 @@ build: ## bin/apikey-controller, bin/apikey-verifier and bin/kubectl-apikey.
 	@mkdir -p $(OUT)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/apikey-controller ./cmd/controller
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/apikey-verifier ./cmd/verifier
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(LDFLAGS)' -o $(OUT)/kubectl-apikey ./cmd/kubectl-apikey
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/kubectl-apikey ./cmd/kubectl-apikey
 
 # A Docker archive of one platform; of several, an OCI archive.
 .PHONY: image
@@ -87,6 +87,11 @@ TEST_FUZZ = $(if $(and $(filter ./...,$(TEST)),$(if $(TESTFLAGS),,all)),&& hack/
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME=20s, as make test does at its end; FUZZ=Path for those with such a name.
 	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
+
+.PHONY: e2e
+e2e: caddy ## The operator on a real node: install, call, kill, rotate, upgrade, revoke, uninstall. Wants root, containerd and runc.
+	@$(MAKE) --no-print-directory image ARCHS=$$(go env GOHOSTARCH) IMAGE=apikey-operator:dev
+	@exec hack/e2e/run.sh $(E2E)
 
 .PHONY: bench
 bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENCH=<name> runs one.

@@ -1,0 +1,103 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+)
+
+// workers is how many requests the client of manifests/client.yaml has under way at most.
+const workers = 8
+
+// tally is what has come of the client's requests since it started: see workload/client.go.
+type tally struct {
+	// Answers counts by status; 0 is no answer.
+	Answers map[int]int
+	// KeyIDs counts accepted requests by the ID in the token.
+	KeyIDs map[string]int
+	// Refused describes the latest others.
+	Refused []string
+}
+
+// refused counts the requests that were not let through.
+func (c tally) refused() int {
+	n := 0
+	for status, count := range c.Answers {
+		if status != http.StatusOK {
+			n += count
+		}
+	}
+	return n
+}
+
+// tally asks the client's pod.
+func (c *cluster) tally(t *testing.T) tally {
+	t.Helper()
+	var now tally
+	NewWithT(t).Eventually(func() error {
+		pods := c.pods(t, "warehouse", "client")
+		if len(pods) != 1 {
+			return fmt.Errorf("%d clients", len(pods))
+		}
+		var err error
+		now, err = fetchTally(t.Context(), "http://"+pods[0].Status.PodIP+":8080/tally")
+		return err
+	}, patience, "200ms").Should(Succeed())
+	return now
+}
+
+func fetchTally(ctx context.Context, url string) (now tally, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return now, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return now, err
+	}
+	defer response.Body.Close()
+	err = json.NewDecoder(response.Body).Decode(&now)
+	return now, err
+}
+
+// passes waits until so many more requests have been let through.
+func (c *cluster) passes(t *testing.T, more int) {
+	t.Helper()
+	goal := c.tally(t).Answers[http.StatusOK] + more
+	NewWithT(t).Eventually(func() int { return c.tally(t).Answers[http.StatusOK] }, patience, "200ms").Should(BeNumerically(">=", goal))
+}
+
+// underLoad does something while the client calls the API, and goes on watching for some more requests. Of all of them no more
+// than so many may fail.
+func (c *cluster) underLoad(t *testing.T, mayFail int, do func()) {
+	t.Helper()
+	c.passes(t, 100)
+	before := c.tally(t)
+	do()
+	c.passes(t, 500)
+	after := c.tally(t)
+	failed := after.refused() - before.refused()
+	t.Logf("%d requests passed meanwhile, %d did not", after.Answers[http.StatusOK]-before.Answers[http.StatusOK], failed)
+	if failed > mayFail {
+		t.Errorf("%d requests failed, where %d may; the latest:\n%s", failed, mayFail, strings.Join(after.Refused, "\n"))
+	}
+}
+
+// lastID is the ID of the key that has been used since an earlier tally. There must be one.
+func lastID(t *testing.T, before, after tally) string {
+	t.Helper()
+	used := slices.DeleteFunc(slices.Collect(maps.Keys(after.KeyIDs)), func(id string) bool { return after.KeyIDs[id] == before.KeyIDs[id] })
+	if len(used) != 1 {
+		t.Fatalf("keys %v have been used, and not one", used)
+	}
+	return used[0]
+}

@@ -1,0 +1,129 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+const (
+	system = controlplane.SystemNamespace
+	// patience is for what a node does in seconds: a machine that does much else takes longer.
+	patience = 3 * time.Minute
+)
+
+// cluster is the one that cluster.sh has made, and whose network the test is in: it reaches pods and Services.
+type cluster struct {
+	client.Client
+}
+
+func connect(t *testing.T) *cluster {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	if err != nil {
+		t.Fatalf("no cluster (make e2e makes one): %v", err)
+	}
+	config.QPS = -1
+	c, err := client.New(config, client.Options{Scheme: controlplane.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cluster{c}
+}
+
+// run runs a program in the folder of the checkout, and returns what it prints. It must succeed.
+func run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), program, args...)
+	command.Dir = controlplane.Root()
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	return run(t, "kubectl", args...)
+}
+
+// apply applies a manifest of this folder, with something put in the place of each ${NAME}.
+func apply(t *testing.T, name string, replace ...string) {
+	t.Helper()
+	manifest, err := os.ReadFile(filepath.Join(controlplane.Root(), "hack", "e2e", "manifests", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(strings.NewReplacer(replace...).Replace(string(manifest))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, "apply", "--server-side", "-f", file)
+}
+
+// rolledOut waits until the pods of Deployments are all of the latest kind, and ready.
+func rolledOut(t *testing.T, namespace string, deployments ...string) {
+	t.Helper()
+	for _, deployment := range deployments {
+		kubectl(t, "rollout", "status", "--namespace="+namespace, "deployment/"+deployment, "--timeout="+patience.String())
+	}
+}
+
+// pods returns the pods of a Deployment that are there and stay.
+func (c *cluster) pods(t *testing.T, namespace, deployment string) []corev1.Pod {
+	t.Helper()
+	var list corev1.PodList
+	if err := c.List(t.Context(), &list, client.InNamespace(namespace), client.MatchingLabels{"app.kubernetes.io/name": deployment}); err != nil {
+		t.Fatal(err)
+	}
+	var staying []corev1.Pod
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp.IsZero() {
+			staying = append(staying, list.Items[i])
+		}
+	}
+	return staying
+}
+
+// kill ends a pod's process as the kernel does when memory runs out, and returns when the kubelet has started another one.
+func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	before := pod.Status.ContainerStatuses[0]
+	container := strings.TrimPrefix(before.ContainerID, "containerd://")
+	run(t, "ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container)
+	NewWithT(t).Eventually(func(g Gomega) {
+		var now corev1.Pod
+		g.Expect(c.Get(t.Context(), client.ObjectKeyFromObject(pod), &now)).To(Succeed())
+		g.Expect(now.Status.ContainerStatuses[0].RestartCount).To(BeNumerically(">", before.RestartCount))
+		g.Expect(now.Status.ContainerStatuses[0].Ready).To(BeTrue())
+	}, patience, "200ms").Should(Succeed())
+}
+
+// describe shows what is there, for whoever reads why a step has failed. Logs hold no tokens, and Secrets aren't shown.
+func describe(t *testing.T) {
+	t.Helper()
+	for _, args := range []string{
+		"get pods -A -o wide",
+		"get apikeys,tenants -A -o wide",
+		"get events -A --sort-by=.lastTimestamp",
+		"logs -n apikey-system deploy/apikey-controller --tail=20 --all-pods --prefix",
+		"logs -n apikey-system deploy/apikey-verifier --tail=20 --all-pods --prefix",
+		"logs -n gateway deploy/gateway --tail=20",
+	} {
+		out, err := exec.Command("kubectl", strings.Fields(args)...).CombinedOutput()
+		t.Logf("kubectl %s (%v)\n%s", args, err, out)
+	}
+}

@@ -1,0 +1,260 @@
+//go:build e2e
+
+// Package e2e_test installs the operator on a real node, as a platform team does, and does to it what happens to such an
+// installation: a workload mounts its key and calls an API through a proxy, and never notices.
+//
+// make e2e runs it, inside of cluster.sh.
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+const (
+	gateway = "http://10.96.0.80" // manifests/gateway.yaml
+	host    = "your-nexuscommerce.com"
+)
+
+// TestNode is one story: each step starts where the one before it has ended.
+func TestNode(t *testing.T) {
+	c := connect(t)
+	for _, step := range []struct {
+		name string
+		do   func(*testing.T)
+	}{
+		{"install", c.install},
+		{"a workload calls the API with the key that it mounts", c.call},
+		{"a verifier is killed", c.killVerifier},
+		{"a verifier's pod is deleted at once", c.deleteVerifier},
+		{"both Deployments are upgraded", c.upgrade},
+		{"a key is rotated", c.rotate},
+		{"the leading controller's pod is deleted", c.deleteLeader},
+		{"the leading controller is killed", c.killLeader},
+		{"a namespace is deleted", c.deleteNamespace},
+		{"a key is revoked", c.revoke},
+		{"TLS is switched on", c.switchTLSOn},
+		{"uninstall", c.uninstall},
+	} {
+		started := time.Now()
+		if !t.Run(step.name, step.do) {
+			describe(t)
+			t.FailNow()
+		}
+		fmt.Printf("e2e: %s: ok after %.0f s\n", step.name, time.Since(started).Seconds())
+	}
+}
+
+// install is what the README says, on a cluster that has never heard of API keys.
+func (c *cluster) install(t *testing.T) {
+	kubectl(t, "apply", "--server-side", "-k", "config/crd")
+	kubectl(t, "wait", "--for=condition=Established", "crd/apikeys.keys.nexuscommerce.io")
+	kubectl(t, "apply", "--server-side", "-k", "config/default")
+	rolledOut(t, system, "apikey-controller", "apikey-verifier")
+
+	g := NewWithT(t)
+	var namespace corev1.Namespace
+	g.Expect(c.Get(t.Context(), client.ObjectKey{Name: system}, &namespace)).To(Succeed())
+	g.Expect(namespace.Labels).To(HaveKeyWithValue("pod-security.kubernetes.io/enforce", "restricted"))
+	for _, deployment := range []string{"apikey-controller", "apikey-verifier"} {
+		for _, pod := range c.pods(t, system, deployment) {
+			g.Expect(pod.Status.ContainerStatuses[0].RestartCount).To(BeZero(), pod.Name)
+		}
+	}
+}
+
+func (c *cluster) call(t *testing.T) {
+	kubectl(t, "apply", "--server-side", "-k", "config/samples")
+	kubectl(t, "wait", "--for=condition=Ready", "-f", "config/samples/apikeys.yaml", "--timeout="+patience.String())
+	kubectl(t, "label", "namespace", "warehouse", "pod-security.kubernetes.io/enforce=restricted")
+
+	var verifier corev1.Service
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "apikey-verifier"}, &verifier); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, "gateway.yaml", "${VERIFIER}", verifier.Spec.ClusterIP)
+	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile")
+	rolledOut(t, "gateway", "api", "gateway")
+	// The Service answers once kube-proxy has heard of the pod, which may be after kubectl has.
+	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
+		Should(Equal(http.StatusUnauthorized))
+
+	apply(t, "client.yaml")
+	rolledOut(t, "warehouse", "client")
+	c.underLoad(t, 0, func() {})
+}
+
+// killVerifier costs the requests that were being answered, and no other.
+func (c *cluster) killVerifier(t *testing.T) {
+	c.underLoad(t, workers, func() {
+		c.kill(t, &c.pods(t, system, "apikey-verifier")[0])
+	})
+}
+
+// deleteVerifier has a pod end without the time it needs to say goodbye.
+func (c *cluster) deleteVerifier(t *testing.T) {
+	c.underLoad(t, workers, func() {
+		kubectl(t, "delete", "pod", "--namespace="+system, "--grace-period=0", "--force", c.pods(t, system, "apikey-verifier")[0].Name)
+		rolledOut(t, system, "apikey-verifier")
+	})
+}
+
+// upgrade refuses nothing that should pass. The new version is the old one under another name.
+func (c *cluster) upgrade(t *testing.T) {
+	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev", "docker.io/library/apikey-operator:next")
+	c.underLoad(t, 0, func() {
+		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-controller", "controller=apikey-operator:next")
+		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-verifier", "verifier=apikey-operator:next")
+		rolledOut(t, system, "apikey-controller", "apikey-verifier")
+		// The old pods are no longer counted, but still answer what they are asked.
+		NewWithT(t).Eventually(func() []string {
+			out := kubectl(t, "get", "pods", "--namespace="+system, "--output=jsonpath={.items[*].spec.containers[0].image}")
+			return slices.Compact(strings.Fields(out))
+		}, patience, "500ms").Should(Equal([]string{"apikey-operator:next"}))
+	})
+}
+
+// rotate brings the new token to the mounted file while the old one still counts.
+func (c *cluster) rotate(t *testing.T) {
+	before := c.tally(t)
+	c.passes(t, 1)
+	old := lastID(t, before, c.tally(t))
+	c.underLoad(t, 0, func() {
+		kubectl(t, "annotate", "apikey", "--namespace=warehouse", "storefront", "keys.nexuscommerce.io/rotateAt=now")
+		NewWithT(t).Eventually(func() map[string]int { return c.tally(t).KeyIDs }, patience, "500ms").Should(HaveLen(len(before.KeyIDs) + 1))
+	})
+	before = c.tally(t)
+	c.passes(t, 100)
+	if now := lastID(t, before, c.tally(t)); now == old {
+		t.Errorf("the workload still uses the old token, %s", old)
+	}
+}
+
+// leader is who holds the controllers' lease: a pod's name, an underscore, and what tells this process from another of the pod.
+func (c *cluster) leader(t *testing.T) string {
+	t.Helper()
+	var lease coordinationv1.Lease
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "apikey-controller"}, &lease); err != nil {
+		t.Fatal(err)
+	}
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// handsOver takes the leader away, and waits for another one, and for that to mint a key.
+func (c *cluster) handsOver(t *testing.T, key string, end func(*corev1.Pod)) {
+	c.underLoad(t, 0, func() {
+		g := NewWithT(t)
+		old := c.leader(t)
+		name, _, _ := strings.Cut(old, "_")
+		var pod corev1.Pod
+		g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: name}, &pod)).To(Succeed())
+		started := time.Now()
+		end(&pod)
+		g.Eventually(func() string { return c.leader(t) }, patience, "50ms").ShouldNot(Or(Equal(old), BeEmpty()))
+		t.Logf("another controller leads after %s", time.Since(started).Round(10*time.Millisecond))
+
+		minted := &keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"products:read"}}}
+		minted.Namespace, minted.Name = "warehouse", key
+		g.Expect(c.Create(t.Context(), minted)).To(Succeed())
+		kubectl(t, "wait", "--for=condition=Ready", "--namespace=warehouse", "apikey/"+key, "--timeout="+patience.String())
+		rolledOut(t, system, "apikey-controller")
+	})
+}
+
+func (c *cluster) deleteLeader(t *testing.T) {
+	c.handsOver(t, "after-deletion", func(pod *corev1.Pod) { _ = c.Delete(t.Context(), pod) })
+}
+
+func (c *cluster) killLeader(t *testing.T) {
+	c.handsOver(t, "after-crash", func(pod *corev1.Pod) { c.kill(t, pod) })
+}
+
+// deleteNamespace ends the keys in it, and nobody else's.
+func (c *cluster) deleteNamespace(t *testing.T) {
+	g := NewWithT(t)
+	var secret corev1.Secret
+	g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: "sandbox", Name: "nightly-analytics-token"}, &secret)).To(Succeed())
+	token, tenant := string(secret.Data["token"]), "b1f0a2c4-5d6e-4f70-8a9b-0c1d2e3f4a5b"
+	g.Expect(get(t, "/api/orders", token, tenant)).To(Equal(http.StatusOK))
+	c.underLoad(t, 0, func() {
+		kubectl(t, "delete", "namespace", "sandbox", "--timeout="+patience.String())
+		g.Expect(get(t, "/api/orders", token, tenant)).To(Equal(http.StatusUnauthorized))
+	})
+}
+
+// revoke ends the workload's key: once that is said to be effective, not one more request passes.
+func (c *cluster) revoke(t *testing.T) {
+	kubectl(t, "patch", "apikey", "--namespace=warehouse", "storefront", "--type=merge", "--patch", `{"spec":{"state":"Revoked"}}`)
+	kubectl(t, "wait", "--for=condition=RevocationEffective", "--namespace=warehouse", "apikey/storefront", "--timeout="+patience.String())
+	g := NewWithT(t)
+	// What was decided before may still be on its way back to the client, of which each worker has one request.
+	before := c.tally(t)
+	g.Eventually(func() int { return c.tally(t).Answers[http.StatusUnauthorized] }, patience, "200ms").
+		Should(BeNumerically(">=", before.Answers[http.StatusUnauthorized]+100))
+	after := c.tally(t)
+	g.Expect(after.Answers[http.StatusOK]-before.Answers[http.StatusOK]).To(BeNumerically("<=", workers), "requests accepted after the revocation")
+}
+
+// switchTLSOn gives the verifier a certificate. Its probes speak TLS too, or it would not get ready.
+func (c *cluster) switchTLSOn(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	run(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days=1", "-subj=/CN=apikey-verifier",
+		"-addext=subjectAltName=DNS:apikey-verifier.apikey-system.svc", "-keyout="+key, "-out="+cert)
+	kubectl(t, "create", "secret", "tls", "apikey-verifier-tls", "--namespace="+system, "--cert="+cert, "--key="+key)
+	kubectl(t, "apply", "--server-side", "--force-conflicts", "-k", "config/tls")
+	rolledOut(t, system, "apikey-verifier")
+}
+
+// uninstall leaves what docs/runbook.md says, and nothing else: the workloads, without their Secrets.
+func (c *cluster) uninstall(t *testing.T) {
+	kubectl(t, "delete", "-k", "config/default", "--ignore-not-found", "--timeout=5m")
+	g := NewWithT(t)
+	g.Eventually(func(g Gomega) {
+		for kind := range strings.FieldsSeq(kubectl(t, "api-resources", "--verbs=list", "--output=name")) {
+			if kind == "events" || kind == "events.events.k8s.io" { // They go by themselves, after an hour.
+				continue
+			}
+			for name := range strings.FieldsSeq(kubectl(t, "get", kind, "-A", "--output=name", "--ignore-not-found")) {
+				g.Expect(name).NotTo(Or(ContainSubstring("apikey"), ContainSubstring("nexuscommerce"), ContainSubstring("storefront")), kind)
+			}
+		}
+	}, patience, "1s").Should(Succeed())
+	var namespace corev1.Namespace
+	g.Expect(c.Get(t.Context(), client.ObjectKey{Name: system}, &namespace)).To(MatchError(apierrors.IsNotFound, "not found"))
+	g.Expect(c.pods(t, "warehouse", "client")).To(HaveLen(1))
+}
+
+// get calls the API as a client outside of the cluster would, and returns the status.
+func get(t *testing.T, path, token, tenant string) (int, error) {
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway+path, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	request.Host = host
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+		request.Header.Set("X-Tenant-ID", tenant)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
