@@ -120,5 +120,7 @@ func newReplica(o options, config *rest.Config) (*check.Decider, *replica, error
 		return nil, nil, err
 	}
 	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
-	return check.New(view, keys, now, metrics.Registry), self, nil
+	decider := check.New(view, keys, now, metrics.Registry)
+	decider.NoteTo(uses)
+	return decider, self, nil
 }

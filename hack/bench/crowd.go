@@ -72,10 +72,12 @@ func (c *crowd) put(i int, digest token.Digest, state index.State) {
 	tenant, _ := index.ParseTenantID(c.tenants[i/perTenant])
 	granted := []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}
 	name := fmt.Sprintf("tenant-%05d/warehouse-%07d", i/perTenant, i)
-	c.view.Credentials.Put(name, []*index.Grant{{
-		Digest: digest, CredentialID: digest.ID(), Name: name, Created: c.now, Issued: c.now.Unix(),
-		Tenant: tenant, State: state, NotAfter: c.now.AddDate(1, 0, 0).UnixNano(),
-		Granted: granted, Asked: granted[:2], ScopesHeader: "products:read products:write",
+	c.view.Credentials.Put(name, []*index.Claim{{
+		Grant: index.Grant{
+			CredentialID: digest.ID(), Name: name, ScopesHeader: "products:read products:write", Tenant: tenant,
+			Issued: c.now.Unix(), NotAfter: c.now.AddDate(1, 0, 0).UnixNano(), State: state,
+		},
+		Digest: digest, Created: c.now, Granted: granted, Asked: granted[:2],
 		Allowlists: [2]index.Allowlist{allowlist("203.0.113.0/24", "198.51.100.0/24"), {}},
 	}})
 }

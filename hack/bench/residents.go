@@ -49,30 +49,30 @@ func (s subject) apiKey() *keysv1alpha1.ApiKey {
 }
 
 // filledView is all that decisions are made from, with so many keys, as the feed fills it.
-func filledView(n int) (*index.View, error) {
+func filledView(n int) (*index.View, *usage.Recorder, error) {
 	uses, err := usage.New(usage.Options{
 		Config: &rest.Config{}, Canary: types.NamespacedName{Name: keysv1alpha1.CanaryName}, Name: "bench", Budget: 20,
 		Log: logr.Discard(), Clock: time.Now, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	view, tenants := index.NewView(), index.Tenants{}
 	for i := range n {
 		s := resident(i)
 		key := s.apiKey()
-		grants, meter := feed.Grants(key), uses.Apply(key)
-		for _, grant := range grants {
-			grant.Meter = meter(grant.CredentialID)
+		claims, meter := feed.Claims(key), uses.Apply(key)
+		for _, claim := range claims {
+			claim.Meter = meter(claim.CredentialID)
 		}
-		view.Credentials.Put(key.Namespace+"/"+key.Name, grants)
+		view.Credentials.Put(key.Namespace+"/"+key.Name, claims)
 		if id, ok := index.ParseTenantID(s.tenantID); ok {
 			tenants[id] = index.Tenant{IDHeader: s.tenantID}
 		}
 	}
 	view.SetTenants(tenants)
 	view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{*manyRules()}))
-	return view, nil
+	return view, uses, nil
 }
 
 // manyRules is a policy of routeCount rules, one of which is for what is asked about.

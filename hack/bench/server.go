@@ -87,7 +87,7 @@ func (alwaysFresh) FreshAsOf() time.Time                 { return time.Now() }
 // verifier serves as the verifier does, with so many keys in its index.
 func verifier(n int) (served, error) {
 	collector.Relax()
-	view, err := filledView(n)
+	view, uses, err := filledView(n)
 	if err != nil {
 		return served{}, err
 	}
@@ -95,10 +95,12 @@ func verifier(n int) (served, error) {
 	if err != nil {
 		return served{}, err
 	}
+	decider := check.New(view, alwaysFresh{}, verifierclock.New(time.Now).Now, prometheus.NewRegistry())
+	decider.NoteTo(uses)
 	servers, err := serving.New(serving.Options{
 		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error { return nil },
 		RouteOptions: serving.RouteOptions{
-			Decider: check.New(view, alwaysFresh{}, verifierclock.New(time.Now).Now, prometheus.NewRegistry()),
+			Decider: decider,
 			Guard:   caller.New(caller.Options{Clock: clock.RealClock{}}), // Nobody asks it.
 			Trust:   trust,
 		},

@@ -16,14 +16,10 @@ type Header struct{ Name, Value string }
 // blank where there is no value: proxies that copy a header from an answer replace the client's own only if the answer has
 // it. The names are in the canonical form in which net/http sends them as they are.
 func Identity(decision verify.Decision) [4]Header {
-	var id, name, scopes string
-	if grant := decision.Grant; grant != nil {
-		id, name, scopes = grant.CredentialID, grant.Name, grant.ScopesHeader
-	}
 	return [...]Header{
-		{"X-Api-Key-Id", id},
-		{"X-Api-Key-Name", name},
-		{"X-Api-Key-Scopes", scopes},
+		{"X-Api-Key-Id", decision.Grant.CredentialID},
+		{"X-Api-Key-Name", decision.Grant.Name},
+		{"X-Api-Key-Scopes", decision.Grant.ScopesHeader},
 		{"X-Api-Key-Tenant", decision.TenantID},
 	}
 }

@@ -57,7 +57,7 @@ type event struct {
 	outcome  verify.Outcome
 	reason   verify.Reason
 	missing  string
-	grant    *index.Grant
+	grant    index.Grant
 	method   string
 	host     string
 	target   string
@@ -221,7 +221,7 @@ func (e *event) entry() Entry {
 		Method: clean(e.method, maxMethod), Host: clean(e.host, maxHost), Path: path(e.target),
 		RequiredScopes: e.required, MissingScopes: e.missing,
 	}
-	if e.grant != nil {
+	if e.grant.Known() {
 		entry.Tenant, entry.Key, entry.Credential = e.grant.Tenant.String(), e.grant.Name, e.grant.CredentialID
 	}
 	if e.client.IsValid() {

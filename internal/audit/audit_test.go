@@ -109,9 +109,9 @@ func (h *harness) counted(t *testing.T, result string) int {
 	return 0
 }
 
-func grant() *index.Grant {
+func grant() index.Grant {
 	tenant, _ := index.ParseTenantID("3714240B-2e06-4c35-8856-ccc1c096323e")
-	return &index.Grant{Name: "warehouse/catalog", CredentialID: "7Hk2PqZx", Tenant: tenant}
+	return index.Grant{Name: "warehouse/catalog", CredentialID: "7Hk2PqZx", Tenant: tenant}
 }
 
 var (

@@ -20,12 +20,19 @@ type Source interface {
 	FreshAsOf() time.Time
 }
 
+// Uses notes when credentials were used.
+type Uses interface {
+	// Used neither waits nor allocates.
+	Used(meter index.Meter, now time.Time)
+}
+
 // Decider decides requests from the live index.
 type Decider struct {
 	view        *index.View
 	source      Source
 	clock       func() time.Time
 	instruments *instruments
+	uses        Uses
 	audit       *audit.Log
 	tracer      *tracing.Tracer
 }
@@ -50,6 +57,9 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 	return d
 }
 
+// NoteTo has the uses of credentials from now on be noted. It is for before the first.
+func (d *Decider) NoteTo(uses Uses) { d.uses = uses }
+
 // AuditTo has every decision from now on go to an audit log. It is for before the first.
 func (d *Decider) AuditTo(log *audit.Log) { d.audit = log }
 
@@ -70,13 +80,13 @@ func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Dec
 }
 
 // Explain says what would become of a request with a credential, to a person: it is no decision, and isn't counted.
-func (d *Decider) Explain(grant *index.Grant, request *verify.Request) verify.Explanation {
+func (d *Decider) Explain(claim *index.Claim, request *verify.Request) verify.Explanation {
 	now := d.clock()
-	return verify.Explain(d.view, grant, request, d.source.Freshness(now), now)
+	return verify.Explain(d.view, claim, request, d.source.Freshness(now), now)
 }
 
 // Find returns the credentials that are wanted, for a person.
-func (d *Decider) Find(wanted func(*index.Grant) bool) []*index.Grant {
+func (d *Decider) Find(wanted func(*index.Claim) bool) []*index.Claim {
 	return d.view.Credentials.Find(wanted)
 }
 
@@ -87,8 +97,8 @@ func (d *Decider) Refuse(surface string, reason verify.Reason) verify.Decision {
 
 // conclude tells of a decision that was begun at a time.
 func (d *Decider) conclude(begun time.Time, surface string, request *verify.Request, decision verify.Decision) verify.Decision {
-	if grant := decision.Grant; decision.Outcome == verify.Allow && grant != nil && grant.Meter != nil {
-		grant.Meter.Used(begun)
+	if decision.Outcome == verify.Allow && decision.Grant.Meter != 0 && d.uses != nil {
+		d.uses.Used(decision.Grant.Meter, begun)
 	}
 	ended := d.clock()
 	d.instruments.observe(kind{surface, decision.Outcome, decision.Reason}, ended.Sub(begun))

@@ -75,8 +75,9 @@ func newHarness(t testing.TB) *harness {
 		key:      key.Reveal(),
 	}
 	h.view.SetTenants(index.Tenants{tenant: {IDHeader: acme}})
-	h.view.Credentials.Put("a/key", []*index.Grant{{
-		Digest: key.Digest(), Name: "a/key", Tenant: tenant, NotAfter: noon.Add(time.Hour).UnixNano(),
+	h.view.Credentials.Put("a/key", []*index.Claim{{
+		Grant:   index.Grant{Name: "a/key", Tenant: tenant, NotAfter: noon.Add(time.Hour).UnixNano()},
+		Digest:  key.Digest(),
 		Granted: []keysv1alpha1.Scope{"products:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}})
 	h.Decider = check.New(h.view, &h.source, func() time.Time {
@@ -86,12 +87,13 @@ func newHarness(t testing.TB) *harness {
 	return h
 }
 
-// meter has the harness' key tell a meter of its uses.
-func (h *harness) meter(meter index.Meter) {
-	before := h.view.Credentials.Find(func(*index.Grant) bool { return true })
+// meter has the uses of the harness' key be noted, by the number of its meter.
+func (h *harness) meter(uses check.Uses, meter index.Meter) {
+	h.NoteTo(uses)
+	before := h.view.Credentials.Find(func(*index.Claim) bool { return true })
 	after := *before[0]
 	after.Meter = meter
-	h.view.Credentials.Put("a/key", []*index.Grant{&after})
+	h.view.Credentials.Put("a/key", []*index.Claim{&after})
 }
 
 func (h *harness) request(key string) *verify.Request {
@@ -237,16 +239,23 @@ func TestDecisionsAreTimed(t *testing.T) {
 	}
 }
 
-// used counts uses.
-type used struct{ times []time.Time }
+// used counts uses of a meter.
+type used struct {
+	meter index.Meter
+	times []time.Time
+}
 
-func (u *used) Used(at time.Time) { u.times = append(u.times, at) }
+func (u *used) Used(meter index.Meter, at time.Time) {
+	if meter == u.meter {
+		u.times = append(u.times, at)
+	}
+}
 
 // TestUsesAreNoted checks that what passes is a use, and nothing else is.
 func TestUsesAreNoted(t *testing.T) {
 	h := newHarness(t)
-	meter := &used{}
-	h.meter(meter)
+	meter := &used{meter: 7}
+	h.meter(meter, 7)
 	h.Decide("nginx", h.request(h.key))
 	h.now = noon.Add(time.Minute)
 	h.Identify("introspect", h.key, netip.Addr{})
@@ -262,7 +271,7 @@ func TestUsesAreNoted(t *testing.T) {
 	other.TenantID = []string{"11111111-1111-4111-8111-111111111111"}
 	h.Decide("nginx", other)
 	h.Decide("nginx", h.request("junk"))
-	h.Explain(h.view.Credentials.Find(func(*index.Grant) bool { return true })[0], h.request(h.key))
+	h.Explain(h.view.Credentials.Find(func(*index.Claim) bool { return true })[0], h.request(h.key))
 	h.source.until = noon.Add(-1)
 	h.Decide("nginx", h.request(h.key))
 	h.now = noon.Add(time.Hour)

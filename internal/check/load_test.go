@@ -27,7 +27,7 @@ func (h *harness) metered(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.meter(recorder.Apply(&keysv1alpha1.ApiKey{
+	h.meter(recorder, recorder.Apply(&keysv1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "key"},
 		Status:     keysv1alpha1.ApiKeyStatus{Credentials: []keysv1alpha1.Credential{{ID: "AcmeKey1"}}},
 	})("AcmeKey1"))

@@ -13,40 +13,42 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Grants returns what the index holds of an ApiKey: a grant for each of its credentials. What is granted is read from
+// Claims returns what the index holds of an ApiKey: a claim for each of its credentials. What is granted is read from
 // status alone, which only the controller may write; what is refused, from spec and status. A credential that can't be
 // read is left out, so it is unknown.
-func Grants(key *keysv1alpha1.ApiKey) []*index.Grant {
+func Claims(key *keysv1alpha1.ApiKey) []*index.Claim {
 	tenant, ok := index.ParseTenantID(key.Status.TenantID)
 	if !ok {
 		return nil
 	}
-	grants := make([]*index.Grant, 0, len(key.Status.Credentials))
+	claims := make([]*index.Claim, 0, len(key.Status.Credentials))
 	for i := range key.Status.Credentials {
 		credential := &key.Status.Credentials[i]
 		digest, err := token.ParseDigest(credential.Digest)
 		if err != nil {
 			continue
 		}
-		grants = append(grants, &index.Grant{
-			Digest:       digest,
-			CredentialID: credential.ID,
-			Name:         key.Namespace + "/" + key.Name,
-			Created:      key.CreationTimestamp.Time,
-			Issued:       credential.IssuedTime.Unix(),
-			Tenant:       tenant,
-			State:        state(key),
-			NotAfter:     notAfter(key, credential),
-			Granted:      key.Status.Scopes,
-			Asked:        key.Spec.Scopes,
-			ScopesHeader: effectiveScopes(key.Status.Scopes, key.Spec.Scopes),
+		claims = append(claims, &index.Claim{
+			Grant: index.Grant{
+				CredentialID: credential.ID,
+				Name:         objectName(key),
+				ScopesHeader: effectiveScopes(key.Status.Scopes, key.Spec.Scopes),
+				Tenant:       tenant,
+				Issued:       credential.IssuedTime.Unix(),
+				NotAfter:     notAfter(key, credential),
+				State:        state(key),
+			},
+			Digest:  digest,
+			Created: key.CreationTimestamp.Time,
+			Granted: key.Status.Scopes,
+			Asked:   key.Spec.Scopes,
 			Allowlists: [2]index.Allowlist{
 				index.NewAllowlist(key.Status.AllowedCIDRs),
 				index.NewAllowlist(key.Spec.AllowedCIDRs),
 			},
 		})
 	}
-	return grants
+	return claims
 }
 
 func state(key *keysv1alpha1.ApiKey) index.State {

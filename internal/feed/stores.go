@@ -2,7 +2,6 @@ package feed
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -101,7 +100,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		s.credentials.Put(objectName(key), s.metered(key, Grants(key)))
+		s.credentials.Put(objectName(key), s.metered(key, Claims(key)))
 		if isCanary(key) {
 			canary = key
 		}
@@ -128,18 +127,18 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 func (*credentialStore) Resync() error { return nil }
 
 func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
-	s.set(objectName(key), s.metered(key, Grants(key)))
+	s.set(objectName(key), s.metered(key, Claims(key)))
 }
 
-// metered has a key's grants tell of their uses.
-func (s *credentialStore) metered(key *keysv1alpha1.ApiKey, grants []*index.Grant) []*index.Grant {
+// metered has the uses of a key's credentials be noted.
+func (s *credentialStore) metered(key *keysv1alpha1.ApiKey, claims []*index.Claim) []*index.Claim {
 	if s.usage != nil {
 		meter := s.usage.Apply(key)
-		for _, grant := range grants {
-			grant.Meter = meter(grant.CredentialID)
+		for _, claim := range claims {
+			claim.Meter = meter(claim.CredentialID)
 		}
 	}
-	return grants
+	return claims
 }
 
 func (s *credentialStore) forget(name string) {
@@ -149,8 +148,8 @@ func (s *credentialStore) forget(name string) {
 	}
 }
 
-func (s *credentialStore) set(name string, grants []*index.Grant) {
-	s.credentials.Put(name, grants)
+func (s *credentialStore) set(name string, claims []*index.Claim) {
+	s.credentials.Put(name, claims)
 	if s.touched != nil {
 		s.touched[name] = struct{}{}
 	}
@@ -171,14 +170,11 @@ func (s *credentialStore) untrack() {
 
 // agrees says whether the index holds of a key what it should.
 func (s *credentialStore) agrees(key *keysv1alpha1.ApiKey) bool {
-	grants := Grants(key)
+	claims := Claims(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return same(s.credentials.Of(objectName(key)), grants)
+	return s.credentials.Holds(objectName(key), claims)
 }
-
-// same says whether two lists of grants are equal in everything that a decision looks at.
-func same(a, b []*index.Grant) bool { return slices.EqualFunc(a, b, (*index.Grant).Equal) }
 
 // names returns the names of all keys of which the index holds something.
 func (s *credentialStore) names() []string {
@@ -190,14 +186,14 @@ func (s *credentialStore) names() []string {
 // mend has the index hold of a key what it should, or nothing where the key is nil, and says whether it did not. What has
 // been applied since track is left alone: it is newer.
 func (s *credentialStore) mend(name string, key *keysv1alpha1.ApiKey) bool {
-	var grants []*index.Grant
+	var claims []*index.Claim
 	if key != nil {
-		grants = Grants(key)
+		claims = Claims(key)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, touched := s.touched[name]
-	if touched || s.replaced || same(s.credentials.Of(name), grants) {
+	if touched || s.replaced || s.credentials.Holds(name, claims) {
 		return false
 	}
 	if key == nil {

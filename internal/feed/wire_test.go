@@ -107,8 +107,8 @@ func TestReadKeyMissesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got, want := Grants(part), Grants(whole); !reflect.DeepEqual(got, want) {
-					t.Errorf("grants %+v, want %+v", got, want)
+				if got, want := Claims(part), Claims(whole); !reflect.DeepEqual(got, want) {
+					t.Errorf("claims %+v, want %+v", got, want)
 				}
 				if got, want := counts(part), counts(whole); !reflect.DeepEqual(got, want) {
 					t.Errorf("read %+v, want %+v", got, want)

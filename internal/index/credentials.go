@@ -1,8 +1,7 @@
 package index
 
 import (
-	"encoding/binary"
-	"slices"
+	"hash/maphash"
 	"sync/atomic"
 
 	"github.com/nexuscommerce/apikey-operator/internal/token"
@@ -10,160 +9,123 @@ import (
 
 // Credentials finds grants by digest. One goroutine at a time may write; readers need nothing.
 //
-// It is a hash table of immutable chains: a writer builds the new chain beside the old one and swaps the bucket's
-// pointer. A digest is as good as random, so its first bytes serve as the hash.
+//	hash ─┬─ first bits ─▶ directory ─▶ bucket ─┬─ tags ─▶ record ─▶ terms, by number
+//	      └─ next 8 bits ──────────────────────▶┘             └────▶ text: id and name
+//
+// It is an extendible hash table of buckets that don't change: a writer builds the new bucket beside the old one and swaps
+// the directory's pointer. A bucket that gets too large is split, and alone: the directory, of one pointer for some dozens
+// of credentials, is all that is ever copied as a whole. Buckets hold no pointers to anything of a single credential, so the
+// garbage collector has next to nothing to walk.
+//
+// Digests are what users say they are (spec.digest), so they are hashed with a seed of the process' own: nobody can have many
+// fall into one bucket, but by claiming the same digest many times.
 type Credentials struct {
-	table atomic.Pointer[table]
-	size  atomic.Int64
-	// byObject is the writer's own: the grants that each object has in the table.
-	byObject map[string][]*Grant
+	directory atomic.Pointer[directory]
+	terms     *termsTable
+	size      atomic.Int64
+	seed      maphash.Seed
+
+	// What follows is the writer's own.
+	names   names
+	records int
 }
 
-type table struct {
-	mask    uint64
-	buckets []atomic.Pointer[entry]
+// directory has a bucket for every value of the first bits of a hash. Buckets of fewer bits are in it several times.
+type directory struct {
+	depth   uint8
+	buckets []atomic.Pointer[bucket]
 }
 
-// entry is a link of a chain. Neither it nor what it points to changes.
-type entry struct {
-	digest token.Digest
-	// claims are the grants of every object that claims the digest, the oldest object first.
-	claims []*Grant
-	next   *entry
-}
-
-const initialBuckets = 64
+const (
+	// initialDepth and maxDepth bound the directory. Tags are the 8 bits after maxDepth's.
+	initialDepth = 4
+	maxDepth     = 24
+	// minMean is how many records there are at least in a bucket on average, whatever digests there are.
+	minMean = 8
+)
 
 // NewCredentials returns an empty index.
 func NewCredentials() *Credentials {
-	c := &Credentials{byObject: map[string][]*Grant{}}
-	c.table.Store(newTable(initialBuckets))
+	c := &Credentials{terms: newTermsTable(), seed: maphash.MakeSeed()}
+	d := &directory{depth: initialDepth, buckets: make([]atomic.Pointer[bucket], 1<<initialDepth)}
+	for i := range d.buckets {
+		d.buckets[i].Store(&bucket{depth: initialDepth})
+	}
+	c.directory.Store(d)
 	return c
 }
 
-func newTable(buckets int) *table {
-	return &table{mask: uint64(buckets) - 1, buckets: make([]atomic.Pointer[entry], buckets)} //nolint:gosec // A positive power of two.
+func (c *Credentials) hash(digest *token.Digest) uint32 {
+	return uint32(maphash.Bytes(c.seed, digest[:]) >> 32) //nolint:gosec // The upper half is meant.
 }
 
-func (t *table) bucket(digest *token.Digest) *atomic.Pointer[entry] {
-	return &t.buckets[binary.LittleEndian.Uint64(digest[:8])&t.mask]
-}
+func tagOf(hash uint32) uint8 { return uint8(hash) } //nolint:gosec // The last 8 bits are meant.
 
-// Lookup returns the grants of a digest, the oldest claim first. The caller must not change what it gets.
-func (c *Credentials) Lookup(digest *token.Digest) []*Grant {
-	for e := c.table.Load().bucket(digest).Load(); e != nil; e = e.next {
-		if e.digest == *digest {
-			return e.claims
+func (d *directory) at(hash uint32) *atomic.Pointer[bucket] { return &d.buckets[hash>>(32-d.depth)] }
+
+// Lookup finds what a digest stands for to a tenant: the oldest claim of the tenant, or where it has none or none is named,
+// the oldest of all. It fills in the grant and returns the terms, or nil where nobody claims the digest.
+func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Grant) *Terms {
+	hash := c.hash(digest)
+	for {
+		d := c.directory.Load()
+		at := d.at(hash)
+		b := at.Load()
+		r := b.find(tagOf(hash), digest, tenant)
+		if r == nil {
+			return nil
+		}
+		terms := c.terms.at(r.terms)
+		// While the bucket can be found, the terms of its records are theirs: their numbers are released after it is replaced.
+		if c.current(d, at, b) {
+			b.grant(r, terms, grant)
+			return terms
 		}
 	}
-	return nil
 }
 
-// Find returns the grants that are wanted. It looks at every one, so it is for what people ask, not for requests.
-func (c *Credentials) Find(wanted func(*Grant) bool) []*Grant {
-	var found []*Grant
-	t := c.table.Load()
-	for i := range t.buckets {
-		for e := t.buckets[i].Load(); e != nil; e = e.next {
-			for _, claim := range e.claims {
-				if wanted(claim) {
-					found = append(found, claim)
-				}
+// current says whether a bucket is still what readers find.
+func (c *Credentials) current(d *directory, at *atomic.Pointer[bucket], b *bucket) bool {
+	return at.Load() == b && c.directory.Load() == d
+}
+
+// Find returns the claims that are wanted, those of a digest by age. It looks at every one, so it is for what people ask, not
+// for requests.
+func (c *Credentials) Find(wanted func(*Claim) bool) []*Claim {
+	var found []*Claim
+	c.walk(func(claim *Claim) {
+		if wanted(claim) {
+			found = append(found, claim)
+		}
+	})
+	return found
+}
+
+// walk calls with every claim. What changes meanwhile is seen as it was or as it is.
+func (c *Credentials) walk(visit func(*Claim)) {
+	var claims []Claim
+	for hash := uint64(0); hash < 1<<32; {
+		d := c.directory.Load()
+		at := d.at(uint32(hash)) //nolint:gosec // Below 1<<32.
+		b := at.Load()
+		claims = make([]Claim, len(b.records))
+		valid := true
+		for i := range b.records {
+			terms := c.terms.at(b.records[i].terms)
+			valid = valid && terms != nil
+			if valid {
+				b.claim(&b.records[i], terms, &claims[i])
 			}
 		}
+		if !valid || !c.current(d, at, b) {
+			continue
+		}
+		for i := range claims {
+			visit(&claims[i])
+		}
+		hash += 1 << (32 - b.depth)
 	}
-	return found
 }
 
 // Len returns the number of digests in the index.
 func (c *Credentials) Len() int { return int(c.size.Load()) }
-
-// Objects returns the names of the objects that have grants in the index. For the writer only.
-func (c *Credentials) Objects() []string {
-	names := make([]string, 0, len(c.byObject))
-	for name := range c.byObject {
-		names = append(names, name)
-	}
-	return names
-}
-
-// Of returns the grants that an object has in the index. For the writer only, who must not change what it gets.
-func (c *Credentials) Of(object string) []*Grant { return c.byObject[object] }
-
-// Put makes grants those of an object, instead of the ones it had. With none, the object is forgotten. What is granted
-// before and after is found at every moment in between. Grants that are the same as before change nothing.
-func (c *Credentials) Put(object string, grants []*Grant) {
-	before := c.byObject[object]
-	if slices.EqualFunc(before, grants, func(g, h *Grant) bool { return g.Equal(h) && g.Meter == h.Meter }) {
-		return
-	}
-	for _, grant := range grants {
-		c.replace(grant.Digest, before, grant)
-	}
-	for _, old := range before {
-		if !slices.ContainsFunc(grants, func(g *Grant) bool { return g.Digest == old.Digest }) {
-			c.replace(old.Digest, before, nil)
-		}
-	}
-	if len(grants) == 0 {
-		delete(c.byObject, object)
-		return
-	}
-	c.byObject[object] = grants
-}
-
-// replace takes the grants of one object out of a digest's claims and puts another in their place, in one swap.
-func (c *Credentials) replace(digest token.Digest, before []*Grant, grant *Grant) {
-	bucket := c.table.Load().bucket(&digest)
-	var claims []*Grant
-	var chain *entry
-	known := false
-	for e := bucket.Load(); e != nil; e = e.next {
-		if e.digest != digest {
-			chain = &entry{digest: e.digest, claims: e.claims, next: chain}
-			continue
-		}
-		known = true
-		for _, claim := range e.claims {
-			if !slices.Contains(before, claim) {
-				claims = append(claims, claim)
-			}
-		}
-	}
-	if grant != nil {
-		at, _ := slices.BinarySearchFunc(claims, grant, func(claim, grant *Grant) int {
-			if claim.older(grant) {
-				return -1
-			}
-			return 1
-		})
-		claims = slices.Insert(claims, at, grant)
-	}
-	if len(claims) > 0 {
-		chain = &entry{digest: digest, claims: claims, next: chain}
-	}
-	bucket.Store(chain)
-	switch {
-	case !known && len(claims) > 0:
-		c.grow(int(c.size.Add(1)))
-	case known && len(claims) == 0:
-		c.size.Add(-1)
-	}
-}
-
-// grow doubles the table once there are more digests than buckets. Readers go on with the old one until the new one is
-// complete.
-func (c *Credentials) grow(size int) {
-	old := c.table.Load()
-	if size <= len(old.buckets) {
-		return
-	}
-	grown := newTable(2 * len(old.buckets))
-	for i := range old.buckets {
-		for e := old.buckets[i].Load(); e != nil; e = e.next {
-			bucket := grown.bucket(&e.digest)
-			bucket.Store(&entry{digest: e.digest, claims: e.claims, next: bucket.Load()})
-		}
-	}
-	c.table.Store(grown)
-}

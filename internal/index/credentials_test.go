@@ -3,6 +3,7 @@ package index_test
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -15,24 +16,37 @@ import (
 // digest returns the n-th of a series of digests.
 func digest(n int) token.Digest { return token.DigestOf(fmt.Sprint("token ", n)) }
 
-// grant returns a grant of an object that was created at a second of an epoch of its own.
-func grant(object string, second int, digest token.Digest) *index.Grant {
-	return &index.Grant{Digest: digest, Name: object, Created: time.Unix(int64(second), 0), NotAfter: index.Never}
+// claim returns a claim of an object that was created at a second of an epoch of its own.
+func claim(object string, second int, digest token.Digest) *index.Claim {
+	return &index.Claim{
+		Grant:  index.Grant{Name: object, NotAfter: index.Never},
+		Digest: digest, Created: time.Unix(int64(second), 0),
+	}
+}
+
+// lookup finds whose a digest is where no tenant is named.
+func lookup(c *index.Credentials, digest token.Digest) (grant index.Grant, ok bool) {
+	ok = c.Lookup(&digest, nil, &grant) != nil
+	return grant, ok
 }
 
 // holders returns the names of the objects that claim a digest, in the order of their claims.
 func holders(c *index.Credentials, digest token.Digest) []string {
 	var names []string
-	for _, claim := range c.Lookup(&digest) {
+	for _, claim := range c.Find(func(claim *index.Claim) bool { return claim.Digest == digest }) {
 		names = append(names, claim.Name)
 	}
 	return names
 }
 
+// wantHolders checks who claims a digest, and that the first of them is found.
 func wantHolders(t *testing.T, c *index.Credentials, digest token.Digest, want ...string) {
 	t.Helper()
 	if got := holders(c, digest); !slices.Equal(got, want) {
 		t.Errorf("claimed by %q, want %q", got, want)
+	}
+	if first, ok := lookup(c, digest); ok != (len(want) > 0) || ok && first.Name != want[0] {
+		t.Errorf("%q is found, want the first of %q", first.Name, want)
 	}
 }
 
@@ -40,8 +54,8 @@ func TestLookup(t *testing.T) {
 	c := index.NewCredentials()
 	wantHolders(t, c, digest(1))
 
-	c.Put("a/key", []*index.Grant{grant("a/key", 1, digest(1)), grant("a/key", 1, digest(2))})
-	c.Put("b/key", []*index.Grant{grant("b/key", 1, digest(3))})
+	c.Put("a/key", []*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))})
+	c.Put("b/key", []*index.Claim{claim("b/key", 1, digest(3))})
 	wantHolders(t, c, digest(1), "a/key")
 	wantHolders(t, c, digest(2), "a/key")
 	wantHolders(t, c, digest(3), "b/key")
@@ -62,7 +76,7 @@ func TestLookupComparesTheWholeDigest(t *testing.T) {
 	alike := func(n byte) token.Digest { return token.Digest{31: n} }
 	for n := range byte(8) {
 		name := fmt.Sprint("a/", n)
-		c.Put(name, []*index.Grant{grant(name, 1, alike(n))})
+		c.Put(name, []*index.Claim{claim(name, 1, alike(n))})
 	}
 	c.Put("a/3", nil)
 	for n := range byte(8) {
@@ -95,7 +109,7 @@ func TestOlderObjectHoldsTheDigest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := index.NewCredentials()
 			for _, o := range test.put {
-				c.Put(o.name, []*index.Grant{grant(o.name, o.second, digest(1))})
+				c.Put(o.name, []*index.Claim{claim(o.name, o.second, digest(1))})
 			}
 			wantHolders(t, c, digest(1), test.want...)
 			if c.Len() != 1 {
@@ -106,23 +120,23 @@ func TestOlderObjectHoldsTheDigest(t *testing.T) {
 }
 
 func TestPutReplaces(t *testing.T) {
-	before := []*index.Grant{grant("a/key", 1, digest(1)), grant("a/key", 1, digest(2))}
+	before := []*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))}
 	for name, test := range map[string]struct {
-		after []*index.Grant
+		after []*index.Claim
 		want  []int // the digests that are found afterwards
 	}{
 		"nothing":            {nil, nil},
 		"one of the two":     {before[1:], []int{2}},
 		"the same":           {before, []int{1, 2}},
-		"the same, anew":     {[]*index.Grant{grant("a/key", 1, digest(1)), grant("a/key", 1, digest(2))}, []int{1, 2}},
-		"the next after one": {[]*index.Grant{grant("a/key", 1, digest(2)), grant("a/key", 1, digest(3))}, []int{2, 3}},
-		"others":             {[]*index.Grant{grant("a/key", 1, digest(3)), grant("a/key", 1, digest(4))}, []int{3, 4}},
-		"one more":           {append(slices.Clone(before), grant("a/key", 1, digest(3))), []int{1, 2, 3}},
-		"in the other order": {[]*index.Grant{before[1], before[0]}, []int{1, 2}},
+		"the same, anew":     {[]*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))}, []int{1, 2}},
+		"the next after one": {[]*index.Claim{claim("a/key", 1, digest(2)), claim("a/key", 1, digest(3))}, []int{2, 3}},
+		"others":             {[]*index.Claim{claim("a/key", 1, digest(3)), claim("a/key", 1, digest(4))}, []int{3, 4}},
+		"one more":           {append(slices.Clone(before), claim("a/key", 1, digest(3))), []int{1, 2, 3}},
+		"in the other order": {[]*index.Claim{before[1], before[0]}, []int{1, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := index.NewCredentials()
-			c.Put("b/other", []*index.Grant{grant("b/other", 0, digest(8))})
+			c.Put("b/other", []*index.Claim{claim("b/other", 0, digest(8))})
 			c.Put("a/key", before)
 			c.Put("a/key", test.after)
 			for n := range 8 {
@@ -144,28 +158,28 @@ func TestPutReplaces(t *testing.T) {
 
 func TestPutReplacesWhatIsKnown(t *testing.T) {
 	c := index.NewCredentials()
-	active := grant("a/key", 1, digest(1))
-	c.Put("a/key", []*index.Grant{active})
-	held := c.Lookup(&active.Digest)
+	active := claim("a/key", 1, digest(1))
+	c.Put("a/key", []*index.Claim{active})
+	held, _ := lookup(c, active.Digest)
 
-	revoked := grant("a/key", 1, digest(1))
+	revoked := claim("a/key", 1, digest(1))
 	revoked.State = index.StateRevoked
-	c.Put("a/key", []*index.Grant{revoked})
-	if claims := c.Lookup(&active.Digest); len(claims) != 1 || claims[0] != revoked {
+	c.Put("a/key", []*index.Claim{revoked})
+	if got, _ := lookup(c, active.Digest); got != revoked.Grant {
 		t.Error("the former grant is still found")
 	}
-	if len(held) != 1 || held[0] != active {
+	if held != active.Grant {
 		t.Error("what a reader holds has changed under its hands")
 	}
 }
 
 func TestOtherClaimsSurvive(t *testing.T) {
 	put := func(c *index.Credentials, object string, second int, digests ...token.Digest) {
-		grants := make([]*index.Grant, 0, len(digests))
+		claims := make([]*index.Claim, 0, len(digests))
 		for _, d := range digests {
-			grants = append(grants, grant(object, second, d))
+			claims = append(claims, claim(object, second, d))
 		}
-		c.Put(object, grants)
+		c.Put(object, claims)
 	}
 	for name, test := range map[string]struct {
 		change func(*index.Credentials)
@@ -201,30 +215,30 @@ func TestOtherClaimsSurvive(t *testing.T) {
 func TestGrowth(t *testing.T) {
 	const count = 100_000
 	c := index.NewCredentials()
-	grants := make([]*index.Grant, count)
-	for n := range grants {
-		grants[n] = grant(fmt.Sprint("a/", n), 1, digest(n))
-		c.Put(grants[n].Name, grants[n:n+1])
+	claims := make([]*index.Claim, count)
+	for n := range claims {
+		claims[n] = claim(fmt.Sprint("a/", n), 1, digest(n))
+		c.Put(claims[n].Name, claims[n:n+1])
 	}
 	found := func(n int) bool {
-		claims := c.Lookup(&grants[n].Digest)
-		return len(claims) == 1 && claims[0] == grants[n]
+		grant, ok := lookup(c, claims[n].Digest)
+		return ok && grant == claims[n].Grant
 	}
 	if c.Len() != count {
 		t.Errorf("%d digests, want %d", c.Len(), count)
 	}
-	for n := range grants {
+	for n := range claims {
 		if !found(n) {
 			t.Fatalf("digest %d of %d is lost", n, count)
 		}
 	}
 	for n := 0; n < count; n += 2 {
-		c.Put(grants[n].Name, nil)
+		c.Put(claims[n].Name, nil)
 	}
 	if c.Len() != count/2 {
 		t.Errorf("%d digests, want %d", c.Len(), count/2)
 	}
-	for n := range grants {
+	for n := range claims {
 		if found(n) != (n%2 == 1) {
 			t.Fatalf("after half of the digests went, digest %d is found: %t", n, found(n))
 		}
@@ -235,11 +249,12 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	c := index.NewCredentials()
 	for n := range 1000 {
 		name := fmt.Sprint("a/", n)
-		c.Put(name, []*index.Grant{grant(name, 1, digest(n))})
+		c.Put(name, []*index.Claim{claim(name, 1, digest(n))})
 	}
 	known, unknown := digest(500), digest(-1)
 	if allocations := testing.AllocsPerRun(100, func() {
-		if len(c.Lookup(&known)) != 1 || len(c.Lookup(&unknown)) != 0 {
+		var grant index.Grant
+		if c.Lookup(&known, nil, &grant) == nil || c.Lookup(&unknown, nil, &grant) != nil {
 			t.Fatal("not found as expected")
 		}
 	}); allocations != 0 {
@@ -254,12 +269,13 @@ func BenchmarkLookup(b *testing.B) {
 		for n := range digests {
 			digests[n] = digest(n)
 			name := fmt.Sprint("a/", n)
-			c.Put(name, []*index.Grant{grant(name, 1, digests[n])})
+			c.Put(name, []*index.Claim{claim(name, 1, digests[n])})
 		}
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
-				if len(c.Lookup(&digests[n%count])) != 1 {
+				var grant index.Grant
+				if c.Lookup(&digests[n%count], nil, &grant) == nil {
 					b.Fatal("not found")
 				}
 			}
@@ -279,16 +295,16 @@ func FuzzCredentials(f *testing.F) {
 			// The objects' order by age is that by name.
 			object, has := fmt.Sprint("a/", changes[0]%4), changes[1]
 			reference[object] = has
-			var grants []*index.Grant
+			var claims []*index.Claim
 			for n := range 8 {
 				if has&(1<<n) != 0 {
 					// All in one bucket, and next to each other.
 					d := token.Digest{31: byte(n)}
 					binary.LittleEndian.PutUint64(d[:], 64*uint64(n))
-					grants = append(grants, grant(object, int(changes[0]%4), d))
+					claims = append(claims, claim(object, int(changes[0]%4), d))
 				}
 			}
-			c.Put(object, grants)
+			c.Put(object, claims)
 			checkAgainst(t, c, reference)
 		}
 	})
@@ -318,12 +334,12 @@ func checkAgainst(t *testing.T, c *index.Credentials, reference map[string]byte)
 
 func TestFind(t *testing.T) {
 	c := index.NewCredentials()
-	for n := range 300 { // More than the first table's buckets.
+	for n := range 300 { // More than there are buckets at first.
 		name := fmt.Sprintf("shop/%d", n%100)
-		c.Put(fmt.Sprint(n), []*index.Grant{grant(name, 1, digest(n%200))})
+		c.Put(name, []*index.Claim{claim(name, 1, digest(n)), claim(name, 1, digest(n+1000))})
 	}
-	for name, want := range map[string]int{"shop/7": 3, "shop/99": 3, "shop/100": 0} {
-		found := c.Find(func(g *index.Grant) bool { return g.Name == name })
+	for name, want := range map[string]int{"shop/7": 2, "shop/99": 2, "shop/100": 0} {
+		found := c.Find(func(c *index.Claim) bool { return c.Name == name })
 		if len(found) != want {
 			t.Errorf("%d grants of %s, want %d", len(found), name, want)
 		}
@@ -338,49 +354,53 @@ func TestFind(t *testing.T) {
 // TestPutOfTheSameChangesNothing checks that what says nothing new, such as when a key was last used, leaves the index as
 // it is, and that anything else does not.
 func TestPutOfTheSameChangesNothing(t *testing.T) {
-	full := func() *index.Grant {
-		g := grant("a/key", 1, digest(1))
+	full := func() *index.Claim {
+		g := claim("a/key", 1, digest(1))
 		g.CredentialID, g.Tenant, g.NotAfter = "7Hk2PqZx", index.TenantID{1}, 5
 		g.Granted, g.Asked = []keysv1alpha1.Scope{"products:read"}, []keysv1alpha1.Scope{"products:*"}
 		g.Allowlists = [2]index.Allowlist{index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/8"}), index.NewAllowlist([]keysv1alpha1.CIDR{"fd00::/8"})}
-		g.Meter = meter("one")
+		g.Meter = 7
 		return g
 	}
 	c := index.NewCredentials()
 	before := full()
-	c.Put("a/key", []*index.Grant{before})
-	c.Put("a/key", []*index.Grant{full()})
+	c.Put("a/key", []*index.Claim{before})
+	c.Put("a/key", []*index.Claim{full()})
 	d := digest(1)
-	if got := c.Lookup(&d); got[0] != before {
-		t.Error("the grant was replaced by one that is the same")
+	if got, _ := lookup(c, d); got != before.Grant || !c.Holds("a/key", []*index.Claim{full()}) {
+		t.Error("the claim is not held as it was put")
 	}
-	for name, change := range map[string]func(*index.Grant){
-		"id":      func(g *index.Grant) { g.CredentialID = "anotherI" },
-		"created": func(g *index.Grant) { g.Created = time.Unix(2, 0) },
-		"tenant":  func(g *index.Grant) { g.Tenant = index.TenantID{2} },
-		"state":   func(g *index.Grant) { g.State = index.StateRevoked },
-		"end":     func(g *index.Grant) { g.NotAfter = 6 },
-		"granted": func(g *index.Grant) { g.Granted = []keysv1alpha1.Scope{"products:write"} },
-		"asked":   func(g *index.Grant) { g.Asked = nil },
-		"status's allowlist": func(g *index.Grant) {
+	if got := testing.AllocsPerRun(10, func() { c.Put("a/key", []*index.Claim{before}) }); got > 4 {
+		t.Errorf("%v allocations: a bucket was replaced by one that is the same", got)
+	}
+	for name, change := range map[string]func(*index.Claim){
+		"id":      func(g *index.Claim) { g.CredentialID = "anotherI" },
+		"created": func(g *index.Claim) { g.Created = time.Unix(2, 0) },
+		"tenant":  func(g *index.Claim) { g.Tenant = index.TenantID{2} },
+		"state":   func(g *index.Claim) { g.State = index.StateRevoked },
+		"end":     func(g *index.Claim) { g.NotAfter = 6 },
+		"granted": func(g *index.Claim) { g.Granted = []keysv1alpha1.Scope{"products:write"} },
+		"asked":   func(g *index.Claim) { g.Asked = nil },
+		"status's allowlist": func(g *index.Claim) {
 			g.Allowlists[0] = index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/9"})
 		},
-		"spec's allowlist": func(g *index.Grant) { g.Allowlists[1] = index.NewAllowlist(nil) },
-		"a block that can't be read": func(g *index.Grant) {
+		"spec's allowlist": func(g *index.Claim) { g.Allowlists[1] = index.NewAllowlist(nil) },
+		"a block that can't be read": func(g *index.Claim) {
 			g.Allowlists[1] = index.NewAllowlist([]keysv1alpha1.CIDR{"banana"})
 		},
-		"meter": func(g *index.Grant) { g.Meter = meter("another") },
+		"meter": func(g *index.Claim) { g.Meter = 8 },
 	} {
-		c.Put("a/key", []*index.Grant{before})
+		c.Put("a/key", []*index.Claim{before})
 		changed := full()
 		change(changed)
-		c.Put("a/key", []*index.Grant{changed})
-		if got := c.Lookup(&d); got[0] != changed {
-			t.Errorf("%s: the change was ignored", name)
+		c.Put("a/key", []*index.Claim{changed})
+		found := c.Find(func(c *index.Claim) bool { return c.Digest == d })
+		found[0].Created = found[0].Created.UTC()
+		if changed.Created = changed.Created.UTC(); len(found) != 1 || !reflect.DeepEqual(found[0], changed) {
+			t.Errorf("%s: the change was ignored: %+v", name, found[0])
+		}
+		if name != "meter" && c.Holds("a/key", []*index.Claim{before}) {
+			t.Errorf("%s: the former claim is held", name)
 		}
 	}
 }
-
-type meter string
-
-func (meter) Used(time.Time) {}

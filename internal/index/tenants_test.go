@@ -170,7 +170,7 @@ func TestEmptyViewLetsNobodyPass(t *testing.T) {
 	if _, ok := view.Tenant(index.TenantID{}); ok || view.TenantCount() != 0 {
 		t.Error("there is a tenant")
 	}
-	if d := digest(1); view.Credentials.Lookup(&d) != nil || view.Credentials.Len() != 0 {
+	if d := digest(1); view.Credentials.Lookup(&d, nil, &index.Grant{}) != nil || view.Credentials.Len() != 0 {
 		t.Error("there is a credential")
 	}
 	if _, ok := view.Routes().Route("api.example.com", "GET", "/"); ok || view.Routes().HasAnonymous() {

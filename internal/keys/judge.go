@@ -26,7 +26,7 @@ func NewJudge(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policie
 	for i := range keys {
 		name := nameOf(&keys[i])
 		j.keys[name] = &keys[i]
-		j.view.Credentials.Put(name, feed.Grants(&keys[i]))
+		j.view.Credentials.Put(name, feed.Claims(&keys[i]))
 	}
 	all := index.Tenants{}
 	for i := range tenants {
@@ -62,11 +62,12 @@ func (j *Judge) Explain(key *keysv1alpha1.ApiKey, question Question, now time.Ti
 	if question.TenantID != "" {
 		request.TenantID = []string{question.TenantID}
 	}
+	name := nameOf(key)
 	var all []Explanation
-	for _, grant := range j.view.Credentials.Of(nameOf(key)) {
+	for _, claim := range j.view.Credentials.Find(func(claim *index.Claim) bool { return claim.Name == name }) {
 		all = append(all, Explanation{
-			Credential:  grant.CredentialID,
-			Explanation: verify.Explain(j.view, grant, request, verify.Fresh, now),
+			Credential:  claim.CredentialID,
+			Explanation: verify.Explain(j.view, claim, request, verify.Fresh, now),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b Explanation) int { return position(key, a.Credential) - position(key, b.Credential) })
@@ -125,7 +126,7 @@ type Identity struct {
 // Identify returns which key a token is of, and nil where it is none of these.
 func (j *Judge) Identify(text string, now time.Time) *Identity {
 	decision := verify.Identify(j.view, text, netip.Addr{}, verify.Fresh, now)
-	if decision.Grant == nil {
+	if !decision.Grant.Known() {
 		return nil
 	}
 	found := &Identity{Key: j.keys[decision.Grant.Name], Credential: decision.Grant.CredentialID, Decision: decision}

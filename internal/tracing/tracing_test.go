@@ -40,7 +40,7 @@ func request(traceparent ...string) *verify.Request {
 }
 
 func allowed() verify.Decision {
-	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: aTenant, Grant: &index.Grant{Name: "warehouse/key", CredentialID: "7Hk2PqZx"}}
+	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: aTenant, Grant: index.Grant{Name: "warehouse/key", CredentialID: "7Hk2PqZx"}}
 }
 
 // record returns the span of one decision.

@@ -46,7 +46,8 @@ type Recorder struct {
 	patch   patcher
 	metrics *recorderMetrics
 	// fresh are the meters that have been used since the last look.
-	fresh stack
+	fresh   stack
+	numbers numbers
 
 	mu      sync.Mutex
 	objects map[string]*object
@@ -81,6 +82,7 @@ type object struct {
 type meter struct {
 	object *object
 	id     string
+	number index.Meter
 	// next is from when on a use is to be written.
 	next atomic.Int64
 	used atomic.Int64
@@ -92,7 +94,14 @@ type meter struct {
 	written int64
 }
 
-// Used implements index.Meter.
+// Used notes a use of a credential, whose meter has the number. It neither waits nor allocates.
+func (r *Recorder) Used(number index.Meter, now time.Time) {
+	if m := r.numbers.at(number); m != nil {
+		m.Used(now)
+	}
+}
+
+// Used notes a use.
 func (m *meter) Used(now time.Time) {
 	second := now.Unix()
 	if second < m.next.Load() {
@@ -154,7 +163,7 @@ func (s *stack) take(number int, each func(*meter)) (more bool) {
 	return s.rest != nil
 }
 
-// Apply takes in an ApiKey as it now is. What it returns finds the meter of each of its credentials; nil is for none.
+// Apply takes in an ApiKey as it now is. What it returns finds the number of the meter of each of its credentials.
 func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) index.Meter {
 	name := key.Namespace + "/" + key.Name
 	r.mu.Lock()
@@ -171,7 +180,7 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 		if o != nil {
 			r.drop(o)
 		}
-		return func(string) index.Meter { return nil }
+		return func(string) index.Meter { return 0 }
 	}
 	if o == nil {
 		o = &object{name: name, uid: key.UID}
@@ -189,12 +198,18 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 // adopt makes an object's meters those of the key's credentials, and takes in what its status says of them.
 func (r *Recorder) adopt(o *object, key *keysv1alpha1.ApiKey) {
 	o.meters = slices.DeleteFunc(o.meters, func(m *meter) bool {
-		return !slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.ID == m.id })
+		if slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.ID == m.id }) {
+			return false
+		}
+		r.numbers.take(m, r.options.Clock())
+		return true
 	})
 	for i := range key.Status.Credentials {
 		id := key.Status.Credentials[i].ID
 		if !slices.ContainsFunc(o.meters, func(m *meter) bool { return m.id == id }) {
-			o.meters = append(o.meters, &meter{object: o, id: id, stack: &r.fresh})
+			m := &meter{object: o, id: id, stack: &r.fresh}
+			r.numbers.give(m, r.options.Clock())
+			o.meters = append(o.meters, m)
 		}
 	}
 	for _, usage := range key.Status.Usage {
@@ -232,16 +247,19 @@ func (r *Recorder) Retain(present map[string]struct{}) {
 func (r *Recorder) drop(o *object) {
 	o.gone = true
 	r.queue.remove(o)
+	for _, m := range o.meters {
+		r.numbers.take(m, r.options.Clock())
+	}
 	delete(r.objects, o.name)
 }
 
 func (o *object) meter(id string) index.Meter {
 	for _, m := range o.meters {
 		if m.id == id {
-			return m
+			return m.number
 		}
 	}
-	return nil
+	return 0
 }
 
 // due says whether there is anything to write.

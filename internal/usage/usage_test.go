@@ -158,7 +158,7 @@ func (r *replica) use(name, id string) {
 	r.mu.Lock()
 	m := r.objects["warehouse/"+name].meter(id)
 	r.mu.Unlock()
-	m.Used(r.now)
+	r.Used(m, r.now)
 }
 
 // writeOne makes the write that is next, and says whether there was one.

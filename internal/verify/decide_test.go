@@ -164,7 +164,7 @@ func TestIdentity(t *testing.T) {
 			s := newScene()
 			test.change(s)
 			got := s.decide()
-			if got.Grant != s.grant {
+			if got.Grant != s.grant.Grant {
 				t.Error("the key is not identified")
 			}
 			if got.TenantID != test.tenantID {
@@ -174,7 +174,7 @@ func TestIdentity(t *testing.T) {
 	}
 	for _, reason := range []string{"no credentials", "tenant malformed", "malformed token", "unknown token", "not synced", "stale"} {
 		for _, fault := range faults {
-			if fault.name == reason && decideAfter(fault.cause).Grant != nil {
+			if fault.name == reason && decideAfter(fault.cause).Grant != (index.Grant{}) {
 				t.Errorf("%s: a key is identified", reason)
 			}
 		}
@@ -216,8 +216,8 @@ func TestDigestClaims(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := decideAfter(test.change)
 			wantReason(t, got, test.reason)
-			if got.Grant == nil || got.Grant.Name != test.holder {
-				t.Errorf("held by %v, want %s", got.Grant, test.holder)
+			if got.Grant.Name != test.holder {
+				t.Errorf("held by %q, want %q", got.Grant.Name, test.holder)
 			}
 		})
 	}

@@ -63,22 +63,15 @@ const (
 type Decision struct {
 	Outcome Outcome
 	Reason  Reason
-	// Grant is the key's, once it is identified; nil before, and for anonymous routes.
-	Grant *index.Grant
-	// TenantID is the key's tenant as text, where Outcome is Allow and Grant is not nil.
+	// Grant is the key's, once it is identified; not known before, and for anonymous routes.
+	Grant index.Grant
+	// TenantID is the key's tenant as text, where Outcome is Allow and Grant is known.
 	TenantID string
 	// MissingScope is what the route needs and the key lacks, space-separated, where Reason is ReasonScopeMissing.
 	MissingScope string
 }
 
-func unauthorized(reason Reason, grant *index.Grant) Decision {
-	return Decision{Outcome: Unauthorized, Reason: reason, Grant: grant}
-}
+func (d *Decision) settle(outcome Outcome, reason Reason) { d.Outcome, d.Reason = outcome, reason }
 
-func forbidden(reason Reason, grant *index.Grant) Decision {
-	return Decision{Outcome: Forbidden, Reason: reason, Grant: grant}
-}
-
-func unavailable() Decision {
-	return Decision{Outcome: Unavailable, Reason: ReasonUnavailable}
-}
+// forget makes a decision one that could not be made. It tells nothing of a key.
+func (d *Decision) forget() { *d = Decision{Outcome: Unavailable, Reason: ReasonUnavailable} }

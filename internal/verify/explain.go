@@ -54,44 +54,46 @@ type Explanation struct {
 
 // Explain says what would become of a request with a credential, whose token nobody has to show. What the request says of
 // Authorization and Connection is not read. Where it names no tenant, it is taken for the key's own.
-func Explain(view *index.View, grant *index.Grant, request *Request, freshness Freshness, now time.Time) Explanation {
-	tenantID, reason := grant.Tenant, Reason("")
+func Explain(view *index.View, claim *index.Claim, request *Request, freshness Freshness, now time.Time) Explanation {
+	tenantID, reason := claim.Tenant, Reason("")
 	if len(request.TenantID) > 0 {
 		tenantID, reason = request.tenant()
 	}
-	e := Explanation{Decision: unauthorized(reason, nil)}
-	holder := claimOf(view.Credentials.Lookup(&grant.Digest), &tenantID)
-	if reason == "" && holder != nil {
-		e.Decision = judge(view, request, holder, tenantID, now)
+	var e Explanation
+	switch terms := view.Credentials.Lookup(&claim.Digest, &tenantID, &e.Decision.Grant); {
+	case reason != "":
+		e.Decision = Decision{Outcome: Unauthorized, Reason: reason}
+	case terms == nil: // It was taken out of the index just now.
+		e.Decision.settle(Unauthorized, ReasonUnknownToken)
+	default:
+		e.Decision.judge(view, request, terms, &tenantID, now)
 	}
-	if reason == "" && holder == nil { // It was taken out of the index just now.
-		e.Decision = unauthorized(ReasonUnknownToken, nil)
-	}
-	e.Decision = settle(view, request, freshness, e.Decision)
+	e.Decision.pass(view, request, freshness)
 
-	claim := ReasonUnknownToken
-	if own := claimOf(view.Credentials.Lookup(&grant.Digest), &grant.Tenant); own == grant {
-		claim = ""
+	held := ReasonUnknownToken
+	var holder index.Grant
+	if view.Credentials.Lookup(&claim.Digest, &claim.Tenant, &holder) != nil && holder.Name == claim.Name {
+		held = ""
 	}
-	if reason == "" && grant.Tenant != tenantID {
+	if reason == "" && claim.Tenant != tenantID {
 		reason = ReasonWrongTenant
 	}
-	tenant, known := view.Tenant(grant.Tenant)
+	tenant, known := view.Tenant(claim.Tenant)
 	need, noRoute := requirement(view, request)
 	e.Need = need
 	e.Steps = []Step{
-		{Check: CheckClaim, Reason: claim},
-		{Check: CheckState, Reason: refusedByState(grant, tenant, known, now)},
+		{Check: CheckClaim, Reason: held},
+		{Check: CheckState, Reason: refusedByState(&claim.Grant, &tenant, known, now)},
 		{Check: CheckTenant, Reason: reason},
 		{Check: CheckTenantAddress, Reason: addressReason(tenant.Allowlists, request)},
-		{Check: CheckGrantedAddress, Reason: addressReason(grant.Allowlists[:1], request)},
-		{Check: CheckAskedAddress, Reason: addressReason(grant.Allowlists[1:], request)},
+		{Check: CheckGrantedAddress, Reason: addressReason(claim.Allowlists[:1], request)},
+		{Check: CheckAskedAddress, Reason: addressReason(claim.Allowlists[1:], request)},
 		{Check: CheckRoute, Reason: noRoute},
 	}
 	if need != nil {
 		e.Steps = append(e.Steps,
-			scopeStep(CheckGrantedScopes, need, grant.Granted),
-			scopeStep(CheckAskedScopes, need, grant.Asked))
+			scopeStep(CheckGrantedScopes, need, claim.Granted),
+			scopeStep(CheckAskedScopes, need, claim.Asked))
 	}
 	fresh := Step{Check: CheckFreshness}
 	if freshness != Fresh {

@@ -122,7 +122,7 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 		if got.Decision.Outcome != want.Outcome || got.Decision.Reason != want.Reason || got.Decision.MissingScope != want.MissingScope {
 			t.Fatalf("round %d, %v: explained as %+v, decided %+v", round, which, got.Decision, want)
 		}
-		if want.Grant == nil || want.Grant.Name != s.grant.Name {
+		if want.Grant.Name != s.grant.Name {
 			continue // Nobody's, or the other's that claims the digest.
 		}
 		if first := firstRefusal(got).Reason; first != want.Reason && (want.Outcome != verify.Allow || first != "") {

@@ -173,10 +173,10 @@ func TestAnonymousRoutes(t *testing.T) {
 			test.change(s)
 			got := s.decide()
 			wantReason(t, got, test.reason)
-			if test.reason == verify.ReasonAnonymous && (got.Grant != nil || got.TenantID != "") {
+			if test.reason == verify.ReasonAnonymous && (got.Grant.Known() || got.TenantID != "") {
 				t.Error("an anonymous request got an identity")
 			}
-			if test.reason == verify.ReasonAllowed && (got.Grant != s.grant || got.TenantID != acme) {
+			if test.reason == verify.ReasonAllowed && (got.Grant != s.grant.Grant || got.TenantID != acme) {
 				t.Error("a valid key got no identity")
 			}
 		})

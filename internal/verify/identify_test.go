@@ -46,7 +46,7 @@ func TestIdentify(t *testing.T) {
 			test.change(s)
 			got := s.identify(acmeKey)
 			wantReason(t, got, test.reason)
-			if test.reason == verify.ReasonAllowed && (got.Grant == nil || got.Grant.Name != "shop/warehouse" || got.TenantID != acme) {
+			if test.reason == verify.ReasonAllowed && (got.Grant.Name != "shop/warehouse" || got.TenantID != acme) {
 				t.Errorf("identified as %+v", got)
 			}
 		})
@@ -70,11 +70,11 @@ func TestIdentifyNoKey(t *testing.T) {
 func TestTheOldestClaimAnswers(t *testing.T) {
 	s := newScene()
 	s.claim("other/thief", globex, acmeKey, time.Hour) // The key is a month old.
-	if got := s.identify(acmeKey); got.Grant == nil || got.Grant.Name != "shop/warehouse" {
+	if got := s.identify(acmeKey); got.Grant.Name != "shop/warehouse" {
 		t.Errorf("answered by %+v", got.Grant)
 	}
 	s.claim("other/first", globex, acmeKey, 365*24*time.Hour)
-	if got := s.identify(acmeKey); got.Grant == nil || got.Grant.Name != "other/first" || got.TenantID != globex {
+	if got := s.identify(acmeKey); got.Grant.Name != "other/first" || got.TenantID != globex {
 		t.Errorf("answered by %+v", got.Grant)
 	}
 }

@@ -96,8 +96,8 @@ func TestS6WrongAddressIsRefused(t *testing.T) {
 	}
 }
 
-// TestS6UnderScopedIsRefused fails without the line `return decision` in judge, and without either of grant.Granted and
-// grant.Asked in the list before it.
+// TestS6UnderScopedIsRefused fails without the line `if !ok { … }` in judge, and without either of terms.Granted and
+// terms.Asked before it.
 func TestS6UnderScopedIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  func(*scene)
@@ -175,13 +175,13 @@ var everyWayToPass = map[string]func(*scene){
 	},
 }
 
-// TestS7NothingBeforeTheFirstSync fails without the lines `if decision.Outcome == Allow && freshness != Fresh { … }` in
-// bounded (anonymous routes), and, where `if freshness == NotSynced { … }` in recognise is gone too, for every request.
+// TestS7NothingBeforeTheFirstSync fails without the lines `if d.Outcome == Allow && freshness != Fresh { … }` in
+// bound (anonymous routes), and, where `if freshness == NotSynced { … }` in recognise is gone too, for every request.
 func TestS7NothingBeforeTheFirstSync(t *testing.T) {
 	notFreshEnough(t, verify.NotSynced)
 }
 
-// TestS7NothingBeyondTheBound fails without the lines `if decision.Outcome == Allow && freshness != Fresh { … }` in bounded.
+// TestS7NothingBeyondTheBound fails without the lines `if d.Outcome == Allow && freshness != Fresh { … }` in bound.
 func TestS7NothingBeyondTheBound(t *testing.T) {
 	notFreshEnough(t, verify.Stale)
 }
@@ -197,7 +197,7 @@ func notFreshEnough(t *testing.T, freshness verify.Freshness) {
 			s.freshness = freshness
 			got := s.decide()
 			wantReason(t, got, verify.ReasonUnavailable)
-			if got.Outcome != verify.Unavailable || got.Grant != nil || got.TenantID != "" {
+			if got.Outcome != verify.Unavailable || got.Grant != (index.Grant{}) || got.TenantID != "" {
 				t.Errorf("outcome %s, tenant %q", got.Outcome, got.TenantID)
 			}
 		})

@@ -59,9 +59,9 @@ func allow(cidrs ...keysv1alpha1.CIDR) index.Allowlist { return index.NewAllowli
 // looks what becomes of the request.
 type scene struct {
 	// grant is that of acmeKey, which is acme's.
-	grant *index.Grant
+	grant *index.Claim
 	// claims are those of other objects.
-	claims    []*index.Grant
+	claims    []*index.Claim
 	tenants   map[string]*index.Tenant
 	rules     []keysv1alpha1.AccessRule
 	request   verify.Request
@@ -71,16 +71,18 @@ type scene struct {
 
 func newScene() *scene {
 	return &scene{
-		grant: &index.Grant{
-			Digest:       token.DigestOf(acmeKey),
-			CredentialID: "AcmeKey1",
-			Name:         "shop/warehouse",
-			Created:      noon.AddDate(0, -1, 0),
-			Tenant:       id(acme),
-			NotAfter:     index.Never,
-			Granted:      scopes("products:read", "orders:*"),
-			Asked:        scopes("products:read", "orders:*"),
-			ScopesHeader: "products:read orders:*",
+		grant: &index.Claim{
+			Grant: index.Grant{
+				CredentialID: "AcmeKey1",
+				Name:         "shop/warehouse",
+				ScopesHeader: "products:read orders:*",
+				Tenant:       id(acme),
+				NotAfter:     index.Never,
+			},
+			Digest:  token.DigestOf(acmeKey),
+			Created: noon.AddDate(0, -1, 0),
+			Granted: scopes("products:read", "orders:*"),
+			Asked:   scopes("products:read", "orders:*"),
 		},
 		tenants: map[string]*index.Tenant{acme: {IDHeader: acme}, globex: {IDHeader: globex}},
 		rules: []keysv1alpha1.AccessRule{
@@ -118,7 +120,7 @@ func (s *scene) anonymous(prefix string) {
 }
 
 // claim has another object claim a digest.
-func (s *scene) claim(name, tenant, key string, age time.Duration) *index.Grant {
+func (s *scene) claim(name, tenant, key string, age time.Duration) *index.Claim {
 	claim := *s.grant
 	claim.Name, claim.Tenant, claim.Digest, claim.Created = name, id(tenant), token.DigestOf(key), noon.Add(-age)
 	s.claims = append(s.claims, &claim)
@@ -127,8 +129,8 @@ func (s *scene) claim(name, tenant, key string, age time.Duration) *index.Grant 
 
 func (s *scene) view() *index.View {
 	view := index.NewView()
-	for _, grant := range append(s.claims, s.grant) {
-		view.Credentials.Put(grant.Name, []*index.Grant{grant})
+	for _, claim := range append(s.claims, s.grant) {
+		view.Credentials.Put(claim.Name, []*index.Claim{claim})
 	}
 	tenants := index.Tenants{}
 	for name, tenant := range s.tenants {

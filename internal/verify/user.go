@@ -9,7 +9,7 @@ const userPrefix = "nexuscommerce:"
 // UserName returns who a key is to Kubernetes, and "" where the decision identifies none:
 // nexuscommerce:tenant:<tenant's id>:key:<namespace>/<name>. None of the parts can hold a colon.
 func (d Decision) UserName() string {
-	if d.Outcome != Allow || d.Grant == nil {
+	if d.Outcome != Allow || !d.Grant.Known() {
 		return ""
 	}
 	return userPrefix + "tenant:" + d.TenantID + ":key:" + d.Grant.Name
@@ -18,7 +18,7 @@ func (d Decision) UserName() string {
 // UserGroups returns the groups of the user that a key is: all keys', its tenant's, and one for each scope that it has, within
 // its tenant.
 func (d Decision) UserGroups() []string {
-	if d.Outcome != Allow || d.Grant == nil {
+	if d.Outcome != Allow || !d.Grant.Known() {
 		return nil
 	}
 	tenant := userPrefix + "tenant:" + d.TenantID

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
@@ -25,131 +24,133 @@ const (
 
 // Decide answers a request from what the index holds at this moment. It allocates nothing for a request that passes by its
 // route.
-func Decide(view *index.View, request *Request, freshness Freshness, now time.Time) Decision {
+func Decide(view *index.View, request *Request, freshness Freshness, now time.Time) (d Decision) {
 	if request.nominates() {
-		return forbidden(ReasonHeaderNominated, nil)
+		d.settle(Forbidden, ReasonHeaderNominated)
+		return d
 	}
-	return settle(view, request, freshness, decide(view, request, freshness, now))
+	d.decide(view, request, freshness, now)
+	d.pass(view, request, freshness)
+	return d
 }
 
 // Identify answers whose a token is, where no tenant is named and no route asked about: the oldest claim answers. Allow says
 // that the token is active, and that requests with it may come from the client's address; an address that isn't known is
 // allowed only where any is.
-func Identify(view *index.View, bearer string, client netip.Addr, freshness Freshness, now time.Time) Decision {
-	grant, refusal := recognise(view, bearer, nil, freshness)
-	if grant == nil {
-		return refusal
+func Identify(view *index.View, bearer string, client netip.Addr, freshness Freshness, now time.Time) (d Decision) {
+	terms := d.recognise(view, bearer, nil, freshness)
+	if terms == nil {
+		return d
 	}
-	tenant, known := view.Tenant(grant.Tenant)
-	if reason := refusedByState(grant, tenant, known, now); reason != "" {
-		return unauthorized(reason, grant)
+	tenant, known := view.Tenant(d.Grant.Tenant)
+	if reason := refusedByState(&d.Grant, &tenant, known, now); reason != "" {
+		d.settle(Unauthorized, reason)
+		return d
 	}
-	if !allowed(tenant.Allowlists, client) || !allowed(grant.Allowlists[:], client) {
-		return forbidden(ReasonAddressNotAllowed, grant)
+	if !allowed(tenant.Allowlists, client) || !allowed(terms.Allowlists[:], client) {
+		d.settle(Forbidden, ReasonAddressNotAllowed)
+		return d
 	}
-	return bounded(Decision{Outcome: Allow, Reason: ReasonAllowed, Grant: grant, TenantID: tenant.IDHeader}, freshness)
+	d.settle(Allow, ReasonAllowed)
+	d.TenantID = tenant.IDHeader
+	d.bound(freshness)
+	return d
 }
 
 // decide takes the steps 1 to 5.
-func decide(view *index.View, request *Request, freshness Freshness, now time.Time) Decision {
+func (d *Decision) decide(view *index.View, request *Request, freshness Freshness, now time.Time) {
 	bearer, reason := request.bearer()
 	if reason != "" {
-		return unauthorized(reason, nil)
+		d.settle(Unauthorized, reason)
+		return
 	}
-	tenantID, tenantReason := request.tenant()
-	if tenantReason != "" {
-		return unauthorized(tenantReason, nil)
+	tenantID, reason := request.tenant()
+	if reason != "" {
+		d.settle(Unauthorized, reason)
+		return
 	}
-	grant, refusal := recognise(view, bearer, &tenantID, freshness)
-	if grant == nil {
-		return refusal
+	if terms := d.recognise(view, bearer, &tenantID, freshness); terms != nil {
+		d.judge(view, request, terms, &tenantID, now)
 	}
-	return judge(view, request, grant, tenantID, now)
 }
 
-// recognise takes the steps 2 and 3. It returns the grant that a token stands for to a tenant, or where none is named, to
-// whoever claimed it first; or why it stands for none.
-func recognise(view *index.View, bearer string, tenantID *index.TenantID, freshness Freshness) (*index.Grant, Decision) {
+// recognise takes the steps 2 and 3. It finds the grant that a token stands for to a tenant, or where none is named, to
+// whoever claimed it first, and returns its terms; nil, if it stands for none.
+func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.TenantID, freshness Freshness) *index.Terms {
 	if !token.WellFormed(bearer) {
-		return nil, unauthorized(ReasonMalformedToken, nil)
+		d.settle(Unauthorized, ReasonMalformedToken)
+		return nil
 	}
 	if freshness == NotSynced {
-		return nil, unavailable()
+		d.forget()
+		return nil
 	}
 	digest := token.DigestOf(bearer)
-	grant := claimOf(view.Credentials.Lookup(&digest), tenantID)
-	if grant != nil {
-		return grant, Decision{}
+	terms := view.Credentials.Lookup(&digest, tenantID, &d.Grant)
+	switch {
+	case terms != nil:
+	case freshness != Fresh:
+		d.forget() // It may have been minted since.
+	default:
+		d.settle(Unauthorized, ReasonUnknownToken)
 	}
-	if freshness != Fresh {
-		return nil, unavailable() // It may have been minted since.
-	}
-	return nil, unauthorized(ReasonUnknownToken, nil)
+	return terms
 }
 
 // judge takes the steps 4 and 5 for a key that is known.
-func judge(view *index.View, request *Request, grant *index.Grant, tenantID index.TenantID, now time.Time) Decision {
-	tenant, known := view.Tenant(grant.Tenant)
-	if reason := refusedByState(grant, tenant, known, now); reason != "" {
-		return unauthorized(reason, grant)
+func (d *Decision) judge(view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time) {
+	tenant, known := view.Tenant(d.Grant.Tenant)
+	if reason := refusedByState(&d.Grant, &tenant, known, now); reason != "" {
+		d.settle(Unauthorized, reason)
+		return
 	}
-	if grant.Tenant != tenantID {
-		return forbidden(ReasonWrongTenant, grant)
+	if d.Grant.Tenant != *tenantID {
+		d.settle(Forbidden, ReasonWrongTenant)
+		return
 	}
-	if !allowed(tenant.Allowlists, request.Client) || !allowed(grant.Allowlists[:], request.Client) {
-		return forbidden(ReasonAddressNotAllowed, grant)
+	if !allowed(tenant.Allowlists, request.Client) || !allowed(terms.Allowlists[:], request.Client) {
+		d.settle(Forbidden, ReasonAddressNotAllowed)
+		return
 	}
 	need, reason := requirement(view, request)
 	if reason != "" {
-		return forbidden(reason, grant)
+		d.settle(Forbidden, reason)
+		return
 	}
 	// Granted by the controller and still asked for by whoever may edit the key, each on its own (S6): without the
 	// second, a scope taken away in spec would work until the controller sees it.
-	for _, scopes := range [...][]keysv1alpha1.Scope{grant.Granted, grant.Asked} {
-		if missing, ok := need.SatisfiedBy(scopes); !ok {
-			decision := forbidden(ReasonScopeMissing, grant)
-			decision.MissingScope = missing
-			return decision
-		}
+	missing, ok := need.SatisfiedBy(terms.Granted)
+	if ok {
+		missing, ok = need.SatisfiedBy(terms.Asked)
 	}
-	return Decision{Outcome: Allow, Reason: ReasonAllowed, Grant: grant, TenantID: tenant.IDHeader}
+	if !ok {
+		d.settle(Forbidden, ReasonScopeMissing)
+		d.MissingScope = missing
+		return
+	}
+	d.settle(Allow, ReasonAllowed)
+	d.TenantID = tenant.IDHeader
 }
 
-// settle lets pass what needs no key, and takes step 6.
-func settle(view *index.View, request *Request, freshness Freshness, decision Decision) Decision {
-	if decision.Outcome != Allow && view.Routes().HasAnonymous() {
+// pass lets pass what needs no key, and takes step 6.
+func (d *Decision) pass(view *index.View, request *Request, freshness Freshness) {
+	if d.Outcome != Allow && view.Routes().HasAnonymous() {
 		if need, reason := requirement(view, request); reason == "" && need.Anonymous {
-			decision = Decision{Outcome: Allow, Reason: ReasonAnonymous}
+			*d = Decision{Outcome: Allow, Reason: ReasonAnonymous}
 		}
 	}
-	return bounded(decision, freshness)
+	d.bound(freshness)
 }
 
-// bounded is step 6, the bound of S7: without it, old knowledge lets requests pass.
-func bounded(decision Decision, freshness Freshness) Decision {
-	if decision.Outcome == Allow && freshness != Fresh {
-		return unavailable()
+// bound is step 6, the bound of S7: without it, old knowledge lets requests pass.
+func (d *Decision) bound(freshness Freshness) {
+	if d.Outcome == Allow && freshness != Fresh {
+		d.forget()
 	}
-	return decision
-}
-
-// claimOf returns the oldest claim of the tenant, or where it has none or isn't known, the oldest of all.
-func claimOf(claims []*index.Grant, tenant *index.TenantID) *index.Grant {
-	if tenant != nil {
-		for _, claim := range claims {
-			if claim.Tenant == *tenant {
-				return claim
-			}
-		}
-	}
-	if len(claims) == 0 {
-		return nil
-	}
-	return claims[0]
 }
 
 // refusedByState is step 4. It says why a key is refused whoever asks and for whatever, or nothing.
-func refusedByState(grant *index.Grant, tenant index.Tenant, tenantKnown bool, now time.Time) Reason {
+func refusedByState(grant *index.Grant, tenant *index.Tenant, tenantKnown bool, now time.Time) Reason {
 	switch grant.State {
 	case index.StateActive:
 	case index.StateSuspended:

@@ -19,8 +19,8 @@ import (
 
 // Explainer explains decisions.
 type Explainer interface {
-	Explain(grant *index.Grant, request *verify.Request) verify.Explanation
-	Find(wanted func(*index.Grant) bool) []*index.Grant
+	Explain(claim *index.Claim, request *verify.Request) verify.Explanation
+	Find(wanted func(*index.Claim) bool) []*index.Claim
 }
 
 // Handler answers people who may ask.
@@ -82,25 +82,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The oldest credential first, as in status.
-	slices.SortFunc(found, func(a, b *index.Grant) int {
+	slices.SortFunc(found, func(a, b *index.Claim) int {
 		if a.Issued != b.Issued {
 			return int(min(max(a.Issued-b.Issued, -1), 1))
 		}
 		return strings.Compare(a.CredentialID, b.CredentialID)
 	})
 	var a answer
-	for _, grant := range found {
-		a.Explanations = append(a.Explanations, describe(grant, request, h.explainer.Explain(grant, request)))
+	for _, claim := range found {
+		a.Explanations = append(a.Explanations, describe(claim, request, h.explainer.Explain(claim, request)))
 	}
 	write(w, http.StatusOK, a)
 }
 
 // describe puts an explanation into words.
-func describe(grant *index.Grant, request *verify.Request, e verify.Explanation) explanation {
+func describe(claim *index.Claim, request *verify.Request, e verify.Explanation) explanation {
 	told := explanation{
-		Key:        grant.Name,
-		Credential: grant.CredentialID,
-		Tenant:     grant.Tenant.String(),
+		Key:        claim.Name,
+		Credential: claim.CredentialID,
+		Tenant:     claim.Tenant.String(),
 		Outcome:    e.Decision.Outcome.String(),
 		Reason:     e.Decision.Reason,
 		Message:    e.Decision.Message(),
@@ -134,7 +134,7 @@ func explainStep(s verify.Step) string {
 var parameters = []string{"key", "credential", "host", "method", "path", "ip", "tenant", "scope"}
 
 // parse reads the question. What is wrong with it is said without what is in it: it may be a token.
-func parse(query string) (wanted func(*index.Grant) bool, request *verify.Request, fault string) {
+func parse(query string) (wanted func(*index.Claim) bool, request *verify.Request, fault string) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, nil, "The query can't be read."
@@ -153,9 +153,9 @@ func parse(query string) (wanted func(*index.Grant) bool, request *verify.Reques
 	if (key == "") == (credential == "") {
 		return nil, nil, "Name either the key, as namespace/name, or the id of its credential."
 	}
-	wanted = func(grant *index.Grant) bool { return grant.Name == key }
+	wanted = func(claim *index.Claim) bool { return claim.Name == key }
 	if key == "" {
-		wanted = func(grant *index.Grant) bool { return grant.CredentialID == credential }
+		wanted = func(claim *index.Claim) bool { return claim.CredentialID == credential }
 	}
 	request, fault = parseRequest(values)
 	return wanted, request, fault

@@ -38,15 +38,15 @@ func newExplainer() *explainer {
 	e := &explainer{view: index.NewView()}
 	tenant, _ := index.ParseTenantID(acme)
 	e.view.SetTenants(index.Tenants{tenant: {IDHeader: acme}})
-	grant := index.Grant{
-		Name: name, Tenant: tenant, NotAfter: index.Never,
+	claim := index.Claim{
+		Grant:   index.Grant{Name: name, Tenant: tenant, NotAfter: index.Never},
 		Granted: []keysv1alpha1.Scope{"products:read", "orders:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}
-	older, newer := grant, grant
+	older, newer := claim, claim
 	older.CredentialID, older.Digest, older.Issued, older.NotAfter = "zzzzzzzz", token.DigestOf("older"), 1, noon.UnixNano()
 	newer.CredentialID, newer.Digest, newer.Issued = "aaaaaaaa", token.DigestOf("newer"), 2
 	newer.Allowlists[0] = index.NewAllowlist([]keysv1alpha1.CIDR{"203.0.113.0/24"})
-	e.view.Credentials.Put(name, []*index.Grant{&newer, &older})
+	e.view.Credentials.Put(name, []*index.Claim{&newer, &older})
 	e.view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec: keysv1alpha1.AccessPolicySpec{Hosts: []keysv1alpha1.Host{"api.example.com"}, Rules: []keysv1alpha1.AccessRule{
@@ -57,12 +57,12 @@ func newExplainer() *explainer {
 	return e
 }
 
-func (e *explainer) Explain(grant *index.Grant, request *verify.Request) verify.Explanation {
+func (e *explainer) Explain(claim *index.Claim, request *verify.Request) verify.Explanation {
 	e.asked = request
-	return verify.Explain(e.view, grant, request, verify.Fresh, noon)
+	return verify.Explain(e.view, claim, request, verify.Fresh, noon)
 }
 
-func (e *explainer) Find(wanted func(*index.Grant) bool) []*index.Grant {
+func (e *explainer) Find(wanted func(*index.Claim) bool) []*index.Claim {
 	return e.view.Credentials.Find(wanted)
 }
 

@@ -107,8 +107,8 @@ func (g *GRPC) appendPass(b []byte, decision verify.Decision) []byte {
 // appendMetadata writes what Envoy's rate limits, access logs and other filters may know of a request that passes. A request
 // that passes as nobody has none.
 func appendMetadata(b []byte, decision verify.Decision) []byte {
-	grant := decision.Grant
-	if grant == nil {
+	grant := &decision.Grant
+	if !grant.Known() {
 		return b
 	}
 	b, metadata := open(b, responseMetadata)

@@ -200,9 +200,9 @@ func wantRefusal(t *testing.T, response *authv3.CheckResponse, code codes.Code, 
 // TestLongAnswers has texts of all the lengths around which a length takes more bytes.
 func TestLongAnswers(t *testing.T) {
 	for _, length := range []int{0, 1, 100, 127, 128, 129, 1000, 16_383, 16_384, 70_000, 1 << 21} {
-		long := *grant
+		long := grant
 		long.Name, long.ScopesHeader = strings.Repeat("n", length), strings.Repeat("s", length)+" b:c"
-		_, response := ask(t, verify.Decision{Outcome: verify.Allow, Grant: &long, TenantID: acme}, check())
+		_, response := ask(t, verify.Decision{Outcome: verify.Allow, Grant: long, TenantID: acme}, check())
 		set := values(t, response.GetOkResponse().GetHeaders())
 		if set["X-Api-Key-Name"] != long.Name || set["X-Api-Key-Scopes"] != long.ScopesHeader || set["X-Api-Key-Tenant"] != acme {
 			t.Errorf("%d: headers %.200v", length, set)

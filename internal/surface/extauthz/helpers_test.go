@@ -22,7 +22,7 @@ const (
 var (
 	identityHeaders = []string{"x-api-key-id", "x-api-key-name", "x-api-key-scopes", "x-api-key-tenant"}
 
-	grant   = &index.Grant{CredentialID: "7Hk2PqZx", Name: "shop/warehouse", ScopesHeader: "products:read orders:*"}
+	grant   = index.Grant{CredentialID: "7Hk2PqZx", Name: "shop/warehouse", ScopesHeader: "products:read orders:*"}
 	allowed = verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, Grant: grant, TenantID: acme}
 	nobody  = verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAnonymous}
 )

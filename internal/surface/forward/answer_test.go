@@ -16,7 +16,7 @@ const acme = "3714240b-2e06-4c35-8856-ccc1c096323e"
 var identityHeaders = []string{"X-Api-Key-Id", "X-Api-Key-Name", "X-Api-Key-Scopes", "X-Api-Key-Tenant"}
 
 func TestAllow(t *testing.T) {
-	grant := &index.Grant{CredentialID: "7Hk2PqZx", Name: "shop/warehouse", ScopesHeader: "products:read orders:*"}
+	grant := index.Grant{CredentialID: "7Hk2PqZx", Name: "shop/warehouse", ScopesHeader: "products:read orders:*"}
 	for name, test := range map[string]struct {
 		decision verify.Decision
 		want     []string // the identity headers' values
@@ -26,7 +26,7 @@ func TestAllow(t *testing.T) {
 			[]string{"7Hk2PqZx", "shop/warehouse", "products:read orders:*", acme},
 		},
 		"a key without scopes": {
-			verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, Grant: &index.Grant{CredentialID: "a", Name: "b/c"}, TenantID: acme},
+			verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, Grant: index.Grant{CredentialID: "a", Name: "b/c"}, TenantID: acme},
 			[]string{"a", "b/c", "", acme},
 		},
 		"anonymous": {
@@ -74,7 +74,7 @@ func TestRefuse(t *testing.T) {
 			401, realm, "no_credentials",
 		},
 		"revoked, and who it was": {
-			verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked, Grant: &index.Grant{CredentialID: "a", Name: "b/c"}},
+			verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked, Grant: index.Grant{CredentialID: "a", Name: "b/c"}},
 			401, realm + `, error="invalid_token", error_description="The API key has been revoked."`, "revoked",
 		},
 		"unknown": {

@@ -87,7 +87,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // describe says what an active token is.
 func describe(decision verify.Decision) answer {
-	grant := decision.Grant
+	grant := &decision.Grant
 	a := answer{
 		Active:    true,
 		Scope:     grant.ScopesHeader,

@@ -75,7 +75,7 @@ func status(decision verify.Decision) authenticationv1.TokenReviewStatus {
 	if decision.Outcome != verify.Allow {
 		return authenticationv1.TokenReviewStatus{Error: decision.Message()}
 	}
-	grant := decision.Grant
+	grant := &decision.Grant
 	user := authenticationv1.UserInfo{
 		Username: decision.UserName(),
 		Groups:   decision.UserGroups(),

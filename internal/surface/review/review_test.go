@@ -37,7 +37,7 @@ func (d *decider) Identify(surface, bearer string, client netip.Addr) verify.Dec
 }
 
 func active() verify.Decision {
-	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: acme, Grant: &index.Grant{
+	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: acme, Grant: index.Grant{
 		CredentialID: "7Hk2PqZx", Name: "warehouse/storefront", ScopesHeader: "products:read orders:*",
 	}}
 }

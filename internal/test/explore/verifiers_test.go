@@ -97,7 +97,7 @@ func (r *run) prove(verifiers ...*verifier) {
 func viewOf(s *state) *index.View {
 	view := index.NewView()
 	for i := range s.keys {
-		view.Credentials.Put(s.keys[i].Name, feed.Grants(&s.keys[i]))
+		view.Credentials.Put(s.keys[i].Name, feed.Claims(&s.keys[i]))
 	}
 	tenants := index.Tenants{}
 	for i := range s.tenants {

@@ -1,0 +1,176 @@
+package index_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+)
+
+// model is what an index should hold, in maps.
+type model map[string][]*index.Claim
+
+// claimsOf returns who claims the n-th digest, by age.
+func (m model) claimsOf(n int) []*index.Claim {
+	var claims []*index.Claim
+	for _, ofObject := range m {
+		for _, claim := range ofObject {
+			if claim.Digest == digest(n) {
+				claims = append(claims, claim)
+			}
+		}
+	}
+	slices.SortFunc(claims, func(a, b *index.Claim) int {
+		if order := a.Created.Compare(b.Created); order != 0 {
+			return order
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return claims
+}
+
+// found returns what a look-up should find among the claims of a digest.
+func found(claims []*index.Claim, tenant *index.TenantID) *index.Claim {
+	for _, claim := range claims {
+		if tenant == nil || claim.Tenant == *tenant {
+			return claim
+		}
+	}
+	if len(claims) > 0 {
+		return claims[0]
+	}
+	return nil
+}
+
+// anyClaim returns a claim of anything an object may claim. What it grants is told by its end, so that terms that are another
+// claim's show.
+func anyClaim(random *rand.Rand, object string, digests int) *index.Claim {
+	c := claim(object, random.IntN(3), digest(random.IntN(digests)))
+	c.CredentialID, c.Tenant, c.State = fmt.Sprintf("%08d", random.IntN(10)), index.TenantID{byte(random.IntN(3))}, index.State(random.IntN(3))
+	c.NotAfter, c.Meter, c.Issued = int64(random.IntN(20)), index.Meter(random.IntN(3)), 7
+	c.Granted, c.Asked = []keysv1alpha1.Scope{scopeOf(c.NotAfter)}, []keysv1alpha1.Scope{"a:b"}
+	c.ScopesHeader = string(scopeOf(c.NotAfter))
+	if random.IntN(2) == 0 {
+		c.Allowlists[0] = index.NewAllowlist([]keysv1alpha1.CIDR{keysv1alpha1.CIDR(fmt.Sprintf("10.%d.0.0/16", c.NotAfter))})
+	}
+	return c
+}
+
+func scopeOf(end int64) keysv1alpha1.Scope {
+	return keysv1alpha1.Scope("resource-" + strconv.FormatInt(end, 10) + ":read")
+}
+
+// TestLikeAModel makes many random changes, among few digests and among many, and compares the index with maps.
+func TestLikeAModel(t *testing.T) {
+	for name, size := range map[string]struct{ objects, digests, changes int }{
+		"few, often the same": {20, 10, 1_500},
+		"many":                {1_000, 1_500, 3_000},
+		"one digest":          {100, 1, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The same every time.
+			c, want := index.NewCredentials(), model{}
+			for n := range size.changes {
+				object := fmt.Sprintf("ns-%d/key-%d", n%7, random.IntN(size.objects))
+				claims := make([]*index.Claim, random.IntN(4)%3)
+				for i := range claims {
+					claims[i] = anyClaim(random, object, size.digests)
+				}
+				if len(claims) == 2 && claims[0].Digest == claims[1].Digest {
+					claims = claims[:1]
+				}
+				c.Put(object, claims)
+				want[object] = claims
+				if !c.Holds(object, claims) {
+					t.Fatalf("change %d: what was put is not held", n)
+				}
+				compare(t, c, want, random.IntN(size.digests))
+			}
+			objects := 0
+			for n := 0; n < size.digests; n += 1 + size.digests/200 {
+				compare(t, c, want, n)
+			}
+			for object, claims := range want {
+				if len(claims) > 0 {
+					objects++
+				}
+				c.Put(object, nil)
+			}
+			if c.Len() != 0 || len(c.Objects()) != 0 || len(c.Find(func(*index.Claim) bool { return true })) != 0 {
+				t.Errorf("%d digests are left of %d objects", c.Len(), objects)
+			}
+		})
+	}
+}
+
+// compare compares what is found for a digest, to each tenant and to none.
+func compare(t *testing.T, c *index.Credentials, want model, n int) {
+	t.Helper()
+	claims := want.claimsOf(n)
+	for _, tenant := range []*index.TenantID{nil, {}, {1}, {2}, {99}} {
+		var got index.Grant
+		d := digest(n)
+		terms, expected := c.Lookup(&d, tenant, &got), found(claims, tenant)
+		switch {
+		case (terms == nil) != (expected == nil):
+			t.Fatalf("digest %d to %v: found %q, want %v", n, tenant, got.Name, expected)
+		case terms == nil:
+		case got != expected.Grant:
+			t.Fatalf("digest %d to %v: found %+v, want %+v", n, tenant, got, expected.Grant)
+		case !slices.Equal(terms.Granted, expected.Granted) || !slices.Equal(terms.Asked, expected.Asked):
+			t.Fatalf("digest %d to %v: terms %v and %v, want %v and %v", n, tenant, terms.Granted, terms.Asked, expected.Granted, expected.Asked)
+		}
+	}
+}
+
+// TestTermsAreTheClaims has readers look while a writer changes claims, so that the numbers of terms go from one to another,
+// and lets buckets split and objects go. Whatever is found must be all of one claim. Without the check of current in Lookup,
+// it is not.
+func TestTermsAreTheClaims(t *testing.T) {
+	const digests, changes = 1_000, 15_000
+	c := index.NewCredentials()
+	var done atomic.Bool
+	var group sync.WaitGroup
+	for reader := range 3 {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(7, uint64(reader))) //nolint:gosec // Nothing secret.
+			for !done.Load() {
+				n := random.IntN(digests)
+				d := digest(n)
+				var grant index.Grant
+				terms := c.Lookup(&d, nil, &grant)
+				if terms == nil {
+					continue
+				}
+				if want := scopeOf(grant.NotAfter); terms.Granted[0] != want || grant.ScopesHeader != string(want) || grant.Name != fmt.Sprint("a/", n) {
+					t.Errorf("%s: granted %s until %d, header %q", grant.Name, terms.Granted[0], grant.NotAfter, grant.ScopesHeader)
+					return
+				}
+			}
+		})
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The same every time.
+	for range changes {
+		n := random.IntN(digests)
+		object := fmt.Sprint("a/", n)
+		if random.IntN(4) == 0 {
+			c.Put(object, nil)
+			continue
+		}
+		put := anyClaim(random, object, 1)
+		put.Digest, put.Created = digest(n), time.Unix(0, 0)
+		put.NotAfter = int64(random.IntN(100_000)) // Hardly ever the same: a number is used once, and again by others.
+		put.Granted, put.ScopesHeader = []keysv1alpha1.Scope{scopeOf(put.NotAfter)}, string(scopeOf(put.NotAfter))
+		c.Put(object, []*index.Claim{put})
+	}
+	done.Store(true)
+	group.Wait()
+}

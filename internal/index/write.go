@@ -1,0 +1,183 @@
+package index
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// Put makes claims those of an object, instead of the ones it had. With none, the object is forgotten. What is claimed before
+// and after is found at every moment in between. Claims that are the same as before change nothing. For the writer only.
+func (c *Credentials) Put(object string, claims []*Claim) {
+	claims = distinct(claims)
+	before := c.of(object)
+	if c.same(before, object, claims, true) {
+		return
+	}
+	name := maphash.String(c.seed, object)
+	for _, claim := range claims {
+		c.put(name, object, claim)
+	}
+	for i := range before {
+		if !slices.ContainsFunc(claims, func(claim *Claim) bool { return claim.Digest == before[i] }) {
+			c.drop(name, object, &before[i])
+		}
+	}
+}
+
+// Holds says whether the claims of an object are the given ones, in everything that decisions depend on. For the writer only.
+func (c *Credentials) Holds(object string, claims []*Claim) bool {
+	return c.same(c.of(object), object, distinct(claims), false)
+}
+
+// Objects returns the names of the objects that have claims in the index. For the writer only.
+func (c *Credentials) Objects() []string {
+	var objects []string
+	c.walk(func(claim *Claim) {
+		if c.of(claim.Name)[0] == claim.Digest {
+			objects = append(objects, claim.Name)
+		}
+	})
+	return objects
+}
+
+// of returns the digests that an object claims.
+func (c *Credentials) of(object string) []token.Digest {
+	var digests []token.Digest
+	c.names.each(maphash.String(c.seed, object), func(hash uint32) {
+		b := c.directory.Load().at(hash).Load()
+		for i := b.next(0, tagOf(hash)); i >= 0; i = b.next(i+1, tagOf(hash)) {
+			r := &b.records[i]
+			if b.name(r) == object && c.hash(&r.digest) == hash && !slices.Contains(digests, r.digest) {
+				digests = append(digests, r.digest)
+			}
+		}
+	})
+	return digests
+}
+
+// same says whether the digests that an object claims are those of some claims, and its records say the same, with the meters
+// or without.
+func (c *Credentials) same(digests []token.Digest, object string, claims []*Claim, meters bool) bool {
+	if len(digests) != len(claims) {
+		return false
+	}
+	for _, claim := range claims {
+		hash := c.hash(&claim.Digest)
+		b := c.directory.Load().at(hash).Load()
+		i := b.holder(tagOf(hash), &claim.Digest, object)
+		if i < 0 || b.id(&b.records[i]) != claim.CredentialID {
+			return false
+		}
+		held := b.records[i]
+		terms, ok := c.terms.find(claim.terms())
+		wanted := newRecord(claim, object, terms)
+		// When a credential was issued never changes, and no decision depends on it.
+		wanted.issued, wanted.text = held.issued, held.text
+		if !meters {
+			wanted.meter = held.meter
+		}
+		if !ok || wanted != held {
+			return false
+		}
+	}
+	return true
+}
+
+func newRecord(claim *Claim, object string, terms uint32) record {
+	return record{
+		digest: claim.Digest, tenant: claim.Tenant, notAfter: claim.NotAfter, terms: terms, meter: claim.Meter,
+		created: seconds(claim.Created.Unix()), issued: seconds(claim.Issued),
+		nameLen: uint16(len(object)), idLen: uint8(len(claim.CredentialID)), state: claim.State, //nolint:gosec // See the schema.
+	}
+}
+
+// claim puts everything that is known of a record into a claim.
+func (b *bucket) claim(r *record, terms *Terms, into *Claim) {
+	b.grant(r, terms, &into.Grant)
+	into.Digest, into.Created = r.digest, time.Unix(int64(r.created), 0)
+	into.Granted, into.Asked, into.Allowlists = terms.Granted, terms.Asked, terms.Allowlists
+}
+
+// put makes a claim the object's of that digest.
+func (c *Credentials) put(name uint64, object string, claim *Claim) {
+	hash := c.hash(&claim.Digest)
+	r := newRecord(claim, object, c.terms.hold(claim.terms()))
+	b := c.directory.Load().at(hash).Load()
+	if i := b.holder(tagOf(hash), &claim.Digest, object); i >= 0 {
+		former := b.records[i].terms
+		if r.created == b.records[i].created && claim.CredentialID == b.id(&b.records[i]) {
+			c.publish(hash, b.update(i, &r))
+		} else {
+			// Its place among the claims of its digest may be another.
+			c.publish(hash, b.remove(i).insert(tagOf(hash), &r, claim.CredentialID, object))
+		}
+		c.terms.release(former)
+		return
+	}
+	if !b.has(tagOf(hash), &claim.Digest) {
+		c.size.Add(1)
+	}
+	c.publish(hash, b.insert(tagOf(hash), &r, claim.CredentialID, object))
+	c.names.add(name, hash)
+	c.records++
+	c.split(hash)
+}
+
+// drop takes an object's claim to a digest out.
+func (c *Credentials) drop(name uint64, object string, digest *token.Digest) {
+	hash := c.hash(digest)
+	b := c.directory.Load().at(hash).Load()
+	i := b.holder(tagOf(hash), digest, object)
+	former := b.records[i].terms
+	b = b.remove(i)
+	c.publish(hash, b)
+	c.terms.release(former)
+	c.names.remove(name, hash)
+	c.records--
+	if !b.has(tagOf(hash), digest) {
+		c.size.Add(-1)
+	}
+}
+
+// publish has readers find a bucket for all hashes that it is for.
+func (c *Credentials) publish(hash uint32, b *bucket) {
+	d := c.directory.Load()
+	beneath := d.depth - b.depth
+	first := hash >> (32 - d.depth) >> beneath << beneath
+	for i := range uint32(1) << beneath {
+		d.buckets[first+i].Store(b)
+	}
+}
+
+// split splits the bucket of a hash as long as it is too large, unless splitting does not help: records of one digest stay
+// together.
+func (c *Credentials) split(hash uint32) {
+	for {
+		d := c.directory.Load()
+		b := d.at(hash).Load()
+		if len(b.records) <= splitAt || b.depth == maxDepth || c.records>>(b.depth+1) < minMean {
+			return
+		}
+		if b.depth == d.depth {
+			d = d.double()
+			c.directory.Store(d)
+		}
+		halves := b.split(c.hash)
+		bit := uint32(1) << (31 - b.depth)
+		c.publish(hash&^bit, halves[0])
+		c.publish(hash|bit, halves[1])
+	}
+}
+
+// double returns a directory of one bit more.
+func (d *directory) double() *directory {
+	grown := &directory{depth: d.depth + 1, buckets: make([]atomic.Pointer[bucket], 2*len(d.buckets))}
+	for i := range grown.buckets {
+		grown.buckets[i].Store(d.buckets[i/2].Load())
+	}
+	return grown
+}
