@@ -120,7 +120,7 @@ func (c *change) prepare(chosen []*keysv1alpha1.ApiKey) error {
 			}
 		}
 	}
-	if c.confirm == nil || c.dry.client() || c.dry.server() {
+	if c.confirm == nil || c.dry.on() {
 		return nil
 	}
 	rows := make([]keys.Row, len(chosen))
@@ -149,7 +149,7 @@ func (c *change) to(ctx context.Context, client *keys.Client, chosen []*keysv1al
 			fmt.Fprintf(c.Out, "ApiKey %s/%s %s%s\n", key.Namespace, key.Name, c.done, c.dry.suffix())
 		}
 	}
-	if c.wait != nil && len(changed) > 0 && !c.dry.client() && !c.dry.server() {
+	if c.wait != nil && len(changed) > 0 && !c.dry.on() {
 		failed = errors.Join(failed, c.wait(ctx, client, changed))
 	}
 	return errors.Join(failed, c.print(changed))

@@ -102,36 +102,60 @@ func (c *create) addFlags(cmd *cobra.Command) {
 
 // check says what is wrong with the command line, before anything is sent.
 func (c *create) check() error {
-	format := *c.out.flags.OutputFormat
-	manifest := c.local && format != ""
-	rotates := c.request.RotateEvery != "" || c.request.RotateOverlap != ""
-	for _, rule := range []struct {
-		broken bool
-		what   string
-	}{
-		{len(c.request.Scopes) == 0, "say what the key may do, with --scopes; kubectl apikey scopes lists them"},
-		{slices.ContainsFunc(c.request.Scopes, func(s string) bool { return strings.TrimSpace(s) == "" }), "--scopes: there is a blank one"},
-		{c.show && c.local, "--local prints the token by itself: leave --show out"},
-		{c.show && (c.dry.client() || c.dry.server()), "with --dry-run there is no token to --show"},
-		{c.show && !c.out.forPeople(), "--show prints the token to standard output, and -o the object: choose one"},
-		{c.show && c.showsBodies(), "with -v=8 or more the log would show the Secret, and so the token: leave -v or --show out"},
-		{!c.local && (c.tokenFile != "" || c.manifestFile != "" || c.format != ""), "--token-file, --manifest-file and --format are for --local"},
-		{c.local && (rotates || c.request.Secret != ""), "a token that is made here is not known in the cluster, so there is no rotation and no Secret: " +
-			"leave --rotate-every, --rotate-overlap and --secret-name out"},
-		{manifest && format != "yaml" && format != "json", "--local writes its manifest with -o yaml or -o json"},
-		{c.manifestFile != "" && !manifest, "--manifest-file is for --local -o yaml"},
-		{c.printsToken() && !c.yes && !c.terminal(c.Out), "standard output is no terminal, and would get the token: add --yes if that is meant" + c.elsewhere()},
-	} {
-		if rule.broken {
-			return usagef("%s", rule.what)
+	for _, m := range slices.Concat(c.always(), c.showing(), c.making()) {
+		if m.broken {
+			return usagef("%s", m.what)
 		}
 	}
 	return c.out.check()
 }
 
+// misuse is what a command line may do that it should not.
+type misuse struct {
+	broken bool
+	what   string
+}
+
+func (c *create) always() []misuse {
+	blank := slices.ContainsFunc(c.request.Scopes, func(s string) bool { return strings.TrimSpace(s) == "" })
+	return []misuse{
+		{len(c.request.Scopes) == 0, "say what the key may do, with --scopes; kubectl apikey scopes lists them"},
+		{blank, "--scopes: there is a blank one"},
+		{c.printsToken() && !c.yes && !c.terminal(c.Out), "standard output is no terminal, and would get the token: add --yes if that is meant" + c.elsewhere()},
+	}
+}
+
+// showing are the rules of --show.
+func (c *create) showing() []misuse {
+	if !c.show {
+		return nil
+	}
+	return []misuse{
+		{c.local, "--local prints the token by itself: leave --show out"},
+		{c.dry.on(), "with --dry-run there is no token to --show"},
+		{!c.out.forPeople(), "--show prints the token to standard output, and -o the object: choose one"},
+		{c.showsBodies(), "with -v=8 or more the log would show the Secret, and so the token: leave -v or --show out"},
+	}
+}
+
+// making are the rules of --local.
+func (c *create) making() []misuse {
+	if !c.local {
+		return []misuse{{c.tokenFile != "" || c.manifestFile != "" || c.format != "", "--token-file, --manifest-file and --format are for --local"}}
+	}
+	format := *c.out.flags.OutputFormat
+	minted := c.request.RotateEvery != "" || c.request.RotateOverlap != "" || c.request.Secret != ""
+	return []misuse{
+		{minted, "a token that is made here is not known in the cluster, so there is no rotation and no Secret: " +
+			"leave --rotate-every, --rotate-overlap and --secret-name out"},
+		{!slices.Contains([]string{"", "yaml", "json"}, format), "--local writes its manifest with -o yaml or -o json"},
+		{c.manifestFile != "" && format == "", "--manifest-file is for --local -o yaml"},
+	}
+}
+
 // printsToken says whether the token is to go to standard output.
 func (c *create) printsToken() bool {
-	return c.show || c.local && c.tokenFile == "" && !c.dry.client() && !c.dry.server()
+	return c.show || c.local && c.tokenFile == "" && !c.dry.on()
 }
 
 func (c *create) elsewhere() string {

@@ -49,5 +49,6 @@ func (f *dryRun) Set(value string) error {
 	return usagef("must be none, client or server")
 }
 
+func (f *dryRun) on() bool     { return *f != "none" }
 func (f *dryRun) client() bool { return *f == "client" }
 func (f *dryRun) server() bool { return *f == "server" }

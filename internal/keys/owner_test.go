@@ -23,7 +23,7 @@ func annotation(name, value string) meta {
 func applied(manager string, operation metav1.ManagedFieldsOperationType, fields string) meta {
 	return func(k *keysv1alpha1.ApiKey) {
 		k.ManagedFields = append(k.ManagedFields, metav1.ManagedFieldsEntry{
-			Manager: manager, Operation: operation, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+			Manager: manager, Operation: operation, FieldsV1: metav1.NewFieldsV1(fields),
 		})
 	}
 }
