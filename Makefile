@@ -59,6 +59,13 @@ build: ## bin/apikey-controller, bin/apikey-verifier and bin/kubectl-apikey.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/apikey-verifier ./cmd/verifier
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/kubectl-apikey ./cmd/kubectl-apikey
 
+PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+KREW_URL ?= https://github.com/nexuscommerce/apikey-operator/releases/download/$(VERSION)
+
+.PHONY: krew
+krew: ## dist/krew: kubectl-apikey for PLUGIN_PLATFORMS, and the manifest that krew installs it by.
+	@hack/krew.sh dist/krew '$(VERSION)' '$(KREW_URL)' '-s -w $(LDFLAGS)' $(PLUGIN_PLATFORMS)
+
 # A Docker archive of one platform; of several, an OCI archive.
 .PHONY: image
 image: ## bin/image.tar with both programs, without a registry; ARCHS="amd64 arm64" for more than this machine's platform.
