@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -101,6 +102,7 @@ func New(options Options) (*Feed, error) {
 		synced: func() {
 			f.freshness.keysSynced()
 			f.catchUp.end()
+			go debug.FreeOSMemory() // What reading the list took is not needed again.
 		},
 		usage: options.Usage,
 		observe: func(canary *keysv1alpha1.ApiKey) {

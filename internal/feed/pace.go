@@ -14,6 +14,9 @@ const (
 	probeGap = 200 * time.Millisecond
 	// acknowledgementGap does so for nonces that tell the controller what it waits for.
 	acknowledgementGap = 10 * time.Millisecond
+	// acknowledgementShare is how many times as long as one takes to be written the next has to wait, up to longestGap.
+	acknowledgementShare = 4
+	longestGap           = 250 * time.Millisecond
 	// usualAudit is how often the index is held against a full list.
 	usualAudit = 5 * time.Minute
 	// auditShare is how many times as long as a full list takes the next has to wait.
@@ -32,8 +35,11 @@ func (p *pace) interval() time.Duration {
 	return min(max(usualInterval, p.all(probeGap)), p.bound/4)
 }
 
-// acknowledgements is how soon after one nonce the next may follow, where the controller waits for it.
-func (p *pace) acknowledgements() time.Duration { return p.all(acknowledgementGap) }
+// acknowledgements is how soon after one nonce, which took a while to write, the next may follow, where the controller waits
+// for it. The busier the API server is, the more of what there is to acknowledge goes into one nonce.
+func (p *pace) acknowledgements(took time.Duration) time.Duration {
+	return max(p.all(acknowledgementGap), min(acknowledgementShare*took, longestGap))
+}
 
 // patience is how long a proof may take.
 func (p *pace) patience() time.Duration { return min(usualPatience, p.bound/2) }

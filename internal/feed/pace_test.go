@@ -27,7 +27,8 @@ func TestPace(t *testing.T) {
 			for what, durations := range map[string][2]time.Duration{
 				"from one proof to the next":               {p.interval(), test.interval},
 				"how long a proof may take":                {p.patience(), test.patience},
-				"from one acknowledgement to the next":     {p.acknowledgements(), test.acknowledgements},
+				"from one acknowledgement to the next":     {p.acknowledgements(time.Millisecond), test.acknowledgements},
+				"after one that took a second":             {p.acknowledgements(time.Second), max(250*time.Millisecond, test.acknowledgements)},
 				"from one audit to the next":               {p.audit(0, 0), test.audit},
 				"after an audit whose list took a second":  {p.audit(0, time.Second), test.afterAList},
 				"from one audit to the next, as asked for": {p.audit(time.Second, 0), time.Second},

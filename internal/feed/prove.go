@@ -26,8 +26,9 @@ func (f *Feed) prove(ctx context.Context) {
 			// Replicas that were started together don't stay in step.
 			timer.Reset(f.pace.interval() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
 		case <-f.awaited:
+			began := f.options.Clock()
 			health.attempt(ctx, f.prober.send)
-			pause(ctx, f.pace.acknowledgements())
+			pause(ctx, f.pace.acknowledgements(f.options.Clock().Sub(began)))
 		}
 	}
 }

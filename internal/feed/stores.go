@@ -36,6 +36,7 @@ type credentialStore struct {
 var (
 	_ cache.ReflectorStore         = (*credentialStore)(nil)
 	_ cache.ReflectorBookmarkStore = (*credentialStore)(nil)
+	_ cache.TransformingStore      = (*credentialStore)(nil)
 )
 
 // applied returns the resourceVersion up to which everything has been applied.
@@ -88,12 +89,35 @@ func (s *credentialStore) Delete(obj any) error {
 	return nil
 }
 
+// listed is a key of a streamed list that has been applied: its name.
+type listed string
+
+// Transformer implements cache.TransformingStore. A reflector collects a streamed list before it is handed over, transformed,
+// which of very many keys would take several times what the index does. So each is applied as it comes, and its name is all
+// that is collected. The version is that of before until the list is complete; the canary speaks only then.
+func (s *credentialStore) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) {
+		key, ok := obj.(*keysv1alpha1.ApiKey)
+		if !ok || isCanary(key) {
+			return obj, nil
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.put(key)
+		return listed(objectName(key)), nil
+	}
+}
+
 // Replace implements cache.ReflectorStore. Readers see the difference key by key, never an empty index.
 func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	s.mu.Lock()
 	present := make(map[string]struct{}, len(list))
 	var canary *keysv1alpha1.ApiKey
 	for _, obj := range list {
+		if name, ok := obj.(listed); ok {
+			present[string(name)] = struct{}{}
+			continue
+		}
 		key, ok := obj.(*keysv1alpha1.ApiKey)
 		if !ok {
 			s.mu.Unlock()
