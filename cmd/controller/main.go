@@ -96,13 +96,14 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	claimants, err := apikey.Claimants(context.Background(), m)
+	index, err := apikey.NewIndex(context.Background(), m.GetCache())
 	if err != nil {
 		return nil, err
 	}
 	keys := apikey.NewController(apikey.Options{
 		Client:    m.GetClient(),
 		Live:      m.GetAPIReader(),
+		Metadata:  m.GetCache(),
 		Recorder:  m.GetEventRecorder("apikey-controller"),
 		Clock:     clock.RealClock{},
 		Namespace: o.namespace,
@@ -110,7 +111,8 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		Formats:   o.formats(),
 
 		ExpiryWarnings: o.warnings,
-		Claimants:      claimants,
+		Claimants:      index.Claimants,
+		Index:          index,
 	})
 	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
@@ -135,7 +137,11 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 // cacheOptions keep in memory what the controllers read again and again, and of Secrets only the metadata of its own, in the
 // namespaces that are served; none are all.
 func cacheOptions(served []string) cache.Options {
-	own := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue})}
+	slim := newSlimmer()
+	own := cache.ByObject{
+		Label:     labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue}),
+		Transform: slim.slimSecret,
+	}
 	for _, namespace := range served {
 		if own.Namespaces == nil {
 			own.Namespaces = map[string]cache.Config{}
@@ -144,6 +150,6 @@ func cacheOptions(served []string) cache.Options {
 	}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: own},
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: own, &keysv1alpha1.ApiKey{}: {Transform: slim.slimKey}},
 	}
 }

@@ -66,11 +66,12 @@ func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, er
 		return facts{}, fmt.Errorf("reading the key's namespace: %w", err)
 	}
 	tenants := &keysv1alpha1.TenantList{}
-	if err := s.client.List(ctx, tenants); err != nil {
+	// What is listed is only read: the cache's own objects need no copies of all tenants for each key.
+	if err := s.client.List(ctx, tenants, client.UnsafeDisableDeepCopy); err != nil {
 		return facts{}, fmt.Errorf("listing tenants: %w", err)
 	}
 	policies := &keysv1alpha1.AccessPolicyList{}
-	if err := s.client.List(ctx, policies); err != nil {
+	if err := s.client.List(ctx, policies, client.UnsafeDisableDeepCopy); err != nil {
 		return facts{}, fmt.Errorf("listing access policies: %w", err)
 	}
 	f := facts{
@@ -81,7 +82,7 @@ func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, er
 		served:    s.publish.secrets.serves(key.Namespace),
 	}
 	if key.Spec.Digest != nil {
-		claimants, err := s.claimants(ctx, "sha256:"+key.Spec.Digest.SHA256)
+		claimants, err := s.claimants(ctx, brought(key))
 		if err != nil {
 			return facts{}, fmt.Errorf("listing the keys with the same digest: %w", err)
 		}

@@ -43,6 +43,8 @@ type Options struct {
 	Client client.Client
 	// Live reads past the cache.
 	Live client.Reader
+	// Metadata reads the metadata of this controller's Secrets from the cache. Without it, each round reads the whole Secret.
+	Metadata client.Reader
 	// Recorder records events.
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
@@ -56,6 +58,8 @@ type Options struct {
 	ExpiryWarnings []time.Duration
 	// Claimants returns the keys that claim a digest, as Credential.Digest has it.
 	Claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
+	// Index finds the keys that a change of something else is about. Only watches need it.
+	Index *Index
 }
 
 // Controller reconciles ApiKeys.
@@ -63,15 +67,15 @@ type Controller struct {
 	client   client.Client
 	recorder events.EventRecorder
 	clock    clock.PassiveClock
-	// verifiers and claimants are what watches need of what the steps know.
+	// verifiers is what watches need of what the steps know.
 	verifiers *verifiers
-	claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
+	index     *Index
 	steps     []step
 }
 
 // NewController returns a controller that is ready to reconcile.
 func NewController(o Options) *Controller {
-	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served}
+	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served, metadata: o.Metadata, right: map[types.UID]right{}}
 	roots := &roots{client: o.Client, live: o.Live, namespace: o.Namespace, random: rand.Reader}
 	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
 	announce := &announce{roots: roots, formats: o.Formats, random: rand.Reader}
@@ -81,12 +85,12 @@ func NewController(o Options) *Controller {
 		recorder:  o.Recorder,
 		clock:     o.Clock,
 		verifiers: verifiers,
-		claimants: o.Claimants,
+		index:     o.Index,
 		steps: []step{
 			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
 			&admit{client: o.Client, claimants: o.Claimants, verifiers: verifiers, publish: publish},
-			&reserve{client: o.Client, live: o.Live, clock: o.Clock, written: map[types.UID]*keysv1alpha1.Tenant{}},
+			&reserve{client: o.Client, live: o.Live, clock: o.Clock, books: map[types.UID]*book{}, written: map[types.UID]*keysv1alpha1.Tenant{}},
 			announce,
 			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(rotationsPerSecond, rotationsPerSecond, o.Clock)},
 			&wait{verifiers: verifiers},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -36,14 +38,17 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, nil
 	}
 	name := secretName(r.key)
-	current, err := s.secrets.get(ctx, r.key.Namespace, name)
-	if err != nil {
-		return nil, err
-	}
 	tok, err := s.roots.derive(ctx, r.key, credential)
 	lost := errors.Is(err, errNoRoot)
-	if held := current.holding(credential.Digest); lost && held != nil {
-		tok, err = *held, nil
+	var current existing
+	if lost {
+		if current, err = s.secrets.get(ctx, r.key.Namespace, name); err != nil {
+			return nil, err
+		}
+		err = errNoRoot
+		if held := current.holding(credential.Digest); held != nil {
+			tok, err = *held, nil
+		}
 	}
 	if errors.Is(err, errNoRoot) {
 		o := refused(keysv1alpha1.ReasonRootKeyLost, fmt.Sprintf(
@@ -62,7 +67,7 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inTheWay := s.secrets.apply(ctx, r.key, current, desired, credential.Digest); inTheWay != nil {
+	if inTheWay := s.bring(ctx, r, current, desired, credential); inTheWay != nil {
 		var foreign *foreignError
 		if !errors.As(inTheWay, &foreign) {
 			return nil, inTheWay
@@ -77,6 +82,26 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 	}
 	s.record(r, credential, name, lost)
 	return nil, nil
+}
+
+// bring makes the Secret what it should be. It is read where it isn't known to be that already, and where it isn't to be made
+// for the first time: that it isn't there yet is told by its creation as surely. The error is as that of secrets.apply.
+func (s *publish) bring(ctx context.Context, r *round, current existing, desired *corev1.Secret, credential *keysv1alpha1.Credential) (err error) {
+	switch {
+	case current.Secret != nil: // Read already.
+	case credential.PublishedTime != nil && r.key.Status.SecretName == desired.Name && s.secrets.isRight(ctx, r.key, desired):
+		return nil
+	case r.key.Status.SecretName == "" && reason(r.key.Status.Conditions, keysv1alpha1.ConditionPublished) == "":
+		if err := s.secrets.apply(ctx, r.key, existing{}, desired, credential.Digest); !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		fallthrough
+	default:
+		if current, err = s.secrets.get(ctx, r.key.Namespace, desired.Name); err != nil {
+			return err
+		}
+	}
+	return s.secrets.apply(ctx, r.key, current, desired, credential.Digest)
 }
 
 // keep keeps the Secret of a key that was issued, and that now asks for what it may not have: its token works on, and is

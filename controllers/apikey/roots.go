@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,17 +34,25 @@ type roots struct {
 	namespace string
 	random    io.Reader
 
+	// reads is how many reads have begun.
+	reads atomic.Int64
+
 	mu    sync.Mutex
 	known map[int32]token.Root
+	// read is the number of the read that known comes from.
+	read int64
 }
 
-// newest returns the root key with the highest number, and makes the first one where there is none. It reads the Secrets
-// each time: a root that somebody adds is used from then on.
+// newest returns the root key with the highest number, and makes the first one where there is none. It goes by what was read
+// after it was called: a root that somebody adds is used from then on. Several that ask at a time share a read.
 func (s *roots) newest(ctx context.Context) (int32, token.Root, error) {
+	asked := s.reads.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.read(ctx); err != nil {
-		return 0, token.Root{}, err
+	if s.read <= asked {
+		if err := s.list(ctx); err != nil {
+			return 0, token.Root{}, err
+		}
 	}
 	if len(s.known) == 0 {
 		if err := s.create(ctx); err != nil {
@@ -61,7 +70,7 @@ func (s *roots) get(ctx context.Context, number int32) (token.Root, error) {
 	if root, ok := s.known[number]; ok {
 		return root, nil
 	}
-	if err := s.read(ctx); err != nil {
+	if err := s.list(ctx); err != nil {
 		return token.Root{}, err
 	}
 	root, ok := s.known[number]
@@ -89,7 +98,9 @@ func (s *roots) derive(ctx context.Context, key *keysv1alpha1.ApiKey, credential
 	return derived, nil
 }
 
-func (s *roots) read(ctx context.Context) error {
+// list reads the root keys.
+func (s *roots) list(ctx context.Context) error {
+	number := s.reads.Add(1)
 	list := &corev1.SecretList{}
 	if err := s.live.List(ctx, list, client.InNamespace(s.namespace), client.HasLabels{keysv1alpha1.RootLabel}); err != nil {
 		return fmt.Errorf("listing the root keys in namespace %s: %w", s.namespace, err)
@@ -108,7 +119,7 @@ func (s *roots) read(ctx context.Context) error {
 		}
 		known[int32(number)] = root
 	}
-	s.known = known
+	s.known, s.read = known, number
 	return nil
 }
 
@@ -142,7 +153,7 @@ func (s *roots) create(ctx context.Context) error {
 	if err := s.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating root key %s in namespace %s: %w", secret.Name, s.namespace, err)
 	}
-	if err := s.read(ctx); err != nil {
+	if err := s.list(ctx); err != nil {
 		return err
 	}
 	if len(s.known) == 0 {

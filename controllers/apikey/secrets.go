@@ -2,10 +2,12 @@ package apikey
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -24,12 +26,28 @@ type secrets struct {
 	live   client.Reader
 	// served are the namespaces that it may do so in; none are all.
 	served []string
+	// metadata reads Secrets' metadata from the cache, which has no more of them; nil where there is none.
+	metadata client.Reader
+
+	mu sync.Mutex
+	// right are, by the ApiKey's UID, the Secrets that were last found or made as they should be.
+	right map[types.UID]right
 }
 
 // serves says whether a namespace is one in which Secrets may be read and written.
 func (s *secrets) serves(namespace string) bool {
 	return len(s.served) == 0 || slices.Contains(s.served, namespace)
 }
+
+// right is a Secret that was as it should be.
+type right struct {
+	resourceVersion string
+	// desired is the digest of what it should be.
+	desired [sha256.Size]byte
+}
+
+// mostRight bounds what is kept of keys that are gone. Past it, all Secrets are read once more.
+const mostRight = 500_000
 
 // existing is a Secret as it is in the cluster; nil inside where there is none.
 type existing struct {
@@ -93,6 +111,44 @@ func (e existing) belongsTo(key *keysv1alpha1.ApiKey, digest string) bool {
 	return e.Labels[uidLabel] == string(key.UID) || (digest != "" && e.holding(digest) != nil)
 }
 
+// isRight says whether the Secret is what it should be, as far as the cache has it: it was, and has not been changed since. A
+// change that the cache does not have yet brings the key back. A round in which there is nothing to do, which most are, need
+// not read the Secret for that.
+func (s *secrets) isRight(ctx context.Context, key *keysv1alpha1.ApiKey, desired *corev1.Secret) bool {
+	s.mu.Lock()
+	known, ok := s.right[key.UID]
+	s.mu.Unlock()
+	if !ok || s.metadata == nil {
+		return false
+	}
+	seen := &metav1.PartialObjectMetadata{}
+	seen.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := s.metadata.Get(ctx, client.ObjectKeyFromObject(desired), seen); err != nil || seen.ResourceVersion != known.resourceVersion {
+		return false
+	}
+	sum, err := digestOf(desired)
+	return err == nil && sum == known.desired
+}
+
+// noteRight remembers that a Secret is what it should be.
+func (s *secrets) noteRight(key *keysv1alpha1.ApiKey, is, desired *corev1.Secret) {
+	sum, err := digestOf(desired)
+	if err != nil {
+		return // It is read again, then.
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.right) >= mostRight {
+		clear(s.right)
+	}
+	s.right[key.UID] = right{resourceVersion: is.ResourceVersion, desired: sum}
+}
+
+func digestOf(desired *corev1.Secret) ([sha256.Size]byte, error) {
+	content, err := desired.Marshal()
+	return sha256.Sum256(content), err
+}
+
 // apply makes the Secret what it should be, if it is not. The error is a *foreignError where somebody else's is in the
 // way, which is left as it is.
 func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current existing, desired *corev1.Secret, digest string) error {
@@ -100,7 +156,7 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 		if err := s.overtaken(ctx, key); err != nil {
 			return err
 		}
-		return s.create(ctx, desired)
+		return s.create(ctx, key, desired)
 	}
 	// The line that keeps S5: what is not ours is not written to.
 	if !current.belongsTo(key, digest) {
@@ -114,7 +170,7 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 		if err := s.delete(ctx, current.Secret); err != nil {
 			return err
 		}
-		return s.create(ctx, desired)
+		return s.create(ctx, key, desired)
 	}
 	merged := current.DeepCopy()
 	merged.OwnerReferences = desired.OwnerReferences
@@ -122,6 +178,7 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 	merged.Annotations = merge(merged.Annotations, desired.Annotations)
 	merged.Data = desired.Data
 	if equality.Semantic.DeepEqual(current.Secret, merged) {
+		s.noteRight(key, current.Secret, desired)
 		return nil
 	}
 	if err := s.overtaken(ctx, key); err != nil {
@@ -131,6 +188,7 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 	if err := s.client.Update(ctx, merged); err != nil {
 		return fmt.Errorf("updating Secret %s: %w", desired.Name, err)
 	}
+	s.noteRight(key, merged, desired)
 	return nil
 }
 
@@ -149,10 +207,12 @@ func (s *secrets) overtaken(ctx context.Context, key *keysv1alpha1.ApiKey) error
 		errors.New("the key has changed since it was read"))
 }
 
-func (s *secrets) create(ctx context.Context, desired *corev1.Secret) error {
-	if err := s.client.Create(ctx, desired); err != nil {
+func (s *secrets) create(ctx context.Context, key *keysv1alpha1.ApiKey, desired *corev1.Secret) error {
+	created := desired.DeepCopy()
+	if err := s.client.Create(ctx, created); err != nil {
 		return fmt.Errorf("creating Secret %s: %w", desired.Name, err)
 	}
+	s.noteRight(key, created, desired)
 	return nil
 }
 

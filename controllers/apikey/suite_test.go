@@ -73,6 +73,7 @@ func (w *world) newController(c client.Client) *apikey.Controller {
 	return apikey.NewController(apikey.Options{
 		Client:    c,
 		Live:      c,
+		Metadata:  c,
 		Recorder:  w.events,
 		Clock:     w.clock,
 		Namespace: controlplane.SystemNamespace,

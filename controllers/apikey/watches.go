@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -18,6 +19,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
 )
 
 // concurrency is how many keys are reconciled at a time. A round mostly waits for the API server.
@@ -31,31 +33,12 @@ func (c *Controller) Register(m manager.Manager) error {
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysAwaitingVerifiers), builder.WithPredicates(canary())).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.rivals), builder.WithPredicates(claimsChanged())).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.allKeys), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(notInitial(), predicate.LabelChangedPredicate{})).
+		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysOfTenant), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
 		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysWaitingForPlace), builder.WithPredicates(placeFreed())).
-		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.keysJudgedOtherwise), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.keysJudgedOtherwise), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(reconcile.AsReconciler(m.GetClient(), c))
-}
-
-// claimIndex is the cache's index of keys by the digests that they claim.
-const claimIndex = "digest"
-
-// Claimants returns a function that finds keys by a digest, in a manager's cache.
-func Claimants(ctx context.Context, m manager.Manager) (func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error), error) {
-	err := m.GetFieldIndexer().IndexField(ctx, &keysv1alpha1.ApiKey{}, claimIndex, func(object client.Object) []string {
-		key, ok := object.(*keysv1alpha1.ApiKey)
-		if !ok {
-			return nil
-		}
-		return claims(key)
-	})
-	return func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
-		list := &keysv1alpha1.ApiKeyList{}
-		err := m.GetClient().List(ctx, list, client.MatchingFields{claimIndex: digest})
-		return list.Items, err
-	}, err
 }
 
 // claims are the digests that a key has been granted. One that is only asked for in spec is no claim yet.
@@ -65,6 +48,11 @@ func claims(key *keysv1alpha1.ApiKey) []string {
 		digests[i] = key.Status.Credentials[i].Digest
 	}
 	return digests
+}
+
+// notInitial leaves out what is there when the controller starts: each key is looked at then in any case.
+func notInitial() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 }
 
 // canary passes what happens to the verifiers' canary.
@@ -126,21 +114,46 @@ func (c *Controller) keysOfNamespace(ctx context.Context, namespace client.Objec
 	return c.keys(ctx, all, client.InNamespace(namespace.GetName()))
 }
 
-// allKeys is for a changed Tenant: its selector may have left any namespace, or come to any.
-func (c *Controller) allKeys(ctx context.Context, _ client.Object) []reconcile.Request {
-	return c.keys(ctx, all)
+// keysOfTenant is for a Tenant as it was before a change or is after it: the keys that were issued to it, and those in the
+// namespaces that it selects. What becomes of a tenant with the same id is up to it too.
+func (c *Controller) keysOfTenant(ctx context.Context, object client.Object) []reconcile.Request {
+	changed, ok := object.(*keysv1alpha1.Tenant)
+	if !ok {
+		return nil
+	}
+	tenants := &keysv1alpha1.TenantList{}
+	namespaces := &corev1.NamespaceList{}
+	for _, list := range []client.ObjectList{tenants, namespaces} {
+		if err := c.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return nil // The cache has stopped, and so will the controller.
+		}
+	}
+	alike := []keysv1alpha1.Tenant{*changed}
+	for i := range tenants.Items {
+		if strings.EqualFold(tenants.Items[i].Spec.ID, changed.Spec.ID) {
+			alike = append(alike, tenants.Items[i])
+		}
+	}
+	for i := range alike {
+		alike[i].DeletionTimestamp = nil // What it selected until now counts.
+	}
+	requests := requestsFor(c.index.by(issuerIndex, strings.ToLower(changed.Spec.ID)), all)
+	for i := range namespaces.Items {
+		if len(tenancy.Of(namespaces.Items[i].Labels, alike)) > 0 {
+			requests = append(requests, c.keysOfNamespace(ctx, &namespaces.Items[i])...)
+		}
+	}
+	return requests
 }
 
-func (c *Controller) keysWaitingForPlace(ctx context.Context, _ client.Object) []reconcile.Request {
-	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
-		return verdict(key.Status.Conditions) == keysv1alpha1.ReasonQuotaExceeded
-	})
+func (c *Controller) keysWaitingForPlace(context.Context, client.Object) []reconcile.Request {
+	return requestsFor(c.index.by(verdictIndex, keysv1alpha1.ReasonQuotaExceeded), all)
 }
 
 // keysJudgedOtherwise is for a changed AccessPolicy: those keys whose scopes are now declared and were not, or the reverse.
 func (c *Controller) keysJudgedOtherwise(ctx context.Context, _ client.Object) []reconcile.Request {
 	policies := &keysv1alpha1.AccessPolicyList{}
-	if err := c.client.List(ctx, policies); err != nil {
+	if err := c.client.List(ctx, policies, client.UnsafeDisableDeepCopy); err != nil {
 		return c.keys(ctx, all)
 	}
 	catalogue := access.NewCatalogue(policies.Items)
@@ -171,27 +184,36 @@ func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Obje
 }
 
 // rivals are the keys that bring a digest which another has now claimed, or holds no more.
-func (c *Controller) rivals(ctx context.Context, object client.Object) []reconcile.Request {
+func (c *Controller) rivals(_ context.Context, object client.Object) []reconcile.Request {
 	changed, ok := object.(*keysv1alpha1.ApiKey)
 	if !ok || changed.Spec.Digest == nil {
 		return nil // A minted digest is the key's own.
 	}
-	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
-		return key.Spec.Digest != nil && key.Spec.Digest.SHA256 == changed.Spec.Digest.SHA256 && key.UID != changed.UID
+	return requestsFor(c.index.by(askedIndex, beginningOf(brought(changed))), func(key *keysv1alpha1.ApiKey) bool {
+		return brought(key) == brought(changed) && key.UID != changed.UID
 	})
 }
 
 func all(*keysv1alpha1.ApiKey) bool { return true }
 
+// keys returns requests for the keys that are wanted. That must not change them: they are the cache's own.
 func (c *Controller) keys(ctx context.Context, wanted func(*keysv1alpha1.ApiKey) bool, options ...client.ListOption) []reconcile.Request {
 	list := &keysv1alpha1.ApiKeyList{}
-	if err := c.client.List(ctx, list, options...); err != nil {
+	if err := c.client.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil // The cache has stopped, and so will the controller.
 	}
-	var requests []reconcile.Request
+	keys := make([]*keysv1alpha1.ApiKey, len(list.Items))
 	for i := range list.Items {
-		if wanted(&list.Items[i]) {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		keys[i] = &list.Items[i]
+	}
+	return requestsFor(keys, wanted)
+}
+
+func requestsFor(keys []*keysv1alpha1.ApiKey, wanted func(*keysv1alpha1.ApiKey) bool) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, key := range keys {
+		if wanted(key) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)})
 		}
 	}
 	return requests

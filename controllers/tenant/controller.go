@@ -56,7 +56,7 @@ func (c *Controller) Reconcile(ctx context.Context, tenant *keysv1alpha1.Tenant)
 		return reconcile.Result{}, nil
 	}
 	tenants := &keysv1alpha1.TenantList{}
-	if err := c.client.List(ctx, tenants); err != nil {
+	if err := c.client.List(ctx, tenants, client.UnsafeDisableDeepCopy); err != nil { // They are only read.
 		return reconcile.Result{}, fmt.Errorf("listing tenants: %w", err)
 	}
 	stored := tenant.DeepCopy()

@@ -57,7 +57,7 @@ func (c *Controller) othersWithID(ctx context.Context, object client.Object) []r
 
 func (c *Controller) tenants(ctx context.Context, wanted func(*keysv1alpha1.Tenant) bool) []reconcile.Request {
 	list := &keysv1alpha1.TenantList{}
-	if err := c.client.List(ctx, list); err != nil {
+	if err := c.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // The cache has stopped, and so will the controller.
 	}
 	var requests []reconcile.Request

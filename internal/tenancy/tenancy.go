@@ -30,8 +30,23 @@ func selects(tenant *keysv1alpha1.Tenant, namespace map[string]string) bool {
 	if tenant.DeletionTimestamp != nil || tenant.Spec.NamespaceSelector == nil {
 		return false
 	}
+	if len(tenant.Spec.NamespaceSelector.MatchExpressions) == 0 {
+		return hasAll(namespace, tenant.Spec.NamespaceSelector.MatchLabels)
+	}
 	selector, err := Selector(tenant)
 	return err == nil && selector.Matches(labels.Set(namespace))
+}
+
+// hasAll says whether a namespace has all of the labels. Most selectors are no more than that, and each key's admission asks
+// every tenant's: making a labels.Selector of each would be most of it. Labels that no namespace can have need not be told
+// apart here.
+func hasAll(namespace, labels map[string]string) bool {
+	for name, value := range labels {
+		if had, ok := namespace[name]; !ok || had != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Selector returns a tenant's selector, or what is wrong with it.

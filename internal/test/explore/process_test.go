@@ -28,6 +28,7 @@ func (r *run) newProcess() *process {
 		keys: apikey.NewController(apikey.Options{
 			Client:         c,
 			Live:           l,
+			Metadata:       r.lab.cp.Client,
 			Recorder:       r.events,
 			Clock:          r.clock,
 			Namespace:      r.system,
