@@ -106,6 +106,12 @@ bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENC
 	@assets=$$(hack/controlplane/ensure.sh) && \
 		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) BENCH=$(BENCH) bin/bench
 
+.PHONY: bench-plot
+bench-plot: build ## What verifiers and controller take of 10 to 100,000 keys, measured and drawn: docs/scale.json, docs/scale.svg.
+	@go build -o bin/bench ./hack/bench
+	@assets=$$(hack/controlplane/ensure.sh) && \
+		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/bench plot docs/scale.json docs/scale.svg
+
 .PHONY: verify
 verify: lint verify-generated verify-crds verify-tidy verify-vulnerabilities ## Lint, generated files up to date, CRDs compatible, modules tidy, known vulnerabilities.
 

@@ -25,6 +25,7 @@ const perTenant = 450
 // subject is a key that verifiers are asked about.
 type subject struct {
 	name     client.ObjectKey
+	uid      string
 	tenantID string
 	token    string
 }
@@ -55,7 +56,7 @@ func (l *lab) populate(ctx context.Context, n, revokedEvery int) (*population, e
 		uid := fixture.UUID()
 		tok := mint(uid)
 		name := client.ObjectKey{Namespace: tenant.Name, Name: fmt.Sprintf("key-%06d", i)}
-		p.keys[i] = subject{name: name, tenantID: tenant.Spec.ID, token: tok.Reveal()}
+		p.keys[i] = subject{name: name, uid: uid, tenantID: tenant.Spec.ID, token: tok.Reveal()}
 		ledgers[tenant.Name] = append(ledgers[tenant.Name], keysv1alpha1.ActiveKey{UID: uid, Namespace: name.Namespace, Name: name.Name})
 		pairs := []string{
 			template.Name, name.Name, template.Namespace, name.Namespace, string(template.UID), uid,

@@ -38,7 +38,7 @@ func (l *lab) times(n int) int { return max(int(float64(n)*l.scale), 3) }
 // install starts a control plane with everything of the installation but the processes.
 func (l *lab) install(ctx context.Context) error {
 	var err error
-	if l.cp, err = controlplane.Start(controlplane.Options{}); err != nil {
+	if l.cp, err = controlplane.Start(controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5m"}}); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -178,7 +178,11 @@ func (p *process) metric(ctx context.Context, begins string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var sum float64
+	return sumOf(page, begins)
+}
+
+// sumOf returns the sum of all series of a page of metrics whose line begins with a text.
+func sumOf(page, begins string) (sum float64, err error) {
 	for line := range strings.Lines(page) {
 		if strings.HasPrefix(line, begins) {
 			value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)

@@ -7,6 +7,7 @@
 //	make bench                    all of it
 //	make bench BENCH=cold-start   one
 //	make bench BENCH_SCALE=0.1    with a tenth of the keys and rounds, while working on it
+//	make bench-plot               what verifiers and controller take of 10 to 100,000 keys, drawn: docs/scale.svg
 //	make bench BENCH_PROFILE=dir  and CPU profiles of the servers that are put under load
 //
 // Load comes from programs that Debian has: wrk, h2load (in nghttp2-client) and, between the two, nginx.
@@ -23,6 +24,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 )
@@ -51,6 +55,8 @@ var benchmarks = []benchmark{
 	{"latency", "latency at 1,000 requests a second", time.Minute, latency, []string{"taskset", "wrk"}},
 	{"million", "the same with 1,000,000 keys, by 10", 3 * time.Minute, million, []string{"taskset", "wrk"}},
 	{"nginx", "processor time of nginx and verifier together", time.Minute, behindNginx, []string{"taskset", "wrk", "nginx"}},
+	{"filled", "memory and starts of verifier and controller, 100,000 keys", 5 * time.Minute, filled, nil},
+	{"throughput", "minting many keys, by the same writes of a bare client", 4 * time.Minute, throughput, nil},
 	{"minting", "what waiting for verifiers adds to minting", 3 * time.Minute, minting, nil},
 	{"decision-1000", "a decision, in process, 1,000 keys", time.Minute, decision1000, nil},
 	{"malformed", "a decision about a token whose checksum is wrong", time.Minute, malformedToken, nil},
@@ -72,26 +78,46 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the benchmarks took longer than %s", limit))
 	defer cancel()
-	if err := run(ctx); err != nil {
+	if err := act(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // What is deferred ends with the process.
 	}
 }
 
-func run(ctx context.Context) error {
-	chosen, err := choose(os.Getenv("BENCH"))
+// act does what the arguments ask for: without any, it runs benchmarks.
+func act(ctx context.Context) error {
+	ctrl.SetLogger(logr.Discard()) // Client libraries would complain that there is none.
+	bin, scale, err := settings()
 	if err != nil {
 		return err
 	}
-	scale := 1.0
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == plotArgument:
+		return plot(ctx, bin, scale, os.Args[2], os.Args[3])
+	case len(os.Args) == 4 && os.Args[1] == drawArgument:
+		return redraw(os.Args[2], os.Args[3])
+	}
+	return run(ctx, bin, scale)
+}
+
+// settings returns where the programs are, and by what numbers of keys and rounds are scaled.
+func settings() (bin string, scale float64, err error) {
+	scale = 1
 	if text := os.Getenv("BENCH_SCALE"); text != "" {
 		if scale, err = strconv.ParseFloat(text, 64); err != nil || scale <= 0 || scale > 1 {
-			return fmt.Errorf("BENCH_SCALE=%s must be more than 0 and at most 1", text)
+			return "", 0, fmt.Errorf("BENCH_SCALE=%s must be more than 0 and at most 1", text)
 		}
 	}
-	bin := os.Getenv("BIN")
-	if bin == "" {
+	if bin = os.Getenv("BIN"); bin == "" {
 		bin = filepath.Join(controlplane.Root(), "bin")
+	}
+	return bin, scale, nil
+}
+
+func run(ctx context.Context, bin string, scale float64) error {
+	chosen, err := choose(os.Getenv("BENCH"))
+	if err != nil {
+		return err
 	}
 	book := &ledger{}
 	var errs []error

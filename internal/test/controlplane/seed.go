@@ -16,10 +16,24 @@ import (
 // seedBatch is how many objects are written in one transaction: as many as etcd takes.
 const seedBatch = 128
 
+const (
+	apiKeys = "keys.nexuscommerce.io/apikeys"
+	secrets = "secrets"
+)
+
 // Seed copies an ApiKey n times, straight into etcd, which takes seconds where the API server would take minutes. replace
 // returns the copy's name, and pairs of what in the stored object is replaced by what.
 func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
-	stored, err := cp.stored(ctx, template)
+	return cp.seed(ctx, apiKeys, template, n, replace)
+}
+
+// SeedSecrets does so with a Secret. It is stored as protobuf: what is replaced must be as long as what replaces it.
+func (cp *ControlPlane) SeedSecrets(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+	return cp.seed(ctx, secrets, template, n, replace)
+}
+
+func (cp *ControlPlane) seed(ctx context.Context, resource string, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+	stored, err := cp.stored(ctx, etcdKey(resource, template))
 	if err != nil {
 		return err
 	}
@@ -35,7 +49,7 @@ func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n i
 		for i := begin; i < min(begin+seedBatch, n); i++ {
 			name, pairs := replace(i)
 			value := strings.NewReplacer(pairs...).Replace(string(stored))
-			batch = append(batch, operation{put{Key: etcdKey(name), Value: []byte(value)}})
+			batch = append(batch, operation{put{Key: etcdKey(resource, name), Value: []byte(value)}})
 		}
 		if err := cp.etcd(ctx, "txn", map[string]any{"success": batch}, nil); err != nil {
 			return err
@@ -44,24 +58,24 @@ func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n i
 	return nil
 }
 
-// stored returns an ApiKey as etcd has it.
-func (cp *ControlPlane) stored(ctx context.Context, name client.ObjectKey) ([]byte, error) {
+// stored returns an object as etcd has it.
+func (cp *ControlPlane) stored(ctx context.Context, key []byte) ([]byte, error) {
 	var found struct {
 		Kvs []struct {
 			Value []byte `json:"value"`
 		} `json:"kvs"`
 	}
-	if err := cp.etcd(ctx, "range", map[string]any{"key": etcdKey(name)}, &found); err != nil {
+	if err := cp.etcd(ctx, "range", map[string]any{"key": key}, &found); err != nil {
 		return nil, err
 	}
 	if len(found.Kvs) != 1 {
-		return nil, errors.New("etcd has no ApiKey " + name.String())
+		return nil, fmt.Errorf("etcd has no %s", key)
 	}
 	return found.Kvs[0].Value, nil
 }
 
-func etcdKey(name client.ObjectKey) []byte {
-	return []byte("/registry/keys.nexuscommerce.io/apikeys/" + name.String())
+func etcdKey(resource string, name client.ObjectKey) []byte {
+	return []byte("/registry/" + resource + "/" + name.String())
 }
 
 // etcd calls a method of etcd's gRPC interface for keys and values, as JSON.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// plotArgument has this command measure at several sizes, and write what it measured and a drawing of it; drawArgument has it
+// draw what was measured before.
+const (
+	plotArgument = "plot"
+	drawArgument = "draw"
+)
+
+// sizes are the numbers of keys at which growth is measured.
+var sizes = []int{10, 1_000, 10_000, 100_000}
+
+// plot measures at each size, on a cluster of its own, and draws it.
+func plot(ctx context.Context, bin string, scale float64, data, drawing string) error {
+	footings := make([]footing, 0, len(sizes))
+	for _, n := range sizes {
+		l := &lab{bin: bin, scale: scale, book: &ledger{}}
+		f, err := l.measureFilled(ctx, l.times(n), filledRounds)
+		if closing := l.close(); err == nil {
+			err = closing
+		}
+		if err != nil {
+			return fmt.Errorf("%d keys: %w", n, err)
+		}
+		fmt.Printf("%d keys: %+v\n", n, f)
+		footings = append(footings, f)
+	}
+	content, err := json.MarshalIndent(footings, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(data, append(content, '\n'), 0o644); err != nil {
+		return err
+	}
+	return redraw(data, drawing)
+}
+
+// redraw draws what a file of footings says.
+func redraw(data, drawing string) error {
+	content, err := os.ReadFile(data)
+	if err != nil {
+		return err
+	}
+	var footings []footing
+	if err := json.Unmarshal(content, &footings); err != nil {
+		return fmt.Errorf("%s: %w", data, err)
+	}
+	return os.WriteFile(drawing, []byte(drawingOf(footings)), 0o644)
+}
+
+// curve is a name, and the value for each footing.
+type curve struct {
+	name string
+	of   func(footing) float64
+}
+
+// chart is a part of the drawing: curves over the number of keys, both by powers of ten.
+type chart struct {
+	title    string
+	low, top int // the powers of ten between which values lie
+	curves   []curve
+}
+
+var charts = []chart{
+	{"resident memory, MiB", 1, 4, []curve{
+		{"verifier", func(f footing) float64 { return f.Verifier.Memory }},
+		{"verifier, peak", func(f footing) float64 { return f.Verifier.Peak }},
+		{"controller, peak", func(f footing) float64 { return f.Controller.Peak }},
+		{"kube-apiserver", func(f footing) float64 { return f.APIServer }},
+	}},
+	{"start until ready, s", -2, 2, []curve{
+		{"verifier", func(f footing) float64 { return f.Verifier.Wall }},
+		{"bare list", func(f footing) float64 { return f.List.Wall }},
+		{"controller, all keys looked at", func(f footing) float64 { return f.Controller.Wall }},
+	}},
+	{"CPU of a start, s", -2, 2, []curve{
+		{"verifier", func(f footing) float64 { return f.Verifier.CPU }},
+		{"bare list", func(f footing) float64 { return f.List.CPU }},
+		{"controller", func(f footing) float64 { return f.Controller.CPU }},
+	}},
+	{"etcd's file, MiB", 0, 4, []curve{
+		{"etcd", func(f footing) float64 { return f.Etcd }},
+	}},
+}
+
+const (
+	chartWidth, chartHeight = 440, 300
+	marginLeft, marginTop   = 56, 32
+	plotWidth, plotHeight   = 360, 210
+	lowestKeys, highestKeys = 1, 5 // powers of ten
+)
+
+var colours = []string{"#1b6ca8", "#d1495b", "#3a7d44", "#8a6d3b"}
+
+// drawingOf returns the charts as SVG.
+func drawingOf(footings []footing) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n", 2*chartWidth, 2*chartHeight)
+	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
+	for i, c := range charts {
+		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", i%2*chartWidth, i/2*chartHeight)
+		c.frame(&b)
+		for j, line := range c.curves {
+			c.line(&b, j, line, footings)
+		}
+		b.WriteString("</g>\n")
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
+
+// x and y are where a number of keys and a value are.
+func (c chart) x(keys float64) float64 {
+	return marginLeft + plotWidth*(math.Log10(keys)-lowestKeys)/(highestKeys-lowestKeys)
+}
+
+func (c chart) y(value float64) float64 {
+	power := min(max(math.Log10(max(value, 1e-9)), float64(c.low)), float64(c.top))
+	return marginTop + plotHeight*(1-(power-float64(c.low))/float64(c.top-c.low))
+}
+
+// frame draws the title, the powers of ten and their lines.
+func (c chart) frame(b *strings.Builder) {
+	fmt.Fprintf(b, `<text x="%d" y="20" font-size="13" font-weight="bold">%s</text>`+"\n", marginLeft, c.title)
+	for power := c.low; power <= c.top; power++ {
+		y := c.y(math.Pow10(power))
+		fmt.Fprintf(b, `<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/>`+"\n", marginLeft, y, marginLeft+plotWidth, y)
+		fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", marginLeft-6, y+4, strconv.FormatFloat(math.Pow10(power), 'f', -1, 64))
+	}
+	for power := lowestKeys; power <= highestKeys; power++ {
+		x := c.x(math.Pow10(power))
+		fmt.Fprintf(b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#ddd"/>`+"\n", x, marginTop, x, marginTop+plotHeight)
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", x, marginTop+plotHeight+16, math.Pow10(power))
+	}
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">ApiKeys</text>`+"\n", marginLeft+plotWidth/2, marginTop+plotHeight+32)
+}
+
+// line draws the n-th curve and its name.
+func (c chart) line(b *strings.Builder, n int, line curve, footings []footing) {
+	points := make([]string, len(footings))
+	for i, f := range footings {
+		points[i] = fmt.Sprintf("%.1f,%.1f", c.x(float64(f.Keys)), c.y(line.of(f)))
+	}
+	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), colours[n])
+	fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", marginLeft+8, marginTop+14+14*n, colours[n], line.name)
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+)
+
+const (
+	// throughputTenants have throughputKeys keys each, which is as many as a tenant has by default.
+	throughputTenants, throughputKeys = 250, 20
+	// throughputRounds of the controller's and of a bare client's alternate.
+	throughputRounds = 2
+	// writers is how many create keys at a time, and how many the bare client writes at a time: more made it no faster.
+	writers = 16
+)
+
+// throughput measures how many keys a second are minted, from their creation to Ready, beside how many times a second a bare
+// client can make the same writes; and how many writes that is.
+func throughput(ctx context.Context, l *lab) error {
+	if err := l.install(ctx); err != nil {
+		return err
+	}
+	people := &population{}
+	share := l.times(throughputTenants) / throughputRounds
+	for len(people.tenants) < 2*throughputRounds*share {
+		if _, err := l.tenant(ctx, people); err != nil {
+			return err
+		}
+	}
+	var verifiers []*process
+	for i := range replicas {
+		v, err := l.verifier(ctx, fmt.Sprintf("verifier-%d", i))
+		if err != nil {
+			return err
+		}
+		verifiers = append(verifiers, v)
+	}
+	for _, v := range verifiers {
+		if err := v.ready(ctx); err != nil {
+			return err
+		}
+	}
+	var own, bare, perKey, cpu samples
+	for round := range throughputRounds {
+		tenants := people.tenants[2*round*share : 2*(round+1)*share]
+		minted, err := l.mintMany(ctx, tenants[:share])
+		if err != nil {
+			return err
+		}
+		rate, err := l.writeMany(ctx, tenants[share:], minted)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  a key's writes: %v; controller's CPU: %.2g ms; %.3g keys/s, bare %.3g\n", minted.writes, minted.cpu, minted.rate, rate)
+		own, bare = append(own, minted.rate), append(bare, rate)
+		perKey, cpu = append(perKey, minted.writes.all()), append(cpu, minted.cpu)
+	}
+	n := share * throughputRounds
+	l.book.add(figure{
+		Name: fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys, n), Value: own.median(), Unit: "1/s",
+		Baseline: bare.median(), Spread: own.spread(), Goal: "≥ 0.5", Met: own.median() >= 0.5*bare.median(),
+	})
+	l.book.add(figure{
+		Name: "minting: API writes per key, acknowledgements and events included", Value: perKey.median(), Unit: "writes",
+		Spread: perKey.spread(), Goal: "≤ 5", Met: perKey.median() <= 5,
+	})
+	l.book.add(figure{Name: "minting: controller's CPU per key", Value: cpu.median(), Unit: "ms", Spread: cpu.spread(), Goal: "none", Met: true})
+	return nil
+}
+
+// yield is what minting many keys came to.
+type yield struct {
+	// rate is keys a second.
+	rate float64
+	// writes are the API server's, per key, without the keys' creation.
+	writes tally
+	// cpu is the controller's, in milliseconds a key.
+	cpu float64
+	// sample is one of the keys as it was in the end.
+	sample keysv1alpha1.ApiKey
+}
+
+// mintMany has a controller mint keys of tenants that have none.
+func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y yield, err error) {
+	controller, err := l.controller(ctx)
+	if err != nil {
+		return y, err
+	}
+	if err := controller.idle(ctx); err != nil {
+		return y, err
+	}
+	used, err := controller.cpu()
+	if err != nil {
+		return y, err
+	}
+	n := len(tenants) * throughputKeys
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready, err := l.countReady(watching, n)
+	if err != nil {
+		return y, err
+	}
+	before, err := l.writes(ctx)
+	if err != nil {
+		return y, err
+	}
+	began := time.Now()
+	err = each(ctx, n, func(ctx context.Context, i int) error {
+		return l.cp.Client.Create(ctx, fixture.ApiKey(tenants[i%len(tenants)].Name, fmt.Sprintf("key-%02d", i/len(tenants))))
+	})
+	if err != nil {
+		return y, err
+	}
+	if err := <-ready; err != nil {
+		return y, fmt.Errorf("%w: %s", err, tail(controller.log.String()))
+	}
+	y.rate = float64(n) / time.Since(began).Seconds()
+	// What is done after Ready belongs to it too.
+	if err := controller.idle(ctx); err != nil {
+		return y, err
+	}
+	after, err := l.writes(ctx)
+	if err != nil {
+		return y, err
+	}
+	y.writes = after.since(before, n)
+	y.writes.Keys-- // Its creation.
+	total, err := controller.cpu()
+	if err != nil {
+		return y, err
+	}
+	y.cpu = milliseconds(total-used) / float64(n)
+	if err := l.cp.Client.Get(ctx, client.ObjectKey{Namespace: tenants[0].Name, Name: "key-00"}, &y.sample); err != nil {
+		return y, err
+	}
+	return y, l.stop(controller)
+}
+
+// countReady returns a channel on which there is nil as soon as n keys have become Ready. Of each event it reads as little as
+// it can: what it takes is taken from what it watches.
+func (l *lab) countReady(ctx context.Context, n int) (<-chan error, error) {
+	config := rest.CopyConfig(l.cp.Config)
+	config.GroupVersion, config.APIPath = &keysv1alpha1.GroupVersion, "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(l.cp.Client.Scheme()).WithoutConversion()
+	api, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(keysv1alpha1.GroupVersion.WithKind("ApiKeyList"))
+	if err := l.cp.Client.List(ctx, list, client.Limit(1)); err != nil {
+		return nil, err
+	}
+	stream, err := api.Get().Resource("apikeys").
+		VersionedParams(&metav1.ListOptions{Watch: true, ResourceVersion: list.ResourceVersion}, metav1.ParameterCodec).Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { _ = stream.Close() }()
+		done <- becomeReady(stream, n)
+	}()
+	return done, nil
+}
+
+// becomeReady returns when n keys have become Ready, of whose watch events a stream is made.
+func becomeReady(stream io.Reader, n int) error {
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, 1<<20)
+	ready := map[string]struct{}{}
+	for lines.Scan() {
+		if !bytes.Contains(lines.Bytes(), []byte(`"reason":"Ready","status":"True","type":"Ready"`)) {
+			continue
+		}
+		var event struct {
+			Object metav1.PartialObjectMetadata `json:"object"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			return err
+		}
+		ready[string(event.Object.UID)] = struct{}{}
+		if len(ready) == n {
+			return nil
+		}
+	}
+	return fmt.Errorf("the watch ended with %d of %d keys Ready: %w", len(ready), n, lines.Err())
+}
+
+// each calls a function with 0 to n-1, some at a time, until one fails.
+func each(ctx context.Context, n int, do func(context.Context, int) error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range writers {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := do(ctx, i); err != nil {
+					fail(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
