@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,7 +56,7 @@ func TestStreamedList(t *testing.T) {
 }
 
 func knows(s *credentialStore, key *keysv1alpha1.ApiKey) bool {
-	return len(s.credentials.Of(objectName(key))) > 0
+	return slices.Contains(s.credentials.Objects(), objectName(key))
 }
 
 // listedKey returns a key with a credential.
