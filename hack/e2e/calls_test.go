@@ -18,7 +18,7 @@ import (
 // workers is how many requests the client of manifests/client.yaml has under way at most.
 const workers = 8
 
-// tally is what has come of the client's requests since it started: see workload/client.go.
+// tally is what has come of a client's requests since it started: see workload/client.go.
 type tally struct {
 	// Answers counts by status; 0 is no answer.
 	Answers map[int]int
@@ -39,14 +39,20 @@ func (c tally) refused() int {
 	return n
 }
 
-// tally asks the client's pod.
+// tally asks the client that calls through the proxy.
 func (c *cluster) tally(t *testing.T) tally {
+	t.Helper()
+	return c.tallyOf(t, "client")
+}
+
+// tallyOf asks a client's pod.
+func (c *cluster) tallyOf(t *testing.T, deployment string) tally {
 	t.Helper()
 	var now tally
 	NewWithT(t).Eventually(func() error {
-		pods := c.pods(t, "warehouse", "client")
+		pods := c.pods(t, "warehouse", deployment)
 		if len(pods) != 1 {
-			return fmt.Errorf("%d clients", len(pods))
+			return fmt.Errorf("%d pods of %s", len(pods), deployment)
 		}
 		var err error
 		now, err = fetchTally(t.Context(), "http://"+pods[0].Status.PodIP+":8080/tally")
@@ -76,19 +82,26 @@ func (c *cluster) passes(t *testing.T, more int) {
 	NewWithT(t).Eventually(func() int { return c.tally(t).Answers[http.StatusOK] }, patience, "200ms").Should(BeNumerically(">=", goal))
 }
 
-// underLoad does something while the client calls the API, and goes on watching for some more requests. Of all of them no more
-// than so many may fail.
+// underLoad does something while the clients make requests, and goes on watching for some more. Of those through the proxy no more
+// than so many may fail; where that is none, neither may any that the verifier is asked without one.
 func (c *cluster) underLoad(t *testing.T, mayFail int, do func()) {
 	t.Helper()
 	c.passes(t, 100)
-	before := c.tally(t)
+	proxied, direct := c.tally(t), c.tallyOf(t, "impatient")
 	do()
 	c.passes(t, 500)
-	after := c.tally(t)
+	compare(t, "client", proxied, c.tally(t), mayFail)
+	if mayFail == 0 {
+		compare(t, "impatient", direct, c.tallyOf(t, "impatient"), 0)
+	}
+}
+
+func compare(t *testing.T, client string, before, after tally, mayFail int) {
+	t.Helper()
 	failed := after.refused() - before.refused()
-	t.Logf("%d requests passed meanwhile, %d did not", after.Answers[http.StatusOK]-before.Answers[http.StatusOK], failed)
+	t.Logf("%s: %d requests passed meanwhile, %d did not", client, after.Answers[http.StatusOK]-before.Answers[http.StatusOK], failed)
 	if failed > mayFail {
-		t.Errorf("%d requests failed, where %d may; the latest:\n%s", failed, mayFail, strings.Join(after.Refused, "\n"))
+		t.Errorf("%s: %d requests failed, where %d may; the latest:\n%s", client, failed, mayFail, strings.Join(after.Refused, "\n"))
 	}
 }
 

@@ -92,8 +92,8 @@ func (c *cluster) call(t *testing.T) {
 	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
 		Should(Equal(http.StatusUnauthorized))
 
-	apply(t, "client.yaml")
-	rolledOut(t, "warehouse", "client")
+	apply(t, "client.yaml", "${VERIFIER}", verifier.Spec.ClusterIP)
+	rolledOut(t, "warehouse", "client", "impatient")
 	c.underLoad(t, 0, func() {})
 }
 

@@ -38,8 +38,9 @@ type Tally struct {
 const keptRefused = 20
 
 func runClient(ctx context.Context, args []string) error {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	c := &client{
-		http:  &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		http:  &http.Client{Timeout: 10 * time.Second, Transport: transport},
 		tally: Tally{Answers: map[int]int{}, KeyIDs: map[string]int{}},
 	}
 	flags := flag.NewFlagSet("client", flag.ContinueOnError)
@@ -47,6 +48,7 @@ func runClient(ctx context.Context, args []string) error {
 	flags.StringVar(&c.tenant, "tenant", "", "the X-Tenant-ID header")
 	flags.StringVar(&c.tokenFile, "token-file", "", "the mounted token")
 	flags.DurationVar(&c.rest, "rest", 20*time.Millisecond, "how long each worker waits between two requests")
+	flags.BoolVar(&transport.DisableKeepAlives, "connect-each-time", false, "a connection for each request, which is then never made twice")
 	workers := flags.Int("workers", 8, "how many requests there are at the same time")
 	if err := flags.Parse(args); err != nil {
 		return err
