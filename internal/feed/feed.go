@@ -15,6 +15,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -110,7 +111,8 @@ func New(options Options) (*Feed, error) {
 				f.freshness.prove(apiKeys, written)
 			}
 		},
-		awaited: f.acknowledge,
+		wentBack: f.wentBack,
+		awaited:  f.acknowledge,
 	}
 	f.prober = newProber(f.client, options, f.keys.applied, f.pace)
 	f.metrics = newInstruments(f)
@@ -142,6 +144,16 @@ func (f *Feed) acknowledge() {
 	}
 }
 
+// wentBack has everything refused for as long as the process runs. What was revoked or deleted since the backup may be there
+// again, and works again with whoever has not seen its end: somebody has to put that right first. Whoever starts the verifier
+// again says that it was.
+func (f *Feed) wentBack(sign string) {
+	if f.freshness.back.CompareAndSwap(false, true) {
+		f.options.Log.Error(errors.New(sign), "The API server has gone back in time: etcd was restored from a backup. Everything is refused "+
+			"until keys that have come back are revoked again (docs/restore.md) and the verifiers are started again")
+	}
+}
+
 // Freshness says how far the index can be trusted at a given time.
 func (f *Feed) Freshness(now time.Time) verify.Freshness { return f.freshness.at(now) }
 
@@ -150,6 +162,9 @@ func (f *Feed) FreshAsOf() time.Time { return *f.freshness.oldest.Load() }
 
 // Ready says why no request can pass yet, or any more; nil if it can.
 func (f *Feed) Ready() error {
+	if f.freshness.back.Load() {
+		return errors.New("etcd was restored from a backup: see the runbook, then start the verifiers again")
+	}
 	switch now := f.options.Clock(); f.Freshness(now) {
 	case verify.NotSynced:
 		return fmt.Errorf("the first list of keys, tenants and policies is not complete")

@@ -23,10 +23,12 @@ const (
 type freshness struct {
 	bound time.Duration
 
-	mu      sync.Mutex
-	asOf    [streams]time.Time
-	oldest  atomic.Pointer[time.Time]
-	synced  atomic.Bool
+	mu     sync.Mutex
+	asOf   [streams]time.Time
+	oldest atomic.Pointer[time.Time]
+	synced atomic.Bool
+	// back says that the API server has gone back in time: nothing can be trusted any more.
+	back    atomic.Bool
 	keysRun bool
 }
 
@@ -69,6 +71,9 @@ func (f *freshness) settle() {
 func (f *freshness) at(now time.Time) verify.Freshness {
 	if !f.synced.Load() {
 		return verify.NotSynced
+	}
+	if f.back.Load() {
+		return verify.Stale
 	}
 	if oldest := *f.oldest.Load(); oldest.IsZero() || age(oldest, now) > f.bound {
 		return verify.Stale

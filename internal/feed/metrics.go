@@ -41,6 +41,10 @@ func newInstruments(f *Feed) *instruments {
 			Name: "apikey_verifier_max_staleness_seconds",
 			Help: "How long that may be for a request to pass.",
 		}, f.options.MaxStaleness.Seconds),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_restore_detected",
+			Help: "1 if the API server has shown an older state than before: etcd was restored, and everything is refused until the verifier is started again.",
+		}, f.restored),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "apikey_verifier_probes_total",
 			Help: "Nonces that this verifier has written.",
@@ -55,4 +59,11 @@ func (f *Feed) staleness() float64 {
 		return math.Inf(1)
 	}
 	return age(asOf, f.options.Clock()).Seconds()
+}
+
+func (f *Feed) restored() float64 {
+	if f.freshness.back.Load() {
+		return 1
+	}
+	return 0
 }

@@ -23,6 +23,8 @@ type credentialStore struct {
 	// observe is called with the canary, after all that came before it has been applied.
 	observe func(canary *keysv1alpha1.ApiKey)
 	synced  func()
+	// wentBack is called when what the API server shows is older than what it has shown before.
+	wentBack func(sign string)
 	// awaited is called when something has been applied that the controller waits for.
 	awaited func()
 	// touched are, while an audit is under way, the names of what has been applied since it began.
@@ -111,6 +113,9 @@ func (s *credentialStore) Transformer() cache.TransformFunc {
 // Replace implements cache.ReflectorStore. Readers see the difference key by key, never an empty index.
 func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	s.mu.Lock()
+	if newer(s.version, resourceVersion) {
+		s.wentBack("a list at resourceVersion " + resourceVersion + " after one at " + s.version)
+	}
 	present := make(map[string]struct{}, len(list))
 	var canary *keysv1alpha1.ApiKey
 	for _, obj := range list {
@@ -124,7 +129,9 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		s.credentials.Put(objectName(key), s.metered(key, Claims(key)))
+		claims := Claims(key)
+		s.compare(claims)
+		s.credentials.Put(objectName(key), s.metered(key, claims))
 		if isCanary(key) {
 			canary = key
 		}
@@ -151,7 +158,24 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 func (*credentialStore) Resync() error { return nil }
 
 func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
-	s.set(objectName(key), s.metered(key, Claims(key)))
+	claims := Claims(key)
+	s.compare(claims)
+	s.set(objectName(key), s.metered(key, claims))
+}
+
+// compare looks for a key that was revoked and isn't any more. The API server lets that happen to nobody: another state of
+// etcd has taken the place of the one that it was in.
+func (s *credentialStore) compare(claims []*index.Claim) {
+	for _, claim := range claims {
+		if claim.State == index.StateRevoked || claim.State == index.StateDeleting {
+			continue
+		}
+		var before index.Grant
+		if s.credentials.Lookup(&claim.Digest, &claim.Tenant, &before) != nil && before.State == index.StateRevoked &&
+			before.Name == claim.Name && before.CredentialID == claim.CredentialID && before.Issued == claim.Issued {
+			s.wentBack("ApiKey " + claim.Name + " was revoked, and isn't any more")
+		}
+	}
 }
 
 // metered has the uses of a key's credentials be noted.
