@@ -150,7 +150,7 @@ func TestOnAControlPlane(t *testing.T) {
 		return
 	}
 	t.Run("metrics", i.metrics)
-	for _, p := range pages {
+	for _, p := range append([]page{readPage(t, "README.md")}, pages...) {
 		for _, section := range sections(t, p) {
 			t.Run(filepath.Base(p.name)+": "+section.name, func(t *testing.T) {
 				i.begin(t, examples)

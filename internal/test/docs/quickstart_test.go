@@ -1,0 +1,54 @@
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+// quickStart are the README's three commands, one each.
+func quickStart(t *testing.T) []string {
+	t.Helper()
+	var commands []string
+	for _, b := range readPage(t, "README.md").blocks {
+		if strings.Contains(b.section, "three commands") && b.language == "sh" && b.exempt == "" {
+			commands = append(commands, strings.Split(strings.TrimSpace(b.text), "\n")...)
+		}
+	}
+	if len(commands) != 3 {
+		t.Fatalf("%d commands: %q", len(commands), commands)
+	}
+	return commands
+}
+
+// TestQuickStart runs them on a cluster that has nothing of this project, not even its kinds. The programs are there from the
+// beginning, in place of pods: what they need comes with the first command.
+func TestQuickStart(t *testing.T) {
+	commands := quickStart(t)
+	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
+	i := &installation{cp: cp, verifier: program.FreeAddress(t), folder: t.TempDir()}
+	for _, name := range []string{"config", "docs"} {
+		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.run(t, `
+		kubectl delete -k config/crd --timeout=5m
+		kubectl delete namespace apikey-system --timeout=5m
+		test -z "$(kubectl get crds -o name | grep nexuscommerce)"`)
+	health := program.FreeAddress(t)
+	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--startup-timeout=0")
+	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
+		"--metrics-bind-address=0", "--health-probe-bind-address="+health, "--startup-timeout=0",
+		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
+	i.run(t, commands[0])
+	i.run(t, commands[1])
+	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	i.run(t, commands[2])
+}
