@@ -28,7 +28,7 @@ const (
 	maxStreams = 1000
 	// streamWorkers are goroutines that checks are answered on, one after another: a new one for each would have its stack
 	// grow each time, which takes longer than deciding. Checks beyond them get one each all the same.
-	streamWorkers = 32
+	streamWorkers = 256
 	// minPing is how often a proxy may ask whether its connection lives.
 	minPing = 5 * time.Second
 	// handshake is how long a connection may take to come about.
