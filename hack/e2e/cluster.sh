@@ -15,7 +15,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-name=e2e-$$ # Of the control groups and the work folder.
+name=apikey-e2e-$$ # Of the control groups and the work folder.
 work=
 
 skip() {
@@ -72,17 +72,31 @@ make_cgroups() {
 	done < <(hierarchies)
 }
 
-clean_up() {
+remove() { # remove NAME: the control groups and work folders of that name
 	local root tries
-	trap '' INT TERM HUP
 	while read -r root; do
 		for ((tries = 0; tries < 50; tries++)); do # Processes that were killed take a moment to be gone.
-			[ -d "$root/$name" ] || break
-			find "$root/$name" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.2
+			[ -d "$root/$1" ] || break
+			find "$root/$1" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.2
 		done
-		[ ! -d "$root/$name" ] || printf 'e2e: %s stays behind\n' "$root/$name" >&2
+		[ ! -d "$root/$1" ] || printf 'e2e: %s stays behind\n' "$root/$1" >&2
 	done < <(hierarchies)
-	[ -z "$work" ] || rm -rf --one-file-system "$work"
+	rm -rf --one-file-system "${TMPDIR:-/tmp}/$1".??????
+}
+
+clean_up() {
+	trap '' INT TERM HUP
+	remove "$name"
+}
+
+# What a run has left that was killed (-9) before it could clean up.
+remove_orphans() {
+	local path
+	while read -r path; do
+		path=${path##*/}
+		path=${path%.*}
+		[ -d "/proc/${path##*-}" ] || remove "$path"
+	done < <(find "${TMPDIR:-/tmp}" -maxdepth 1 -type d -name 'apikey-e2e-*.??????')
 }
 
 if [ $# -eq 0 ]; then
@@ -92,6 +106,7 @@ fi
 trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
 require_programs
+remove_orphans
 work=$(mktemp -d "${TMPDIR:-/tmp}/$name.XXXXXX")
 require_kernel
 make_cgroups
@@ -103,7 +118,7 @@ exec 3<&0
 NAME=$name WORK=$work setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
 	"$here/node.sh" "$@" <&3 &
 node=$!
-trap 'kill "$node"; wait "$node" 2>/dev/null || :; exit 130' INT TERM HUP
+trap '{ kill -KILL "$node"; wait "$node" || :; } 2>/dev/null; exit 130' INT TERM HUP
 code=0
 wait "$node" || code=$?
 exit "$code"
