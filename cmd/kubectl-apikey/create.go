@@ -230,7 +230,7 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 	ctx, cancel := c.wait.context(ctx)
 	defer cancel()
 	began, last := c.now(), ""
-	return client.Await(ctx, []*keysv1alpha1.ApiKey{key}, keys.Ready, func(seen *keysv1alpha1.ApiKey, done bool) {
+	err := client.Await(ctx, []*keysv1alpha1.ApiKey{key}, keys.Ready, func(seen *keysv1alpha1.ApiKey, done bool) {
 		seen.DeepCopyInto(key)
 		if done {
 			c.say("Ready after %s.", took(c.now().Sub(began)))
@@ -242,6 +242,10 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 			c.say("%s: %s", ready.Reason, ready.Message)
 		}
 	})
+	if _, stuck := errors.AsType[*keys.StuckError](err); stuck {
+		return fmt.Errorf("%w The ApiKey stays, and works once that is mended; kubectl delete apikey -n %s %s takes it back", err, key.Namespace, key.Name)
+	}
+	return err
 }
 
 // took writes how long something took, for people.

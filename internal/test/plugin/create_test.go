@@ -84,7 +84,7 @@ func (i *installation) refusesToCreate(t *testing.T) {
 		"a bad dry run":     {2, []string{"none, client or server"}, []string{"create", "x", "--scopes", "products:read", "--dry-run=maybe"}},
 		"a bad scope":       {1, []string{"a scope is resource:action"}, []string{"create", "x", "--scopes", "Products"}},
 		"a bad block":       {1, []string{"IPv4 or IPv6 block"}, []string{"create", "x", "--scopes", "products:read", "--allow-cidr", "here"}},
-		"an unknown scope":  {1, []string{"UnknownScope", "did you mean products:read?", "kubectl apikey scopes"}, []string{"create", "typo", "--scopes", "product:read", "--wait"}},
+		"an unknown scope":  {1, []string{"UnknownScope", "did you mean products:read?", "kubectl delete apikey -n warehouse typo", "kubectl apikey scopes"}, []string{"create", "typo", "--scopes", "product:read", "--wait"}},
 		"an expiry that is not offered": {
 			1, []string{"ExpiryNotOffered", "30d, 90d, 1y, Never", "kubectl apikey tenant"}, []string{"create", "expiry", "--scopes", "products:read", "--expiry", "31d", "--wait"},
 		},
