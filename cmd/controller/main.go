@@ -25,6 +25,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/census"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
+	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
 
@@ -41,6 +42,7 @@ const (
 )
 
 func main() {
+	collector.Contain()
 	o := &options{}
 	command.Main("apikey-controller", o, func(ctx context.Context, restConfig *rest.Config) error {
 		if err := o.checkAddresses(); err != nil {

@@ -34,13 +34,14 @@ func plot(ctx context.Context, bin string, scale float64, data, drawing string) 
 		}
 		fmt.Printf("%d keys: %+v\n", n, f)
 		footings = append(footings, f)
-	}
-	content, err := json.MarshalIndent(footings, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(data, append(content, '\n'), 0o644); err != nil {
-		return err
+		// What there is of it is worth having.
+		content, err := json.MarshalIndent(footings, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(data, append(content, '\n'), 0o644); err != nil {
+			return err
+		}
 	}
 	return redraw(data, drawing)
 }

@@ -19,16 +19,25 @@ import (
 const (
 	// headroom is how much the heap may always grow between two collections, in bytes.
 	headroom = 32 << 20
-	// least is GOGC as it is by default.
-	least = 100
+	// room is how much a contained heap may grow, in bytes, once it is as large.
+	room = 64 << 20
+	// least is GOGC as it is by default; lowest is what it may be in a contained heap, lest nothing but collecting is done.
+	least  = 100
+	lowest = 20
 )
 
 // Relax lets the heap grow by headroom at least, whatever lives. Where GOGC is set, that stands; GOMEMLIMIT does either way.
-func Relax() {
+func Relax() { begin(0) }
+
+// Contain does so too, and lets a large heap grow by no more than room between two collections. It is for programs that keep
+// much and make little garbage: by itself the collector would let that take as much memory as all that is kept.
+func Contain() { begin(room) }
+
+func begin(most int) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	p := &pace{percent: least, set: func(percent int) { debug.SetGCPercent(percent) }, live: liveHeap}
+	p := &pace{percent: least, most: most, set: func(percent int) { debug.SetGCPercent(percent) }, live: liveHeap}
 	p.adjust()
 	p.afterNext()
 }
@@ -36,7 +45,9 @@ func Relax() {
 // pace follows the heap.
 type pace struct {
 	percent int
-	set     func(percent int)
+	// most is how much the heap may grow between two collections, in bytes, where it is large; 0 is as much as lives.
+	most int
+	set  func(percent int)
 	// live returns how much of the heap the last collection has left, in bytes.
 	live func() int
 }
@@ -44,8 +55,11 @@ type pace struct {
 // adjust sets what the live heap asks for. It costs a moment in which everything stands still, so small changes are none.
 func (p *pace) adjust() {
 	wanted := least
-	if live := p.live(); live < headroom {
+	switch live := p.live(); {
+	case live < headroom:
 		wanted = headroom * 100 / max(live, 1<<20)
+	case p.most > 0 && live > p.most:
+		wanted = max(p.most/(live/100), lowest)
 	}
 	if wanted > p.percent*11/10 || wanted < p.percent*9/10 || wanted == least && p.percent != least {
 		p.percent = wanted

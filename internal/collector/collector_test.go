@@ -27,6 +27,19 @@ func TestAdjust(t *testing.T) {
 	}
 }
 
+// TestAdjustContained follows a contained heap, whose growth is bounded once much lives in it.
+func TestAdjustContained(t *testing.T) {
+	const mib = 1 << 20
+	for live, want := range map[int]int{4 * mib: 800, 64 * mib: least, 128 * mib: 50, 256 * mib: 25, 1024 * mib: lowest} {
+		set := least
+		p := &pace{percent: least, most: room, live: func() int { return live }, set: func(percent int) { set = percent }}
+		p.adjust()
+		if set < want-1 || set > want+1 {
+			t.Errorf("%d MiB live: set %d, want %d", live/mib, set, want)
+		}
+	}
+}
+
 // TestEveryCollectionAdjusts checks that the runtime calls back, and goes on to.
 func TestEveryCollectionAdjusts(t *testing.T) {
 	adjusted := make(chan struct{}, 8)

@@ -103,7 +103,7 @@ func New(options Options) (*Feed, error) {
 		synced: func() {
 			f.freshness.keysSynced()
 			f.catchUp.end()
-			go debug.FreeOSMemory() // What reading the list took is not needed again.
+			time.AfterFunc(time.Second, debug.FreeOSMemory) // What reading the list took: the reflector is done with it by then.
 		},
 		usage: options.Usage,
 		observe: func(canary *keysv1alpha1.ApiKey) {
