@@ -45,7 +45,7 @@ type Grant struct {
 }
 
 // Known says whether there is a credential.
-func (g *Grant) Known() bool { return g.Name != "" }
+func (g *Grant) Known() bool { return g.CredentialID != "" || g.Name != "" }
 
 // Meter is the number of what notes the uses of a credential. It is the same before and after its grant changes.
 type Meter uint32
