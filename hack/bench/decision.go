@@ -135,7 +135,7 @@ func indexMemory(_ context.Context, l *lab) error {
 	after := liveBytes()
 	digests := map[token.Digest]struct{}{}
 	for i := range n {
-		digests[token.DigestOf(fmt.Sprint("uid-", i))] = struct{}{}
+		digests[token.DigestOf(spell(i))] = struct{}{}
 	}
 	alone := liveBytes() - after
 	each := (after - before) / float64(n)
@@ -158,8 +158,8 @@ func liveBytes() float64 {
 
 const (
 	// updateRounds of updateWindow each, with updates and without.
-	updateRounds = 6
-	updateWindow = time.Second
+	updateRounds = 20
+	updateWindow = 300 * time.Millisecond
 	updateRate   = 1000
 )
 
@@ -167,29 +167,28 @@ const (
 func updates1m(ctx context.Context, l *lab) error {
 	c := crowdOf(l.times(many), l.times(many))
 	runtime.GC()
-	var calm, busy samples
+	var calm, busy, rates samples
+	took := make([]time.Duration, 0, 1<<22)
 	for range l.times(updateRounds) {
-		quiet, err := c.p99(ctx)
+		quiet, err := c.p99(ctx, took)
 		if err != nil {
 			return err
 		}
 		writing, stop := context.WithCancel(ctx)
 		done := make(chan int)
 		go func() { done <- c.update(writing) }()
-		beside, err := c.p99(ctx)
+		beside, err := c.p99(ctx, took)
 		stop()
 		made := float64(<-done)
 		if err != nil {
 			return err
 		}
-		if least := 0.9 * updateRate * updateWindow.Seconds(); made < least {
-			return fmt.Errorf("%v updates were made, of at least %v", made, least)
-		}
-		calm, busy = append(calm, quiet), append(busy, beside)
+		calm, busy, rates = append(calm, quiet), append(busy, beside), append(rates, made/updateWindow.Seconds())
 	}
 	l.book.add(figure{
 		Name: "updates-1m: readers' p99 beside 1,000 updates a second, by without", Value: busy.median(), Baseline: calm.median(), Unit: "ns",
-		Spread: busy.spread(), Goal: "≤ 1.5", Met: busy.median() <= 1.5*calm.median(),
+		Spread: fmt.Sprintf("%s, %.0f updates/s", busy.middle(), rates.median()),
+		Goal:   "≤ 1.5", Met: busy.median() <= 1.5*calm.median() && rates.median() >= 0.9*updateRate,
 	})
 	return nil
 }
@@ -213,9 +212,8 @@ func (c *crowd) update(ctx context.Context) (made int) {
 }
 
 // p99 times one decision after the other for a while, and returns what 99 of a hundred take at most.
-func (c *crowd) p99(ctx context.Context) (float64, error) {
-	took := make([]time.Duration, 0, 1<<22)
-	for began := time.Now(); time.Since(began) < updateWindow && ctx.Err() == nil; {
+func (c *crowd) p99(ctx context.Context, took []time.Duration) (float64, error) {
+	for began := time.Now(); time.Since(began) < updateWindow && len(took) < cap(took); {
 		i := c.somewhere(1)
 		start := time.Now()
 		got := c.ask(i)

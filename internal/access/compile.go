@@ -33,7 +33,7 @@ type Conflict struct {
 // names the method, then the first. So adding a policy never changes what an existing route needs, save by a more specific
 // path. The policies may change afterwards without an effect on the Matcher.
 func Compile(policies []keysv1alpha1.AccessPolicy) *Matcher {
-	m := &Matcher{hosts: map[string]*node{}, wildcards: map[string]*node{}}
+	m := &Matcher{}
 	for age, policy := range byAge(policies) {
 		requirements := make([]*Requirement, len(policy.Spec.Rules))
 		for i := range policy.Spec.Rules {
@@ -66,15 +66,17 @@ func byAge(policies []keysv1alpha1.AccessPolicy) []*keysv1alpha1.AccessPolicy {
 
 // grow returns the paths of a host, and makes the host known where it is not yet.
 func (m *Matcher) grow(host keysv1alpha1.Host) *node {
-	hosts := m.hosts
+	hosts := &m.hosts
 	name, wildcard := strings.CutPrefix(string(host), "*.")
 	if wildcard {
-		hosts = m.wildcards
+		hosts = &m.wildcards
 	}
-	if hosts[name] == nil {
-		hosts[name] = &node{}
+	root, ok := hosts.get(name)
+	if !ok {
+		root = &node{}
+		hosts.add(name, root)
 	}
-	return hosts[name]
+	return root
 }
 
 // add adds a rule to a host. An unknown or blank type of path is a prefix, which is the schema's default.
@@ -97,12 +99,12 @@ func (m *Matcher) add(root *node, host keysv1alpha1.Host, rule *keysv1alpha1.Acc
 			}
 		}
 		for _, method := range rule.Methods {
-			winner := rules.named[string(method)]
+			winner, _ := rules.named.get(string(method))
 			if winner == nil && rules.others != nil && rules.others.age < requirement.age {
 				winner = rules.others // An older policy's for every method is for this one too.
 			}
 			if winner == nil {
-				rules.named[string(method)] = requirement
+				rules.named.add(string(method), requirement)
 			} else {
 				conflict.Method = method
 				m.report(conflict, requirement, winner)

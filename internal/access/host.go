@@ -32,6 +32,9 @@ func CanonicalHost(authority string) (host string, ok bool) {
 	if len(authority) > maxHost+1+maxPort {
 		return "", false
 	}
+	if plainHost(authority) {
+		return authority, true
+	}
 	if strings.HasPrefix(authority, "[") {
 		return canonicalIPv6(authority)
 	}
@@ -45,6 +48,22 @@ func CanonicalHost(authority string) (host string, ok bool) {
 		return "", false
 	}
 	return strings.ToLower(name), true
+}
+
+// plainHostBytes are those of hostBytes that are canonical.
+var plainHostBytes = newByteSet(lowerCase + digits + "-._")
+
+// plainHost reports whether an authority is a host name and canonical already, as nearly all are.
+func plainHost(authority string) bool {
+	before := byte('.')
+	for i := range len(authority) {
+		c := authority[i]
+		if !plainHostBytes.contains(c) || c == '.' && before == '.' {
+			return false
+		}
+		before = c
+	}
+	return before != '.' && len(authority) <= maxHost
 }
 
 // canonicalIPv6 is CanonicalHost for what starts with a bracket.

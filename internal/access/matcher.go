@@ -7,9 +7,9 @@ import (
 // Matcher finds what a request needs. Compile makes it, and nothing changes it afterwards.
 type Matcher struct {
 	// hosts are by name.
-	hosts map[string]*node
+	hosts table[*node]
 	// wildcards are by the name below which they match: example.com for *.example.com.
-	wildcards map[string]*node
+	wildcards table[*node]
 	conflicts []Conflict
 	// anonymous says whether any rule needs no key.
 	anonymous bool
@@ -44,7 +44,7 @@ func (m *Matcher) Route(host, method, path string) (*Requirement, bool) {
 	if rules == nil {
 		return nil, false
 	}
-	if named, ok := rules.named[method]; ok {
+	if named, ok := rules.named.get(method); ok {
 		return named, true
 	}
 	return rules.others, rules.others != nil
@@ -52,7 +52,7 @@ func (m *Matcher) Route(host, method, path string) (*Requirement, bool) {
 
 // host returns the paths of the most specific host that policies name for this one, or nil.
 func (m *Matcher) host(host string) *node {
-	if root, ok := m.hosts[host]; ok {
+	if root, ok := m.hosts.get(host); ok {
 		return root
 	}
 	for {
@@ -60,7 +60,7 @@ func (m *Matcher) host(host string) *node {
 		if !ok {
 			return nil
 		}
-		if root, ok := m.wildcards[parent]; ok {
+		if root, ok := m.wildcards.get(parent); ok {
 			return root
 		}
 		host = parent

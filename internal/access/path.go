@@ -57,6 +57,12 @@ func CanonicalPath(target string) (path string, ok bool) {
 	if len(target) > maxTarget || !strings.HasPrefix(target, "/") {
 		return "", false
 	}
+	if end := plainPath(target); end > 0 {
+		if !queryBytes.containsAll(target[min(end+1, len(target)):]) {
+			return "", false
+		}
+		return target[:end], true
+	}
 	path, query, _ := strings.Cut(target, "?")
 	if !pathBytes.containsAll(path) || !queryBytes.containsAll(query) {
 		return "", false
@@ -70,6 +76,26 @@ func CanonicalPath(target string) (path string, ok bool) {
 		return "", false
 	}
 	return path, true
+}
+
+// plainBytes are those of pathBytes that stand for themselves.
+var plainBytes = newByteSet("/" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,=" + ":@")
+
+// plainPath returns the length of the path in a target whose path has nothing to decode and nothing to object to, as nearly all
+// have, and 0 for one that needs a closer look.
+func plainPath(target string) (end int) {
+	before := byte('-')
+	for ; end < len(target) && target[end] != '?'; end++ {
+		c := target[end]
+		if !plainBytes.contains(c) || c == '/' && (before == '/' || before == '.') {
+			return 0
+		}
+		before = c
+	}
+	if before == '.' {
+		return 0
+	}
+	return end
 }
 
 // decode resolves percent-encoding, and reports false where the result is ambiguous whatever segment it is in.

@@ -10,7 +10,7 @@ const foldBuffer = 256
 // node is a position in a host's tree of declared paths, reached by its segments with their case folded. So paths that
 // differ by case or by a trailing slash meet in one node, which keeps each as it is spelled.
 type node struct {
-	children map[string]*node
+	children table[*node]
 	// longest is the length of the longest key in children.
 	longest int
 	// exacts and prefixes are the paths declared here, of each type, one for each spelling.
@@ -27,7 +27,7 @@ type declared struct {
 
 // methods are the rules of one path.
 type methods struct {
-	named map[string]*Requirement
+	named table[*Requirement]
 	// others is the rule without methods.
 	others *Requirement
 }
@@ -54,7 +54,7 @@ func (n *node) insert(path string, exact bool) *methods {
 	}
 	rules := spelled(*paths, path)
 	if rules == nil {
-		rules = &methods{named: map[string]*Requirement{}}
+		rules = &methods{}
 		*paths = append(*paths, declared{path: path, rules: rules})
 	}
 	return rules
@@ -63,13 +63,10 @@ func (n *node) insert(path string, exact bool) *methods {
 // grow returns the child for a segment, and makes it where there is none.
 func (n *node) grow(segment string) *node {
 	key := string(appendFolded(nil, segment))
-	child, ok := n.children[key]
+	child, ok := n.children.get(key)
 	if !ok {
-		if n.children == nil {
-			n.children = map[string]*node{}
-		}
 		child = &node{}
-		n.children[key] = child
+		n.children.add(key, child)
 		n.longest = max(n.longest, len(key))
 	}
 	return child
@@ -81,9 +78,11 @@ func (n *node) child(segment string, buf []byte) *node {
 		return nil
 	}
 	if foldedAlready(segment) {
-		return n.children[segment]
+		child, _ := n.children.get(segment)
+		return child
 	}
-	return n.children[string(appendFolded(buf, segment))]
+	child, _ := n.children.getBytes(appendFolded(buf, segment))
+	return child
 }
 
 // find returns the rules of the most specific path that is declared for a request's path, or nil. The most specific

@@ -15,6 +15,43 @@ var isBase62 = func() (table [256]bool) {
 	return table
 }()
 
+// valueOf is the value of each byte that is a digit of base 62.
+var valueOf = func() (table [256]uint64) {
+	for i := range len(alphabet) {
+		table[alphabet[i]] = uint64(i) //nolint:gosec // Below 62.
+	}
+	return table
+}()
+
+// allBase62 says whether at least 8 bytes are all digits of base 62. It looks at 8 at a time, so what a token's characters
+// are takes a sixth of what its checksum does.
+func allBase62(b []byte) bool {
+	ok := base62Word(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	for ; len(b) >= 8; b = b[8:] {
+		ok &= base62Word(binary.LittleEndian.Uint64(b))
+	}
+	return ok == everyHigh
+}
+
+const everyByte, everyHigh = 0x0101010101010101, 0x8080808080808080
+
+// base62Word returns the high bit of every byte that is a digit of base 62, and no other bit. Adding 128 less n to a byte below
+// 128 carries into its high bit, and no further, if the byte is n at least.
+func base62Word(word uint64) uint64 {
+	low, folded := word&^everyHigh, word&^everyHigh|everyByte*0x20
+	digit := (low + everyByte*(0x80-'0')) &^ (low + everyByte*(0x80-'9'-1))
+	letter := (folded + everyByte*(0x80-'a')) &^ (folded + everyByte*(0x80-'z'-1))
+	return (digit | letter) &^ word & everyHigh
+}
+
+// decode reads a number of base 62, most significant digit first. Every byte is a digit, and there are at most 10.
+func decode(digits string) (number uint64) {
+	for i := range len(digits) {
+		number = number*62 + valueOf[digits[i]]
+	}
+	return number
+}
+
 // encode writes a big-endian number in base 62, most significant digit first, filling out with leading zeros. The caller
 // gives it enough room: 43 digits hold 256 bits (62^43 > 2^256), 6 hold 32.
 func encode(out []byte, number []uint32) {

@@ -95,19 +95,11 @@ func WellFormed(s string) bool {
 	if len(s) < minFormatLength+bodyLength || len(s) > maxLength {
 		return false
 	}
-	split := len(s) - bodyLength
-	for i := split; i < len(s); i++ {
-		if !isBase62[s[i]] {
-			return false
-		}
-	}
-	if !validFormat(s[:split]) {
+	if split := len(s) - bodyLength; !allBase62(bytesOf(s[split:])) || !validFormat(s[:split]) {
 		return false
 	}
-	split = len(s) - checksumLength
-	var want [checksumLength]byte
-	checksum(want[:], s[:split])
-	return string(want[:]) == s[split:]
+	split := len(s) - checksumLength
+	return decode(s[split:]) == uint64(crc32.ChecksumIEEE(bytesOf(s[:split])))
 }
 
 func checksum(out []byte, s string) {

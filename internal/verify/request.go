@@ -47,6 +47,9 @@ func (r *Request) bearer() (token string, reason Reason) {
 	if strings.IndexByte(value, ',') >= 0 {
 		return "", ReasonDuplicateCredentials
 	}
+	if len(value) > 7 && value[:7] == "Bearer " && value[7] != ' ' {
+		return value[7:], "" // As nearly everybody writes it.
+	}
 	const scheme = "bearer"
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
 		return "", ReasonNoCredentials
