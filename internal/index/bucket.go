@@ -15,9 +15,11 @@ const splitAt = 64
 type bucket struct {
 	// depth is how many bits of their hashes the records share.
 	depth uint8
-	// tags has 8 further bits of each record's hash, so that a look at few bytes leaves one record or none to compare; at
-	// the end it is filled up to whole words.
-	tags []byte
+	// tags has 8 further bits of each record's hash, so that a look at few bytes leaves one record or none to compare. They
+	// are in the bucket itself: with many buckets, every other place in memory is as good as a miss of the caches.
+	tags [splitAt]byte
+	// more has those of the records beyond that, which there are where a digest is claimed very often.
+	more []byte
 	// records of one digest are in the order of their objects' age, the oldest first.
 	records []record
 	// text has the id and the name of each.
@@ -51,11 +53,18 @@ func (b *bucket) both(r *record) string {
 	return b.text[r.text : r.text+uint32(r.idLen)+uint32(r.nameLen)]
 }
 
+func (b *bucket) tag(i int) uint8 {
+	if i < len(b.tags) {
+		return b.tags[i]
+	}
+	return b.more[i-len(b.tags)]
+}
+
 // next returns the first record from a place on whose tag is the given one, or -1.
 func (b *bucket) next(from int, tag uint8) int {
 	const low, high = 0x0101010101010101, 0x8080808080808080
 	wanted := low * uint64(tag)
-	for at := from &^ 7; at < len(b.tags); at += 8 {
+	for at := from &^ 7; at < min(len(b.tags), len(b.records)); at += 8 {
 		word := binary.LittleEndian.Uint64(b.tags[at:]) ^ wanted
 		// A byte that is 0 is found, and those above one may be, too: a record that is none is told by its digest.
 		found := (word - low) &^ word & high
@@ -67,6 +76,11 @@ func (b *bucket) next(from int, tag uint8) int {
 				return i
 			}
 			return -1
+		}
+	}
+	for i := max(from, len(b.tags)); i < len(b.records); i++ {
+		if b.tag(i) == tag {
+			return i
 		}
 	}
 	return -1
@@ -131,7 +145,7 @@ type draft struct {
 }
 
 func newDraft(records, text int) *draft {
-	return &draft{tags: make([]byte, 0, (records+7)&^7), records: make([]record, 0, records), text: make([]byte, 0, text)}
+	return &draft{tags: make([]byte, 0, max(records, splitAt)), records: make([]record, 0, records), text: make([]byte, 0, text)}
 }
 
 func (d *draft) add(tag uint8, r *record, text string) {
@@ -142,7 +156,11 @@ func (d *draft) add(tag uint8, r *record, text string) {
 }
 
 func (d *draft) bucket(depth uint8) *bucket {
-	return &bucket{depth: depth, tags: d.tags[:cap(d.tags)&^7], records: d.records, text: string(d.text)}
+	b := &bucket{depth: depth, records: d.records, text: string(d.text)}
+	if copy(b.tags[:], d.tags) < len(d.tags) {
+		b.more = d.tags[len(b.tags):]
+	}
+	return b
 }
 
 // update returns the bucket with a record in the place of one of the same digest and object.
@@ -164,7 +182,7 @@ func (b *bucket) insert(tag uint8, r *record, id, name string) *bucket {
 			d.add(tag, r, id+name)
 		}
 		if i < len(b.records) {
-			d.add(b.tags[i], &b.records[i], b.both(&b.records[i]))
+			d.add(b.tag(i), &b.records[i], b.both(&b.records[i]))
 		}
 	}
 	return d.bucket(b.depth)
@@ -175,7 +193,7 @@ func (b *bucket) remove(at int) *bucket {
 	d := newDraft(len(b.records)-1, len(b.text))
 	for i := range b.records {
 		if i != at {
-			d.add(b.tags[i], &b.records[i], b.both(&b.records[i]))
+			d.add(b.tag(i), &b.records[i], b.both(&b.records[i]))
 		}
 	}
 	return d.bucket(b.depth)
@@ -193,7 +211,7 @@ func (b *bucket) split(hash func(*token.Digest) uint32) (halves [2]*bucket) {
 		d := newDraft(count[half], length[half])
 		for i := range b.records {
 			if bit(i) == half {
-				d.add(b.tags[i], &b.records[i], b.both(&b.records[i]))
+				d.add(b.tag(i), &b.records[i], b.both(&b.records[i]))
 			}
 		}
 		halves[half] = d.bucket(b.depth + 1)
