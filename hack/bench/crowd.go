@@ -119,4 +119,4 @@ func (c *crowd) misspell() {
 }
 
 // somewhere returns the beginning of a stretch of so many keys that have requests.
-func (c *crowd) somewhere(stretch int) int { return rand.IntN(len(c.bearers) - stretch + 1) } //nolint:gosec // Nothing secret.
+func (c *crowd) somewhere(stretch int) int { return rand.IntN(len(c.bearers) - stretch + 1) }

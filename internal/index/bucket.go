@@ -69,7 +69,7 @@ func (b *bucket) next(from int, tag uint8) int {
 		// A byte that is 0 is found, and those above one may be, too: a record that is none is told by its digest.
 		found := (word - low) &^ word & high
 		if at < from {
-			found &= ^uint64(0) << (8 * uint(from&7)) //nolint:gosec // Below 8.
+			found &= ^uint64(0) << (8 * uint(from&7))
 		}
 		if found != 0 {
 			if i := at + bits.TrailingZeros64(found)/8; i < len(b.records) {

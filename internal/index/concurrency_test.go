@@ -14,7 +14,7 @@ import (
 // TestWhatStaysIsFoundAtEveryMoment has readers look for a digest, over and over, while a writer changes its grant, lets
 // another object claim it too, rotates its object's other credential, and makes the table grow.
 func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
-	const readers, rounds = 3, 3_000
+	const readers, rounds = 3, 1_500
 	stays := digest(0)
 	c := index.NewCredentials()
 	c.Put("a/key", []*index.Claim{claim("a/key", 1, stays)})

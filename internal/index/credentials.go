@@ -56,7 +56,7 @@ func NewCredentials() *Credentials {
 }
 
 func (c *Credentials) hash(digest *token.Digest) uint32 {
-	return uint32(maphash.Bytes(c.seed, digest[:]) >> 32) //nolint:gosec // The upper half is meant.
+	return uint32(maphash.Bytes(c.seed, digest[:]) >> 32)
 }
 
 func tagOf(hash uint32) uint8 { return uint8(hash) } //nolint:gosec // The last 8 bits are meant.
@@ -106,7 +106,7 @@ func (c *Credentials) walk(visit func(*Claim)) {
 	var claims []Claim
 	for hash := uint64(0); hash < 1<<32; {
 		d := c.directory.Load()
-		at := d.at(uint32(hash)) //nolint:gosec // Below 1<<32.
+		at := d.at(uint32(hash))
 		b := at.Load()
 		claims = make([]Claim, len(b.records))
 		valid := true

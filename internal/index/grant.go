@@ -79,4 +79,4 @@ func distinct(claims []*Claim) []*Claim {
 }
 
 // seconds returns an instant as it is kept.
-func seconds(unix int64) uint32 { return uint32(min(max(unix, 0), math.MaxUint32)) } //nolint:gosec // Bounded.
+func seconds(unix int64) uint32 { return uint32(min(max(unix, 0), math.MaxUint32)) }

@@ -76,7 +76,7 @@ func TestLikeAModel(t *testing.T) {
 		"one digest":          {100, 1, 300},
 	} {
 		t.Run(name, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The same every time.
+			random := rand.New(rand.NewPCG(1, 2))
 			c, want := index.NewCredentials(), model{}
 			for n := range size.changes {
 				object := fmt.Sprintf("ns-%d/key-%d", n%7, random.IntN(size.objects))
@@ -135,13 +135,13 @@ func compare(t *testing.T, c *index.Credentials, want model, n int) {
 // and lets buckets split and objects go. Whatever is found must be all of one claim. Without the check of current in Lookup,
 // it is not.
 func TestTermsAreTheClaims(t *testing.T) {
-	const digests, changes = 1_000, 15_000
+	const digests, changes = 500, 6_000
 	c := index.NewCredentials()
 	var done atomic.Bool
 	var group sync.WaitGroup
 	for reader := range 3 {
 		group.Go(func() {
-			random := rand.New(rand.NewPCG(7, uint64(reader))) //nolint:gosec // Nothing secret.
+			random := rand.New(rand.NewPCG(7, uint64(reader)))
 			for !done.Load() {
 				n := random.IntN(digests)
 				d := digest(n)
@@ -157,7 +157,7 @@ func TestTermsAreTheClaims(t *testing.T) {
 			}
 		})
 	}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The same every time.
+	random := rand.New(rand.NewPCG(1, 2))
 	for range changes {
 		n := random.IntN(digests)
 		object := fmt.Sprint("a/", n)

@@ -36,14 +36,15 @@ func (n *names) each(hash uint64, found func(digest uint32)) {
 		return
 	}
 	for i := s.home(kept); s.slots[i] != 0; i = s.after(i) {
-		if uint32(s.slots[i]>>32) == kept {
+		if s.slots[i]>>32 == uint64(kept) {
 			found(uint32(s.slots[i])) //nolint:gosec // The lower half is meant.
 		}
 	}
 }
 
 func (s *nameShard) after(i int) int {
-	if i++; i == len(s.slots) {
+	i++
+	if i == len(s.slots) {
 		return 0
 	}
 	return i
@@ -98,7 +99,8 @@ func (n *names) remove(hash uint64, digest uint32) {
 		}
 	}
 	s.slots[i] = 0
-	if s.used--; len(s.slots) > 64 && 4*s.used < len(s.slots) {
+	s.used--
+	if len(s.slots) > 64 && 4*s.used < len(s.slots) {
 		s.resize(len(s.slots) / 2)
 	}
 }

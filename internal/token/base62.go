@@ -18,7 +18,7 @@ var isBase62 = func() (table [256]bool) {
 // valueOf is the value of each byte that is a digit of base 62.
 var valueOf = func() (table [256]uint64) {
 	for i := range len(alphabet) {
-		table[alphabet[i]] = uint64(i) //nolint:gosec // Below 62.
+		table[alphabet[i]] = uint64(i)
 	}
 	return table
 }()
