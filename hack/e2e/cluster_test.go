@@ -22,6 +22,9 @@ const (
 	system = controlplane.SystemNamespace
 	// patience is for what a node does in seconds: a machine that does much else takes longer.
 	patience = 3 * time.Minute
+	// minting is for a new token. A verifier that went without a word counts until it has been silent for its --max-staleness
+	// of 5 minutes, and until then new tokens wait for it: docs/runbook.md.
+	minting = 5*time.Minute + patience
 )
 
 // cluster is the one that cluster.sh has made, and whose network the test is in: it reaches pods and Services.

@@ -134,7 +134,7 @@ func (c *cluster) rotate(t *testing.T) {
 	old := lastID(t, before, c.tally(t))
 	c.underLoad(t, 0, func() {
 		kubectl(t, "annotate", "apikey", "--namespace=warehouse", "storefront", "keys.nexuscommerce.io/rotateAt=now")
-		NewWithT(t).Eventually(func() map[string]int { return c.tally(t).KeyIDs }, patience, "500ms").Should(HaveLen(len(before.KeyIDs) + 1))
+		NewWithT(t).Eventually(func() map[string]int { return c.tally(t).KeyIDs }, minting, "500ms").Should(HaveLen(len(before.KeyIDs) + 1))
 	})
 	before = c.tally(t)
 	c.passes(t, 100)
@@ -172,7 +172,7 @@ func (c *cluster) handsOver(t *testing.T, key string, end func(*corev1.Pod)) {
 		minted := &keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"products:read"}}}
 		minted.Namespace, minted.Name = "warehouse", key
 		g.Expect(c.Create(t.Context(), minted)).To(Succeed())
-		kubectl(t, "wait", "--for=condition=Ready", "--namespace=warehouse", "apikey/"+key, "--timeout="+patience.String())
+		kubectl(t, "wait", "--for=condition=Ready", "--namespace=warehouse", "apikey/"+key, "--timeout="+minting.String())
 		rolledOut(t, system, "apikey-controller")
 	})
 }
