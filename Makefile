@@ -50,6 +50,19 @@ run: build caddy demo-build ## The demo's pieces in the foreground until interru
 demo-build:
 	@go build -o bin/demo ./hack/demo
 
+# IMAGE has a tag. A kustomization names its bases by relative paths, so it is made here and goes again.
+.PHONY: dist
+dist: helm ## dist/: install.yaml, crds.yaml and the Helm chart, checked by Helm; IMAGE=registry.example.com/apikey-operator:v1 VERSION=v1.
+	@rm -rf dist && mkdir -p dist
+	@kubectl=$$(hack/controlplane/ensure.sh kubectl)/kubectl && image='$(IMAGE)' && \
+		printf 'resources: [../config/default]\nimages: [{name: apikey-operator, newName: "%s", newTag: "%s"}]\n' \
+			"$${image%:*}" "$${image##*:}" >dist/kustomization.yaml && \
+		$$kubectl kustomize dist >dist/install.yaml && rm dist/kustomization.yaml && \
+		$$kubectl kustomize config/crd >dist/crds.yaml && \
+		go run ./hack/chart --kubectl $$kubectl --version '$(VERSION)' --image "$$image" --out dist/chart/apikey-operator
+	@bin/tools/helm lint --strict dist/chart/apikey-operator
+	@bin/tools/helm package --destination dist dist/chart/apikey-operator
+
 ##@ Develop
 
 .PHONY: build
@@ -77,14 +90,14 @@ image: ## bin/image.tar with both programs, without a registry; ARCHS="amd64 arm
 
 # Not cached (-count=1): go can't see that a program which a test starts has changed.
 .PHONY: test
-test: c-compiler build caddy ## Every test, on a real control plane.
+test: c-compiler build caddy helm ## Every test, on a real control plane.
 	@assets=$$(hack/controlplane/ensure.sh) && gocache=$$(go env GOCACHE) && set -x && \
 		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
 		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_MODULES) $(TEST_FUZZ)
 
 # What other programs make of this project's objects (hack/gitops), examples (hack/guides) and alerts (hack/monitoring) is judged
 # by those programs' own code, each in a module of its own.
-MODULES := hack/gitops hack/guides hack/monitoring
+MODULES := hack/gitops hack/guides hack/monitoring hack/helm
 TEST_MODULES = $(if $(filter ./...,$(TEST)),$(foreach module,$(MODULES),\
 	&& (cd $(module) && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...)))
 
@@ -154,6 +167,11 @@ caddy:
 	@version=$$(cd hack/caddy && go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2) && \
 		hack/go-build.sh hack/caddy github.com/caddyserver/caddy/v2/cmd/caddy bin/tools/caddy \
 			"-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$$version"
+
+.PHONY: helm
+helm:
+	@version=$$(cd hack/helm && go list -m -f '{{.Version}}' helm.sh/helm/v4) && \
+		hack/go-build.sh hack/helm helm.sh/helm/v4/cmd/helm bin/tools/helm "-s -w -X helm.sh/helm/v4/internal/version.version=$$version"
 
 .PHONY: c-compiler
 c-compiler:

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	certManager     = ".Values.certManager.enabled"
+	verifierTLS     = `(include "apikey-operator.verifierTLS" .)`
+	securedMetrics  = ".Values.metrics.secure"
+	servedSome      = ".Values.controller.namespaces"
+	whenMonitoring  = ".Values.monitoring.enabled"
+	whenNetworkOnly = ".Values.networkPolicy.enabled"
+)
+
+// installation adds what config/default has. The namespace is the release's, which Helm makes; kinds are in crds/, which Helm
+// installs first and never removes, so that uninstalling the programs ends no key.
+func installation(s *sources, chart map[string]string) error {
+	objects, err := s.objects("default")
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		template, file := "---\n"+o.template(), "installation.yaml"
+		switch {
+		case o.kind == "Namespace":
+			continue
+		case o.kind == "CustomResourceDefinition":
+			chart["crds/"+o.name+".yaml"] = o.text
+			continue
+		case o.kind == "Deployment":
+			template, err = deployment(o)
+			file = o.name + ".yaml"
+		case o.name == "apikey-metrics-auth":
+			template = when(securedMetrics, o.template())
+		case o.kind == "ClusterRoleBinding" && o.name == "apikey-controller-secrets":
+			template = when("not "+servedSome, o.template()) + when(servedSome, roleBindings)
+		}
+		if err != nil {
+			return err
+		}
+		chart["templates/"+file] += template
+	}
+	return nil
+}
+
+// roleBindings are those of config/components/namespaces.
+const roleBindings = `{{- range prepend .Values.controller.namespaces .Release.Namespace | uniq }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: apikey-controller-secrets
+  namespace: {{ . }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: apikey-controller-secrets
+subjects:
+- kind: ServiceAccount
+  name: apikey-controller
+  namespace: {{ $.Release.Namespace }}
+{{- end }}
+`
+
+// deployment has the values of one of the programs.
+func deployment(o object) (string, error) {
+	program := strings.TrimPrefix(o.name, "apikey-")
+	values := ".Values." + program
+	template := o.template()
+	replicas, err := between(template, "\n  replicas: ", "\n")
+	if err != nil {
+		return "", err
+	}
+	resources, err := between(template, "        resources:\n", "        securityContext:\n")
+	if err != nil {
+		return "", err
+	}
+	const lastArg = "        - --health-probe-bind-address=:8081\n"
+	edits := []edit{
+		{"\n  replicas: " + replicas + "\n", "\n  replicas: {{ " + values + ".replicas }}\n"},
+		{"        image: apikey-operator:dev\n", "        image: {{ include \"apikey-operator.image\" . }}\n        {{- with .Values.image.pullPolicy }}\n        imagePullPolicy: {{ . }}\n        {{- end }}\n"},
+		{resources, "          {{- toYaml " + values + ".resources | nindent 10 }}\n"},
+		{"        - --metrics-secure\n", "        {{- if " + securedMetrics + " }}\n        - --metrics-secure\n        {{- end }}\n"},
+		{lastArg, lastArg + extraArgs(program)},
+		{
+			"        kubectl.kubernetes.io/default-container: " + program + "\n",
+			"        kubectl.kubernetes.io/default-container: " + program + "\n        {{- with " + values + ".podAnnotations }}\n        {{- toYaml . | nindent 8 }}\n        {{- end }}\n",
+		},
+	}
+	secured, secret := certManager, "apikey-controller-tls"
+	if program == "verifier" {
+		secured, secret = verifierTLS, "{{ "+verifierTLS+" }}"
+		edits = append(edits,
+			edit{"        - --insecure-plain-text\n", "        {{- if " + secured + " }}\n" + tlsArgs(program) + "        {{- else }}\n        - --insecure-plain-text\n        {{- end }}\n"})
+	}
+	template, err = apply(template, append(edits, edit{"      securityContext:\n        runAsGroup", fmt.Sprintf(`        {{- if %s }}
+        volumeMounts:
+        - mountPath: /etc/apikey-%s/tls
+          name: tls
+          readOnly: true
+        {{- end }}
+      securityContext:
+        runAsGroup`, secured, program)})...)
+	if err != nil {
+		return "", err
+	}
+	if program == "verifier" { // Both of its probes.
+		template = strings.ReplaceAll(template, "            port: health\n",
+			"            port: health\n            {{- if "+secured+" }}\n            scheme: HTTPS\n            {{- end }}\n")
+	}
+	return "---\n" + template + fmt.Sprintf(`      {{- if %s }}
+      volumes:
+      - name: tls
+        secret:
+          secretName: %s
+      {{- end }}
+`, secured, secret) + scheduling(values), nil
+}
+
+func tlsArgs(program string) string {
+	folder := "/etc/apikey-" + program + "/tls/"
+	return "        - --tls-cert-file=" + folder + "tls.crt\n        - --tls-private-key-file=" + folder + "tls.key\n"
+}
+
+func extraArgs(program string) string {
+	args := ""
+	if program == "controller" {
+		args = "        {{- if " + certManager + " }}\n" + tlsArgs(program) + "        {{- end }}\n" +
+			"        {{- with " + servedSome + " }}\n        - --namespaces={{ join \",\" . }}\n        {{- end }}\n"
+	}
+	return args + "        {{- range .Values." + program + ".extraArgs }}\n        - {{ . | quote }}\n        {{- end }}\n"
+}
+
+// scheduling is at the end of a pod's spec.
+func scheduling(values string) string {
+	var text strings.Builder
+	for _, field := range []string{"nodeSelector", "tolerations", "affinity"} {
+		fmt.Fprintf(&text, "      {{- with %s.%s }}\n      %s:\n        {{- toYaml . | nindent 8 }}\n      {{- end }}\n", values, field, field)
+	}
+	fmt.Fprintf(&text, "      {{- with %s.priorityClassName }}\n      priorityClassName: {{ . }}\n      {{- end }}\n", values)
+	return text.String() + "      {{- with .Values.imagePullSecrets }}\n      imagePullSecrets:\n        {{- toYaml . | nindent 8 }}\n      {{- end }}\n"
+}
+
+// between returns what is between two texts, of which the first is there once.
+func between(text, begin, end string) (string, error) {
+	before, after, ok := strings.Cut(text, begin)
+	found, _, closed := strings.Cut(after, end)
+	if !ok || !closed || strings.Contains(after, begin) || before == "" {
+		return "", fmt.Errorf("%q is not there once, followed by %q", begin, end)
+	}
+	return found, nil
+}
+
+// monitoring adds config/prometheus.
+func monitoring(s *sources, chart map[string]string) error {
+	objects, err := s.objects("prometheus")
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		template := o.template()
+		switch o.kind {
+		case "ClusterRoleBinding":
+			template, err = apply(template,
+				edit{"  name: prometheus-k8s\n  namespace: monitoring\n", "  name: {{ .Values.monitoring.serviceAccount.name }}\n  namespace: {{ .Values.monitoring.serviceAccount.namespace }}\n"})
+		case "ServiceMonitor":
+			secured := certManager
+			if o.name == "apikey-verifier" {
+				secured = verifierTLS
+			}
+			template, err = apply(template,
+				edit{"    scheme: https\n", "    scheme: {{ if or " + securedMetrics + " " + secured + " }}https{{ else }}http{{ end }}\n"},
+				edit{"      insecureSkipVerify: true\n", fmt.Sprintf(`      {{- if %s }}
+      ca:
+        secret:
+          key: ca.crt
+          name: %s-tls
+      serverName: %s-metrics.{{ .Release.Namespace }}.svc
+      {{- else }}
+      insecureSkipVerify: true
+      {{- end }}
+`, certManager, o.name, o.name)})
+		}
+		if err != nil {
+			return err
+		}
+		chart["templates/monitoring.yaml"] += when(whenMonitoring, template)
+	}
+	return nil
+}
+
+// certificates adds those of config/components/cert-manager.
+func certificates(_ *sources, chart map[string]string) error {
+	objects, err := component("cert-manager/certificates.yaml")
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		template, err := apply(o.template(),
+			edit{"    kind: ClusterIssuer\n    name: cluster-ca\n", "    kind: {{ .Values.certManager.issuerRef.kind }}\n    name: {{ .Values.certManager.issuerRef.name }}\n"})
+		if err != nil {
+			return err
+		}
+		chart["templates/certificates.yaml"] += when(certManager, template)
+	}
+	return nil
+}
+
+// networkPolicies adds those of config/components/network-policies.
+func networkPolicies(_ *sources, chart map[string]string) error {
+	paths, err := filepath.Glob("config/components/network-policies/*/networkpolic*.yaml")
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		proxy := filepath.Base(filepath.Dir(path))
+		objects, err := component("network-policies/" + proxy + "/" + filepath.Base(path))
+		if err != nil {
+			return err
+		}
+		template, condition := objects[0].template(), fmt.Sprintf("and %s (has %q .Values.networkPolicy.proxies)", whenNetworkOnly, proxy)
+		if proxy == "common" {
+			condition = whenNetworkOnly
+			if template, err = apply(template, edit{"name: monitoring ", "name: {{ .Values.monitoring.serviceAccount.namespace }} "}); err != nil {
+				return err
+			}
+		}
+		chart["templates/networkpolicies.yaml"] += when(condition, template)
+	}
+	return nil
+}
+
+// component reads a file of config/components.
+func component(path string) ([]object, error) {
+	content, err := os.ReadFile(filepath.Join("config", "components", path))
+	if err != nil {
+		return nil, err
+	}
+	return parse(string(content))
+}
