@@ -196,8 +196,9 @@ func TestValues(t *testing.T) {
 func TestOnAnAPIServer(t *testing.T) {
 	g := NewWithT(t)
 	folder := chart(t, "0123abc-dirty") // as a working tree has it
-	cp := install.ControlPlane(t, controlplane.Options{})
+	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
 	install.Kubectl(t, cp, "delete", "-k", install.Config("crd"), "--wait")
+	install.Kubectl(t, cp, "apply", "-f", install.Config("samples", "namespaces.yaml"))
 	in := []string{"--kubeconfig=" + cp.Kubeconfig, "--namespace=platform"}
 	out := run(t, helm(t), append([]string{"install", "keys", folder, "--create-namespace", "--set=controller.namespaces={warehouse}"}, in...)...)
 	g.Expect(out).To(ContainSubstring("apikey-verifier.platform.svc"))
