@@ -76,6 +76,9 @@ const pollGap = 400 * time.Microsecond
 // pollRest is how long a poller rests between two questions: it adds half of that to what is measured, on average.
 const pollRest = 150 * time.Microsecond
 
+// pollAfter is how long it rests once it was refused, when nothing is timed any more: the controller has work to do then.
+const pollAfter = 2 * time.Millisecond
+
 // poll asks one replica about a key, one question after another, until it is refused, and some more once it is said that all
 // refuse it. Between two questions it rests: pollers that never do keep every processor of a small machine busy, and what is
 // measured then is how long a watch event waits for one of them.
@@ -113,7 +116,11 @@ func poll(ctx context.Context, address string, s subject, effective <-chan struc
 		if over && !seen.refused.IsZero() {
 			more--
 		}
-		pause(pollRest)
+		if seen.refused.IsZero() {
+			pause(pollRest)
+		} else {
+			pause(pollAfter)
+		}
 	}
 	return seen
 }
