@@ -107,6 +107,23 @@ func (l *lab) verifier(ctx context.Context, name string, args ...string) (*proce
 	return p, err
 }
 
+// verifiers starts some, and waits until all are ready.
+func (l *lab) verifiers(ctx context.Context, n int) ([]*process, error) {
+	all := make([]*process, n)
+	for i := range all {
+		var err error
+		if all[i], err = l.verifier(ctx, fmt.Sprintf("verifier-%d", i)); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range all {
+		if err := v.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
 func (l *lab) start(ctx context.Context, name string, args ...string) (*process, error) {
 	kubeconfig, err := l.cp.ServiceAccountKubeconfig(name)
 	if err != nil {

@@ -35,18 +35,9 @@ func minting(ctx context.Context, l *lab) error {
 		if err != nil {
 			return err
 		}
-		var verifiers []*process
-		for i := range replicas {
-			v, err := l.verifier(ctx, fmt.Sprintf("verifier-%d", i))
-			if err != nil {
-				return err
-			}
-			verifiers = append(verifiers, v)
-		}
-		for _, v := range verifiers {
-			if err := v.ready(ctx); err != nil {
-				return err
-			}
+		verifiers, err := l.verifiers(ctx, replicas)
+		if err != nil {
+			return err
 		}
 		with, err := l.mintKeys(ctx, people, l.times(30))
 		if err != nil {

@@ -29,11 +29,7 @@ http {
 
 // behindNginx measures what a request takes of nginx and of what it asks, together, with the guide's configuration.
 func behindNginx(ctx context.Context, l *lab) error {
-	dir, err := l.scratch()
-	if err != nil {
-		return err
-	}
-	own, none, err := l.pair(ctx)
+	dir, own, none, err := l.pair(ctx)
 	if err != nil {
 		return err
 	}

@@ -25,11 +25,7 @@ const checkLength = 586
 
 // grpcLoad measures what a check takes of a processor.
 func grpcLoad(ctx context.Context, l *lab) error {
-	dir, err := l.scratch()
-	if err != nil {
-		return err
-	}
-	own, none, err := l.pair(ctx)
+	dir, own, none, err := l.pair(ctx)
 	if err != nil {
 		return err
 	}

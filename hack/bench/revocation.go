@@ -47,18 +47,9 @@ func revocation(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	var verifiers []*process
-	for i := range replicas {
-		v, err := l.verifier(ctx, fmt.Sprintf("verifier-%d", i))
-		if err != nil {
-			return err
-		}
-		verifiers = append(verifiers, v)
-	}
-	for _, v := range verifiers {
-		if err := v.ready(ctx); err != nil {
-			return err
-		}
+	verifiers, err := l.verifiers(ctx, replicas)
+	if err != nil {
+		return err
 	}
 	if err := controller.idle(ctx); err != nil {
 		return err

@@ -55,13 +55,16 @@ func (l *lab) serve(ctx context.Context, args ...string) (*process, error) {
 	return p, err
 }
 
-// pair starts a verifier and what it is measured by.
-func (l *lab) pair(ctx context.Context) (own, none *process, err error) {
+// pair starts a verifier and what it is measured by, and makes a folder for what they are asked with.
+func (l *lab) pair(ctx context.Context) (dir string, own, none *process, err error) {
+	if dir, err = l.scratch(); err != nil {
+		return "", nil, nil, err
+	}
 	if own, err = l.serve(ctx, "verifier", strconv.Itoa(servedKeys)); err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
 	none, err = l.serve(ctx, "none")
-	return own, none, err
+	return dir, own, none, err
 }
 
 // contender is one of several that are measured in turn.
@@ -125,11 +128,7 @@ func (l *lab) pacing(ctx context.Context, p *process, who askers) *contender {
 
 // httpLoad measures what a request takes of a processor over HTTP.
 func httpLoad(ctx context.Context, l *lab) error {
-	dir, err := l.scratch()
-	if err != nil {
-		return err
-	}
-	own, none, err := l.pair(ctx)
+	dir, own, none, err := l.pair(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,11 +155,7 @@ func httpLoad(ctx context.Context, l *lab) error {
 
 // latency measures what a request waits at 1,000 a second.
 func latency(ctx context.Context, l *lab) error {
-	dir, err := l.scratch()
-	if err != nil {
-		return err
-	}
-	own, none, err := l.pair(ctx)
+	dir, own, none, err := l.pair(ctx)
 	if err != nil {
 		return err
 	}

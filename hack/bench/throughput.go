@@ -25,7 +25,7 @@ const (
 	throughputTenants, throughputKeys = 250, 20
 	// throughputRounds of the controller's and of a bare client's alternate.
 	throughputRounds = 2
-	// writers is how many create keys at a time, and how many the bare client writes at a time: more made it no faster.
+	// writers is how many create keys at a time, and how many the bare client writes at a time.
 	writers = 16
 )
 
@@ -42,18 +42,8 @@ func throughput(ctx context.Context, l *lab) error {
 			return err
 		}
 	}
-	var verifiers []*process
-	for i := range replicas {
-		v, err := l.verifier(ctx, fmt.Sprintf("verifier-%d", i))
-		if err != nil {
-			return err
-		}
-		verifiers = append(verifiers, v)
-	}
-	for _, v := range verifiers {
-		if err := v.ready(ctx); err != nil {
-			return err
-		}
+	if _, err := l.verifiers(ctx, replicas); err != nil {
+		return err
 	}
 	var own, bare, perKey, cpu samples
 	for round := range throughputRounds {
