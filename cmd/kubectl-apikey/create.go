@@ -62,8 +62,8 @@ kubectl apikey create stock-check -n warehouse --scopes inventory:read --dry-run
 kubectl apikey create price-feed -n warehouse --scopes pricing:read --show --yes > price-feed.token
 
 # A token that never enters the cluster, and the manifest for Git
-kubectl apikey create partner-feed -n warehouse --scopes products:read --local -o yaml \
-    --token-file partner-feed.token > partner-feed.yaml`,
+kubectl apikey create supplier-feed -n warehouse --scopes products:read --local -o yaml \
+    --token-file supplier-feed.token > supplier-feed.yaml`,
 		Args: args(1, 1, "one argument, the key's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.request.Name = args[0]

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
@@ -81,8 +82,11 @@ const pollAfter = 2 * time.Millisecond
 
 // poll asks one replica about a key, one question after another, until it is refused, and some more once it is said that all
 // refuse it. Between two questions it rests: pollers that never do keep every processor of a small machine busy, and what is
-// measured then is how long a watch event waits for one of them.
-func poll(ctx context.Context, address string, s subject, effective <-chan struct{}) (seen sight) {
+// measured then is how long a watch event waits for one of them. It says once that it is asking: a connection that takes its
+// time to be made is not to be taken for a revocation that does.
+func poll(ctx context.Context, address string, s subject, asking chan<- struct{}, effective <-chan struct{}) (seen sight) {
+	begun := sync.OnceFunc(func() { asking <- struct{}{} })
+	defer begun()
 	defer promptly()()
 	l, err := dialBlocking(address)
 	if err != nil {
@@ -107,6 +111,7 @@ func poll(ctx context.Context, address string, s subject, effective <-chan struc
 			return seen
 		}
 		seen.asking = append(seen.asking, milliseconds(time.Since(began)))
+		begun()
 		switch {
 		case status == http.StatusUnauthorized && seen.refused.IsZero():
 			seen.refused = time.Now()

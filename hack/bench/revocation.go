@@ -140,13 +140,15 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 	if err != nil {
 		return ending{}, err
 	}
-	effective := make(chan struct{})
+	asking, effective := make(chan struct{}), make(chan struct{})
 	sights := make([]sight, len(verifiers))
 	var pollers sync.WaitGroup
 	for i, v := range verifiers {
-		pollers.Go(func() { sights[i] = poll(ctx, v.address, s, effective) })
+		pollers.Go(func() { sights[i] = poll(ctx, v.address, s, asking, effective) })
 	}
-	time.Sleep(2 * time.Millisecond) // Every poller is at it by then.
+	for range verifiers {
+		<-asking
+	}
 	key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: s.name.Namespace, Name: s.name.Name}}
 	err = l.cp.Client.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`)))
 	acknowledged := time.Now()
@@ -209,7 +211,7 @@ func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-c
 
 const (
 	// burstRate is how many objects are created in a second: some more than the 400 that are asked for.
-	burstRate = 420
+	burstRate = 430
 	// burstWorkers is how many of them wait for the disk at the same time, which etcd writes to once for all.
 	burstWorkers = 32
 )

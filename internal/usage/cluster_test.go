@@ -69,6 +69,7 @@ func startReplica(t *testing.T, cp *controlplane.ControlPlane, ahead time.Durati
 		t.Fatal(err)
 	}
 	r.Decider = check.New(r.view, r.feed, clock, prometheus.NewRegistry())
+	r.NoteTo(r.Recorder)
 	feeding, stopFeeding := context.WithCancel(context.Background())
 	recording, stopRecording := context.WithCancel(feeding)
 	var feed, recorder sync.WaitGroup

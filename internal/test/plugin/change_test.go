@@ -178,7 +178,7 @@ func (i *installation) revokesMany(t *testing.T) {
 	if left := i.must(t, "list", "-A", "-l", "app=leaky", "--state", "Revoked", "-o", "name"); strings.Count(left, "\n") != keys {
 		t.Errorf("%d of %d are revoked", strings.Count(left, "\n"), keys)
 	}
-	i.must(t, "revoke", "--all", "-n", "warehouse", "--yes")
+	i.must(t, "revoke", "--all", "-n", "warehouse", "--yes", "--wait")
 	if left := i.must(t, "list", "-n", "warehouse", "--field-selector", "spec.state!=Revoked", "-o", "name"); left != "" {
 		t.Errorf("left: %s", left)
 	}
