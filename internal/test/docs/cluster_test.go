@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -46,6 +46,9 @@ func newInstallation(t *testing.T) *installation {
 		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink(filepath.Dir(i.plugin), filepath.Join(i.folder, "bin")); err != nil {
+		t.Fatal(err)
 	}
 	for _, name := range []string{"rbac", "policy", "controller", "verifier"} {
 		i.run(t, "kubectl apply --server-side -k config/"+name)
@@ -84,7 +87,7 @@ func (i *installation) run(t *testing.T, script string) {
 
 // begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one root
 // key.
-func (i *installation) begin(t *testing.T, examples []block) {
+func (i *installation) begin(t *testing.T, examples []pages.Block) {
 	t.Helper()
 	i.run(t, `
 		kubectl delete apikeys -A --field-selector=metadata.name!=verifier-canary
@@ -93,7 +96,7 @@ func (i *installation) begin(t *testing.T, examples []block) {
 		kubectl apply -k config/samples`)
 	var all strings.Builder
 	for _, b := range examples {
-		fmt.Fprintf(&all, "---\n# %s\n%s", b, b.text)
+		fmt.Fprintf(&all, "---\n# %s\n%s", b, b.Text)
 	}
 	if err := os.WriteFile(filepath.Join(i.folder, "examples.yaml"), []byte(all.String()), 0o600); err != nil {
 		t.Fatal(err)
@@ -128,18 +131,13 @@ func (i *installation) allReady(ctx context.Context) error {
 // TestOnAControlPlane applies every example, and runs every command, section by section: each begins with the samples and
 // the examples, and its blocks are one script.
 func TestOnAControlPlane(t *testing.T) {
-	pages := guides(t)
-	var examples []block
-	for _, p := range slices.Concat(pages, []page{readPage(t, "README.md")}) {
-		for _, b := range p.blocks {
-			if b.language != "yaml" {
-				continue
+	all := pages.Run(t)
+	var examples []pages.Block
+	for _, p := range all {
+		for _, b := range p.Blocks {
+			if b.Language == "yaml" && mine(b) {
+				examples = append(examples, b)
 			}
-			if b.exempt != "" {
-				t.Logf("%s: %s", b, b.exempt)
-				continue
-			}
-			examples = append(examples, b)
 		}
 	}
 	if len(examples) < 15 {
@@ -150,9 +148,9 @@ func TestOnAControlPlane(t *testing.T) {
 		return
 	}
 	t.Run("metrics", i.metrics)
-	for _, p := range append([]page{readPage(t, "README.md")}, pages...) {
-		for _, section := range sections(t, p) {
-			t.Run(filepath.Base(p.name)+": "+section.name, func(t *testing.T) {
+	for _, p := range all {
+		for _, section := range sections(p) {
+			t.Run(filepath.Base(p.Name)+": "+section.name, func(t *testing.T) {
 				i.begin(t, examples)
 				i.run(t, section.script)
 			})
@@ -165,22 +163,20 @@ type section struct {
 	name, script string
 }
 
-func sections(t *testing.T, p page) []section {
-	t.Helper()
+// mine says whether a block is to be applied or run here.
+func mine(b pages.Block) bool { return b.Runner == pages.Docs && b.Exempt == "" }
+
+func sections(p pages.Page) []section {
 	var all []section
-	for _, b := range p.blocks {
-		if b.exempt != "" && b.language == "sh" {
-			t.Logf("%s: %s", b, b.exempt)
+	for _, b := range p.Blocks {
+		if b.Language != "test" && (b.Language != "sh" || !mine(b)) {
 			continue
 		}
-		if b.language != "sh" && b.language != "test" {
-			continue
-		}
-		if len(all) == 0 || all[len(all)-1].name != b.section {
-			all = append(all, section{name: b.section})
+		if len(all) == 0 || all[len(all)-1].name != b.Section {
+			all = append(all, section{name: b.Section})
 		}
 		last := &all[len(all)-1]
-		last.script += fmt.Sprintf("echo '--- %s' >&2\n%s\n", b, b.text)
+		last.script += fmt.Sprintf("echo '--- %s' >&2\n%s\n", b, b.Text)
 	}
 	return all
 }
@@ -191,14 +187,14 @@ var metricName = regexp.MustCompile(`(?m)^# TYPE (apikey_\w+) `)
 func (i *installation) metrics(t *testing.T) {
 	get(t, "http://"+i.verifier+"/auth/nginx")
 	for page, address := range map[string]string{"docs/verifier.md": i.verifierMetrics, "docs/controller.md": i.controller} {
-		p := readPage(t, page)
+		p := pages.Read(t, page)
 		names := metricName.FindAllStringSubmatch(get(t, "http://"+address+"/metrics"), -1)
 		if len(names) < 4 {
 			t.Errorf("only %v found", names)
 		}
 		for _, name := range names {
-			if p.row(name[1]) == "" {
-				t.Errorf("%s: no row for the metric %s", p.name, name[1])
+			if p.Row(name[1]) == "" {
+				t.Errorf("%s: no row for the metric %s", p.Name, name[1])
 			}
 		}
 	}

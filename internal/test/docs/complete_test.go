@@ -17,27 +17,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// row returns the row of a page's tables that begins with a term, or nothing.
-func (p page) row(term string) string {
-	for line := range strings.Lines(p.prose) {
-		if strings.HasPrefix(line, "| `"+term+"` |") {
-			return line
-		}
-	}
-	return ""
-}
-
-// mentions says whether a page has a term as code.
-func (p page) mentions(term string) bool { return strings.Contains(p.prose, "`"+term+"`") }
-
 // constants calls do with every string constant of a package's folder, and the comment of its group.
 func constants(t *testing.T, folder string, do func(group, name, typeName, value string)) {
 	t.Helper()
-	for _, name := range glob(t, folder+"/*.go") {
+	for _, name := range pages.Glob(t, folder+"/*.go") {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
@@ -76,7 +64,7 @@ func constants(t *testing.T, folder string, do func(group, name, typeName, value
 
 // TestEveryCondition checks that each condition and reason is in the page of its kind.
 func TestEveryCondition(t *testing.T) {
-	apikey, tenant, accesspolicy := readPage(t, "docs/apikey.md"), readPage(t, "docs/tenant.md"), readPage(t, "docs/accesspolicy.md")
+	apikey, tenant, accesspolicy := pages.Read(t, "docs/apikey.md"), pages.Read(t, "docs/tenant.md"), pages.Read(t, "docs/accesspolicy.md")
 	found := 0
 	constants(t, "api/v1alpha1", func(group, name, _, value string) {
 		if !strings.HasPrefix(name, "Condition") && !strings.HasPrefix(name, "Reason") {
@@ -90,8 +78,8 @@ func TestEveryCondition(t *testing.T) {
 		case strings.Contains(group, "AccessPolicy's"):
 			p = accesspolicy
 		}
-		if p.row(value) == "" {
-			t.Errorf("%s: no table has a row for %s (%s)", p.name, value, name)
+		if p.Row(value) == "" {
+			t.Errorf("%s: no table has a row for %s (%s)", p.Name, value, name)
 		}
 	})
 	if found < 30 {
@@ -104,9 +92,9 @@ var inProse = []string{"anonymous", "proxy_misconfigured", "invalid_token"}
 
 // TestEveryDecision checks that each reason of the verifier's is in its page, with what the answer says about it.
 func TestEveryDecision(t *testing.T) {
-	p := readPage(t, "docs/verifier.md")
+	p := pages.Read(t, "docs/verifier.md")
 	rows := map[string][]string{} // cells, by reason
-	for line := range strings.Lines(p.prose) {
+	for line := range strings.Lines(p.Prose) {
 		if cells := strings.Split(line, "|"); len(cells) == 8 && strings.Contains(cells[3], "`") {
 			reason := strings.Split(cells[3], "`")[1]
 			rows[reason] = cells
@@ -119,13 +107,13 @@ func TestEveryDecision(t *testing.T) {
 			return
 		}
 		found++
-		if !p.mentions(value) {
-			t.Errorf("%s lacks the reason %s", p.name, value)
+		if !p.Mentions(value) {
+			t.Errorf("%s lacks the reason %s", p.Name, value)
 		}
 		cells := rows[value]
 		if cells == nil {
 			if !slices.Contains(inProse, value) {
-				t.Errorf("%s: no row for the reason %s", p.name, value)
+				t.Errorf("%s: no row for the reason %s", p.Name, value)
 			}
 			return
 		}
@@ -141,7 +129,7 @@ func TestEveryDecision(t *testing.T) {
 		challenge := decision.Challenge("")
 		if want := `Bearer realm="", error="` + code + `"`; code != "" && code != "none" && !strings.HasPrefix(challenge, want) ||
 			code == "none" && challenge != `Bearer realm=""` || code == "" && challenge != "" {
-			t.Errorf("%s: error %q in %s, and the challenge is %s", value, code, p.name, challenge)
+			t.Errorf("%s: error %q in %s, and the challenge is %s", value, code, p.Name, challenge)
 		}
 		var body struct{ Reason, Message string }
 		if err := json.Unmarshal([]byte(decision.Body()), &body); err != nil {
@@ -189,7 +177,7 @@ type schema struct {
 func kinds(t *testing.T) []kind {
 	t.Helper()
 	var all []kind
-	for _, name := range glob(t, "config/crd/bases/*.yaml") {
+	for _, name := range pages.Glob(t, "config/crd/bases/*.yaml") {
 		content, err := os.ReadFile(filepath.Join(controlplane.Root(), name))
 		if err != nil {
 			t.Fatal(err)
@@ -210,7 +198,7 @@ func kinds(t *testing.T) []kind {
 // server refuses one is there to be found.
 func TestEveryField(t *testing.T) {
 	for _, k := range kinds(t) {
-		p := readPage(t, "docs/"+strings.ToLower(k.Spec.Names.Kind)+".md")
+		p := pages.Read(t, "docs/"+strings.ToLower(k.Spec.Names.Kind)+".md")
 		version := k.Spec.Versions[0]
 		fields := 0
 		for _, part := range []string{"spec", "status"} {
@@ -220,19 +208,19 @@ func TestEveryField(t *testing.T) {
 			})
 		}
 		if fields < 10 {
-			t.Errorf("%s: only %d fields found", p.name, fields)
+			t.Errorf("%s: only %d fields found", p.Name, fields)
 		}
 		for _, column := range version.AdditionalPrinterColumns {
-			if p.row(strings.ToUpper(column.Name)) == "" {
-				t.Errorf("%s: no row for the column %s", p.name, column.Name)
+			if p.Row(strings.ToUpper(column.Name)) == "" {
+				t.Errorf("%s: no row for the column %s", p.Name, column.Name)
 			}
 		}
 		for _, field := range version.SelectableFields {
 			name := "`" + strings.TrimPrefix(field.JSONPath, ".") + "`"
-			if !slices.ContainsFunc(strings.Split(p.prose, "\n\n"), func(paragraph string) bool {
+			if !slices.ContainsFunc(strings.Split(p.Prose, "\n\n"), func(paragraph string) bool {
 				return strings.Contains(paragraph, "ield selector") && strings.Contains(paragraph, name)
 			}) {
-				t.Errorf("%s: no paragraph about field selectors has %s", p.name, name)
+				t.Errorf("%s: no paragraph about field selectors has %s", p.Name, name)
 			}
 		}
 	}
@@ -258,7 +246,7 @@ func walk(path string, s *schema, visit func(string, *schema)) {
 	}
 }
 
-func checkField(t *testing.T, p page, path string, s *schema) {
+func checkField(t *testing.T, p pages.Page, path string, s *schema) {
 	t.Helper()
 	element := s // or that of which there are several
 	switch {
@@ -269,17 +257,17 @@ func checkField(t *testing.T, p page, path string, s *schema) {
 	}
 	if strings.HasPrefix(path, "spec") {
 		for _, rule := range slices.Concat(s.Rules, element.Rules) {
-			if !strings.Contains(p.prose, "| "+strings.ReplaceAll(rule.Message, "|", `\|`)+" |") {
-				t.Errorf("%s, %s: no row has the message %q", p.name, path, rule.Message)
+			if !strings.Contains(p.Prose, "| "+strings.ReplaceAll(rule.Message, "|", `\|`)+" |") {
+				t.Errorf("%s, %s: no row has the message %q", p.Name, path, rule.Message)
 			}
 		}
 	}
 	if !strings.Contains(path, ".") {
 		return // spec and status themselves
 	}
-	row := p.row(path)
+	row := p.Row(path)
 	if row == "" {
-		t.Errorf("%s: no row for %s", p.name, path)
+		t.Errorf("%s: no row for %s", p.Name, path)
 		return
 	}
 	if strings.HasPrefix(path, "status") {
@@ -287,7 +275,7 @@ func checkField(t *testing.T, p page, path string, s *schema) {
 	}
 	for _, fact := range facts(s, element) {
 		if !strings.Contains(row, fact) {
-			t.Errorf("%s, %s: the row lacks %s", p.name, path, fact)
+			t.Errorf("%s, %s: the row lacks %s", p.Name, path, fact)
 		}
 	}
 }
@@ -325,7 +313,7 @@ var flagDefault = regexp.MustCompile(`\(default "?([^")]+)"?\)$`)
 // TestEveryFlag checks that each flag of a program has a row in its page, with its default.
 func TestEveryFlag(t *testing.T) {
 	for _, name := range []string{"controller", "verifier"} {
-		p := readPage(t, "docs/"+name+".md")
+		p := pages.Read(t, "docs/"+name+".md")
 		out, err := exec.CommandContext(t.Context(), program.Build(t, "./cmd/"+name), "--help").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -336,12 +324,12 @@ func TestEveryFlag(t *testing.T) {
 		}
 		for _, flag := range flags {
 			name := "--" + string(flag[1])
-			if !p.mentions(name) {
-				t.Errorf("%s lacks %s", p.name, name)
+			if !p.Mentions(name) {
+				t.Errorf("%s lacks %s", p.Name, name)
 			}
 			// The default of --name is this machine's.
-			if value := flagDefault.FindSubmatch(flag[2]); value != nil && name != "--name" && !strings.Contains(p.row(name), code(value[1])) {
-				t.Errorf("%s: the row of %s lacks its default %s", p.name, name, value[1])
+			if value := flagDefault.FindSubmatch(flag[2]); value != nil && name != "--name" && !strings.Contains(p.Row(name), code(value[1])) {
+				t.Errorf("%s: the row of %s lacks its default %s", p.Name, name, value[1])
 			}
 		}
 	}

@@ -8,18 +8,19 @@ import (
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 )
 
 // TestEveryReasonHasARemedy checks that the page for troubles has each reason of a condition and of a refusal, with what it
 // means and what to do.
 func TestEveryReasonHasARemedy(t *testing.T) {
-	p := readPage(t, "docs/troubleshooting.md")
+	p := pages.Read(t, "docs/troubleshooting.md")
 	found := 0
 	check := func(value string) {
 		found++
-		cells := strings.Split(p.row(value), "|")
+		cells := strings.Split(p.Row(value), "|")
 		if len(cells) != 5 || strings.TrimSpace(cells[2]) == "" || strings.TrimSpace(cells[3]) == "" {
-			t.Errorf("%s: no row says what %s means and what to do", p.name, value)
+			t.Errorf("%s: no row says what %s means and what to do", p.Name, value)
 		}
 	}
 	constants(t, "api/v1alpha1", func(_, name, _, value string) {
@@ -41,8 +42,8 @@ var testName = regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz)\\w+)`")
 
 // TestEveryDefenceIsShown checks that each defence of the threat model names tests, and that those are there.
 func TestEveryDefenceIsShown(t *testing.T) {
-	p := readPage(t, "docs/threat-model.md")
-	_, table, _ := strings.Cut(p.prose, "## Defences\n")
+	p := pages.Read(t, "docs/threat-model.md")
+	_, table, _ := strings.Cut(p.Prose, "## Defences\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	defences := 0
 	for line := range strings.Lines(table) {
@@ -53,11 +54,11 @@ func TestEveryDefenceIsShown(t *testing.T) {
 		defences++
 		names := testName.FindAllStringSubmatch(cells[3], -1)
 		if len(names) == 0 {
-			t.Errorf("%s: no test shows the defence against%s", p.name, cells[1])
+			t.Errorf("%s: no test shows the defence against%s", p.Name, cells[1])
 		}
 		for _, name := range names {
 			if !declares(t, name[1], name[2]) {
-				t.Errorf("%s: there is no test %s in %s", p.name, name[2], name[1])
+				t.Errorf("%s: there is no test %s in %s", p.Name, name[2], name[1])
 			}
 		}
 	}

@@ -3,33 +3,18 @@ package docs_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
-
-// quickStart are the README's three commands, one each.
-func quickStart(t *testing.T) []string {
-	t.Helper()
-	var commands []string
-	for _, b := range readPage(t, "README.md").blocks {
-		if strings.Contains(b.section, "three commands") && b.language == "sh" && b.exempt == "" {
-			commands = append(commands, strings.Split(strings.TrimSpace(b.text), "\n")...)
-		}
-	}
-	if len(commands) != 3 {
-		t.Fatalf("%d commands: %q", len(commands), commands)
-	}
-	return commands
-}
 
 // TestQuickStart runs them on a cluster that has nothing of this project, not even its kinds. The programs are there from the
 // beginning, in place of pods: what they need comes with the first command.
 func TestQuickStart(t *testing.T) {
-	commands := quickStart(t)
+	commands := pages.QuickStart(t)
 	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
 	i := &installation{cp: cp, verifier: program.FreeAddress(t), folder: t.TempDir()}
 	for _, name := range []string{"config", "docs"} {
