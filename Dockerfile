@@ -1,4 +1,5 @@
-# One image with both programs, /controller and /verifier, and next to nothing else. A Deployment's command says which it runs.
+# One image with the programs /controller, /verifier and /console, and next to nothing else. A Deployment's command says which it
+# runs.
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v1.2.3 .   from source
 #   make image                                                                           programs that are built already, on
@@ -16,6 +17,7 @@ ARG TARGETOS
 ARG TARGETARCH
 COPY ${TARGETOS}/${TARGETARCH}/apikey-controller /controller
 COPY ${TARGETOS}/${TARGETARCH}/apikey-verifier /verifier
+COPY ${TARGETOS}/${TARGETARCH}/apikey-console /console
 # A number, because the kubelet can't tell whether a name is root's.
 USER 65532:65532
 
@@ -37,4 +39,5 @@ RUN GOOS=${TARGETOS} GOARCH=${TARGETARCH} make build VERSION=${VERSION}
 FROM ${BASE_IMAGE}
 COPY --from=build /src/bin/apikey-controller /controller
 COPY --from=build /src/bin/apikey-verifier /verifier
+COPY --from=build /src/bin/apikey-console /console
 USER 65532:65532

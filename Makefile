@@ -66,10 +66,11 @@ dist: helm ## dist/: install.yaml, crds.yaml and the Helm chart, checked by Helm
 ##@ Develop
 
 .PHONY: build
-build: ## bin/apikey-controller, bin/apikey-verifier and bin/kubectl-apikey.
+build: ## bin/apikey-controller, bin/apikey-verifier, bin/apikey-console and bin/kubectl-apikey.
 	@mkdir -p $(OUT)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/apikey-controller ./cmd/controller
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/apikey-verifier ./cmd/verifier
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/apikey-console ./cmd/console
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(OUT)/kubectl-apikey ./cmd/kubectl-apikey
 
 PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
@@ -81,7 +82,7 @@ krew: ## dist/krew: kubectl-apikey for PLUGIN_PLATFORMS, and the manifest that k
 
 # A Docker archive of one platform; of several, an OCI archive.
 .PHONY: image
-image: ## bin/image.tar with both programs, without a registry; ARCHS="amd64 arm64" for more than this machine's platform.
+image: ## bin/image.tar with the three programs, without a registry; ARCHS="amd64 arm64" for more than this machine's platform.
 	@for arch in $(ARCHS); do \
 		GOOS=linux GOARCH=$$arch $(MAKE) --no-print-directory build OUT=bin/image/linux/$$arch || exit; \
 	done

@@ -62,7 +62,7 @@ func (s *session) completeExpiries(cmd *cobra.Command, _ []string, _ string) ([]
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	tenant, err := s.tenantOf(cmd.Context(), client, namespace)
+	tenant, err := client.TenantFor(cmd.Context(), namespace)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

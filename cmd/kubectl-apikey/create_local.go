@@ -72,7 +72,7 @@ func (c *create) localFormat(ctx context.Context) (token.Format, error) {
 	if err != nil {
 		return "", err
 	}
-	tenant, err := c.tenantOf(ctx, client, c.request.Namespace)
+	tenant, err := client.TenantFor(ctx, c.request.Namespace)
 	if err != nil {
 		return "", fmt.Errorf("finding out the format of tokens: %w; or name it: --format nxc_live_ (for tests: nxc_test_)", err)
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -36,7 +34,7 @@ kubectl apikey tenant acme -o jsonpath='{.spec.id}'`,
 		if len(args) > 0 {
 			tenant, err = client.Tenant(cmd.Context(), args[0])
 		} else {
-			tenant, err = s.tenantOf(cmd.Context(), client, namespace)
+			tenant, err = client.TenantFor(cmd.Context(), namespace)
 		}
 		if err != nil {
 			return err
@@ -47,33 +45,6 @@ kubectl apikey tenant acme -o jsonpath='{.spec.id}'`,
 		return s.describeTenant(tenant)
 	}
 	return cmd
-}
-
-// tenantOf returns the tenant of a namespace. Who may not read the namespace's labels learns it from the keys that are there.
-func (s *session) tenantOf(ctx context.Context, client *keys.Client, namespace string) (*keysv1alpha1.Tenant, error) {
-	tenants, err := client.Tenants(ctx)
-	if err != nil {
-		return nil, err
-	}
-	labels, err := client.Namespace(ctx, namespace)
-	if err == nil {
-		return keys.TenantOf(namespace, labels, tenants)
-	}
-	if !apierrors.IsForbidden(err) {
-		return nil, err
-	}
-	all, listErr := client.List(ctx, keys.Selection{Namespace: namespace})
-	if listErr != nil {
-		return nil, listErr
-	}
-	for i := range all {
-		for j := range tenants {
-			if id := all[i].Status.TenantID; id != "" && strings.EqualFold(id, tenants[j].Spec.ID) {
-				return &tenants[j], nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("you may not read the labels of namespace %s, and no key in it says whose it is: name the tenant (%w)", namespace, err)
 }
 
 func (s *session) describeTenant(tenant *keysv1alpha1.Tenant) error {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,25 +25,34 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// FieldManager is who the API server notes as the writer of what a person changes. It must not begin with "kubectl": Flux
-// takes back whatever a manager of such a name has written.
-const FieldManager = "apikey-cli"
+// Field managers: who the API server notes as the writer of what a person changes, from the command line or on the page.
+// None may begin with "kubectl": Flux takes back whatever a manager of such a name has written.
+const (
+	FieldManager     = "apikey-cli"
+	PageFieldManager = "apikey-console"
+)
 
 // pageSize is how many objects are asked for at a time.
 const pageSize = 500
 
 // Client is the way to the API server, with the rights of whoever it is for.
 type Client struct {
-	api client.WithWatch
+	api     client.WithWatch
+	manager client.FieldOwner
 }
 
-// NewClient returns a client of an API server.
-func NewClient(config *rest.Config) (*Client, error) {
+// NewClient returns a client of an API server, for the command line.
+func NewClient(config *rest.Config) (*Client, error) { return newClient(config, FieldManager) }
+
+// NewPageClient returns a client of an API server, for the page.
+func NewPageClient(config *rest.Config) (*Client, error) { return newClient(config, PageFieldManager) }
+
+func newClient(config *rest.Config, manager client.FieldOwner) (*Client, error) {
 	api, err := client.NewWithWatch(config, client.Options{Scheme: Scheme(), Mapper: mapper()})
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: api}, nil
+	return &Client{api: api, manager: manager}, nil
 }
 
 // Scheme knows the kinds that this package reads and writes.
@@ -48,6 +60,7 @@ func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		keysv1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme,
+		authenticationv1.AddToScheme, authorizationv1.AddToScheme,
 	} {
 		utilruntime.Must(add(scheme)) // Lists of types that are fixed when this is compiled.
 	}
@@ -57,7 +70,7 @@ func Scheme() *runtime.Scheme {
 // mapper knows the same kinds, so that no question has to be preceded by others about what the API server has.
 func mapper() apimeta.RESTMapper {
 	m := apimeta.NewDefaultRESTMapper(nil)
-	for _, kind := range []string{"Pod", "Secret"} {
+	for _, kind := range []string{"Event", "Pod", "Secret"} {
 		m.Add(corev1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
 	}
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), apimeta.RESTScopeRoot)
@@ -67,6 +80,8 @@ func mapper() apimeta.RESTMapper {
 	for _, kind := range []string{"Job", "CronJob"} {
 		m.Add(batchv1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
 	}
+	m.Add(authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), apimeta.RESTScopeRoot)
+	m.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), apimeta.RESTScopeRoot)
 	for _, own := range []struct {
 		kind, plural string
 		scope        apimeta.RESTScope
@@ -101,16 +116,22 @@ func (c *Client) List(ctx context.Context, selection Selection) ([]keysv1alpha1.
 		if err != nil {
 			return nil, err
 		}
-		for i := range page.Items {
-			if _, canary := page.Items[i].Labels[keysv1alpha1.CanaryLabel]; !canary {
-				all = append(all, page.Items[i])
-			}
-		}
+		all = append(all, withoutCanary(page.Items)...)
 		if page.Continue == "" {
 			return all, nil
 		}
 		page = keysv1alpha1.ApiKeyList{ListMeta: metav1.ListMeta{Continue: page.Continue}}
 	}
+}
+
+// withoutCanary returns keys without the one that verifiers prove their freshness through: it is nobody's.
+func withoutCanary(all []keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
+	return slices.DeleteFunc(all, func(key keysv1alpha1.ApiKey) bool { return isCanary(&key) })
+}
+
+func isCanary(key *keysv1alpha1.ApiKey) bool {
+	_, canary := key.Labels[keysv1alpha1.CanaryLabel]
+	return canary
 }
 
 // Get returns a key.
@@ -146,21 +167,28 @@ func (c *Client) Namespace(ctx context.Context, name string) (map[string]string,
 	return namespace.Labels, err
 }
 
+// Namespaces returns all namespaces.
+func (c *Client) Namespaces(ctx context.Context) ([]corev1.Namespace, error) {
+	var list corev1.NamespaceList
+	err := c.api.List(ctx, &list)
+	return list.Items, err
+}
+
 // DryRun has the API server check a change, and not make it.
 type DryRun bool
 
-func (d DryRun) create() []client.CreateOption {
+func (d DryRun) create(manager client.FieldOwner) []client.CreateOption {
 	if d {
-		return []client.CreateOption{client.DryRunAll, client.FieldOwner(FieldManager)}
+		return []client.CreateOption{client.DryRunAll, manager}
 	}
-	return []client.CreateOption{client.FieldOwner(FieldManager)}
+	return []client.CreateOption{manager}
 }
 
-func (d DryRun) patch() []client.PatchOption {
+func (d DryRun) patch(manager client.FieldOwner) []client.PatchOption {
 	if d {
-		return []client.PatchOption{client.DryRunAll, client.FieldOwner(FieldManager)}
+		return []client.PatchOption{client.DryRunAll, manager}
 	}
-	return []client.PatchOption{client.FieldOwner(FieldManager)}
+	return []client.PatchOption{manager}
 }
 
 // ExistsError says that there is another key of that name.
@@ -176,7 +204,7 @@ func (e *ExistsError) Error() string {
 // Create creates a key. One that is there already and asks for the same is as good: the result says so. One that asks for
 // something else is an *ExistsError, and is left alone.
 func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun) (existed bool, err error) {
-	err = c.api.Create(ctx, key, dry.create()...)
+	err = c.api.Create(ctx, key, dry.create(c.manager)...)
 	if !apierrors.IsAlreadyExists(err) {
 		return false, err
 	}
@@ -211,5 +239,5 @@ func (c *Client) patch(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun
 	if err != nil {
 		return err
 	}
-	return c.api.Patch(ctx, key, client.RawPatch(types.MergePatchType, patch), dry.patch()...)
+	return c.api.Patch(ctx, key, client.RawPatch(types.MergePatchType, patch), dry.patch(c.manager)...)
 }

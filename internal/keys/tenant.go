@@ -1,8 +1,11 @@
 package keys
 
 import (
+	"context"
 	"fmt"
 	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
@@ -37,6 +40,33 @@ func TenantOf(namespace string, labels map[string]string, tenants []keysv1alpha1
 		e.Selected = append(e.Selected, tenant.Name)
 	}
 	return nil, e
+}
+
+// TenantFor returns the tenant of a namespace. Who may not read the namespace's labels learns it from the keys that are there.
+func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1.Tenant, error) {
+	tenants, err := c.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	labels, err := c.Namespace(ctx, namespace)
+	if err == nil {
+		return TenantOf(namespace, labels, tenants)
+	}
+	if !apierrors.IsForbidden(err) {
+		return nil, err
+	}
+	all, listErr := c.List(ctx, Selection{Namespace: namespace})
+	if listErr != nil {
+		return nil, listErr
+	}
+	for i := range all {
+		for j := range tenants {
+			if id := all[i].Status.TenantID; id != "" && strings.EqualFold(id, tenants[j].Spec.ID) {
+				return &tenants[j], nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("you may not read the labels of namespace %s, and no key in it says whose it is: name the tenant (%w)", namespace, err)
 }
 
 // Quota returns how many of a tenant's keys are active, and how many may be.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
 // Goal says whether a key has come to where it is waited for, or why it never will.
@@ -209,24 +207,4 @@ func (w *wait) names() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// Token reads the token of a key from its Secret. It is the only thing here that reads one.
-func (c *Client) Token(ctx context.Context, key *keysv1alpha1.ApiKey) (token.Token, error) {
-	if key.Status.SecretName == "" {
-		return token.Token{}, fmt.Errorf("ApiKey %s has no Secret", nameOf(key))
-	}
-	secret := &corev1.Secret{}
-	name := types.NamespacedName{Namespace: key.Namespace, Name: key.Status.SecretName}
-	if err := c.api.Get(ctx, name, secret); err != nil {
-		return token.Token{}, err
-	}
-	if owner := metav1.GetControllerOf(secret); owner == nil || owner.UID != key.UID {
-		return token.Token{}, fmt.Errorf("Secret %s is not that of ApiKey %s", name, nameOf(key)) //nolint:staticcheck // A kind's name.
-	}
-	read, err := token.Parse(string(secret.Data["token"]))
-	if err != nil {
-		return token.Token{}, fmt.Errorf("reading entry token of Secret %s: %w", name, err)
-	}
-	return read, nil
 }

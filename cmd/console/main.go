@@ -1,0 +1,122 @@
+// The console is the settings page of API keys, for people: the list, live, with what each may do about it. It has no rights of
+// its own; whoever uses it acts with the token by which the cluster knows them. Any number of replicas run side by side.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/monitor"
+)
+
+func main() {
+	o := &options{}
+	command.Main("apikey-console", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
+}
+
+// serve runs the console until it is told to stop.
+func serve(ctx context.Context, o options, config *rest.Config) error {
+	if err := o.checkAddresses(); err != nil {
+		return err
+	}
+	// client-go's log shows, where it is asked to say much, what is in the API server's answers: Secrets among it.
+	klog.SetLogger(logr.Discard())
+	key, err := o.sessionKey()
+	if err != nil {
+		return err
+	}
+	page, err := console.New(console.Options{
+		Config: config, Namespace: o.namespace, Hosts: o.allowed, Header: o.header, Key: key, Lifetime: o.lifetime,
+		Log: ctrl.Log.WithName("console"),
+	})
+	if err != nil {
+		return err
+	}
+	certificate, err := o.certificate()
+	if err != nil {
+		return err
+	}
+	// The manager runs servers and no controllers: it is given no credentials, and asks the API server for nothing.
+	endpoint := monitor.Endpoint{Address: o.metricsAddress, Certificate: certificate}
+	m, err := ctrl.NewManager(rest.AnonymousClientConfig(config), ctrl.Options{
+		Metrics: endpoint.Options(), HealthProbeBindAddress: o.healthAddress, GracefulShutdownTimeout: &o.shutdownTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	alive := func(*http.Request) error { return nil }
+	if err := errors.Join(m.AddHealthzCheck("ping", alive), m.AddReadyzCheck("ping", alive), endpoint.AddTo(m)); err != nil {
+		return err
+	}
+	if err := m.Add(pageServer(o, page, certificate)); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+// pageServer returns what answers at the page's address.
+func pageServer(o options, page *console.Console, certificate *certwatcher.CertWatcher) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.address)
+		if err != nil {
+			return fmt.Errorf("--http-bind-address=%s: %w", o.address, err)
+		}
+		server := page.NewServer()
+		failed := make(chan error, 1)
+		go func() {
+			if certificate == nil {
+				failed <- server.Serve(listener)
+				return
+			}
+			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate}
+			failed <- server.ServeTLS(listener, "", "")
+		}()
+		ctrl.Log.WithName("console").Info("Answering", "address", listener.Addr().String())
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+		}
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.shutdownTimeout)
+		defer cancel()
+		return server.Shutdown(end)
+	}
+}
+
+// sessionKey reads what sessions are sealed with; nil where each process makes its own.
+func (o *options) sessionKey() ([]byte, error) {
+	if o.keyFile == "" {
+		return nil, nil
+	}
+	key, err := os.ReadFile(o.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--session-key-file: %w", err)
+	}
+	return key, nil
+}
+
+// certificate returns the one of every port, which is read again when its files change; nil is plain text.
+func (o *options) certificate() (*certwatcher.CertWatcher, error) {
+	if o.plainText {
+		return nil, nil
+	}
+	certificate, err := certwatcher.New(o.tlsCert, o.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert-file=%s, --tls-private-key-file=%s: %w", o.tlsCert, o.tlsKey, err)
+	}
+	return certificate, nil
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/console"
+)
+
+// options are the console's flags.
+type options struct {
+	address         string
+	metricsAddress  string
+	healthAddress   string
+	tlsCert         string
+	tlsKey          string
+	plainText       bool
+	namespace       string
+	hosts           string
+	header          bool
+	keyFile         string
+	lifetime        time.Duration
+	shutdownTimeout time.Duration
+
+	allowed []string
+}
+
+const (
+	minLifetime = time.Minute
+	maxLifetime = 24 * time.Hour
+)
+
+// AddFlags implements command.Options.
+func (o *options) AddFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.address, "http-bind-address", ":8443", "Address that browsers ask at.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
+	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz, or 0 for none.")
+	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "File of the certificate of the page and the metrics, and of those between it and its authority's, in PEM. It is read again when it changes.")
+	flags.StringVar(&o.tlsKey, "tls-private-key-file", "", "File of the certificate's private key, in PEM.")
+	flags.BoolVar(&o.plainText, "insecure-plain-text", false,
+		"Answer without TLS, instead of with a certificate: only behind a proxy that has TLS, without which browsers keep no session.")
+	flags.StringVar(&o.namespace, "namespace", "", "Namespace that is suggested to who signs in.")
+	flags.StringVar(&o.hosts, "hosts", "", "Names, comma-separated, that the page is answered at, with the port where that isn't the scheme's own. Blank for all.")
+	flags.BoolVar(&o.header, "authorization-header", false,
+		"Take the user's token from the Authorization header of a request that has one, as a proxy that signs users in with OpenID Connect sets it.")
+	flags.StringVar(&o.keyFile, "session-key-file", "",
+		"File of at least 32 random bytes that sessions are sealed with: the same for all replicas. Without one each process makes its own, and its sessions end with it.")
+	flags.DurationVar(&o.lifetime, "session-lifetime", console.DefaultLifetime, "How long after signing in a user has to do so again: 1m to 24h.")
+	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the console is told to stop.")
+}
+
+// Complete implements command.Options.
+func (o *options) Complete() error {
+	var errs []error
+	if o.address == "" || o.address == "0" {
+		errs = append(errs, errors.New("--http-bind-address must be an address, such as :8443"))
+	}
+	switch cert, key := o.tlsCert != "", o.tlsKey != ""; {
+	case o.plainText && (cert || key):
+		errs = append(errs, errors.New("--insecure-plain-text excludes --tls-cert-file and --tls-private-key-file"))
+	case !o.plainText && (!cert || !key):
+		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or else --insecure-plain-text"))
+	}
+	if o.namespace != "" && len(validation.IsDNS1123Label(o.namespace)) > 0 {
+		errs = append(errs, fmt.Errorf("--namespace=%q is no name of a namespace", o.namespace))
+	}
+	if o.lifetime < minLifetime || o.lifetime > maxLifetime {
+		errs = append(errs, fmt.Errorf("--session-lifetime=%s must be from %s to %s", o.lifetime, minLifetime, maxLifetime))
+	}
+	if o.shutdownTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
+	}
+	o.allowed = strings.FieldsFunc(o.hosts, func(r rune) bool { return r == ',' || r == ' ' })
+	return errors.Join(errs...)
+}
+
+// checkAddresses checks that the console can listen where the flags say.
+func (o *options) checkAddresses() error {
+	return command.CheckAddresses(
+		command.Address{Flag: "http-bind-address", Value: o.address},
+		command.Address{Flag: "metrics-bind-address", Value: o.metricsAddress},
+		command.Address{Flag: "health-probe-bind-address", Value: o.healthAddress})
+}

@@ -1,0 +1,220 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+// Options configure a Console.
+type Options struct {
+	// Config is the way to the API server. Its credentials are used with Own only.
+	Config *rest.Config
+	// Own has everybody act with Config's own credentials: for one person, on their machine. It needs Hosts, and only who
+	// opens StartPath gets in.
+	Own bool
+	// Namespace is shown or suggested first.
+	Namespace string
+	// Hosts are the values of the Host header that are answered, without any all.
+	Hosts []string
+	// Header takes the user's token from a request's Authorization header, where there is one.
+	Header bool
+	// Key is what cookies are sealed with: random, at least 32 bytes, and the same for all replicas. Without one it is made.
+	Key []byte
+	// Lifetime is how long a log-in lasts; 0 is DefaultLifetime.
+	Lifetime time.Duration
+	Log      logr.Logger
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+}
+
+// DefaultLifetime is how long a log-in lasts.
+const DefaultLifetime = 8 * time.Hour
+
+// patience is how long the API server may take for an answer that isn't waited for.
+const patience = 15 * time.Second
+
+// Console answers at the page's URLs.
+type Console struct {
+	options Options
+	config  *rest.Config
+	seal    *sealer
+	pages   *pages
+	start   *start // nil without Own
+	cross   *http.CrossOriginProtection
+	routes  http.Handler
+	// stopped ends what would go on for as long as somebody looks.
+	stopped context.Context //nolint:containedctx // It outlives every request.
+	stop    context.CancelFunc
+}
+
+// New returns a console.
+func New(o Options) (*Console, error) {
+	if o.Own && len(o.Hosts) == 0 {
+		return nil, errors.New("a console with its own credentials has to know its hosts")
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = DefaultLifetime
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	seal, err := newSealer(o.Key)
+	if err != nil {
+		return nil, err
+	}
+	c := &Console{options: o, seal: seal, config: rest.CopyConfig(o.Config), cross: http.NewCrossOriginProtection()}
+	if !o.Own {
+		c.config = rest.AnonymousClientConfig(o.Config)
+	}
+	c.config.QPS = -1 // The API server says itself when it is too much.
+	c.config.WarningHandler = rest.NoWarnings{}
+	if c.pages, err = newPages(); err != nil {
+		return nil, err
+	}
+	if o.Own {
+		c.start = newStart()
+	}
+	c.stopped, c.stop = context.WithCancel(context.Background())
+	c.routes = c.newRoutes()
+	return c, nil
+}
+
+// newRoutes returns what is at which URL.
+func (c *Console) newRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/{name}", assets())
+	if c.options.Own {
+		mux.HandleFunc("GET /start/{secret}", c.handleStart)
+	} else {
+		mux.HandleFunc("GET /login", c.showLogin)
+		mux.HandleFunc("POST /login", c.handleLogin)
+		mux.HandleFunc("POST /logout", c.handleLogout)
+	}
+	page := func(pattern string, show func(http.ResponseWriter, *http.Request, *visit)) {
+		mux.HandleFunc(pattern, c.visited(show, c.turnAway))
+	}
+	page("GET /{$}", c.showFirst)
+	page("GET /namespaces", c.chooseNamespace)
+	page("GET /namespaces/{namespace}", c.showKeys)
+	page("GET /namespaces/{namespace}/keys/{name}", c.showKeys)
+	page("GET /", c.showNothing)
+	api := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visit)) {
+		mux.HandleFunc(pattern, c.visited(answer, c.turnAwayScript))
+	}
+	api("GET /api/namespaces/{namespace}/stream", c.stream)
+	api("GET /api/namespaces/{namespace}/form", c.showForm)
+	api("GET /api/namespaces/{namespace}/keys/{name}", c.showDetails)
+	api("POST /api/namespaces/{namespace}/keys", c.create)
+	api("POST /api/namespaces/{namespace}/keys/{name}/{change}", c.change)
+	return mux
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	protect(w.Header())
+	if len(c.options.Hosts) > 0 && !slices.Contains(c.options.Hosts, r.Host) {
+		http.Error(w, "This page is not served by that name.", http.StatusMisdirectedRequest)
+		return
+	}
+	if err := c.cross.Check(r); err != nil || fromElsewhere(r) {
+		http.Error(w, "This request was sent by another site.", http.StatusForbidden)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	c.routes.ServeHTTP(w, r)
+}
+
+// Stop ends what would go on for as long as somebody looks.
+func (c *Console) Stop() { c.stop() }
+
+// NewServer returns a server of the console. Its Shutdown stops the console too.
+func (c *Console) NewServer() *http.Server {
+	server := &http.Server{
+		Handler:           c,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      answerWithin, // A stream puts it off, line by line.
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          quiet(c.options.Log),
+	}
+	server.RegisterOnShutdown(c.Stop)
+	return server
+}
+
+// answerWithin is how long an answer, or a line of one, may take to be written.
+const answerWithin = 30 * time.Second
+
+// maxBody is how long the body of a request may be.
+const maxBody = 64 << 10
+
+// visit is a request of a user who is known.
+type visit struct {
+	client *keys.Client
+	// user is the name by which the API server knows the user; blank where nobody has asked yet.
+	user string
+	// namespace is the one that the user began with.
+	namespace string
+	// csrf is what a request that changes something must hold.
+	csrf string
+	// ends is when the log-in ends; zero where that isn't ours to say.
+	ends time.Time
+}
+
+// visited returns a handler of what needs a user. Who is none is turned away.
+func (c *Console) visited(handle func(http.ResponseWriter, *http.Request, *visit), away func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := c.visit(w, r)
+		if err != nil {
+			away(w, r, err)
+			return
+		}
+		handle(w, r, v)
+	}
+}
+
+// clientOf returns a client with the rights of whoever a token is for.
+func (c *Console) clientOf(token string) (*keys.Client, error) {
+	config := c.config
+	if !c.options.Own {
+		if token == "" {
+			return nil, errNobody
+		}
+		config = rest.CopyConfig(c.config)
+		config.BearerToken = token
+	}
+	return keys.NewPageClient(config)
+}
+
+// once makes a value of a secret that is good for one use.
+type once struct {
+	mu    sync.Mutex
+	value string
+}
+
+// take says whether a text is the value, which it then no longer is.
+func (o *once) take(text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.value == "" || !same(o.value, text) {
+		return false
+	}
+	o.value = ""
+	return true
+}
+
+// errNobody says that a request is no known user's.
+var errNobody = errors.New("nobody is logged in")
+
+// errEnded says that a log-in has ended.
+var errEnded = fmt.Errorf("%w any more", errNobody)

@@ -1,0 +1,66 @@
+package console
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+// curl returns a call of the API as a shell takes it.
+func curl(token, tenantID, target string) string {
+	return fmt.Sprintf("curl %s \\\n  -H %s -H %s", quoted(target), quoted("Authorization: Bearer "+token), quoted("X-Tenant-ID: "+tenantID))
+}
+
+// plain is what a shell takes for itself between double quotes.
+var plain = regexp.MustCompile(`^[-A-Za-z0-9_.:/ ~%+,=@]*$`)
+
+var wordOnly = regexp.MustCompile(`^[-A-Za-z0-9_.:/~%+,=@]+$`)
+
+// quoted writes a word for a shell.
+func quoted(text string) string {
+	switch {
+	case wordOnly.MatchString(text):
+		return text
+	case plain.MatchString(text):
+		return `"` + text + `"`
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// example returns a URL that a key with some scopes may read, below a base; the base where none is known.
+func example(base string, catalogue []keys.ScopeEntry, scopes []keysv1alpha1.Scope) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return base
+	}
+	covered := func(wanted keysv1alpha1.Scope) bool {
+		return slices.ContainsFunc(scopes, func(s keysv1alpha1.Scope) bool { return access.Covers(s, wanted) })
+	}
+	for i := range catalogue {
+		if !covered(catalogue[i].Name) {
+			continue
+		}
+		for _, route := range catalogue[i].Routes {
+			reads := len(route.Methods) == 0 || slices.Contains(route.Methods, "GET")
+			below := strings.HasPrefix(route.Path, strings.TrimSuffix(u.Path, "/")+"/")
+			if reads && below && strings.EqualFold(string(route.Host), u.Host) && !slices.ContainsFunc(route.With, func(s keysv1alpha1.Scope) bool { return !covered(s) }) {
+				u.Path = route.Path
+				return u.String()
+			}
+		}
+	}
+	return base
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,46 @@
+package console
+
+import (
+	"log"
+	"net/http"
+
+	"github.com/go-logr/logr"
+)
+
+// policy lets a page load nothing that is not this console's own, and run nothing that is written into it. No script may make
+// markup from text (Trusted Types).
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// protect sets the headers that every answer has.
+func protect(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+}
+
+// fromElsewhere says whether another site has a browser ask for something other than a page to look at. A link to a page is
+// what anybody may have.
+func fromElsewhere(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return false
+	}
+	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+}
+
+// quiet is for what a server says of connections: which ones broke is of no use to anybody but who looks closely.
+func quiet(to logr.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
+
+type lines struct{ to logr.Logger }
+
+// Write implements io.Writer.
+func (l lines) Write(line []byte) (int, error) {
+	l.to.V(1).Info("A connection failed", "error", string(line))
+	return len(line), nil
+}

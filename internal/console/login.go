@@ -1,0 +1,162 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// anonymous is whom the API server takes everybody for whom it doesn't know.
+const anonymous = "system:anonymous"
+
+// loginPage is what the log-in form shows.
+type loginPage struct {
+	page
+	Next, Namespace, Problem string
+	// Ended says that there was a session.
+	Ended bool
+	// Field is what the problem is with: token or namespace.
+	Field string
+}
+
+func (c *Console) showLogin(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	c.writeLogin(w, r, http.StatusOK, &loginPage{
+		Next: local(query.Get("next")), Namespace: c.options.Namespace, Ended: query.Get("why") == "expired",
+	})
+}
+
+func (c *Console) writeLogin(w http.ResponseWriter, r *http.Request, status int, p *loginPage) {
+	p.page = page{Title: "Sign in", CSRF: c.seal.proof(c.nonce(w, r))}
+	c.pages.write(w, status, "login", p)
+}
+
+// handleLogin begins a session, if the API server knows whose a token is.
+func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "The form can't be read.", http.StatusBadRequest)
+		return
+	}
+	form := &loginPage{Next: local(r.PostForm.Get("next")), Namespace: strings.TrimSpace(r.PostForm.Get("namespace")), Field: "token"}
+	if !same(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
+		form.Problem = "This form was too old, or your browser keeps no cookies. Try again."
+		c.writeLogin(w, r, http.StatusForbidden, form)
+		return
+	}
+	given := tidy(r.PostForm.Get("token"))
+	if form.Namespace != "" && len(validation.IsDNS1123Label(form.Namespace)) > 0 {
+		form.Field = "namespace"
+		form.Problem = "That is no name of a namespace: it has lower-case letters, digits and hyphens, such as warehouse."
+		c.writeLogin(w, r, http.StatusUnprocessableEntity, form)
+		return
+	}
+	user, problem, status := c.identify(r.Context(), given)
+	if problem != "" {
+		form.Problem = problem
+		c.writeLogin(w, r, status, form)
+		return
+	}
+	s := &session{Token: given, User: user, Namespace: form.Namespace, Ends: c.options.Now().Add(c.options.Lifetime)}
+	if err := c.begin(w, s); err != nil {
+		http.Error(w, "The session can't be kept.", http.StatusInternalServerError)
+		return
+	}
+	next := form.Next
+	if next == "" {
+		next = pathOf(form.Namespace)
+	}
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// tidy takes from a pasted token what comes with it: blanks, and the name of the scheme.
+func tidy(given string) string {
+	given = strings.TrimSpace(given)
+	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		given = strings.TrimSpace(rest)
+	}
+	return given
+}
+
+// identify asks the API server whose a token is, or says what is wrong with it.
+func (c *Console) identify(ctx context.Context, given string) (user, problem string, status int) {
+	switch {
+	case given == "":
+		return "", "Paste the token by which the cluster knows you: kubectl create token NAME makes one for a service account.", http.StatusUnprocessableEntity
+	case token.WellFormed(given):
+		return "", "That is an API key. Here, paste the token by which the Kubernetes cluster knows you.", http.StatusUnprocessableEntity
+	case !tokenShaped(given):
+		return "", "That is no token: it has a blank in it, or is too long.", http.StatusUnprocessableEntity
+	}
+	client, err := c.clientOf(given)
+	if err != nil {
+		return "", "That is no token.", http.StatusUnprocessableEntity
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	user, err = client.WhoAmI(ctx)
+	switch {
+	case apierrors.IsUnauthorized(err) || err == nil && user == anonymous:
+		return "", "The cluster does not know this token, or no longer. Get a new one, and paste all of it.", http.StatusUnauthorized
+	case err != nil:
+		return "", explain(err).Message, http.StatusBadGateway
+	}
+	return user, "", 0
+}
+
+func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil || !same(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
+		http.Error(w, "This page is too old: load it again, and sign out.", http.StatusForbidden)
+		return
+	}
+	c.end(w)
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// local returns a path of ours, blank for everything else: a link to the log-in leads nowhere else.
+func local(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/namespaces") || path.Clean(u.Path) != u.Path {
+		return ""
+	}
+	return u.EscapedPath()
+}
+
+// pathOf returns the path of a namespace's page, or of the choice of one.
+func pathOf(namespace string) string {
+	if namespace == "" {
+		return "/namespaces"
+	}
+	return "/namespaces/" + url.PathEscape(namespace)
+}
+
+// turnAway has who asks for a page log in first.
+func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case c.options.Own:
+		c.pages.message(w, http.StatusForbidden, "This page is somebody else's",
+			"It acts with the rights of whoever started it, and opens only by the link that was printed then, which is good once. Run kubectl apikey ui again.")
+	case r.Header.Get("Sec-Fetch-Site") == "cross-site" && !errors.Is(err, errEnded):
+		// A link from another site comes without our cookies, which are SameSite=Strict. Asked for again from here, it comes with them.
+		c.again(w, cmp.Or(local(r.URL.EscapedPath()), "/"))
+	default:
+		query := url.Values{"next": {r.URL.EscapedPath()}}
+		if errors.Is(err, errEnded) {
+			query.Set("why", "expired")
+		}
+		http.Redirect(w, r, "/login?"+query.Encode(), http.StatusSeeOther)
+	}
+}
+
+// again has the browser ask for a path of ours from a page of ours.
+func (c *Console) again(w http.ResponseWriter, path string) {
+	c.pages.write(w, http.StatusOK, "again", &againPage{page: page{Title: "API Keys"}, Path: path})
+}

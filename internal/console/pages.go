@@ -1,0 +1,195 @@
+package console
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed assets/*
+var assetFiles embed.FS
+
+// page is what every page has.
+type page struct {
+	Title string
+	// CSRF is what a form, or a request of a script, gives back.
+	CSRF string
+	// User is blank where nobody is signed in.
+	User string
+	// Out says that the page can sign out.
+	Out bool
+}
+
+// keysPage is the list of a namespace's keys. Scripts fill it.
+type keysPage struct {
+	page
+	Namespace string
+	// Key is the one whose details are open.
+	Key    string
+	States []string
+}
+
+// namespacesPage lets a namespace be chosen.
+type namespacesPage struct {
+	page
+	Known   []knownNamespace
+	Problem string
+}
+
+// knownNamespace is a namespace that belongs to a tenant.
+type knownNamespace struct{ Name, Tenant, Path string }
+
+// messagePage says why there is nothing to see, and what to do.
+type messagePage struct {
+	page
+	Message string
+}
+
+// againPage has the browser ask for a path.
+type againPage struct {
+	page
+	Path string
+}
+
+// pages are the templates.
+type pages struct{ all *template.Template }
+
+func newPages() (*pages, error) {
+	all, err := template.ParseFS(pageFiles, "pages/*.html")
+	return &pages{all}, err
+}
+
+// write answers with a page.
+func (p *pages) write(w http.ResponseWriter, status int, name string, content any) {
+	var page bytes.Buffer
+	if err := p.all.ExecuteTemplate(&page, name+".html", content); err != nil {
+		http.Error(w, "The page can't be made.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(page.Len()))
+	w.WriteHeader(status)
+	_, _ = page.WriteTo(w) // A browser that has gone away is no fault.
+}
+
+// message answers with a page that only says something.
+func (p *pages) message(w http.ResponseWriter, status int, title, message string) {
+	p.write(w, status, "message", &messagePage{page: page{Title: title}, Message: message})
+}
+
+// assets answers with styles, scripts and the icon.
+func assets() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := path.Base(r.PathValue("name"))
+		content, err := fs.ReadFile(assetFiles, path.Join("assets", name))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		_, _ = w.Write(content)
+	})
+}
+
+// newPage returns what a page of a user has.
+func (c *Console) newPage(r *http.Request, v *visit, title string) (page, error) {
+	p := page{Title: title, CSRF: v.csrf, User: v.user, Out: !c.options.Own && !v.ends.IsZero()}
+	if p.User != "" {
+		return p, nil
+	}
+	ctx, cancel := timely(r)
+	defer cancel()
+	user, err := v.client.WhoAmI(ctx)
+	if err == nil && user == anonymous {
+		err = errNobody
+	}
+	p.User = user
+	return p, err
+}
+
+// showFirst leads to the namespace that the user began with.
+func (c *Console) showFirst(w http.ResponseWriter, r *http.Request, v *visit) {
+	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther)
+}
+
+func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+	p, err := c.newPage(r, v, "API Keys")
+	if c.failed(w, r, err) {
+		return
+	}
+	c.pages.write(w, http.StatusOK, "keys", &keysPage{
+		page: p, Namespace: r.PathValue("namespace"), Key: r.PathValue("name"), States: keys.States(),
+	})
+}
+
+func (c *Console) showNothing(w http.ResponseWriter, _ *http.Request, _ *visit) {
+	c.pages.message(w, http.StatusNotFound, "There is no such page", "Keys are at /namespaces/ and the name of their namespace.")
+}
+
+// chooseNamespace shows the namespaces that belong to tenants, to whoever may see those, and lets everybody name one.
+func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *visit) {
+	if name := r.URL.Query().Get("namespace"); name != "" {
+		http.Redirect(w, r, pathOf(name), http.StatusSeeOther)
+		return
+	}
+	p, err := c.newPage(r, v, "Choose a namespace")
+	if c.failed(w, r, err) {
+		return
+	}
+	ctx, cancel := timely(r)
+	defer cancel()
+	content := &namespacesPage{page: p}
+	tenants, err := v.client.Tenants(ctx)
+	if err == nil {
+		namespaces, err := v.client.Namespaces(ctx)
+		for i := range namespaces {
+			if tenant, err := keys.TenantOf(namespaces[i].Name, namespaces[i].Labels, tenants); err == nil {
+				content.Known = append(content.Known, knownNamespace{namespaces[i].Name, nameOf(tenant), pathOf(namespaces[i].Name)})
+			}
+		}
+		content.Problem = unlisted(err)
+	} else {
+		content.Problem = unlisted(err)
+	}
+	c.pages.write(w, http.StatusOK, "namespaces", content)
+}
+
+// unlisted says why there is no list to choose from, nothing where there is one.
+func unlisted(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case explain(err).Reason == reasonForbidden:
+		return "You may not list namespaces and tenants, so name the one that your keys are in."
+	}
+	return explain(err).Message
+}
+
+// failed answers with a page that says what is wrong, if something is.
+func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) bool {
+	if err == nil {
+		return false
+	}
+	p := explain(err)
+	switch {
+	case p.Reason == reasonSession && c.options.Own:
+		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you any more", "Log in to it again, and run kubectl apikey ui again.")
+	case p.Reason == reasonSession:
+		c.end(w)
+		c.turnAway(w, r, errEnded)
+	default:
+		c.pages.message(w, p.status(), "The keys can't be shown", p.Message+" Then load this page again.")
+	}
+	return true
+}

@@ -1,0 +1,95 @@
+package console
+
+import (
+	"cmp"
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+// row is a key as the list shows it. Times are RFC 3339, and blank where there is none.
+type row struct {
+	Name        string               `json:"name"`
+	DisplayName string               `json:"displayName"`
+	Prefix      string               `json:"prefix,omitempty"`
+	Scopes      []keysv1alpha1.Scope `json:"scopes"`
+	Created     string               `json:"created"`
+	LastUsed    string               `json:"lastUsed,omitempty"`
+	Issued      string               `json:"issued,omitempty"`
+	Expires     string               `json:"expires,omitempty"`
+	State       keys.State           `json:"state"`
+	// Why says in a few words why a key does not work, where that needs a person.
+	Why string `json:"why,omitempty"`
+	// May are the changes that make sense for a key as it is.
+	May []string `json:"may,omitempty"`
+}
+
+func newRow(key *keysv1alpha1.ApiKey, now time.Time) *row {
+	r := keys.NewRow(key, now)
+	shown := &row{
+		Name: r.Name, DisplayName: r.DisplayName, Prefix: r.Prefix, Scopes: r.Scopes,
+		Created: stamp(r.Created), LastUsed: stamp(r.LastUsed), Issued: stamp(r.Issued), Expires: stamp(r.Expires),
+		State: r.State, May: sensible(&r),
+	}
+	if r.State == keys.StateFailed || r.State == keys.StateWaiting {
+		shown.Why = cmp.Or(r.Message, r.Reason)
+	}
+	return shown
+}
+
+// Changes of a key, as they are called in URLs.
+const (
+	changeRotate  = "rotate"
+	changeSuspend = "suspend"
+	changeResume  = "resume"
+	changeRevoke  = "revoke"
+)
+
+// sensible returns the changes that come to something.
+func sensible(r *keys.Row) (changes []string) {
+	if (!r.Over() || r.State == keys.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keys.StateSuspended {
+		changes = append(changes, changeRotate)
+	}
+	switch {
+	case r.State == keys.StateSuspended:
+		changes = append(changes, changeResume)
+	case !r.Over():
+		changes = append(changes, changeSuspend)
+	}
+	if r.State != keys.StateRevoked && r.State != keys.StateRevoking && r.State != keys.StateDeleting {
+		changes = append(changes, changeRevoke)
+	}
+	return changes
+}
+
+// stamp writes a time for scripts.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// tenantInfo is what the page shows of a tenant.
+type tenantInfo struct {
+	Name        string `json:"name,omitempty"`
+	ID          string `json:"id,omitempty"`
+	BaseURL     string `json:"baseURL,omitempty"`
+	Active      int    `json:"active"`
+	Most        int    `json:"most"`
+	Environment string `json:"environment,omitempty"`
+	Suspended   bool   `json:"suspended,omitempty"`
+	// Problem says why some or all of this isn't known, and the way out.
+	Problem string `json:"problem,omitempty"`
+}
+
+func newTenantInfo(tenant *keysv1alpha1.Tenant) tenantInfo {
+	active, most := keys.Quota(tenant)
+	return tenantInfo{
+		Name: nameOf(tenant), ID: tenant.Spec.ID, BaseURL: tenant.Spec.APIBaseURL, Active: active, Most: most,
+		Environment: string(tenant.Spec.Environment), Suspended: tenant.Spec.State == keysv1alpha1.TenantSuspended,
+	}
+}
+
+func nameOf(tenant *keysv1alpha1.Tenant) string { return cmp.Or(tenant.Spec.DisplayName, tenant.Name) }

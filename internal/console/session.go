@@ -1,0 +1,194 @@
+package console
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Cookies. The prefix has browsers take them from this host only, over TLS, for all paths. Without it, cookies of another
+// port of the same address would do: those of Own have a name that nobody knows.
+const (
+	sessionCookie = "__Host-apikey-session"
+	visitCookie   = "__Host-apikey-visit"
+	ownCookie     = "apikey-ui-"
+)
+
+const (
+	// maxToken is how long a bearer token may be.
+	maxToken = 12 << 10
+	// cookieSize is how much of a session a cookie holds: browsers take 4 KiB with name and attributes. Tokens of OpenID
+	// Connect with many groups are longer.
+	cookieSize = 3800
+	// maxCookies are as many as the longest token takes, sealed and in base64.
+	maxCookies = 6
+)
+
+// session is what a log-in leaves with the browser, sealed.
+type session struct {
+	Token     string    `json:"t"`
+	User      string    `json:"u"`
+	Namespace string    `json:"n,omitempty"`
+	Ends      time.Time `json:"e"`
+}
+
+// visit returns whose request it is. The error is errNobody or errEnded, or errForged for a change that the page has not
+// asked for.
+func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
+	v, token, err := c.whose(r)
+	if err != nil {
+		return nil, err
+	}
+	if v.client, err = c.clientOf(token); err != nil {
+		return nil, err
+	}
+	if v.csrf == "" {
+		v.csrf = c.seal.proof(c.nonce(w, r))
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !same(v.csrf, r.Header.Get("X-CSRF-Token")) {
+		return nil, errForged
+	}
+	return v, nil
+}
+
+// whose returns the user of a request, without a client, and the user's token.
+func (c *Console) whose(r *http.Request) (v *visit, token string, err error) {
+	if c.options.Own {
+		cookie, err := r.Cookie(c.start.cookie)
+		if err != nil || !same(cookie.Value, c.start.session) {
+			return nil, "", errNobody
+		}
+		return &visit{namespace: c.options.Namespace, csrf: c.seal.proof(c.start.session)}, "", nil
+	}
+	if token := bearer(r); c.options.Header && token != "" {
+		return &visit{namespace: c.options.Namespace}, token, nil
+	}
+	s, err := c.session(r)
+	if err != nil {
+		return nil, "", err
+	}
+	return &visit{user: s.User, namespace: s.Namespace, ends: s.Ends}, s.Token, nil
+}
+
+// bearer returns the one bearer token of a request, or "" where there is none.
+func bearer(r *http.Request) string {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") || !tokenShaped(token) {
+		return ""
+	}
+	return token
+}
+
+// tokenShaped says whether a text can be a bearer token: something, not too much of it, and nothing that a header can't hold.
+func tokenShaped(text string) bool {
+	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' })
+}
+
+// session returns what a log-in has left with the browser.
+func (c *Console) session(r *http.Request) (*session, error) {
+	var sealed strings.Builder
+	for i := range maxCookies {
+		cookie, err := r.Cookie(nthCookie(i))
+		if err != nil {
+			break
+		}
+		sealed.WriteString(cookie.Value)
+	}
+	if sealed.Len() == 0 {
+		return nil, errNobody
+	}
+	content, err := c.seal.open(sessionCookie, sealed.String())
+	if err != nil {
+		return nil, errEnded // Sealed by a replica with another key, or before a restart.
+	}
+	s := &session{}
+	if err := json.Unmarshal(content, s); err != nil || !c.options.Now().Before(s.Ends) {
+		return nil, errEnded
+	}
+	return s, nil
+}
+
+// begin leaves a session with the browser.
+func (c *Console) begin(w http.ResponseWriter, s *session) error {
+	content, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	sealed := c.seal.seal(sessionCookie, content)
+	for i := range maxCookies {
+		part := sealed[:min(len(sealed), cookieSize)]
+		sealed = sealed[len(part):]
+		setCookie(w, nthCookie(i), part)
+	}
+	setCookie(w, visitCookie, rand.Text()) // So that what was known before the log-in is of no use after it.
+	return nil
+}
+
+// end takes the session from the browser.
+func (*Console) end(w http.ResponseWriter) {
+	for i := range maxCookies {
+		setCookie(w, nthCookie(i), "")
+	}
+}
+
+func nthCookie(i int) string {
+	if i == 0 {
+		return sessionCookie
+	}
+	return sessionCookie + "-" + string(rune('0'+i))
+}
+
+// setCookie has the browser keep a value until it is closed, or with a blank one forget it.
+func setCookie(w http.ResponseWriter, name, value string) {
+	cookie := &http.Cookie{Name: name, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if value == "" {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(w, cookie)
+}
+
+// nonce returns what tells the visits of one browser from those of another, and gives it to a browser that has none.
+func (*Console) nonce(w http.ResponseWriter, r *http.Request) string {
+	if cookie, err := r.Cookie(visitCookie); err == nil && cookie.Value != "" {
+		return cookie.Value
+	}
+	nonce := rand.Text()
+	setCookie(w, visitCookie, nonce)
+	return nonce
+}
+
+// start is how the one user of Own gets in: by a link that is good once.
+type start struct {
+	link            once
+	cookie, session string
+}
+
+func newStart() *start {
+	return &start{link: once{value: rand.Text()}, cookie: ownCookie + strings.ToLower(rand.Text()[:8]), session: rand.Text()}
+}
+
+// StartPath returns the path that lets the one user of Own in, once.
+func (c *Console) StartPath() string { return "/start/" + c.start.link.value }
+
+// handleStart lets the one user of Own in. A browser that only looks ahead doesn't use the link up.
+func (c *Console) handleStart(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || r.Header.Get("Sec-Purpose") != "" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if !c.start.link.take(r.PathValue("secret")) {
+		c.turnAway(w, r, errNobody)
+		return
+	}
+	// Not Secure: it goes over loopback without TLS, where not every browser would keep it. It holds nothing but itself.
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // See above.
+		Name: c.start.cookie, Value: c.start.session, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
+	c.again(w, "/")
+}

@@ -1,0 +1,275 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+const (
+	// rowsALine is how many keys a line of a list holds.
+	rowsALine = 200
+	// pingEvery is how often a stream that has nothing to tell says so.
+	pingEvery = 10 * time.Second
+	// tenantEvery is how often the tenant is looked at while nothing happens: it is no key, so no watch tells of it.
+	tenantEvery = 30 * time.Second
+	// tenantAfter is how long after a change of a key the tenant is looked at: the ledger follows the key.
+	tenantAfter = time.Second
+	// Between attempts to have the API server answer again.
+	retryFirst, retryMost = time.Second, 10 * time.Second
+	// retryForbidden is for what won't change until somebody gives a right.
+	retryForbidden = 20 * time.Second
+)
+
+// line is a line of a stream: JSON, and what is in it, its type says.
+type line struct {
+	Type    string       `json:"type"`
+	Rights  *keys.Rights `json:"rights,omitempty"`
+	Tenant  *tenantInfo  `json:"tenant,omitempty"`
+	Rows    []*row       `json:"rows,omitempty"`
+	Name    string       `json:"name,omitempty"`
+	Problem *problem     `json:"problem,omitempty"`
+	Message string       `json:"message,omitempty"`
+	Result  *result      `json:"result,omitempty"`
+}
+
+// writer writes lines as they come, from wherever they come.
+type writer struct {
+	mu   sync.Mutex
+	w    http.ResponseWriter
+	ctrl *http.ResponseController
+}
+
+// newWriter begins an answer of lines.
+func newWriter(w http.ResponseWriter) *writer {
+	out := &writer{w: w, ctrl: http.NewResponseController(w)}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("X-Accel-Buffering", "no") // Proxies of nginx's kind keep lines back otherwise.
+	_ = out.ctrl.SetReadDeadline(time.Time{}) // There is nothing more to read, for however long this takes.
+	return out
+}
+
+// write writes a line. It fails when nobody reads.
+func (o *writer) write(l *line) error {
+	content, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.ctrl.SetWriteDeadline(time.Now().Add(answerWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := o.w.Write(append(content, '\n')); err != nil {
+		return err
+	}
+	return o.ctrl.Flush()
+}
+
+// stream tells of the keys of a namespace for as long as somebody looks: all of them, and then each change. What goes wrong
+// with the API server is told too, and tried again.
+func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(c.stopped, cancel)()
+	if !v.ends.IsZero() {
+		var ended context.CancelFunc
+		ctx, ended = context.WithDeadlineCause(ctx, v.ends, errEnded)
+		defer ended()
+	}
+	s := &live{
+		console: c, client: v.client, namespace: r.PathValue("namespace"), out: newWriter(w),
+		states: map[string]keys.State{}, changed: make(chan struct{}, 1),
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() { s.keepTenant(ctx) })
+	beside.Go(func() { s.ping(ctx, cancel) })
+	s.keepKeys(ctx)
+	if errors.Is(context.Cause(ctx), errEnded) {
+		_ = s.out.write(&line{Type: "problem", Problem: c.explain(errEnded)})
+	}
+	cancel()
+	beside.Wait()
+}
+
+// live is a stream.
+type live struct {
+	console   *Console
+	client    *keys.Client
+	namespace string
+	out       *writer
+	// states are those of the keys that were told of.
+	states map[string]keys.State
+	// tenantID is what keys say of their tenant.
+	tenantID atomic.Value
+	// changed has something in it when the tenant is worth a look.
+	changed chan struct{}
+}
+
+// keepKeys tells of keys until nobody reads, or nobody is logged in.
+func (s *live) keepKeys(ctx context.Context) {
+	wait := retryFirst
+	for ctx.Err() == nil {
+		err := s.follow(ctx, func() { wait = retryFirst })
+		if ctx.Err() != nil {
+			return
+		}
+		p := s.console.explain(err)
+		if s.out.write(&line{Type: "problem", Problem: p}) != nil || p.Reason == reasonSession {
+			return
+		}
+		pause := wait
+		if p.Reason == reasonForbidden {
+			pause = retryForbidden
+		}
+		if !waited(ctx, pause) {
+			return
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
+// follow tells what the user may do, and of all keys and their changes, until something goes wrong.
+func (s *live) follow(ctx context.Context, synced func()) error {
+	soon, cancel := context.WithTimeout(ctx, patience)
+	rights, err := s.client.Rights(soon, s.namespace)
+	cancel()
+	if err != nil {
+		return err
+	}
+	if err := s.out.write(&line{Type: "rights", Rights: &rights}); err != nil {
+		return err
+	}
+	if err := s.out.write(&line{Type: "reset"}); err != nil {
+		return err
+	}
+	return s.client.Follow(ctx, s.namespace, &keys.Follower{
+		Listed: s.listed,
+		Synced: func() error {
+			synced()
+			s.look()
+			return s.out.write(&line{Type: "synced"})
+		},
+		Changed: func(key *keysv1alpha1.ApiKey) error {
+			before := s.states[key.Name]
+			shown := s.row(key)
+			if shown.State != before {
+				s.look()
+			}
+			return s.out.write(&line{Type: "row", Rows: []*row{shown}})
+		},
+		Gone: func(key *keysv1alpha1.ApiKey) error {
+			delete(s.states, key.Name)
+			s.look()
+			return s.out.write(&line{Type: "gone", Name: key.Name})
+		},
+	})
+}
+
+func (s *live) listed(part []keysv1alpha1.ApiKey) error {
+	for len(part) > 0 {
+		rows := make([]*row, min(len(part), rowsALine))
+		for i := range rows {
+			rows[i] = s.row(&part[i])
+		}
+		part = part[len(rows):]
+		if err := s.out.write(&line{Type: "rows", Rows: rows}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// row returns a key's row, and remembers what it says.
+func (s *live) row(key *keysv1alpha1.ApiKey) *row {
+	shown := newRow(key, s.console.options.Now())
+	s.states[key.Name] = shown.State
+	if key.Status.TenantID != "" {
+		s.tenantID.Store(key.Status.TenantID)
+	}
+	return shown
+}
+
+// look has the tenant looked at.
+func (s *live) look() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// keepTenant tells of the tenant when it has changed.
+func (s *live) keepTenant(ctx context.Context) {
+	var told tenantInfo
+	for first := true; ; first = false {
+		info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
+		if id, ok := s.tenantID.Load().(string); ok && info.ID == "" && info.Problem != "" {
+			info.ID = id
+		}
+		if err == nil && (first || info != told) {
+			told = info
+			if s.out.write(&line{Type: "tenant", Tenant: &info}) != nil {
+				return
+			}
+		}
+		timer := time.NewTimer(tenantEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-s.changed:
+			timer.Stop()
+			if !waited(ctx, tenantAfter) {
+				return
+			}
+		}
+	}
+}
+
+// ping says that the stream lives, so that a browser can tell when it doesn't.
+func (s *live) ping(ctx context.Context, gone context.CancelFunc) {
+	for waited(ctx, pingEvery) {
+		if s.out.write(&line{Type: "ping"}) != nil {
+			gone()
+			return
+		}
+	}
+}
+
+// waited waits, unless the context ends first.
+func waited(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// tenantInfo returns what the page shows of the tenant of a namespace. Who may not look at tenants learns what keys tell.
+func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace string) (tenantInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tenant, err := client.TenantFor(ctx, namespace)
+	if err == nil {
+		return newTenantInfo(tenant), nil
+	}
+	if why, ok := errors.AsType[*keys.TenantError](err); ok {
+		return tenantInfo{Problem: withoutTenant(why)}, nil
+	}
+	if explain(err).Reason != reasonForbidden {
+		return tenantInfo{}, err
+	}
+	return tenantInfo{Problem: "You may not read tenants, so the base URL and the quota are not shown. " +
+		"A ClusterRoleBinding to the ClusterRole apikey-view shows them."}, nil
+}

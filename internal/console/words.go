@@ -1,0 +1,108 @@
+package console
+
+import (
+	"cmp"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keys"
+)
+
+// pageAdvice is what to do about a reason where the page has it done otherwise than the command line.
+var pageAdvice = map[string]string{
+	keysv1alpha1.ReasonSuspended:        "To have the key work again, resume it.",
+	keysv1alpha1.ReasonRevoked:          "A revoked key can't come back: generate another.",
+	keysv1alpha1.ReasonExpired:          "Rotate the key to have it issued anew, or generate another.",
+	keysv1alpha1.ReasonQuotaExceeded:    "Revoke a key that nobody needs, or have spec.maxKeys of the Tenant raised.",
+	keysv1alpha1.ReasonUnknownScope:     "Correct the scope: Generate New Key lists those that there are.",
+	keysv1alpha1.ReasonScopeNotAllowed:  "Remove the scope: Generate New Key lists those that the tenant may have.",
+	keysv1alpha1.ReasonExpiryNotOffered: "Choose an expiry that Generate New Key offers.",
+	keysv1alpha1.ReasonRootKeyLost:      "Have the root key restored, or have another token made: rotate the key.",
+}
+
+// advice returns what a person at the page can do about a reason, "" where there is nothing to do.
+func advice(reason string) string { return cmp.Or(pageAdvice[reason], keys.Advice(reason)) }
+
+// headings say what a condition means, when it is True and when it is not.
+var headings = map[string][2]string{
+	keysv1alpha1.ConditionReady:               {"The key works", "The key does not work yet"},
+	keysv1alpha1.ConditionAdmitted:            {"What it asks for is granted", "What it asks for is not granted"},
+	keysv1alpha1.ConditionPublished:           {"Its token is published", "Its token is not published"},
+	keysv1alpha1.ConditionSuspended:           {"Suspended: every request is refused", "Not suspended"},
+	keysv1alpha1.ConditionRevoked:             {"Revoked for good", "Not revoked"},
+	keysv1alpha1.ConditionRevocationEffective: {"No verifier accepts the key any more", "A verifier may still have to learn that the key is revoked"},
+	keysv1alpha1.ConditionExpired:             {"Expired: every request is refused", "Not expired"},
+	keysv1alpha1.ConditionReconciling:         {"The controller is at work on it", "The controller has finished"},
+	keysv1alpha1.ConditionStalled:             {"It needs a person", "It needs nobody"},
+}
+
+// conditionInfo is a condition in words.
+type conditionInfo struct {
+	Type    string `json:"type"`
+	Reason  string `json:"reason"`
+	Heading string `json:"heading"`
+	Message string `json:"message"`
+	// ToDo is blank where there is nothing to do.
+	ToDo  string `json:"toDo,omitempty"`
+	Since string `json:"since"`
+	// Tone is good, wait, bad, or blank for what is neither.
+	Tone string `json:"tone,omitempty"`
+}
+
+func newCondition(c *metav1.Condition) conditionInfo {
+	info := conditionInfo{
+		Type: c.Type, Reason: c.Reason, Heading: c.Type + " is " + string(c.Status), Message: c.Message,
+		Since: stamp(c.LastTransitionTime.Time), Tone: tone(c),
+	}
+	if words, known := headings[c.Type]; known {
+		info.Heading = words[1]
+		if c.Status == metav1.ConditionTrue {
+			info.Heading = words[0]
+		}
+	}
+	if c.Reason == keysv1alpha1.ReasonExpiringSoon {
+		info.Heading, info.Tone = "Expires soon", "wait"
+	}
+	if keys.ConditionAdvice(c) != "" {
+		info.ToDo = advice(c.Reason)
+	}
+	return info
+}
+
+// tone says whether a condition is as one would have it.
+func tone(c *metav1.Condition) string {
+	switch c.Type {
+	case keysv1alpha1.ConditionReady, keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished, keysv1alpha1.ConditionRevocationEffective:
+		return map[metav1.ConditionStatus]string{metav1.ConditionTrue: "good", metav1.ConditionUnknown: "wait"}[c.Status] + bad(c)
+	case keysv1alpha1.ConditionStalled:
+		return map[bool]string{true: "bad"}[c.Status == metav1.ConditionTrue]
+	case keysv1alpha1.ConditionReconciling:
+		return "wait"
+	}
+	return ""
+}
+
+// bad is the tone of what isn't as it should be: unless that was asked for.
+func bad(c *metav1.Condition) string {
+	if c.Status != metav1.ConditionFalse {
+		return ""
+	}
+	switch c.Reason {
+	case keysv1alpha1.ReasonRevoked, keysv1alpha1.ReasonSuspended, keysv1alpha1.ReasonExpired:
+		return ""
+	case keysv1alpha1.ReasonWaitingForVerifiers:
+		return "wait"
+	}
+	return "bad"
+}
+
+// withoutTenant says why a namespace has no tenant, and what to do.
+func withoutTenant(e *keys.TenantError) string {
+	if len(e.Selected) == 0 {
+		return "No tenant has the namespace " + e.Namespace + ", so keys in it can't be issued. " + advice(keysv1alpha1.ReasonNoTenant)
+	}
+	return "The namespace " + e.Namespace + " is selected by the tenants " + strings.Join(e.Selected, ", ") +
+		", so keys in it can't be issued. " + advice(keysv1alpha1.ReasonAmbiguousTenant)
+}
