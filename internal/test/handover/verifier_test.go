@@ -56,8 +56,13 @@ type proxy struct {
 	reader  *bufio.Reader
 }
 
-// ask asks once. The error is that of a request that failed.
-func (p *proxy) ask(ctx context.Context) error {
+// ask asks once. After an error, the next question goes over another connection.
+func (p *proxy) ask(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
 	if p.conn == nil {
 		conn, err := p.service.connect(ctx)
 		if err != nil {
@@ -90,69 +95,97 @@ func (p *proxy) close() {
 	}
 }
 
-// TestVerifiers replaces all verifiers, one after the other, while proxies ask over connections that they keep. No request
-// fails.
+// replica is a verifier and where it answers.
+type replica struct {
+	*program.Process
+
+	http, grpc string
+}
+
+// fleet are the verifiers of a cluster, behind the two ports of their Service.
+type fleet struct {
+	cp         *controlplane.ControlPlane
+	binary     string
+	http, grpc service
+	started    int
+}
+
+// start starts another replica, which gets connections once it is ready.
+func (f *fleet) start(t *testing.T) replica {
+	t.Helper()
+	f.started++
+	r := replica{http: program.FreeAddress(t), grpc: program.FreeAddress(t)}
+	health := program.FreeAddress(t)
+	r.Process = program.Start(t, f.binary, "--kubeconfig="+install.Kubeconfig(t, f.cp, "apikey-verifier"), fmt.Sprintf("--name=verifier-%d", f.started),
+		"--http-bind-address="+r.http, "--grpc-bind-address="+r.grpc, "--insecure-plain-text",
+		"--metrics-bind-address=0", "--health-probe-bind-address="+health)
+	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	f.http.add(r.http)
+	f.grpc.add(r.grpc)
+	return r
+}
+
+// stop has a replica end as Kubernetes does: it gets no new connections, then it is told.
+func (f *fleet) stop(t *testing.T, r replica) {
+	t.Helper()
+	f.http.remove(r.http)
+	f.grpc.remove(r.grpc)
+	if code := r.Terminate(patience); code != 0 {
+		t.Errorf("a verifier ends with %d:\n%s", code, r.Log())
+	}
+}
+
+// asker is a client that asks again and again.
+type asker interface {
+	// ask asks once. The error is that of a request that failed.
+	ask(ctx context.Context) error
+	close()
+}
+
+// TestVerifiers replaces all verifiers, one after the other, while proxies ask over connections that they keep, by HTTP and by gRPC. No
+// request fails.
 func TestVerifiers(t *testing.T) {
-	cp := install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml")
-	if err := cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
+	f := &fleet{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"), binary: program.Build(t, "./cmd/verifier")}
+	if err := f.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}
-	issued, err := fixture.Issue(t.Context(), cp.Client)
+	issued, err := fixture.Issue(t.Context(), f.cp.Client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := program.Build(t, "./cmd/verifier")
-	s := &service{}
-	started := 0
-	start := func() (*program.Process, string) {
-		started++
-		address, health := program.FreeAddress(t), program.FreeAddress(t)
-		p := program.Start(t, binary, "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), fmt.Sprintf("--name=verifier-%d", started),
-			"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
-			"--metrics-bind-address=0", "--health-probe-bind-address="+health)
-		program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-		s.add(address)
-		return p, address
-	}
-	type replica struct {
-		*program.Process
-
-		address string
-	}
 	replicas := make([]replica, 3)
 	for i := range replicas {
-		replicas[i].Process, replicas[i].address = start()
+		replicas[i] = f.start(t)
 	}
 
-	var asked atomic.Int64
+	var overHTTP, overGRPC atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	var proxies sync.WaitGroup
-	for range 12 {
-		proxies.Go(func() {
-			p := &proxy{service: s, asked: &asked, request: question(t, issued)}
-			defer p.close()
+	var clients sync.WaitGroup
+	for i := range 12 {
+		var client asker = &proxy{service: &f.http, asked: &overHTTP, request: question(t, issued)}
+		if i%2 == 0 {
+			client = newEnvoy(t, &f.grpc, &overGRPC, issued)
+		}
+		clients.Go(func() {
+			defer client.close()
 			for ctx.Err() == nil {
-				if err := p.ask(t.Context()); err != nil {
+				if err := client.ask(t.Context()); err != nil {
 					t.Errorf("a request fails: %v", err)
-					p.close()
 				}
 			}
 		})
 	}
 	for i := range replicas {
-		more(t, &asked)
-		s.remove(replicas[i].address)
-		if code := replicas[i].Terminate(patience); code != 0 {
-			t.Errorf("a verifier ends with %d:\n%s", code, replicas[i].Log())
-		}
-		more(t, &asked)
-		replicas[i].Process, replicas[i].address = start()
+		more(t, &overHTTP, &overGRPC)
+		f.stop(t, replicas[i])
+		more(t, &overHTTP, &overGRPC)
+		replicas[i] = f.start(t)
 	}
-	more(t, &asked)
+	more(t, &overHTTP, &overGRPC)
 	stop()
-	proxies.Wait()
-	t.Logf("%d requests", asked.Load())
+	clients.Wait()
+	t.Logf("%d requests over HTTP, %d over gRPC", overHTTP.Load(), overGRPC.Load())
 }
 
 // question is what a proxy asks about a request that may pass.
@@ -169,14 +202,16 @@ func question(t *testing.T, issued *fixture.Issued) *http.Request {
 	return request
 }
 
-// more waits until a good many more requests have passed.
-func more(t *testing.T, asked *atomic.Int64) {
+// more waits until a good many more requests have passed, of each kind.
+func more(t *testing.T, asked ...*atomic.Int64) {
 	t.Helper()
-	goal := asked.Load() + 1000
-	program.WaitUntil(t, patience, "requests that pass", func() error {
-		if n := asked.Load(); n < goal {
-			return fmt.Errorf("%d of %d", n, goal)
-		}
-		return nil
-	})
+	for _, count := range asked {
+		goal := count.Load() + 1000
+		program.WaitUntil(t, patience, "requests that pass", func() error {
+			if n := count.Load(); n < goal {
+				return fmt.Errorf("%d of %d", n, goal)
+			}
+			return nil
+		})
+	}
 }
