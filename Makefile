@@ -94,13 +94,13 @@ image: ## bin/image.tar with the three programs, without a registry; ARCHS="amd6
 test: c-compiler build caddy helm ## Every test, on a real control plane.
 	@assets=$$(hack/controlplane/ensure.sh) && gocache=$$(go env GOCACHE) && set -x && \
 		export XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) && \
-		go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) $(TEST_MODULES) $(TEST_FUZZ)
+		code=0 && { go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) $(TEST) || code=1; } $(TEST_MODULES) && [ $$code = 0 ] $(TEST_FUZZ)
 
 # What other programs make of this project's objects (hack/gitops), examples (hack/guides) and alerts (hack/monitoring) is judged
-# by those programs' own code, each in a module of its own.
+# by those programs' own code, each in a module of its own. All are run, whatever of the others fails.
 MODULES := hack/gitops hack/guides hack/monitoring hack/helm
 TEST_MODULES = $(if $(filter ./...,$(TEST)),$(foreach module,$(MODULES),\
-	&& (cd $(module) && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...)))
+	&& { (cd $(module) && go test $(RACE) -count=1 -timeout 40m $(TESTFLAGS) ./...) || code=1; }))
 
 # Only with everything: who asks for some of the tests waits for those.
 TEST_FUZZ = $(if $(and $(filter ./...,$(TEST)),$(if $(TESTFLAGS),,all)),&& hack/fuzz.sh $(FUZZTIME))
@@ -110,7 +110,7 @@ fuzz: ## Every fuzz target for FUZZTIME=20s, as make test does at its end; FUZZ=
 	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
 
 .PHONY: e2e
-e2e: caddy ## The operator on a real node: install, call, kill, rotate, upgrade, revoke, uninstall. Wants root, containerd and runc.
+e2e: caddy helm ## The operator on a real node: install, call, kill, rotate, upgrade, revoke, uninstall. Wants root, containerd and runc.
 	@$(MAKE) --no-print-directory image ARCHS=$$(go env GOHOSTARCH) IMAGE=apikey-operator:dev
 	@exec hack/e2e/run.sh $(E2E)
 

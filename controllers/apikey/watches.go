@@ -166,14 +166,14 @@ func (c *Controller) keysJudgedOtherwise(ctx context.Context, _ client.Object) [
 }
 
 // keysAwaitingVerifiers is for a verifier that has said something: the keys that have waited for it, and the canary where
-// there is something to tidy up.
+// there is something to tidy up, or its status doesn't say yet that it was seen.
 func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Object) []reconcile.Request {
 	canary, ok := object.(*keysv1alpha1.ApiKey)
 	if !ok {
 		return nil
 	}
 	names, departed := c.verifiers.observe(canary)
-	if departed {
+	if departed || canary.Status.ObservedGeneration != canary.Generation {
 		names = append(names, client.ObjectKeyFromObject(canary))
 	}
 	requests := make([]reconcile.Request, len(names))

@@ -40,9 +40,9 @@ func newInstallation(t *testing.T) *installation {
 
 // start starts the controller. It warns of a key's end an hour before, less the second that keys of an hour need to have
 // lived.
-func (i *installation) start() {
+func (i *installation) start(flags ...string) {
 	i.t.Helper()
-	i.controller = install.Controller(i.t, i.cp, i.binary, "--expiry-warnings=3599s")
+	i.controller = install.Controller(i.t, i.cp, i.binary, append(flags, "--expiry-warnings=3599s")...)
 }
 
 // live returns an object as the API server has it, in the form in which every tool is given it.

@@ -1,6 +1,8 @@
 package gitops_test
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -8,6 +10,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 // kinds are all states of all kinds.
@@ -41,6 +44,7 @@ var keyStates = []state{
 	{name: "DigestConflict", reach: digestConflict, kstatus: failed, argo: degraded},
 	{name: "SecretConflict", reach: secretConflict, kstatus: failed, argo: degraded},
 	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template("{{.Nonsense}}")), kstatus: failed, argo: degraded},
+	{name: "NamespaceNotServed", reach: namespaceNotServed, kstatus: failed, argo: degraded},
 	{name: "RootKeyLost", reach: rootKeyLost, kstatus: failed, argo: degraded},
 
 	{name: "Suspended", reach: suspended, kstatus: current, argo: healthy},
@@ -51,7 +55,22 @@ var keyStates = []state{
 	{name: "changed, not seen yet", reach: changed, kstatus: inProgress, argo: progressing},
 	{name: "mended, not seen yet", reach: mended, kstatus: inProgress, argo: progressing},
 	{name: "being deleted", reach: beingDeleted, kstatus: terminating, argo: progressing, flux: inProgress},
-	{name: "the verifiers' canary", reach: func(w *world) client.Object { return w.canary() }, kstatus: current, argo: healthy, flux: unasked},
+	{name: "the verifiers' canary", reach: seenCanary, kstatus: current, argo: healthy, flux: unasked},
+}
+
+// seenCanary is the canary once the controller has seen it, which nobody asks it for.
+func seenCanary(w *world) client.Object {
+	canary := w.canary()
+	program.WaitUntil(w.t, patience, "a canary that was seen", func() error {
+		if err := w.cp.Client.Get(w.t.Context(), client.ObjectKeyFromObject(canary), canary); err != nil {
+			return err
+		}
+		if canary.Status.ObservedGeneration != canary.Generation {
+			return fmt.Errorf("generation %d, observed %d", canary.Generation, canary.Status.ObservedGeneration)
+		}
+		return nil
+	})
+	return canary
 }
 
 func justCreated(w *world) client.Object {
@@ -201,6 +220,11 @@ func rootKeyLost(w *world) client.Object {
 	w.start()
 	w.awaitKey(key, keysv1alpha1.ReasonRootKeyLost)
 	return key
+}
+
+func namespaceNotServed(w *world) client.Object {
+	w.withNamespaces()
+	return keyWith(keysv1alpha1.ReasonNamespaceNotServed, unchanged)(w)
 }
 
 func suspended(w *world) client.Object {

@@ -120,7 +120,15 @@ func (w *world) awaitEffective(key *keysv1alpha1.ApiKey) {
 func (w *world) withoutController() {
 	w.t.Helper()
 	w.controller.Kill()
-	w.t.Cleanup(w.start)
+	w.t.Cleanup(func() { w.start() })
+}
+
+// withNamespaces has a controller that keeps Secrets in other namespaces than the world's, until the test is over.
+func (w *world) withNamespaces() {
+	w.t.Helper()
+	w.withoutController() // It comes back after the other one has gone.
+	w.start("--namespaces=default")
+	w.t.Cleanup(func() { w.controller.Kill() })
 }
 
 // withStuckVerifier has a verifier that is alive and never comes further, until the test is over.
