@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 )
 
 const (
@@ -30,6 +33,9 @@ const (
 // cluster is the one that cluster.sh has made, and whose network the test is in: it reaches pods and Services.
 type cluster struct {
 	client.Client
+
+	// documentation are the commands of docs/ that want a node.
+	documentation *pages.Runner
 }
 
 func connect(t *testing.T) *cluster {
@@ -43,7 +49,7 @@ func connect(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{c}
+	return &cluster{Client: c, documentation: pages.For(t, pages.E2E)}
 }
 
 // run runs a program in the folder of the checkout, and returns what it prints. It must succeed.
@@ -115,18 +121,41 @@ func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 	}, patience, "200ms").Should(Succeed())
 }
 
-// describe shows what is there, for whoever reads why a step has failed. Logs hold no tokens, and Secrets aren't shown.
+// silent are the verifiers that say something on the canary and have no pod any more. Minting waits for them.
+func (c *cluster) silent(t *testing.T) []string {
+	t.Helper()
+	var canary keysv1alpha1.ApiKey
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: keysv1alpha1.CanaryName}, &canary); err != nil {
+		t.Fatal(err)
+	}
+	pods := c.pods(t, system, "apikey-verifier")
+	var names []string
+	for annotation := range canary.Annotations {
+		name, ok := strings.CutPrefix(annotation, keysv1alpha1.ProbeAnnotationPrefix)
+		if ok && !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// describe shows what is there, for whoever reads why a step has failed: also whom minting waits for, and what each key says of it.
+// Logs hold no tokens, and Secrets aren't shown.
 func describe(t *testing.T) {
 	t.Helper()
-	for _, args := range []string{
-		"get pods -A -o wide",
-		"get apikeys,tenants -A -o wide",
-		"get events -A --sort-by=.lastTimestamp",
-		"logs -n apikey-system deploy/apikey-controller --tail=20 --all-pods --prefix",
-		"logs -n apikey-system deploy/apikey-verifier --tail=20 --all-pods --prefix",
-		"logs -n gateway deploy/gateway --tail=20",
+	for _, args := range [][]string{
+		{"get", "pods", "-A", "-o", "wide"},
+		{"get", "apikeys,tenants", "-A", "-o", "wide"},
+		{"get", "apikeys", "-A", "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}: {.status.credentials}{"\n"}` +
+			`{range .status.conditions[*]}    {.type}={.status} {.reason} since {.lastTransitionTime}: {.message}{"\n"}{end}{end}`},
+		{"get", "apikey", "-n", system, keysv1alpha1.CanaryName, "-o", `go-template={{range $name, $probe := .metadata.annotations}}{{$name}} {{$probe}}{{"\n"}}{{end}}`},
+		{"get", "lease", "-n", system, "apikey-controller", "-o", "jsonpath={.spec}"},
+		{"get", "events", "-A", "--sort-by=.lastTimestamp"},
+		{"logs", "-n", system, "deploy/apikey-controller", "--tail=20", "--all-pods", "--prefix"},
+		{"logs", "-n", system, "deploy/apikey-verifier", "--tail=20", "--all-pods", "--prefix"},
+		{"logs", "-n", "gateway", "deploy/gateway", "--tail=20"},
 	} {
-		out, err := exec.Command("kubectl", strings.Fields(args)...).CombinedOutput()
-		t.Logf("kubectl %s (%v)\n%s", args, err, out)
+		out, err := exec.Command("kubectl", args...).CombinedOutput()
+		t.Logf("kubectl %s (%v), at %s\n%s", strings.Join(args, " "), err, time.Now().UTC().Format(time.TimeOnly), out)
 	}
 }

@@ -4,7 +4,7 @@
 #
 #   run.sh [COMMAND [ARG...]]     another command than the test, such as a shell
 #
-# bin/image.tar is there (make image), and bin/tools/caddy.
+# bin/image.tar is there (make image), and bin/tools has caddy and helm.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
