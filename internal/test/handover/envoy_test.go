@@ -48,7 +48,7 @@ func (e *envoy) ask(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("a Check: %w", err)
 	}
-	if code := codes.Code(response.GetStatus().GetCode()); code != codes.OK { //nolint:gosec // It is one of a few.
+	if code := codes.Code(response.GetStatus().GetCode()); code != codes.OK {
 		return fmt.Errorf("a Check is answered with %s: %v", code, response.GetDeniedResponse().GetBody())
 	}
 	e.asked.Add(1)
