@@ -150,6 +150,9 @@ func (t *task) await(key *keysv1alpha1.ApiKey, goal keys.Goal, token bool) {
 		t.reveal(key, done)
 	case key.Spec.State == keysv1alpha1.ApiKeyRevoked:
 		done.Message = "No verifier accepts this key any more."
+		if c := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective); c != nil {
+			done.Message += " " + c.Message
+		}
 	}
 	t.finish(key, done)
 }

@@ -14,7 +14,7 @@ import (
 
 // curl returns a call of the API as a shell takes it.
 func curl(token, tenantID, target string) string {
-	return fmt.Sprintf("curl %s \\\n  -H %s -H %s", quoted(target), quoted("Authorization: Bearer "+token), quoted("X-Tenant-ID: "+tenantID))
+	return fmt.Sprintf("curl %s \\\n  -H %s \\\n  -H %s", quoted(target), quoted("Authorization: Bearer "+token), quoted("X-Tenant-ID: "+tenantID))
 }
 
 // plain is what a shell takes for itself between double quotes.

@@ -75,7 +75,7 @@ func newDetails(key *keysv1alpha1.ApiKey, shown *row) (*details, error) {
 	d := &details{
 		Row: shown, TenantID: key.Status.TenantID, Granted: key.Status.Scopes, AllowedCIDRs: key.Spec.AllowedCIDRs,
 		Expiry: key.Spec.Expiry.OrNever(), Where: where(key), YAML: text,
-		Credentials: []credentialInfo{}, Conditions: []conditionInfo{}, Events: []eventInfo{}, Warnings: warnings(key),
+		Credentials: []credentialInfo{}, Events: []eventInfo{}, Warnings: warnings(key),
 	}
 	if next := key.Status.NextRotationTime; next != nil {
 		d.NextRotation = stamp(next.Time)
@@ -86,9 +86,7 @@ func newDetails(key *keysv1alpha1.ApiKey, shown *row) (*details, error) {
 	if owner := keys.OwnerOf(key); owner != nil {
 		d.Owner = owner.Tool + ", " + owner.Name
 	}
-	for i := range key.Status.Conditions {
-		d.Conditions = append(d.Conditions, newCondition(&key.Status.Conditions[i]))
-	}
+	d.Conditions = newConditions(key)
 	for i := range key.Status.Credentials {
 		d.Credentials = append(d.Credentials, newCredential(key, &key.Status.Credentials[i]))
 	}
@@ -149,7 +147,7 @@ func where(key *keysv1alpha1.ApiKey) string {
 	case key.Spec.Digest != nil:
 		return "The token was made elsewhere. Only its digest is known here."
 	case key.Status.SecretName != "":
-		return "In Secret " + key.Namespace + "/" + key.Status.SecretName + ", entry token."
+		return "The token is in Secret " + key.Namespace + "/" + key.Status.SecretName + ", entry token."
 	case key.Spec.State == keysv1alpha1.ApiKeyRevoked:
 		return "Nowhere: the key is revoked."
 	}

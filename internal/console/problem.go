@@ -66,7 +66,7 @@ func explain(err error) *problem {
 	case apierrors.IsForbidden(err) && strings.Contains(text, "ValidatingAdmissionPolicy"):
 		return &problem{Reason: reasonForbidden, Message: policyMessage(text)}
 	case apierrors.IsForbidden(err):
-		return &problem{Reason: reasonForbidden, Message: "You may not do that: " + statusMessage(err) + ". " +
+		return &problem{Reason: reasonForbidden, Message: "You may not do that. The API server says: " + withoutKind(statusMessage(err)) + ". " +
 			"Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume)."}
 	case apierrors.IsInvalid(err):
 		return invalid(err)
@@ -112,6 +112,14 @@ func statusMessage(err error) string {
 		text = status.Status().Message
 	}
 	return strings.TrimRight(text, ". ")
+}
+
+// withoutKind is a refusal without the kind that it begins with, which it names once more.
+func withoutKind(text string) string {
+	if _, rest, ok := strings.Cut(text, " is forbidden: "); ok {
+		return rest
+	}
+	return text
 }
 
 // policyMessage is what an admission policy says, without its name.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,6 +50,25 @@ type conditionInfo struct {
 	Since string `json:"since"`
 	// Tone is good, wait, bad, or blank for what is neither.
 	Tone string `json:"tone,omitempty"`
+}
+
+// firstOf is the order in which conditions are told: how the key is, and then why.
+var firstOf = []string{
+	keysv1alpha1.ConditionReady, keysv1alpha1.ConditionStalled, keysv1alpha1.ConditionReconciling, keysv1alpha1.ConditionRevoked,
+	keysv1alpha1.ConditionRevocationEffective, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionExpired,
+	keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished,
+}
+
+// newConditions returns the conditions of a key in words.
+func newConditions(key *keysv1alpha1.ApiKey) []conditionInfo {
+	all := make([]conditionInfo, len(key.Status.Conditions))
+	for i := range key.Status.Conditions {
+		all[i] = newCondition(&key.Status.Conditions[i])
+	}
+	slices.SortStableFunc(all, func(a, b conditionInfo) int {
+		return cmp.Compare(slices.Index(firstOf, a.Type), slices.Index(firstOf, b.Type))
+	})
+	return all
 }
 
 func newCondition(c *metav1.Condition) conditionInfo {

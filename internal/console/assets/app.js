@@ -93,6 +93,7 @@ function draw() {
 }
 
 function paint() {
+  if (!synced && !refused) return head(0); // Not before all are there: each part would move what the one before has drawn.
   if (order) {
     order = false;
     const value = sortable[sort.by];
@@ -113,7 +114,8 @@ function paint() {
   }
   $("loading").hidden = synced || !!refused;
   $("table").hidden = shown === 0 || !!refused;
-  $("generate").hidden = !may.create || !!refused;
+  $("generate").hidden = !may.create;
+  $("tools").hidden = !!refused;
   head(shown);
   nothing(shown);
 }
@@ -173,7 +175,7 @@ function tell(line) {
     },
     row() { put(line.rows[0], true); },
     gone() { drop(line.name); },
-    rights() { Object.assign(may, line.rights); for (const e of seen.values()) fill(e, e.row); draw(); },
+    rights() { Object.assign(may, line.rights); for (const e of seen.values()) fill(e, e.row); dispatchEvent(new Event("rights")); draw(); },
     tenant() { tenant(line.tenant); },
     problem() { trouble(line.problem); },
   }[line.type];
@@ -218,6 +220,7 @@ function tenant(t) {
     $("tenant-keys").replaceChildren(`${t.active} of ${t.most}`,
       h("meter", { min: 0, max: t.most, high: t.most * 0.8, optimum: 0, value: t.active, "aria-label": "Keys used", class: full ? "full" : null }));
   } else put("tenant-keys", "");
+  $("tenant").hidden = !!t.problem && !t.id;
   $("tenant-problem").textContent = t.problem || "";
   $("tenant-problem").hidden = !t.problem;
 }

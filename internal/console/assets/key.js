@@ -1,6 +1,6 @@
 // One key: its details, and what may be done about it.
 
-import { ago, at, badge, copier, h, modal, onDay, time } from "./dom.js";
+import { ago, at, badge, copier, h, modal, time } from "./dom.js";
 import { change, get, keyPath } from "./wire.js";
 import { reveal } from "./token.js";
 
@@ -47,7 +47,7 @@ export async function ask(which, row, perform) {
   await dialog.ended;
 }
 
-const seconds = (ms) => (ms < 1000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 100) / 10} s`);
+const duration = (ms) => (ms < 1000 ? `${ms} ms` : `${Math.round(ms / 100) / 10} s`);
 
 // perform makes a change, and shows in its dialog how that goes.
 export async function perform(which, row, dialog, body, feet) {
@@ -65,7 +65,7 @@ export async function perform(which, row, dialog, body, feet) {
       await reveal(result, "Copy your new token now");
       return;
     }
-    const after = which === "revoke" ? ` It took ${seconds(result.took)}.` : "";
+    const after = which === "revoke" ? ` It took ${duration(result.took)}.` : "";
     status.textContent = result.message + after;
   } catch (problem) {
     body.replaceChildren(h("p", { class: "note bad", role: "alert", textContent: problem.message }));
@@ -96,7 +96,7 @@ function facts(d) {
 
 function condition(c) {
   return h("li", { class: c.tone || null },
-    h("strong", { textContent: c.heading }), " ", h("span", { class: "quiet", textContent: `since ${onDay(c.since)}` }),
+    h("strong", { textContent: c.heading }), " ", h("span", { class: "quiet" }, time(c.since, ago, "")),
     h("p", { textContent: c.message }), c.toDo ? h("p", { class: "todo" }, h("b", { textContent: "To do: " }), c.toDo) : null);
 }
 
@@ -126,6 +126,7 @@ export function details(name, may, act) {
     }
   };
   const show = (d) => {
+    last = d;
     heading.textContent = d.row.displayName;
     body.removeAttribute("aria-busy");
     const yaml = h("pre", { tabindex: "0", role: "region", "aria-label": "YAML" , textContent: d.yaml });
@@ -144,13 +145,16 @@ export function details(name, may, act) {
     if (held) (feet.querySelector(`[data-change=${held}]`) || close).focus();
   };
   let soon;
+  let last = null;
+  const again = () => { if (last) show(last); };
   const changed = (event) => {
     if (event.detail !== name) return;
     clearTimeout(soon);
     soon = setTimeout(load, 300);
   };
   addEventListener("key", changed);
-  dialog.ended.then(() => { removeEventListener("key", changed); clearTimeout(soon); });
+  addEventListener("rights", again);
+  dialog.ended.then(() => { removeEventListener("key", changed); removeEventListener("rights", again); clearTimeout(soon); });
   load();
   return dialog;
 }

@@ -7,7 +7,7 @@ export async function reveal(result, heading) {
   if (!result.token) {
     const done = h("button", { class: "primary", textContent: "Done", click: () => dialog.close() });
     const dialog = modal(heading === "Copy your key now" ? "Your key is ready" : "The new token is ready", { wide: true },
-      h("p", { textContent: result.message }), h("p", {}, h("b", { textContent: "Token: " }), result.where), forGit(result), h("div", { class: "feet" }, done));
+      h("p", { textContent: result.message }), h("p", { textContent: result.where }), forGit(result), h("div", { class: "feet" }, done));
     done.focus();
     await dialog.ended;
     return;
@@ -31,7 +31,7 @@ export async function reveal(result, heading) {
     h("div", { class: "field" }, h("label", { for: "token", textContent: "Token" }), h("div", { class: "join" }, field, copy)),
     h("div", { class: "split" }, h("h3", { textContent: "Try it" }), copier(h("button", { class: "copy", textContent: "Copy curl command" }), "Command", () => { copied = true; return command; })),
     h("pre", { tabindex: "0", role: "region", "aria-label": "curl command", textContent: command }),
-    h("p", { class: "quiet", textContent: `Programs in the cluster need no copy: ${result.where}` }),
+    h("p", { class: "quiet", textContent: `Programs in the cluster need no copy. ${result.where}` }),
     forGit(result),
     h("div", { class: "feet" }, h("button", { textContent: "Done", click: () => { if (close()) dialog.close(); } })));
   copy.focus();
