@@ -1,6 +1,7 @@
 package manifests_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -171,6 +172,34 @@ var _ = Describe("Deployments", func() {
 		const shutdownTimeout = 20 * time.Second // the default of --shutdown-timeout
 		Expect(container.Args).NotTo(ContainElement(HavePrefix("--shutdown-timeout")))
 		Expect(time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second).To(BeNumerically(">", letGo+shutdownTimeout))
+	})
+
+	// docs/scale.json is what docs/scale.md shows. A start takes the most memory.
+	It("have memory for the keys that were measured: 1,000 at once, and 100,000 within the limit", func(ctx SpecContext) {
+		content, err := os.ReadFile(folder("../docs/scale.json"))
+		Expect(err).NotTo(HaveOccurred())
+		type taken struct{ Peak float64 } // in MiB
+		var measured []struct {
+			Keys                 int
+			Verifier, Controller taken
+		}
+		Expect(yaml.Unmarshal(content, &measured)).To(Succeed())
+		seen := 0
+		for _, deployment := range list(ctx) {
+			container := deployment.Spec.Template.Spec.Containers[0]
+			for _, m := range measured {
+				peak := map[string]float64{"apikey-verifier": m.Verifier.Peak, "apikey-controller": m.Controller.Peak}[deployment.Name]
+				Expect(peak).To(BeNumerically(">", 10))
+				if m.Keys <= 1000 {
+					Expect(container.Resources.Requests.Memory().AsApproximateFloat64()/(1<<20)).To(BeNumerically(">", peak), "%s, %d keys", deployment.Name, m.Keys)
+				}
+				if m.Keys <= 100_000 {
+					seen++
+					Expect(container.Resources.Limits.Memory().AsApproximateFloat64()/(1<<20)).To(BeNumerically(">", peak), "%s, %d keys", deployment.Name, m.Keys)
+				}
+			}
+		}
+		Expect(seen).To(BeNumerically(">=", 2*3))
 	})
 
 	It("pass flags that the programs have", func(ctx SpecContext) {
