@@ -80,6 +80,8 @@ type Feed struct {
 	policies  *smallStore[*keysv1alpha1.AccessPolicy]
 	// awaited holds one signal at most: something has been applied that the controller waits for.
 	awaited chan struct{}
+	// listsDue is when tenants and policies are to be listed again. It is prove's own.
+	listsDue time.Time
 }
 
 // New returns a feed that does nothing until it is run.
@@ -192,11 +194,9 @@ func (f *Feed) Start(ctx context.Context) error {
 	f.epochs.begin(ctx)
 	var group sync.WaitGroup
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { f.reflect(ctx, allKeys(), f.keys) },
-		func(ctx context.Context) { f.reflect(ctx, small("tenants", &keysv1alpha1.Tenant{}), f.tenants) },
-		func(ctx context.Context) {
-			f.reflect(ctx, small("accesspolicies", &keysv1alpha1.AccessPolicy{}), f.policies)
-		},
+		func(ctx context.Context) { f.reflect(ctx, allKeys, f.keys) },
+		func(ctx context.Context) { f.reflect(ctx, allTenants, f.tenants) },
+		func(ctx context.Context) { f.reflect(ctx, allPolicies, f.policies) },
 		f.prove,
 		f.watchOver,
 		f.audit,
@@ -213,28 +213,19 @@ func (f *Feed) Start(ctx context.Context) error {
 	return nil
 }
 
-// kind is how a resource is watched.
+// kind is how a resource is read.
 type kind struct {
 	resource string
 	expected runtime.Object
-	watch    func(context.Context, *rest.Request) (watch.Interface, error)
+	read     reader
 }
 
-// small is a resource of which there are few.
-func small(resource string, expected runtime.Object) kind {
-	return kind{resource, expected, func(ctx context.Context, r *rest.Request) (watch.Interface, error) { return r.Watch(ctx) }}
-}
-
-// allKeys are ApiKeys, which are many.
-func allKeys() kind {
-	return kind{"apikeys", &keysv1alpha1.ApiKey{}, func(ctx context.Context, r *rest.Request) (watch.Interface, error) {
-		stream, err := r.Stream(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return watchKeys(stream), nil
-	}}
-}
+var (
+	// allKeys are many; the others are few.
+	allKeys     = kind{"apikeys", &keysv1alpha1.ApiKey{}, readKey}
+	allTenants  = kind{"tenants", &keysv1alpha1.Tenant{}, readTenant}
+	allPolicies = kind{"accesspolicies", &keysv1alpha1.AccessPolicy{}, readPolicy}
+)
 
 // reflect lists and watches a resource into a store until the context ends, and begins again from a list whenever an epoch
 // ends. Every list is a consistent read: a server that lags behind must not take back what another has shown already.
@@ -255,7 +246,11 @@ func (f *Feed) reflect(ctx context.Context, k kind, store cache.ReflectorStore) 
 			if ptr.Deref(options.SendInitialEvents, false) {
 				f.catchUp.begin(k.resource)
 			}
-			return k.watch(ctx, request(options))
+			stream, err := request(options).Stream(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return watchStream(stream, k.read), nil
 		},
 	}
 	// The API server's return is noticed within seconds, however long it was away.

@@ -2,35 +2,189 @@ package feed
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 )
 
 // listInto reads a whole resource consistently into a store, which proves that everything committed before the list
 // began has been applied.
-func listInto(ctx context.Context, f *Feed, resource string, list runtime.Object, s stream, store cache.ReflectorStore) error {
+func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.ReflectorStore) error {
 	started := f.options.Clock()
-	if err := f.client.Get().Resource(resource).Do(ctx).Into(list); err != nil {
-		return fmt.Errorf("listing %s: %w", resource, err)
-	}
-	accessor, err := apimeta.ListAccessor(list)
+	body, err := f.client.Get().Resource(k.resource).Stream(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("listing %s: %w", k.resource, err)
 	}
-	objects, err := apimeta.ExtractList(list)
+	defer func() { _ = body.Close() }()
+	var items []any
+	meta, err := readList(body, func(item []byte) error {
+		object, err := k.read(item)
+		items = append(items, object)
+		return err
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("listing %s: %w", k.resource, err)
 	}
-	items := make([]any, len(objects))
-	for i := range objects {
-		items[i] = objects[i]
-	}
-	if err := store.Replace(items, accessor.GetResourceVersion()); err != nil {
+	if err := store.Replace(items, meta.ResourceVersion); err != nil {
 		return err
 	}
 	f.freshness.prove(s, started)
+	return nil
+}
+
+// readList calls a function with each item of a list, as the API server writes it, and returns the list's metadata. It has
+// no more of it in memory than an item: with very many keys, tenants' ledgers are many megabytes.
+func readList(from io.Reader, each func(item []byte) error) (meta metav1.ListMeta, err error) {
+	s := &scanner{from: from}
+	if err := s.delimiter('{'); err != nil {
+		return meta, err
+	}
+	for more := true; more; {
+		name, err := s.value()
+		if err != nil {
+			return meta, err
+		}
+		field := string(name)
+		if err := s.delimiter(':'); err != nil {
+			return meta, err
+		}
+		first, err := s.peek()
+		switch {
+		case err != nil:
+		case field == `"items"` && first == '[':
+			err = s.elements(each)
+		default:
+			var value []byte
+			if value, err = s.value(); err == nil && field == `"metadata"` {
+				err = json.Unmarshal(value, &meta)
+			}
+		}
+		if err != nil {
+			return meta, err
+		}
+		if more, err = s.more('}'); err != nil {
+			return meta, err
+		}
+	}
+	return meta, nil
+}
+
+// scanner reads JSON a value at a time from a stream.
+type scanner struct {
+	from io.Reader
+	// buffer has what has been read, of which everything before at is done with.
+	buffer []byte
+	at     int
+	ended  error
+}
+
+// firstBuffer is what is read at a time, until a value needs more.
+const firstBuffer = 64 << 10
+
+// fill reads more. It returns an error where there is no more: what asks for it is not complete.
+func (s *scanner) fill() error {
+	if s.ended != nil {
+		return s.ended
+	}
+	s.buffer = s.buffer[:copy(s.buffer, s.buffer[s.at:])]
+	s.at = 0
+	if free := cap(s.buffer) - len(s.buffer); free < firstBuffer/2 {
+		grown := make([]byte, len(s.buffer), max(firstBuffer, 2*cap(s.buffer)))
+		copy(grown, s.buffer)
+		s.buffer = grown
+	}
+	n, err := io.ReadFull(s.from, s.buffer[len(s.buffer):cap(s.buffer)])
+	s.buffer = s.buffer[:len(s.buffer)+n]
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	s.ended = err
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// peek returns the next character that is not blank.
+func (s *scanner) peek() (byte, error) {
+	for {
+		rest := blank(s.buffer[s.at:])
+		s.at = len(s.buffer) - len(rest)
+		if len(rest) > 0 {
+			return rest[0], nil
+		}
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// delimiter passes over a character that must come next.
+func (s *scanner) delimiter(c byte) error {
+	switch is, err := s.peek(); {
+	case err != nil:
+		return err
+	case is != c:
+		return errJSON
+	}
+	s.at++
+	return nil
+}
+
+// more passes over what follows a member, and says whether another does. It closes with the given character.
+func (s *scanner) more(closes byte) (bool, error) {
+	is, err := s.peek()
+	if err != nil {
+		return false, err
+	}
+	s.at++
+	if is != ',' && is != closes {
+		return false, errJSON
+	}
+	return is == ',', nil
+}
+
+// value returns the next value. It is valid until the next call.
+func (s *scanner) value() ([]byte, error) {
+	if _, err := s.peek(); err != nil {
+		return nil, err
+	}
+	for {
+		value, rest, err := next(s.buffer[s.at:])
+		if err == nil {
+			s.at = len(s.buffer) - len(rest)
+			return value, nil
+		}
+		if err := s.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// elements calls a function with each element of an array.
+func (s *scanner) elements(each func(element []byte) error) error {
+	if err := s.delimiter('['); err != nil {
+		return err
+	}
+	if first, err := s.peek(); err != nil || first == ']' {
+		s.at++
+		return err
+	}
+	for more := true; more; {
+		element, err := s.value()
+		if err != nil {
+			return err
+		}
+		if err := each(element); err != nil {
+			return err
+		}
+		if more, err = s.more(']'); err != nil {
+			return err
+		}
+	}
 	return nil
 }

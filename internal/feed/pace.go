@@ -17,6 +17,8 @@ const (
 	// acknowledgementShare is how many times as long as one takes to be written the next has to wait, up to longestGap.
 	acknowledgementShare = 4
 	longestGap           = 250 * time.Millisecond
+	// listShare is how many times as long as the lists of tenants and policies take the next have to wait.
+	listShare = 10
 	// usualAudit is how often the index is held against a full list.
 	usualAudit = 5 * time.Minute
 	// auditShare is how many times as long as a full list takes the next has to wait.
@@ -34,6 +36,11 @@ type pace struct {
 func (p *pace) interval() time.Duration {
 	return min(max(usualInterval, p.all(probeGap)), p.bound/4)
 }
+
+// lists is how long from one list of tenants and policies to the next, if the last took so long. They prove the freshness of
+// their streams as nonces do that of keys, but with very many keys the tenants' ledgers, which are in them, are many
+// megabytes. What happens to a tenant comes on its watch at once, whatever this is.
+func (p *pace) lists(took time.Duration) time.Duration { return min(listShare*took, p.bound/4) }
 
 // acknowledgements is how soon after one nonce, which took a while to write, the next may follow, where the controller waits
 // for it. The busier the API server is, the more of what there is to acknowledge goes into one nonce.

@@ -30,6 +30,8 @@ func TestPace(t *testing.T) {
 				"from one acknowledgement to the next":     {p.acknowledgements(time.Millisecond), test.acknowledgements},
 				"after one that took a second":             {p.acknowledgements(time.Second), max(250*time.Millisecond, test.acknowledgements)},
 				"from one audit to the next":               {p.audit(0, 0), test.audit},
+				"from lists that took 10 ms to the next":   {p.lists(10 * time.Millisecond), 100 * time.Millisecond},
+				"from lists that took an hour":             {p.lists(time.Hour), test.bound / 4},
 				"after an audit whose list took a second":  {p.audit(0, time.Second), test.afterAList},
 				"from one audit to the next, as asked for": {p.audit(time.Second, 0), time.Second},
 			} {

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
 // prove proves the freshness of the three streams until the context ends. In between it tells the controller how far the
@@ -33,13 +31,16 @@ func (f *Feed) prove(ctx context.Context) {
 	}
 }
 
-// proveOnce proves the freshness of all three streams.
+// proveOnce proves the freshness of all three streams. Where the lists take long, they have waited for their turn.
 func (f *Feed) proveOnce(ctx context.Context) error {
-	if err := listInto(ctx, f, "tenants", &keysv1alpha1.TenantList{}, tenants, f.tenants); err != nil {
-		return err
-	}
-	if err := listInto(ctx, f, "accesspolicies", &keysv1alpha1.AccessPolicyList{}, policies, f.policies); err != nil {
-		return err
+	if began := f.options.Clock(); !began.Before(f.listsDue) {
+		if err := listInto(ctx, f, allTenants, tenants, f.tenants); err != nil {
+			return err
+		}
+		if err := listInto(ctx, f, allPolicies, policies, f.policies); err != nil {
+			return err
+		}
+		f.listsDue = began.Add(f.pace.lists(f.options.Clock().Sub(began)))
 	}
 	return f.prober.send(ctx)
 }

@@ -103,10 +103,11 @@ func TestReadKeyMissesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, text := range [][]byte{content, indented} {
-				part, err := readKey(text)
+				read, err := readKey(text)
 				if err != nil {
 					t.Fatal(err)
 				}
+				part := read.(*keysv1alpha1.ApiKey)
 				if got, want := Claims(part), Claims(whole); !reflect.DeepEqual(got, want) {
 					t.Errorf("claims %+v, want %+v", got, want)
 				}
@@ -142,7 +143,7 @@ func TestReadEvent(t *testing.T) {
 		"text for a key": {`{"type":"ADDED","object":"key"}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			event, err := readEvent([]byte(test.line))
+			event, err := readEvent([]byte(test.line), readKey)
 			if (err == nil) != (test.want != "") || err == nil && event.Type != test.want {
 				t.Errorf("%s, %v; want %s", event.Type, err, test.want)
 			}
@@ -150,8 +151,8 @@ func TestReadEvent(t *testing.T) {
 	}
 }
 
-// TestKeyWatch reads events one after another, some longer than the buffer, and the end of the stream.
-func TestKeyWatch(t *testing.T) {
+// TestWireWatch reads events one after another, some longer than the buffer, and the end of the stream.
+func TestWireWatch(t *testing.T) {
 	var stream bytes.Buffer
 	var want []string
 	for i, size := range []int{1, 200_000, 10, 64 << 10, 300_000, 1} {
@@ -165,7 +166,7 @@ func TestKeyWatch(t *testing.T) {
 		stream.WriteString(`{"type":"ADDED","object":` + string(content) + "}\n")
 	}
 	stream.WriteString(`{"type":"ADDED","object":{"metadata":{"name":"half`)
-	w := watchKeys(io.NopCloser(&stream))
+	w := watchStream(io.NopCloser(&stream), readKey)
 	defer w.Stop()
 	var got []string
 	for event := range w.ResultChan() {
@@ -184,13 +185,13 @@ func TestReadEventInParts(t *testing.T) {
 	}
 	line := []byte(`{"type":"ADDED","object":` + string(key) + `}`)
 	for i := range line {
-		if _, err := readEvent(line[:i]); err == nil {
+		if _, err := readEvent(line[:i], readKey); err == nil {
 			t.Errorf("an event is read that is cut off after %d bytes of %d", i, len(line))
 		}
 		for _, c := range []byte("\"\\{}[],: \n0") {
 			damaged := bytes.Clone(line)
 			damaged[i] = c
-			_, _ = readEvent(damaged)
+			_, _ = readEvent(damaged, readKey)
 		}
 	}
 }

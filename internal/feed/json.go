@@ -1,0 +1,147 @@
+package feed
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
+
+// text reads a string.
+func text(value []byte, into *string) error {
+	if len(value) >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		*into = string(value[1 : len(value)-1])
+		return nil
+	}
+	return json.Unmarshal(value, into)
+}
+
+var errJSON = errors.New("not JSON as the API server writes it")
+
+// eachField calls a function with the name and the value of each field of an object, which may be null. What the function
+// passes over is not looked into.
+func eachField(b []byte, each func(name string, value []byte) error) error {
+	b = blank(b)
+	if string(bytes.TrimRight(b, " \t\r\n")) == "null" {
+		return nil
+	}
+	return eachMember(b, '{', '}', func(b []byte) (rest []byte, err error) {
+		name, rest, err := next(b)
+		if err != nil || len(name) < 2 || name[0] != '"' {
+			return nil, errJSON
+		}
+		if rest = blank(rest); len(rest) == 0 || rest[0] != ':' {
+			return nil, errJSON
+		}
+		value, rest, err := next(blank(rest[1:]))
+		if err != nil {
+			return nil, err
+		}
+		return rest, each(string(name[1:len(name)-1]), value)
+	})
+}
+
+// eachElement calls a function with each element of an array, which may be null.
+func eachElement(b []byte, each func(element []byte) error) error {
+	b = blank(b)
+	if string(bytes.TrimRight(b, " \t\r\n")) == "null" {
+		return nil
+	}
+	return eachMember(b, '[', ']', func(b []byte) (rest []byte, err error) {
+		element, rest, err := next(b)
+		if err != nil {
+			return nil, err
+		}
+		return rest, each(element)
+	})
+}
+
+// eachMember calls a function at each member of what opens and closes with the given characters.
+func eachMember(b []byte, opens, closes byte, member func(b []byte) (rest []byte, err error)) error {
+	if len(b) == 0 || b[0] != opens {
+		return errJSON
+	}
+	b = blank(b[1:])
+	if len(b) > 0 && b[0] == closes {
+		return nil
+	}
+	for {
+		var err error
+		if b, err = member(b); err != nil {
+			return err
+		}
+		b = blank(b)
+		switch {
+		case len(b) == 0:
+			return errJSON
+		case b[0] == closes:
+			return nil
+		case b[0] != ',':
+			return errJSON
+		}
+		b = blank(b[1:])
+	}
+}
+
+// next returns the value that b begins with, and what follows it.
+func next(b []byte) (value, rest []byte, err error) {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			end := closing(b, i)
+			if end < 0 {
+				return nil, nil, errJSON
+			}
+			if i = end; depth == 0 {
+				return b[:i+1], b[i+1:], nil
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+			switch {
+			case depth == 0:
+				return b[:i+1], b[i+1:], nil
+			case depth < 0:
+				return scalar(b, i)
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return scalar(b, i)
+			}
+		}
+	}
+	return nil, nil, errJSON
+}
+
+func scalar(b []byte, end int) (value, rest []byte, err error) {
+	if end == 0 {
+		return nil, nil, errJSON
+	}
+	return b[:end], b[end:], nil
+}
+
+// closing returns where a string ends that begins at i, or -1.
+func closing(b []byte, i int) int {
+	for i++; ; i++ {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		i += n
+		slashes := 0
+		for b[i-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return i
+		}
+	}
+}
+
+func blank(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
+	return b
+}
