@@ -25,7 +25,7 @@ type place struct {
 	attempts int
 }
 
-func (p *place) queued() bool { return p.line != nil || p.busy }
+func (p *place) queued() bool { return p != nil && (p.line != nil || p.busy) }
 
 func (q *queue) len() int { return len(q.waiting.objects) + len(q.ready.objects) }
 
@@ -65,7 +65,7 @@ func (q *queue) next() *object {
 }
 
 func (q *queue) remove(o *object) {
-	if o.line != nil {
+	if o.place != nil && o.line != nil {
 		heap.Remove(o.line, o.at)
 	}
 }

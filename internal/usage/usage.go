@@ -75,7 +75,8 @@ type object struct {
 	// ours is what this replica wrote to lastUsed itself, if it was the last to write.
 	ours bool
 	gone bool
-	place
+	// place is where it is in the queue; nil for one that is neither there nor being written, as most are.
+	*place
 }
 
 // meter notes the uses of one credential.
@@ -290,7 +291,7 @@ func (r *Recorder) collectSome() (more bool) {
 	now := r.options.Clock()
 	more = r.fresh.take(atOnce, func(m *meter) {
 		if o := m.object; !o.gone && !o.queued() && o.due() {
-			o.attempts = 0
+			o.place = &place{}
 			turn := r.peers.turn(o, now)
 			r.queue.add(o, now, now.Add(grace(turn, r.peers.count)), o.oldest()+int64(turn)*resolution)
 		}

@@ -251,6 +251,9 @@ func (r *Recorder) settle(c *call, key *keysv1alpha1.ApiKey, err error) {
 	if result == resultRefused && o.attempts == 1 {
 		r.options.Log.Error(err, "Can't write when a key was last used: trying again", "key", o.name)
 	}
+	if !o.queued() {
+		o.place = nil
+	}
 }
 
 // again puts an object back into the queue if there is still, or again, something to write.
