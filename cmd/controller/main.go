@@ -102,6 +102,10 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	tenantIndex, err := apikey.NewTenants(context.Background(), m.GetCache())
+	if err != nil {
+		return nil, err
+	}
 	keys := apikey.NewController(apikey.Options{
 		Client:    m.GetClient(),
 		Live:      m.GetAPIReader(),
@@ -115,6 +119,8 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		ExpiryWarnings: o.warnings,
 		Claimants:      index.Claimants,
 		Index:          index,
+		Tenants:        tenantIndex.For,
+		New:            index.New,
 	})
 	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,6 +45,9 @@ func (s *slimmer) slimKey(object any) (any, error) {
 			share(s, &scopes[i])
 		}
 	}
+	if slices.Equal(key.Spec.Scopes, key.Status.Scopes) {
+		key.Status.Scopes = key.Spec.Scopes // What the cache has is only read.
+	}
 	key.Status.Credentials = fitted(key.Status.Credentials)
 	key.Status.Conditions = fitted(key.Status.Conditions)
 	for i := range key.Status.Conditions {
@@ -54,7 +58,7 @@ func (s *slimmer) slimKey(object any) (any, error) {
 	return key, nil
 }
 
-// slimSecret does so for Secrets' metadata, of which the controller reads whose they are and whether they have changed.
+// slimSecret does so for Secrets' metadata, of which the controller reads by name whose they are, and whether they have changed.
 func (s *slimmer) slimSecret(object any) (any, error) {
 	secret, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -62,16 +66,22 @@ func (s *slimmer) slimSecret(object any) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	owners := fitted(secret.OwnerReferences)
-	for i := range owners {
-		share(s, &owners[i].APIVersion, &owners[i].Kind)
-	}
 	slim := &metav1.PartialObjectMetadata{TypeMeta: secret.TypeMeta}
 	share(s, &slim.Kind, &slim.APIVersion, &secret.Namespace)
-	slim.Namespace, slim.Name, slim.UID, slim.ResourceVersion = secret.Namespace, secret.Name, secret.UID, secret.ResourceVersion
-	slim.DeletionTimestamp, slim.OwnerReferences = secret.DeletionTimestamp, owners
+	slim.Namespace, slim.Name, slim.ResourceVersion, slim.DeletionTimestamp = secret.Namespace, secret.Name, secret.ResourceVersion, secret.DeletionTimestamp
+	if owner := metav1.GetControllerOfNoCopy(secret); owner != nil {
+		kept := metav1.OwnerReference{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, Controller: &controls}
+		share(s, &kept.APIVersion, &kept.Kind)
+		if kept.Name == slim.Name {
+			kept.Name = slim.Name // One text for both, which they mostly are.
+		}
+		slim.OwnerReferences = []metav1.OwnerReference{kept}
+	}
 	return slim, nil
 }
+
+// controls is what OwnerReference.Controller points to.
+var controls = true
 
 // share has texts be the first of their like that there was.
 func share[T ~string](s *slimmer, texts ...*T) {

@@ -59,14 +59,14 @@ func fatKey() *keysv1alpha1.ApiKey {
 	}
 }
 
-// TestSlimSecret checks that of a Secret's metadata there is kept whose it is and in which version, and no more.
+// TestSlimSecret checks that of a Secret's metadata there is kept which key's it is and in which version, and no more.
 func TestSlimSecret(t *testing.T) {
 	owner := metav1.OwnerReference{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: "key", UID: "u", Controller: new(true)}
 	object, err := newSlimmer().slimSecret(&metav1.PartialObjectMetadata{
 		TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "acme", Name: "key", UID: "s", ResourceVersion: "7", Labels: map[string]string{"a": "b"},
-			OwnerReferences: []metav1.OwnerReference{owner}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "Other", Name: "other"}, owner}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 		},
 	})
 	if err != nil {
@@ -75,7 +75,8 @@ func TestSlimSecret(t *testing.T) {
 	want := &metav1.PartialObjectMetadata{
 		TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "acme", Name: "key", UID: "s", ResourceVersion: "7", OwnerReferences: []metav1.OwnerReference{owner},
+			Namespace: "acme", Name: "key", ResourceVersion: "7",
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, Controller: new(true)}},
 		},
 	}
 	if !equality.Semantic.DeepEqual(object, want) {

@@ -13,6 +13,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
 )
 
@@ -20,6 +21,7 @@ import (
 // grant when it now asks for something that it may not have; verifiers hold it to the narrower of the two.
 type admit struct {
 	client    client.Client
+	tenants   tenantFinder
 	claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
 	verifiers *verifiers
 	publish   *publish
@@ -31,15 +33,22 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, err
 	}
 	tenant, refusal := judge(facts)
-	r.tenant = tenant
+	r.tenant, r.facts = tenant, facts
 	withdrawn := reason(r.key.Status.Conditions, keysv1alpha1.ConditionAdmitted) == keysv1alpha1.ReasonTenantChanged
+	refused := ledger.Refused(r.key)
 	if refusal != nil {
 		r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionFalse, refusal.reason, refusal.message)
 		return refusal, s.publish.keep(ctx, r)
 	}
-	grant(r, tenant)
 	r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionTrue, keysv1alpha1.ReasonAdmitted,
 		fmt.Sprintf("Tenant %s grants the scopes and the expiry.", tenant.Name))
+	if refused {
+		// Before it takes a place: what is refused gives its own back (S3).
+		if err := r.save(ctx); err != nil {
+			return nil, err
+		}
+	}
+	grant(r, tenant)
 	if withdrawn {
 		// Verifiers refuse the key until they have learned this too: before its token can be read, if it never could (S8).
 		s.verifiers.forgetKnown(r.key)
@@ -50,8 +59,10 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 
 // facts are all that admission depends on.
 type facts struct {
-	key       *keysv1alpha1.ApiKey
+	key *keysv1alpha1.ApiKey
+	// namespace has the labels of the key's.
 	namespace map[string]string
+	// tenants are all that may select the namespace, and all that have an id of one of those.
 	tenants   []keysv1alpha1.Tenant
 	catalogue *access.Catalogue
 	// claimants are the keys that claim the same digest as this one, where it brings its own.
@@ -65,19 +76,19 @@ func (s *admit) gather(ctx context.Context, key *keysv1alpha1.ApiKey) (facts, er
 	if err := s.client.Get(ctx, types.NamespacedName{Name: key.Namespace}, namespace); err != nil {
 		return facts{}, fmt.Errorf("reading the key's namespace: %w", err)
 	}
-	tenants := &keysv1alpha1.TenantList{}
-	// What is listed is only read: the cache's own objects need no copies of all tenants for each key.
-	if err := s.client.List(ctx, tenants, client.UnsafeDisableDeepCopy); err != nil {
-		return facts{}, fmt.Errorf("listing tenants: %w", err)
+	tenants, err := s.tenants(ctx, namespace.Labels)
+	if err != nil {
+		return facts{}, fmt.Errorf("finding the key's tenant: %w", err)
 	}
 	policies := &keysv1alpha1.AccessPolicyList{}
+	// What is listed is only read: the cache's own objects need no copies for each key.
 	if err := s.client.List(ctx, policies, client.UnsafeDisableDeepCopy); err != nil {
 		return facts{}, fmt.Errorf("listing access policies: %w", err)
 	}
 	f := facts{
 		key:       key,
 		namespace: namespace.Labels,
-		tenants:   tenants.Items,
+		tenants:   tenants,
 		catalogue: access.NewCatalogue(policies.Items),
 		served:    s.publish.secrets.serves(key.Namespace),
 	}

@@ -60,6 +60,11 @@ type Options struct {
 	Claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
 	// Index finds the keys that a change of something else is about. Only watches need it.
 	Index *Index
+	// Tenants returns all tenants that may select a namespace with the given labels, and all that have an id of one of those.
+	// Without it, all are listed.
+	Tenants func(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error)
+	// New returns the keys of a namespace of which nothing has been written yet. Without it, each takes its place alone.
+	New func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
 }
 
 // Controller reconciles ApiKeys.
@@ -75,9 +80,13 @@ type Controller struct {
 
 // NewController returns a controller that is ready to reconcile.
 func NewController(o Options) *Controller {
-	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served, metadata: o.Metadata, right: map[types.UID]right{}}
+	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served, metadata: o.Metadata, right: map[types.UID]right{}, surveys: map[string]*survey{}}
 	roots := &roots{client: o.Client, live: o.Live, namespace: o.Namespace, random: rand.Reader}
 	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
+	tenants := tenantFinder(o.Tenants)
+	if tenants == nil {
+		tenants = allTenants(o.Client)
+	}
 	announce := &announce{roots: roots, formats: o.Formats, random: rand.Reader}
 	publish := &publish{secrets: secrets, roots: roots}
 	return &Controller{
@@ -89,8 +98,8 @@ func NewController(o Options) *Controller {
 		steps: []step{
 			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
-			&admit{client: o.Client, claimants: o.Claimants, verifiers: verifiers, publish: publish},
-			&reserve{client: o.Client, live: o.Live, clock: o.Clock, books: map[types.UID]*book{}, written: map[types.UID]*keysv1alpha1.Tenant{}},
+			&admit{client: o.Client, tenants: tenants, claimants: o.Claimants, verifiers: verifiers, publish: publish},
+			newReserve(o),
 			announce,
 			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(rotationsPerSecond, rotationsPerSecond, o.Clock)},
 			&wait{verifiers: verifiers},
@@ -111,7 +120,7 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 	if isCanary(key) {
 		return unwritten(ctx, c.tend(ctx, stored, key))
 	}
-	r := &round{key: key, now: metav1.NewTime(c.clock.Now().UTC().Truncate(time.Second))}
+	r := &round{key: key, new: isNew(key), now: metav1.NewTime(c.clock.Now().UTC().Truncate(time.Second))}
 	r.save = func(ctx context.Context) error {
 		if err := c.patch(ctx, stored, r.key); err != nil {
 			return err

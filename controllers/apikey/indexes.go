@@ -3,9 +3,11 @@ package apikey
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
@@ -19,8 +21,8 @@ const (
 	claimIndex = "claim"
 	// askedIndex has the beginnings of the digests that keys bring, as spec has them.
 	askedIndex = "asked"
-	// issuerIndex has the ids of the tenants that keys were issued to.
-	issuerIndex = "issuer"
+	// newIndex has, by namespace, the keys of which nothing has been written yet.
+	newIndex = "new"
 	// verdictIndex has the reason of those that wait for a place in their tenant's ledger.
 	verdictIndex = "verdict"
 
@@ -43,11 +45,11 @@ func indexers() toolscache.Indexers {
 			}
 			return []string{beginningOf(brought(key))}
 		}),
-		issuerIndex: byKey(func(key *keysv1alpha1.ApiKey) []string {
-			if key.Status.TenantID == "" {
+		newIndex: byKey(func(key *keysv1alpha1.ApiKey) []string {
+			if !isNew(key) {
 				return nil
 			}
-			return []string{key.Status.TenantID}
+			return []string{key.Namespace}
 		}),
 		verdictIndex: byKey(func(key *keysv1alpha1.ApiKey) []string {
 			if verdict(key.Status.Conditions) != keysv1alpha1.ReasonQuotaExceeded {
@@ -88,18 +90,24 @@ type Index struct {
 
 // NewIndex has a cache keep an index, before it is started.
 func NewIndex(ctx context.Context, informers cache.Informers) (*Index, error) {
-	informer, err := informers.GetInformer(ctx, &keysv1alpha1.ApiKey{}, cache.BlockUntilSynced(false))
+	indexer, err := indexed(ctx, informers, &keysv1alpha1.ApiKey{}, indexers())
+	return &Index{indexer: indexer}, err
+}
+
+// indexed has a cache keep indexes of a kind, before it is started.
+func indexed(ctx context.Context, informers cache.Informers, kind client.Object, indexers toolscache.Indexers) (toolscache.Indexer, error) {
+	informer, err := informers.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
 	if err != nil {
-		return nil, fmt.Errorf("watching keys: %w", err)
+		return nil, fmt.Errorf("watching a %T: %w", kind, err)
 	}
 	shared, ok := informer.(toolscache.SharedIndexInformer)
 	if !ok {
 		return nil, fmt.Errorf("the cache's informer is a %T, which has no indexes", informer)
 	}
-	if err := shared.AddIndexers(indexers()); err != nil {
-		return nil, fmt.Errorf("indexing keys: %w", err)
+	if err := shared.AddIndexers(indexers); err != nil {
+		return nil, fmt.Errorf("indexing a %T: %w", kind, err)
 	}
-	return &Index{indexer: shared.GetIndexer()}, nil
+	return shared.GetIndexer(), nil
 }
 
 // by returns the keys with a value in an index. They are the cache's own: nobody may change them.
@@ -115,6 +123,23 @@ func (i *Index) by(index, value string) []*keysv1alpha1.ApiKey {
 		}
 	}
 	return keys
+}
+
+// issuedTo returns the keys that were issued to the tenant with an id. That is asked for when a Tenant changes, which is seldom: an
+// index would take more memory than looking at every key takes time.
+func (i *Index) issuedTo(tenantID string) []*keysv1alpha1.ApiKey {
+	var issued []*keysv1alpha1.ApiKey
+	for _, object := range i.indexer.List() {
+		if key, ok := object.(*keysv1alpha1.ApiKey); ok && strings.EqualFold(key.Status.TenantID, tenantID) {
+			issued = append(issued, key)
+		}
+	}
+	return issued
+}
+
+// New returns the keys of a namespace of which nothing has been written yet. They are the cache's own: nobody may change them.
+func (i *Index) New(_ context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
+	return i.by(newIndex, namespace), nil
 }
 
 // Claimants returns the keys that claim a digest, as Credential.Digest has it.

@@ -1,9 +1,11 @@
 package apikey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,12 +24,18 @@ import (
 // controllers a tenant has at most maxKeys active keys.
 //
 // The keys that this process mints at a time would only get in one another's way: a write costs less than a conflict. So a
-// ledger is written by one at a time, and whoever's turn it is takes places for all that wait by then, in one write.
+// ledger is written by one at a time, and whoever's turn it is takes places for all that wait by then, in one write; and for
+// those that are about to come, which are the namespace's other keys that are new and would be admitted.
+//
+// A new key that has a place needs no other. Only what is finished or refused gives its place back, as the API server has it,
+// and no such key is announced as new: its status would have changed since it was read.
 type reserve struct {
 	client client.Client
 	// live reads past the cache, for when the cache has been overtaken.
 	live  client.Reader
 	clock clock.PassiveClock
+	// others returns a namespace's keys that are new; nil where nobody knows.
+	others func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
 
 	mu sync.Mutex
 	// books are those of the tenants, by UID, in whose ledgers somebody is just taking a place.
@@ -48,11 +56,19 @@ type book struct {
 
 // claim is one key's for a place. It is settled by whoever's turn it is.
 type claim struct {
-	place   keysv1alpha1.ActiveKey
-	issued  bool
-	settled bool
+	place keysv1alpha1.ActiveKey
+	// issued and new say how far the key is.
+	issued, new bool
+	settled     bool
 	// err is what came of it: a *ledger.FullError where there is no place.
 	err error
+}
+
+func newReserve(o Options) *reserve {
+	return &reserve{
+		client: o.Client, live: o.Live, clock: o.Clock, others: o.New,
+		books: map[types.UID]*book{}, written: map[types.UID]*keysv1alpha1.Tenant{},
+	}
 }
 
 // attempts is how often a reservation that others get in the way of is tried again at once.
@@ -63,22 +79,66 @@ func (s *reserve) run(ctx context.Context, r *round) (*outcome, error) {
 	if issued && ledger.Holds(r.tenant, string(r.key.UID)) {
 		return nil, nil
 	}
-	reserved := metav1.NewMicroTime(s.clock.Now())
-	mine := &claim{issued: issued, place: keysv1alpha1.ActiveKey{
-		UID: string(r.key.UID), Namespace: r.key.Namespace, Name: r.key.Name, ReservedTime: &reserved,
-	}}
+	if r.new && ledger.Holds(s.latest(r.tenant), string(r.key.UID)) {
+		return nil, nil
+	}
+	mine := s.claim(r.key)
+	mine.issued, mine.new = issued, r.new
+	others, err := s.coming(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	b := s.join(r.tenant.UID, mine)
 	defer s.leave(r.tenant.UID, b)
 	b.turn.Lock()
 	defer b.turn.Unlock()
 	if !mine.settled {
-		s.settle(ctx, r.tenant, s.take(b))
+		s.settle(ctx, r.tenant, append(s.take(b), others...))
 	}
 	if full := (*ledger.FullError)(nil); errors.As(mine.err, &full) {
 		ungrant(r)
 		return refused(keysv1alpha1.ReasonQuotaExceeded, sentence(full)), nil
 	}
 	return nil, mine.err
+}
+
+// claim returns a key's claim for a place.
+func (s *reserve) claim(key *keysv1alpha1.ApiKey) *claim {
+	reserved := metav1.NewMicroTime(s.clock.Now())
+	return &claim{place: keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name, ReservedTime: &reserved}}
+}
+
+// coming returns claims for the other keys of a key's namespace that are new and would be admitted, the oldest first. One that
+// is refused after all gives its place back.
+func (s *reserve) coming(ctx context.Context, r *round) (claims []*claim, err error) {
+	if s.others == nil || !r.new {
+		return nil, nil
+	}
+	keys, err := s.others(ctx, r.key.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("finding the namespace's other new keys: %w", err)
+	}
+	keys = slices.DeleteFunc(keys, func(key *keysv1alpha1.ApiKey) bool { return key.UID == r.key.UID || !alike(r, key) })
+	slices.SortFunc(keys, func(a, b *keysv1alpha1.ApiKey) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	for _, key := range keys {
+		c := s.claim(key)
+		c.new = true
+		claims = append(claims, c)
+	}
+	return claims, nil
+}
+
+// alike says whether another key of the namespace would be admitted as this one was.
+func alike(r *round, other *keysv1alpha1.ApiKey) bool {
+	if other.DeletionTimestamp != nil || other.Spec.State != keysv1alpha1.ApiKeyActive || other.Spec.Digest != nil || isCanary(other) || !isNew(other) {
+		return false
+	}
+	facts := r.facts
+	facts.key, facts.claimants = other, nil
+	tenant, refusal := judge(facts)
+	return refusal == nil && tenant.UID == r.tenant.UID
 }
 
 // join adds a claim to those that wait for a tenant's ledger.
@@ -120,9 +180,12 @@ func (s *reserve) settle(ctx context.Context, read *keysv1alpha1.Tenant, claims 
 		tenant = tenant.DeepCopy()
 		changed := false
 		for _, c := range claims {
-			took, err := ledger.Reserve(tenant, c.place, c.issued)
+			if c.settled, c.err = true, nil; c.new && ledger.Holds(tenant, c.place.UID) {
+				continue
+			}
+			var took bool
+			took, c.err = ledger.Reserve(tenant, c.place, c.issued)
 			changed = changed || took
-			c.settled, c.err = true, err
 		}
 		if !changed {
 			return

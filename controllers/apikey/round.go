@@ -14,7 +14,10 @@ type round struct {
 	key *keysv1alpha1.ApiKey
 	// now is when the round began, in whole seconds, as the API server stores times.
 	now metav1.Time
-	// tenant is the key's, once it has been admitted.
+	// new says that nothing had been written of the key when the round began.
+	new bool
+	// facts are what it was admitted by, and tenant is the key's, once it has been.
+	facts  facts
 	tenant *keysv1alpha1.Tenant
 	// wake is when to look at the key again though nothing may have changed; zero is never.
 	wake time.Duration
@@ -25,6 +28,11 @@ type round struct {
 	// save writes what has changed in status, with the resourceVersion that was read. Until it has returned without an
 	// error, nobody else has seen the change.
 	save func(context.Context) error
+}
+
+// isNew says that nothing has been written of a key yet.
+func isNew(key *keysv1alpha1.ApiKey) bool {
+	return len(key.Status.Conditions) == 0 && len(key.Status.Credentials) == 0
 }
 
 // newest is the credential that was announced last. There must be one.

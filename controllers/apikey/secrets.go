@@ -30,8 +30,10 @@ type secrets struct {
 	metadata client.Reader
 
 	mu sync.Mutex
-	// right are, by the ApiKey's UID, the Secrets that were last found or made as they should be.
+	// right are, by the ApiKey's UID, the Secrets as they were last made or found.
 	right map[types.UID]right
+	// surveys are, by namespace, those that have begun.
+	surveys map[string]*survey
 }
 
 // serves says whether a namespace is one in which Secrets may be read and written.
@@ -39,11 +41,11 @@ func (s *secrets) serves(namespace string) bool {
 	return len(s.served) == 0 || slices.Contains(s.served, namespace)
 }
 
-// right is a Secret that was as it should be.
+// right is a Secret as it was: if that is what it should be, there is nothing to do.
 type right struct {
 	resourceVersion string
-	// desired is the digest of what it should be.
-	desired [sha256.Size]byte
+	// content is the digest of what was in it.
+	content [sha256.Size]byte
 }
 
 // mostRight bounds what is kept of keys that are gone. Past it, all Secrets are read once more.
@@ -115,10 +117,11 @@ func (e existing) belongsTo(key *keysv1alpha1.ApiKey, digest string) bool {
 // change that the cache does not have yet brings the key back. A round in which there is nothing to do, which most are, need
 // not read the Secret for that.
 func (s *secrets) isRight(ctx context.Context, key *keysv1alpha1.ApiKey, desired *corev1.Secret) bool {
-	s.mu.Lock()
-	known, ok := s.right[key.UID]
-	s.mu.Unlock()
-	if !ok || s.metadata == nil {
+	if s.metadata == nil {
+		return false
+	}
+	known, ok := s.known(ctx, key)
+	if !ok {
 		return false
 	}
 	seen := &metav1.PartialObjectMetadata{}
@@ -127,7 +130,22 @@ func (s *secrets) isRight(ctx context.Context, key *keysv1alpha1.ApiKey, desired
 		return false
 	}
 	sum, err := digestOf(desired)
-	return err == nil && sum == known.desired
+	return err == nil && sum == known.content
+}
+
+// known returns what is known of a key's Secret.
+func (s *secrets) known(ctx context.Context, key *keysv1alpha1.ApiKey) (right, bool) {
+	s.mu.Lock()
+	known, ok := s.right[key.UID]
+	s.mu.Unlock()
+	if ok {
+		return known, true
+	}
+	s.survey(ctx, key.Namespace)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok = s.right[key.UID]
+	return known, ok
 }
 
 // noteRight remembers that a Secret is what it should be.
@@ -141,7 +159,7 @@ func (s *secrets) noteRight(key *keysv1alpha1.ApiKey, is, desired *corev1.Secret
 	if len(s.right) >= mostRight {
 		clear(s.right)
 	}
-	s.right[key.UID] = right{resourceVersion: is.ResourceVersion, desired: sum}
+	s.right[key.UID] = right{resourceVersion: is.ResourceVersion, content: sum}
 }
 
 func digestOf(desired *corev1.Secret) ([sha256.Size]byte, error) {

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -18,6 +19,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
@@ -83,7 +85,20 @@ func (w *world) newController(c client.Client) *apikey.Controller {
 		},
 		ExpiryWarnings: []time.Duration{7 * 24 * time.Hour, 24 * time.Hour},
 		Claimants:      claimants,
+		New:            newKeys,
 	})
+}
+
+// newKeys finds the keys of which nothing has been written yet without the cache's index.
+func newKeys(ctx context.Context, namespace string) (keys []*keysv1alpha1.ApiKey, _ error) {
+	list := &keysv1alpha1.ApiKeyList{}
+	err := cp.Client.List(ctx, list, client.InNamespace(namespace))
+	for i := range list.Items {
+		if len(list.Items[i].Status.Conditions) == 0 {
+			keys = append(keys, &list.Items[i])
+		}
+	}
+	return keys, err
 }
 
 // claimants finds keys by digest without the cache's index.
@@ -121,6 +136,14 @@ func (w *world) update(ctx context.Context, key *keysv1alpha1.ApiKey, change fun
 	change(key)
 	Expect(cp.Client.Update(ctx, key)).To(Succeed())
 	return w.reconcile(ctx, key)
+}
+
+// settleTenant has the tenant's ledger be looked at once.
+func (w *world) settleTenant(ctx context.Context) {
+	GinkgoHelper()
+	read(ctx, w.tenant)
+	_, err := tenant.NewController(cp.Client, cp.Client, w.clock).Reconcile(ctx, w.tenant.DeepCopy())
+	Expect(err).NotTo(HaveOccurred())
 }
 
 func read(ctx context.Context, object client.Object) {
@@ -193,10 +216,33 @@ func expectAtRest(key *keysv1alpha1.ApiKey, state string) {
 	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 }
 
-// countingClient counts writes.
+// countingClient counts writes, and how often Secrets are read, one by one or together.
 type countingClient struct {
 	client.Client
 	writes int
+	// ledgers are the writes of tenants' ledgers.
+	ledgers              int
+	secrets, secretLists int
+	secretListsFail      bool
+	// beforeLedger, if not nil, is called before a ledger is written.
+	beforeLedger func()
+}
+
+func (c *countingClient) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if _, ok := obj.(*corev1.Secret); ok {
+		c.secrets++
+	}
+	return c.Client.Get(ctx, key, obj, opts...)
+}
+
+func (c *countingClient) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if _, ok := list.(*corev1.SecretList); ok && !slices.Contains(opts, client.ListOption(client.InNamespace(controlplane.SystemNamespace))) {
+		c.secretLists++ // That of the root keys is another.
+		if c.secretListsFail {
+			return apierrors.NewTooManyRequests("later", 1)
+		}
+	}
+	return c.Client.List(ctx, list, opts...)
 }
 
 func (c *countingClient) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
@@ -225,6 +271,12 @@ type countingStatusWriter struct {
 
 func (w *countingStatusWriter) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
 	w.client.writes++
+	if _, ok := obj.(*keysv1alpha1.Tenant); ok {
+		w.client.ledgers++
+		if w.client.beforeLedger != nil {
+			w.client.beforeLedger()
+		}
+	}
 	return w.SubResourceWriter.Update(ctx, obj, opts...)
 }
 

@@ -137,7 +137,7 @@ func (c *Controller) keysOfTenant(ctx context.Context, object client.Object) []r
 	for i := range alike {
 		alike[i].DeletionTimestamp = nil // What it selected until now counts.
 	}
-	requests := requestsFor(c.index.by(issuerIndex, strings.ToLower(changed.Spec.ID)), all)
+	requests := requestsFor(c.index.issuedTo(changed.Spec.ID), all)
 	for i := range namespaces.Items {
 		if len(tenancy.Of(namespaces.Items[i].Labels, alike)) > 0 {
 			requests = append(requests, c.keysOfNamespace(ctx, &namespaces.Items[i])...)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -51,13 +52,13 @@ type Census struct {
 	clock clock.PassiveClock
 
 	mu      sync.Mutex
-	keys    map[string]keyFacts // by namespace and name
-	tenants map[string]float64  // the part of the quota that is used, by name
+	keys    map[types.NamespacedName]keyFacts
+	tenants map[string]float64 // the part of the quota that is used, by name
 }
 
 // New returns a census in which there is nothing.
 func New(clk clock.PassiveClock) *Census {
-	return &Census{clock: clk, keys: map[string]keyFacts{}, tenants: map[string]float64{}}
+	return &Census{clock: clk, keys: map[types.NamespacedName]keyFacts{}, tenants: map[string]float64{}}
 }
 
 // Watch has a cache keep the census up to date.
@@ -66,12 +67,12 @@ func (c *Census) Watch(ctx context.Context, informers cache.Informers) error {
 		&keysv1alpha1.ApiKey{}: {
 			AddFunc:    c.noteKey,
 			UpdateFunc: func(_, after any) { c.noteKey(after) },
-			DeleteFunc: func(object any) { forget(c, c.keys, object) },
+			DeleteFunc: func(object any) { forget(c, object, func(name types.NamespacedName) { delete(c.keys, name) }) },
 		},
 		&keysv1alpha1.Tenant{}: {
 			AddFunc:    c.noteTenant,
 			UpdateFunc: func(_, after any) { c.noteTenant(after) },
-			DeleteFunc: func(object any) { forget(c, c.tenants, object) },
+			DeleteFunc: func(object any) { forget(c, object, func(name types.NamespacedName) { delete(c.tenants, name.Name) }) },
 		},
 	} {
 		informer, err := informers.GetInformer(ctx, object, cache.BlockUntilSynced(false))
@@ -92,7 +93,7 @@ func (c *Census) noteKey(object any) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := key.Namespace + "/" + key.Name
+	name := client.ObjectKeyFromObject(key) // Its texts are the cache's own.
 	c.keys[name] = factsOf(key, c.keys[name], c.clock.Now())
 }
 
@@ -107,14 +108,14 @@ func (c *Census) noteTenant(object any) {
 }
 
 // forget takes a deleted object out.
-func forget[T any](c *Census, of map[string]T, object any) {
-	name, err := toolscache.DeletionHandlingMetaNamespaceKeyFunc(object)
+func forget(c *Census, object any, remove func(types.NamespacedName)) {
+	name, err := toolscache.DeletionHandlingObjectToName(object)
 	if err != nil {
 		return // It is no object, so it isn't there.
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(of, name)
+	remove(types.NamespacedName{Namespace: name.Namespace, Name: name.Name})
 }
 
 // Describe implements prometheus.Collector.
@@ -137,8 +138,8 @@ func (c *Census) Collect(to chan<- prometheus.Metric) {
 	var oldest time.Duration
 	for _, facts := range c.keys {
 		byState[facts.verdict]++
-		if !facts.waitingSince.IsZero() {
-			oldest = max(oldest, now.Sub(facts.waitingSince))
+		if facts.waitingSince != 0 {
+			oldest = max(oldest, instantOf(now).sub(facts.waitingSince))
 		}
 		for label, window := range windows {
 			if facts.expiresWithin(window, now) {

@@ -28,30 +28,37 @@ type verdict struct {
 type keyFacts struct {
 	verdict verdict
 	// issued and expires are zero where the key is not, or never does.
-	issued, expires time.Time
+	issued, expires instant
 	// waitingSince is zero where the key waits for nothing.
-	waitingSince time.Time
+	waitingSince instant
 	// behind says that the controller has not looked at the key's spec as it is.
 	behind bool
 }
+
+// instant is a time in milliseconds since 1970, a third of a time.Time; zero is none.
+type instant int64
+
+func instantOf(t time.Time) instant { return instant(t.UnixMilli()) }
+
+func (i instant) sub(before instant) time.Duration { return time.Duration(i-before) * time.Millisecond }
 
 // factsOf reads what counts of a key. When its spec was changed isn't in it: where the controller is behind, that is when it
 // was first seen to be.
 func factsOf(key *keysv1alpha1.ApiKey, before keyFacts, now time.Time) keyFacts {
 	facts := keyFacts{verdict: verdictOf(key), behind: key.Status.ObservedGeneration != key.Generation}
 	if status := &key.Status; status.IssuedTime != nil && status.ExpiresTime != nil {
-		facts.issued, facts.expires = status.IssuedTime.Time, status.ExpiresTime.Time
+		facts.issued, facts.expires = instantOf(status.IssuedTime.Time), instantOf(status.ExpiresTime.Time)
 	}
 	reconciling := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReconciling)
 	switch {
 	case len(key.Status.Conditions) == 0:
-		facts.waitingSince = key.CreationTimestamp.Time
+		facts.waitingSince = instantOf(key.CreationTimestamp.Time)
 	case reconciling != nil && reconciling.Status == metav1.ConditionTrue:
-		facts.waitingSince = reconciling.LastTransitionTime.Time
+		facts.waitingSince = instantOf(reconciling.LastTransitionTime.Time)
 	case facts.behind && before.behind:
 		facts.waitingSince = before.waitingSince
 	case facts.behind:
-		facts.waitingSince = now
+		facts.waitingSince = instantOf(now)
 	}
 	return facts
 }
@@ -82,6 +89,6 @@ func (f keyFacts) expiresWithin(window time.Duration, now time.Time) bool {
 	case stateRevoked, stateExpired, stateSuspended:
 		return false
 	}
-	left := f.expires.Sub(now)
-	return !f.expires.IsZero() && f.expires.Sub(f.issued) > window && left > 0 && left <= window
+	left := f.expires.sub(instantOf(now))
+	return f.expires != 0 && f.expires.sub(f.issued) > window && left > 0 && left <= window
 }

@@ -112,9 +112,9 @@ func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, plac
 	return finished(key, place.UID) || elsewhere(key, tenant), nil
 }
 
-// finished says that the key with a UID will not be active again by itself.
+// finished says that the key with a UID is not active, and will not be by itself.
 func finished(key *keysv1alpha1.ApiKey, uid string) bool {
-	return string(key.UID) != uid || key.Spec.State == keysv1alpha1.ApiKeyRevoked ||
+	return string(key.UID) != uid || key.Spec.State == keysv1alpha1.ApiKeyRevoked || ledger.Refused(key) ||
 		apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionExpired)
 }
 

@@ -35,6 +35,7 @@ func (r *run) newProcess() *process {
 			Formats:        apikey.Formats{keysv1alpha1.EnvironmentLive: token.FormatLive},
 			ExpiryWarnings: []time.Duration{24 * time.Hour},
 			Claimants:      r.claimants,
+			New:            r.newKeys,
 		}),
 	}
 }
@@ -43,6 +44,17 @@ func (r *run) claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiK
 	return slices.DeleteFunc(slices.Clone(r.seenBy(taskOf(ctx)).keys), func(key keysv1alpha1.ApiKey) bool {
 		return !slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.Digest == digest })
 	}), nil
+}
+
+// newKeys are those of a namespace of which nothing has been written yet, as the task's cache shows them.
+func (r *run) newKeys(ctx context.Context, namespace string) (keys []*keysv1alpha1.ApiKey, _ error) {
+	seen := r.seenBy(taskOf(ctx))
+	for i := range seen.keys {
+		if key := &seen.keys[i]; key.Namespace == namespace && len(key.Status.Conditions) == 0 && len(key.Status.Credentials) == 0 {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
 }
 
 // target is what a reconcile is of.
