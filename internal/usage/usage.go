@@ -97,21 +97,19 @@ type meter struct {
 
 // Used notes a use of a credential, whose meter has the number. It neither waits nor allocates.
 func (r *Recorder) Used(number index.Meter, now time.Time) {
-	if m := r.numbers.at(number); m != nil {
-		m.Used(now)
-	}
+	r.numbers.used(number, now)
 }
 
-// Used notes a use.
-func (m *meter) Used(now time.Time) {
+// Used notes a use, and returns from when on the next is news, in seconds since 1970.
+func (m *meter) Used(now time.Time) (next int64) {
 	second := now.Unix()
-	if second < m.next.Load() {
-		return
+	if next = m.next.Load(); second < next {
+		return next
 	}
 	for {
 		used := m.used.Load()
 		if second <= used {
-			return
+			return used + 1
 		}
 		if m.used.CompareAndSwap(used, second) {
 			break
@@ -121,6 +119,7 @@ func (m *meter) Used(now time.Time) {
 	if m.queued.CompareAndSwap(false, true) {
 		m.stack.push(m)
 	}
+	return second + 1
 }
 
 // due says whether there is a use to be written.
