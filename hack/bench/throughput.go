@@ -101,7 +101,7 @@ func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y y
 	n := len(tenants) * throughputKeys
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ready, err := l.countReady(watching, n)
+	ready, err := l.countReady(watching, tenants, n)
 	if err != nil {
 		return y, err
 	}
@@ -141,9 +141,9 @@ func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y y
 	return y, l.stop(controller)
 }
 
-// countReady returns a channel on which there is nil as soon as n keys have become Ready. Of each event it reads as little as
-// it can: what it takes is taken from what it watches.
-func (l *lab) countReady(ctx context.Context, n int) (<-chan error, error) {
+// countReady returns a channel on which there is nil as soon as n keys of tenants have become Ready. Of each event it reads as
+// little as it can: what it takes is taken from what it watches.
+func (l *lab) countReady(ctx context.Context, tenants []*keysv1alpha1.Tenant, n int) (<-chan error, error) {
 	config := rest.CopyConfig(l.cp.Config)
 	config.GroupVersion, config.APIPath = &keysv1alpha1.GroupVersion, "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(l.cp.Client.Scheme()).WithoutConversion()
@@ -151,29 +151,39 @@ func (l *lab) countReady(ctx context.Context, n int) (<-chan error, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(keysv1alpha1.GroupVersion.WithKind("ApiKeyList"))
-	if err := l.cp.Client.List(ctx, list, client.Limit(1)); err != nil {
-		return nil, err
-	}
-	stream, err := api.Get().Resource("apikeys").
-		VersionedParams(&metav1.ListOptions{Watch: true, ResourceVersion: list.ResourceVersion}, metav1.ParameterCodec).Stream(ctx)
-	if err != nil {
-		return nil, err
+	c := &counter{wanted: n, namespaces: map[string]bool{}, ready: map[string]struct{}{}}
+	for _, tenant := range tenants {
+		c.namespaces[tenant.Name] = true
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer func() { _ = stream.Close() }()
-		done <- becomeReady(stream, n)
+		for {
+			// It begins with what there is. The API server ends a watch that it finds too slow, which on a busy machine any may be.
+			stream, err := api.Get().Resource("apikeys").VersionedParams(&metav1.ListOptions{Watch: true}, metav1.ParameterCodec).Stream(ctx)
+			if err == nil {
+				err = c.count(stream)
+				_ = stream.Close()
+			}
+			if err != nil || len(c.ready) >= n {
+				done <- err
+				return
+			}
+		}
 	}()
 	return done, nil
 }
 
-// becomeReady returns when n keys have become Ready, of whose watch events a stream is made.
-func becomeReady(stream io.Reader, n int) error {
+// counter counts the keys of some namespaces that have become Ready.
+type counter struct {
+	wanted     int
+	namespaces map[string]bool
+	ready      map[string]struct{}
+}
+
+// count reads watch events until as many keys are Ready as are wanted, or the watch ends.
+func (c *counter) count(stream io.Reader) error {
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, 1<<20)
-	ready := map[string]struct{}{}
 	for lines.Scan() {
 		if !bytes.Contains(lines.Bytes(), []byte(`"reason":"Ready","status":"True","type":"Ready"`)) {
 			continue
@@ -184,12 +194,14 @@ func becomeReady(stream io.Reader, n int) error {
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return err
 		}
-		ready[string(event.Object.UID)] = struct{}{}
-		if len(ready) == n {
+		if c.namespaces[event.Object.Namespace] {
+			c.ready[string(event.Object.UID)] = struct{}{}
+		}
+		if len(c.ready) == c.wanted {
 			return nil
 		}
 	}
-	return fmt.Errorf("the watch ended with %d of %d keys Ready: %w", len(ready), n, lines.Err())
+	return lines.Err()
 }
 
 // each calls a function with 0 to n-1, some at a time, until one fails.
