@@ -115,12 +115,15 @@ func (c *create) writeLocal(key *keysv1alpha1.ApiKey, made token.Token, manifest
 	return c.reveal(made)
 }
 
-// writeNew writes a file that is not there yet: nothing is overwritten, and nobody else has it open.
+// writeNew writes a file that is not there yet: nothing is overwritten, and nobody else has it open. Where that fails, none is left.
 func writeNew(name, content string, mode os.FileMode) error {
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // The user's own file.
 	if err != nil {
 		return fmt.Errorf("writing a new file: %w", err)
 	}
 	_, err = file.WriteString(content)
-	return errors.Join(err, file.Chmod(mode), file.Close())
+	if err = errors.Join(err, file.Chmod(mode), file.Close()); err != nil {
+		return fmt.Errorf("writing a new file: %w", errors.Join(err, os.Remove(name)))
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"regexp"
 	"strings"
@@ -49,13 +50,15 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// fileHint is for a file that can't be written.
+const fileHint = "Name a new file, in a folder that you may write to, on a disk that has room."
+
 // explainError says what went wrong and what to do about it.
 func explainError(err error) string {
 	text := err.Error()
 	hint := ""
 	var coded *exitError
 	var stuck *keys.StuckError
-	var network net.Error
 	switch {
 	case errors.As(err, &coded):
 	case errors.As(err, &stuck):
@@ -75,13 +78,28 @@ func explainError(err error) string {
 		hint = "Somebody else has just changed it: look at it, and try again."
 	case clientcmd.IsEmptyConfig(err):
 		hint = "Set --kubeconfig or KUBECONFIG."
-	case errors.As(err, &network):
-		hint = "Is the API server up? kubectl cluster-info tries it; kubectl config current-context names the cluster."
+	default:
+		hint = localHint(err)
 	}
 	if hint != "" {
 		text = strings.TrimRight(text, ".") + "\n" + hint
 	}
 	return text
+}
+
+// localHint says what to do about what went wrong on this machine, or on the way to the API server.
+func localHint(err error) string {
+	var network net.Error
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &path) && path.Op == "stat": // Nothing but the kubeconfig is looked for in this way.
+		return "Set --kubeconfig or KUBECONFIG to a file that is there."
+	case errors.As(err, &path):
+		return fileHint
+	case errors.As(err, &network):
+		return "Is the API server up? kubectl cluster-info tries it; kubectl config current-context names the cluster."
+	}
+	return ""
 }
 
 // tokenLike finds what is or was a token in an argument: a whole one of any format, or most of one of ours.

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -30,5 +31,29 @@ func run() int {
 	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == completer {
 		args = append([]string{"__complete"}, args...)
 	}
-	return execute(ctx, newSession(genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}), args)
+	out := &standardOutput{file: os.Stdout}
+	code := execute(ctx, newSession(genericiooptions.IOStreams{In: os.Stdin, Out: out, ErrOut: os.Stderr}), args)
+	if code == exitOK && out.err != nil {
+		fmt.Fprintf(os.Stderr, "error: not everything was printed: %v\n%s\n", out.err, fileHint)
+		return exitFailed
+	}
+	return code
 }
+
+// standardOutput remembers that something could not be written, such as to a file on a full disk: most of what is printed goes there
+// unchecked.
+type standardOutput struct {
+	file *os.File
+	err  error
+}
+
+func (o *standardOutput) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// Fd is for whoever asks whether a person sits there.
+func (o *standardOutput) Fd() uintptr { return o.file.Fd() }

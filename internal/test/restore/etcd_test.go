@@ -163,6 +163,36 @@ func (l *lab) change(t *testing.T, name, patch string) {
 
 const revoked = `{"spec":{"state":"Revoked"}}`
 
+// history is what has become of keys by the time that etcd is restored, and what is left of it: tokens by what happened to their keys
+// after the snapshot, the snapshot's path, and that of the list of keys in force.
+type history struct {
+	kept, later, taken, deleted, paused, rotated string
+	snapshot, list                               string
+}
+
+// live has keys made, a snapshot taken, and then something happen to each key that a running verifier learns of.
+func (l *lab) live(t *testing.T, running *verifier) history {
+	t.Helper()
+	h := history{kept: l.mint(t, "kept"), taken: l.mint(t, "taken"), deleted: l.mint(t, "deleted"), paused: l.mint(t, "paused"), rotated: l.mint(t, "rotated")}
+	h.snapshot, h.list = filepath.Join(t.TempDir(), "snapshot.db"), filepath.Join(t.TempDir(), "keys.txt")
+	if err := l.cp.Snapshot(t.Context(), h.snapshot); err != nil {
+		t.Fatal(err)
+	}
+	h.later = l.mint(t, "later")
+	l.change(t, "taken", revoked)
+	l.await(t, "taken", keysv1alpha1.ConditionRevocationEffective)
+	l.change(t, "paused", `{"spec":{"state":"Suspended"}}`)
+	install.Kubectl(t, l.cp, "delete", "apikey", "-n", l.namespace, "deleted")
+	l.change(t, "rotated", `{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}},"spec":{"rotation":{"overlap":"1s"}}}`)
+	for _, token := range []string{h.taken, h.deleted, h.paused, h.rotated} { // The last at the end of the overlap.
+		l.answers(t, running, token, http.StatusUnauthorized, "")
+	}
+	if err := os.WriteFile(h.list, []byte(l.script(t, "keys-in-force.sh")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // TestEtcd restores a snapshot of etcd, with revisions that go back and with revisions that are set forward. It goes through
 // docs/restore.md.
 func TestEtcd(t *testing.T) {
@@ -171,73 +201,67 @@ func TestEtcd(t *testing.T) {
 			// Stopped, it waits no longer than this for watches to end.
 			l := newLab(t, controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5s"}})
 			running := l.startVerifier(t)
-			kept, taken, deleted, paused, rotated := l.mint(t, "kept"), l.mint(t, "taken"), l.mint(t, "deleted"), l.mint(t, "paused"), l.mint(t, "rotated")
-			snapshot := filepath.Join(t.TempDir(), "snapshot.db")
-			if err := l.cp.Snapshot(t.Context(), snapshot); err != nil {
-				t.Fatal(err)
-			}
-			later := l.mint(t, "later")
-			l.change(t, "taken", revoked)
-			l.await(t, "taken", keysv1alpha1.ConditionRevocationEffective)
-			l.change(t, "paused", `{"spec":{"state":"Suspended"}}`)
-			install.Kubectl(t, l.cp, "delete", "apikey", "-n", l.namespace, "deleted")
-			l.change(t, "rotated", `{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}},"spec":{"rotation":{"overlap":"1s"}}}`)
-			for _, token := range []string{taken, deleted, paused, rotated} { // The last at the end of the overlap.
-				l.answers(t, running, token, http.StatusUnauthorized, "")
-			}
-			list := filepath.Join(t.TempDir(), "keys.txt")
-			if err := os.WriteFile(list, []byte(l.script(t, "keys-in-force.sh")), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			h := l.live(t, running)
 
-			stop := l.neverPasses(t, running, taken, deleted, paused)
-			if err := l.cp.Restore(t.Context(), snapshot, bump); err != nil {
+			stop := l.neverPasses(t, running, h.taken, h.deleted, h.paused)
+			if err := l.cp.Restore(t.Context(), h.snapshot, bump); err != nil {
 				t.Fatal(err)
 			}
-			// What runs knows that this is not what it has seen. It was not told.
-			l.answers(t, running, kept, http.StatusForbidden, "unavailable")
-			program.WaitUntil(t, patience, "the metric", func() error { return shows(t.Context(), running, "apikey_verifier_restore_detected 1") })
-			if err := program.Answers(t.Context(), "http://"+running.health+"/readyz")(); err == nil {
-				t.Error("it is ready")
-			}
-			if !strings.Contains(running.Log(), "etcd was restored from a backup") {
-				t.Errorf("the log doesn't say so:\n%s", running.Log())
-			}
+			l.noticesByItself(t, running, h)
 			// What is started now can't know: that is why the documentation says not to, yet.
 			fresh := l.startVerifier(t)
-			for _, token := range []string{kept, taken, deleted, paused, rotated} {
+			for _, token := range []string{h.kept, h.taken, h.deleted, h.paused, h.rotated} {
 				l.answers(t, fresh, token, http.StatusOK, "")
 			}
 
 			l.controller.Kill()
 			l.controller = install.Controller(t, l.cp, l.controllerBinary)
-			l.script(t, "after-restore.sh", list)
+			l.script(t, "after-restore.sh", h.list)
 			l.await(t, "taken", keysv1alpha1.ConditionRevoked)
 			stop()
 			for _, v := range []*verifier{running, fresh} {
 				v.Terminate(patience)
 			}
-			again := l.startVerifier(t)
-			for token, want := range map[string]struct {
-				status int
-				reason string
-			}{
-				kept: {http.StatusOK, ""}, later: {http.StatusUnauthorized, "invalid_token"},
-				taken: {http.StatusUnauthorized, "revoked"}, deleted: {http.StatusUnauthorized, "revoked"}, paused: {http.StatusUnauthorized, "suspended"},
-			} {
-				l.answers(t, again, token, want.status, want.reason)
-			}
-			key := &keysv1alpha1.ApiKey{}
-			program.WaitUntil(t, patience, "a rotated key", func() error {
-				err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: "rotated"}, key)
-				if err == nil && (len(key.Status.Credentials) != 2 || key.Status.Credentials[0].ValidUntil == nil) {
-					err = fmt.Errorf("credentials %v", key.Status.Credentials)
-				}
-				return err
-			})
-			l.script(t, "after-restore.sh", list)
+			l.isAsTheListSays(t, h)
+			l.script(t, "after-restore.sh", h.list)
 		})
 	}
+}
+
+// noticesByItself checks that a verifier that runs knows that this is not what it has seen, without being told.
+func (l *lab) noticesByItself(t *testing.T, running *verifier, h history) {
+	t.Helper()
+	l.answers(t, running, h.kept, http.StatusForbidden, "unavailable")
+	program.WaitUntil(t, patience, "the metric", func() error { return shows(t.Context(), running, "apikey_verifier_restore_detected 1") })
+	if err := program.Answers(t.Context(), "http://"+running.health+"/readyz")(); err == nil {
+		t.Error("it is ready")
+	}
+	if !strings.Contains(running.Log(), "etcd was restored from a backup") {
+		t.Errorf("the log doesn't say so:\n%s", running.Log())
+	}
+}
+
+// isAsTheListSays checks that what had been taken away is taken away again, by a verifier that is started after it.
+func (l *lab) isAsTheListSays(t *testing.T, h history) {
+	t.Helper()
+	v := l.startVerifier(t)
+	for token, want := range map[string]struct {
+		status int
+		reason string
+	}{
+		h.kept: {http.StatusOK, ""}, h.later: {http.StatusUnauthorized, "invalid_token"},
+		h.taken: {http.StatusUnauthorized, "revoked"}, h.deleted: {http.StatusUnauthorized, "revoked"}, h.paused: {http.StatusUnauthorized, "suspended"},
+	} {
+		l.answers(t, v, token, want.status, want.reason)
+	}
+	key := &keysv1alpha1.ApiKey{}
+	program.WaitUntil(t, patience, "a rotated key", func() error {
+		err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: "rotated"}, key)
+		if err == nil && (len(key.Status.Credentials) != 2 || key.Status.Credentials[0].ValidUntil == nil) {
+			err = fmt.Errorf("credentials %v", key.Status.Credentials)
+		}
+		return err
+	})
 }
 
 // neverPasses asks a verifier again and again about tokens that must not pass, until it is stopped.

@@ -25,12 +25,9 @@ func forget(object client.Object) {
 	object.SetManagedFields(nil)
 }
 
-// TestObjects deletes keys and creates them again as a backup of objects does (Velero's, or kubectl get -o yaml): without
-// status, with other UIDs, and with their Secrets there first.
-func TestObjects(t *testing.T) {
-	l := newLab(t, controlplane.Options{ControllerManager: true})
-	v := l.startVerifier(t)
-	old, gone := l.mint(t, "restored"), l.mint(t, "gone")
+// register has a key bring the digest of a token that was made elsewhere, which it returns.
+func (l *lab) register(t *testing.T, name string) token.Token {
+	t.Helper()
 	root, err := token.RootFrom([]byte("a root key of 32 bytes elsewhere"))
 	if err != nil {
 		t.Fatal(err)
@@ -39,28 +36,29 @@ func TestObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest := elsewhere.Digest().String()[len("sha256:"):]
-	registered := fixture.ApiKey(l.namespace, "registered", func(key *keysv1alpha1.ApiKey) {
-		key.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: digest, Prefix: elsewhere.Prefix()}
+	key := fixture.ApiKey(l.namespace, name, func(key *keysv1alpha1.ApiKey) {
+		key.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: elsewhere.Digest().String()[len("sha256:"):], Prefix: elsewhere.Prefix()}
 	})
-	if err := l.cp.Client.Create(t.Context(), registered); err != nil {
+	if err := l.cp.Client.Create(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	l.await(t, "registered", keysv1alpha1.ConditionReady)
-	l.change(t, "gone", revoked)
-	l.await(t, "gone", keysv1alpha1.ConditionRevocationEffective)
+	l.await(t, name, keysv1alpha1.ConditionReady)
+	return elsewhere
+}
 
-	backup := &keysv1alpha1.ApiKeyList{}
-	if err := l.cp.Client.List(t.Context(), backup, client.InNamespace(l.namespace)); err != nil {
+// backUp returns the keys and a key's Secret as they are, and deletes them.
+func (l *lab) backUp(t *testing.T, secretName string) (*keysv1alpha1.ApiKeyList, *corev1.Secret) {
+	t.Helper()
+	keys := &keysv1alpha1.ApiKeyList{}
+	if err := l.cp.Client.List(t.Context(), keys, client.InNamespace(l.namespace)); err != nil {
 		t.Fatal(err)
 	}
 	secret := &corev1.Secret{}
-	if err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: "restored"}, secret); err != nil {
+	if err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: secretName}, secret); err != nil {
 		t.Fatal(err)
 	}
-	owner := secret.OwnerReferences[0].UID
-	for i := range backup.Items {
-		if err := l.cp.Client.Delete(t.Context(), &backup.Items[i]); err != nil {
+	for i := range keys.Items {
+		if err := l.cp.Client.Delete(t.Context(), &keys.Items[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,13 +69,27 @@ func TestObjects(t *testing.T) {
 		}
 		return fmt.Errorf("it is there: %w", err)
 	})
+	return keys, secret
+}
+
+// TestObjects deletes keys and creates them again as a backup of objects does (Velero's, or kubectl get -o yaml): without
+// status, with other UIDs, and with their Secrets there first.
+func TestObjects(t *testing.T) {
+	l := newLab(t, controlplane.Options{ControllerManager: true})
+	v := l.startVerifier(t)
+	old, gone := l.mint(t, "restored"), l.mint(t, "gone")
+	elsewhere := l.register(t, "registered")
+	l.change(t, "gone", revoked)
+	l.await(t, "gone", keysv1alpha1.ConditionRevocationEffective)
+	keys, secret := l.backUp(t, "restored")
+	owner := secret.OwnerReferences[0].UID
 
 	forget(secret)
 	if err := l.cp.Client.Create(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	for i := range backup.Items {
-		key := &backup.Items[i]
+	for i := range keys.Items {
+		key := &keys.Items[i]
 		forget(key)
 		if err := l.cp.Client.Create(t.Context(), key); err != nil { // Its status is dropped by the API server.
 			t.Fatal(err)
