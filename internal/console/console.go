@@ -49,7 +49,8 @@ type Console struct {
 	config  *rest.Config
 	seal    *sealer
 	pages   *pages
-	start   *start // nil without Own
+	start   *start       // nil without Own
+	own     *keys.Client // nil without Own
 	cross   *http.CrossOriginProtection
 	routes  http.Handler
 	// stopped ends what would go on for as long as somebody looks.
@@ -83,6 +84,9 @@ func New(o Options) (*Console, error) {
 	}
 	if o.Own {
 		c.start = newStart()
+		if c.own, err = keys.NewPageClient(c.config); err != nil {
+			return nil, err
+		}
 	}
 	c.stopped, c.stop = context.WithCancel(context.Background())
 	c.routes = c.newRoutes()
@@ -185,14 +189,14 @@ func (c *Console) visited(handle func(http.ResponseWriter, *http.Request, *visit
 
 // clientOf returns a client with the rights of whoever a token is for.
 func (c *Console) clientOf(token string) (*keys.Client, error) {
-	config := c.config
-	if !c.options.Own {
-		if token == "" {
-			return nil, errNobody
-		}
-		config = rest.CopyConfig(c.config)
-		config.BearerToken = token
+	if c.options.Own {
+		return c.own, nil
 	}
+	if token == "" {
+		return nil, errNobody
+	}
+	config := rest.CopyConfig(c.config)
+	config.BearerToken = token
 	return keys.NewPageClient(config)
 }
 

@@ -1,0 +1,157 @@
+package console
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestHeadersOfEveryAnswer(t *testing.T) {
+	c := newConsole(t, nil)
+	for path, status := range map[string]int{
+		"/login": http.StatusOK, "/": http.StatusSeeOther, "/namespaces/shop": http.StatusSeeOther, "/assets/app.js": http.StatusOK,
+		"/assets/none.js": http.StatusNotFound, "/assets/..%2fdoc.go": http.StatusNotFound, "/api/namespaces/shop/stream": http.StatusUnauthorized,
+		"/api/namespaces/shop/keys/a": http.StatusUnauthorized, "/start/x": http.StatusSeeOther, "/nothing": http.StatusSeeOther,
+	} {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
+		if w.Code != status {
+			t.Errorf("%s: %d, want %d", path, w.Code, status)
+		}
+		if got := w.Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s: Cache-Control %q", path, got)
+		}
+		csp := w.Header().Get("Content-Security-Policy")
+		if !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(csp, "*") {
+			t.Errorf("%s: Content-Security-Policy %q", path, csp)
+		}
+	}
+}
+
+// TestFirstPageIsSmall adds up what a browser loads before it shows the list.
+func TestFirstPageIsSmall(t *testing.T) {
+	entries, err := assetFiles.ReadDir("assets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += int(info.Size())
+	}
+	w := httptest.NewRecorder()
+	newConsole(t, nil).pages.write(w, http.StatusOK, "keys", &keysPage{page: page{Title: "x"}, Namespace: "shop"})
+	if total += w.Body.Len(); total >= 100_000 {
+		t.Errorf("%d bytes", total)
+	}
+}
+
+// TestNothingInline checks that pages have no script, style or handler written into them, whatever is filled in.
+func TestNothingInline(t *testing.T) {
+	c := newConsole(t, nil)
+	evil := `"><script>alert(1)</script>`
+	for name, content := range map[string]any{
+		"keys":       &keysPage{page: page{Title: evil, User: evil, CSRF: evil, Out: true}, Namespace: evil, Key: evil, States: []string{evil}},
+		"login":      &loginPage{page: page{Title: evil}, Next: evil, Namespace: evil, Problem: evil},
+		"namespaces": &namespacesPage{page: page{User: evil}, Known: []knownNamespace{{evil, evil, pathOf(evil)}}, Problem: evil},
+		"message":    &messagePage{Message: evil},
+		"again":      &againPage{Path: "/namespaces"},
+	} {
+		w := httptest.NewRecorder()
+		c.pages.write(w, http.StatusOK, name, content)
+		page := w.Body.String()
+		if w.Code != http.StatusOK {
+			t.Errorf("%s: status %d", name, w.Code)
+		}
+		for _, never := range []string{"alert(1)</script>", "<style", "style=", "onclick=", "<script>", "javascript:"} {
+			if strings.Contains(page, never) {
+				t.Errorf("%s has %s:\n%s", name, never, page)
+			}
+		}
+	}
+}
+
+func TestOtherSites(t *testing.T) {
+	for name, test := range map[string]struct {
+		method, path string
+		headers      map[string]string
+		status       int
+	}{
+		"a form of another site":        {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "cross-site"}, http.StatusForbidden},
+		"another port of this machine":  {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-site"}, http.StatusForbidden},
+		"an old browser, another site":  {http.MethodPost, "/login", map[string]string{"Origin": "https://evil.example"}, http.StatusForbidden},
+		"a script of another site":      {http.MethodGet, "/api/namespaces/shop/stream", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, http.StatusForbidden},
+		"a frame of another site":       {http.MethodGet, "/login", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, http.StatusForbidden},
+		"a link of another site":        {http.MethodGet, "/login", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, http.StatusOK},
+		"a link without our cookies":    {http.MethodGet, "/namespaces/shop", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, http.StatusOK},
+		"our own form, without a token": {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden},
+		"a log-out without a token":     {http.MethodPost, "/logout", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden},
+	} {
+		r := httptest.NewRequest(test.method, test.path, http.NoBody)
+		for header, value := range test.headers {
+			r.Header.Set(header, value)
+		}
+		w := httptest.NewRecorder()
+		newConsole(t, nil).ServeHTTP(w, r)
+		if w.Code != test.status {
+			t.Errorf("%s: %d, want %d", name, w.Code, test.status)
+		}
+	}
+}
+
+// TestOwn walks the way of the one user of Own, and of those who would be.
+func TestOwn(t *testing.T) {
+	if _, err := New(Options{Config: nowhere(), Own: true}); err == nil {
+		t.Error("a console of its own credentials answers to every name")
+	}
+	c := newConsole(t, func(o *Options) { o.Own, o.Hosts, o.Namespace = true, []string{"127.0.0.1:8000"}, "shop" })
+	link := c.StartPath()
+	get := func(path string, cookies *httptest.ResponseRecorder, change ...func(*http.Request)) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+		if cookies != nil {
+			r = withCookies(cookies, http.MethodGet, path)
+		}
+		r.Host = "127.0.0.1:8000"
+		for _, change := range change {
+			change(r)
+		}
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		return w
+	}
+	if w := get("/", nil); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "kubectl apikey ui") {
+		t.Errorf("another user of the machine: %d", w.Code)
+	}
+	if w := get("/start/AAAA", nil); w.Code != http.StatusForbidden || len(w.Result().Cookies()) > 0 {
+		t.Errorf("a guessed link: %d", w.Code)
+	}
+	if w := get(link, nil, func(r *http.Request) { r.Host = "evil.example" }); w.Code != http.StatusMisdirectedRequest {
+		t.Errorf("another name: %d", w.Code)
+	}
+	if w := get(link, nil, func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch") }); w.Code != http.StatusNoContent {
+		t.Errorf("a look ahead: %d", w.Code)
+	}
+	in := get(link, nil)
+	if in.Code != http.StatusOK || !strings.Contains(in.Body.String(), `content="0; url=/"`) {
+		t.Fatalf("the link: %d\n%s", in.Code, in.Body)
+	}
+	if w := get(link, nil); w.Code != http.StatusForbidden {
+		t.Errorf("the link once more: %d", w.Code)
+	}
+	if w := get("/", in); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/namespaces/shop" {
+		t.Errorf("who came by the link: %d %s", w.Code, w.Header().Get("Location"))
+	}
+	for _, path := range []string{"/api/namespaces/shop/keys", "/api/namespaces/shop/keys/a/revoke"} {
+		r := withCookies(in, http.MethodPost, path)
+		r.Host = "127.0.0.1:8000"
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), reasonForged) {
+			t.Errorf("POST %s without the page's token: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
