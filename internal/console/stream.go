@@ -18,8 +18,9 @@ const (
 	rowsALine = 200
 	// pingEvery is how often a stream that has nothing to tell says so.
 	pingEvery = 10 * time.Second
-	// tenantEvery is how often the tenant is looked at while nothing happens: it is no key, so no watch tells of it.
-	tenantEvery = 30 * time.Second
+	// lookEvery is how often the tenant and the user's rights are looked at while nothing happens: no watch tells of the one, and
+	// a watch that goes on asks nobody for the others.
+	lookEvery = 20 * time.Second
 	// tenantAfter is how long after a change of a key the tenant is looked at: the ledger follows the key.
 	tenantAfter = time.Second
 	// Between attempts to have the API server answer again.
@@ -89,7 +90,7 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
 		states: map[string]keys.State{}, changed: make(chan struct{}, 1),
 	}
 	var beside sync.WaitGroup
-	beside.Go(func() { s.keepTenant(ctx) })
+	beside.Go(func() { s.keepLooking(ctx, cancel) })
 	beside.Go(func() { s.ping(ctx, cancel) })
 	s.keepKeys(ctx)
 	if errors.Is(context.Cause(ctx), errEnded) {
@@ -109,6 +110,10 @@ type live struct {
 	states map[string]keys.State
 	// tenantID is what keys say of their tenant.
 	tenantID atomic.Value
+	// rights are those that were told of last.
+	rights atomic.Pointer[keys.Rights]
+	// again has the keys followed from the start.
+	again atomic.Pointer[context.CancelCauseFunc]
 	// changed has something in it when the tenant is worth a look.
 	changed chan struct{}
 }
@@ -120,6 +125,9 @@ func (s *live) keepKeys(ctx context.Context) {
 		err := s.follow(ctx, func() { wait = retryFirst })
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errAgain) {
+			continue
 		}
 		p := s.console.explain(err)
 		if s.out.write(&line{Type: "problem", Problem: p}) != nil || p.Reason == reasonSession {
@@ -136,21 +144,36 @@ func (s *live) keepKeys(ctx context.Context) {
 	}
 }
 
+// errAgain says that the keys have to be followed from the start.
+var errAgain = errors.New("the user's rights have changed")
+
+// tellRights asks what the user may do, tells it if it is something else than before, and returns whether keys may still be
+// listed.
+func (s *live) tellRights(ctx context.Context) (list bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	rights, err := s.client.Rights(ctx, s.namespace)
+	if err != nil {
+		return false, err
+	}
+	if before := s.rights.Swap(&rights); before != nil && *before == rights {
+		return rights.List, nil
+	}
+	return rights.List, s.out.write(&line{Type: "rights", Rights: &rights})
+}
+
 // follow tells what the user may do, and of all keys and their changes, until something goes wrong.
 func (s *live) follow(ctx context.Context, synced func()) error {
-	soon, cancel := context.WithTimeout(ctx, patience)
-	rights, err := s.client.Rights(soon, s.namespace)
-	cancel()
-	if err != nil {
+	if _, err := s.tellRights(ctx); err != nil {
 		return err
 	}
-	if err := s.out.write(&line{Type: "rights", Rights: &rights}); err != nil {
-		return err
-	}
+	ctx, again := context.WithCancelCause(ctx)
+	defer again(nil)
+	s.again.Store(&again)
 	if err := s.out.write(&line{Type: "reset"}); err != nil {
 		return err
 	}
-	return s.client.Follow(ctx, s.namespace, &keys.Follower{
+	err := s.client.Follow(ctx, s.namespace, &keys.Follower{
 		Listed: s.listed,
 		Synced: func() error {
 			synced()
@@ -171,6 +194,10 @@ func (s *live) follow(ctx context.Context, synced func()) error {
 			return s.out.write(&line{Type: "gone", Name: key.Name})
 		},
 	})
+	if errors.Is(context.Cause(ctx), errAgain) {
+		return errAgain
+	}
+	return err
 }
 
 func (s *live) listed(part []keysv1alpha1.ApiKey) error {
@@ -205,21 +232,27 @@ func (s *live) look() {
 	}
 }
 
-// keepTenant tells of the tenant when it has changed.
-func (s *live) keepTenant(ctx context.Context) {
-	var told tenantInfo
-	for first := true; ; first = false {
+// keepLooking tells of the tenant when it has changed, and ends what the user may no longer see.
+func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
+	var told *tenantInfo
+	for {
 		info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
 		if id, ok := s.tenantID.Load().(string); ok && info.ID == "" && info.Problem != "" {
 			info.ID = id
 		}
-		if err == nil && (first || info != told) {
-			told = info
-			if s.out.write(&line{Type: "tenant", Tenant: &info}) != nil {
-				return
-			}
+		if err == nil && (told == nil || info != *told) {
+			told = &info
+			err = s.out.write(&line{Type: "tenant", Tenant: &info})
 		}
-		timer := time.NewTimer(tenantEvery)
+		if err == nil && s.rights.Load() != nil {
+			err = s.keepRights(ctx)
+		}
+		if err != nil && s.console.explain(err).status() == http.StatusUnauthorized {
+			_ = s.out.write(&line{Type: "problem", Problem: s.console.explain(err)})
+			end()
+			return
+		}
+		timer := time.NewTimer(lookEvery)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -232,6 +265,16 @@ func (s *live) keepTenant(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// keepRights tells of rights when they have changed. Who may no longer list keys is told of none from then on: the watch would
+// go on until the API server ends it.
+func (s *live) keepRights(ctx context.Context) error {
+	list, err := s.tellRights(ctx)
+	if again := s.again.Load(); err == nil && !list && again != nil {
+		(*again)(errAgain)
+	}
+	return err
 }
 
 // ping says that the stream lives, so that a browser can tell when it doesn't.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -48,7 +49,7 @@ func NewClient(config *rest.Config) (*Client, error) { return newClient(config, 
 func NewPageClient(config *rest.Config) (*Client, error) { return newClient(config, PageFieldManager) }
 
 func newClient(config *rest.Config, manager client.FieldOwner) (*Client, error) {
-	api, err := client.NewWithWatch(config, client.Options{Scheme: Scheme(), Mapper: mapper()})
+	api, err := client.NewWithWatch(config, client.Options{Scheme: scheme(), Mapper: kinds()})
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +67,12 @@ func Scheme() *runtime.Scheme {
 	}
 	return scheme
 }
+
+// What clients share: neither changes.
+var (
+	scheme = sync.OnceValue(Scheme)
+	kinds  = sync.OnceValue(mapper)
+)
 
 // mapper knows the same kinds, so that no question has to be preceded by others about what the API server has.
 func mapper() apimeta.RESTMapper {
