@@ -115,7 +115,7 @@ func readWanted(r *http.Request) (*wanted, error) {
 	return filled, err
 }
 
-var period = regexp.MustCompile(`^[1-9][0-9]{0,4}[shdw]$`)
+var period = regexp.MustCompile(`^[1-9]\d{0,4}[shdw]$`)
 
 // check says what is wrong with what is filled in, so far as that can be said here, and better than the API server does.
 func (f *wanted) check() (wrong []fieldProblem) {

@@ -74,7 +74,7 @@ func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
 	if next == "" {
 		next = pathOf(form.Namespace)
 	}
-	http.Redirect(w, r, next, http.StatusSeeOther)
+	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // Both are paths of ours.
 }
 
 // tidy takes from a pasted token what comes with it: blanks, and the name of the scheme.

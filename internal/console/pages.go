@@ -98,7 +98,7 @@ func assets() http.Handler {
 		}
 		w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		_, _ = w.Write(content)
+		_, _ = w.Write(content) //nolint:gosec // A file of ours, embedded.
 	})
 }
 
@@ -120,7 +120,7 @@ func (c *Console) newPage(r *http.Request, v *visit, title string) (page, error)
 
 // showFirst leads to the namespace that the user began with.
 func (c *Console) showFirst(w http.ResponseWriter, r *http.Request, v *visit) {
-	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther)
+	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther) //nolint:gosec // A path of ours.
 }
 
 func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -140,7 +140,7 @@ func (c *Console) showNothing(w http.ResponseWriter, _ *http.Request, _ *visit) 
 // chooseNamespace shows the namespaces that belong to tenants, to whoever may see those, and lets everybody name one.
 func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *visit) {
 	if name := r.URL.Query().Get("namespace"); name != "" {
-		http.Redirect(w, r, pathOf(name), http.StatusSeeOther)
+		http.Redirect(w, r, pathOf(name), http.StatusSeeOther) //nolint:gosec // A path of ours.
 		return
 	}
 	p, err := c.newPage(r, v, "Choose a namespace")

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -141,7 +142,7 @@ func nthCookie(i int) string {
 	if i == 0 {
 		return sessionCookie
 	}
-	return sessionCookie + "-" + string(rune('0'+i))
+	return sessionCookie + "-" + strconv.Itoa(i)
 }
 
 // setCookie has the browser keep a value until it is closed, or with a blank one forget it.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -82,19 +83,19 @@ func TestSessionEnds(t *testing.T) {
 		t.Errorf("another replica with the same key: %v", err)
 	}
 	other := newConsole(t, func(o *Options) { o.Now, o.Key = clock, nil })
-	if _, err := other.session(withCookies(w, http.MethodGet, "/")); err != errEnded {
+	if _, err := other.session(withCookies(w, http.MethodGet, "/")); !errors.Is(err, errEnded) {
 		t.Errorf("a replica with another key: %v", err)
 	}
 	forged := withCookies(w, http.MethodGet, "/")
 	forged.Header.Set("Cookie", strings.Replace(forged.Header.Get("Cookie"), sessionCookie+"=", sessionCookie+"=A", 1))
-	if _, err := c.session(forged); err != errEnded {
+	if _, err := c.session(forged); !errors.Is(err, errEnded) {
 		t.Errorf("a cookie that was changed: %v", err)
 	}
 	now = now.Add(time.Hour)
-	if _, err := c.session(withCookies(w, http.MethodGet, "/")); err != errEnded {
+	if _, err := c.session(withCookies(w, http.MethodGet, "/")); !errors.Is(err, errEnded) {
 		t.Errorf("after its end: %v", err)
 	}
-	if _, err := c.session(httptest.NewRequest(http.MethodGet, "/", http.NoBody)); err != errNobody {
+	if _, err := c.session(httptest.NewRequest(http.MethodGet, "/", http.NoBody)); !errors.Is(err, errNobody) {
 		t.Errorf("without a cookie: %v", err)
 	}
 }
@@ -109,7 +110,7 @@ func TestSealIsForOnePurpose(t *testing.T) {
 		t.Errorf("%q, %v", content, err)
 	}
 	for _, bad := range []struct{ purpose, text string }{{"two", text}, {"one", text[1:]}, {"one", ""}, {"one", "?"}} {
-		if content, err := s.open(bad.purpose, bad.text); err != errBroken {
+		if content, err := s.open(bad.purpose, bad.text); !errors.Is(err, errBroken) {
 			t.Errorf("%v: %q, %v", bad, content, err)
 		}
 	}
@@ -173,7 +174,7 @@ func TestNoCredentialsOfItsOwn(t *testing.T) {
 	if c.config.BearerToken != "" || c.config.Host != nowhere().Host {
 		t.Errorf("config %v", c.config)
 	}
-	if client, err := c.clientOf(""); err != errNobody || client != nil {
+	if client, err := c.clientOf(""); !errors.Is(err, errNobody) || client != nil {
 		t.Errorf("nobody's client: %v", err)
 	}
 }

@@ -234,16 +234,9 @@ func (s *live) look() {
 
 // keepLooking tells of the tenant when it has changed, and ends what the user may no longer see.
 func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
-	var told *tenantInfo
+	var told tenantInfo
 	for {
-		info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
-		if id, ok := s.tenantID.Load().(string); ok && info.ID == "" && info.Problem != "" {
-			info.ID = id
-		}
-		if err == nil && (told == nil || info != *told) {
-			told = &info
-			err = s.out.write(&line{Type: "tenant", Tenant: &info})
-		}
+		err := s.tellTenant(ctx, &told)
 		if err == nil && s.rights.Load() != nil {
 			err = s.keepRights(ctx)
 		}
@@ -265,6 +258,22 @@ func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
 			}
 		}
 	}
+}
+
+// tellTenant tells of the tenant, if that is something else than what was told.
+func (s *live) tellTenant(ctx context.Context, told *tenantInfo) error {
+	info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
+	if err != nil {
+		return err
+	}
+	if id, ok := s.tenantID.Load().(string); ok && info.ID == "" && info.Problem != "" {
+		info.ID = id
+	}
+	if info == *told {
+		return nil
+	}
+	*told = info
+	return s.out.write(&line{Type: "tenant", Tenant: &info})
 }
 
 // keepRights tells of rights when they have changed. Who may no longer list keys is told of none from then on: the watch would

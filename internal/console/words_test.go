@@ -77,7 +77,7 @@ func TestConditions(t *testing.T) {
 	all := newConditions(key)
 	got := make([]string, len(all))
 	for i, c := range all {
-		got[i] = strings.Join([]string{c.Heading, c.Tone}, "|")
+		got[i] = c.Heading + "|" + c.Tone
 		if strings.Contains(c.ToDo, "kubectl") {
 			t.Errorf("%s tells to use the command line: %s", c.Type, c.ToDo)
 		}
