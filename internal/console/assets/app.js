@@ -193,7 +193,8 @@ function trouble({ reason, message }) {
     draw();
     return;
   }
-  stale(synced ? `${message} The list shows what was known before, and follows again by itself.` : `${message} Trying again…`);
+  const what = `${message.split(". ")[0].replace(/\.$/, "")}.`;
+  stale(synced ? `${what} The list shows what was known before, and follows again by itself.` : `${what} Trying again…`);
   draw();
 }
 
