@@ -72,7 +72,7 @@ function put(row, live) {
     entry.element.classList.remove("changed");
     void entry.element.offsetWidth; // Begins the animation anew.
     entry.element.classList.add("changed");
-    if (before && before.state !== row.state) say(`${row.displayName} is now ${row.state}`);
+    if (before && before.state !== row.state && !document.querySelector("dialog[open]")) say(`${row.displayName} is now ${row.state}`);
     dispatchEvent(new CustomEvent("key", { detail: row.name }));
   }
   draw();

@@ -17,11 +17,11 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 let quiet;
-// say tells something for a moment, on the screen and to screen readers.
-export function say(text) {
-  const box = document.querySelector("dialog[open] .said") || $("said");
+// say tells something for a moment, to screen readers, and on the screen where that doesn't show it already.
+export function say(text, shown = true) {
+  const box = document.querySelector("dialog[open]:last-of-type .said") || $("said");
   box.textContent = text;
-  box.classList.add("shown");
+  box.classList.toggle("shown", shown);
   clearTimeout(quiet);
   quiet = setTimeout(() => { box.classList.remove("shown"); box.textContent = ""; }, 4000);
 }
@@ -33,7 +33,7 @@ export function copier(button, what, text) {
     try {
       await navigator.clipboard.writeText(text());
       button.textContent = "Copied";
-      say(`${what} copied`);
+      say(`${what} copied`, false);
     } catch {
       say(`${what} could not be copied: select it, and copy it by hand`);
     }
@@ -46,7 +46,7 @@ export function copier(button, what, text) {
 export function modal(heading, { wide, side, close } = {}, ...content) {
   const id = `d${Math.random().toString(36).slice(2)}`;
   const dialog = h("dialog", { "aria-labelledby": id, class: side ? "side" : wide ? "wide" : "" },
-    h("h2", { id, tabindex: "-1", textContent: heading }), ...content, h("p", { class: "said quiet", role: "status" }));
+    h("h2", { id, tabindex: "-1", textContent: heading }), ...content, h("p", { class: "said", role: "status" }));
   const before = document.activeElement;
   dialog.ended = new Promise((resolve) => dialog.addEventListener("close", () => {
     dialog.replaceChildren();
