@@ -24,18 +24,18 @@ func Identity(decision verify.Decision) [4]Header {
 	}
 }
 
-// Refusal returns the headers of a refusal: that nobody may keep it, what the body is, and the challenge where there is one.
-// The host that the client asked for names the challenge's realm.
-func Refusal(decision verify.Decision, host string) []Header {
-	headers := append(make([]Header, 0, 3),
+// AppendRefusal appends the headers of a refusal: that nobody may keep it, what the body is, and the challenge where there is
+// one. The host that the client asked for names the challenge's realm.
+func AppendRefusal(to []Header, decision *verify.Decision, host string) []Header {
+	to = append(to,
 		// ingress-nginx caches answers for five minutes where it is told to cache and not told for how long.
 		Header{"Cache-Control", "no-store"},
 		Header{"Content-Type", "application/json"},
 	)
 	if challenge := decision.Challenge(host); challenge != "" {
-		headers = append(headers, Header{"Www-Authenticate", challenge})
+		to = append(to, Header{"Www-Authenticate", challenge})
 	}
-	return headers
+	return to
 }
 
 // noStore is for every answer that lets a request pass. Nobody changes it.
@@ -51,7 +51,8 @@ func Write(w http.ResponseWriter, decision verify.Decision, host string) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	set(w.Header(), Refusal(decision, host))
+	var headers [3]Header
+	set(w.Header(), AppendRefusal(headers[:0], &decision, host))
 	w.WriteHeader(decision.Status())
 	_, _ = io.WriteString(w, decision.Body()) // A proxy that has gone away is no fault.
 }

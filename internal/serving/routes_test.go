@@ -35,7 +35,9 @@ func request(t *testing.T, line string) (*http.Response, string) {
 	}
 	server := NewHTTP(listener, NewRoutes(RouteOptions{Decider: decider, Guard: caller.New(caller.Options{Clock: clock.RealClock{}})}), nil)
 	go func() { _ = server.Serve() }()
-	defer func() { _ = server.Drain(context.WithoutCancel(t.Context())) }()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	defer func() { _ = server.Drain(ended) }() // Nobody is left to be told of it.
 	connection, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -100,6 +100,16 @@ func Listen(flag, address string) (net.Listener, error) {
 // connection that is closed just as a request comes on it would cost that request.
 const parting = time.Second
 
+// patience is how long the server waits for a request's header once it has begun, and then for its body.
+const patience = 10 * time.Second
+
+// limitBody bounds how long a request's body is waited for, which is done before the next request even if nobody reads it. With
+// http.Server's ReadTimeout every request would pay for that, and those that proxies ask with have no body.
+func limitBody(w http.ResponseWriter) {
+	// It fails only over a connection that has no deadlines, which those of this package have.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+}
+
 // NewHTTP answers over HTTP/1 and HTTP/2, without TLS where there is no configuration for it.
 func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *Server {
 	var leaving atomic.Bool
@@ -108,12 +118,14 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *S
 			if leaving.Load() {
 				w.Header().Set("Connection", "close")
 			}
+			if r.ContentLength != 0 {
+				limitBody(w)
+			}
 			handler.ServeHTTP(w, r)
 		}),
 		TLSConfig:         secure,
 		Protocols:         &http.Protocols{},
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       10 * time.Second, // A body that nobody reads is awaited too before the next request.
+		ReadHeaderTimeout: patience, // And limitBody in the place of ReadTimeout.
 		// Longer than proxies keep idle connections, so that it is they who close them.
 		IdleTimeout:    5 * time.Minute,
 		MaxHeaderBytes: 64 << 10,

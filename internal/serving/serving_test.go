@@ -2,8 +2,12 @@ package serving
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestPlainTextSpeaksHTTP2 checks that Envoy may ask by HTTP/2 without TLS, as others may by HTTP/1.
@@ -32,5 +36,66 @@ func TestPlainTextSpeaksHTTP2(t *testing.T) {
 			t.Errorf("%s, want %s", response.Proto, protocol)
 		}
 		transport.CloseIdleConnections()
+	}
+}
+
+// patientListener has connections that tell until when they would wait for more of a request.
+type patientListener struct {
+	net.Listener
+	until chan time.Time
+}
+
+func (l *patientListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &patientConn{Conn: conn, until: l.until}, err
+}
+
+type patientConn struct {
+	net.Conn
+	until chan time.Time
+}
+
+func (c *patientConn) SetReadDeadline(t time.Time) error {
+	select {
+	case <-c.until: // What counts is the last.
+	default:
+	}
+	c.until <- t
+	return c.Conn.SetReadDeadline(t)
+}
+
+// TestBodiesHaveADeadline checks that a request's body is not waited for without end, whether its length is known or not, and
+// that requests without one wait for nothing.
+func TestBodiesHaveADeadline(t *testing.T) {
+	plain, err := Listen("http-bind-address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := &patientListener{Listener: plain, until: make(chan time.Time, 1)}
+	var until time.Time
+	server := NewHTTP(listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { until = <-listener.until }), nil)
+	go func() { _ = server.Serve() }()
+	defer func() { _ = server.Drain(context.WithoutCancel(t.Context())) }()
+	for name, test := range map[string]struct {
+		body  io.Reader
+		limit bool
+	}{
+		"none":              {http.NoBody, false},
+		"of a known length": {strings.NewReader("{}"), true},
+		"in chunks":         {io.MultiReader(strings.NewReader("{}")), true},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+plain.Addr().String(), test.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Close = true
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_ = response.Body.Close()
+		if limit := !until.IsZero(); limit != test.limit || limit && time.Until(until) > patience {
+			t.Errorf("%s: a read waits until %s", name, until)
+		}
 	}
 }

@@ -155,7 +155,7 @@ func appendRefusal(b []byte, decision verify.Decision, host string) []byte {
 	b, denied := open(b, responseDenied)
 	b, answered := open(b, deniedStatus)
 	b = shut(appendNumber(b, statusCode, uint64(httpStatus)), answered)
-	for _, header := range answer.Refusal(decision, host) {
+	for _, header := range answer.AppendRefusal(nil, &decision, host) {
 		b = appendHeader(b, deniedHeaders, header)
 	}
 	b = appendText(b, deniedBody, decision.Body())
