@@ -12,8 +12,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// TestStreamedList checks that each key of a streamed list counts as soon as it is there, that nothing is known to be complete
-// before all of it is, and that what the list lacks goes only then.
+// TestStreamedList checks that each key of the first streamed list counts as soon as it is there, that nothing is known to be complete
+// before all of it is, and that of a later list what it lacks goes only then, and what it has anew comes only then.
 func TestStreamedList(t *testing.T) {
 	observed, synced := 0, 0
 	s := &credentialStore{
@@ -21,20 +21,17 @@ func TestStreamedList(t *testing.T) {
 		observe:     func(*keysv1alpha1.ApiKey) { observed++ },
 		synced:      func() { synced++ },
 	}
-	gone, stays, canary := listedKey("gone"), listedKey("stays"), listedKey("canary")
+	gone, stays, comes, canary := listedKey("gone"), listedKey("stays"), listedKey("comes"), listedKey("canary")
 	canary.Labels = map[string]string{keysv1alpha1.CanaryLabel: ""}
-	if err := s.Replace([]any{gone}, "1"); err != nil {
+	first := streamed(t, s, gone, stays)
+	if !knows(s, gone) || !knows(s, stays) || s.applied() != "" || synced != 0 {
+		t.Errorf("while the first list is under way: gone known %t, stays known %t, version %q, %d synced", knows(s, gone), knows(s, stays), s.applied(), synced)
+	}
+	if err := s.Replace(first, "1"); err != nil {
 		t.Fatal(err)
 	}
-	var items []any
-	for _, key := range []*keysv1alpha1.ApiKey{stays, canary} {
-		item, err := s.Transformer()(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		items = append(items, item)
-	}
-	for key, want := range map[*keysv1alpha1.ApiKey]bool{gone: true, stays: true, canary: false} {
+	items := streamed(t, s, stays, comes, canary)
+	for key, want := range map[*keysv1alpha1.ApiKey]bool{gone: true, stays: true, comes: false, canary: false} {
 		if got := knows(s, key); got != want {
 			t.Errorf("while the list is under way, %s is known: %t, want %t", key.Name, got, want)
 		}
@@ -45,7 +42,7 @@ func TestStreamedList(t *testing.T) {
 	if err := s.Replace(items, "2"); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[*keysv1alpha1.ApiKey]bool{gone: false, stays: true, canary: true} {
+	for key, want := range map[*keysv1alpha1.ApiKey]bool{gone: false, stays: true, comes: true, canary: true} {
 		if got := knows(s, key); got != want {
 			t.Errorf("after the list, %s is known: %t, want %t", key.Name, got, want)
 		}
@@ -53,6 +50,54 @@ func TestStreamedList(t *testing.T) {
 	if s.applied() != "2" || observed != 1 || synced != 2 {
 		t.Errorf("after the list: version %s, %d observed, %d synced", s.applied(), observed, synced)
 	}
+}
+
+// TestRestoredList checks that a list of another time is known for one before any key of it works that did not work before.
+func TestRestoredList(t *testing.T) {
+	back := false
+	s := &credentialStore{
+		credentials: index.NewCredentials(),
+		observe:     func(*keysv1alpha1.ApiKey) {}, synced: func() {}, wentBack: func(string) { back = true },
+	}
+	deleted, paused, taken := listedKey("deleted"), listedKey("paused"), listedKey("taken")
+	suspended, revoked := paused.DeepCopy(), taken.DeepCopy()
+	suspended.Spec.State, revoked.Spec.State = keysv1alpha1.ApiKeySuspended, keysv1alpha1.ApiKeyRevoked
+	if err := s.Replace([]any{suspended, revoked}, "1"); err != nil {
+		t.Fatal(err)
+	}
+	works := func(key *keysv1alpha1.ApiKey) bool {
+		claim := Claims(key)[0]
+		var grant index.Grant
+		return s.credentials.Lookup(&claim.Digest, &claim.Tenant, &grant) != nil && grant.State == index.StateActive
+	}
+	items := streamed(t, s, deleted, paused)
+	if works(deleted) || works(paused) || back {
+		t.Errorf("before the sign: deleted works %t, paused works %t, back in time %t", works(deleted), works(paused), back)
+	}
+	items = append(items, streamed(t, s, taken)...)
+	if !back {
+		t.Error("the sign isn't seen")
+	}
+	if err := s.Replace(items, "2"); err != nil {
+		t.Fatal(err)
+	}
+	if !works(deleted) || !works(paused) { // By now everything is refused.
+		t.Error("the list is not applied")
+	}
+}
+
+// streamed has keys of a list come, and returns what is collected of them.
+func streamed(t *testing.T, s *credentialStore, keys ...*keysv1alpha1.ApiKey) []any {
+	t.Helper()
+	var items []any
+	for _, key := range keys {
+		item, err := s.Transformer()(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items = append(items, item)
+	}
+	return items
 }
 
 func knows(s *credentialStore, key *keysv1alpha1.ApiKey) bool {
@@ -67,7 +112,7 @@ func listedKey(name string) *keysv1alpha1.ApiKey {
 		Spec:       keysv1alpha1.ApiKeySpec{State: keysv1alpha1.ApiKeyActive},
 		Status: keysv1alpha1.ApiKeyStatus{
 			TenantID:    "3714240b-2e06-4c35-8856-ccc1c096323e",
-			Credentials: []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: digest.String()}},
+			Credentials: []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: digest.String(), IssuedTime: metav1.Unix(1_700_000_000, 0)}},
 		},
 	}
 }

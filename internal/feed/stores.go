@@ -96,7 +96,8 @@ type listed string
 
 // Transformer implements cache.TransformingStore. A reflector collects a streamed list before it is handed over, transformed,
 // which of very many keys would take several times what the index does. So each is applied as it comes, and its name is all
-// that is collected. The version is that of before until the list is complete; the canary speaks only then.
+// that is collected. The version is that of before until the list is complete; the canary speaks only then. So does, where this is
+// not the first list, a key that may do more than was known: what comes later in the list may show that etcd was restored.
 func (s *credentialStore) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) {
 		key, ok := obj.(*keysv1alpha1.ApiKey)
@@ -105,6 +106,10 @@ func (s *credentialStore) Transformer() cache.TransformFunc {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if claims := Claims(key); s.version != "" && s.widen(claims) {
+			s.compare(claims)
+			return obj, nil
+		}
 		s.put(key)
 		return listed(objectName(key)), nil
 	}
@@ -115,6 +120,11 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	s.mu.Lock()
 	if newer(s.version, resourceVersion) {
 		s.wentBack("a list at resourceVersion " + resourceVersion + " after one at " + s.version)
+	}
+	for _, obj := range list { // Before any of them can let a request pass.
+		if key, ok := obj.(*keysv1alpha1.ApiKey); ok {
+			s.compare(Claims(key))
+		}
 	}
 	present := make(map[string]struct{}, len(list))
 	var canary *keysv1alpha1.ApiKey
@@ -129,9 +139,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		claims := Claims(key)
-		s.compare(claims)
-		s.credentials.Put(objectName(key), s.metered(key, claims))
+		s.credentials.Put(objectName(key), s.metered(key, Claims(key)))
 		if isCanary(key) {
 			canary = key
 		}
@@ -161,6 +169,18 @@ func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
 	claims := Claims(key)
 	s.compare(claims)
 	s.set(objectName(key), s.metered(key, claims))
+}
+
+// widen says whether a credential among them is unknown, or was refused and isn't any more.
+func (s *credentialStore) widen(claims []*index.Claim) bool {
+	for _, claim := range claims {
+		var before index.Grant
+		if s.credentials.Lookup(&claim.Digest, &claim.Tenant, &before) == nil || before.Name != claim.Name ||
+			before.State != index.StateActive && claim.State == index.StateActive {
+			return true
+		}
+	}
+	return false
 }
 
 // compare looks for a key that was revoked and isn't any more. The API server lets that happen to nobody: another state of
