@@ -89,14 +89,18 @@ func New(o Options) (*Console, error) {
 		}
 	}
 	c.stopped, c.stop = context.WithCancel(context.Background())
-	c.routes = c.newRoutes()
+	files, err := newAssets()
+	if err != nil {
+		return nil, err
+	}
+	c.routes = c.newRoutes(files)
 	return c, nil
 }
 
 // newRoutes returns what is at which URL.
-func (c *Console) newRoutes() http.Handler {
+func (c *Console) newRoutes(files http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /assets/{name}", assets())
+	mux.Handle("GET /assets/{name}", files)
 	if c.options.Own {
 		mux.HandleFunc("GET /start/{secret}", c.handleStart)
 	} else {

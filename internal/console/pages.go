@@ -2,13 +2,15 @@ package console
 
 import (
 	"bytes"
+	"compress/gzip"
 	"embed"
+	"errors"
 	"html/template"
-	"io/fs"
 	"mime"
 	"net/http"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
@@ -87,19 +89,54 @@ func (p *pages) message(w http.ResponseWriter, status int, title, message string
 	p.write(w, status, "message", &messagePage{page: page{Title: title}, Message: message})
 }
 
-// assets answers with styles, scripts and the icon.
-func assets() http.Handler {
+// asset is a file, as it is and compressed. None has anything of anybody's, so that compressing tells nobody anything.
+type asset struct {
+	kind         string
+	plain, small []byte
+}
+
+func newAsset(name string) (*asset, error) {
+	content, err := assetFiles.ReadFile(path.Join("assets", name))
+	if err != nil {
+		return nil, err
+	}
+	var small bytes.Buffer
+	compressor, err := gzip.NewWriterLevel(&small, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = compressor.Write(content)
+	err = errors.Join(err, compressor.Close())
+	return &asset{mime.TypeByExtension(path.Ext(name)), content, small.Bytes()}, err
+}
+
+// newAssets returns a handler that answers with styles, scripts and the icon.
+func newAssets() (http.Handler, error) {
+	entries, err := assetFiles.ReadDir("assets")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*asset{}
+	for _, entry := range entries {
+		if all[entry.Name()], err = newAsset(entry.Name()); err != nil {
+			return nil, err
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := path.Base(r.PathValue("name"))
-		content, err := fs.ReadFile(assetFiles, path.Join("assets", name))
-		if err != nil {
+		file := all[r.PathValue("name")]
+		if file == nil {
 			http.NotFound(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+		content := file.plain
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			content = file.small
+			w.Header().Set("Content-Encoding", "gzip")
+		}
+		w.Header().Set("Content-Type", file.kind)
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		_, _ = w.Write(content) //nolint:gosec // A file of ours, embedded.
-	})
+		_, _ = w.Write(content) // A browser that has gone away is no fault.
+	}), nil
 }
 
 // newPage returns what a page of a user has.

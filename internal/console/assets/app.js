@@ -99,7 +99,7 @@ function paint() {
     const value = sortable[sort.by];
     const way = sort.down ? -1 : 1;
     const sorted = [...seen.values()].map((e) => [value(e.row), e]).sort(([a, x], [b, y]) =>
-      (a < b ? -way : a > b ? way : 0) || (x.row.name < y.row.name ? -1 : 1));
+      (a < b ? -way : a > b ? way : 0) || (x.row.name < y.row.name ? -way : way));
     const focus = document.activeElement;
     $("rows").replaceChildren(...sorted.map(([, e]) => e.element));
     if (focus && focus !== document.activeElement && focus.isConnected) focus.focus({ preventScroll: true });

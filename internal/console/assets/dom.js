@@ -27,11 +27,12 @@ export function say(text, shown = true) {
 }
 
 // copier makes a button copy a text, which it is asked for when it is pressed.
-export function copier(button, what, text) {
+export function copier(button, what, text, copied = () => {}) {
   const label = button.textContent;
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text());
+      copied();
       button.textContent = "Copied";
       say(`${what} copied`, false);
     } catch {
@@ -46,7 +47,7 @@ export function copier(button, what, text) {
 export function modal(heading, { wide, side, close } = {}, ...content) {
   const id = `d${Math.random().toString(36).slice(2)}`;
   const dialog = h("dialog", { "aria-labelledby": id, class: side ? "side" : wide ? "wide" : "" },
-    h("h2", { id, tabindex: "-1", textContent: heading }), ...content, h("p", { class: "said", role: "status" }));
+    h("h2", { id, tabindex: "-1", textContent: heading }), h("p", { class: "said", role: "status" }), ...content);
   const before = document.activeElement;
   dialog.ended = new Promise((resolve) => dialog.addEventListener("close", () => {
     dialog.replaceChildren();

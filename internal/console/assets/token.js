@@ -14,7 +14,7 @@ export async function reveal(result, heading) {
   }
   let copied = false;
   const field = h("input", { id: "token", readonly: true, spellcheck: "false", autocomplete: "off", value: result.token, focus: () => field.select(), copy: () => { copied = true; } });
-  const copy = copier(h("button", { class: "primary", textContent: "Copy token" }), "Token", () => { copied = true; return field.value; });
+  const copy = copier(h("button", { class: "primary", textContent: "Copy token" }), "Token", () => field.value, () => { copied = true; });
   const warning = h("p", { class: "note warn", textContent: "This is the only time that the token is shown. Keep it like a password." });
   // close asks once more where nothing was copied.
   const close = () => {
@@ -29,7 +29,7 @@ export async function reveal(result, heading) {
     h("p", {}, h("strong", { textContent: result.row.displayName }), ": ", result.message),
     warning,
     h("div", { class: "field" }, h("label", { for: "token", textContent: "Token" }), h("div", { class: "join" }, field, copy)),
-    h("div", { class: "split" }, h("h3", { textContent: "Try it" }), copier(h("button", { class: "copy", textContent: "Copy curl command" }), "Command", () => { copied = true; return command; })),
+    h("div", { class: "split" }, h("h3", { textContent: "Try it" }), copier(h("button", { class: "copy", textContent: "Copy curl command" }), "Command", () => command, () => { copied = true; })),
     h("pre", { tabindex: "0", role: "region", "aria-label": "curl command", textContent: command }),
     h("p", { class: "quiet", textContent: `Programs in the cluster need no copy. ${result.where}` }),
     forGit(result),
