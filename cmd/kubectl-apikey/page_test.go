@@ -36,6 +36,11 @@ var setups = map[string]string{
 TOKEN=$(cat leaked.token)`,
 }
 
+// notRun are commands whose examples the tests of the pages don't run, and why.
+var notRun = map[string]string{
+	"ui": "it serves until it is told to stop; internal/test/plugin runs it",
+}
+
 // TestPage compares the page with what the commands say of themselves.
 func TestPage(t *testing.T) {
 	path := filepath.Join("..", "..", page)
@@ -89,6 +94,9 @@ func writeCommand(t *testing.T, b *bytes.Buffer, c *cobra.Command) {
 	fmt.Fprintf(b, "```text\n%s\n```\n\n", c.UseLine())
 	if setup := setups[c.Name()]; setup != "" {
 		fmt.Fprintf(b, "<!-- test:\n%s\n-->\n", setup)
+	}
+	if why := notRun[c.Name()]; why != "" {
+		fmt.Fprintf(b, "<!-- not run: %s -->\n", why)
 	}
 	fmt.Fprintf(b, "```sh\n%s\n```\n\n", c.Example)
 	writeFlags(b, c.NonInheritedFlags())

@@ -44,7 +44,7 @@ No token is ever an argument: the shell's history and the list of processes woul
 	s.addFlags(root)
 	root.AddCommand(
 		newCreate(s), newList(s), newDescribe(s), newTenant(s), newScopes(s), newRotate(s), newSuspend(s), newResume(s),
-		newRevoke(s), newIdentify(s), newExplain(s),
+		newRevoke(s), newIdentify(s), newExplain(s), newUI(s),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

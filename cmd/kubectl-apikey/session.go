@@ -74,6 +74,15 @@ func (s *session) showsBodies() bool { return klog.V(8).Enabled() }
 
 // connect returns a client with the rights of whoever runs the command.
 func (s *session) connect() (*keys.Client, error) {
+	config, err := s.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	return keys.NewClient(config)
+}
+
+// restConfig returns the way to the API server, with the rights of whoever runs the command.
+func (s *session) restConfig() (*rest.Config, error) {
 	config, err := s.config.ToRESTConfig()
 	if err != nil {
 		return nil, err
@@ -81,7 +90,7 @@ func (s *session) connect() (*keys.Client, error) {
 	config.UserAgent = "kubectl-apikey/" + version.String()
 	config.QPS = -1 // The API server says itself when it is too much; a leak of many keys can't wait for a client's own limit.
 	config.WarningHandler = rest.NewWarningWriter(s.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
-	return keys.NewClient(config)
+	return config, nil
 }
 
 // namespace returns the one that --namespace or the context names.

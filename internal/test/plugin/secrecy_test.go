@@ -2,7 +2,6 @@ package plugin_test
 
 import (
 	"crypto/rand"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,10 +64,10 @@ func TestTokensAreNowhereElse(t *testing.T) {
 	}
 
 	places := map[string]string{"output": i.printed.String(), "the controller's log": i.controller.Log(), "the verifier's log": i.verifier.Log()}
-	for process, content := range started {
-		places["what process "+process+" was started with"] = content
+	for _, process := range started {
+		places["what process "+process.Name+" was started with"] += process.Line + process.Environment
 	}
-	if !slices.ContainsFunc(slices.Collect(maps.Keys(started)), func(name string) bool { return strings.Contains(name, "identify -v=10") }) {
+	if !slices.ContainsFunc(started, func(p processes.Process) bool { return strings.Contains(p.Line, "identify\x00-v=10") }) {
 		t.Errorf("the commands are not among the %d processes that were seen", len(started))
 	}
 	err := filepath.WalkDir(i.folder, func(path string, entry os.DirEntry, err error) error {

@@ -3,8 +3,10 @@
 package processes
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,12 +16,21 @@ import (
 // interval is how often the list is read. A process that lives for less may be missed; one that asks an API server lives for longer.
 const interval = 50 * time.Millisecond
 
+// Process is a process that was seen.
+type Process struct {
+	// Name is its number and its program: enough to find it by, and nothing that a test should not print.
+	Name string
+	// Line is its command line.
+	Line string
+	// Environment is blank where it can't be read.
+	Environment string
+}
+
 // Watch is the list of processes over a time.
 type Watch struct {
 	mu sync.Mutex
-	// seen is what processes were started with, their command lines and environments, by process and how often it has been replaced
-	// by another program.
-	seen map[string]string
+	// seen are processes by their numbers and command lines: a process may become another program.
+	seen map[string]Process
 	stop func()
 }
 
@@ -29,7 +40,7 @@ func Start(t testing.TB) *Watch {
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
 		t.Fatalf("the list of processes can't be read here: %v", err)
 	}
-	w := &Watch{seen: map[string]string{}}
+	w := &Watch{seen: map[string]Process{}}
 	ended, done := make(chan struct{}), make(chan struct{})
 	w.stop = sync.OnceFunc(func() {
 		close(ended)
@@ -53,12 +64,12 @@ func Start(t testing.TB) *Watch {
 	return w
 }
 
-// Seen ends the watch, and returns the command lines and the environments of all processes that there were, by their numbers.
-func (w *Watch) Seen() map[string]string {
+// Seen ends the watch, and returns the processes that there were.
+func (w *Watch) Seen() []Process {
 	w.stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen
+	return slices.Collect(maps.Values(w.seen))
 }
 
 // look reads the list as it is now.
@@ -69,16 +80,18 @@ func (w *Watch) look() {
 		if err != nil || len(line) == 0 {
 			continue // It is gone, or it is the kernel's.
 		}
-		name := filepath.Base(filepath.Dir(path)) + ": " + strings.ReplaceAll(strings.TrimRight(string(line), "\x00"), "\x00", " ")
+		number := filepath.Base(filepath.Dir(path))
+		key := number + " " + string(line)
 		w.mu.Lock()
-		_, known := w.seen[name]
+		_, known := w.seen[key]
 		w.mu.Unlock()
 		if known {
 			continue
 		}
+		program, _, _ := strings.Cut(string(line), "\x00")
 		environment, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ")) // Others' can't be read by everybody.
 		w.mu.Lock()
-		w.seen[name] = string(line) + string(environment)
+		w.seen[key] = Process{Name: number + " " + filepath.Base(program), Line: string(line), Environment: string(environment)}
 		w.mu.Unlock()
 	}
 }

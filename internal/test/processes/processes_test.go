@@ -31,8 +31,8 @@ func TestSeen(t *testing.T) {
 	_ = command.Wait() // It ends with 1: there is no line.
 	for _, want := range []string{argument, variable} {
 		found := 0
-		for _, content := range seen {
-			found += strings.Count(content, want)
+		for _, process := range seen {
+			found += strings.Count(process.Line+process.Environment, want)
 		}
 		if found == 0 {
 			t.Errorf("%s is not among what %d processes were started with", want, len(seen))

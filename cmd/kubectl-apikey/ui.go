@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+
+	"github.com/nexuscommerce/apikey-operator/internal/console"
+)
+
+// startPath is what the link begins with that works once.
+const startPath = "/start/"
+
+// ui are the flags of the command.
+type ui struct {
+	port      int
+	noBrowser bool
+	idle      time.Duration
+}
+
+func newUI(s *session) *cobra.Command {
+	f := &ui{}
+	cmd := &cobra.Command{
+		Use:   "ui",
+		Short: "Open the settings page in the browser, with your own rights",
+		Long: `Serve the settings page at an address that only this machine reaches, and open it in the browser. It is the page that
+the console serves in a cluster, with the rights of your kubeconfig: there is nothing to sign in to.
+
+It is opened by a link that works once, and only the browser that came by it gets in. Neither the link nor a token is in the list of
+processes: the browser is given a file that only you can read. Where that does not show the page, or with --no-browser, open the link
+that is printed.
+
+It ends on Ctrl-C, and by itself once no browser has had the page open for --idle-timeout.`,
+		Example: `kubectl apikey ui -n warehouse
+kubectl apikey ui --port 8123 --no-browser`,
+		Args: args(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), s) },
+	}
+	cmd.Flags().IntVar(&f.port, "port", 0, "Port on 127.0.0.1; 0 is one that is free.")
+	cmd.Flags().BoolVar(&f.noBrowser, "no-browser", false, "Print the link, and leave it to you to open it.")
+	cmd.Flags().DurationVar(&f.idle, "idle-timeout", 15*time.Minute, "How long to go on when no page is open; 0 is without end.")
+	_ = cmd.RegisterFlagCompletionFunc("port", cobra.NoFileCompletions)
+	return cmd
+}
+
+func (f *ui) run(ctx context.Context, s *session) error {
+	if f.port < 0 || f.port > 65535 {
+		return usagef("--port must be from 0 to 65535")
+	}
+	if s.showsBodies() {
+		return usagef("with -v=8 and more, the log would show the tokens that the page shows: leave one of the two out")
+	}
+	namespace, err := s.namespace()
+	if err != nil {
+		return err
+	}
+	config, err := s.restConfig()
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(f.port)))
+	if err != nil {
+		return fmt.Errorf("listening on 127.0.0.1: %w; --port names another port, 0 one that is free", err)
+	}
+	address := listener.Addr().String()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	page, err := console.New(console.Options{
+		Config: config, Own: true, Namespace: namespace, Hosts: []string{address, "localhost:" + port},
+		Log: klog.Background().V(1), // On the terminal it would be between a person and the link.
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return f.serve(ctx, s, page, listener)
+}
+
+// serve serves until the context ends, or nobody has had the page open for a while.
+func (f *ui) serve(ctx context.Context, s *session, page *console.Console, listener net.Listener) error {
+	link := "http://" + listener.Addr().String() + page.StartPath()
+	door := &door{}
+	defer door.close()
+	server := page.NewServer()
+	idle := newIdle(server.Handler, f.idle, func(path string) {
+		if strings.HasPrefix(path, startPath) {
+			door.close()
+		}
+	})
+	server.Handler = idle
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+
+	if !f.noBrowser {
+		if err := door.open(ctx, link); err != nil {
+			s.say("No browser was opened: %v", err)
+		}
+	}
+	s.say("The settings page is served to whoever opens this link first, until you press Ctrl-C:")
+	fmt.Fprintln(s.Out, link)
+
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+	case <-idle.over:
+		s.say("No page was open for %s: good-bye.", f.idle)
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if shutdown := server.Shutdown(patience); shutdown != nil {
+		_ = server.Close() // What is still open is a page that does not hear.
+	}
+	return err
+}
+
+// idle says when nobody has asked for anything for a while. A page that is open always asks: its list is a request that lasts.
+type idle struct {
+	next http.Handler
+	told func(path string)
+	// over is closed at the end. It is never, where the time is 0.
+	over  chan struct{}
+	mu    sync.Mutex
+	now   int
+	limit time.Duration
+	timer *time.Timer
+}
+
+func newIdle(next http.Handler, limit time.Duration, told func(path string)) *idle {
+	i := &idle{next: next, told: told, over: make(chan struct{}), limit: limit}
+	if limit > 0 {
+		i.timer = time.AfterFunc(limit, sync.OnceFunc(func() { close(i.over) }))
+	}
+	return i
+}
+
+// ServeHTTP implements http.Handler.
+func (i *idle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.count(1)
+	defer i.count(-1)
+	i.told(r.URL.Path)
+	i.next.ServeHTTP(w, r)
+}
+
+func (i *idle) count(change int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.now += change
+	switch {
+	case i.timer == nil:
+	case i.now == 0:
+		i.timer.Reset(i.limit)
+	default:
+		i.timer.Stop()
+	}
+}
