@@ -54,7 +54,7 @@ func run(ctx context.Context, kubectl, version, image, out string) error {
 		chart["values.yaml"] = values
 	}
 	s := &sources{ctx: ctx, kubectl: kubectl}
-	for _, write := range []func(*sources, map[string]string) error{installation, monitoring, certificates, networkPolicies} {
+	for _, write := range []func(*sources, map[string]string) error{installation, monitoring, certificates, networkPolicies, console} {
 		if err := write(s, chart); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ const (
 	servedSome      = ".Values.controller.namespaces"
 	whenMonitoring  = ".Values.monitoring.enabled"
 	whenNetworkOnly = ".Values.networkPolicy.enabled"
+	whenConsole     = ".Values.console.enabled"
 )
 
 // installation adds what config/default has. The namespace is the release's, which Helm makes; kinds are in crds/, which Helm
@@ -66,31 +67,39 @@ subjects:
 {{- end }}
 `
 
-// deployment has the values of one of the programs.
-func deployment(o object) (string, error) {
-	program := strings.TrimPrefix(o.name, "apikey-")
+// settings are the values that each of the programs has.
+func settings(program, template string) ([]edit, error) {
 	values := ".Values." + program
-	template := o.template()
 	replicas, err := between(template, "\n  replicas: ", "\n")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	resources, err := between(template, "        resources:\n", "        securityContext:\n")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	const lastArg = "        - --health-probe-bind-address=:8081\n"
-	edits := []edit{
+	return []edit{
 		{"\n  replicas: " + replicas + "\n", "\n  replicas: {{ " + values + ".replicas }}\n"},
 		{"        image: apikey-operator:dev\n", "        image: {{ include \"apikey-operator.image\" . }}\n        {{- with .Values.image.pullPolicy }}\n        imagePullPolicy: {{ . }}\n        {{- end }}\n"},
 		{resources, "          {{- toYaml " + values + ".resources | nindent 10 }}\n"},
-		{"        - --metrics-secure\n", "        {{- if " + securedMetrics + " }}\n        - --metrics-secure\n        {{- end }}\n"},
 		{lastArg, lastArg + extraArgs(program)},
 		{
 			"        kubectl.kubernetes.io/default-container: " + program + "\n",
 			"        kubectl.kubernetes.io/default-container: " + program + "\n        {{- with " + values + ".podAnnotations }}\n        {{- toYaml . | nindent 8 }}\n        {{- end }}\n",
 		},
+	}, nil
+}
+
+// deployment has the values of one of the programs.
+func deployment(o object) (string, error) {
+	program := strings.TrimPrefix(o.name, "apikey-")
+	template := o.template()
+	edits, err := settings(program, template)
+	if err != nil {
+		return "", err
 	}
+	edits = append(edits, edit{"        - --metrics-secure\n", "        {{- if " + securedMetrics + " }}\n        - --metrics-secure\n        {{- end }}\n"})
 	secured, secret := certManager, "apikey-controller-tls"
 	if program == "verifier" {
 		secured, secret = verifierTLS, "{{ "+verifierTLS+" }}"
@@ -118,7 +127,7 @@ func deployment(o object) (string, error) {
         secret:
           secretName: %s
       {{- end }}
-`, secured, secret) + scheduling(values), nil
+`, secured, secret) + scheduling(".Values."+program), nil
 }
 
 func tlsArgs(program string) string {
@@ -210,6 +219,32 @@ func certificates(_ *sources, chart map[string]string) error {
 	return nil
 }
 
+// console adds config/components/console.
+func console(s *sources, chart map[string]string) error {
+	objects, err := s.objects("components/console")
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		template := o.template()
+		if o.kind == "Deployment" {
+			edits, err := settings("console", template)
+			if err != nil {
+				return err
+			}
+			for _, secret := range []string{"tls", "session"} {
+				edits = append(edits, edit{"secretName: apikey-console-" + secret + "\n", "secretName: {{ .Values.console." + secret + ".secretName }}\n"})
+			}
+			if template, err = apply(template, edits...); err != nil {
+				return err
+			}
+			template += scheduling(".Values.console")
+		}
+		chart["templates/console.yaml"] += when(whenConsole, template)
+	}
+	return nil
+}
+
 // networkPolicies adds those of config/components/network-policies.
 func networkPolicies(_ *sources, chart map[string]string) error {
 	paths, err := filepath.Glob("config/components/network-policies/*/networkpolic*.yaml")
@@ -223,7 +258,10 @@ func networkPolicies(_ *sources, chart map[string]string) error {
 			return err
 		}
 		template, condition := objects[0].template(), fmt.Sprintf("and %s (has %q .Values.networkPolicy.proxies)", whenNetworkOnly, proxy)
-		if proxy == "common" {
+		switch proxy {
+		case "console":
+			condition = "and " + whenNetworkOnly + " " + whenConsole
+		case "common":
 			condition = whenNetworkOnly
 			if template, err = apply(template, edit{"name: monitoring ", "name: {{ .Values.monitoring.serviceAccount.namespace }} "}); err != nil {
 				return err

@@ -104,6 +104,13 @@ var settings = map[string]struct {
 	"chosen namespaces": {
 		[]string{"controller.namespaces={warehouse}"}, []string{"namespaces"},
 	},
+	"the console": {
+		[]string{"console.enabled=true"}, []string{"console"},
+	},
+	"the console with network policies": {
+		[]string{"console.enabled=true", "networkPolicy.enabled=true", "networkPolicy.proxies={proxies}"},
+		[]string{"console", "network-policies/common", "network-policies/console", "network-policies/proxies"},
+	},
 	"network policies": {
 		[]string{"networkPolicy.enabled=true", "networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress,nginx-gateway-fabric,proxies}"},
 		[]string{
@@ -175,8 +182,11 @@ func TestValues(t *testing.T) {
 		"verifier.podAnnotations.a=b":                       "a: b\n        kubectl.kubernetes.io/default-container: verifier",
 		"certManager.issuerRef.name=mine":                   "name: mine",
 		"monitoring.serviceAccount.namespace=observability": "namespace: observability",
+		"console.session.secretName=mine":                   "secretName: mine",
+		"console.tls.secretName=my-tls":                     "secretName: my-tls",
+		"console.extraArgs={--authorization-header}":        `- "--authorization-header"`,
 	} {
-		out := run(t, helm(t), "template", "any", folder, "--set="+value, "--set=certManager.enabled=true,monitoring.enabled=true")
+		out := run(t, helm(t), "template", "any", folder, "--set="+value, "--set=certManager.enabled=true,monitoring.enabled=true,console.enabled=true")
 		if !strings.Contains(out, want) && !strings.Contains(out, "kubectl.kubernetes.io/default-container: verifier\n        "+strings.SplitN(want, "\n", 2)[0]) {
 			t.Errorf("%s: no %q", value, want)
 		}

@@ -312,7 +312,7 @@ var flagDefault = regexp.MustCompile(`\(default "?([^")]+)"?\)$`)
 
 // TestEveryFlag checks that each flag of a program has a row in its page, with its default.
 func TestEveryFlag(t *testing.T) {
-	for _, name := range []string{"controller", "verifier"} {
+	for _, name := range []string{"controller", "verifier", "console"} {
 		p := pages.Read(t, "docs/"+name+".md")
 		out, err := exec.CommandContext(t.Context(), program.Build(t, "./cmd/"+name), "--help").CombinedOutput()
 		if err != nil {

@@ -67,6 +67,7 @@ var _ = Describe("config/components", func() {
 		plain := build(ctx)
 		for _, component := range components() {
 			want := map[string][]string{
+				"console":    {"+ServiceAccount " + systemNamespace + " apikey-console"},
 				"monitoring": {"+ClusterRoleBinding  apikey-metrics-reader"},
 				"namespaces": {
 					"-ClusterRoleBinding  apikey-controller-secrets",

@@ -47,6 +47,17 @@ func built[T any](objects []*unstructured.Unstructured, kind, name string) *T {
 	return object
 }
 
+// deployments are the names of an installation's Deployments.
+func deployments(objects []*unstructured.Unstructured) []string {
+	var names []string
+	for _, object := range objects {
+		if object.GetKind() == "Deployment" {
+			names = append(names, object.GetName())
+		}
+	}
+	return names
+}
+
 // components are those of config/components.
 func components() []string {
 	GinkgoHelper()
@@ -135,17 +146,21 @@ var _ = Describe("config/components", func() {
 			if !ok {
 				continue
 			}
-			name := "apikey-verifier-from-" + proxy
-			if proxy == "common" {
+			name, with := "apikey-verifier-from-"+proxy, []string{component}
+			switch proxy {
+			case "common":
 				name = "apikey-operator"
-			} else if proxy != "proxies" {
+			case "console":
+				name, with = "apikey-console", append(with, "console")
+			case "proxies":
+			default:
 				Expect(filepath.Join(folder(".."), "docs", "guides", proxy+".md")).To(BeARegularFile())
 			}
-			objects := build(ctx, component)
+			objects := build(ctx, with...)
 			policy := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", name)
 			selector := labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels)
 			selected := 0
-			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
+			for _, name := range deployments(objects) {
 				template := built[appsv1.Deployment](objects, "Deployment", name).Spec.Template
 				if !selector.Matches(labels.Set(template.Labels)) {
 					continue

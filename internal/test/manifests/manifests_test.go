@@ -1,6 +1,7 @@
 package manifests_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,6 +114,21 @@ func deployment(manifests, name string) string {
 	return ""
 }
 
+// takesFlags checks that a Deployment's program has the flags that it is given.
+func takesFlags(ctx context.Context, deployment *appsv1.Deployment) {
+	GinkgoHelper()
+	container := deployment.Spec.Template.Spec.Containers[0]
+	program := filepath.Join(GinkgoT().TempDir(), deployment.Name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/"+container.Name)
+	build.Dir = controlplane.Root()
+	out, err := build.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(out))
+
+	// Every flag is read before the version is printed.
+	out, err = exec.CommandContext(ctx, program, append(container.Args, "--version")...).CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(out))
+}
+
 var _ = Describe("Deployments", func() {
 	list := func(ctx SpecContext) []appsv1.Deployment {
 		GinkgoHelper()
@@ -204,16 +220,7 @@ var _ = Describe("Deployments", func() {
 
 	It("pass flags that the programs have", func(ctx SpecContext) {
 		for _, deployment := range list(ctx) {
-			container := deployment.Spec.Template.Spec.Containers[0]
-			program := filepath.Join(GinkgoT().TempDir(), deployment.Name)
-			build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/"+container.Name)
-			build.Dir = controlplane.Root()
-			out, err := build.CombinedOutput()
-			Expect(err).NotTo(HaveOccurred(), string(out))
-
-			// Every flag is read before the version is printed.
-			out, err = exec.CommandContext(ctx, program, append(container.Args, "--version")...).CombinedOutput()
-			Expect(err).NotTo(HaveOccurred(), string(out))
+			takesFlags(ctx, &deployment)
 		}
 	})
 
