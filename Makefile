@@ -109,6 +109,11 @@ TEST_FUZZ = $(if $(and $(filter ./...,$(TEST)),$(if $(TESTFLAGS),,all)),&& hack/
 fuzz: ## Every fuzz target for FUZZTIME=20s, as make test does at its end; FUZZ=Path for those with such a name.
 	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
 
+.PHONY: browser
+browser: c-compiler axe ## The settings page in Chromium (Debian: chromium), with screenshots in bin/screenshots.
+	@assets=$$(hack/controlplane/ensure.sh) && rm -rf bin/screenshots && cd hack/browser && \
+		XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets go test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) ./...
+
 .PHONY: e2e
 e2e: caddy helm ## The operator on a real node: install, call, kill, rotate, upgrade, revoke, uninstall. Wants root, containerd and runc.
 	@$(MAKE) --no-print-directory image ARCHS=$$(go env GOHOSTARCH) IMAGE=apikey-operator:dev
@@ -132,7 +137,7 @@ verify: lint verify-generated verify-crds verify-tidy verify-vulnerabilities ## 
 .PHONY: lint
 lint: tools-lint ## Go code and API conventions.
 	$(LINT) run ./...
-	@set -e; for module in $(MODULES); do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
+	@set -e; for module in $(MODULES) hack/browser; do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
 
 .PHONY: fmt
 fmt: tools-lint ## Format the Go code.
@@ -173,6 +178,12 @@ caddy:
 helm:
 	@version=$$(cd hack/helm && go list -m -f '{{.Version}}' helm.sh/helm/v4) && \
 		hack/go-build.sh hack/helm helm.sh/helm/v4/cmd/helm bin/tools/helm "-s -w -X helm.sh/helm/v4/internal/version.version=$$version"
+
+# axe-core is JavaScript, from the npm registry. The lock file has its digest.
+.PHONY: axe
+axe: bin/axe/node_modules
+bin/axe/node_modules: hack/browser/package.json hack/browser/package-lock.json
+	@mkdir -p bin/axe && cp $^ bin/axe/ && cd bin/axe && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules
 
 .PHONY: c-compiler
 c-compiler:

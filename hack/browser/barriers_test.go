@@ -1,0 +1,70 @@
+package browser_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-rod/rod/lib/proto"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// axe reads axe-core, which make axe brings.
+func axe(t *testing.T) string {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join(controlplane.Root(), "bin", "axe", "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		t.Fatalf("run make axe: %v", err)
+	}
+	return string(source)
+}
+
+// barrier is what axe-core calls a violation.
+type barrier struct {
+	ID, Impact, Help string
+	Nodes            []struct {
+		HTML           string
+		FailureSummary string
+	}
+}
+
+// checkBarriers has axe-core look at the page as it is. It looks from a world of its own, where the page's policy does not keep it
+// out, and where the page does not notice it.
+func (s *seat) checkBarriers(name string) {
+	s.t.Helper()
+	world, err := proto.PageCreateIsolatedWorld{FrameID: s.page.FrameID, WorldName: "axe"}.Call(s.page)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	run := func(expression string) string {
+		result, err := proto.RuntimeEvaluate{
+			Expression: expression, ContextID: world.ExecutionContextID, AwaitPromise: true, ReturnByValue: true,
+		}.Call(s.page.Timeout(patience))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if result.ExceptionDetails != nil {
+			s.t.Fatalf("axe-core: %s", result.ExceptionDetails.Exception.Description)
+		}
+		return result.Result.Value.Str()
+	}
+	run(axe(s.t) + `; ""`)
+	var found []barrier
+	if err := json.Unmarshal([]byte(run(`axe.run(document, {resultTypes: ["violations"]}).then(all => JSON.stringify(all.violations))`)), &found); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, barrier := range found {
+		var where strings.Builder
+		for _, node := range barrier.Nodes {
+			where.WriteString("\n\t" + node.HTML + "\n\t" + strings.ReplaceAll(node.FailureSummary, "\n", " "))
+		}
+		if barrier.Impact == "serious" || barrier.Impact == "critical" {
+			s.t.Errorf("%s: axe-core: %s (%s): %s%s", name, barrier.ID, barrier.Impact, barrier.Help, where.String())
+		} else {
+			s.t.Logf("%s: axe-core: %s (%s): %s%s", name, barrier.ID, barrier.Impact, barrier.Help, where.String())
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package browser_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/go-rod/rod/lib/proto"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+const proto1 = proto.InputMouseButtonLeft
+
+// details opens a key's details.
+func (s *seat) details(displayName string) {
+	s.t.Helper()
+	s.click("button", displayName)
+	s.find("dialog", displayName)
+}
+
+// suspends takes a key away, and gives it back.
+func (w *world) suspends(t *testing.T) {
+	token := w.token(t, warehouse, "storefront")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	s := w.sitAs(t, w.alice, warehouse)
+	s.details("Storefront")
+	s.click("button", "Suspend")
+	s.find("dialog", "Suspend Storefront?")
+	s.state("suspend")
+	s.click("button", "Suspend key")
+	s.row("storefront", "Suspended")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
+	s.state("suspended")
+	s.closeAll()
+
+	s.details("Storefront")
+	s.click("button", "Resume")
+	s.find("dialog", "Resume Storefront?")
+	s.click("button", "Resume key")
+	s.row("storefront", "Active")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+}
+
+// closeAll closes what is open, as Escape does.
+func (s *seat) closeAll() {
+	s.t.Helper()
+	for range 5 {
+		if s.eval(`() => document.querySelectorAll("dialog[open]").length`).Int() == 0 {
+			return
+		}
+		s.escape()
+	}
+	s.t.Error("Escape leaves a dialog open")
+}
+
+// rotates has a key's token replaced: the new one is shown once, and the old one is good for its overlap.
+func (w *world) rotates(t *testing.T) {
+	old := w.token(t, warehouse, "warehouse-integration")
+	s := w.sitAs(t, w.alice, warehouse)
+	s.details("Warehouse Integration")
+	s.click("button", "Rotate")
+	s.find("dialog", "Rotate Warehouse Integration?")
+	s.state("rotate")
+	s.click("button", "Rotate key")
+	s.find("heading", "Copy your new token now")
+	token := s.shown("the token that the page has shown after a rotation")
+	s.screenshot("rotated")
+	s.checkBarriers("rotated")
+	s.click("button", "Copy token")
+	if token == old {
+		t.Error("it is the same token")
+	}
+	w.calls(t, token, acmeID, http.MethodGet, "/api/inventory", http.StatusOK)
+	s.click("button", "Done")
+	s.keepSource("after a rotation")
+	if key := w.key(t, warehouse, "warehouse-integration"); len(key.Status.Credentials) == 0 || key.Status.LastHandledRotateAt == "" {
+		t.Errorf("it was not rotated: %+v", key.Status)
+	}
+}
+
+// revokes ends a key, after a question that says which and when it was last used, and waits until every verifier refuses it.
+func (w *world) revokes(t *testing.T) {
+	token := w.token(t, warehouse, "order-desk")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
+	used := w.usedKey(t, "order-desk")
+	s := w.sitAs(t, w.alice, warehouse)
+	s.click("button", "Revoke Order Desk")
+	s.find("dialog", "Revoke Order Desk?")
+	s.reads(used.Status.Prefix, "ast used")
+	s.state("revoke")
+	s.click("button", "Cancel")
+	s.gone("dialog", "Revoke Order Desk?")
+	if state := w.key(t, warehouse, "order-desk").Spec.State; state != keysv1alpha1.ApiKeyActive {
+		t.Fatalf("it is %s although nobody has said yes", state)
+	}
+
+	s.click("button", "Revoke Order Desk")
+	s.click("button", "Revoke key")
+	s.reads("No verifier accepts")
+	if got := w.call(t, token, acmeID, http.MethodGet, "/api/orders"); got != http.StatusUnauthorized {
+		t.Errorf("the page says that no verifier accepts it, and the answer is %d", got)
+	}
+	s.state("revoked")
+	s.click("button", "Close")
+	s.row("order-desk", "Revoked")
+	s.gone("button", "Revoke Order Desk")
+	s.keepSource("after a revocation")
+}
+
+// usedKey waits until a key's last use is known.
+func (w *world) usedKey(t *testing.T, name string) *keysv1alpha1.ApiKey {
+	t.Helper()
+	var key *keysv1alpha1.ApiKey
+	w.until(t, "the last use of "+name, func() bool {
+		key = w.key(t, warehouse, name)
+		return key.Status.LastUsedTime != nil
+	})
+	return key
+}
+
+// until waits for something that a verifier or the controller does.
+func (w *world) until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %s", what, patience)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		}
+	}
+}
+
+// explains reads what a key's details say of it, of one that works and of one that can't.
+func (w *world) explains(t *testing.T) {
+	w.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: mistaken},
+		spec: {displayName: Mistaken, scopes: ["product:read"]}}`)
+	w.await(t, warehouse, "mistaken", keysv1alpha1.ConditionStalled)
+	s := w.sitAs(t, w.alice, warehouse)
+	s.row("mistaken", "Failed")
+	s.details("Mistaken")
+	for _, heading := range []string{"Conditions", "Events", "Tokens", "YAML for Git"} {
+		s.find("heading", heading)
+	}
+	s.reads("product:read", "products:read") // What is wrong, and what was meant.
+	s.state("details-failed")
+	s.click("button", "Close")
+
+	s.details("Warehouse Integration")
+	s.find("heading", "Events")
+	s.reads("inventory:read")
+	s.state("details")
+	s.click("button", "Close")
+	s.gone("dialog", "Warehouse Integration")
+
+	// A link leads there too.
+	s.open("/namespaces/" + warehouse + "/keys/mistaken")
+	s.find("dialog", "Mistaken")
+	w.kubectl(t, "delete", "apikey", "-n", warehouse, "mistaken")
+	s.wait("the key's row to go", func() error { return s.rowIsGone("mistaken") })
+}

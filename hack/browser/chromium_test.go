@@ -1,0 +1,73 @@
+package browser_test
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/go-rod/rod"
+	"github.com/go-rod/rod/lib/launcher"
+	"github.com/go-rod/rod/lib/proto"
+)
+
+// chromium is a running Chromium, without a window.
+type chromium struct {
+	*rod.Browser
+	// profile is the folder that it writes to.
+	profile string
+}
+
+// startChromium starts Debian's Chromium, or the browser that CHROMIUM names, and has it trust the certificate whose
+// public key has a digest. It ends with the test.
+func startChromium(t *testing.T, pin string) *chromium {
+	t.Helper()
+	path := os.Getenv("CHROMIUM")
+	if path == "" {
+		var err error
+		if path, err = exec.LookPath("chromium"); err != nil {
+			t.Fatal("chromium is missing: install it (Debian: chromium), or set CHROMIUM to the path of one")
+		}
+	}
+	profile := t.TempDir()
+	start := launcher.New().Bin(path).Leakless(false).HeadlessNew(true).UserDataDir(profile).
+		NoSandbox(os.Getuid() == 0). // Its sandbox does not work for root.
+		Set("ignore-certificate-errors-spki-list", pin).
+		Set("disable-gpu").
+		Set("hide-scrollbars").
+		Set("font-render-hinting", "none"). // Screenshots are the same on each machine.
+		Delete("disable-features").Set("disable-features", "Translate,MediaRouter,OptimizationHints")
+	url, err := start.Launch()
+	if err != nil {
+		t.Fatalf("starting %s: %v", path, err)
+	}
+	t.Cleanup(start.Kill)
+	b := &chromium{Browser: rod.New().ControlURL(url), profile: profile}
+	if err := b.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() }) // It is killed if it does not.
+	return b
+}
+
+// size is that of a window.
+type size struct{ width, height int }
+
+var (
+	wide   = size{1280, 900}
+	narrow = size{360, 740}
+)
+
+// scheme is what a person has chosen their system to look like.
+type scheme string
+
+const (
+	light scheme = "light"
+	dark  scheme = "dark"
+)
+
+func (s scheme) features() []*proto.EmulationMediaFeature {
+	return []*proto.EmulationMediaFeature{
+		{Name: "prefers-color-scheme", Value: string(s)},
+		{Name: "prefers-reduced-motion", Value: "reduce"}, // So that nothing is halfway when it is looked at.
+	}
+}

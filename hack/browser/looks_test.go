@@ -1,0 +1,187 @@
+package browser_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-rod/rod/lib/input"
+	"github.com/ysmood/gson"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// eval runs a script in the page and returns what it returns.
+func (s *seat) eval(script string, args ...any) gson.JSON {
+	s.t.Helper()
+	result, err := s.page.Timeout(patience).Eval(script, args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v", script, err)
+	}
+	return result.Value
+}
+
+// escape presses Escape.
+func (s *seat) escape() { s.press(input.Escape) }
+
+// tabTo presses Tab until something has the focus that is called so. It must be seen to have it.
+func (s *seat) tabTo(name string) {
+	s.t.Helper()
+	var passed []string
+	for range 100 {
+		s.press(input.Tab)
+		// The name as far as the page itself says it: a label, or what is written on it.
+		focused := s.eval(`() => {
+			const e = document.activeElement;
+			return e && e !== document.body ? [e.ariaLabel, e.innerText, e.labels?.[0]?.innerText].map(text => (text ?? "").trim()) : [];
+		}`)
+		for _, text := range focused.Arr() {
+			if text.Str() == name {
+				s.seesFocus(name)
+				return
+			}
+		}
+		passed = append(passed, focused.JSON("", ""))
+	}
+	s.t.Fatalf("Tab does not lead to %q, only to %q", name, withoutTokens(strings.Join(passed, " ")))
+}
+
+// seesFocus checks that what has the focus looks other than without.
+func (s *seat) seesFocus(name string) {
+	s.t.Helper()
+	if !s.eval(`() => {
+		const style = getComputedStyle(document.activeElement);
+		return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 || style.boxShadow !== "none";
+	}`).Bool() {
+		s.t.Errorf("%q does not show that it has the focus", name)
+	}
+}
+
+// keyboard makes and revokes a key with Tab, Enter, Space and Escape alone.
+func (w *world) keyboard(t *testing.T) {
+	s := w.sit(t, wide, light)
+	s.open("/login")
+	if focused := s.eval(`() => document.activeElement?.labels?.[0]?.innerText ?? ""`).Str(); focused != "Bearer token" {
+		s.tabTo("Bearer token")
+	}
+	s.types(w.alice.token)
+	s.tabTo("Namespace")
+	s.eval(`() => document.activeElement.select()`)
+	s.types(warehouse)
+	s.press(input.Enter)
+	s.find("heading", "API Keys")
+	s.row("storefront", "Active")
+
+	s.tabTo("Generate New Key")
+	s.screenshot("focus")
+	s.press(input.Enter)
+	s.find("dialog", "Generate New Key")
+	s.escape()
+	s.gone("dialog", "Generate New Key")
+	if focused := s.eval(`() => document.activeElement?.innerText ?? ""`).Str(); focused != "Generate New Key" {
+		t.Errorf("after Escape the focus is on %q", focused)
+	}
+	s.press(input.Enter)
+	s.find("dialog", "Generate New Key")
+	s.wait("the focus on the name", func() error {
+		if focused := s.eval(`() => document.activeElement?.labels?.[0]?.innerText ?? ""`).Str(); !strings.HasPrefix(focused, "Display name") {
+			return fmt.Errorf("it is on %q", focused)
+		}
+		return nil
+	})
+	s.types("By Keyboard")
+	s.tabTo("products:read")
+	s.press(input.Space)
+	s.staysWithin("Generate New Key")
+	s.tabTo("Generate key")
+	s.press(input.Enter)
+	s.find("dialog", "Copy your key now")
+	token := s.shown("the token that was made by keyboard")
+	s.press(input.Enter) // The button that copies has the focus.
+	s.wait("the token to be copied", func() error {
+		if s.clipboard() != token {
+			return fmt.Errorf("it is not")
+		}
+		return nil
+	})
+	s.tabTo("Done")
+	s.press(input.Enter)
+	s.row("by-keyboard", "Active")
+
+	s.tabTo("Revoke By Keyboard")
+	s.press(input.Enter)
+	s.find("dialog", "Revoke By Keyboard?")
+	if focused := s.eval(`() => document.activeElement?.innerText ?? ""`).Str(); focused == "Revoke key" {
+		t.Error("Enter, pressed twice, revokes: the focus begins on the button that does")
+	}
+	s.tabTo("Revoke key")
+	s.press(input.Enter)
+	s.reads("No verifier accepts")
+	s.tabTo("Close")
+	s.press(input.Enter)
+	s.row("by-keyboard", "Revoked")
+	w.await(t, warehouse, "by-keyboard", keysv1alpha1.ConditionRevocationEffective)
+	w.kubectl(t, "delete", "apikey", "-n", warehouse, "by-keyboard")
+}
+
+// staysWithin checks that Tab does not lead out of a dialog.
+func (s *seat) staysWithin(dialog string) {
+	s.t.Helper()
+	for range 60 {
+		s.press(input.Tab)
+		if !s.eval(`() => {
+			const e = document.activeElement;
+			return !e || e === document.body || e.closest("dialog[open]") !== null;
+		}`).Bool() {
+			s.t.Fatalf("Tab leads out of the dialog %s", dialog)
+		}
+	}
+}
+
+// types types a text.
+func (s *seat) types(text string) {
+	s.t.Helper()
+	if err := s.page.InsertText(text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// looks looks at the page as people have their systems set up: dark, and narrow.
+func (w *world) looks(t *testing.T) {
+	for _, window := range []size{wide, narrow} {
+		for _, looks := range []scheme{light, dark} {
+			name := fmt.Sprintf("%d-%s", window.width, looks)
+			s := w.sit(t, window, looks)
+			s.open("/login")
+			s.fits(name)
+			s.state("look-sign-in-" + name)
+			s.signIn(w.alice, warehouse)
+			s.row("storefront", "Active")
+			s.fits(name)
+			s.state("look-list-" + name)
+			s.details("Warehouse Integration")
+			s.find("heading", "Events")
+			s.fits(name)
+			s.state("look-details-" + name)
+			s.closeAll()
+			s.click("button", "Generate New Key")
+			s.find("dialog", "Generate New Key")
+			s.find("checkbox", "products:read")
+			s.fits(name)
+			s.state("look-generate-" + name)
+			s.closeAll()
+			s.click("button", "Revoke Warehouse Integration")
+			s.find("dialog", "Revoke Warehouse Integration?")
+			s.fits(name)
+			s.state("look-revoke-" + name)
+		}
+	}
+}
+
+// fits checks that nobody has to scroll sideways to read.
+func (s *seat) fits(name string) {
+	s.t.Helper()
+	if over := s.eval(`() => document.documentElement.scrollWidth - document.documentElement.clientWidth`).Int(); over > 0 {
+		s.t.Errorf("%s: the page is %d pixels wider than the window", name, over)
+	}
+}

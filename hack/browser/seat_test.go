@@ -1,0 +1,358 @@
+package browser_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-rod/rod"
+	"github.com/go-rod/rod/lib/input"
+	"github.com/go-rod/rod/lib/proto"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+)
+
+// seat is a person at a browser of their own: nobody else's cookies are in it.
+type seat struct {
+	t       *testing.T
+	w       *world
+	browser *rod.Browser
+	page    *rod.Page
+	record  *record
+	// expected are beginnings of what the browser may complain of, because the test provokes it.
+	expected []string
+}
+
+// sit opens a window. What it has recorded is checked at the end of the test.
+func (w *world) sit(t *testing.T, window size, looks scheme) *seat {
+	t.Helper()
+	browser, err := w.chromium.Incognito()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = browser.Close() })
+	page, err := browser.Page(proto.TargetCreateTarget{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &seat{t: t, w: w, browser: browser, page: page.Context(t.Context())}
+	s.record = startRecord(s.page)
+	t.Cleanup(s.leave)
+	for _, setting := range []proto.Request{
+		&proto.EmulationSetDeviceMetricsOverride{Width: window.width, Height: window.height, DeviceScaleFactor: 1},
+		&proto.EmulationSetEmulatedMedia{Features: looks.features()},
+		&proto.EmulationSetFocusEmulationEnabled{Enabled: true},
+	} {
+		if _, err := s.page.Call(t.Context(), string(s.page.SessionID), setting.ProtoReq(), setting); err != nil {
+			t.Fatalf("%s: %v", setting.ProtoReq(), err)
+		}
+	}
+	permit := proto.BrowserGrantPermissions{
+		Origin: w.url, BrowserContextID: browser.BrowserContextID,
+		Permissions: []proto.BrowserPermissionType{proto.BrowserPermissionTypeClipboardReadWrite, proto.BrowserPermissionTypeClipboardSanitizedWrite},
+	}
+	if err := permit.Call(browser); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// open goes to a path of the console's.
+func (s *seat) open(path string) {
+	s.t.Helper()
+	if err := s.page.Navigate(s.w.url + path); err != nil {
+		s.t.Fatalf("%s: %v", path, err)
+	}
+	if err := s.page.WaitLoad(); err != nil {
+		s.t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// signIn signs a person in, who then has the keys of a namespace before them.
+func (s *seat) signIn(who person, namespace string) {
+	s.t.Helper()
+	s.open("/login")
+	s.fill("textbox", "Bearer token", who.token)
+	s.fill("textbox", "Namespace", namespace)
+	s.click("button", "Sign in")
+	s.find("heading", "API Keys")
+	s.settles()
+}
+
+// settles waits until the page has what it shows: a click may miss what still moves.
+func (s *seat) settles() {
+	s.t.Helper()
+	s.wait("the page to be complete", func() error {
+		if !s.eval(`() => !document.querySelector("[aria-busy=true]") && !document.getElementById("count")?.innerText.includes("Loading")`).Bool() {
+			return fmt.Errorf("it still loads")
+		}
+		return nil
+	})
+}
+
+// sitAs has a person sit down and sign in.
+func (w *world) sitAs(t *testing.T, who person, namespace string) *seat {
+	t.Helper()
+	s := w.sit(t, wide, light)
+	s.signIn(who, namespace)
+	return s
+}
+
+// look returns what there is by a role and a name as a screen reader says them, whether or not it is within sight.
+func (s *seat) look(role, name string) ([]*rod.Element, error) {
+	page := s.page.Timeout(patience)
+	// The document, and not its body: under a dialog the body is not there for anybody.
+	document, err := proto.RuntimeEvaluate{Expression: "document"}.Call(page)
+	if err != nil {
+		return nil, err
+	}
+	found, err := proto.AccessibilityQueryAXTree{ObjectID: document.Result.ObjectID, AccessibleName: name, Role: role}.Call(page)
+	if err != nil {
+		return nil, err
+	}
+	var all []*rod.Element
+	for _, node := range found.Nodes {
+		if node.Ignored {
+			continue
+		}
+		element, err := s.page.ElementFromNode(&proto.DOMNode{BackendNodeID: node.BackendDOMNodeID})
+		if err != nil {
+			return nil, err
+		}
+		if visible, err := element.Visible(); err == nil && visible {
+			all = append(all, element)
+		}
+	}
+	return all, nil
+}
+
+// find waits until there is one such thing.
+func (s *seat) find(role, name string) *rod.Element {
+	s.t.Helper()
+	var found []*rod.Element
+	s.wait(role+" "+name, func() (err error) {
+		if found, err = s.look(role, name); err == nil && len(found) != 1 {
+			err = fmt.Errorf("there are %d", len(found))
+		}
+		return err
+	})
+	return found[0]
+}
+
+// gone waits until there is no such thing.
+func (s *seat) gone(role, name string) {
+	s.t.Helper()
+	s.wait("no "+role+" "+name, func() error {
+		found, err := s.look(role, name)
+		if err == nil && len(found) > 0 {
+			err = fmt.Errorf("there are %d", len(found))
+		}
+		return err
+	})
+}
+
+// has says whether there is such a thing now.
+func (s *seat) has(role, name string) bool {
+	s.t.Helper()
+	found, err := s.look(role, name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(found) > 0
+}
+
+// wait polls. Where it is in vain, a screenshot shows what was there instead.
+func (s *seat) wait(what string, condition func() error) {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.screenshot("failed-" + strings.ReplaceAll(s.t.Name(), "/", "-"))
+			s.t.Fatalf("%s: not after %s: %v\n%s", what, patience, withoutTokens(err.Error()), withoutTokens(s.text()))
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-s.t.Context().Done():
+			s.t.Fatal(s.t.Context().Err())
+		}
+	}
+}
+
+var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{9,}`)
+
+// withoutTokens is a text that may be printed.
+func withoutTokens(text string) string { return tokenLike.ReplaceAllString(text, "nxc_…") }
+
+// click clicks where a person would.
+func (s *seat) click(role, name string) {
+	s.t.Helper()
+	element := s.find(role, name).Timeout(patience)
+	err := element.WaitStableRAF()
+	if err == nil {
+		err = element.Click(proto.InputMouseButtonLeft, 1)
+	}
+	if err != nil {
+		s.t.Fatalf("clicking %s %s: %v", role, name, err)
+	}
+}
+
+// fill replaces what is in a field.
+func (s *seat) fill(role, name, text string) {
+	s.t.Helper()
+	field := s.find(role, name).Timeout(patience)
+	if err := field.SelectAllText(); err != nil {
+		s.t.Fatalf("filling %s: %v", name, err)
+	}
+	if err := field.Input(text); err != nil {
+		s.t.Fatalf("filling %s: %v", name, err)
+	}
+}
+
+// choose chooses an option of a list by its text.
+func (s *seat) choose(name, option string) {
+	s.t.Helper()
+	if err := s.find("combobox", name).Timeout(patience).Select([]string{option}, true, rod.SelectorTypeText); err != nil {
+		s.t.Fatalf("choosing %s of %s: %v", option, name, err)
+	}
+}
+
+// press types keys, as who has no mouse does.
+func (s *seat) press(keys ...input.Key) {
+	s.t.Helper()
+	for _, key := range keys {
+		if err := s.page.Keyboard.Type(key); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// text is what can be read.
+func (s *seat) text() string {
+	body, err := s.page.Timeout(patience).Element("body")
+	if err != nil {
+		return err.Error()
+	}
+	text, err := body.Text()
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+// reads waits until all of some texts can be read.
+func (s *seat) reads(texts ...string) {
+	s.t.Helper()
+	s.wait(fmt.Sprintf("the texts %q", texts), func() error {
+		now := s.text()
+		for _, text := range texts {
+			if !strings.Contains(now, text) {
+				return fmt.Errorf("%q is not there", text)
+			}
+		}
+		return nil
+	})
+}
+
+// row waits until a key's row has all of some texts, and returns what it has.
+func (s *seat) row(name string, texts ...string) string {
+	s.t.Helper()
+	var row string
+	s.wait(fmt.Sprintf("%s with %q", name, texts), func() error {
+		// Of a row that is out of sight, innerText is blank.
+		row = s.eval(`name => {
+			const row = document.querySelector("tr[data-name='" + name + "']");
+			return row?.innerText || row?.textContent || "";
+		}`, name).Str()
+		for _, text := range texts {
+			if !strings.Contains(row, text) {
+				return fmt.Errorf("%q is not in %q", text, row)
+			}
+		}
+		if row == "" {
+			return fmt.Errorf("there is no such row")
+		}
+		return nil
+	})
+	return row
+}
+
+// names are those of the keys in the table, from top to bottom.
+func (s *seat) names() []string {
+	s.t.Helper()
+	var names []string
+	for _, name := range s.eval(`() => [...document.querySelectorAll("tr[data-name]")].filter(row => row.checkVisibility()).map(row => row.dataset.name)`).Arr() {
+		names = append(names, name.Str())
+	}
+	return names
+}
+
+// shows waits until the table has exactly some keys, in that order.
+func (s *seat) shows(names ...string) {
+	s.t.Helper()
+	s.wait(fmt.Sprintf("the keys %q", names), func() error {
+		if now := s.names(); !slices.Equal(now, names) {
+			return fmt.Errorf("there are %q", now)
+		}
+		return nil
+	})
+}
+
+// screenshot writes what is to be seen to bin/screenshots.
+func (s *seat) screenshot(name string) {
+	s.t.Helper()
+	picture, err := s.page.Timeout(patience).Screenshot(false, &proto.PageCaptureScreenshot{Format: proto.PageCaptureScreenshotFormatPng})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(screenshots(), name+".png"), picture, 0o644)
+	}
+	if err != nil {
+		s.t.Errorf("screenshot %s: %v", name, err)
+	}
+}
+
+func screenshots() string { return filepath.Join(controlplane.Root(), "bin", "screenshots") }
+
+// clipboard is what was copied last.
+func (s *seat) clipboard() string {
+	s.t.Helper()
+	return s.eval(`() => navigator.clipboard.readText()`).Str()
+}
+
+// state is a state of the page that a person is to like: there is a screenshot of it, nothing in it keeps anybody out, and what is
+// shown is kept for the search for tokens.
+func (s *seat) state(name string) {
+	s.t.Helper()
+	s.screenshot(name)
+	s.checkBarriers(name)
+	s.keepSource(name)
+}
+
+// keepSource keeps what is in the page for the search for tokens.
+func (s *seat) keepSource(name string) {
+	s.t.Helper()
+	source, err := s.page.Timeout(patience).HTML()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.w.evidence.keep("the page's source, "+name, source)
+}
+
+// leave is the end of a visit.
+func (s *seat) leave() {
+	s.record.stop()
+	s.keepTraces()
+	for _, complaint := range s.record.complaints() {
+		if !slices.ContainsFunc(s.expected, func(begin string) bool { return strings.HasPrefix(complaint, begin) }) {
+			s.t.Errorf("the browser complains: %s", complaint)
+		}
+	}
+	s.record.checkHeaders(s.t, s.w.url)
+}

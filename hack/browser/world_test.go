@@ -1,0 +1,222 @@
+// Package browser_test uses the settings page as people do: in Chromium, against a real API server with the controller and a verifier
+// beside it. What each person may do, the API server's own RBAC says. Every state of the page that is looked at has a screenshot in
+// bin/screenshots, nothing in it that axe-core calls serious, and nothing that the browser complains of; and when all is done, the
+// tokens that were used are looked for in everything that was left behind.
+package browser_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/processes"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+const patience = time.Minute
+
+// The namespaces and tenants of config/samples.
+const (
+	warehouse = "warehouse" // of Acme
+	sandbox   = "sandbox"   // of Globex
+	acmeID    = "3714240b-2e06-4c35-8856-ccc1c096323e"
+)
+
+// person is somebody whom the API server knows by a bearer token.
+type person struct{ name, token string }
+
+// world is a control plane with the samples, the controller, a verifier and the console, and a browser.
+type world struct {
+	ctx                           context.Context
+	cp                            *controlplane.ControlPlane
+	controller, verifier, console *program.Process
+	chromium                      *chromium
+	verifierURL                   string
+	// url is where the console is.
+	url string
+	// relay is how the console reaches the API server.
+	relay *relay
+	// gateway is where the API is that the keys are for.
+	gateway  *httptest.Server
+	evidence *evidence
+	watch    *processes.Watch
+
+	// alice is an administrator of Acme's namespace, edward may edit and victor may only view it; gloria is an administrator of
+	// Globex's, and nobody has any rights.
+	alice, edward, victor, gloria, nobody person
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{ctx: t.Context(), evidence: &evidence{}, watch: processes.Start(t)}
+	people := map[string]*person{"alice": &w.alice, "edward": &w.edward, "victor": &w.victor, "gloria": &w.gloria, "nobody": &w.nobody}
+	file := filepath.Join(t.TempDir(), "people.csv")
+	var lines strings.Builder
+	for name, who := range people {
+		*who = person{name: name + "@nexuscommerce.example", token: name + "-" + rand.Text() + rand.Text()}
+		w.evidence.canary(name+"'s bearer token", who.token)
+		fmt.Fprintf(&lines, "%s,%s,%s\n", who.token, who.name, name)
+	}
+	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.cp = install.ControlPlane(t, controlplane.Options{ControllerManager: true, APIServerArgs: map[string]string{"token-auth-file": file}},
+		"rbac", "policy", "verifier/canary.yaml")
+	w.startPrograms(t)
+	install.Kubectl(t, w.cp, "apply", "-k", install.Config("samples"))
+	install.Kubectl(t, w.cp, "apply", "-f", filepath.Join("testdata", "rights.yaml"))
+	for _, name := range []string{"warehouse-integration", "storefront"} {
+		w.await(t, warehouse, name, keysv1alpha1.ConditionReady)
+	}
+	w.startGateway(t)
+	w.startConsole(t)
+	if err := os.MkdirAll(screenshots(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) startPrograms(t *testing.T) {
+	t.Helper()
+	w.controller = install.Controller(t, w.cp, program.Build(t, "./cmd/controller"))
+	health, address := program.FreeAddress(t), program.FreeAddress(t)
+	w.verifierURL = "http://" + address
+	w.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
+		"--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"), "--name=verifier-1", "--metrics-bind-address=0",
+		"--health-probe-bind-address="+health, "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
+	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+}
+
+// startGateway starts what stands for NexusCommerce's API: a proxy that asks the verifier, and answers with what it says.
+func (w *world) startGateway(t *testing.T) {
+	t.Helper()
+	w.gateway = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, w.verifierURL+"/auth/nginx", http.NoBody)
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		ask.Header = r.Header.Clone()
+		ask.Header.Set("X-Original-URL", "https://"+r.Host+r.URL.RequestURI())
+		ask.Header.Set("X-Original-Method", r.Method)
+		answer, err := http.DefaultClient.Do(ask)
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		rw.WriteHeader(answer.StatusCode)
+	}))
+	t.Cleanup(w.gateway.Close)
+}
+
+// startConsole starts the console with a certificate that the browser is told to trust, and the browser.
+func (w *world) startConsole(t *testing.T) {
+	t.Helper()
+	folder := t.TempDir()
+	certificate := w.gateway.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, "session.key"), []byte(rand.Text()+rand.Text()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address, health := program.FreeAddress(t), program.FreeAddress(t)
+	w.url = "https://" + address
+	server, err := url.Parse(w.cp.Config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.relay = startRelay(t, server.Host)
+	// With the controller's rights, which the console must not use.
+	kubeconfig, err := w.cp.ServiceAccountKubeconfigAt("apikey-controller", "https://"+w.relay.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.console = program.Start(t, program.Build(t, "./cmd/console"), "--kubeconfig="+kubeconfig, "--zap-log-level=debug",
+		"--http-bind-address="+address, "--health-probe-bind-address="+health, "--metrics-bind-address=0",
+		"--tls-cert-file="+filepath.Join(folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(folder, "tls.key"),
+		"--session-key-file="+filepath.Join(folder, "session.key"))
+	program.WaitUntil(t, patience, "a ready console", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	pin := sha256.Sum256(w.gateway.Certificate().RawSubjectPublicKeyInfo)
+	w.chromium = startChromium(t, base64.StdEncoding.EncodeToString(pin[:]))
+}
+
+// await waits until a condition of a key is True.
+func (w *world) await(t *testing.T, namespace, name, condition string) *keysv1alpha1.ApiKey {
+	t.Helper()
+	key := &keysv1alpha1.ApiKey{}
+	program.WaitUntil(t, patience, name+" "+condition, func() error {
+		if err := w.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
+			return err
+		}
+		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, condition) {
+			return fmt.Errorf("conditions %v", key.Status.Conditions)
+		}
+		return nil
+	})
+	return key
+}
+
+// token is that in a key's Secret.
+func (w *world) token(t *testing.T, namespace, secret string) string {
+	t.Helper()
+	token := install.Kubectl(t, w.cp, "get", "secret", "-n", namespace, secret, "-o", "go-template={{.data.token|base64decode}}")
+	w.evidence.canary("the token of "+namespace+"/"+secret, token)
+	return token
+}
+
+// call calls the API with a key, and returns the status.
+func (w *world) call(t *testing.T, token, tenantID, method, path string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, w.gateway.URL+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "your-nexuscommerce.com"
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("X-Tenant-ID", tenantID)
+	response, err := w.gateway.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
+// calls waits until a call has a status: verifiers learn of a new key, and of a state, within moments.
+func (w *world) calls(t *testing.T, token, tenantID, method, path string, status int) {
+	t.Helper()
+	program.WaitUntil(t, patience, fmt.Sprintf("%s %s: %d", method, path, status), func() error {
+		if got := w.call(t, token, tenantID, method, path); got != status {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
+}
