@@ -44,7 +44,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 		Log: ctrl.Log.WithName("console"),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("--session-key-file: %w", err) // Which is all of the options that New finds fault with.
 	}
 	certificate, err := o.certificate()
 	if err != nil {

@@ -71,7 +71,7 @@ func (o *options) Complete() error {
 		errs = append(errs, fmt.Errorf("--namespace=%q is no name of a namespace", o.namespace))
 	}
 	if o.lifetime < minLifetime || o.lifetime > maxLifetime {
-		errs = append(errs, fmt.Errorf("--session-lifetime=%s must be from %s to %s", o.lifetime, minLifetime, maxLifetime))
+		errs = append(errs, fmt.Errorf("--session-lifetime=%s must be from 1m to 24h", o.lifetime))
 	}
 	if o.shutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))

@@ -12,8 +12,8 @@ import (
 )
 
 // listInto reads a whole resource consistently into a store, which proves that everything committed before the list
-// began has been applied.
-func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.ReflectorStore) error {
+// began has been applied. It says when it gets on.
+func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.ReflectorStore, advances func()) error {
 	started := f.options.Clock()
 	body, err := f.client.Get().Resource(k.resource).Stream(ctx)
 	if err != nil {
@@ -21,7 +21,7 @@ func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.Reflec
 	}
 	defer func() { _ = body.Close() }()
 	var items []any
-	meta, err := readList(body, func(item []byte) error {
+	meta, err := readList(&tracked{body, advances}, func(item []byte) error {
 		object, err := k.read(item)
 		items = append(items, object)
 		return err
@@ -34,6 +34,21 @@ func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.Reflec
 	}
 	f.freshness.prove(s, started)
 	return nil
+}
+
+// tracked is a reader that says when something has come.
+type tracked struct {
+	io.Reader
+	advances func()
+}
+
+// Read implements io.Reader.
+func (t *tracked) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	if n > 0 {
+		t.advances()
+	}
+	return n, err
 }
 
 // readList calls a function with each item of a list, as the API server writes it, and returns the list's metadata. It has

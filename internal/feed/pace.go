@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
@@ -50,6 +51,20 @@ func (p *pace) acknowledgements(took time.Duration) time.Duration {
 
 // patience is how long a proof may take.
 func (p *pace) patience() time.Duration { return min(usualPatience, p.bound/2) }
+
+// patiently returns a context for a proof, which ends with DeadlineExceeded as its cause when nothing has advanced for as long
+// as patience: a long list over a slow line gets on for longer than that. After half the bound it ends in any case.
+func (p *pace) patiently(ctx context.Context) (call context.Context, advances, end func()) {
+	patience := p.patience()
+	ctx, cancel := context.WithTimeout(ctx, p.bound/2)
+	call, giveUp := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(patience, func() { giveUp(context.DeadlineExceeded) })
+	return call, func() { timer.Reset(patience) }, func() {
+		timer.Stop()
+		giveUp(nil)
+		cancel()
+	}
+}
 
 // audit is how long from one audit to the next, if the last one took so long. What a watch has lost without a trace is
 // found within the bound, but where keys are so many that looking for it would be most of what the verifier does.

@@ -1,7 +1,10 @@
 package feed
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -40,5 +43,39 @@ func TestPace(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPatiently: a proof is given up when nothing comes any more, and not for how long it takes as long as something does.
+func TestPatiently(t *testing.T) {
+	p := &pace{bound: time.Minute}
+	for name, test := range map[string]struct{ each, after time.Duration }{
+		"nothing comes":                     {time.Hour, usualPatience},
+		"something comes again and again":   {usualPatience - time.Second, p.bound / 2},
+		"something comes, but not for long": {usualPatience + time.Second, usualPatience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				call, advances, end := p.patiently(t.Context())
+				defer end()
+				for tick := time.NewTicker(test.each); call.Err() == nil; {
+					select {
+					case <-tick.C:
+						advances()
+					case <-call.Done():
+						tick.Stop()
+					}
+				}
+				if took := time.Since(began); took != test.after || !errors.Is(context.Cause(call), context.DeadlineExceeded) {
+					t.Errorf("given up after %s (%v), want %s", took, context.Cause(call), test.after)
+				}
+			})
+		})
+	}
+	call, _, end := p.patiently(t.Context())
+	end()
+	if !errors.Is(context.Cause(call), context.Canceled) {
+		t.Errorf("one that has ended in time: %v", context.Cause(call))
 	}
 }

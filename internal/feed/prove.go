@@ -25,19 +25,20 @@ func (f *Feed) prove(ctx context.Context) {
 			timer.Reset(f.pace.interval() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
 		case <-f.awaited:
 			began := f.options.Clock()
-			health.attempt(ctx, f.prober.send)
+			health.attempt(ctx, func(ctx context.Context, _ func()) error { return f.prober.send(ctx) })
 			pause(ctx, f.pace.acknowledgements(f.options.Clock().Sub(began)))
 		}
 	}
 }
 
-// proveOnce proves the freshness of all three streams. Where the lists take long, they have waited for their turn.
-func (f *Feed) proveOnce(ctx context.Context) error {
+// proveOnce proves the freshness of all three streams. Where the lists take long, they have waited for their turn, and say
+// that they get on.
+func (f *Feed) proveOnce(ctx context.Context, advances func()) error {
 	if began := f.options.Clock(); !began.Before(f.listsDue) {
-		if err := listInto(ctx, f, allTenants, tenants, f.tenants); err != nil {
+		if err := listInto(ctx, f, allTenants, tenants, f.tenants, advances); err != nil {
 			return err
 		}
-		if err := listInto(ctx, f, allPolicies, policies, f.policies); err != nil {
+		if err := listInto(ctx, f, allPolicies, policies, f.policies, advances); err != nil {
 			return err
 		}
 		f.listsDue = began.Add(f.pace.lists(f.options.Clock().Sub(began)))
@@ -88,11 +89,11 @@ type health struct {
 }
 
 // attempt makes one attempt at a proof.
-func (h *health) attempt(ctx context.Context, prove func(context.Context) error) {
+func (h *health) attempt(ctx context.Context, prove func(ctx context.Context, advances func()) error) {
 	f := h.feed
-	call, cancel := context.WithTimeout(ctx, f.pace.patience())
-	defer cancel()
-	err := prove(call)
+	call, advances, end := f.pace.patiently(ctx)
+	defer end()
+	err := prove(call, advances)
 	if ctx.Err() != nil {
 		return
 	}
@@ -108,7 +109,7 @@ func (h *health) attempt(ctx context.Context, prove func(context.Context) error)
 		h.since = now
 		f.options.Log.Error(err, "Freshness can't be proved", "freshAsOf", f.FreshAsOf())
 	}
-	unanswered := errors.Is(err, context.DeadlineExceeded)
+	unanswered := errors.Is(context.Cause(call), context.DeadlineExceeded)
 	switch {
 	case f.catchUp.advances(now, f.pace.patience()):
 		// A long list is on its way, and must not be begun again for what it delays.

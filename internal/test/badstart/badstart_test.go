@@ -26,6 +26,7 @@ import (
 const (
 	controller = "apikey-controller"
 	verifier   = "apikey-verifier"
+	console    = "apikey-console"
 
 	patience = 2 * time.Minute
 )
@@ -38,13 +39,24 @@ func build(t *testing.T) programs {
 	return programs{controller: program.Build(t, "./cmd/controller"), verifier: program.Build(t, "./cmd/verifier")}
 }
 
+// buildAll returns the console too, which needs nothing of a cluster to start: its page says what is wrong with one.
+func buildAll(t *testing.T) programs {
+	t.Helper()
+	all := build(t)
+	all[console] = program.Build(t, "./cmd/console")
+	return all
+}
+
 // flags are those that a program works with, on free ports; what comes after wins.
 func flags(t *testing.T, name string, after ...string) []string {
 	t.Helper()
 	all := []string{"--metrics-bind-address=" + program.FreeAddress(t), "--health-probe-bind-address=" + program.FreeAddress(t)}
-	if name == verifier {
+	switch name {
+	case verifier:
 		all = append(all, "--insecure-plain-text", "--name=verifier-1",
 			"--http-bind-address="+program.FreeAddress(t), "--grpc-bind-address="+program.FreeAddress(t))
+	case console:
+		all = append(all, "--insecure-plain-text", "--http-bind-address="+program.FreeAddress(t))
 	}
 	return append(all, after...)
 }
@@ -130,7 +142,7 @@ func pair(t *testing.T) (cert, key string) {
 
 // TestWithoutACluster starts the programs with flags that can't be, and where nothing answers. Parts are what the line says.
 func TestWithoutACluster(t *testing.T) {
-	binaries := build(t)
+	binaries := buildAll(t)
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -139,31 +151,35 @@ func TestWithoutACluster(t *testing.T) {
 	cert, _ := pair(t)
 	_, otherKey := pair(t)
 	garbage := write(t, "garbage", "-----BEGIN NOTHING-----")
-	both, onlyVerifier := []string{controller, verifier}, []string{verifier}
+	every, both := []string{controller, verifier, console}, []string{controller, verifier}
+	withTLS, onlyVerifier, onlyConsole := []string{verifier, console}, []string{verifier}, []string{console}
 	kubeconfig, short := "--kubeconfig="+unreachable(t), "--startup-timeout=1s"
 	for name, test := range map[string]struct {
 		programs, flags, parts []string
 	}{
-		"a flag that isn't there":   {both, []string{"--no-such-flag"}, []string{"-no-such-flag", "--help"}},
+		"a flag that isn't there":   {every, []string{"--no-such-flag"}, []string{"-no-such-flag", "--help"}},
 		"no length of time":         {both, []string{"--startup-timeout=soon"}, []string{"-startup-timeout", "soon", "--help"}},
 		"less than nothing":         {both, []string{"--startup-timeout=-1s"}, []string{"--startup-timeout", "less than nothing"}},
-		"an argument":               {both, []string{"serve"}, []string{"serve", "--help"}},
+		"an argument":               {every, []string{"serve"}, []string{"serve", "--help"}},
 		"several faults":            {onlyVerifier, []string{"--namespace=", "--max-staleness=1s"}, []string{"--namespace", "--max-staleness", "from 2s to 1h"}},
-		"no kubeconfig":             {both, []string{"--kubeconfig=/no/such/file"}, []string{"/no/such/file", "set --kubeconfig or KUBECONFIG"}},
-		"a kubeconfig that is none": {both, []string{"--kubeconfig=" + garbage}, []string{"set --kubeconfig or KUBECONFIG"}},
+		"no kubeconfig":             {every, []string{"--kubeconfig=/no/such/file"}, []string{"/no/such/file", "set --kubeconfig or KUBECONFIG"}},
+		"a kubeconfig that is none": {every, []string{"--kubeconfig=" + garbage}, []string{"set --kubeconfig or KUBECONFIG"}},
 		"no API server":             {both, []string{kubeconfig, short}, []string{"http://127.0.0.1:1", "can't be reached", "connection refused", "check the address"}},
-		"a port that is taken": {both, []string{kubeconfig, "--metrics-bind-address=" + taken.Addr().String()},
+		"a port that is taken": {every, []string{kubeconfig, "--metrics-bind-address=" + taken.Addr().String()},
 			[]string{"--metrics-bind-address=" + taken.Addr().String(), "address already in use", "choose another port"}},
-		"a port twice": {both, []string{kubeconfig, "--metrics-bind-address=127.0.0.1:39999", "--health-probe-bind-address=127.0.0.1:39999"},
+		"a port twice": {every, []string{kubeconfig, "--metrics-bind-address=127.0.0.1:39999", "--health-probe-bind-address=127.0.0.1:39999"},
 			[]string{"--health-probe-bind-address=127.0.0.1:39999", "choose another port"}},
-		"no address": {both, []string{kubeconfig, "--health-probe-bind-address=8081"}, []string{"--health-probe-bind-address=8081", "such as :8080"}},
-		"no certificate": {onlyVerifier, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=/no/tls.crt", "--tls-private-key-file=/no/tls.key"},
+		"no address": {every, []string{kubeconfig, "--health-probe-bind-address=8081"}, []string{"--health-probe-bind-address=8081", "such as :8080"}},
+		"no certificate": {withTLS, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=/no/tls.crt", "--tls-private-key-file=/no/tls.key"},
 			[]string{"--tls-cert-file=/no/tls.crt", "no such file"}},
-		"a certificate that is none": {onlyVerifier, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + garbage, "--tls-private-key-file=" + otherKey},
+		"a certificate that is none": {withTLS, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + garbage, "--tls-private-key-file=" + otherKey},
 			[]string{"--tls-cert-file=" + garbage, "PEM"}},
-		"another certificate's key": {onlyVerifier, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + cert, "--tls-private-key-file=" + otherKey},
+		"another certificate's key": {withTLS, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + cert, "--tls-private-key-file=" + otherKey},
 			[]string{"--tls-private-key-file=" + otherKey, "does not match"}},
-		"plain text not asked for": {onlyVerifier, []string{kubeconfig, "--insecure-plain-text=false"}, []string{"--tls-cert-file", "or else --insecure-plain-text"}},
+		"plain text not asked for": {withTLS, []string{kubeconfig, "--insecure-plain-text=false"}, []string{"--tls-cert-file", "or else --insecure-plain-text"}},
+		"no key for sessions":      {onlyConsole, []string{kubeconfig, "--session-key-file=/no/key"}, []string{"--session-key-file", "/no/key", "no such file"}},
+		"too short a key":          {onlyConsole, []string{kubeconfig, "--session-key-file=" + write(t, "key", "short")}, []string{"--session-key-file", "5 bytes", "at least 32"}},
+		"too long a session":       {onlyConsole, []string{kubeconfig, "--session-lifetime=48h"}, []string{"--session-lifetime=48h", "1m to 24h"}},
 		"a device without room":    {onlyVerifier, []string{kubeconfig, "--audit-log=/dev/full"}, []string{"--audit-log", "no space left", "- for standard output"}},
 		"no folder for a log":      {onlyVerifier, []string{kubeconfig, "--audit-log=/no/such/folder/log"}, []string{"--audit-log", "/no/such/folder/log", "- for standard output"}},
 	} {
