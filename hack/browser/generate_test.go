@@ -42,9 +42,11 @@ func (s *seat) shown(name string) string {
 	return token
 }
 
-// generates makes a key with no more than a name and a scope: two clicks more than a name.
+// generates makes a key with no more than a name and a scope: two clicks more than a name. The browser is one that keeps what it
+// always keeps, on its disk too.
 func (w *world) generates(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+	s := w.sitAt(t, w.chromium.Browser, wide, light)
+	s.signIn(w.alice, warehouse)
 	s.click("button", "Generate New Key")
 	s.find("dialog", "Generate New Key")
 	s.state("generate")

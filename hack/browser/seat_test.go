@@ -28,7 +28,7 @@ type seat struct {
 	expected []string
 }
 
-// sit opens a window. What it has recorded is checked at the end of the test.
+// sit opens a window that leaves nothing on the disk. What it has recorded is checked at the end of the test.
 func (w *world) sit(t *testing.T, window size, looks scheme) *seat {
 	t.Helper()
 	browser, err := w.chromium.Incognito()
@@ -36,6 +36,12 @@ func (w *world) sit(t *testing.T, window size, looks scheme) *seat {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = browser.Close() })
+	return w.sitAt(t, browser, window, looks)
+}
+
+// sitAt opens a window of a browser.
+func (w *world) sitAt(t *testing.T, browser *rod.Browser, window size, looks scheme) *seat {
+	t.Helper()
 	page, err := browser.Page(proto.TargetCreateTarget{})
 	if err != nil {
 		t.Fatal(err)
