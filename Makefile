@@ -111,8 +111,8 @@ fuzz: ## Every fuzz target for FUZZTIME=20s, as make test does at its end; FUZZ=
 
 .PHONY: browser
 browser: c-compiler axe ## The settings page in Chromium (Debian: chromium), with screenshots in bin/screenshots.
-	@assets=$$(hack/controlplane/ensure.sh) && rm -rf bin/screenshots && cd hack/browser && \
-		XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets go test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) ./...
+	@assets=$$(hack/controlplane/ensure.sh) && gocache=$$(go env GOCACHE) && rm -rf bin/screenshots && cd hack/browser && \
+		XDG_CACHE_HOME=$(BIN)/dev/cache GOCACHE=$$gocache KUBEBUILDER_ASSETS=$$assets go test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: e2e
 e2e: caddy helm ## The operator on a real node: install, call, kill, rotate, upgrade, revoke, uninstall. Wants root, containerd and runc.
