@@ -97,6 +97,7 @@ func (w *world) revokes(t *testing.T) {
 
 	s.click("button", "Revoke Order Desk")
 	s.click("button", "Revoke key")
+	s.find("dialog", "Order Desk is revoked")
 	s.reads("No verifier accepts")
 	if got := w.call(t, token, acmeID, http.MethodGet, "/api/orders"); got != http.StatusUnauthorized {
 		t.Errorf("the page says that no verifier accepts it, and the answer is %d", got)

@@ -11,10 +11,10 @@ const changes = {
     what: "A new token replaces the present one. The present one goes on working for the overlap, a day unless the key says otherwise; programs have to read the new one by then.",
     more: "A token that has leaked is not ended by this: revoke the key instead.",
   },
-  suspend: { verb: "Suspend", right: "change", busy: "Suspending…", what: "Requests with this key are refused until somebody resumes it." },
-  resume: { verb: "Resume", right: "create", busy: "Resuming…", what: "Requests with this key are let through again, with the same token." },
+  suspend: { verb: "Suspend", right: "change", busy: "Suspending…", done: "is suspended", what: "Requests with this key are refused until somebody resumes it." },
+  resume: { verb: "Resume", right: "create", busy: "Resuming…", done: "works again", what: "Requests with this key are let through again, with the same token." },
   revoke: {
-    verb: "Revoke", right: "change", busy: "Revoking…", danger: true,
+    verb: "Revoke", right: "change", busy: "Revoking…", done: "is revoked", danger: true,
     what: "Requests with this key are refused from now on, for good. A revoked key can't come back.",
   },
 };
@@ -65,6 +65,7 @@ export async function perform(which, row, dialog, body, feet) {
       await reveal(result, "Copy your new token now");
       return;
     }
+    dialog.firstChild.textContent = `${row.displayName} ${c.done}`;
     const after = which === "revoke" ? ` It took ${duration(result.took)}.` : "";
     status.textContent = result.message + after;
   } catch (problem) {
