@@ -61,11 +61,8 @@ func (o *options) Complete() error {
 	if o.address == "" || o.address == "0" {
 		errs = append(errs, errors.New("--http-bind-address must be an address, such as :8443"))
 	}
-	switch cert, key := o.tlsCert != "", o.tlsKey != ""; {
-	case o.plainText && (cert || key):
-		errs = append(errs, errors.New("--insecure-plain-text excludes --tls-cert-file and --tls-private-key-file"))
-	case !o.plainText && (!cert || !key):
-		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or else --insecure-plain-text"))
+	if err := command.CheckTLS(o.plainText, o.tlsCert, o.tlsKey); err != nil {
+		errs = append(errs, err)
 	}
 	if o.namespace != "" && len(validation.IsDNS1123Label(o.namespace)) > 0 {
 		errs = append(errs, fmt.Errorf("--namespace=%q is no name of a namespace", o.namespace))

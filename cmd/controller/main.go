@@ -98,30 +98,10 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := apikey.NewIndex(context.Background(), m.GetCache())
+	keys, err := newKeys(o, m)
 	if err != nil {
 		return nil, err
 	}
-	tenantIndex, err := apikey.NewTenants(context.Background(), m.GetCache())
-	if err != nil {
-		return nil, err
-	}
-	keys := apikey.NewController(apikey.Options{
-		Client:    m.GetClient(),
-		Live:      m.GetAPIReader(),
-		Metadata:  m.GetCache(),
-		Recorder:  m.GetEventRecorder("apikey-controller"),
-		Clock:     clock.RealClock{},
-		Namespace: o.namespace,
-		Served:    o.served,
-		Formats:   o.formats(),
-
-		ExpiryWarnings: o.warnings,
-		Claimants:      index.Claimants,
-		Index:          index,
-		Tenants:        tenantIndex.For,
-		New:            index.New,
-	})
 	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
 	count := census.New(clock.RealClock{})
@@ -140,6 +120,34 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		}
 	}
 	return m, nil
+}
+
+// newKeys assembles what reconciles keys, with the indexes that it looks things up by.
+func newKeys(o options, m manager.Manager) (*apikey.Controller, error) {
+	index, err := apikey.NewIndex(context.Background(), m.GetCache())
+	if err != nil {
+		return nil, err
+	}
+	tenants, err := apikey.NewTenants(context.Background(), m.GetCache())
+	if err != nil {
+		return nil, err
+	}
+	return apikey.NewController(apikey.Options{
+		Client:    m.GetClient(),
+		Live:      m.GetAPIReader(),
+		Metadata:  m.GetCache(),
+		Recorder:  m.GetEventRecorder("apikey-controller"),
+		Clock:     clock.RealClock{},
+		Namespace: o.namespace,
+		Served:    o.served,
+		Formats:   o.formats(),
+
+		ExpiryWarnings: o.warnings,
+		Claimants:      index.Claimants,
+		Index:          index,
+		Tenants:        tenants.For,
+		New:            index.New,
+	}), nil
 }
 
 // cacheOptions keep in memory what the controllers read again and again, and of Secrets only the metadata of its own, in the

@@ -143,11 +143,8 @@ func (o *options) checkPorts() (errs []error) {
 	if o.grpcAddress == "" {
 		errs = append(errs, errors.New("--grpc-bind-address must not be empty"))
 	}
-	switch cert, key := o.tlsCert != "", o.tlsKey != ""; {
-	case o.plainText && (cert || key):
-		errs = append(errs, errors.New("--insecure-plain-text excludes --tls-cert-file and --tls-private-key-file"))
-	case !o.plainText && (!cert || !key):
-		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or else --insecure-plain-text"))
+	if err := command.CheckTLS(o.plainText, o.tlsCert, o.tlsKey); err != nil {
+		errs = append(errs, err)
 	}
 	return errs
 }

@@ -45,9 +45,9 @@ type conditionInfo struct {
 	Reason  string `json:"reason"`
 	Heading string `json:"heading"`
 	Message string `json:"message"`
-	// ToDo is blank where there is nothing to do.
-	ToDo  string `json:"toDo,omitempty"`
-	Since string `json:"since"`
+	// Advice is blank where there is nothing to do.
+	Advice string `json:"advice,omitempty"`
+	Since  string `json:"since"`
 	// Tone is good, wait, bad, or blank for what is neither.
 	Tone string `json:"tone,omitempty"`
 }
@@ -86,7 +86,7 @@ func newCondition(c *metav1.Condition) conditionInfo {
 		info.Heading, info.Tone = "Expires soon", "wait"
 	}
 	if keys.ConditionAdvice(c) != "" {
-		info.ToDo = advice(c.Reason)
+		info.Advice = advice(c.Reason)
 	}
 	return info
 }

@@ -78,8 +78,8 @@ func TestConditions(t *testing.T) {
 	got := make([]string, len(all))
 	for i, c := range all {
 		got[i] = c.Heading + "|" + c.Tone
-		if strings.Contains(c.ToDo, "kubectl") {
-			t.Errorf("%s tells to use the command line: %s", c.Type, c.ToDo)
+		if strings.Contains(c.Advice, "kubectl") {
+			t.Errorf("%s tells to use the command line: %s", c.Type, c.Advice)
 		}
 	}
 	want := []string{

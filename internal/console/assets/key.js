@@ -98,7 +98,7 @@ function facts(d) {
 function condition(c) {
   return h("li", { class: c.tone || null },
     h("strong", { textContent: c.heading }), " ", h("span", { class: "quiet" }, time(c.since, ago, "")),
-    h("p", { textContent: c.message }), c.toDo ? h("p", { class: "todo" }, h("b", { textContent: "To do: " }), c.toDo) : null);
+    h("p", { textContent: c.message }), c.advice ? h("p", { class: "todo" }, h("b", { textContent: "To do: " }), c.advice) : null);
 }
 
 function happened(e) {
