@@ -21,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -171,17 +170,7 @@ func (w *world) startConsole(t *testing.T) {
 // await waits until a condition of a key is True.
 func (w *world) await(t *testing.T, namespace, name, condition string) *keysv1alpha1.ApiKey {
 	t.Helper()
-	key := &keysv1alpha1.ApiKey{}
-	program.WaitUntil(t, patience, name+" "+condition, func() error {
-		if err := w.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
-			return err
-		}
-		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, condition) {
-			return fmt.Errorf("conditions %v", key.Status.Conditions)
-		}
-		return nil
-	})
-	return key
+	return install.Await(t, w.cp, client.ObjectKey{Namespace: namespace, Name: name}, condition, patience)
 }
 
 // token is that in a key's Secret.

@@ -13,7 +13,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -133,16 +132,7 @@ func (e *election) ask(t *testing.T) string {
 // issued waits until a key is Ready.
 func (e *election) issued(t *testing.T, name string) {
 	t.Helper()
-	key := &keysv1alpha1.ApiKey{}
-	program.WaitUntil(t, patience, "a Ready key", func() error {
-		if err := e.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: e.namespace, Name: name}, key); err != nil {
-			return err
-		}
-		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady) {
-			return fmt.Errorf("conditions %v", key.Status.Conditions)
-		}
-		return nil
-	})
+	install.Await(t, e.cp, client.ObjectKey{Namespace: e.namespace, Name: name}, keysv1alpha1.ConditionReady, patience)
 }
 
 // within fails if more time has passed than is promised.

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -57,17 +55,7 @@ func newInstallation(t *testing.T) *installation {
 // await waits until a condition of a key is True.
 func (i *installation) await(t *testing.T, namespace, name, condition string) *keysv1alpha1.ApiKey {
 	t.Helper()
-	key := &keysv1alpha1.ApiKey{}
-	program.WaitUntil(t, patience, name+" "+condition, func() error {
-		if err := i.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
-			return err
-		}
-		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, condition) {
-			return fmt.Errorf("conditions %v", key.Status.Conditions)
-		}
-		return nil
-	})
-	return key
+	return install.Await(t, i.cp, client.ObjectKey{Namespace: namespace, Name: name}, condition, patience)
 }
 
 // outcome is how a command has ended.
