@@ -341,9 +341,16 @@ func (s *seat) state(name string) {
 	s.keepSource(name)
 }
 
-// keepSource keeps what is in the page for the search for tokens.
+// keepSource keeps what is in the page for the search for tokens. A dialog that has closed takes what it held with it, in the
+// event of its closing, which the browser sends a little later.
 func (s *seat) keepSource(name string) {
 	s.t.Helper()
+	s.wait("no closed dialog", func() error {
+		if closed := s.eval(`() => document.querySelectorAll("dialog:not([open])").length`).Int(); closed > 0 {
+			return fmt.Errorf("there are %d", closed)
+		}
+		return nil
+	})
 	source, err := s.page.Timeout(patience).HTML()
 	if err != nil {
 		s.t.Fatal(err)
