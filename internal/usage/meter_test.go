@@ -4,26 +4,34 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
 // TestMetersLoseNothing has many use a credential while it is looked at. With -race it also says that none of this needs a
 // lock.
 func TestMetersLoseNothing(t *testing.T) {
 	const users, times = 8, 20_000
-	var s stack
-	meters := []*meter{{stack: &s}, {stack: &s}, {stack: &s}}
+	var n numbers
+	meters := map[index.Meter]*meter{}
+	for range 3 {
+		number, m := n.give(0, noon)
+		meters[number] = m
+	}
 	var all sync.WaitGroup
 	for user := range users {
 		all.Go(func() {
-			for n := range times {
-				meters[(user+n)%len(meters)].Used(time.Unix(int64(1+n), 0))
+			for time := range times {
+				n.used(index.Meter(1+(user+time)%len(meters)), second(time))
 			}
 		})
 	}
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
-	seen := map[*meter]int64{}
-	look := func() { s.take(1000, func(m *meter) { seen[m] = max(seen[m], m.used.Load()) }) }
+	seen := map[index.Meter]int64{}
+	look := func() {
+		n.look(1000, func(number index.Meter, m *meter) { seen[number] = max(seen[number], m.used.Load()) })
+	}
 	for running := true; running; {
 		look()
 		select {
@@ -33,31 +41,33 @@ func TestMetersLoseNothing(t *testing.T) {
 		}
 	}
 	look()
-	for _, m := range meters {
-		if got := m.used.Load(); got < times-2 || seen[m] != got {
-			t.Errorf("used at %d, seen %d", got, seen[m])
+	for number, m := range meters {
+		if got := m.used.Load(); got < second(times-3).Unix() || seen[number] != got {
+			t.Errorf("used at %d, seen %d", got, seen[number])
 		}
 	}
 }
 
+func second(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
+
 func TestUsedAllocatesNothing(t *testing.T) {
-	var s stack
-	m := &meter{stack: &s}
-	second := int64(0)
+	var n numbers
+	number, _ := n.give(0, noon)
+	times := 0
 	if got := testing.AllocsPerRun(1000, func() {
-		second++
-		m.Used(time.Unix(second, 0))
-		s.take(1000, func(*meter) {})
+		times++
+		n.used(number, second(times))
+		n.look(1000, func(index.Meter, *meter) {})
 	}); got != 0 {
 		t.Errorf("%v allocations", got)
 	}
 }
 
 func BenchmarkUsed(b *testing.B) {
-	var s stack
-	m := &meter{stack: &s}
+	var n numbers
+	number, _ := n.give(0, noon)
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Used(noon)
+		n.used(number, noon)
 	}
 }

@@ -8,23 +8,48 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// idle is how long a number is nobody's before it is another meter's. A decision that found it in the index before notes its
-// use long before then.
-const idle = time.Minute
+const (
+	// idle is how long a number is nobody's before it is another credential's. A decision that found it in the index before
+	// notes its use long before then.
+	idle = time.Minute
+	// together is how many meters are in one piece of memory.
+	together = 512
+	// nobodys is what status says of a meter that is no credential's: nothing is later.
+	nobodys = math.MaxInt64 / 2
+)
 
-// numbers has the meters by the number that the index has of each. Readers never lock; the writer holds the recorder's lock.
+// numbers has the meters by the number that the index has of each, and a stack of those that have been used. Readers never
+// lock; the writer holds the recorder's lock.
 type numbers struct {
 	shelf   atomic.Pointer[shelf]
 	last    index.Meter
 	resting []resting
+	// top is the number of the meter that was used last, of those that have been since the last look; 0 for none. Each has the
+	// number of the one before it.
+	top atomic.Uint32
+	// rest is the top of those that have been taken off and not looked at.
+	rest index.Meter
 }
 
 // shelf is where meters are. Of most uses there is nothing to note, so when there is again stands beside the meters, in 4
-// bytes each: with many keys, a meter itself is as good as a miss of the processor's caches.
+// bytes each: with many keys, a meter itself is as good as a miss of the processor's caches. None of it has a pointer to
+// anything of a single credential, and no meter ever moves.
 type shelf struct {
 	// next is from when on a use is news, in seconds since 1970, as far as a use has told.
 	next   []atomic.Uint32
-	meters []atomic.Pointer[meter]
+	meters []*[together]meter
+}
+
+// meter notes the uses of one credential.
+type meter struct {
+	used atomic.Int64
+	// written is what status says. It is the writer's to change.
+	written atomic.Int64
+	// hash is that of the name of the credential's object, by which that is found.
+	hash uint64
+	// queued says that the meter is on the stack, before link.
+	queued atomic.Bool
+	link   index.Meter
 }
 
 type resting struct {
@@ -32,49 +57,112 @@ type resting struct {
 	since  time.Time
 }
 
+func (s *shelf) at(number index.Meter) *meter { return &s.meters[number/together][number%together] }
+
+// at returns the meter of a number that was given.
+func (n *numbers) at(number index.Meter) *meter { return n.shelf.Load().at(number) }
+
 // used notes a use of the meter of a number, which may be nobody's.
 func (n *numbers) used(number index.Meter, now time.Time) {
 	s := n.shelf.Load()
-	if s == nil || int(number) >= len(s.next) || now.Unix() < int64(s.next[number].Load()) {
+	if s == nil || int(number) >= len(s.next) || now.Unix() < int64(s.next[number].Load()) || number == 0 {
 		return
 	}
-	if m := s.meters[number].Load(); m != nil {
-		s.next[number].Store(uint32(min(m.Used(now), math.MaxUint32))) //nolint:gosec // It is not before 1970.
+	m := s.at(number)
+	next, news := m.note(now.Unix())
+	// After used: whoever takes the meter off the stack first says so, and then reads used.
+	if news && m.queued.CompareAndSwap(false, true) {
+		n.push(number, m)
+	}
+	s.next[number].Store(uint32(min(next, math.MaxUint32))) //nolint:gosec // It is not before 1970.
+}
+
+// note notes a use, and returns from when on the next is news. It says whether this one was.
+func (m *meter) note(second int64) (next int64, news bool) {
+	if next = m.written.Load() + resolution; second < next {
+		return next, false
+	}
+	for {
+		used := m.used.Load()
+		if second <= used {
+			return used + 1, false
+		}
+		if m.used.CompareAndSwap(used, second) {
+			return second + 1, true
+		}
 	}
 }
 
-// at returns the meter of a number, or nil where it is nobody's.
-func (n *numbers) at(number index.Meter) *meter {
-	s := n.shelf.Load()
-	if s == nil || int(number) >= len(s.meters) {
-		return nil
+// due says whether there is a use to be written.
+func (m *meter) due() bool { return m.used.Load() >= m.written.Load()+resolution }
+
+// know takes in what status says. It never goes back: what comes from the watch may be older than what was just written.
+func (m *meter) know(written int64) {
+	if written > m.written.Load() {
+		m.written.Store(written)
 	}
-	return s.meters[number].Load()
 }
 
-// give gives a meter a number that it keeps until it is taken back. None is 0.
-func (n *numbers) give(m *meter, now time.Time) {
+func (n *numbers) push(number index.Meter, m *meter) {
+	for {
+		top := n.top.Load()
+		m.link = index.Meter(top)
+		if n.top.CompareAndSwap(top, uint32(number)) {
+			return
+		}
+	}
+}
+
+// look takes a number of meters off the stack, and says whether there are more.
+func (n *numbers) look(most int, each func(number index.Meter, m *meter)) (more bool) {
+	if n.rest == 0 {
+		n.rest = index.Meter(n.top.Swap(0))
+	}
+	for ; n.rest != 0 && most > 0; most-- {
+		number := n.rest
+		m := n.at(number)
+		n.rest = m.link
+		m.queued.Store(false)
+		each(number, m)
+	}
+	return n.rest != 0
+}
+
+// give returns a number, and the meter that has it, which is the caller's until it is taken back.
+func (n *numbers) give(hash uint64, now time.Time) (index.Meter, *meter) {
+	var number index.Meter
 	if len(n.resting) > 0 && now.Sub(n.resting[0].since) >= idle {
-		m.number, n.resting = n.resting[0].number, n.resting[1:]
+		number, n.resting = n.resting[0].number, n.resting[1:]
 	} else {
 		n.last++
-		m.number = n.last
+		number = n.last
 	}
 	s := n.shelf.Load()
-	if s == nil || int(m.number) >= len(s.meters) {
-		length := max(64, 2*int(m.number))
-		grown := &shelf{next: make([]atomic.Uint32, length), meters: make([]atomic.Pointer[meter], length)}
-		for i := range m.number {
-			grown.meters[i].Store(n.at(i)) // What is told of next is forgotten: the next use tells it again.
-		}
-		n.shelf.Store(grown)
-		s = grown
+	if s == nil || int(number) >= len(s.next) {
+		s = s.grown(max(together, 2*int(number)))
+		n.shelf.Store(s)
 	}
-	s.next[m.number].Store(0)
-	s.meters[m.number].Store(m)
+	if s.meters[number/together] == nil {
+		s.meters[number/together] = new([together]meter)
+	}
+	m := s.at(number)
+	m.hash = hash
+	m.used.Store(0)
+	m.written.Store(0)
+	s.next[number].Store(0)
+	return number, m
 }
 
-func (n *numbers) take(m *meter, now time.Time) {
-	n.shelf.Load().meters[m.number].Store(nil)
-	n.resting = append(n.resting, resting{m.number, now})
+// grown returns a shelf that is longer. What is told of next is forgotten: the next use tells it again.
+func (s *shelf) grown(length int) *shelf {
+	grown := &shelf{next: make([]atomic.Uint32, length), meters: make([]*[together]meter, (length+together-1)/together)}
+	if s != nil {
+		copy(grown.meters, s.meters)
+	}
+	return grown
+}
+
+func (n *numbers) take(number index.Meter, now time.Time) {
+	n.at(number).written.Store(nobodys)
+	n.resting = append(n.resting, resting{number, now})
 }

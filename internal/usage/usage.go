@@ -17,13 +17,14 @@
 //     old alike.
 //   - A write replaces the whole list, so what is in it of credentials that are gone goes with it.
 //
+// Of most keys there is nothing to be written: all that is kept of those is an entry in an archive, and meters.
+//
 // What is lost with a process, or with an API server that is away, is precision and nothing else.
 package usage
 
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -45,12 +46,13 @@ type Recorder struct {
 	options Options
 	patch   patcher
 	metrics *recorderMetrics
-	// fresh are the meters that have been used since the last look.
-	fresh   stack
 	numbers numbers
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// objects are those that wait to be written, are being written, or are gone for the API server and not yet for the feed;
+	// all others are at rest.
 	objects map[string]*object
+	atRest  archive
 	queue   queue
 	peers   peers
 	// pausedUntil is until when nothing is written, because the API server asked for that or is not to be had; failures
@@ -69,98 +71,27 @@ type object struct {
 	uid  types.UID
 	// version is the resourceVersion of what is known of it.
 	version string
-	meters  []*meter
+	// credentials are in the order of the key's status.
+	credentials []credential
 	// lastUsed is status.lastUsedTime, in seconds since 1970 as all times here; 0 for never.
 	lastUsed int64
 	// ours is what this replica wrote to lastUsed itself, if it was the last to write.
 	ours bool
 	gone bool
-	// place is where it is in the queue; nil for one that is neither there nor being written, as most are.
+	// place is where it is in the queue; nil for one that is neither there nor being written.
 	*place
 }
 
-// meter notes the uses of one credential.
-type meter struct {
-	object *object
+// credential is one of an object's, with what notes its uses.
+type credential struct {
 	id     string
 	number index.Meter
-	// next is from when on a use is to be written.
-	next atomic.Int64
-	used atomic.Int64
-	// queued says that the meter is on the stack, next to link.
-	queued atomic.Bool
-	link   *meter
-	stack  *stack
-	// written is what status says.
-	written int64
+	*meter
 }
 
 // Used notes a use of a credential, whose meter has the number. It neither waits nor allocates.
 func (r *Recorder) Used(number index.Meter, now time.Time) {
 	r.numbers.used(number, now)
-}
-
-// Used notes a use, and returns from when on the next is news, in seconds since 1970.
-func (m *meter) Used(now time.Time) (next int64) {
-	second := now.Unix()
-	if next = m.next.Load(); second < next {
-		return next
-	}
-	for {
-		used := m.used.Load()
-		if second <= used {
-			return used + 1
-		}
-		if m.used.CompareAndSwap(used, second) {
-			break
-		}
-	}
-	// After used: whoever takes the meter off the stack first says so, and then reads used.
-	if m.queued.CompareAndSwap(false, true) {
-		m.stack.push(m)
-	}
-	return second + 1
-}
-
-// due says whether there is a use to be written.
-func (m *meter) due() bool { return m.used.Load() >= m.written+resolution }
-
-// know takes in what status says. It never goes back: what comes from the watch may be older than what was just written.
-func (m *meter) know(written int64) {
-	if written > m.written {
-		m.written = written
-		m.next.Store(written + resolution)
-	}
-}
-
-// stack holds meters without a lock and without allocating.
-type stack struct {
-	top atomic.Pointer[meter]
-	// rest are those that have been taken off and not looked at.
-	rest *meter
-}
-
-func (s *stack) push(m *meter) {
-	for {
-		m.link = s.top.Load()
-		if s.top.CompareAndSwap(m.link, m) {
-			return
-		}
-	}
-}
-
-// take takes a number of meters off the stack, and says whether there are more. For one caller at a time.
-func (s *stack) take(number int, each func(*meter)) (more bool) {
-	if s.rest == nil {
-		s.rest = s.top.Swap(nil)
-	}
-	for ; s.rest != nil && number > 0; number-- {
-		m := s.rest
-		s.rest, m.link = m.link, nil
-		m.queued.Store(false)
-		each(m)
-	}
-	return s.rest != nil
 }
 
 // Apply takes in an ApiKey as it now is. What it returns finds the number of the meter of each of its credentials.
@@ -171,7 +102,7 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 	if name == r.options.Canary.String() {
 		r.peers.observe(key, r.options.Clock())
 	}
-	o := r.objects[name]
+	o := r.find(name)
 	if o != nil && o.uid != key.UID {
 		r.drop(o)
 		o = nil
@@ -184,7 +115,6 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 	}
 	if o == nil {
 		o = &object{name: name, uid: key.UID}
-		r.objects[name] = o
 	}
 	o.version = key.ResourceVersion
 	r.adopt(o, key)
@@ -192,30 +122,30 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 		r.queue.remove(o)
 	}
 	o.gone = key.DeletionTimestamp != nil
-	return o.meter
+	r.keep(o)
+	return o.number
 }
 
-// adopt makes an object's meters those of the key's credentials, and takes in what its status says of them.
+// adopt makes an object's credentials those of the key, and takes in what its status says of them.
 func (r *Recorder) adopt(o *object, key *keysv1alpha1.ApiKey) {
-	o.meters = slices.DeleteFunc(o.meters, func(m *meter) bool {
-		if slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.ID == m.id }) {
+	o.credentials = slices.DeleteFunc(o.credentials, func(c credential) bool {
+		if slices.ContainsFunc(key.Status.Credentials, func(of keysv1alpha1.Credential) bool { return of.ID == c.id }) {
 			return false
 		}
-		r.numbers.take(m, r.options.Clock())
+		r.numbers.take(c.number, r.options.Clock())
 		return true
 	})
 	for i := range key.Status.Credentials {
 		id := key.Status.Credentials[i].ID
-		if !slices.ContainsFunc(o.meters, func(m *meter) bool { return m.id == id }) {
-			m := &meter{object: o, id: id, stack: &r.fresh}
-			r.numbers.give(m, r.options.Clock())
-			o.meters = append(o.meters, m)
+		if !slices.ContainsFunc(o.credentials, func(c credential) bool { return c.id == id }) {
+			number, meter := r.numbers.give(r.atRest.hash(o.name), r.options.Clock())
+			o.credentials = append(o.credentials, credential{id, number, meter})
 		}
 	}
 	for _, usage := range key.Status.Usage {
-		for _, m := range o.meters {
-			if m.id == usage.ID {
-				m.know(usage.LastUsedTime.Unix())
+		for _, c := range o.credentials {
+			if c.id == usage.ID {
+				c.know(usage.LastUsedTime.Unix())
 			}
 		}
 	}
@@ -224,11 +154,41 @@ func (r *Recorder) adopt(o *object, key *keysv1alpha1.ApiKey) {
 	}
 }
 
+// find returns an object that is known, or nil. It is at rest no more, until it is kept or dropped.
+func (r *Recorder) find(name string) *object {
+	if o := r.objects[name]; o != nil {
+		return o
+	}
+	return r.awaken(r.atRest.takeNamed(name))
+}
+
+// awaken gives an object that was at rest, if there is one, what it lacks.
+func (r *Recorder) awaken(o *object) *object {
+	if o == nil {
+		return nil
+	}
+	for i := range o.credentials {
+		o.credentials[i].meter = r.numbers.at(o.credentials[i].number)
+	}
+	return o
+}
+
+// keep keeps an object: at rest where there is nothing to do.
+func (r *Recorder) keep(o *object) {
+	if o.gone || o.queued() {
+		r.objects[o.name] = o
+		return
+	}
+	o.place = nil
+	delete(r.objects, o.name)
+	r.atRest.put(o)
+}
+
 // Forget forgets an ApiKey that is gone.
 func (r *Recorder) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if o := r.objects[name]; o != nil {
+	if o := r.find(name); o != nil {
 		r.drop(o)
 	}
 }
@@ -237,40 +197,53 @@ func (r *Recorder) Forget(name string) {
 func (r *Recorder) Retain(present map[string]struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, o := range r.objects {
+	var absent []string
+	for name := range r.objects {
 		if _, ok := present[name]; !ok {
-			r.drop(o)
+			absent = append(absent, name)
 		}
+	}
+	r.atRest.names(func(name []byte) {
+		if _, ok := present[string(name)]; !ok {
+			absent = append(absent, string(name))
+		}
+	})
+	for _, name := range absent {
+		r.drop(r.find(name))
 	}
 }
 
+// drop drops an object that was found.
 func (r *Recorder) drop(o *object) {
 	o.gone = true
 	r.queue.remove(o)
-	for _, m := range o.meters {
-		r.numbers.take(m, r.options.Clock())
+	for _, c := range o.credentials {
+		r.numbers.take(c.number, r.options.Clock())
 	}
 	delete(r.objects, o.name)
 }
 
-func (o *object) meter(id string) index.Meter {
-	for _, m := range o.meters {
-		if m.id == id {
-			return m.number
+// number returns the number of the meter of a credential, or 0.
+func (o *object) number(id string) index.Meter {
+	for _, c := range o.credentials {
+		if c.id == id {
+			return c.number
 		}
 	}
 	return 0
 }
 
 // due says whether there is anything to write.
-func (o *object) due() bool { return slices.ContainsFunc(o.meters, (*meter).due) }
+func (o *object) due() bool {
+	return slices.ContainsFunc(o.credentials, func(c credential) bool { return c.due() })
+}
 
 // oldest is what status says of the credential, among those that are to be written, that it says the oldest of.
 func (o *object) oldest() int64 {
 	oldest := o.lastUsed
-	for _, m := range o.meters {
-		if m.due() {
-			oldest = min(oldest, m.written)
+	for _, c := range o.credentials {
+		if c.due() {
+			oldest = min(oldest, c.written.Load())
 		}
 	}
 	return oldest
@@ -288,11 +261,16 @@ func (r *Recorder) collectSome() (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.options.Clock()
-	more = r.fresh.take(atOnce, func(m *meter) {
-		if o := m.object; !o.gone && !o.queued() && o.due() {
+	more = r.numbers.look(atOnce, func(number index.Meter, m *meter) {
+		if !m.due() {
+			return
+		}
+		// One that is not at rest is in the queue already, or gone.
+		if o := r.awaken(r.atRest.takeNumbered(m.hash, number)); o != nil {
 			o.place = &place{}
 			turn := r.peers.turn(o, now)
 			r.queue.add(o, now, now.Add(grace(turn, r.peers.count)), o.oldest()+int64(turn)*resolution)
+			r.keep(o)
 		}
 	})
 	return r.queue.promote(now, atOnce) || more
@@ -308,5 +286,6 @@ func (r *Recorder) pick(now time.Time) *object {
 		if o == nil || o.due() {
 			return o
 		}
+		r.keep(o)
 	}
 }

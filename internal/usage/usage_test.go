@@ -156,9 +156,11 @@ func key(name string, ids ...string) *keysv1alpha1.ApiKey {
 // use uses a credential at the replica's time.
 func (r *replica) use(name, id string) {
 	r.mu.Lock()
-	m := r.objects["warehouse/"+name].meter(id)
+	o := r.find("warehouse/" + name)
+	number := o.number(id)
+	r.keep(o)
 	r.mu.Unlock()
-	r.Used(m, r.now)
+	r.Used(number, r.now)
 }
 
 // writeOne makes the write that is next, and says whether there was one.

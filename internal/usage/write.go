@@ -69,6 +69,7 @@ func newRecorder(options Options, patch patcher) *Recorder {
 		options: options,
 		patch:   patch,
 		objects: map[string]*object{},
+		atRest:  newArchive(),
 		peers:   newPeers(options.Name),
 	}
 	r.metrics = newMetrics(r, options.Registry)
@@ -190,16 +191,16 @@ func (r *Recorder) begin() *call {
 	o.busy = true
 	r.last = now
 	r.underWay++
-	c := &call{object: o, used: make(map[*meter]int64, len(o.meters)), last: o.lastUsed}
-	usage := make([]keysv1alpha1.CredentialUsage, 0, len(o.meters))
-	for _, m := range o.meters {
+	c := &call{object: o, used: make(map[*meter]int64, len(o.credentials)), last: o.lastUsed}
+	usage := make([]keysv1alpha1.CredentialUsage, 0, len(o.credentials))
+	for _, credential := range o.credentials {
 		// The later one: no write takes anything back.
-		at := max(m.used.Load(), m.written)
+		at := max(credential.used.Load(), credential.written.Load())
 		if at == 0 {
 			continue
 		}
-		c.used[m], c.last = at, max(c.last, at)
-		usage = append(usage, keysv1alpha1.CredentialUsage{ID: m.id, LastUsedTime: metav1.Unix(at, 0)})
+		c.used[credential.meter], c.last = at, max(c.last, at)
+		usage = append(usage, keysv1alpha1.CredentialUsage{ID: credential.id, LastUsedTime: metav1.Unix(at, 0)})
 	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": o.uid, "resourceVersion": o.version},
@@ -251,8 +252,8 @@ func (r *Recorder) settle(c *call, key *keysv1alpha1.ApiKey, err error) {
 	if result == resultRefused && o.attempts == 1 {
 		r.options.Log.Error(err, "Can't write when a key was last used: trying again", "key", o.name)
 	}
-	if !o.queued() {
-		o.place = nil
+	if r.objects[o.name] == o { // It may have been dropped.
+		r.keep(o)
 	}
 }
 

@@ -30,8 +30,8 @@ func TestWhatIsGoneIsNotWritten(t *testing.T) {
 	if s.asked != 0 {
 		t.Errorf("%d writes: %v", s.asked, s.writes)
 	}
-	if len(r.objects) != 2 || r.queue.len() != 0 {
-		t.Errorf("%d objects and %d in the queue are left", len(r.objects), r.queue.len())
+	if len(r.objects) != 1 || r.atRest.size != 1 || r.queue.len() != 0 {
+		t.Errorf("%d objects, %d at rest and %d in the queue are left", len(r.objects), r.atRest.size, r.queue.len())
 	}
 }
 
