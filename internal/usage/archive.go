@@ -66,7 +66,7 @@ func (a *archive) extend() {
 		if a.page(maphash.Bytes(a.seed, e.name)) == from {
 			stays = append(stays, e.whole...)
 		} else {
-			stays = append(stays, e.whole...)
+			goes = append(goes, e.whole...)
 		}
 	}
 	// Without the room that is left.
