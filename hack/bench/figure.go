@@ -14,7 +14,8 @@ import (
 type figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
+	// Unit is blank where nothing was measured.
+	Unit string `json:"unit"`
 	// Baseline is what the same run took for the thing that Value is held against, in the same unit; 0 where that is
 	// nothing.
 	Baseline float64 `json:"baseline"`
@@ -37,12 +38,20 @@ func (l *ledger) add(f figure) {
 	l.figures = append(l.figures, f)
 }
 
+// miss adds a row for what a benchmark has not measured, so that nobody takes what isn't there for what is well.
+func (l *ledger) miss(b benchmark) {
+	l.add(figure{Name: b.name + ": not measured, or not all of it", Goal: fmt.Sprintf("measured within %s", b.limit)})
+}
+
 // print writes a table.
 func (l *ledger) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\nFIGURE\tVALUE\tBASELINE\tRATIO\tSPREAD\tGOAL\tMET")
 	for _, f := range l.figures {
-		baseline, ratio, met := "", "", "no"
+		value, baseline, ratio, met := "", "", "", "no"
+		if f.Unit != "" {
+			value = fmt.Sprintf("%.4g %s", f.Value, f.Unit)
+		}
 		if f.Baseline != 0 {
 			baseline = fmt.Sprintf("%.4g %s", f.Baseline, f.Unit)
 		}
@@ -52,7 +61,7 @@ func (l *ledger) print(w io.Writer) {
 		if f.Met {
 			met = "yes"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%.4g %s\t%s\t%s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, baseline, ratio, f.Spread, f.Goal, met)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, value, baseline, ratio, f.Spread, f.Goal, met)
 	}
 	_ = table.Flush()
 }

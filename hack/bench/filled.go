@@ -28,29 +28,35 @@ const (
 
 // filled measures verifiers and the controller in a cluster with many keys, each with a Secret.
 func filled(ctx context.Context, l *lab) error {
-	p, err := l.measureFilled(ctx, l.times(filledKeys), filledRounds)
+	f, err := l.fill(ctx, l.times(filledKeys))
 	if err != nil {
 		return err
 	}
-	name := func(what string) string { return fmt.Sprintf("%d ApiKeys: %s", p.Keys, what) }
+	name := func(what string) string { return fmt.Sprintf("%d ApiKeys: %s", f.Keys, what) }
+	if err := l.startVerifiers(ctx, filledRounds, &f); err != nil {
+		return err
+	}
 	l.book.add(figure{
-		Name: name("verifier's resident memory after sync"), Value: p.Verifier.Memory, Unit: "MiB", Goal: "≤ 90", Met: p.Verifier.Memory <= 90,
+		Name: name("verifier's resident memory after sync"), Value: f.Verifier.Memory, Unit: "MiB", Goal: "≤ 90", Met: f.Verifier.Memory <= 90,
 	})
 	l.book.add(figure{
-		Name: name("verifier's peak during sync, by memory after it"), Value: p.Verifier.Peak, Baseline: p.Verifier.Memory,
-		Unit: "MiB", Goal: "≤ 2", Met: p.Verifier.Peak <= 2*p.Verifier.Memory,
+		Name: name("verifier's peak during sync, by memory after it"), Value: f.Verifier.Peak, Baseline: f.Verifier.Memory,
+		Unit: "MiB", Goal: "≤ 2", Met: f.Verifier.Peak <= 2*f.Verifier.Memory,
 	})
 	l.book.add(figure{
-		Name: name("cold start to ready, by a bare client-go list"), Value: p.Verifier.Wall, Baseline: p.List.Wall,
-		Unit: "s", Spread: p.Verifier.Spread, Goal: "≤ 1.5", Met: p.Verifier.Wall <= 1.5*p.List.Wall,
+		Name: name("cold start to ready, by a bare client-go list"), Value: f.Verifier.Wall, Baseline: f.List.Wall,
+		Unit: "s", Spread: f.Verifier.Spread, Goal: "≤ 1.5", Met: f.Verifier.Wall <= 1.5*f.List.Wall,
 	})
 	l.book.add(figure{
-		Name: name("cold start's CPU, by a bare client-go list's"), Value: p.Verifier.CPU, Baseline: p.List.CPU,
-		Unit: "s", Goal: "≤ 1.5", Met: p.Verifier.CPU <= 1.5*p.List.CPU,
+		Name: name("cold start's CPU, by a bare client-go list's"), Value: f.Verifier.CPU, Baseline: f.List.CPU,
+		Unit: "s", Goal: "≤ 1.5", Met: f.Verifier.CPU <= 1.5*f.List.CPU,
 	})
+	if err := l.startController(ctx, &f); err != nil {
+		return err
+	}
 	l.book.add(figure{
-		Name: name("controller's resident memory, at its peak"), Value: p.Controller.Peak, Baseline: p.Controller.Memory,
-		Unit: "MiB", Goal: "≤ 400 MiB", Met: p.Controller.Peak <= 400,
+		Name: name("controller's resident memory, at its peak"), Value: f.Controller.Peak, Baseline: f.Controller.Memory,
+		Unit: "MiB", Goal: "≤ 400 MiB", Met: f.Controller.Peak <= 400,
 	})
 	return nil
 }
@@ -78,17 +84,9 @@ type upkeep struct {
 
 // measureFilled fills a cluster with keys and has a verifier and a bare list start in turn, and then a controller.
 func (l *lab) measureFilled(ctx context.Context, n, rounds int) (f footing, err error) {
-	if err := l.install(ctx); err != nil {
+	if f, err = l.fill(ctx, n); err != nil {
 		return f, err
 	}
-	people, err := l.populate(ctx, n, 0)
-	if err != nil {
-		return f, err
-	}
-	if err := l.addSecrets(ctx, people); err != nil {
-		return f, err
-	}
-	f.Keys, f.Tenants = n, len(people.tenants)
 	if err := l.startVerifiers(ctx, rounds, &f); err != nil {
 		return f, err
 	}
@@ -105,6 +103,23 @@ func (l *lab) measureFilled(ctx context.Context, n, rounds int) (f footing, err 
 	f.Etcd, err = sumOf(page, "apiserver_storage_size_bytes{")
 	f.APIServer, f.Etcd = f.APIServer/mebibyte, f.Etcd/mebibyte
 	return f, err
+}
+
+// fill fills a cluster with keys, each with a Secret.
+func (l *lab) fill(ctx context.Context, n int) (f footing, err error) {
+	began := time.Now()
+	if err := l.install(ctx); err != nil {
+		return f, err
+	}
+	people, err := l.populate(ctx, n, 0)
+	if err != nil {
+		return f, err
+	}
+	if err := l.addSecrets(ctx, people); err != nil {
+		return f, err
+	}
+	fmt.Printf("  filled in %.0f s\n", time.Since(began).Seconds())
+	return footing{Keys: n, Tenants: len(people.tenants)}, nil
 }
 
 // addSecrets gives each key a Secret as the controller makes them, which keeps no more than their metadata.
@@ -173,6 +188,8 @@ func (l *lab) startVerifiers(ctx context.Context, rounds int, f *footing) error 
 		if err != nil {
 			return err
 		}
+		fmt.Printf("  ready in %.1f s, %.1f s of CPU, %.0f MiB after it, %.0f at its peak; a bare list %.1f s, %.1f s of CPU\n",
+			wall[len(wall)-1], used.Seconds(), now, most, bare.Wall, bare.CPU)
 		cpu, memory, peak = append(cpu, used.Seconds()), append(memory, now), append(peak, most)
 		if err := l.stop(v); err != nil {
 			return err
@@ -208,6 +225,8 @@ func (l *lab) startController(ctx context.Context, f *footing) error {
 	if f.Controller.Memory, f.Controller.Peak, err = controller.memory(); err != nil {
 		return err
 	}
+	fmt.Printf("  a controller has looked at all in %.0f s, %.0f s of CPU, %.0f MiB then, %.0f at its peak\n",
+		f.Controller.Wall, f.Controller.CPU, f.Controller.Memory, f.Controller.Peak)
 	return l.stop(controller)
 }
 

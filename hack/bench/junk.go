@@ -15,9 +15,10 @@ const (
 	floodLines = 16
 	// floodTick is how often each connection sends its part.
 	floodTick = 10 * time.Millisecond
-	// junkRounds of junkWindow are 30 seconds of junk.
-	junkRounds = 10
-	junkWindow = 3 * time.Second
+	// junkRounds of junkWindow are 30 seconds of junk. What it is held against takes besideWindow in each round.
+	junkRounds   = 10
+	junkWindow   = 3 * time.Second
+	besideWindow = time.Second
 )
 
 // junk measures what a flood of tokens that are none does to memory and to the requests of keys that are some: beside
@@ -44,7 +45,7 @@ func junk(ctx context.Context, l *lab) error {
 	none := nobodys(people.keys[0].tenantID, 20_000)
 	// A round that doesn't count, of each: connections, buffers and the heap grow to what they stay at.
 	for _, flood := range [][][]byte{good, none} {
-		if _, err := beside(ctx, v, good[0], flood); err != nil {
+		if _, err := beside(ctx, v, good[0], flood, besideWindow); err != nil {
 			return err
 		}
 	}
@@ -55,10 +56,11 @@ func junk(ctx context.Context, l *lab) error {
 	var calm, besideGood, besideJunk, rates samples
 	for range l.times(junkRounds) {
 		for _, round := range []struct {
-			flood [][]byte
-			into  *samples
-		}{{nil, &calm}, {good, &besideGood}, {none, &besideJunk}} {
-			seen, err := beside(ctx, v, good[0], round.flood)
+			flood  [][]byte
+			window time.Duration
+			into   *samples
+		}{{nil, besideWindow, &calm}, {good, besideWindow, &besideGood}, {none, junkWindow, &besideJunk}} {
+			seen, err := beside(ctx, v, good[0], round.flood, round.window)
 			if err != nil {
 				return err
 			}
@@ -113,8 +115,8 @@ type beheld struct {
 }
 
 // beside times requests of a good key for a while, beside a flood of others.
-func beside(ctx context.Context, v *process, timed []byte, flood [][]byte) (beheld, error) {
-	ctx, cancel := context.WithTimeout(ctx, junkWindow)
+func beside(ctx context.Context, v *process, timed []byte, flood [][]byte, window time.Duration) (beheld, error) {
+	ctx, cancel := context.WithTimeout(ctx, window)
 	defer cancel()
 	var group sync.WaitGroup
 	sent, failed := make([]int, floodLines), make([]error, floodLines+1)
@@ -135,7 +137,7 @@ func beside(ctx context.Context, v *process, timed []byte, flood [][]byte) (behe
 			return beheld{}, err
 		}
 	}
-	return beheld{median: took.median(), rate: float64(all) / junkWindow.Seconds()}, nil
+	return beheld{median: took.median(), rate: float64(all) / window.Seconds()}, nil
 }
 
 // timeEach asks the same again and again until the context ends.

@@ -121,25 +121,37 @@ func run(ctx context.Context, bin string, scale float64) error {
 	if err != nil {
 		return err
 	}
+	book, err := measureAll(ctx, chosen, bin, scale)
+	book.print(os.Stdout)
+	return errors.Join(err, book.save(filepath.Join(bin, "bench.json")))
+}
+
+// measureAll runs benchmarks one after another, whatever becomes of those before. What one has not measured is in the ledger as a
+// goal that is not met.
+func measureAll(ctx context.Context, chosen []benchmark, bin string, scale float64) (*ledger, error) {
 	book := &ledger{}
 	var errs []error
 	for _, b := range chosen {
 		fmt.Printf("%s: %s\n", b.name, b.what)
-		if err := needTools(b.tools); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
-			continue
-		}
+		began := time.Now()
 		if err := measure(ctx, b, bin, scale, book); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
+			book.miss(b)
 			fmt.Printf("  failed: %s\n", err)
 		}
+		fmt.Printf("  %.1f s\n", time.Since(began).Seconds())
 	}
-	book.print(os.Stdout)
-	return errors.Join(append(errs, book.save(filepath.Join(bin, "bench.json")))...)
+	return book, errors.Join(errs...)
 }
 
 // measure runs one benchmark, and leaves nothing running.
 func measure(ctx context.Context, b benchmark, bin string, scale float64, book *ledger) (err error) {
+	if err := needTools(b.tools); err != nil {
+		return err
+	}
+	if ctx.Err() != nil { // A control plane is not started for that.
+		return context.Cause(ctx)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, b.limit, fmt.Errorf("it took longer than %s", b.limit))
 	defer cancel()
 	l := &lab{bin: bin, scale: scale, book: book}

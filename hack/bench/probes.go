@@ -54,8 +54,8 @@ func probes(ctx context.Context, l *lab) error {
 		if err := until(ctx, 20*time.Millisecond, func() bool { return allReady(feeds) }); err != nil {
 			return err
 		}
-		// A round of probes and a half: the first may have been set when there were fewer.
-		window := max(2*probeInterval, time.Duration(n)*300*time.Millisecond)
+		// A round of probes, of which there are about 5 a second, after another: that may have been set when there were fewer.
+		window := max(2*probeInterval, time.Duration(n)*200*time.Millisecond)
 		rate, size, err := l.canaryWrites(ctx, canary, window)
 		if err != nil {
 			return err

@@ -39,10 +39,8 @@ func throughput(ctx context.Context, l *lab) error {
 	people := &population{}
 	share := l.times(throughputTenants) / throughputRounds
 	both := share + max(share/barePart, 1)
-	for len(people.tenants) < throughputRounds*both {
-		if _, err := l.tenant(ctx, people); err != nil {
-			return err
-		}
+	if err := l.addTenants(ctx, people, throughputRounds*both); err != nil {
+		return err
 	}
 	if _, err := l.verifiers(ctx, replicas); err != nil {
 		return err

@@ -13,11 +13,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// seedBatch is how many objects are written in one transaction: as many as etcd takes.
-const seedBatch = 128
+// seedBatch is how many objects are written in one transaction, and seedBytes how many bytes of them: as many as etcd takes.
+const (
+	seedBatch = 128
+	seedBytes = 1 << 20
+)
 
 const (
 	apiKeys = "keys.nexuscommerce.io/apikeys"
+	tenants = "keys.nexuscommerce.io/tenants"
 	secrets = "secrets"
 )
 
@@ -25,6 +29,11 @@ const (
 // returns the copy's name, and pairs of what in the stored object is replaced by what.
 func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
 	return cp.seed(ctx, apiKeys, template, n, replace)
+}
+
+// SeedTenants does so with a Tenant, whose name and those of its copies have no namespace. A Tenant that is there is replaced.
+func (cp *ControlPlane) SeedTenants(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+	return cp.seed(ctx, tenants, template, n, replace)
 }
 
 // SeedSecrets does so with a Secret. It is stored as protobuf: what is replaced must be as long as what replaces it.
@@ -44,16 +53,19 @@ func (cp *ControlPlane) seed(ctx context.Context, resource string, template clie
 	type operation struct {
 		Put put `json:"requestPut"`
 	}
-	for begin := 0; begin < n; begin += seedBatch {
-		var batch []operation
-		for i := begin; i < min(begin+seedBatch, n); i++ {
-			name, pairs := replace(i)
-			value := strings.NewReplacer(pairs...).Replace(string(stored))
-			batch = append(batch, operation{put{Key: etcdKey(resource, name), Value: []byte(value)}})
+	var batch []operation
+	size := 0
+	for i := range n {
+		name, pairs := replace(i)
+		value := strings.NewReplacer(pairs...).Replace(string(stored))
+		batch = append(batch, operation{put{Key: etcdKey(resource, name), Value: []byte(value)}})
+		if size += len(value); i < n-1 && len(batch) < seedBatch && size < seedBytes {
+			continue
 		}
 		if err := cp.etcd(ctx, "txn", map[string]any{"success": batch}, nil); err != nil {
 			return err
 		}
+		batch, size = nil, 0
 	}
 	return nil
 }
@@ -75,7 +87,7 @@ func (cp *ControlPlane) stored(ctx context.Context, key []byte) ([]byte, error) 
 }
 
 func etcdKey(resource string, name client.ObjectKey) []byte {
-	return []byte("/registry/" + resource + "/" + name.String())
+	return []byte("/registry/" + resource + "/" + strings.TrimPrefix(name.String(), "/")) // What has no namespace begins with its name.
 }
 
 // etcd calls a method of etcd's gRPC interface for keys and values, as JSON.

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNotMeasured checks that a benchmark that comes to nothing is told as a goal that is not met, and doesn't keep others from
+// being measured, unless the time for all is over.
+func TestNotMeasured(t *testing.T) {
+	half := figure{Name: "half", Unit: "s", Met: true}
+	begins := benchmark{name: "endless", limit: time.Millisecond, run: func(ctx context.Context, l *lab) error {
+		l.book.add(half)
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	works := benchmark{name: "works", limit: time.Hour, run: func(_ context.Context, l *lab) error {
+		l.book.add(figure{Name: "whole", Unit: "s", Met: true})
+		return nil
+	}}
+	lacks := benchmark{name: "lacks", limit: time.Hour, tools: []string{"no-such-tool"}, run: works.run}
+	over, cancel := context.WithCancelCause(context.Background())
+	cancel(errors.New("the benchmarks took too long"))
+	for name, test := range map[string]struct {
+		ctx  context.Context
+		run  []benchmark
+		want string
+	}{
+		"one is cut off":  {context.Background(), []benchmark{begins, works}, "half yes, endless: not measured, or not all of it no, whole yes"},
+		"one lacks tools": {context.Background(), []benchmark{lacks, works}, "lacks: not measured, or not all of it no, whole yes"},
+		"all are cut off": {over, []benchmark{works}, "works: not measured, or not all of it no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			book, err := measureAll(test.ctx, test.run, "", 1)
+			if err == nil {
+				t.Error("no error says what was not measured")
+			}
+			var got []string
+			for _, f := range book.figures {
+				met := map[bool]string{true: "yes", false: "no"}[f.Met]
+				got = append(got, f.Name+" "+met)
+			}
+			if text := strings.Join(got, ", "); text != test.want {
+				t.Errorf("the ledger has %s, want %s", text, test.want)
+			}
+		})
+	}
+}
