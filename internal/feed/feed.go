@@ -105,7 +105,7 @@ func New(options Options) (*Feed, error) {
 		synced: func() {
 			f.freshness.keysSynced()
 			f.catchUp.end()
-			time.AfterFunc(time.Second, debug.FreeOSMemory) // What reading the list took: the reflector is done with it by then.
+			time.AfterFunc(time.Second, f.tidy) // The reflector is done with the list by then.
 		},
 		usage: options.Usage,
 		observe: func(canary *keysv1alpha1.ApiKey) {
@@ -119,6 +119,12 @@ func New(options Options) (*Feed, error) {
 	f.prober = newProber(f.client, options, f.keys.applied, f.pace)
 	f.metrics = newInstruments(f)
 	return f, nil
+}
+
+// tidy gives back what reading a list took.
+func (f *Feed) tidy() {
+	f.keys.compact()
+	debug.FreeOSMemory()
 }
 
 // newClient returns a client for this feed alone: its connections are the feed's to close.

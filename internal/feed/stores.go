@@ -223,6 +223,16 @@ func (s *credentialStore) set(name string, claims []*index.Claim) {
 	}
 }
 
+// compact moves together what is known of keys.
+func (s *credentialStore) compact() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.credentials.Compact()
+	if s.usage != nil {
+		s.usage.Compact()
+	}
+}
+
 // track begins to remember what is applied, for mend.
 func (s *credentialStore) track() {
 	s.mu.Lock()

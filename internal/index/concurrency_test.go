@@ -12,7 +12,7 @@ import (
 )
 
 // TestWhatStaysIsFoundAtEveryMoment has readers look for a digest, over and over, while a writer changes its grant, lets
-// another object claim it too, rotates its object's other credential, and makes the table grow.
+// another object claim it too, rotates its object's other credential, makes the table grow, and moves all of it.
 func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
 	const readers, rounds = 3, 1_500
 	stays := digest(0)
@@ -38,6 +38,9 @@ func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
 		c.Put(name, []*index.Claim{claim(name, 2, digest(n))})
 		if n%3 == 0 {
 			c.Put(name, nil)
+		}
+		if n%10 == 0 {
+			c.Compact()
 		}
 	}
 	done.Store(true)

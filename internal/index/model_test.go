@@ -92,6 +92,9 @@ func TestLikeAModel(t *testing.T) {
 				if !c.Holds(object, claims) {
 					t.Fatalf("change %d: what was put is not held", n)
 				}
+				if n%50 == 0 {
+					c.Compact()
+				}
 				compare(t, c, want, random.IntN(size.digests))
 			}
 			objects := 0

@@ -182,3 +182,18 @@ func readText(from []byte) (text, rest []byte) {
 	end := n + int(length) //nolint:gosec // It was a length.
 	return from[n:end], from[end:]
 }
+
+// compactTogether is how many pages compact lays side by side: so many that they fill whole pages of memory, and so few that
+// these come free once each of them has outgrown its place.
+const compactTogether = 64
+
+// compact moves all pages together. As they grow, each leaves smaller ones behind, between others' that stay.
+func (a *archive) compact() {
+	for pages := range slices.Chunk(a.pages, compactTogether) {
+		together := slices.Concat(pages...)
+		for i, page := range pages {
+			n := len(page)
+			pages[i], together = together[:n:n], together[n:]
+		}
+	}
+}

@@ -14,7 +14,7 @@ import (
 )
 
 // TestArchiveKeepsWhatItIsGiven puts objects in and takes them out at random, by name and by number: each comes out once, as it
-// was put in, however many there are.
+// was put in, however many there are and however often they are moved.
 func TestArchiveKeepsWhatItIsGiven(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	a, kept := newArchive(), map[string]object{}
@@ -41,6 +41,9 @@ func TestArchiveKeepsWhatItIsGiven(t *testing.T) {
 			}
 			kept[name] = o
 			a.put(&o)
+		}
+		if n%300 == 0 {
+			a.compact()
 		}
 	}
 	var names []string

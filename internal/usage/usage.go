@@ -289,3 +289,10 @@ func (r *Recorder) pick(now time.Time) *object {
 		r.keep(o)
 	}
 }
+
+// Compact moves together what is known of keys, once many have come.
+func (r *Recorder) Compact() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.atRest.compact()
+}
