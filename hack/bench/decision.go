@@ -91,11 +91,16 @@ func (c *crowd) allocations() float64 {
 	return testing.AllocsPerRun(1000, func() { c.ask(0) })
 }
 
+// goalsHash is what SHA-256 of a token took where the goals in nanoseconds were set. On another machine they are as many times
+// what it takes there.
+const goalsHash = 88
+
 func inNanoseconds(name string, value, baseline samples, allocations, goal float64) figure {
 	return figure{
 		Name: name, Value: value.median(), Baseline: baseline.median(), Unit: "ns",
 		Spread: fmt.Sprintf("%s, %v allocations", value.middle(), allocations),
-		Goal:   fmt.Sprintf("≤ %v ns, 0 allocations", goal), Met: value.median() <= goal && allocations == 0,
+		Goal:   fmt.Sprintf("≤ %v ns where SHA-256 takes %v: %.1f, 0 allocations", goal, goalsHash, goal/goalsHash),
+		Met:    value.median() <= goal/goalsHash*baseline.median() && allocations == 0,
 	}
 }
 

@@ -211,7 +211,7 @@ func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-c
 
 const (
 	// burstRate is how many objects are created in a second: some more than the 400 that are asked for.
-	burstRate = 430
+	burstRate = 450
 	// burstWorkers is how many of them wait for the disk at the same time, which etcd writes to once for all.
 	burstWorkers = 32
 )

@@ -20,8 +20,8 @@ const (
 	drawnKeys = 100_000
 	// loadRounds and paceRounds alternate between what is compared.
 	loadRounds = 9
-	paceRounds = 7
-	paceTime   = 2 * time.Second
+	paceRounds = 15
+	paceTime   = time.Second
 )
 
 // serve starts a server on the server's processor: "verifier" with a number of keys, or "none".

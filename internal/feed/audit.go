@@ -56,7 +56,7 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration
 	version, err := f.eachKey(ctx, func(key *keysv1alpha1.ApiKey) {
 		listed[maphash.String(seed, objectName(key))] = struct{}{}
 		if !f.keys.agrees(key) {
-			suspects[objectName(key)] = key.DeepCopy()
+			suspects[objectName(key)] = key
 		}
 	})
 	took = f.options.Clock().Sub(began)
@@ -88,23 +88,36 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration
 func (f *Feed) eachKey(ctx context.Context, each func(*keysv1alpha1.ApiKey)) (string, error) {
 	options := metav1.ListOptions{Limit: auditPage}
 	for version := ""; ; {
-		page := &keysv1alpha1.ApiKeyList{}
-		call, cancel := context.WithTimeout(ctx, time.Minute)
-		err := f.client.Get().Resource("apikeys").VersionedParams(&options, metav1.ParameterCodec).Do(call).Into(page)
-		cancel()
+		page, err := f.eachOfPage(ctx, options, each)
 		if err != nil {
 			return "", fmt.Errorf("listing apikeys: %w", err)
 		}
 		if version == "" {
 			version = page.ResourceVersion
 		}
-		for i := range page.Items {
-			each(&page.Items[i])
-		}
 		if options.Continue = page.Continue; options.Continue == "" {
 			return version, nil
 		}
 	}
+}
+
+// eachOfPage calls a function with the keys of a part of a list, as each is read, and returns the list's metadata.
+func (f *Feed) eachOfPage(ctx context.Context, options metav1.ListOptions, each func(*keysv1alpha1.ApiKey)) (metav1.ListMeta, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	body, err := f.bulk.Get().Resource(allKeys.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
+	if err != nil {
+		return metav1.ListMeta{}, err
+	}
+	defer func() { _ = body.Close() }()
+	return readList(body, func(item []byte) error {
+		key := &keysv1alpha1.ApiKey{}
+		if err := readKeyInto(item, key); err != nil {
+			return err
+		}
+		each(key)
+		return nil
+	})
 }
 
 // reach waits until the index has applied everything up to a resourceVersion.

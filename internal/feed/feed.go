@@ -32,6 +32,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/utils/ptr"
 
@@ -66,9 +67,12 @@ type Options struct {
 
 // Feed keeps an index up to date.
 type Feed struct {
-	options   Options
-	pace      *pace
+	options Options
+	pace    *pace
+	// client is for watches and nonces. Lists come over bulk, which has connections of its own: what a watch shows meanwhile must
+	// not wait behind them.
 	client    rest.Interface
+	bulk      rest.Interface
 	dialer    *connrotation.Dialer
 	catchUp   *catchUp
 	epochs    epochs
@@ -97,7 +101,12 @@ func New(options Options) (*Feed, error) {
 		awaited:   make(chan struct{}, 1),
 	}
 	var err error
-	if f.client, err = f.newClient(); err != nil {
+	// What comes of a list of all keys is noted. That an audit gets on is no sign that such a list does.
+	metered := func(next http.RoundTripper) http.RoundTripper { return &meter{next: next, catchUp: f.catchUp} }
+	if f.client, err = f.newClient(metered); err == nil {
+		f.bulk, err = f.newClient(nil)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("making a client for the API server: %w", err)
 	}
 	f.keys = &credentialStore{
@@ -127,8 +136,8 @@ func (f *Feed) tidy() {
 	debug.FreeOSMemory()
 }
 
-// newClient returns a client for this feed alone: its connections are the feed's to close.
-func (f *Feed) newClient() (rest.Interface, error) {
+// newClient returns a client with connections of its own, which are the feed's to close.
+func (f *Feed) newClient(wrap transport.WrapperFunc) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -140,7 +149,7 @@ func (f *Feed) newClient() (rest.Interface, error) {
 	config.QPS = -1
 	config.DisableCompression = true // It costs both sides more than it spares a network within a cluster.
 	config.Dial = f.dialer.DialContext
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &meter{next: next, catchUp: f.catchUp} })
+	config.Wrap(wrap)
 	return rest.RESTClientFor(config)
 }
 

@@ -15,7 +15,7 @@ import (
 // began has been applied. It says when it gets on.
 func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.ReflectorStore, advances func()) error {
 	started := f.options.Clock()
-	body, err := f.client.Get().Resource(k.resource).Stream(ctx)
+	body, err := f.bulk.Get().Resource(k.resource).Stream(ctx)
 	if err != nil {
 		return fmt.Errorf("listing %s: %w", k.resource, err)
 	}

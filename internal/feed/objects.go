@@ -37,7 +37,11 @@ func readMetaAndSpec(object []byte, meta *metav1.ObjectMeta, spec any) error {
 // rest: above all managedFields, conditions' messages, and what spec says of the Secret.
 func readKey(object []byte) (runtime.Object, error) {
 	key := &keysv1alpha1.ApiKey{}
-	return key, eachField(object, func(name string, value []byte) error {
+	return key, readKeyInto(object, key)
+}
+
+func readKeyInto(object []byte, key *keysv1alpha1.ApiKey) error {
+	return eachField(object, func(name string, value []byte) error {
 		switch name {
 		case "metadata":
 			return eachField(value, func(name string, value []byte) error { return readMeta(&key.ObjectMeta, name, value) })
