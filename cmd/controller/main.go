@@ -132,10 +132,16 @@ func newKeys(o options, m manager.Manager) (*apikey.Controller, error) {
 	if err != nil {
 		return nil, err
 	}
+	metadata := apikey.Getter(m.GetCache())
+	if len(o.served) == 0 {
+		if metadata, err = newTraces(context.Background(), m.GetCache()); err != nil {
+			return nil, err
+		}
+	}
 	return apikey.NewController(apikey.Options{
 		Client:    m.GetClient(),
 		Live:      m.GetAPIReader(),
-		Metadata:  m.GetCache(),
+		Metadata:  metadata,
 		Recorder:  m.GetEventRecorder("apikey-controller"),
 		Clock:     clock.RealClock{},
 		Namespace: o.namespace,
@@ -156,9 +162,10 @@ func cacheOptions(served []string) cache.Options {
 	slim := newSlimmer()
 	own := cache.ByObject{
 		Label:     labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue}),
-		Transform: slim.slimSecret,
+		Transform: slim.traceSecret,
 	}
 	for _, namespace := range served {
+		own.Transform = slim.slimSecret
 		if own.Namespaces == nil {
 			own.Namespaces = map[string]cache.Config{}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,12 +18,16 @@ import (
 type slimmer struct {
 	mu    sync.Mutex
 	words map[string]string
+	// scopes are lists of them, by their words.
+	scopes map[string][]keysv1alpha1.Scope
 }
 
 // mostWords bounds what is remembered to be shared. Past it, it is begun anew.
 const mostWords = 10_000
 
-func newSlimmer() *slimmer { return &slimmer{words: map[string]string{}} }
+func newSlimmer() *slimmer {
+	return &slimmer{words: map[string]string{}, scopes: map[string][]keysv1alpha1.Scope{}}
+}
 
 // slimKey implements toolscache.TransformFunc for ApiKeys.
 func (s *slimmer) slimKey(object any) (any, error) {
@@ -40,16 +45,14 @@ func (s *slimmer) slimKey(object any) (any, error) {
 	share(s, &key.Kind, &key.APIVersion, &key.Namespace, &key.Spec.DisplayName, &key.Status.TenantID)
 	share(s, &key.Spec.Expiry)
 	share(s, &key.Spec.State)
-	for _, scopes := range [][]keysv1alpha1.Scope{key.Spec.Scopes, key.Status.Scopes} {
-		for i := range scopes {
-			share(s, &scopes[i])
-		}
+	key.Spec.Scopes, key.Status.Scopes = s.scopesLike(key.Spec.Scopes), s.scopesLike(key.Status.Scopes)
+	if slices.Equal(key.Spec.AllowedCIDRs, key.Status.AllowedCIDRs) {
+		key.Status.AllowedCIDRs = key.Spec.AllowedCIDRs
 	}
-	if slices.Equal(key.Spec.Scopes, key.Status.Scopes) {
-		key.Status.Scopes = key.Spec.Scopes // What the cache has is only read.
-	}
+	key.Status.Usage, key.Status.LastUsedTime = nil, nil // Verifiers write that, and people read it.
 	key.Status.Credentials = fitted(key.Status.Credentials)
 	key.Status.Conditions = fitted(key.Status.Conditions)
+	sayOnce(key)
 	for i := range key.Status.Conditions {
 		condition := &key.Status.Conditions[i]
 		share(s, &condition.Type, &condition.Reason, &condition.Message)
@@ -58,7 +61,75 @@ func (s *slimmer) slimKey(object any) (any, error) {
 	return key, nil
 }
 
-// slimSecret does so for Secrets' metadata, of which the controller reads by name whose they are, and whether they have changed.
+// sayOnce has a key keep once what is said twice in it. What the cache has is only read, so pointers may be to the same.
+func sayOnce(key *keysv1alpha1.ApiKey) {
+	status := &key.Status
+	same(&status.SecretName, key.Name)
+	if status.Binding != nil {
+		same(&status.Binding.Name, key.Name)
+	}
+	digest := key.Spec.Digest
+	if digest != nil {
+		same(&digest.Prefix, status.Prefix)
+	}
+	for i := range status.Credentials {
+		credential := &status.Credentials[i]
+		if strings.HasSuffix(status.Prefix, credential.ID) {
+			credential.ID = status.Prefix[len(status.Prefix)-len(credential.ID):]
+		}
+		if digest != nil && strings.HasSuffix(credential.Digest, digest.SHA256) {
+			digest.SHA256 = credential.Digest[len(credential.Digest)-len(digest.SHA256):]
+		}
+		if credential.PublishedTime.Equal(status.IssuedTime) {
+			credential.PublishedTime = status.IssuedTime
+		}
+	}
+}
+
+// same has a text be another one that says the same.
+func same(text *string, other string) {
+	if *text == other {
+		*text = other
+	}
+}
+
+// scopesLike returns the first list of scopes that says the same.
+func (s *slimmer) scopesLike(scopes []keysv1alpha1.Scope) []keysv1alpha1.Scope {
+	if len(scopes) == 0 {
+		return scopes
+	}
+	var words strings.Builder
+	for _, scope := range scopes {
+		words.WriteString(string(scope))
+		words.WriteByte(' ') // In no scope.
+	}
+	if first, known := s.scopes[words.String()]; known {
+		return first
+	}
+	if len(s.scopes) >= mostWords {
+		clear(s.scopes)
+	}
+	for i := range scopes {
+		share(s, &scopes[i])
+	}
+	s.scopes[words.String()] = scopes
+	return scopes
+}
+
+// traceSecret keeps a trace of a Secret.
+func (s *slimmer) traceSecret(object any) (any, error) {
+	secret, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil // A tombstone, or a trace already.
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	share(s, &secret.Namespace)
+	return traceOf(secret), nil
+}
+
+// slimSecret keeps less of a Secret's metadata where that has to be metadata: in a cache of several namespaces, which shows what it
+// keeps only as what was asked for.
 func (s *slimmer) slimSecret(object any) (any, error) {
 	secret, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -79,9 +150,6 @@ func (s *slimmer) slimSecret(object any) (any, error) {
 	}
 	return slim, nil
 }
-
-// controls is what OwnerReference.Controller points to.
-var controls = true
 
 // share has texts be the first of their like that there was.
 func share[T ~string](s *slimmer, texts ...*T) {

@@ -31,7 +31,7 @@ func (r *round) conclude(o *outcome) {
 	if o.ready != "" {
 		r.set(keysv1alpha1.ConditionReady, o.ready, o.reason, o.message)
 	} else {
-		apimeta.RemoveStatusCondition(&r.key.Status.Conditions, keysv1alpha1.ConditionReady)
+		r.unset(keysv1alpha1.ConditionReady)
 	}
 	r.toggle(keysv1alpha1.ConditionSuspended, o.reason == keysv1alpha1.ReasonSuspended, o)
 	r.toggle(keysv1alpha1.ConditionReconciling, o.waiting, o)
@@ -44,5 +44,12 @@ func (r *round) toggle(conditionType string, on bool, o *outcome) {
 		r.set(conditionType, metav1.ConditionTrue, o.reason, o.message)
 		return
 	}
-	apimeta.RemoveStatusCondition(&r.key.Status.Conditions, conditionType)
+	r.unset(conditionType)
+}
+
+// unset takes a condition away. What has none, as most, is not copied, which RemoveStatusCondition does in any case.
+func (r *round) unset(conditionType string) {
+	if apimeta.FindStatusCondition(r.key.Status.Conditions, conditionType) != nil {
+		apimeta.RemoveStatusCondition(&r.key.Status.Conditions, conditionType)
+	}
 }

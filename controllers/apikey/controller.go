@@ -44,7 +44,7 @@ type Options struct {
 	// Live reads past the cache.
 	Live client.Reader
 	// Metadata reads the metadata of this controller's Secrets from the cache. Without it, each round reads the whole Secret.
-	Metadata client.Reader
+	Metadata Getter
 	// Recorder records events.
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
@@ -65,6 +65,11 @@ type Options struct {
 	Tenants func(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error)
 	// New returns the keys of a namespace of which nothing has been written yet. Without it, each takes its place alone.
 	New func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
+}
+
+// Getter is that part of a client.Reader which reads one object.
+type Getter interface {
+	Get(ctx context.Context, name client.ObjectKey, into client.Object, options ...client.GetOption) error
 }
 
 // Controller reconciles ApiKeys.
@@ -128,7 +133,7 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 		stored = r.key.DeepCopy()
 		return nil
 	}
-	before := stored.Status.DeepCopy()
+	before := &stored.Status
 	outcome, err := c.run(ctx, r)
 	if err == nil {
 		r.conclude(outcome)

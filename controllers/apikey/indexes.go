@@ -146,8 +146,8 @@ func (i *Index) New(_ context.Context, namespace string) ([]*keysv1alpha1.ApiKey
 func (i *Index) Claimants(_ context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
 	var claimants []keysv1alpha1.ApiKey
 	for _, key := range i.by(claimIndex, beginningOf(digest)) {
-		for _, claimed := range claims(key) {
-			if claimed == digest {
+		for i := range key.Status.Credentials {
+			if key.Status.Credentials[i].Digest == digest {
 				claimants = append(claimants, *key)
 			}
 		}

@@ -27,7 +27,7 @@ type secrets struct {
 	// served are the namespaces that it may do so in; none are all.
 	served []string
 	// metadata reads Secrets' metadata from the cache, which has no more of them; nil where there is none.
-	metadata client.Reader
+	metadata Getter
 
 	mu sync.Mutex
 	// right are, by the ApiKey's UID, the Secrets as they were last made or found.

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -32,13 +33,31 @@ func (c *Controller) Register(m manager.Manager) error {
 		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(predicate.Not(canary()), notOnlyUsage())).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysAwaitingVerifiers), builder.WithPredicates(canary())).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.rivals), builder.WithPredicates(claimsChanged())).
-		Owns(&corev1.Secret{}, builder.OnlyMetadata).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(keyOfSecret), builder.WithPredicates(notInitial())).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(notInitial(), predicate.LabelChangedPredicate{})).
 		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysOfTenant), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
 		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysWaitingForPlace), builder.WithPredicates(placeFreed())).
 		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.keysJudgedOtherwise), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(reconcile.AsReconciler(m.GetClient(), c))
+}
+
+// keyOfSecret is the key that a Secret belongs to. Unlike the handler for owners, it asks no RESTMapper for each.
+func keyOfSecret(_ context.Context, secret client.Object) []reconcile.Request {
+	owner := OwnerOf(secret)
+	if owner == nil {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: secret.GetNamespace(), Name: owner.Name}}}
+}
+
+// OwnerOf returns the reference to the ApiKey that an object belongs to, or nil. Nobody may change it.
+func OwnerOf(object metav1.Object) *metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(object)
+	if owner == nil || owner.Kind != "ApiKey" || !strings.HasPrefix(owner.APIVersion, keysv1alpha1.GroupName+"/") {
+		return nil
+	}
+	return owner
 }
 
 // claims are the digests that a key has been granted. One that is only asked for in spec is no claim yet.

@@ -51,9 +51,11 @@ var (
 type Census struct {
 	clock clock.PassiveClock
 
-	mu      sync.Mutex
-	keys    map[types.NamespacedName]keyFacts
-	tenants map[string]float64 // the part of the quota that is used, by name
+	mu   sync.Mutex
+	keys map[types.NamespacedName]keyFacts
+	// verdicts are those of keys, by the number that keys' facts have.
+	verdicts verdicts
+	tenants  map[string]float64 // the part of the quota that is used, by name
 }
 
 // New returns a census in which there is nothing.
@@ -94,7 +96,9 @@ func (c *Census) noteKey(object any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := client.ObjectKeyFromObject(key) // Its texts are the cache's own.
-	c.keys[name] = factsOf(key, c.keys[name], c.clock.Now())
+	facts := factsOf(key, c.keys[name], c.clock.Now())
+	facts.verdict = c.verdicts.number(verdictOf(key))
+	c.keys[name] = facts
 }
 
 func (c *Census) noteTenant(object any) {
@@ -133,7 +137,7 @@ func (c *Census) Collect(to chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
-	byState := map[verdict]int{}
+	byState := make([]int, len(c.verdicts))
 	expiring := map[string]int{}
 	var oldest time.Duration
 	for _, facts := range c.keys {
@@ -142,13 +146,15 @@ func (c *Census) Collect(to chan<- prometheus.Metric) {
 			oldest = max(oldest, instantOf(now).sub(facts.waitingSince))
 		}
 		for label, window := range windows {
-			if facts.expiresWithin(window, now) {
+			if facts.expiresWithin(window, c.verdicts[facts.verdict].state, now) {
 				expiring[label]++
 			}
 		}
 	}
-	for verdict, count := range byState {
-		gauge(keysDesc, float64(count), verdict.state, verdict.reason)
+	for i, count := range byState {
+		if count > 0 {
+			gauge(keysDesc, float64(count), c.verdicts[i].state, c.verdicts[i].reason)
+		}
 	}
 	for label := range windows {
 		gauge(expiringDesc, float64(expiring[label]), label)

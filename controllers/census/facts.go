@@ -1,6 +1,7 @@
 package census
 
 import (
+	"slices"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -26,13 +27,27 @@ type verdict struct {
 
 // keyFacts are what is kept of a key.
 type keyFacts struct {
-	verdict verdict
+	// verdict is the number that verdicts has for it: the words would take as much as all the rest.
+	verdict uint16
 	// issued and expires are zero where the key is not, or never does.
 	issued, expires instant
 	// waitingSince is zero where the key waits for nothing.
 	waitingSince instant
 	// behind says that the controller has not looked at the key's spec as it is.
 	behind bool
+}
+
+// verdicts numbers those that there are, of which there are few.
+type verdicts []verdict
+
+// number returns the number of a verdict, which has one from then on.
+func (v *verdicts) number(of verdict) uint16 {
+	i := slices.Index(*v, of)
+	if i < 0 {
+		i = len(*v)
+		*v = append(*v, of)
+	}
+	return uint16(i) //nolint:gosec // States and reasons are constants.
 }
 
 // instant is a time in milliseconds since 1970, a third of a time.Time; zero is none.
@@ -45,7 +60,7 @@ func (i instant) sub(before instant) time.Duration { return time.Duration(i-befo
 // factsOf reads what counts of a key. When its spec was changed isn't in it: where the controller is behind, that is when it
 // was first seen to be.
 func factsOf(key *keysv1alpha1.ApiKey, before keyFacts, now time.Time) keyFacts {
-	facts := keyFacts{verdict: verdictOf(key), behind: key.Status.ObservedGeneration != key.Generation}
+	facts := keyFacts{behind: key.Status.ObservedGeneration != key.Generation}
 	if status := &key.Status; status.IssuedTime != nil && status.ExpiresTime != nil {
 		facts.issued, facts.expires = instantOf(status.IssuedTime.Time), instantOf(status.ExpiresTime.Time)
 	}
@@ -84,8 +99,8 @@ func verdictOf(key *keysv1alpha1.ApiKey) verdict {
 }
 
 // expiresWithin says that a key in use will end soon. That of a key whose whole life is no longer than the window is no news.
-func (f keyFacts) expiresWithin(window time.Duration, now time.Time) bool {
-	switch f.verdict.state {
+func (f keyFacts) expiresWithin(window time.Duration, state string, now time.Time) bool {
+	switch state {
 	case stateRevoked, stateExpired, stateSuspended:
 		return false
 	}

@@ -20,10 +20,10 @@ const (
 	// headroom is how much the heap may always grow between two collections, in bytes.
 	headroom = 32 << 20
 	// room is how much a contained heap may grow, in bytes, once it is as large.
-	room = 64 << 20
+	room = 32 << 20
 	// least is GOGC as it is by default; lowest is what it may be in a contained heap, lest nothing but collecting is done.
 	least  = 100
-	lowest = 20
+	lowest = 10
 )
 
 // Relax lets the heap grow by headroom at least, whatever lives. Where GOGC is set, that stands; GOMEMLIMIT does either way.

@@ -30,7 +30,7 @@ func TestAdjust(t *testing.T) {
 // TestAdjustContained follows a contained heap, whose growth is bounded once much lives in it.
 func TestAdjustContained(t *testing.T) {
 	const mib = 1 << 20
-	for live, want := range map[int]int{4 * mib: 800, 64 * mib: least, 128 * mib: 50, 256 * mib: 25, 1024 * mib: lowest} {
+	for live, want := range map[int]int{4 * mib: 800, 32 * mib: least, 64 * mib: 50, 128 * mib: 25, 256 * mib: 12, 1024 * mib: lowest} {
 		set := least
 		p := &pace{percent: least, most: room, live: func() int { return live }, set: func(percent int) { set = percent }}
 		p.adjust()

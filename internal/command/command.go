@@ -63,7 +63,7 @@ func run(name string, o Options, out io.Writer, serve func(context.Context, *res
 	if err := o.Complete(); err != nil {
 		return err
 	}
-	log := zap.New(zap.UseFlagOptions(&logOptions))
+	log := lazily(zap.New(zap.UseFlagOptions(&logOptions)))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 

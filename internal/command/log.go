@@ -1,0 +1,57 @@
+package command
+
+import (
+	"slices"
+
+	"github.com/go-logr/logr"
+)
+
+// lazily returns a logger that keeps what each line is to say beside its message until there is a line. Zap encodes that at once, into
+// a kilobyte each time, and controller-runtime gives every round of every controller a logger of its own, of which few are used.
+func lazily(log logr.Logger) logr.Logger {
+	return logr.New(lazySink{sink: log.WithCallDepth(1).GetSink()}) // Who logs is one call further away.
+}
+
+// lazySink is a logr.LogSink. It is never changed once it is there.
+type lazySink struct {
+	sink   logr.LogSink
+	values []any
+}
+
+// Init implements logr.LogSink. The sink below has been told already.
+func (lazySink) Init(logr.RuntimeInfo) {}
+
+// Enabled implements logr.LogSink.
+func (s lazySink) Enabled(level int) bool { return s.sink.Enabled(level) }
+
+// Info implements logr.LogSink.
+func (s lazySink) Info(level int, message string, values ...any) {
+	s.sink.Info(level, message, s.with(values)...)
+}
+
+// Error implements logr.LogSink.
+func (s lazySink) Error(err error, message string, values ...any) {
+	s.sink.Error(err, message, s.with(values)...)
+}
+
+// WithValues implements logr.LogSink.
+func (s lazySink) WithValues(values ...any) logr.LogSink {
+	s.values = s.with(values)
+	return s
+}
+
+// WithName implements logr.LogSink.
+func (s lazySink) WithName(name string) logr.LogSink {
+	s.sink = s.sink.WithName(name)
+	return s
+}
+
+// WithCallDepth implements logr.CallDepthLogSink.
+func (s lazySink) WithCallDepth(depth int) logr.LogSink {
+	if deep, ok := s.sink.(logr.CallDepthLogSink); ok {
+		s.sink = deep.WithCallDepth(depth)
+	}
+	return s
+}
+
+func (s lazySink) with(values []any) []any { return slices.Concat(s.values, values) }

@@ -1,0 +1,41 @@
+package command
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+)
+
+// TestLazily checks that a lazy logger says what the one below it would have said, in the same words; errors come with the
+// lines of code that they are from.
+func TestLazily(t *testing.T) {
+	var texts [2]string
+	for i, wrap := range []func(logr.Logger) logr.Logger{func(log logr.Logger) logr.Logger { return log }, lazily} {
+		var out bytes.Buffer
+		log := wrap(zap.New(zap.WriteTo(&out), zap.JSONEncoder()))
+		parent := log.WithName("controller").WithValues("controller", "apikey")
+		first, second := parent.WithValues("name", "one"), parent.WithValues("name", "two")
+		for _, child := range []logr.Logger{first, second, parent, first.WithCallDepth(1)} {
+			child.Info("Key changed", "reason", "Issued")
+			child.Error(errors.New("no"), "It failed", "try", 1)
+			child.V(1).Info("Not asked for")
+		}
+		texts[i] = regexp.MustCompile(`"ts":[^,]*`).ReplaceAllString(out.String(), "")
+	}
+	if texts[0] != texts[1] || texts[0] == "" {
+		t.Errorf("it says\n%s\nand not\n%s", texts[1], texts[0])
+	}
+}
+
+// TestLazilyAllocates checks that what is logged with nothing to say costs little.
+func TestLazilyAllocates(t *testing.T) {
+	log := lazily(zap.New(zap.WriteTo(&bytes.Buffer{})))
+	allocations := testing.AllocsPerRun(100, func() { log.WithValues("name", "one").V(1).Info("Not asked for") })
+	if allocations > 3 {
+		t.Errorf("a logger that says nothing makes %v allocations", allocations)
+	}
+}
