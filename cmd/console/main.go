@@ -17,10 +17,12 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/console"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
+	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
 func main() {
@@ -50,8 +52,9 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	metrics.Registry.MustRegister(monitor.Build("apikey-console"))
 	// The manager runs servers and no controllers: it is given no credentials, and asks the API server for nothing.
-	endpoint := monitor.Endpoint{Address: o.metricsAddress, Certificate: certificate}
+	endpoint := managed.Endpoint{Address: o.metricsAddress, Certificate: certificate}
 	m, err := ctrl.NewManager(rest.AnonymousClientConfig(config), ctrl.Options{
 		Metrics: endpoint.Options(), HealthProbeBindAddress: o.healthAddress, GracefulShutdownTimeout: &o.shutdownTimeout,
 	})

@@ -27,6 +27,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
 // leaseName is that of the leader's Lease, which the controller's RBAC names too.
@@ -75,6 +76,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 			return nil, err
 		}
 	}
+	metrics.Registry.MustRegister(monitor.Build("apikey-controller"))
 	endpoint, err := newEndpoint(o, restConfig)
 	if err != nil {
 		return nil, err

@@ -8,12 +8,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/monitor"
+	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
 // newEndpoint is where the controller's metrics are. Its certificate, where it has one, has to be run.
-func newEndpoint(o options, config *rest.Config) (monitor.Endpoint, error) {
-	endpoint := monitor.Endpoint{Address: o.metricsAddress}
+func newEndpoint(o options, config *rest.Config) (managed.Endpoint, error) {
+	endpoint := managed.Endpoint{Address: o.metricsAddress}
 	var err error
 	if o.tlsCert != "" {
 		if endpoint.Certificate, err = certwatcher.New(o.tlsCert, o.tlsKey); err != nil {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
-	ctrl "sigs.k8s.io/controller-runtime"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
 )
@@ -34,5 +34,5 @@ func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 		}
 		to = file // It is open for as long as the process runs.
 	}
-	return audit.New(audit.Options{To: to, SampleAllowed: o.auditSample, Log: ctrl.Log.WithName("audit"), Registry: registry}), nil
+	return audit.New(audit.Options{To: to, SampleAllowed: o.auditSample, Log: logf.Log.WithName("audit"), Registry: registry}), nil
 }

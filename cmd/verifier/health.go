@@ -4,17 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-
+	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 )
 
 // newHealth returns a server of /healthz and /readyz, which says as of when the index is known to be up to date.
-func newHealth(address string, secure security, self *replica) (manager.Runnable, error) {
+func newHealth(address string, secure security, self *replica) (runnable, error) {
 	if address == "0" {
-		return manager.RunnableFunc(func(context.Context) error { return nil }), nil
+		return func(context.Context) error { return nil }, nil
 	}
 	listener, err := serving.Listen("health-probe-bind-address", address)
 	if err != nil {
@@ -23,11 +21,7 @@ func newHealth(address string, secure security, self *replica) (manager.Runnable
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.Handle("/readyz", readiness(self.keys.Describe, map[string]func() error{"fresh": self.keys.Ready, "draining": self.staying}))
-	return &manager.Server{
-		Name:     "health probe",
-		Server:   &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
-		Listener: secure.overHTTP1(listener),
-	}, nil
+	return func(ctx context.Context) error { return monitor.Serve(ctx, listener, mux, secure.config("http/1.1")) }, nil
 }
 
 // readiness answers 200 if no check fails, and says of each how it is.

@@ -4,13 +4,13 @@ package main
 
 import (
 	"context"
-	"errors"
+	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
@@ -20,10 +20,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/explain"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
+
+const programName = "apikey-verifier"
 
 // explainPath is what a ClusterRole of config/rbac is about.
 const explainPath = "/debug/explain"
@@ -31,7 +34,7 @@ const explainPath = "/debug/explain"
 func main() {
 	collector.Relax()
 	o := &options{}
-	command.Main("apikey-verifier", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
+	command.Main(programName, o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
 
 // serve runs the verifier until it is told to stop.
@@ -39,31 +42,20 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err := o.checkAddresses(); err != nil {
 		return err
 	}
-	secure, err := newSecurity(o)
+	registry := monitor.NewRegistry(programName)
+	secure, err := newSecurity(o, registry)
 	if err != nil {
 		return err
 	}
-	guard, err := caller.NewForConfig(config, o.audiences, ctrl.Log.WithName("caller"))
+	guard, err := caller.NewForConfig(config, o.audiences, logf.Log.WithName("caller"))
 	if err != nil {
 		return err
 	}
-	manager, err := ctrl.NewManager(config, ctrl.Options{
-		Metrics:                 secure.metrics(o, guard),
-		HealthProbeBindAddress:  "0", // The verifier's own says more.
-		GracefulShutdownTimeout: &o.shutdownTimeout,
-	})
+	decider, self, err := newReplica(o, config, registry)
 	if err != nil {
 		return err
 	}
-	decider, self, err := newReplica(o, config)
-	if err != nil {
-		return err
-	}
-	// For people, so it is never where proxies and their clients ask.
-	if err := manager.AddMetricsServerExtraHandler(explainPath, guard.Protect(explainPath, explain.NewHandler(decider))); err != nil {
-		return err
-	}
-	if self.audit, err = newAudit(o, metrics.Registry); err != nil {
+	if self.audit, err = newAudit(o, registry); err != nil {
 		return err
 	}
 	decider.AuditTo(self.audit)
@@ -82,14 +74,18 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(manager.Add(self), manager.Add(health), manager.Add(startup{o.needs(), config}), secure.addTo(manager)); err != nil {
-		return err
-	}
-	return manager.Start(ctx)
+	// For people, so it is never where proxies and their clients ask.
+	forPeople := map[string]http.Handler{explainPath: guard.Protect(explainPath, explain.NewHandler(decider))}
+	return parts{
+		work:     []runnable{self.Start, startup{o.needs(), config}.Start, secure.start},
+		watched:  []runnable{health, secure.metrics(o, guard, registry, forPeople).Start},
+		patience: o.shutdownTimeout,
+		log:      logf.Log,
+	}.run(ctx)
 }
 
 // newReplica assembles what decides, and what keeps that up to date. Nothing runs yet.
-func newReplica(o options, config *rest.Config) (*check.Decider, *replica, error) {
+func newReplica(o options, config *rest.Config, registry prometheus.Registerer) (*check.Decider, *replica, error) {
 	view := index.NewView()
 	now := clock.New(time.Now).Now
 	canary := types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName}
@@ -98,9 +94,9 @@ func newReplica(o options, config *rest.Config) (*check.Decider, *replica, error
 		Canary:   canary,
 		Name:     o.name,
 		Budget:   o.usageBudget,
-		Log:      ctrl.Log.WithName("usage"),
+		Log:      logf.Log.WithName("usage"),
 		Clock:    now,
-		Registry: metrics.Registry,
+		Registry: registry,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -112,15 +108,15 @@ func newReplica(o options, config *rest.Config) (*check.Decider, *replica, error
 		MaxStaleness: o.maxStaleness,
 		View:         view,
 		Usage:        uses,
-		Log:          ctrl.Log.WithName("feed"),
+		Log:          logf.Log.WithName("feed"),
 		Clock:        now,
-		Registry:     metrics.Registry,
+		Registry:     registry,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
-	decider := check.New(view, keys, now, metrics.Registry)
+	decider := check.New(view, keys, now, registry)
 	decider.NoteTo(uses)
 	return decider, self, nil
 }

@@ -5,7 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
@@ -48,10 +48,7 @@ type startup struct {
 	config *rest.Config
 }
 
-// Start implements manager.Runnable.
+// Start returns once there is all of it.
 func (s startup) Start(ctx context.Context) error {
-	return s.needs.Await(ctx, s.config, ctrl.Log.WithName("startup"))
+	return s.needs.Await(ctx, s.config, logf.Log.WithName("startup"))
 }
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.
-func (startup) NeedLeaderElection() bool { return false }

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	ctrl "sigs.k8s.io/controller-runtime"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
@@ -36,7 +36,7 @@ type replica struct {
 	draining atomic.Bool
 }
 
-// Start implements manager.Runnable.
+// Start runs the replica until the context ends, and then until it has said goodbye.
 func (r *replica) Start(ctx context.Context) error {
 	feeding, stopFeeding := context.WithCancel(context.WithoutCancel(ctx))
 	fed := make(chan error, 1)
@@ -67,7 +67,7 @@ func (r *replica) stopTracing(ctx context.Context) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout/4)
 	defer cancel()
 	if err := r.tracer.Stop(end); err != nil {
-		ctrl.Log.WithName("tracing").Info("The last spans are lost", "error", err.Error())
+		logf.Log.WithName("tracing").Info("The last spans are lost", "error", err.Error())
 	}
 }
 
@@ -80,7 +80,7 @@ func (r *replica) answer(ctx context.Context) (time.Time, error) {
 				failed <- fmt.Errorf("answering at %s: %w", s.Address(), err)
 			}
 		}()
-		ctrl.Log.WithName("server").Info("Answering", "address", s.Address())
+		logf.Log.WithName("server").Info("Answering", "address", s.Address())
 	}
 	var errs []error
 	select {
@@ -112,6 +112,3 @@ func (r *replica) staying() error {
 	}
 	return nil
 }
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica serves.
-func (*replica) NeedLeaderElection() bool { return false }

@@ -1,17 +1,18 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
+	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/certificate"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
@@ -19,14 +20,16 @@ import (
 type security struct {
 	// certificate is read again when its files change. It has to be run. A pair that can't be read is logged and counted
 	// (certwatcher_read_certificate_errors_total), and the one before it serves on. nil is plain text.
-	certificate *certwatcher.CertWatcher
+	certificate *certificate.Certificate
 }
 
-func newSecurity(o options) (security, error) {
+func newSecurity(o options, registry prometheus.Registerer) (security, error) {
 	if o.plainText {
 		return security{}, nil
 	}
-	certificate, err := certwatcher.New(o.tlsCert, o.tlsKey)
+	certificate, err := certificate.New(certificate.Options{
+		CertFile: o.tlsCert, KeyFile: o.tlsKey, Log: logf.Log.WithName("certificate"), Registry: registry,
+	})
 	if err != nil {
 		return security{}, fmt.Errorf("--tls-cert-file=%s, --tls-private-key-file=%s: %w", o.tlsCert, o.tlsKey, err)
 	}
@@ -48,27 +51,22 @@ func (s security) overGRPC() credentials.TransportCredentials {
 	return insecure.NewCredentials()
 }
 
-// metrics secures the metrics endpoint. There may be a guard for it.
-func (s security) metrics(o options, guard *caller.Guard) metricsserver.Options {
-	endpoint := monitor.Endpoint{Address: o.metricsAddress, Certificate: s.certificate}
+// metrics returns where the metrics are, and what else is for people. There may be a guard for them.
+func (s security) metrics(o options, guard *caller.Guard, registry prometheus.Gatherer, handlers map[string]http.Handler) monitor.Endpoint {
+	endpoint := monitor.Endpoint{Address: o.metricsAddress, Metrics: registry, Handlers: handlers}
+	if s.certificate != nil {
+		endpoint.Certificate = s.certificate.GetCertificate
+	}
 	if o.metricsSecure {
 		endpoint.Guard = guard
 	}
-	return endpoint.Options()
+	return endpoint
 }
 
-// addTo has a manager run what reads the certificate again.
-func (s security) addTo(m manager.Manager) error {
+// start reads the certificate again and again until the context ends, where there is one.
+func (s security) start(ctx context.Context) error {
 	if s.certificate == nil {
 		return nil
 	}
-	return m.Add(s.certificate)
-}
-
-// overHTTP1 secures a listener for probes.
-func (s security) overHTTP1(listener net.Listener) net.Listener {
-	if config := s.config("http/1.1"); config != nil {
-		return tls.NewListener(listener, config)
-	}
-	return listener
+	return s.certificate.Start(ctx)
 }

@@ -18,12 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/nexuscommerce/apikey-operator/internal/certificate"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
@@ -79,19 +81,23 @@ func (p pair) write(t *testing.T, path string, content []byte) {
 
 // secured is an HTTP and a gRPC server with a certificate.
 type secured struct {
-	pair pair
-	http string
-	grpc string
+	pair     pair
+	http     string
+	grpc     string
+	registry *prometheus.Registry
 }
 
 func newSecured(t *testing.T, name string) *secured {
 	t.Helper()
-	s := &secured{pair: newPair(t, name)}
-	secure, err := newSecurity(options{tlsCert: s.pair.cert, tlsKey: s.pair.key})
+	s := &secured{pair: newPair(t, name), registry: prometheus.NewRegistry()}
+	shown, err := certificate.New(certificate.Options{
+		CertFile: s.pair.cert, KeyFile: s.pair.key, Every: 50 * time.Millisecond, Log: logr.Discard(), Registry: s.registry,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = secure.certificate.WithWatchInterval(50 * time.Millisecond).Start(t.Context()) }()
+	secure := security{shown}
+	go func() { _ = secure.start(t.Context()) }()
 	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	for _, start := range []func(net.Listener) *serving.Server{
 		func(l net.Listener) *serving.Server {
@@ -199,10 +205,10 @@ func TestCertificateIsReloaded(t *testing.T) {
 	wantCertificate(t, before, "first.example") // The connections of before go on.
 	wantCertificate(t, s.connect(t), "second.example")
 
-	faults := certificateFaults(t)
+	faults := s.certificateFaults(t)
 	s.pair.write(t, s.pair.cert, []byte("broken"))
 	program.WaitUntil(t, patience, "a fault that is counted", func() error {
-		if certificateFaults(t) == faults {
+		if s.certificateFaults(t) == faults {
 			return errors.New("none yet")
 		}
 		return nil
@@ -220,9 +226,9 @@ func TestCertificateIsReloaded(t *testing.T) {
 }
 
 // certificateFaults is how many times a pair could not be read, as the metrics have it.
-func certificateFaults(t *testing.T) float64 {
+func (s *secured) certificateFaults(t *testing.T) float64 {
 	t.Helper()
-	families, err := metrics.Registry.Gather()
+	families, err := s.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +277,7 @@ func TestUnreadableCertificate(t *testing.T) {
 		"another one's key": {tlsCert: p.cert, tlsKey: other.key},
 		"mixed up":          {tlsCert: p.key, tlsKey: p.cert},
 	} {
-		if _, err := newSecurity(o); err == nil {
+		if _, err := newSecurity(o, prometheus.NewRegistry()); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 
-	ctrl "sigs.k8s.io/controller-runtime"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/nexuscommerce/apikey-operator/internal/tracing"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
@@ -16,6 +16,6 @@ func newTracer(o options) (*tracing.Tracer, error) {
 		return nil, nil //nolint:nilnil // None is asked for.
 	}
 	return tracing.New(context.Background(), tracing.Options{
-		Endpoint: o.otlpEndpoint, Name: o.name, Version: version.String(), Log: ctrl.Log.WithName("tracing"),
+		Endpoint: o.otlpEndpoint, Name: o.name, Version: version.String(), Log: logf.Log.WithName("tracing"),
 	})
 }

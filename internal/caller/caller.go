@@ -25,10 +25,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/cache"
-	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
+
+	"github.com/nexuscommerce/apikey-operator/internal/kube"
 )
 
 const (
@@ -44,10 +44,16 @@ const (
 	maxToken = 16 << 10
 )
 
+// Cluster is an API server, as far as it is asked here. What is returned is the review with its answer.
+type Cluster interface {
+	ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error)
+	ReviewAccess(ctx context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error)
+}
+
 // Options configure a Guard.
 type Options struct {
-	Tokens authenticationclient.TokenReviewInterface
-	Access authorizationclient.SubjectAccessReviewInterface
+	// Cluster answers.
+	Cluster Cluster
 	// Audiences are those of which a token must have one. Without any it must be for the API server's own.
 	Audiences []string
 	Clock     clock.Clock
@@ -75,17 +81,30 @@ func New(options Options) *Guard {
 func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Guard, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = 50, 100 // However many tokens are made up, the API server is asked no more often.
-	tokens, err := authenticationclient.NewForConfig(config)
+	tokens, err := kube.NewClient(config, authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme)
 	if err != nil {
 		return nil, err
 	}
-	access, err := authorizationclient.NewForConfig(config)
+	access, err := kube.NewClient(config, authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme)
 	if err != nil {
 		return nil, err
 	}
-	return New(Options{
-		Tokens: tokens.TokenReviews(), Access: access.SubjectAccessReviews(), Audiences: audiences, Clock: clock.RealClock{}, Log: log,
-	}), nil
+	return New(Options{Cluster: cluster{tokens, access}, Audiences: audiences, Clock: clock.RealClock{}, Log: log}), nil
+}
+
+// cluster asks an API server.
+type cluster struct{ authentication, authorization rest.Interface }
+
+// ReviewToken implements Cluster.
+func (c cluster) ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
+	answer := &authenticationv1.TokenReview{}
+	return answer, c.authentication.Post().Resource("tokenreviews").Body(review).Do(ctx).Into(answer)
+}
+
+// ReviewAccess implements Cluster.
+func (c cluster) ReviewAccess(ctx context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error) {
+	answer := &authorizationv1.SubjectAccessReview{}
+	return answer, c.authorization.Post().Resource("subjectaccessreviews").Body(review).Do(ctx).Into(answer)
 }
 
 // verdict is what becomes of a caller: 200 or why not.
@@ -157,9 +176,9 @@ func (g *Guard) judge(r *http.Request, path string) verdict {
 
 // ask asks the API server.
 func (g *Guard) ask(ctx context.Context, token string, attributes *authorizationv1.NonResourceAttributes) (verdict, error) {
-	review, err := g.options.Tokens.Create(ctx, &authenticationv1.TokenReview{
+	review, err := g.options.Cluster.ReviewToken(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: g.options.Audiences},
-	}, metav1.CreateOptions{})
+	})
 	if err != nil {
 		return unavailable, withoutDetails("TokenReview", err)
 	}
@@ -171,11 +190,11 @@ func (g *Guard) ask(ctx context.Context, token string, attributes *authorization
 	for name, values := range user.Extra {
 		extra[name] = authorizationv1.ExtraValue(values)
 	}
-	access, err := g.options.Access.Create(ctx, &authorizationv1.SubjectAccessReview{
+	access, err := g.options.Cluster.ReviewAccess(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
 			User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra, NonResourceAttributes: attributes,
 		},
-	}, metav1.CreateOptions{})
+	})
 	if err != nil {
 		return unavailable, withoutDetails("SubjectAccessReview", err)
 	}

@@ -19,10 +19,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
@@ -36,7 +33,6 @@ const (
 
 // cluster is an API server that knows two tokens, and lets the user of one pass.
 type cluster struct {
-	authenticationclient.TokenReviewInterface
 	reviewed atomic.Int32
 	// audiences are those that it says the tokens are for, where it is asked for any.
 	audiences []string
@@ -46,7 +42,7 @@ type cluster struct {
 	asked     atomic.Pointer[[]string] // the audiences
 }
 
-func (c *cluster) Create(ctx context.Context, review *authenticationv1.TokenReview, _ metav1.CreateOptions) (*authenticationv1.TokenReview, error) {
+func (c *cluster) ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
 	c.reviewed.Add(1)
 	if c.wait != nil {
 		select {
@@ -75,13 +71,13 @@ func (c *cluster) Create(ctx context.Context, review *authenticationv1.TokenRevi
 }
 
 type access struct {
-	authorizationclient.SubjectAccessReviewInterface
 	reviewed *authorizationv1.SubjectAccessReviewSpec
 	fault    error
 	denied   bool
 }
 
-func (a *access) Create(_ context.Context, review *authorizationv1.SubjectAccessReview, _ metav1.CreateOptions) (*authorizationv1.SubjectAccessReview, error) {
+func (c *cluster) ReviewAccess(_ context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error) {
+	a := &c.access
 	a.reviewed = review.Spec.DeepCopy()
 	if a.fault != nil {
 		return nil, a.fault
@@ -102,7 +98,7 @@ type harness struct {
 func newHarness(audiences ...string) *harness {
 	h := &harness{cluster: &cluster{}, clock: clocktesting.NewFakeClock(time.Now())}
 	guard := caller.New(caller.Options{
-		Tokens: h.cluster, Access: &h.access, Audiences: audiences, Clock: h.clock,
+		Cluster: h.cluster, Audiences: audiences, Clock: h.clock,
 		Log: funcr.New(func(prefix, args string) { fmt.Fprintln(&h.log, prefix, args) }, funcr.Options{Verbosity: 10}),
 	})
 	h.handler = guard.Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))

@@ -13,11 +13,11 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
+	clientconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/manager/signals"
 
-	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
@@ -64,16 +64,15 @@ func run(name string, o Options, out io.Writer, serve func(context.Context, *res
 		return err
 	}
 	log := lazily(zap.New(zap.UseFlagOptions(&logOptions)))
-	ctrl.SetLogger(log)
+	logf.SetLogger(log)
 	klog.SetLogger(log)
 
-	config, err := ctrl.GetConfig()
+	config, err := clientconfig.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
 	}
-	metrics.Registry.MustRegister(monitor.Build(name))
 	config.UserAgent = name + "/" + version.String()
-	return serve(ctrl.SetupSignalHandler(), config)
+	return serve(signals.SetupSignalHandler(), config)
 }
 
 // parse reads the flags. Asked for help, it prints that; what is wrong is for the caller to say, in one line.

@@ -14,10 +14,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/kube"
 )
 
 const (
@@ -66,9 +66,9 @@ func CheckTimeout(timeout time.Duration) error {
 func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) error {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kube.NewClient(config, authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme)
 	if err != nil {
-		return fmt.Errorf("making a client for the API server at %s: %w", config.Host, err)
+		return err
 	}
 	var timeout <-chan time.Time
 	if n.Timeout > 0 {
@@ -98,10 +98,10 @@ func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) 
 }
 
 // check says which need isn't met, and what to do about it.
-func (n Needs) check(ctx context.Context, client kubernetes.Interface, host string) error {
+func (n Needs) check(ctx context.Context, client rest.Interface, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	for _, check := range []func(context.Context, kubernetes.Interface) error{n.checkKinds, n.checkPermissions, n.checkCanary} {
+	for _, check := range []func(context.Context, rest.Interface) error{n.checkKinds, n.checkPermissions, n.checkCanary} {
 		err := check(ctx, client)
 		switch {
 		case err == nil || errors.As(err, new(lacking)):
@@ -126,10 +126,10 @@ type lacking string
 func (l lacking) Error() string { return string(l) }
 
 // checkKinds checks that the project's kinds are served.
-func (Needs) checkKinds(ctx context.Context, client kubernetes.Interface) error {
+func (Needs) checkKinds(ctx context.Context, client rest.Interface) error {
 	version := keysv1alpha1.GroupVersion.String()
 	list := &metav1.APIResourceList{}
-	if err := client.Discovery().RESTClient().Get().AbsPath("/apis", version).Do(ctx).Into(list); err != nil && !apierrors.IsNotFound(err) {
+	if err := client.Get().AbsPath("/apis", version).Do(ctx).Into(list); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
 	for _, resource := range []string{"apikeys", "tenants", "accesspolicies"} {
@@ -141,7 +141,7 @@ func (Needs) checkKinds(ctx context.Context, client kubernetes.Interface) error 
 }
 
 // checkPermissions checks that the account may do what it has to.
-func (n Needs) checkPermissions(ctx context.Context, client kubernetes.Interface) error {
+func (n Needs) checkPermissions(ctx context.Context, client rest.Interface) error {
 	var denied []string
 	for _, p := range n.Permissions {
 		var verbs []string
@@ -165,18 +165,16 @@ func (n Needs) checkPermissions(ctx context.Context, client kubernetes.Interface
 }
 
 // allowed asks the API server whether this account may use a verb. Every account may ask.
-func (p Permission) allowed(ctx context.Context, client kubernetes.Interface, verb string) (bool, error) {
+func (p Permission) allowed(ctx context.Context, client rest.Interface, verb string) (bool, error) {
 	resource, subresource, _ := strings.Cut(p.Resource, "/")
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Group: p.Group, Resource: resource, Subresource: subresource, Namespace: p.Namespace, Name: p.Name, Verb: verb,
 		},
 	}}
-	answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-	if err != nil {
-		return false, err
-	}
-	return answer.Status.Allowed, nil
+	answer := &authorizationv1.SelfSubjectAccessReview{}
+	err := client.Post().Resource("selfsubjectaccessreviews").Body(review).Do(ctx).Into(answer)
+	return answer.Status.Allowed, err
 }
 
 // String is the kind as people write it.
@@ -195,12 +193,12 @@ func (p Permission) String() string {
 }
 
 // checkCanary checks that freshness can be proved through the canary.
-func (n Needs) checkCanary(ctx context.Context, client kubernetes.Interface) error {
+func (n Needs) checkCanary(ctx context.Context, client rest.Interface) error {
 	if n.Canary.Name == "" {
 		return nil
 	}
 	path := []string{"/apis", keysv1alpha1.GroupVersion.String(), "namespaces", n.Canary.Namespace, "apikeys", n.Canary.Name}
-	err := client.Discovery().RESTClient().Get().AbsPath(path...).Do(ctx).Error()
+	err := client.Get().AbsPath(path...).Do(ctx).Error()
 	if apierrors.IsNotFound(err) {
 		return lacking(fmt.Sprintf("the canary ApiKey %s is missing: create it with kubectl apply --server-side -f config/verifier/canary.yaml", n.Canary))
 	}

@@ -4,57 +4,119 @@
 //	transport   HTTP            HTTPS                    HTTPS, with a certificate that the program signs itself
 //	callers     anybody         anybody, unless          only who may get /metrics, as the API server says
 //	                            --metrics-secure
+//
+// Programs that have a manager show theirs through it: see package managed.
 package monitor
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
-// Endpoint is where a program shows its metrics.
+const (
+	// patience is how long who asks may take to say what for.
+	patience = 10 * time.Second
+	// parting is how long answers may take that are under way when the program ends.
+	parting = 5 * time.Second
+)
+
+// Endpoint is where a program shows its metrics, and whatever else is for people.
 type Endpoint struct {
 	// Address is where to listen, or 0 for nowhere.
 	Address string
-	// Certificate is that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
-	Certificate *certwatcher.CertWatcher
+	// Certificate returns that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Guard lets callers pass; nil for all of them.
 	Guard *caller.Guard
+	// Metrics are shown at /metrics, and Handlers at their paths.
+	Metrics  prometheus.Gatherer
+	Handlers map[string]http.Handler
 }
 
-// Options are those of a manager's metrics server. Whatever else is added to that server is guarded too.
-func (e Endpoint) Options() metricsserver.Options {
-	options := metricsserver.Options{
-		BindAddress:   e.Address,
-		SecureServing: e.Certificate != nil || e.Guard != nil,
-		TLSOpts: []func(*tls.Config){func(config *tls.Config) {
-			config.MinVersion = tls.VersionTLS12
-			if e.Certificate != nil {
-				config.GetCertificate = e.Certificate.GetCertificate
-			}
-		}},
-	}
-	if e.Guard != nil {
-		options.FilterProvider = func(*rest.Config, *http.Client) (metricsserver.Filter, error) { return e.Guard.Filter, nil }
-	}
-	return options
-}
-
-// AddTo has a manager run what reads the certificate again.
-func (e Endpoint) AddTo(m manager.Manager) error {
-	if e.Certificate == nil {
+// Start listens, and answers until the context ends.
+func (e Endpoint) Start(ctx context.Context) error {
+	if e.Address == "0" {
 		return nil
 	}
-	return m.Add(e.Certificate)
+	config, err := e.secure()
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", e.Address)
+	if err != nil {
+		return fmt.Errorf("listening for who asks for metrics: %w", err)
+	}
+	return Serve(ctx, listener, e.handler(), config)
+}
+
+// secure returns the endpoint's configuration of TLS, or nil for plain text.
+func (e Endpoint) secure() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: e.Certificate}
+	switch {
+	case e.Certificate != nil:
+	case e.Guard == nil:
+		return nil, nil //nolint:nilnil // Plain text is asked for.
+	default:
+		cert, key, err := certutil.GenerateSelfSignedCertKeyWithFixtures("localhost", []net.IP{{127, 0, 0, 1}}, nil, "")
+		if err != nil {
+			return nil, fmt.Errorf("making a certificate: %w", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("making a certificate: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+func (e Endpoint) handler() http.Handler {
+	mux := http.NewServeMux()
+	show := func(path string, handler http.Handler) {
+		if e.Guard != nil {
+			handler = e.Guard.Protect(path, handler)
+		}
+		mux.Handle(path, handler)
+	}
+	show("/metrics", promhttp.HandlerFor(e.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
+	for path, handler := range e.Handlers {
+		show(path, handler)
+	}
+	return mux
+}
+
+// Serve answers until the context ends, over TLS where there is a configuration for it. It is for what few ask.
+func Serve(ctx context.Context, listener net.Listener, handler http.Handler, secure *tls.Config) error {
+	server := &http.Server{Handler: handler, TLSConfig: secure, ReadHeaderTimeout: patience}
+	failed := make(chan error, 1)
+	go func() {
+		if secure == nil {
+			failed <- server.Serve(listener)
+		} else {
+			failed <- server.ServeTLS(listener, "", "")
+		}
+	}()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
+	defer cancel()
+	return errors.Join(server.Shutdown(end), server.Close())
 }
 
 // Build is a metric that says which version of a program runs. Its value is always 1.

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
-	ctrl "sigs.k8s.io/controller-runtime"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
@@ -42,7 +42,7 @@ func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handl
 		if recover() == nil {
 			return
 		}
-		ctrl.Log.WithName("grpc").Error(errPanic, "A check is refused", "method", info.FullMethod, "stack", string(debug.Stack()))
+		logf.Log.WithName("grpc").Error(errPanic, "A check is refused", "method", info.FullMethod, "stack", string(debug.Stack()))
 		response, err = nil, status.Error(codes.Internal, errPanic.Error())
 		if _, ok := info.Server.(*extauthz.GRPC); ok {
 			response, err = extauthz.Unchecked(), nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,12 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/kube"
 )
 
 const (
@@ -78,18 +76,11 @@ func newRecorder(options Options, patch patcher) *Recorder {
 
 // patchThrough returns a patcher with connections of its own: writes never hold up the feed.
 func patchThrough(config *rest.Config) (patcher, error) {
-	scheme := runtime.NewScheme()
-	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
 	config = rest.CopyConfig(config)
-	config.GroupVersion = &keysv1alpha1.GroupVersion
-	config.APIPath = "/apis"
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	config.QPS = -1 // The budget is what limits it.
-	client, err := rest.RESTClientFor(config)
+	client, err := kube.NewClient(config, keysv1alpha1.GroupVersion, keysv1alpha1.AddToScheme)
 	if err != nil {
-		return nil, fmt.Errorf("making a client for the API server: %w", err)
+		return nil, err
 	}
 	return func(ctx context.Context, object string, patch []byte) (*keysv1alpha1.ApiKey, error) {
 		key := &keysv1alpha1.ApiKey{}
