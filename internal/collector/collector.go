@@ -14,17 +14,29 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 const (
 	// headroom is how much the heap may always grow between two collections, in bytes.
 	headroom = 32 << 20
+	// smallest is how large a heap the runtime takes one for at least: GOGC=800 lets it grow to 32 MiB before the first collection.
+	smallest = 4 << 20
 	// room is how much a contained heap may grow, in bytes, once it is as large.
 	room = 32 << 20
 	// least is GOGC as it is by default; lowest is what it may be in a contained heap, lest nothing but collecting is done.
 	least  = 100
 	lowest = 10
+	// spared is GOGC of a large heap while memory is to be spared.
+	spared = 40
 )
+
+// sparing says whether memory is to be spared.
+var sparing atomic.Bool
+
+// Spare has a large heap grow by less for as long as it is on, from the next collection. It is for times when much garbage comes
+// in a short while, beside which nothing else is to be done: what the process has of memory is what it had at such a time.
+func Spare(on bool) { sparing.Store(on) }
 
 // Relax lets the heap grow by headroom at least, whatever lives. Where GOGC is set, that stands; GOMEMLIMIT does either way.
 func Relax() { begin(0) }
@@ -57,7 +69,9 @@ func (p *pace) adjust() {
 	wanted := least
 	switch live := p.live(); {
 	case live < headroom:
-		wanted = headroom * 100 / max(live, 1<<20)
+		wanted = headroom * 100 / max(live, smallest)
+	case sparing.Load():
+		wanted = spared
 	case p.most > 0 && live > p.most:
 		wanted = max(p.most/(live/100), lowest)
 	}

@@ -17,7 +17,7 @@ func TestAdjust(t *testing.T) {
 		live int
 		want int // 0 where nothing is set
 	}{
-		{0, 3200}, {4 * mib, 800}, {4*mib + mib/4, 0}, {16 * mib, 200}, {31 * mib, 103}, {32 * mib, 100}, {256 * mib, 0}, {2 * mib, 1600},
+		{0, 800}, {4 * mib, 0}, {4*mib + mib/4, 0}, {16 * mib, 200}, {31 * mib, 103}, {32 * mib, 100}, {256 * mib, 0}, {2 * mib, 800},
 	} {
 		live, set = step.live, 0
 		p.adjust()
@@ -37,6 +37,25 @@ func TestAdjustContained(t *testing.T) {
 		if set < want-1 || set > want+1 {
 			t.Errorf("%d MiB live: set %d, want %d", live/mib, set, want)
 		}
+	}
+}
+
+// TestAdjustSparing follows a heap while memory is to be spared: a small one may grow as ever.
+func TestAdjustSparing(t *testing.T) {
+	const mib = 1 << 20
+	Spare(true)
+	t.Cleanup(func() { Spare(false) })
+	for live, want := range map[int]int{4 * mib: 800, 32 * mib: spared, 256 * mib: spared} {
+		set := least
+		p := &pace{percent: least, live: func() int { return live }, set: func(percent int) { set = percent }}
+		if p.adjust(); set != want {
+			t.Errorf("%d MiB live: set %d, want %d", live/mib, set, want)
+		}
+		Spare(false)
+		if p.adjust(); set != max(want, least) {
+			t.Errorf("%d MiB live, sparing no more: set %d", live/mib, set)
+		}
+		Spare(true)
 	}
 }
 

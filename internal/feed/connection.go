@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/collector"
 )
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -61,6 +63,7 @@ func (c *catchUp) begin(resource string) {
 	if resource != "apikeys" {
 		return
 	}
+	collector.Spare(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.underWay, c.advanced = true, c.clock()

@@ -37,6 +37,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -133,6 +134,7 @@ func New(options Options) (*Feed, error) {
 // tidy gives back what reading a list took.
 func (f *Feed) tidy() {
 	f.keys.compact()
+	collector.Spare(false)
 	debug.FreeOSMemory()
 }
 
