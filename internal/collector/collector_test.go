@@ -48,11 +48,13 @@ func TestAdjustSparing(t *testing.T) {
 	for live, want := range map[int]int{4 * mib: 800, 32 * mib: spared, 256 * mib: spared} {
 		set := least
 		p := &pace{percent: least, live: func() int { return live }, set: func(percent int) { set = percent }}
-		if p.adjust(); set != want {
+		p.adjust()
+		if set != want {
 			t.Errorf("%d MiB live: set %d, want %d", live/mib, set, want)
 		}
 		Spare(false)
-		if p.adjust(); set != max(want, least) {
+		p.adjust()
+		if set != max(want, least) {
 			t.Errorf("%d MiB live, sparing no more: set %d", live/mib, set)
 		}
 		Spare(true)
