@@ -14,7 +14,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 )
 
-const mintingRounds = 4
+const (
+	mintingRounds = 4
+	// mintedKeys are those of a round, without verifiers and with them.
+	mintedKeys = 20
+)
 
 // minting measures how long a key takes to be Ready, without verifiers and with them, and what there and back through the
 // API server takes with bare clients.
@@ -31,7 +35,7 @@ func minting(ctx context.Context, l *lab) error {
 	}
 	var alone, waited, there, added samples
 	for range mintingRounds {
-		without, err := l.mintKeys(ctx, people, l.times(30))
+		without, err := l.mintKeys(ctx, people, l.times(mintedKeys))
 		if err != nil {
 			return err
 		}
@@ -39,11 +43,11 @@ func minting(ctx context.Context, l *lab) error {
 		if err != nil {
 			return err
 		}
-		with, err := l.mintKeys(ctx, people, l.times(30))
+		with, err := l.mintKeys(ctx, people, l.times(mintedKeys))
 		if err != nil {
 			return err
 		}
-		trips, err := l.roundTrips(ctx, people.tenants[0].Name, l.times(30))
+		trips, err := l.roundTrips(ctx, people.tenants[0].Name, l.times(mintedKeys))
 		if err != nil {
 			return err
 		}

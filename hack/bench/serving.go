@@ -19,7 +19,7 @@ const (
 	manyKeys  = 1_000_000
 	drawnKeys = 100_000
 	// loadRounds and paceRounds alternate between what is compared.
-	loadRounds = 9
+	loadRounds = 7
 	paceRounds = 15
 	paceTime   = time.Second
 )
