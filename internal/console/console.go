@@ -53,6 +53,8 @@ type Console struct {
 	own     *keys.Client // nil without Own
 	cross   *http.CrossOriginProtection
 	routes  http.Handler
+	// lookEvery is the constant of that name, but for tests.
+	lookEvery time.Duration
 	// stopped ends what would go on for as long as somebody looks.
 	stopped context.Context //nolint:containedctx // It outlives every request.
 	stop    context.CancelFunc
@@ -73,7 +75,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{options: o, seal: seal, config: rest.CopyConfig(o.Config), cross: http.NewCrossOriginProtection()}
+	c := &Console{options: o, seal: seal, config: rest.CopyConfig(o.Config), cross: http.NewCrossOriginProtection(), lookEvery: lookEvery}
 	if !o.Own {
 		c.config = rest.AnonymousClientConfig(o.Config)
 	}
@@ -105,8 +107,8 @@ func (c *Console) newRoutes(files http.Handler) http.Handler {
 		mux.HandleFunc("GET /start/{secret}", c.handleStart)
 	} else {
 		mux.HandleFunc("GET /login", c.showLogin)
-		mux.HandleFunc("POST /login", c.handleLogin)
-		mux.HandleFunc("POST /logout", c.handleLogout)
+		mux.HandleFunc("POST /login", takes(formKind, c.handleLogin))
+		mux.HandleFunc("POST /logout", takes(formKind, c.handleLogout))
 	}
 	page := func(pattern string, show func(http.ResponseWriter, *http.Request, *visit)) {
 		mux.HandleFunc(pattern, c.visited(show, c.turnAway))
@@ -122,8 +124,11 @@ func (c *Console) newRoutes(files http.Handler) http.Handler {
 	api("GET /api/namespaces/{namespace}/stream", c.stream)
 	api("GET /api/namespaces/{namespace}/form", c.showForm)
 	api("GET /api/namespaces/{namespace}/keys/{name}", c.showDetails)
-	api("POST /api/namespaces/{namespace}/keys", c.create)
-	api("POST /api/namespaces/{namespace}/keys/{name}/{change}", c.change)
+	change := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visit)) {
+		mux.HandleFunc(pattern, takes(jsonKind, c.visited(answer, c.turnAwayScript)))
+	}
+	change("POST /api/namespaces/{namespace}/keys", c.create)
+	change("POST /api/namespaces/{namespace}/keys/{name}/{change}", c.change)
 	return mux
 }
 

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,13 +21,35 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		if w.Code != status {
 			t.Errorf("%s: %d, want %d", path, w.Code, status)
 		}
-		if got := w.Header().Get("Cache-Control"); got != "no-store" {
-			t.Errorf("%s: Cache-Control %q", path, got)
+		for header, want := range map[string]string{
+			"Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := w.Header().Values(header); !slices.Equal(got, []string{want}) {
+				t.Errorf("%s: %s %q", path, header, got)
+			}
 		}
-		csp := w.Header().Get("Content-Security-Policy")
-		if !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(csp, "*") {
-			t.Errorf("%s: Content-Security-Policy %q", path, csp)
-		}
+		checkPolicy(t, path, w.Header().Values("Content-Security-Policy"))
+	}
+}
+
+// checkPolicy checks that a page may load and run nothing but files of its own, and that nobody may show it within another.
+func checkPolicy(t *testing.T, path string, sent []string) {
+	t.Helper()
+	if len(sent) != 1 {
+		t.Errorf("%s: Content-Security-Policy %q", path, sent)
+		return
+	}
+	got := map[string]string{}
+	for part := range strings.SplitSeq(sent[0], ";") {
+		directive, sources, _ := strings.Cut(strings.TrimSpace(part), " ")
+		got[directive] = sources
+	}
+	if want := map[string]string{
+		"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self'", "connect-src": "'self'", "form-action": "'self'",
+		"base-uri": "'none'", "frame-ancestors": "'none'", "require-trusted-types-for": "'script'", "trusted-types": "'none'",
+	}; !maps.Equal(got, want) {
+		t.Errorf("%s: Content-Security-Policy %q", path, got)
 	}
 }
 
@@ -92,6 +116,7 @@ func TestOtherSites(t *testing.T) {
 		"a log-out without a token":     {http.MethodPost, "/logout", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden},
 	} {
 		r := httptest.NewRequest(test.method, test.path, http.NoBody)
+		r.Header.Set("Content-Type", formKind)
 		for header, value := range test.headers {
 			r.Header.Set(header, value)
 		}
@@ -99,6 +124,42 @@ func TestOtherSites(t *testing.T) {
 		newConsole(t, nil).ServeHTTP(w, r)
 		if w.Code != test.status {
 			t.Errorf("%s: %d, want %d", name, w.Code, test.status)
+		}
+	}
+}
+
+// TestKindsOfBodies checks that a body counts only as what its sender says that it is: a form of another site can't be JSON.
+func TestKindsOfBodies(t *testing.T) {
+	const key = "/api/namespaces/shop/keys"
+	c := newConsole(t, nil)
+	for _, test := range []struct {
+		path  string
+		kinds []string
+		taken bool
+	}{
+		{key, []string{jsonKind}, true},
+		{key, []string{"Application/JSON; charset=utf-8"}, true},
+		{key, nil, false},
+		{key, []string{""}, false},
+		{key, []string{formKind}, false},
+		{key, []string{"multipart/form-data; boundary=x"}, false},
+		{key, []string{"text/plain"}, false},
+		{key, []string{"text/plain; a=application/json"}, false},
+		{key, []string{"application/json-seq"}, false},
+		{key, []string{jsonKind, "text/plain"}, false},
+		{key + "/a/revoke", []string{jsonKind}, true},
+		{key + "/a/revoke", []string{"text/plain"}, false},
+		{"/login", []string{formKind}, true},
+		{"/login", []string{jsonKind}, false},
+		{"/logout", []string{formKind}, true},
+		{"/logout", []string{"text/plain"}, false},
+	} {
+		r := httptest.NewRequest(http.MethodPost, test.path, strings.NewReader("{}"))
+		r.Header["Content-Type"] = test.kinds
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		if refused := w.Code == http.StatusUnsupportedMediaType; refused == test.taken || refused && !strings.Contains(w.Body.String(), "Content-Type: application/") {
+			t.Errorf("POST %s as %q: %d %s", test.path, test.kinds, w.Code, w.Body)
 		}
 	}
 }
@@ -148,6 +209,7 @@ func TestOwn(t *testing.T) {
 	for _, path := range []string{"/api/namespaces/shop/keys", "/api/namespaces/shop/keys/a/revoke"} {
 		r := withCookies(in, http.MethodPost, path)
 		r.Host = "127.0.0.1:8000"
+		r.Header.Set("Content-Type", jsonKind)
 		w := httptest.NewRecorder()
 		c.ServeHTTP(w, r)
 		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), reasonForged) {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"log"
+	"mime"
 	"net/http"
 
 	"github.com/go-logr/logr"
@@ -32,6 +33,27 @@ func fromElsewhere(r *http.Request) bool {
 		return false
 	}
 	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+}
+
+// Kinds of bodies: what our form sends, and what our scripts send. A form of another site can send the one, never the other.
+const (
+	formKind = "application/x-www-form-urlencoded"
+	jsonKind = "application/json"
+)
+
+// takes returns a handler that takes bodies of a kind only.
+func takes(kind string, handle http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		sent := r.Header.Values("Content-Type")
+		if len(sent) == 1 {
+			if is, _, err := mime.ParseMediaType(sent[0]); err == nil && is == kind {
+				handle(w, r)
+				return
+			}
+		}
+		w.Header().Set("Accept-Post", kind)
+		answerJSON(w, http.StatusUnsupportedMediaType, &problem{Reason: reasonInvalid, Message: "Send this with Content-Type: " + kind + "."})
+	}
 }
 
 // quiet is for what a server says of connections: which ones broke is of no use to anybody but who looks closely.

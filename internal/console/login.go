@@ -28,8 +28,14 @@ type loginPage struct {
 	Field string
 }
 
+// showLogin shows the form, but to whom a proxy has signed in: a script leads here once a token has ended, and by now there is
+// another.
 func (c *Console) showLogin(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
+	if c.brought(r) != "" {
+		http.Redirect(w, r, cmp.Or(local(query.Get("next")), "/"), http.StatusSeeOther) //nolint:gosec // A path of ours.
+		return
+	}
 	c.writeLogin(w, r, http.StatusOK, &loginPage{
 		Next: local(query.Get("next")), Namespace: c.options.Namespace, Ended: query.Get("why") == "expired",
 	})

@@ -222,6 +222,9 @@ func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) bool
 	switch {
 	case p.Reason == reasonSession && c.options.Own:
 		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you any more", "Log in to it again, and run kubectl apikey ui again.")
+	case p.Reason == reasonSession && c.brought(r) != "": // The form would be of no use: the proxy's word counts first.
+		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you",
+			"The token that you were signed in with has ended, or the cluster does not trust whoever issued it. Sign out and in again; if that doesn't help, tell whoever runs the cluster.")
 	case p.Reason == reasonSession:
 		c.end(w)
 		c.turnAway(w, r, errEnded)

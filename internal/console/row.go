@@ -70,26 +70,3 @@ func stamp(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339)
 }
-
-// tenantInfo is what the page shows of a tenant.
-type tenantInfo struct {
-	Name        string `json:"name,omitempty"`
-	ID          string `json:"id,omitempty"`
-	BaseURL     string `json:"baseURL,omitempty"`
-	Active      int    `json:"active"`
-	Most        int    `json:"most"`
-	Environment string `json:"environment,omitempty"`
-	Suspended   bool   `json:"suspended,omitempty"`
-	// Problem says why some or all of this isn't known, and the way out.
-	Problem string `json:"problem,omitempty"`
-}
-
-func newTenantInfo(tenant *keysv1alpha1.Tenant) tenantInfo {
-	active, most := keys.Quota(tenant)
-	return tenantInfo{
-		Name: nameOf(tenant), ID: tenant.Spec.ID, BaseURL: tenant.Spec.APIBaseURL, Active: active, Most: most,
-		Environment: string(tenant.Spec.Environment), Suspended: tenant.Spec.State == keysv1alpha1.TenantSuspended,
-	}
-}
-
-func nameOf(tenant *keysv1alpha1.Tenant) string { return cmp.Or(tenant.Spec.DisplayName, tenant.Name) }

@@ -63,7 +63,7 @@ func (c *Console) whose(r *http.Request) (v *visit, token string, err error) {
 		}
 		return &visit{namespace: c.options.Namespace, csrf: c.seal.proof(c.start.session)}, "", nil
 	}
-	if token := bearer(r); c.options.Header && token != "" {
+	if token := c.brought(r); token != "" {
 		return &visit{namespace: c.options.Namespace}, token, nil
 	}
 	s, err := c.session(r)
@@ -71,6 +71,14 @@ func (c *Console) whose(r *http.Request) (v *visit, token string, err error) {
 		return nil, "", err
 	}
 	return &visit{user: s.User, namespace: s.Namespace, ends: s.Ends}, s.Token, nil
+}
+
+// brought returns the token of a user whom a proxy has signed in, or "" where none has.
+func (c *Console) brought(r *http.Request) string {
+	if !c.options.Header {
+		return ""
+	}
+	return bearer(r)
 }
 
 // bearer returns the one bearer token of a request, or "" where there is none.

@@ -18,10 +18,10 @@ const (
 	rowsALine = 200
 	// pingEvery is how often a stream that has nothing to tell says so.
 	pingEvery = 10 * time.Second
-	// lookEvery is how often the tenant and the user's rights are looked at while nothing happens: no watch tells of the one, and
-	// a watch that goes on asks nobody for the others.
+	// lookEvery is how often the tenant and the user's rights are looked at while nothing happens: not everybody may watch the one,
+	// another tenant may select the namespace too, and a watch that goes on asks nobody for the others.
 	lookEvery = 20 * time.Second
-	// tenantAfter is how long after a change of a key the tenant is looked at: the ledger follows the key.
+	// tenantAfter is how long after a change of it or of a key the tenant is looked at: the ledger follows the key.
 	tenantAfter = time.Second
 	// Between attempts to have the API server answer again.
 	retryFirst, retryMost = time.Second, 10 * time.Second
@@ -235,8 +235,11 @@ func (s *live) look() {
 // keepLooking tells of the tenant when it has changed, and ends what the user may no longer see.
 func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
 	var told tenantInfo
+	watched := &tenantWatch{client: s.client, changed: s.look}
+	defer watched.end()
 	for {
 		err := s.tellTenant(ctx, &told)
+		watched.turnTo(ctx, told.object)
 		if err == nil && s.rights.Load() != nil {
 			err = s.keepRights(ctx)
 		}
@@ -245,7 +248,7 @@ func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
 			end()
 			return
 		}
-		timer := time.NewTimer(lookEvery)
+		timer := time.NewTimer(s.console.lookEvery)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -258,22 +261,6 @@ func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
 			}
 		}
 	}
-}
-
-// tellTenant tells of the tenant, if that is something else than what was told.
-func (s *live) tellTenant(ctx context.Context, told *tenantInfo) error {
-	info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
-	if err != nil {
-		return err
-	}
-	if id, ok := s.tenantID.Load().(string); ok && info.ID == "" && info.Problem != "" {
-		info.ID = id
-	}
-	if info == *told {
-		return nil
-	}
-	*told = info
-	return s.out.write(&line{Type: "tenant", Tenant: &info})
 }
 
 // keepRights tells of rights when they have changed. Who may no longer list keys is told of none from then on: the watch would
@@ -306,22 +293,4 @@ func waited(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
-}
-
-// tenantInfo returns what the page shows of the tenant of a namespace. Who may not look at tenants learns what keys tell.
-func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace string) (tenantInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tenant, err := client.TenantFor(ctx, namespace)
-	if err == nil {
-		return newTenantInfo(tenant), nil
-	}
-	if why, ok := errors.AsType[*keys.TenantError](err); ok {
-		return tenantInfo{Problem: withoutTenant(why)}, nil
-	}
-	if explain(err).Reason != reasonForbidden {
-		return tenantInfo{}, err
-	}
-	return tenantInfo{Problem: "You may not read tenants, so the base URL and the quota are not shown. " +
-		"A ClusterRoleBinding to the ClusterRole apikey-view shows them."}, nil
 }

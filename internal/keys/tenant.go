@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
@@ -67,6 +69,22 @@ func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1
 		}
 	}
 	return nil, fmt.Errorf("you may not read the labels of namespace %s, and no key in it says whose it is: name the tenant (%w)", namespace, err)
+}
+
+// FollowTenant calls a function when a tenant has changed, once to begin with, until the context ends or something goes wrong.
+func (c *Client) FollowTenant(ctx context.Context, name string, changed func()) error {
+	watcher, err := c.api.Watch(ctx, &keysv1alpha1.TenantList{}, client.MatchingFields{"metadata.name": name})
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	for event := range watcher.ResultChan() {
+		if event.Type == watch.Error {
+			return apierrors.FromObject(event.Object)
+		}
+		changed()
+	}
+	return ctx.Err()
 }
 
 // Quota returns how many of a tenant's keys are active, and how many may be.

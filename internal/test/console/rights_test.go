@@ -226,9 +226,14 @@ func (w *world) header(t *testing.T, admin string) {
 	if answer, _ := off.get(t, "/namespaces/warehouse"); answer.Request.URL.Path != "/login" {
 		t.Errorf("the header counts where it was not asked for: %s", answer.Request.URL)
 	}
+	if answer, _ := u.get(t, "/login?why=expired&next=/namespaces/warehouse/keys/storefront"); answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" {
+		t.Errorf("who is signed in is to sign in at %s", answer.Request.URL)
+	}
 	u.browser.Transport = bearer{"nobody's", server.Client().Transport}
-	if answer, _ := u.get(t, "/namespaces/warehouse"); answer.Request.URL.Path != "/login" {
-		t.Errorf("a token that the cluster does not know: %s", answer.Request.URL)
+	for _, path := range []string{"/namespaces/warehouse", "/login"} {
+		if answer, text := u.get(t, path); answer.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "The cluster does not know you") {
+			t.Errorf("%s with a token that the cluster does not know: %d\n%s", path, answer.StatusCode, text)
+		}
 	}
 }
 
