@@ -29,6 +29,9 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 				t.Errorf("%s: %s %q", path, header, got)
 			}
 		}
+		if kind := w.Header().Get("Content-Type"); status == http.StatusOK && kind != "text/html; charset=utf-8" && kind != "text/javascript; charset=utf-8" {
+			t.Errorf("%s: Content-Type %q", path, kind)
+		}
 		checkPolicy(t, path, w.Header().Values("Content-Security-Policy"))
 	}
 }
@@ -107,7 +110,7 @@ func TestOtherSites(t *testing.T) {
 	}{
 		"a form of another site":        {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "cross-site"}, http.StatusForbidden},
 		"another port of this machine":  {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-site"}, http.StatusForbidden},
-		"an old browser, another site":  {http.MethodPost, "/login", map[string]string{"Origin": "https://evil.example"}, http.StatusForbidden},
+		"an old browser, another site":  {http.MethodPost, "/api/namespaces/shop/keys", map[string]string{"Origin": "https://evil.example", "Content-Type": jsonKind}, http.StatusForbidden},
 		"a script of another site":      {http.MethodGet, "/api/namespaces/shop/stream", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, http.StatusForbidden},
 		"a frame of another site":       {http.MethodGet, "/login", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, http.StatusForbidden},
 		"a link of another site":        {http.MethodGet, "/login", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, http.StatusOK},
@@ -197,6 +200,9 @@ func TestOwn(t *testing.T) {
 		t.Errorf("a look ahead: %d", w.Code)
 	}
 	in := get(link, nil)
+	if cookies := in.Result().Cookies(); len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode || cookies[0].MaxAge != 0 {
+		t.Errorf("the link's cookies: %v", cookies)
+	}
 	if in.Code != http.StatusOK || !strings.Contains(in.Body.String(), `content="0; url=/"`) {
 		t.Fatalf("the link: %d\n%s", in.Code, in.Body)
 	}
@@ -207,13 +213,16 @@ func TestOwn(t *testing.T) {
 		t.Errorf("who came by the link: %d %s", w.Code, w.Header().Get("Location"))
 	}
 	for _, path := range []string{"/api/namespaces/shop/keys", "/api/namespaces/shop/keys/a/revoke"} {
-		r := withCookies(in, http.MethodPost, path)
-		r.Host = "127.0.0.1:8000"
-		r.Header.Set("Content-Type", jsonKind)
-		w := httptest.NewRecorder()
-		c.ServeHTTP(w, r)
-		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), reasonForged) {
-			t.Errorf("POST %s without the page's token: %d %s", path, w.Code, w.Body)
+		for _, nonce := range []string{"", "A", c.seal.proof("another visit")} {
+			r := withCookies(in, http.MethodPost, path)
+			r.Host = "127.0.0.1:8000"
+			r.Header.Set("Content-Type", jsonKind)
+			r.Header.Set("X-CSRF-Token", nonce)
+			w := httptest.NewRecorder()
+			c.ServeHTTP(w, r)
+			if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), reasonForged) {
+				t.Errorf("POST %s with %q for the page's nonce: %d %s", path, nonce, w.Code, w.Body)
+			}
 		}
 	}
 }

@@ -70,6 +70,26 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestLogInIsANewVisit checks that what was known of a browser's visit before a log-in is of no use after it.
+func TestLogInIsANewVisit(t *testing.T) {
+	c := newConsole(t, nil)
+	var seen []string
+	for range 2 {
+		w := httptest.NewRecorder()
+		if err := c.begin(w, &session{Token: "t"}); err != nil {
+			t.Fatal(err)
+		}
+		nonce, err := withCookies(w, http.MethodGet, "/").Cookie(visitCookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, nonce.Value)
+	}
+	if seen[0] == seen[1] || len(seen[0]) < 20 {
+		t.Errorf("%q", seen)
+	}
+}
+
 func TestSessionEnds(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	clock := func() time.Time { return now }

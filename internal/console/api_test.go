@@ -1,0 +1,115 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// api stands for an API server with one tenant and no keys.
+type api struct {
+	// most is how many keys the tenant may have.
+	most atomic.Int64
+	// grow has the tenant get one more, and the watch of tenants tell of it.
+	grow chan struct{}
+	// unwatched refuses that watch.
+	unwatched bool
+	// watches counts who has asked for it.
+	watches atomic.Int64
+	// bars takes all rights to keys away as soon as they are watched.
+	bars   bool
+	barred atomic.Bool
+	// user is whom everybody is taken for; blank is jane.
+	user string
+}
+
+// newAPI returns one whose tenant may have 20 keys.
+func newAPI() *api {
+	a := &api{grow: make(chan struct{}, 1)}
+	a.most.Store(20)
+	return a
+}
+
+// console returns a console before the API server.
+func (a *api) console(t *testing.T, change func(*Options)) *Console {
+	t.Helper()
+	server := httptest.NewServer(a)
+	t.Cleanup(server.Close)
+	return newConsole(t, func(o *Options) {
+		o.Config = &rest.Config{Host: server.URL}
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+const (
+	apiVersion = `"apiVersion":"keys.nexuscommerce.io/v1alpha1"`
+	tenants    = "/apis/keys.nexuscommerce.io/v1alpha1/tenants"
+)
+
+func (a *api) tenant() string {
+	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme"},"spec":{"id":"1","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load())
+}
+
+// ServeHTTP implements http.Handler.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	watches := r.URL.Query().Get("watch") != ""
+	switch r.URL.Path {
+	case "/apis/authentication.k8s.io/v1/selfsubjectreviews":
+		fmt.Fprintf(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","status":{"userInfo":{"username":%q}}}`, cmp.Or(a.user, "jane"))
+	case "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
+		fmt.Fprintf(w, `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":%t}}`, !a.barred.Load())
+	case "/api/v1/namespaces/shop":
+		fmt.Fprint(w, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`)
+	case tenants:
+		if watches {
+			a.watchTenants(w, r)
+			return
+		}
+		fmt.Fprintf(w, `{%s,"kind":"TenantList","metadata":{},"items":[%s]}`, apiVersion, a.tenant())
+	default:
+		switch {
+		case a.barred.Load():
+			forbid(w)
+		case watches:
+			_ = http.NewResponseController(w).Flush()
+			a.barred.Store(a.bars)
+			<-r.Context().Done()
+		default:
+			fmt.Fprintf(w, `{%s,"kind":"ApiKeyList","metadata":{"resourceVersion":"1"},"items":[]}`, apiVersion)
+		}
+	}
+}
+
+// forbid answers as an API server does to who has no right.
+func forbid(w http.ResponseWriter) {
+	w.WriteHeader(http.StatusForbidden)
+	fmt.Fprint(w, `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403}`)
+}
+
+// watchTenants tells of the one tenant whenever it has changed.
+func (a *api) watchTenants(w http.ResponseWriter, r *http.Request) {
+	a.watches.Add(1)
+	if a.unwatched || r.URL.Query().Get("fieldSelector") != "metadata.name=acme" {
+		forbid(w)
+		return
+	}
+	_ = http.NewResponseController(w).Flush()
+	for {
+		select {
+		case <-a.grow:
+			a.most.Add(1)
+			fmt.Fprintf(w, `{"type":"MODIFIED","object":%s}`, a.tenant())
+			_ = http.NewResponseController(w).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
