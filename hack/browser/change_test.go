@@ -5,12 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-rod/rod/lib/proto"
-
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
-
-const proto1 = proto.InputMouseButtonLeft
 
 // details opens a key's details.
 func (s *seat) details(displayName string) {
@@ -67,12 +63,13 @@ func (w *world) rotates(t *testing.T) {
 	token := s.shown("the token that the page has shown after a rotation")
 	s.screenshot("rotated")
 	s.checkBarriers("rotated")
-	s.click("button", "Copy token")
+	s.copied("Copy token") // Without, Done asks once more.
 	if token == old {
 		t.Error("it is the same token")
 	}
 	w.calls(t, token, acmeID, http.MethodGet, "/api/inventory", http.StatusOK)
 	s.click("button", "Done")
+	s.gone("dialog", "Copy your new token now")
 	s.keepSource("after a rotation")
 	if key := w.key(t, warehouse, "warehouse-integration"); len(key.Status.Credentials) == 0 || key.Status.LastHandledRotateAt == "" {
 		t.Errorf("it was not rotated: %+v", key.Status)
@@ -158,7 +155,8 @@ func (w *world) explains(t *testing.T) {
 	s.click("button", "Close")
 	s.gone("dialog", "Warehouse Integration")
 
-	// A link leads there too.
+	// A link leads there too. Of a key that has gone, its details are asked for once more.
+	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 404")
 	s.open("/namespaces/" + warehouse + "/keys/mistaken")
 	s.find("dialog", "Mistaken")
 	w.kubectl(t, "delete", "apikey", "-n", warehouse, "mistaken")

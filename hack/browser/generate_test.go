@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-rod/rod"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -58,8 +59,7 @@ func (w *world) generates(t *testing.T) {
 	s.screenshot("generated") // Its source has the token: that is what it is for.
 	s.checkBarriers("generated")
 
-	s.click("button", "Copy token")
-	if got := s.clipboard(); got != token {
+	if s.copied("Copy token") != token {
 		t.Error("the clipboard has not the token")
 	}
 	w.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
@@ -78,6 +78,33 @@ func (w *world) generates(t *testing.T) {
 	s.open("/namespaces/" + warehouse)
 	s.row("order-desk", "Active")
 	s.keepSource("loaded anew")
+}
+
+// makes makes a key of a scope, and returns its token once it is copied.
+func (s *seat) makes(displayName, scope string) string {
+	s.t.Helper()
+	s.click("button", "Generate New Key")
+	s.fill("textbox", "Display name", displayName)
+	s.click("checkbox", scope)
+	s.click("button", "Generate key")
+	s.find("dialog", "Copy your key now")
+	token := s.shown("the token of " + displayName)
+	if s.copied("Copy token") != token {
+		s.t.Error("the clipboard has not the token")
+	}
+	s.click("button", "Done")
+	s.gone("dialog", "Copy your key now")
+	return token
+}
+
+// revokes revokes a key, and sees that it is.
+func (s *seat) revokes(displayName, name string) {
+	s.t.Helper()
+	s.click("button", "Revoke "+displayName)
+	s.click("button", "Revoke key")
+	s.find("dialog", displayName+" is revoked")
+	s.click("button", "Close")
+	s.row(name, "Revoked")
 }
 
 // generatesWithEverything makes a key with full access, after a warning, and with every restriction there is; runs the curl command
@@ -111,8 +138,7 @@ func (w *world) generatesWithEverything(t *testing.T) {
 		t.Errorf("what was made is %+v", spec)
 	}
 	s.disclose("YAML for Git")
-	s.click("button", "Copy YAML")
-	w.applies(t, s.clipboard(), "robot")
+	w.applies(t, s.copied("Copy YAML"), "robot")
 	s.click("button", "Done")
 	s.reads("You have not copied the token.") // And it is not shown again.
 	s.click("button", "Done")
@@ -123,8 +149,7 @@ func (w *world) generatesWithEverything(t *testing.T) {
 	s.click("checkbox", "products:read")
 	s.click("button", "Generate key")
 	s.find("dialog", "Copy your key now")
-	s.click("button", "Copy curl command")
-	w.runs(t, s.clipboard())
+	w.runs(t, s.copied("Copy curl command"))
 	s.click("button", "Done")
 	s.row("curl", "Active")
 }
@@ -132,21 +157,24 @@ func (w *world) generatesWithEverything(t *testing.T) {
 // disclose opens a part that is folded.
 func (s *seat) disclose(name string) {
 	s.t.Helper()
-	summary, err := s.page.Timeout(patience).ElementR("dialog[open] summary, dialog[open] [aria-expanded]", name)
-	if err != nil {
-		s.t.Fatalf("%s: %v", name, err)
-	}
-	if err := summary.Click(proto1, 1); err != nil {
-		s.t.Fatalf("%s: %v", name, err)
-	}
+	s.clickOn(name, func() (*rod.Element, error) {
+		return s.page.Timeout(patience).ElementR("dialog[open] summary, dialog[open] [aria-expanded]", name)
+	})
 }
 
 // option returns the text of an option that has some part.
 func (s *seat) option(name, part string) string {
 	s.t.Helper()
-	list := s.find("combobox", name)
-	for _, option := range list.MustElements("option") {
-		if text := option.MustText(); strings.Contains(text, part) {
+	options, err := s.find("combobox", name).Elements("option")
+	if err != nil {
+		s.t.Fatalf("the options of %s: %v", name, err)
+	}
+	for _, option := range options {
+		text, err := option.Text()
+		if err != nil {
+			s.t.Fatalf("the options of %s: %v", name, err)
+		}
+		if strings.Contains(text, part) {
 			return text
 		}
 	}
@@ -176,7 +204,7 @@ func (w *world) applies(t *testing.T, manifest, name string) {
 		fmt.Sprint(want.Scopes, want.Expiry, want.AllowedCIDRs, *want.Rotation, want.DisplayName) {
 		t.Errorf("the manifest asks for %+v, not %+v", made, want)
 	}
-	w.kubectl(t, "delete", "-f", path, "--wait=false")
+	w.kubectl(t, "delete", "-f", path, "--timeout=1m") // What comes next counts keys.
 }
 
 // runs runs a curl command as a shell does, against the gateway in place of the API. It must be let through.

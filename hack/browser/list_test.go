@@ -48,12 +48,10 @@ func (w *world) lists(t *testing.T) {
 	s.row("warehouse-integration", "Warehouse Integration", "inventory:write", "Active")
 	s.state("list")
 
-	s.click("button", "Copy tenant ID")
-	if got := s.clipboard(); got != acmeID {
+	if got := s.copied("Copy tenant ID"); got != acmeID {
 		t.Errorf("copied %q", got)
 	}
-	s.click("button", "Copy API base URL")
-	if got := s.clipboard(); got != "https://your-nexuscommerce.com/api" {
+	if got := s.copied("Copy API base URL"); got != "https://your-nexuscommerce.com/api" {
 		t.Errorf("copied %q", got)
 	}
 

@@ -33,6 +33,8 @@ func TestPage(t *testing.T) {
 		{"an empty namespace", (*world).isEmpty},
 		{"a session that ends", (*world).expires},
 		{"requests from elsewhere", (*world).refusesForgeries},
+		{"behind a proxy that signs users in", (*world).comesByProxy},
+		{"on one's own machine", (*world).servesItself},
 		{"the API server goes and comes back", (*world).outlivesTheAPIServer},
 		{"2,000 keys", (*world).takesMany},
 		{"how it looks", (*world).looks},

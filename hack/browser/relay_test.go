@@ -15,7 +15,7 @@ type relay struct {
 	address, target string
 
 	mu       sync.Mutex
-	listener net.Listener
+	listener net.Listener // nil while the way is cut
 	open     []net.Conn
 }
 
@@ -32,7 +32,11 @@ func startRelay(t *testing.T, target string) *relay {
 func (r *relay) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.listener == nil {
+		return
+	}
 	_ = r.listener.Close()
+	r.listener = nil
 	for _, connection := range r.open {
 		_ = connection.Close()
 	}
@@ -56,23 +60,23 @@ func (r *relay) mend(t *testing.T) {
 				return
 			}
 			if err == nil {
-				go r.pass(from)
+				go r.pass(listener, from)
 			}
 		}
 	}()
 }
 
-// pass passes on what either side says, until one of them ends.
-func (r *relay) pass(from net.Conn) {
+// pass passes on what either side of a connection says that a listener has taken, until one of them ends.
+func (r *relay) pass(listener net.Listener, from net.Conn) {
 	defer from.Close()
 	to, err := net.Dial("tcp", r.target)
 	if err != nil {
 		return
 	}
 	defer to.Close()
-	r.mu.Lock()
-	r.open = append(r.open, from, to)
-	r.mu.Unlock()
+	if !r.keep(listener, from, to) {
+		return
+	}
 	ended := make(chan struct{}, 2)
 	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
 		go func() {
@@ -81,4 +85,15 @@ func (r *relay) pass(from net.Conn) {
 		}()
 	}
 	<-ended
+}
+
+// keep has connections end when the way is cut. It is false where that was meanwhile.
+func (r *relay) keep(listener net.Listener, ends ...net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.listener != listener {
+		return false
+	}
+	r.open = append(r.open, ends...)
+	return true
 }

@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,12 +69,16 @@ func (w *world) sitAt(t *testing.T, browser *rod.Browser, window size, looks sch
 	return s
 }
 
-// open goes to a path of the console's.
+// open goes to a path of the console's. The page itself may be on its way to another at that moment: then it goes after that.
 func (s *seat) open(path string) {
 	s.t.Helper()
-	if err := s.page.Navigate(s.w.url + path); err != nil {
-		s.t.Fatalf("%s: %v", path, err)
-	}
+	s.wait(path, func() error {
+		err := s.page.Navigate(s.w.url + path)
+		if _, ok := errors.AsType[*rod.NavigationError](err); err != nil && !ok {
+			s.t.Fatalf("%s: %v", path, err)
+		}
+		return err
+	})
 	if err := s.page.WaitLoad(); err != nil {
 		s.t.Fatalf("%s: %v", path, err)
 	}
@@ -201,14 +206,71 @@ func withoutTokens(text string) string { return tokenLike.ReplaceAllString(text,
 // click clicks where a person would.
 func (s *seat) click(role, name string) {
 	s.t.Helper()
-	element := s.find(role, name).Timeout(patience)
-	err := element.WaitStableRAF()
-	if err == nil {
-		err = element.Click(proto.InputMouseButtonLeft, 1)
+	s.clickOn(role+" "+name, func() (*rod.Element, error) {
+		found, err := s.look(role, name)
+		if err == nil && len(found) != 1 {
+			err = fmt.Errorf("there are %d", len(found))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return found[0], nil
+	})
+}
+
+// clickOn clicks on what a function finds. The page may draw it anew meanwhile, or move it: then it is looked for once more, until
+// it has been hit.
+func (s *seat) clickOn(what string, find func() (*rod.Element, error)) {
+	s.t.Helper()
+	s.wait("a click on "+what, func() error {
+		element, err := find()
+		if err != nil {
+			return err
+		}
+		element = element.Timeout(patience)
+		if err := element.WaitStableRAF(); err != nil {
+			return err
+		}
+		if _, err := element.Eval(`() => {
+			window.missed = true;
+			this.addEventListener("click", () => { window.missed = false }, {capture: true, once: true});
+		}`); err != nil {
+			return err
+		}
+		if err := element.Click(proto.InputMouseButtonLeft, 1); err != nil {
+			return err
+		}
+		if missed, err := s.page.Timeout(patience).Eval(`() => window.missed === true`); err == nil && missed.Value.Bool() {
+			return fmt.Errorf("it was missed")
+		}
+		return nil // A page that can't be asked any more has been left, by the click.
+	})
+}
+
+// copies does what has a button copy, and returns what is in the clipboard then. The button says for two seconds that it has
+// copied: it is made to remember.
+func (s *seat) copies(button string, press func()) string {
+	s.t.Helper()
+	if _, err := s.find("button", button).Eval(`() => {
+		window.copied = false;
+		new MutationObserver(() => { window.copied ||= this.textContent === "Copied" }).observe(this, {childList: true});
+	}`); err != nil {
+		s.t.Fatalf("%s: %v", button, err)
 	}
-	if err != nil {
-		s.t.Fatalf("clicking %s %s: %v", role, name, err)
-	}
+	press()
+	s.wait(button, func() error {
+		if !s.eval(`() => window.copied`).Bool() {
+			return fmt.Errorf("it does not say so")
+		}
+		return nil
+	})
+	return s.clipboard()
+}
+
+// copied clicks on a button that copies, and returns what that is.
+func (s *seat) copied(button string) string {
+	s.t.Helper()
+	return s.copies(button, func() { s.click("button", button) })
 }
 
 // fill replaces what is in a field.

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,9 @@ type world struct {
 	url string
 	// relay is how the console reaches the API server.
 	relay *relay
+	// program is the console's, and flags are those that do not depend on who is before it.
+	program string
+	flags   []string
 	// gateway is where the API is that the keys are for.
 	gateway  *httptest.Server
 	evidence *evidence
@@ -146,8 +150,6 @@ func (w *world) startConsole(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "session.key"), []byte(rand.Text()+rand.Text()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address, health := program.FreeAddress(t), program.FreeAddress(t)
-	w.url = "https://" + address
 	server, err := url.Parse(w.cp.Config.Host)
 	if err != nil {
 		t.Fatal(err)
@@ -158,13 +160,22 @@ func (w *world) startConsole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.console = program.Start(t, program.Build(t, "./cmd/console"), "--kubeconfig="+kubeconfig, "--zap-log-level=debug",
-		"--http-bind-address="+address, "--health-probe-bind-address="+health, "--metrics-bind-address=0",
-		"--tls-cert-file="+filepath.Join(folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(folder, "tls.key"),
+	w.program = program.Build(t, "./cmd/console")
+	w.flags = []string{"--kubeconfig=" + kubeconfig, "--zap-log-level=debug", "--metrics-bind-address=0"}
+	address, console := w.runConsole(t, "--tls-cert-file="+filepath.Join(folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(folder, "tls.key"),
 		"--session-key-file="+filepath.Join(folder, "session.key"))
-	program.WaitUntil(t, patience, "a ready console", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	w.url, w.console = "https://"+address, console
 	pin := sha256.Sum256(w.gateway.Certificate().RawSubjectPublicKeyInfo)
 	w.chromium = startChromium(t, base64.StdEncoding.EncodeToString(pin[:]))
+}
+
+// runConsole runs a console, and returns the address that it answers at.
+func (w *world) runConsole(t *testing.T, flags ...string) (address string, console *program.Process) {
+	t.Helper()
+	address, health := program.FreeAddress(t), program.FreeAddress(t)
+	console = program.Start(t, w.program, slices.Concat(w.flags, flags, []string{"--http-bind-address=" + address, "--health-probe-bind-address=" + health})...)
+	program.WaitUntil(t, patience, "a ready console", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	return address, console
 }
 
 // await waits until a condition of a key is True.

@@ -203,6 +203,9 @@ func TestOwn(t *testing.T) {
 	if cookies := in.Result().Cookies(); len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode || cookies[0].MaxAge != 0 {
 		t.Errorf("the link's cookies: %v", cookies)
 	}
+	if got := in.Header().Get("Referrer-Policy"); got != "no-referrer" {
+		t.Errorf("the next page learns the link: %s", got)
+	}
 	if in.Code != http.StatusOK || !strings.Contains(in.Body.String(), `content="0; url=/"`) {
 		t.Fatalf("the link: %d\n%s", in.Code, in.Body)
 	}

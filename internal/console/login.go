@@ -162,7 +162,9 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// again has the browser ask for a path of ours from a page of ours.
+// again has the browser ask for a path of ours from a page of ours. Where that one was is nobody's business: it may have been the link
+// that is good once.
 func (c *Console) again(w http.ResponseWriter, path string) {
+	w.Header().Set("Referrer-Policy", "no-referrer")
 	c.pages.write(w, http.StatusOK, "again", &againPage{page: page{Title: "API Keys"}, Path: path})
 }

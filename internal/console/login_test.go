@@ -56,19 +56,46 @@ func TestLogIn(t *testing.T) {
 		"more than a cookie may hold":  {"", strings.Repeat("t", maxToken+1), "That is no token"},
 		"more than anybody would send": {"", strings.Repeat("t", maxBody), "The form can't be read."},
 	} {
-		w := logIn(t, c, test.query, url.Values{"token": {test.given}})
+		fields := url.Values{}
+		if test.given != "" {
+			fields.Set("token", test.given)
+		}
+		w := logIn(t, c, test.query, fields)
 		if w.Code < 400 || !strings.Contains(w.Body.String(), test.says) || hasSession(c, w) {
 			t.Errorf("%s: %d", name, w.Code)
 		}
 	}
-	// No URL and no header but the one asked for says who somebody is.
-	for _, query := range []string{"?token=good", "?access_token=good"} {
+}
+
+// TestWhoIsWho checks what says who somebody is that has no session: the header, where it is asked for, and never the URL. Whom it
+// names has nothing to sign in to.
+func TestWhoIsWho(t *testing.T) {
+	for name, test := range map[string]struct {
+		header        bool
+		authorization string
+		path          string
+		status        int
+		leads         string
+	}{
+		"nobody":                       {true, "", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
+		"a header":                     {true, "Bearer good", "/namespaces/shop", http.StatusOK, ""},
+		"a header that nobody asks of": {false, "Bearer good", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
+		"another kind of header":       {true, "Basic Z29vZA==", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
+		"a token in the URL":           {true, "", "/namespaces/shop?token=good", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
+		"as OAuth once had it":         {true, "", "/namespaces/shop?access_token=good", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
+		"the form, by header":          {true, "Bearer good", "/login?next=/namespaces/shop&why=expired", http.StatusSeeOther, "/namespaces/shop"},
+		"the form, and nowhere to go":  {true, "Bearer good", "/login?next=//evil.example", http.StatusSeeOther, "/"},
+		"the form, by nobody":          {true, "", "/login", http.StatusOK, ""},
+	} {
+		c := newAPI().console(t, func(o *Options) { o.Header = test.header })
+		r := httptest.NewRequest(http.MethodGet, test.path, http.NoBody)
+		if test.authorization != "" {
+			r.Header.Set("Authorization", test.authorization)
+		}
 		w := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, "/namespaces/shop"+query, http.NoBody)
-		r.Header.Set("Authorization", "Bearer good")
 		c.ServeHTTP(w, r)
-		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/login?next=%2Fnamespaces%2Fshop" {
-			t.Errorf("%s: %d %s", query, w.Code, w.Header().Get("Location"))
+		if w.Code != test.status || w.Header().Get("Location") != test.leads {
+			t.Errorf("%s: %d %s", name, w.Code, w.Header().Get("Location"))
 		}
 	}
 }

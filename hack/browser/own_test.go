@@ -1,0 +1,119 @@
+package browser_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-rod/rod/lib/proto"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+)
+
+var startLink = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)(/start/\S+)`)
+
+// plugin is a login plugin of a kubeconfig: it notes that it was asked, and says who somebody is.
+const plugin = `#!/bin/sh
+cd "$(dirname "$0")" && echo asked >>notes && cat credential.json
+`
+
+// pluginKubeconfig writes a kubeconfig with the rights of a person, in which no credential is: a login plugin has it. It returns its
+// path and that of the plugin's notes.
+func (w *world) pluginKubeconfig(t *testing.T, who person) (path, notes string) {
+	t.Helper()
+	folder := t.TempDir()
+	path, notes = filepath.Join(folder, "kubeconfig"), filepath.Join(folder, "notes")
+	for name, content := range map[string]string{
+		"login":           plugin,
+		"credential.json": fmt.Sprintf(`{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": %q}}`, who.token),
+		"kubeconfig": fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "it",
+			"contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+			"clusters": [{"name": "it", "cluster": {"server": %q, "certificate-authority-data": %q}}],
+			"users": [{"name": "it", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login", "interactiveMode": "Never"}}}]}`,
+			w.cp.Config.Host, base64.StdEncoding.EncodeToString(w.cp.Config.CAData)),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path, notes
+}
+
+// servesItself uses the page that kubectl apikey ui serves, as somebody whose kubeconfig has a login plugin: no token could be pasted
+// into a form.
+func (w *world) servesItself(t *testing.T) {
+	kubeconfig, notes := w.pluginKubeconfig(t, w.alice)
+	ui := program.Start(t, program.Build(t, "./cmd/kubectl-apikey"), "ui", "--kubeconfig="+kubeconfig, "-n", warehouse, "--no-browser")
+	var link []string
+	program.WaitUntil(t, patience, "a link", func() error {
+		if link = startLink.FindStringSubmatch(ui.Log()); link == nil {
+			return fmt.Errorf("%q", ui.Log())
+		}
+		return nil
+	})
+	own := *w
+	own.url = link[1]
+	s := own.sit(t, wide, light)
+	s.open(link[2])
+	s.find("heading", "API Keys")
+	s.settles()
+	s.reads("Signed in as "+w.alice.name, "Acme Ltd", acmeID)
+	s.row("storefront", "Active")
+	s.hasNone("Sign out")
+	s.checkOwnCookie(link[2])
+	s.state("own")
+	if asked, err := os.ReadFile(notes); err != nil || len(asked) == 0 {
+		t.Errorf("the login plugin was not asked: %v", err)
+	}
+
+	token := s.makes("From Here", "products:read")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	s.keepSource("the page of one's own")
+	s.revokes("From Here", "from-here")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
+
+	w.kubectl(t, "delete", "apikey", "-n", warehouse, "from-here")
+	s.wait("the row to go", func() error { return s.rowIsGone("from-here") })
+
+	stranger := own.sit(t, wide, light)
+	stranger.expected = append(stranger.expected, "network: Failed to load resource: the server responded with a status of 403")
+	for _, path := range []string{link[2], "/namespaces/" + warehouse} {
+		stranger.open(path)
+		stranger.find("heading", "This page is somebody else's")
+	}
+	stranger.state("somebody-elses")
+
+	s.expected = append(s.expected, "network: Failed to load resource: net::ERR_")
+	ui.Signal(syscall.SIGINT)
+	<-ui.Exited()
+	s.reads("The console can't be reached.")
+	s.row("storefront", "Active")
+	s.state("own-ended")
+	w.evidence.keep("what kubectl apikey ui has printed", ui.Log())
+}
+
+// checkOwnCookie checks that the page is open without the link's secret in sight, and that its cookie is out of reach for scripts and
+// other sites.
+func (s *seat) checkOwnCookie(start string) {
+	s.t.Helper()
+	_, secret, _ := strings.Cut(start, "/start/")
+	if seen := s.eval(`() => location.href + " " + document.referrer`).Str(); strings.Contains(seen, secret) {
+		s.t.Error("the link is in sight")
+	}
+	if seen := s.eval(`() => document.cookie`).Str(); seen != "" {
+		s.t.Error("scripts see cookies")
+	}
+	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(cookies.Cookies) != 1 || !cookies.Cookies[0].HTTPOnly || cookies.Cookies[0].SameSite != proto.NetworkCookieSameSiteStrict {
+		s.t.Errorf("there are %d cookies, or they are in reach", len(cookies.Cookies))
+	}
+}

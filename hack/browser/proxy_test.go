@@ -1,0 +1,173 @@
+package browser_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-rod/rod/lib/proto"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// proxy stands for one that signs users in with OpenID Connect, such as oauth2-proxy: what a request says of its user it takes
+// away, and says itself who it is.
+type proxy struct{ token atomic.Pointer[string] }
+
+// signIn has all requests be somebody's from now on; a blank token is nobody's.
+func (p *proxy) signIn(token string) { p.token.Store(&token) }
+
+// startProxy starts one before a console, over TLS, with nobody signed in, and returns where it is.
+func startProxy(t *testing.T, console string) (p *proxy, address string) {
+	t.Helper()
+	target, err := url.Parse("http://" + console)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = &proxy{}
+	p.signIn("")
+	server := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host
+		r.Out.Header.Del("Authorization")
+		if token := *p.token.Load(); token != "" {
+			r.Out.Header.Set("Authorization", "Bearer "+token)
+		}
+	}})
+	t.Cleanup(server.Close)
+	return p, server.URL
+}
+
+// comesByProxy uses the page as whom a proxy has signed in: first one person, then another in the same browser, then nobody.
+func (w *world) comesByProxy(t *testing.T) {
+	address, console := w.runConsole(t, "--insecure-plain-text", "--authorization-header")
+	p, outside := startProxy(t, address)
+	behind := *w
+	behind.url = outside
+	s := behind.sit(t, wide, light)
+	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 40") // 401 and 403, below.
+	s.open("/")
+	s.find("heading", "Sign in")
+
+	p.signIn(w.alice.token)
+	s.open("/namespaces/" + warehouse)
+	s.isProxied(w.alice)
+	s.row("storefront", "Active")
+	s.state("proxied")
+	token := s.makes("By Proxy", "products:read")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	s.keepSource("behind a proxy")
+	s.revokes("By Proxy", "by-proxy")
+	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
+
+	w.othersByProxy(t, s, p)
+	w.forgesProxy(t, s, p, address)
+	w.evidence.keep("the log of the console behind a proxy", console.Log())
+}
+
+// isProxied checks that somebody is before the page without having signed in to it.
+func (s *seat) isProxied(who person) {
+	s.t.Helper()
+	s.find("heading", "API Keys")
+	s.settles()
+	s.reads("Signed in as " + who.name)
+	s.hasNone("Sign out") // That is the proxy's.
+	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, cookie := range cookies.Cookies {
+		if strings.HasPrefix(cookie.Name, "__Host-apikey-session") && cookie.Value != "" {
+			s.t.Errorf("cookie %s keeps a session", cookie.Name)
+		}
+	}
+}
+
+// othersByProxy has the header become another person's: what was the one's is not the other's, not even a page that is still open,
+// nor a log-in with the form.
+func (w *world) othersByProxy(t *testing.T, s *seat, p *proxy) {
+	p.signIn(w.victor.token)
+	if status := s.post("keys/storefront/suspend", `{}`); status != http.StatusForbidden {
+		t.Errorf("who may only view, at the page of who may more: %d", status)
+	}
+	s.open("/login") // Where the page leads once a token has ended. There is nothing to be filled in.
+	s.open("/namespaces/" + warehouse)
+	s.isProxied(w.victor)
+	s.row("storefront", "Active")
+	s.hasNone("Generate New Key", "Revoke Storefront")
+
+	p.signIn("")
+	s.open("/namespaces/" + warehouse)
+	s.find("heading", "Sign in")
+	if names := s.names(); len(names) > 0 {
+		t.Errorf("nobody sees %q", names)
+	}
+	s.signIn(w.alice, warehouse) // Where the proxy lets people through whom it has not signed in.
+	s.reads("Signed in as " + w.alice.name)
+	p.signIn(w.victor.token)
+	s.open("/namespaces/" + warehouse)
+	s.reads("Signed in as " + w.victor.name)
+	s.hasNone("Generate New Key", "Revoke Storefront", "Sign out")
+	p.signIn("")
+	s.open("/namespaces/" + warehouse)
+	s.reads("Signed in as " + w.alice.name)
+	s.click("button", "Sign out")
+	s.find("heading", "Sign in")
+}
+
+// forgesProxy tries to get in with a header of one's own: through the proxy, which takes it away; past the proxy, where the API server
+// knows nobody of that token; and with what a proxy says that nobody should trust.
+func (w *world) forgesProxy(t *testing.T, s *seat, p *proxy, console string) {
+	p.signIn(w.victor.token)
+	s.open("/namespaces/" + warehouse)
+	s.isProxied(w.victor)
+	status := s.eval(`async () => (await fetch("/api/namespaces/warehouse/keys/storefront/suspend", {method: "POST", body: "{}",
+		headers: {"Authorization": "Bearer forged", "Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}})).status`).Int()
+	if status != http.StatusForbidden {
+		t.Errorf("with a header of one's own, through the proxy: %d", status) // It is victor's all the same.
+	}
+	if state := w.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
+		t.Errorf("it is %s", state)
+	}
+	for header, want := range map[string]int{"": http.StatusSeeOther, "Bearer forged": http.StatusUnauthorized, "Basic Zm9yZ2Vk": http.StatusSeeOther} {
+		if got := w.status(t, "http://"+console+"/namespaces/"+warehouse, header); got != want {
+			t.Errorf("past the proxy with Authorization: %q: %d, not %d", header, got, want)
+		}
+		if got := w.status(t, "http://"+console+"/api/namespaces/warehouse/keys/storefront", header); got != http.StatusUnauthorized {
+			t.Errorf("a key past the proxy with Authorization: %q: %d", header, got)
+		}
+	}
+	p.signIn("forged")
+	for _, path := range []string{"/login", "/namespaces/" + warehouse} {
+		s.open(path)
+		s.find("heading", "The cluster does not know you")
+	}
+	s.state("proxied-unknown")
+	p.signIn(w.alice.token)
+	s.open("/namespaces/" + warehouse)
+	s.isProxied(w.alice)
+	w.kubectl(t, "delete", "apikey", "-n", warehouse, "by-proxy")
+}
+
+// status asks for a page with an Authorization header, and returns the answer's status.
+func (w *world) status(t *testing.T, address, header string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header != "" {
+		request.Header.Set("Authorization", header)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", address, err))
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode
+}
