@@ -57,67 +57,72 @@ func request(t *testing.T, line string) (*http.Response, string) {
 	return response, string(body)
 }
 
+// Reasons for which the routes refuse a request that nobody asks about.
+const misconfigured, anonymous, nowhere = "proxy_misconfigured", "no_credentials", "not_found"
+
+// routeCases are request lines, and why they are refused.
+var routeCases = map[string]string{
+	"GET /auth/nginx":                       misconfigured,
+	"POST /auth/nginx":                      misconfigured,
+	"PROPFIND /auth/nginx":                  misconfigured,
+	"GET /auth/nginx?scope":                 misconfigured,
+	"GET /auth/forward":                     misconfigured,
+	"GET /auth/forward?":                    misconfigured,
+	"GET /auth/static":                      misconfigured,
+	"GET /auth/static?scope=x":              misconfigured,
+	"GET /auth/static?scope=products:read":  anonymous,
+	"POST /auth/static?scope=products:read": anonymous,
+	"GET /auth/ngf":                         misconfigured,
+	"GET /ext-authz/":                       anonymous,
+	"GET /ext-authz/api/products?limit=10":  anonymous,
+	"DELETE /ext-authz/api/products":        anonymous,
+	"PROPFIND /ext-authz/api/products":      anonymous,
+	"CONNECT /ext-authz/api/products":       anonymous,
+	"OPTIONS /ext-authz/api/products":       anonymous,
+	"GET /ext-authz//api/products":          anonymous,
+	"GET /ext-authz/../auth/nginx":          anonymous,
+	"GET /ext-authz/./api":                  anonymous,
+	"GET /ext-authz/%2e%2e/%2fapi;a=b#c??":  anonymous,
+	"GET /ext-authz/api/products?a=/../":    anonymous,
+	"GET /ext-authz":                        nowhere,
+	"GET /ext-authz?a=/":                    nowhere,
+	"GET /ext-authz%2fapi":                  nowhere,
+	"GET /ext-authzx/api":                   nowhere,
+	"GET //ext-authz/api":                   nowhere,
+	"GET http://x/ext-authz/api":            nowhere,
+	"GET /":                                 nowhere,
+	"GET /auth":                             nowhere,
+	"GET /auth/":                            nowhere,
+	"GET /auth/other":                       nowhere,
+	"GET /auth/nginx/":                      nowhere,
+	"GET /auth/nginx/x":                     nowhere,
+	"GET //auth/nginx":                      nowhere,
+	"GET /auth//nginx":                      nowhere,
+	"GET /./auth/nginx":                     nowhere,
+	"GET /x/../auth/nginx":                  nowhere,
+	"GET /auth/%6eginx":                     nowhere,
+	"GET /auth%2fnginx":                     nowhere,
+	"GET /auth/nginx;x":                     nowhere,
+	"GET /auth/nginx#x":                     nowhere,
+	"GET /auth/Nginx":                       nowhere,
+	"GET http://x/auth/nginx":               nowhere,
+	"OPTIONS *":                             nowhere,
+	"CONNECT /auth":                         nowhere,
+	"CONNECT verifier:8080":                 nowhere,
+	"CONNECT /auth/nginx/../..":             nowhere,
+	"GET /debug/explain":                    nowhere, // It is where the metrics are.
+	"GET /metrics":                          nowhere,
+	"POST /token/introspect/":               nowhere,
+	"POST /token/introspec%74":              nowhere,
+	"POST /token/review/x":                  nowhere,
+}
+
 // TestRoutes sends request lines as they are. Where http.ServeMux decided, the ambiguous ones would be redirected.
 func TestRoutes(t *testing.T) {
-	const misconfigured, credentials, notFound = "proxy_misconfigured", "no_credentials", "not_found"
-	for line, reason := range map[string]string{
-		"GET /auth/nginx":                       misconfigured,
-		"POST /auth/nginx":                      misconfigured,
-		"PROPFIND /auth/nginx":                  misconfigured,
-		"GET /auth/nginx?scope":                 misconfigured,
-		"GET /auth/forward":                     misconfigured,
-		"GET /auth/forward?":                    misconfigured,
-		"GET /auth/static":                      misconfigured,
-		"GET /auth/static?scope=x":              misconfigured,
-		"GET /auth/static?scope=products:read":  credentials,
-		"POST /auth/static?scope=products:read": credentials,
-		"GET /auth/ngf":                         misconfigured,
-		"GET /ext-authz/":                       credentials,
-		"GET /ext-authz/api/products?limit=10":  credentials,
-		"DELETE /ext-authz/api/products":        credentials,
-		"PROPFIND /ext-authz/api/products":      credentials,
-		"CONNECT /ext-authz/api/products":       credentials,
-		"OPTIONS /ext-authz/api/products":       credentials,
-		"GET /ext-authz//api/products":          credentials,
-		"GET /ext-authz/../auth/nginx":          credentials,
-		"GET /ext-authz/./api":                  credentials,
-		"GET /ext-authz/%2e%2e/%2fapi;a=b#c??":  credentials,
-		"GET /ext-authz/api/products?a=/../":    credentials,
-		"GET /ext-authz":                        notFound,
-		"GET /ext-authz?a=/":                    notFound,
-		"GET /ext-authz%2fapi":                  notFound,
-		"GET /ext-authzx/api":                   notFound,
-		"GET //ext-authz/api":                   notFound,
-		"GET http://x/ext-authz/api":            notFound,
-		"GET /":                                 notFound,
-		"GET /auth":                             notFound,
-		"GET /auth/":                            notFound,
-		"GET /auth/other":                       notFound,
-		"GET /auth/nginx/":                      notFound,
-		"GET /auth/nginx/x":                     notFound,
-		"GET //auth/nginx":                      notFound,
-		"GET /auth//nginx":                      notFound,
-		"GET /./auth/nginx":                     notFound,
-		"GET /x/../auth/nginx":                  notFound,
-		"GET /auth/%6eginx":                     notFound,
-		"GET /auth%2fnginx":                     notFound,
-		"GET /auth/nginx;x":                     notFound,
-		"GET /auth/nginx#x":                     notFound,
-		"GET /auth/Nginx":                       notFound,
-		"GET http://x/auth/nginx":               notFound,
-		"OPTIONS *":                             notFound,
-		"CONNECT /auth":                         notFound,
-		"CONNECT verifier:8080":                 notFound,
-		"CONNECT /auth/nginx/../..":             notFound,
-		"GET /debug/explain":                    notFound, // It is where the metrics are.
-		"GET /metrics":                          notFound,
-		"POST /token/introspect/":               notFound,
-		"POST /token/introspec%74":              notFound,
-		"POST /token/review/x":                  notFound,
-	} {
+	status := map[string]int{misconfigured: http.StatusForbidden, anonymous: http.StatusUnauthorized, nowhere: http.StatusNotFound}
+	for line, reason := range routeCases {
 		t.Run(line, func(t *testing.T) {
 			response, body := request(t, line)
-			status := map[string]int{misconfigured: http.StatusForbidden, credentials: http.StatusUnauthorized, notFound: http.StatusNotFound}
 			if response.StatusCode != status[reason] || !strings.HasPrefix(body, `{"reason":"`+reason+`","message":"`) {
 				t.Errorf("status %d, body %s", response.StatusCode, body)
 			}
