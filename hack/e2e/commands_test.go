@@ -21,10 +21,16 @@ import (
 // shell runs a script as somebody would who is at the top of the repository, and returns what it prints. It must succeed.
 func shell(t *testing.T, script string) string {
 	t.Helper()
+	return shellIn(t, controlplane.Root(), script)
+}
+
+// shellIn does so for who is in some folder.
+func shellIn(t *testing.T, folder, script string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), minting)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
-	command.Dir = controlplane.Root()
+	command.Dir = folder
 	home := t.TempDir() // Helm keeps what it has read.
 	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
 		"PATH="+filepath.Join(controlplane.Root(), "bin", "tools")+":"+os.Getenv("PATH"))

@@ -38,10 +38,11 @@ func TestNode(t *testing.T) {
 		do   func(*testing.T)
 	}{
 		{"install", c.install},
+		{"somebody opens the settings page", c.openPage},
 		{"a workload calls the API with the key that it mounts", c.call},
 		{"a verifier is killed", c.killVerifier},
 		{"a verifier's pod is deleted at once", c.deleteVerifier},
-		{"both Deployments are upgraded", c.upgrade},
+		{"all Deployments are upgraded", c.upgrade},
 		{"a key is rotated", c.rotate},
 		{"somebody looks how things are", c.look},
 		{"a version that can't start", c.misconfigure},
@@ -128,6 +129,7 @@ func (c *cluster) upgrade(t *testing.T) {
 	c.underLoad(t, 0, func() {
 		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-controller", "controller=apikey-operator:next")
 		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-verifier", "verifier=apikey-operator:next")
+		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-console", "console=apikey-operator:next")
 		c.follow(t, "docs/upgrade.md", "")
 		// The old pods are no longer counted, but still answer what they are asked.
 		NewWithT(t).Eventually(func() []string {
@@ -231,17 +233,17 @@ func (c *cluster) revoke(t *testing.T) {
 
 // switchTLSOn gives the verifier a certificate. Its probes speak TLS too, or it would not get ready.
 func (c *cluster) switchTLSOn(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	run(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days=1", "-subj=/CN=apikey-verifier",
-		"-addext=subjectAltName=DNS:apikey-verifier.apikey-system.svc", "-keyout="+key, "-out="+cert)
-	kubectl(t, "create", "secret", "tls", "apikey-verifier-tls", "--namespace="+system, "--cert="+cert, "--key="+key)
+	folder := t.TempDir()
+	cert := certify(t, folder, "apikey-verifier.apikey-system.svc")
+	kubectl(t, "create", "secret", "tls", "apikey-verifier-tls", "--namespace="+system, "--cert="+cert, "--key="+filepath.Join(folder, "tls.key"))
 	kubectl(t, "apply", "--server-side", "--force-conflicts", "-k", "config/tls")
 	rolledOut(t, system, "apikey-verifier")
 }
 
-// uninstall leaves what docs/runbook.md says, and nothing else: the workloads, without their Secrets.
+// uninstall leaves what docs/runbook.md says, and nothing else: the workloads, without their Secrets. The settings page, which is no part
+// of config/default, goes with the namespace that it is in.
 func (c *cluster) uninstall(t *testing.T) {
+	rolledOut(t, system, "apikey-console")
 	kubectl(t, "delete", "-k", "config/default", "--ignore-not-found", "--timeout=5m")
 	g := NewWithT(t)
 	g.Eventually(func(g Gomega) {
