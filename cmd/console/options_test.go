@@ -1,33 +1,25 @@
 package main
 
 import (
-	"flag"
-	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/flags"
 )
 
-// parse reads flags as the command does.
-func parse(arguments ...string) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("apikey-console", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	o.AddFlags(flags)
-	if err := flags.Parse(arguments); err != nil {
-		return o, err
-	}
-	err := o.Complete()
-	return o, err
+// parse reads flags as the command does, beside the one that says that there is no certificate.
+func parse(arguments ...string) error {
+	return flags.Parse(&options{}, append([]string{"--insecure-plain-text"}, arguments...)...)
 }
 
 func TestDefaults(t *testing.T) {
-	o, err := parse("--tls-cert-file=c", "--tls-private-key-file=k")
-	if err != nil {
+	var o options
+	if err := flags.Parse(&o, "--tls-cert-file=c", "--tls-private-key-file=k"); err != nil {
 		t.Fatal(err)
 	}
-	for name, test := range map[string]struct{ got, want any }{
+	flags.Values{
 		"--http-bind-address":         {o.address, ":8443"},
 		"--metrics-bind-address":      {o.metricsAddress, ":8082"},
 		"--health-probe-bind-address": {o.healthAddress, ":8081"},
@@ -36,32 +28,25 @@ func TestDefaults(t *testing.T) {
 		"--session-lifetime":          {o.lifetime, 8 * time.Hour},
 		"--session-key-file":          {o.keyFile, ""},
 		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
-	} {
-		if test.got != test.want {
-			t.Errorf("%s is %v by default, want %v", name, test.got, test.want)
-		}
-	}
+	}.Check(t)
 }
 
 func TestAccepted(t *testing.T) {
-	for name, arguments := range map[string][]string{
+	flags.Accepted(t, parse, map[string][]string{
 		"the shortest session": {"--session-lifetime=1m"},
 		"the longest session":  {"--session-lifetime=24h"},
 		"a namespace":          {"--namespace=warehouse"},
 		"no metrics, no probe": {"--metrics-bind-address=0", "--health-probe-bind-address=0"},
-	} {
-		if _, err := parse(append(arguments, "--insecure-plain-text")...); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	o, err := parse("--insecure-plain-text", "--hosts=keys.example, keys.example:8443,")
+	})
+	var o options
+	err := flags.Parse(&o, "--insecure-plain-text", "--hosts=keys.example, keys.example:8443,")
 	if want := []string{"keys.example", "keys.example:8443"}; err != nil || !slices.Equal(o.allowed, want) {
 		t.Errorf("hosts %v, %v", o.allowed, err)
 	}
 }
 
 func TestRefused(t *testing.T) {
-	for flag, arguments := range map[string][]string{
+	for culprit, arguments := range map[string][]string{
 		"--tls-cert-file":        {"--tls-cert-file=c"},
 		"--tls-private-key-file": {},
 		"--insecure-plain-text":  {"--insecure-plain-text", "--tls-cert-file=c"},
@@ -71,7 +56,7 @@ func TestRefused(t *testing.T) {
 		"--namespace":            {"--insecure-plain-text", "--namespace=Not_A_Name"},
 		"--shutdown-timeout":     {"--insecure-plain-text", "--shutdown-timeout=0s"},
 	} {
-		if _, err := parse(arguments...); err == nil || !strings.Contains(err.Error(), flag) {
+		if err := flags.Parse(&options{}, arguments...); err == nil || !strings.Contains(err.Error(), culprit) {
 			t.Errorf("%v: %v", arguments, err)
 		}
 	}

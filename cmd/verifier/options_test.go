@@ -1,40 +1,34 @@
 package main
 
 import (
-	"flag"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/flags"
 )
 
-// parse reads flags as the command does, beside the one that says that there is no certificate.
-func parse(arguments ...string) (options, error) {
-	return parseAlone(append([]string{"--insecure-plain-text"}, arguments...)...)
+// read reads flags as the command does, beside the one that says that there is no certificate.
+func read(arguments ...string) (o options, err error) {
+	err = flags.Parse(&o, append([]string{"--insecure-plain-text"}, arguments...)...)
+	return o, err
 }
 
-// parseAlone reads flags as the command does.
-func parseAlone(arguments ...string) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("apikey-verifier", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	o.AddFlags(flags)
-	if err := flags.Parse(arguments); err != nil {
-		return o, err
-	}
-	err := o.Complete()
-	return o, err
+// parse says whether read can.
+func parse(arguments ...string) error {
+	_, err := read(arguments...)
+	return err
 }
 
 func TestDefaults(t *testing.T) {
 	t.Setenv("POD_NAME", "verifier-0")
-	o, err := parse()
+	o, err := read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, test := range map[string]struct{ got, want any }{
+	flags.Values{
 		"--namespace":                 {o.namespace, "apikey-system"},
 		"--metrics-bind-address":      {o.metricsAddress, ":8082"},
 		"--health-probe-bind-address": {o.healthAddress, ":8081"},
@@ -51,11 +45,7 @@ func TestDefaults(t *testing.T) {
 		"--audit-sample-allowed":      {o.auditSample, 1.0},
 		"--otlp-endpoint":             {o.otlpEndpoint, ""},
 		"--name":                      {o.name, "verifier-0"},
-	} {
-		if test.got != test.want {
-			t.Errorf("%s is %v by default, want %v", name, test.got, test.want)
-		}
-	}
+	}.Check(t)
 	if got := o.trust.Client(netip.MustParseAddr("10.0.0.1"), []string{"203.0.113.7"}); got.IsValid() {
 		t.Errorf("somebody is trusted by default, who says %v", got)
 	}
@@ -70,7 +60,7 @@ func TestDefaultName(t *testing.T) {
 }
 
 func TestAccepted(t *testing.T) {
-	for name, arguments := range map[string][]string{
+	flags.Accepted(t, parse, map[string][]string{
 		"the shortest staleness":  {"--max-staleness=2s"},
 		"the longest staleness":   {"--max-staleness=1h"},
 		"staleness in between":    {"--max-staleness=90s"},
@@ -89,18 +79,12 @@ func TestAccepted(t *testing.T) {
 		"a collector over TLS":    {"--otlp-endpoint=https://collector.example.com/v1/traces"},
 		"refusals alone":          {"--audit-log=-", "--audit-sample-allowed=0"},
 		"some of what passes":     {"--audit-log=audit.jsonl", "--audit-sample-allowed=0.01"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := parse(arguments...); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	})
 }
 
 // TestRefused checks that the error names the flag that is wrong, and none that isn't.
 func TestRefused(t *testing.T) {
-	for name, test := range map[string]struct{ argument, culprit string }{
+	flags.Refusals{
 		"no namespace":                 {"--namespace=", "--namespace"},
 		"no address":                   {"--http-bind-address=", "--http-bind-address"},
 		"no address for gRPC":          {"--grpc-bind-address=", "--grpc-bind-address"},
@@ -128,19 +112,7 @@ func TestRefused(t *testing.T) {
 		"a collector that is nowhere":  {"--otlp-endpoint=http://", "--otlp-endpoint"},
 		"more than all":                {"--audit-sample-allowed=1.1", "--audit-sample-allowed"},
 		"less than none":               {"--audit-sample-allowed=-0.1", "--audit-sample-allowed"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := parse(test.argument)
-			if err == nil {
-				t.Fatal("accepted")
-			}
-			for line := range strings.Lines(err.Error()) {
-				if !strings.HasPrefix(line, test.culprit) {
-					t.Errorf("the error names another flag: %s", line)
-				}
-			}
-		})
-	}
+	}.Check(t, parse)
 }
 
 // TestPlainTextIsAskedFor checks that no port is without TLS unless a flag says so.
@@ -160,7 +132,7 @@ func TestPlainTextIsAskedFor(t *testing.T) {
 		"plain text and only the key": {[]string{"--tls-private-key-file=b", "--insecure-plain-text"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseAlone(test.arguments...)
+			err := flags.Parse(&options{}, test.arguments...)
 			if (err != nil) != test.refused {
 				t.Fatalf("error %v", err)
 			}
@@ -172,22 +144,13 @@ func TestPlainTextIsAskedFor(t *testing.T) {
 }
 
 func TestEveryFaultIsNamed(t *testing.T) {
-	_, err := parse("--namespace=", "--http-bind-address=", "--grpc-bind-address=", "--max-staleness=1s", "--name=", "--shutdown-timeout=0s", "--trusted-proxies=x")
-	if err == nil {
-		t.Fatal("accepted")
-	}
-	for _, culprit := range []string{
-		"--namespace", "--http-bind-address", "--grpc-bind-address", "--max-staleness", "--name=", "--shutdown-timeout", "--trusted-proxies",
-	} {
-		if !strings.Contains(err.Error(), culprit) {
-			t.Errorf("%s is not named: %v", culprit, err)
-		}
-	}
+	flags.AllNamed(t, parse("--namespace=", "--http-bind-address=", "--grpc-bind-address=", "--max-staleness=1s", "--name=", "--shutdown-timeout=0s", "--trusted-proxies=x"),
+		"--namespace", "--http-bind-address", "--grpc-bind-address", "--max-staleness", "--name=", "--shutdown-timeout", "--trusted-proxies")
 }
 
 // TestTrustedProxies checks that what is written is what is trusted.
 func TestTrustedProxies(t *testing.T) {
-	o, err := parse("--trusted-proxies=10.0.0.0/8, fd00::/8")
+	o, err := read("--trusted-proxies=10.0.0.0/8, fd00::/8")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +165,7 @@ func TestCallerAudiences(t *testing.T) {
 	for argument, want := range map[string][]string{
 		"--caller-audiences=": nil, "--caller-audiences=a": {"a"}, "--caller-audiences=apikey-verifier, https://a.example.com,": {"apikey-verifier", "https://a.example.com"},
 	} {
-		if o, err := parse(argument); err != nil || !slices.Equal(o.audiences, want) {
+		if o, err := read(argument); err != nil || !slices.Equal(o.audiences, want) {
 			t.Errorf("%s: %v, %v", argument, o.audiences, err)
 		}
 	}

@@ -20,21 +20,7 @@ func TestFlux(t *testing.T) {
 	flux := i.flux(t, fluxSample(t).Spec.HealthCheckExprs)
 	plain := i.flux(t, nil)
 
-	t.Run("keys may come long before their tenants", func(t *testing.T) {
-		early, late := of(samples, "Namespace", "ApiKey"), of(samples, "Tenant", "AccessPolicy")
-		flux.mustApply(t, early)
-		w := i.newWorld(t)
-		for _, key := range i.keys(t, early) {
-			w.awaitKey(key, keysv1alpha1.ReasonNoTenant)
-		}
-		expectTrap(t, plain.wait(early, patience), "failed early due to stalled resources")
-		done := make(chan error, 1)
-		go func() { done <- flux.wait(early, patience) }()
-		flux.mustApply(t, late)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	t.Run("keys may come long before their tenants", func(t *testing.T) { i.keysFirst(t, flux, plain, samples) })
 
 	t.Run("all is ready, and another apply changes nothing", func(t *testing.T) {
 		for range 2 {
@@ -71,24 +57,48 @@ func TestFlux(t *testing.T) {
 	})
 
 	t.Run("without the sample's annotation Flux takes back a suspension, and fails on a revocation until Git says so", func(t *testing.T) {
-		const name = "warehouse-integration"
-		key := slices.DeleteFunc(of(copies(samples), "ApiKey"), func(k *unstructured.Unstructured) bool { return k.GetName() != name })
-		key[0].SetAnnotations(nil)
-		flux.mustApply(t, key) // Takes the annotation away.
-		i.setState(t, name, "Suspended")
-		flux.mustApply(t, key)
-		i.expectState(t, name, "Active")
-
-		i.setState(t, name, "Revoked")
-		if _, err := flux.apply(t.Context(), key); err == nil || !strings.Contains(err.Error(), "a revoked key can't come back") {
-			t.Errorf("Flux brings a revoked key back, or doesn't say why not: %v", err)
-		}
-		i.expectState(t, name, "Revoked")
-		if err := unstructured.SetNestedField(key[0].Object, "Revoked", "spec", "state"); err != nil {
-			t.Fatal(err)
-		}
-		flux.mustApply(t, key)
+		i.withoutAnnotation(t, flux, samples)
 	})
+}
+
+// keysFirst applies keys before what they are of. With the sample's health checks Flux waits for them, without it gives up.
+func (i *installation) keysFirst(t *testing.T, checked, plain *flux, samples []*unstructured.Unstructured) {
+	t.Helper()
+	early, late := of(samples, "Namespace", "ApiKey"), of(samples, "Tenant", "AccessPolicy")
+	checked.mustApply(t, early)
+	w := i.newWorld(t)
+	for _, key := range i.keys(t, early) {
+		w.awaitKey(key, keysv1alpha1.ReasonNoTenant)
+	}
+	expectTrap(t, plain.wait(early, patience), "failed early due to stalled resources")
+	done := make(chan error, 1)
+	go func() { done <- checked.wait(early, patience) }()
+	checked.mustApply(t, late)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// withoutAnnotation applies a key that Flux may take back what was done to by hand.
+func (i *installation) withoutAnnotation(t *testing.T, checked *flux, samples []*unstructured.Unstructured) {
+	t.Helper()
+	const name = "warehouse-integration"
+	key := slices.DeleteFunc(of(copies(samples), "ApiKey"), func(k *unstructured.Unstructured) bool { return k.GetName() != name })
+	key[0].SetAnnotations(nil)
+	checked.mustApply(t, key) // Takes the annotation away.
+	i.setState(t, name, "Suspended")
+	checked.mustApply(t, key)
+	i.expectState(t, name, "Active")
+
+	i.setState(t, name, "Revoked")
+	if _, err := checked.apply(t.Context(), key); err == nil || !strings.Contains(err.Error(), "a revoked key can't come back") {
+		t.Errorf("Flux brings a revoked key back, or doesn't say why not: %v", err)
+	}
+	i.expectState(t, name, "Revoked")
+	if err := unstructured.SetNestedField(key[0].Object, "Revoked", "spec", "state"); err != nil {
+		t.Fatal(err)
+	}
+	checked.mustApply(t, key)
 }
 
 // expectTrap expects Flux to fail without the sample's health checks. Once it doesn't, the trap is to be taken out of

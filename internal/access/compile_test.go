@@ -9,102 +9,106 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
+// h is the one host of most cases.
+var h = hosts("h")
+
+// conflictCases are policies, what a GET of a path of theirs needs, which is / where none is said, and which rules don't count.
+var conflictCases = map[string]struct {
+	policies  []keysv1alpha1.AccessPolicy
+	request   request
+	want      keysv1alpha1.Scope
+	conflicts []access.Conflict
+}{
+	"the older policy wins": {
+		policies:  []keysv1alpha1.AccessPolicy{policy("a", 2, h, prefix("/", "young")), policy("b", 1, h, prefix("/", "old"))},
+		want:      "old",
+		conflicts: []access.Conflict{{Policy: "a", Host: "h", Type: "Prefix", Path: "/", WonBy: "b"}},
+	},
+	"of the same age the name decides": {
+		policies:  []keysv1alpha1.AccessPolicy{policy("b", 1, h, prefix("/", "b")), policy("a", 1, h, prefix("/", "a"))},
+		want:      "a",
+		conflicts: []access.Conflict{{Policy: "b", Host: "h", Type: "Prefix", Path: "/", WonBy: "a"}},
+	},
+	"within a policy the first rule wins": {
+		policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, exact("/", "first", "GET"), exact("/", "second", "POST", "GET"))},
+		want:      "first",
+		conflicts: []access.Conflict{{Policy: "p", Rule: 1, Host: "h", Type: "Exact", Path: "/", Method: "GET", WonBy: "p"}},
+	},
+	"both rules are named by their place": {
+		policies: []keysv1alpha1.AccessPolicy{
+			policy("p", 1, h, prefix("/x", "x"), prefix("/y", "y"), prefix("/", "old")), policy("q", 2, h, prefix("/z", "z"), prefix("/", "young"))},
+		want:      "old",
+		conflicts: []access.Conflict{{Policy: "q", Rule: 1, Host: "h", Type: "Prefix", Path: "/", WonBy: "p", WonByRule: 2}},
+	},
+	"a younger policy's more specific path is no conflict": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "old")), policy("q", 2, h, prefix("/x", "young"))},
+		request:  request{path: "/x"},
+		want:     "young",
+	},
+	"an exact path and a prefix are no conflict": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "prefix")), policy("q", 2, h, exact("/x", "exact"))},
+		request:  request{path: "/x"},
+		want:     "exact",
+	},
+	"an older rule for every method is for each": {
+		policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any")), policy("q", 2, h, prefix("/", "get", "GET"))},
+		want:      "any",
+		conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "p"}},
+	},
+	"an older rule for every method but one leaves that": {
+		policies: []keysv1alpha1.AccessPolicy{
+			policy("p", 1, h, prefix("/", "old", "POST")), policy("q", 2, h, prefix("/", "any")), policy("r", 3, h, prefix("/", "get", "GET")),
+		},
+		want:      "any",
+		conflicts: []access.Conflict{{Policy: "r", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "q"}},
+	},
+	"a younger rule for every method is for the rest": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "get", "GET")), policy("q", 2, h, prefix("/", "any"))},
+		want:     "get",
+	},
+	"within a policy a rule with methods and one without are no conflict": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any"), prefix("/", "get", "GET"))},
+		want:     "get",
+	},
+	"a prefix with a slash is the one without": {
+		policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "old")), policy("q", 2, h, prefix("/x/", "young"))},
+		request:   request{path: "/x/"},
+		want:      "old",
+		conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/x/", WonBy: "p"}},
+	},
+	"two spellings are no conflict": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "old")), policy("q", 2, h, prefix("/X", "young"))},
+		request:  request{path: "/X"},
+		want:     "young",
+	},
+	"only on the host in common, wildcards as they are written": {
+		policies: []keysv1alpha1.AccessPolicy{
+			policy("p", 1, hosts("a", "*.w"), prefix("/", "old")), policy("q", 2, hosts("h", "*.w", "w"), prefix("/", "young"))},
+		want:      "young",
+		conflicts: []access.Conflict{{Policy: "q", Host: "*.w", Type: "Prefix", Path: "/", WonBy: "p"}},
+	},
+	"a rule with the same path twice doesn't conflict": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, keysv1alpha1.AccessRule{
+			Paths: prefixes("/", "/x", "/x/"), Methods: []keysv1alpha1.Method{"GET", "POST"}, Scopes: scopes{"both"}})},
+		request: request{path: "/x"},
+		want:    "both",
+	},
+	"a blank type is a prefix": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h,
+			keysv1alpha1.AccessRule{Paths: paths("", []string{"/x"}), Scopes: scopes{"x"}})},
+		request: request{path: "/x/y"},
+		want:    "x",
+	},
+	"a path that no request has guards its place": {
+		policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "all"), prefix("x", "x"))},
+		request:  request{path: "/x"},
+		want:     "refused",
+	},
+	"no policies": {want: "refused"},
+}
+
 func TestCompileConflicts(t *testing.T) {
-	h := hosts("h")
-	tests := map[string]struct {
-		policies  []keysv1alpha1.AccessPolicy
-		request   request
-		want      keysv1alpha1.Scope
-		conflicts []access.Conflict
-	}{
-		"the older policy wins": {
-			policies:  []keysv1alpha1.AccessPolicy{policy("a", 2, h, prefix("/", "young")), policy("b", 1, h, prefix("/", "old"))},
-			want:      "old",
-			conflicts: []access.Conflict{{Policy: "a", Host: "h", Type: "Prefix", Path: "/", WonBy: "b"}},
-		},
-		"of the same age the name decides": {
-			policies:  []keysv1alpha1.AccessPolicy{policy("b", 1, h, prefix("/", "b")), policy("a", 1, h, prefix("/", "a"))},
-			want:      "a",
-			conflicts: []access.Conflict{{Policy: "b", Host: "h", Type: "Prefix", Path: "/", WonBy: "a"}},
-		},
-		"within a policy the first rule wins": {
-			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, exact("/", "first", "GET"), exact("/", "second", "POST", "GET"))},
-			want:      "first",
-			conflicts: []access.Conflict{{Policy: "p", Rule: 1, Host: "h", Type: "Exact", Path: "/", Method: "GET", WonBy: "p"}},
-		},
-		"both rules are named by their place": {
-			policies: []keysv1alpha1.AccessPolicy{
-				policy("p", 1, h, prefix("/x", "x"), prefix("/y", "y"), prefix("/", "old")), policy("q", 2, h, prefix("/z", "z"), prefix("/", "young"))},
-			want:      "old",
-			conflicts: []access.Conflict{{Policy: "q", Rule: 1, Host: "h", Type: "Prefix", Path: "/", WonBy: "p", WonByRule: 2}},
-		},
-		"a younger policy's more specific path is no conflict": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "old")), policy("q", 2, h, prefix("/x", "young"))},
-			request:  request{path: "/x"},
-			want:     "young",
-		},
-		"an exact path and a prefix are no conflict": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "prefix")), policy("q", 2, h, exact("/x", "exact"))},
-			request:  request{path: "/x"},
-			want:     "exact",
-		},
-		"an older rule for every method is for each": {
-			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any")), policy("q", 2, h, prefix("/", "get", "GET"))},
-			want:      "any",
-			conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "p"}},
-		},
-		"an older rule for every method but one leaves that": {
-			policies: []keysv1alpha1.AccessPolicy{
-				policy("p", 1, h, prefix("/", "old", "POST")), policy("q", 2, h, prefix("/", "any")), policy("r", 3, h, prefix("/", "get", "GET")),
-			},
-			want:      "any",
-			conflicts: []access.Conflict{{Policy: "r", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "q"}},
-		},
-		"a younger rule for every method is for the rest": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "get", "GET")), policy("q", 2, h, prefix("/", "any"))},
-			want:     "get",
-		},
-		"within a policy a rule with methods and one without are no conflict": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "any"), prefix("/", "get", "GET"))},
-			want:     "get",
-		},
-		"a prefix with a slash is the one without": {
-			policies:  []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "old")), policy("q", 2, h, prefix("/x/", "young"))},
-			request:   request{path: "/x/"},
-			want:      "old",
-			conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/x/", WonBy: "p"}},
-		},
-		"two spellings are no conflict": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/x", "old")), policy("q", 2, h, prefix("/X", "young"))},
-			request:  request{path: "/X"},
-			want:     "young",
-		},
-		"only on the host in common, wildcards as they are written": {
-			policies: []keysv1alpha1.AccessPolicy{
-				policy("p", 1, hosts("a", "*.w"), prefix("/", "old")), policy("q", 2, hosts("h", "*.w", "w"), prefix("/", "young"))},
-			want:      "young",
-			conflicts: []access.Conflict{{Policy: "q", Host: "*.w", Type: "Prefix", Path: "/", WonBy: "p"}},
-		},
-		"a rule with the same path twice doesn't conflict": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, keysv1alpha1.AccessRule{
-				Paths: prefixes("/", "/x", "/x/"), Methods: []keysv1alpha1.Method{"GET", "POST"}, Scopes: scopes{"both"}})},
-			request: request{path: "/x"},
-			want:    "both",
-		},
-		"a blank type is a prefix": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h,
-				keysv1alpha1.AccessRule{Paths: paths("", []string{"/x"}), Scopes: scopes{"x"}})},
-			request: request{path: "/x/y"},
-			want:    "x",
-		},
-		"a path that no request has guards its place": {
-			policies: []keysv1alpha1.AccessPolicy{policy("p", 1, h, prefix("/", "all"), prefix("x", "x"))},
-			request:  request{path: "/x"},
-			want:     "refused",
-		},
-		"no policies": {want: "refused"},
-	}
-	for name, test := range tests {
+	for name, test := range conflictCases {
 		t.Run(name, func(t *testing.T) {
 			if test.request.path == "" {
 				test.request.path = "/"

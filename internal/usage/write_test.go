@@ -35,23 +35,25 @@ func TestWhatIsGoneIsNotWritten(t *testing.T) {
 	}
 }
 
+// failures are what an API server may say to a write.
+var failures = map[string]struct {
+	err    error
+	result string
+	// others says that other keys are written meanwhile, and wait is how long the key is kept back.
+	others bool
+	wait   time.Duration
+}{
+	"conflict":           {apierrors.NewConflict(resource, "bad", nil), "conflict", true, time.Second},
+	"invalid":            {&apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusUnprocessableEntity}}, "refused", true, time.Second},
+	"unavailable":        {apierrors.NewServiceUnavailable("away"), "failed", false, time.Second},
+	"no permission":      {apierrors.NewForbidden(resource, "bad", nil), "failed", false, time.Second},
+	"connection refused": {fmt.Errorf("connection refused"), "failed", false, time.Second},
+	"asked to wait":      {apierrors.NewTooManyRequests("later", 7), "failed", false, 7 * time.Second},
+}
+
 // TestFailures checks that what fails is tried again, later and later, and that one key's failure is not another's.
 func TestFailures(t *testing.T) {
-	unavailable := apierrors.NewServiceUnavailable("away")
-	for name, c := range map[string]struct {
-		err    error
-		result string
-		// others says that other keys are written meanwhile, and wait is how long the key is kept back.
-		others bool
-		wait   time.Duration
-	}{
-		"conflict":           {apierrors.NewConflict(resource, "bad", nil), "conflict", true, time.Second},
-		"invalid":            {&apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusUnprocessableEntity}}, "refused", true, time.Second},
-		"unavailable":        {unavailable, "failed", false, time.Second},
-		"no permission":      {apierrors.NewForbidden(resource, "bad", nil), "failed", false, time.Second},
-		"connection refused": {fmt.Errorf("connection refused"), "failed", false, time.Second},
-		"asked to wait":      {apierrors.NewTooManyRequests("later", 7), "failed", false, 7 * time.Second},
-	} {
+	for name, c := range failures {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
 			r := s.replica("one")
@@ -93,52 +95,54 @@ func TestFailures(t *testing.T) {
 			s.wantWrites("bad", 0)
 		})
 	}
+}
 
-	t.Run("gone", func(t *testing.T) {
-		s := newServer(t)
-		r := s.replica("one")
-		s.put(key("a", "first000"))
-		r.use("a", "first000")
-		delete(s.keys, "warehouse/a")
-		r.writeAll()
-		r.now = noon.Add(time.Hour)
-		r.use("a", "first000")
-		r.writeAll()
-		if s.asked != 1 {
-			t.Errorf("%d attempts", s.asked)
-		}
-	})
+// TestGoneMeanwhile checks that a key that the API server no longer has is tried once.
+func TestGoneMeanwhile(t *testing.T) {
+	s := newServer(t)
+	r := s.replica("one")
+	s.put(key("a", "first000"))
+	r.use("a", "first000")
+	delete(s.keys, "warehouse/a")
+	r.writeAll()
+	r.now = noon.Add(time.Hour)
+	r.use("a", "first000")
+	r.writeAll()
+	if s.asked != 1 {
+		t.Errorf("%d attempts", s.asked)
+	}
+}
 
-	t.Run("for an hour", func(t *testing.T) {
-		s := newServer(t)
-		r := s.replica("one")
+// TestFailuresForAnHour checks that an API server that is away for long is seldom asked, and then told of all.
+func TestFailuresForAnHour(t *testing.T) {
+	s := newServer(t)
+	r := s.replica("one")
+	for n := range 100 {
+		s.put(key(fmt.Sprint("key-", n), "first000"))
+	}
+	s.fail = func(string) error { return apierrors.NewServiceUnavailable("away") }
+	for second := range 3600 {
+		r.now = noon.Add(time.Duration(second) * time.Second)
 		for n := range 100 {
-			s.put(key(fmt.Sprint("key-", n), "first000"))
+			r.use(fmt.Sprint("key-", n), "first000")
 		}
-		s.fail = func(string) error { return unavailable }
-		for second := range 3600 {
-			r.now = noon.Add(time.Duration(second) * time.Second)
-			for n := range 100 {
-				r.use(fmt.Sprint("key-", n), "first000")
-			}
-			r.writeAll()
-		}
-		if s.asked > 80 {
-			t.Errorf("%d attempts while the API server was away for an hour", s.asked)
-		}
-		if got := r.series(t)["apikey_verifier_usage_pending"]; got != 100 {
-			t.Errorf("%v pending", got)
-		}
-		if got := r.series(t)["apikey_verifier_usage_oldest_pending_seconds"]; got < 3590 {
-			t.Errorf("the oldest has waited for %v s", got)
-		}
-		s.fail = nil
-		r.now = noon.Add(2 * time.Hour)
 		r.writeAll()
-		if len(s.writes) != 100 {
-			t.Errorf("%d of 100 keys were written afterwards", len(s.writes))
-		}
-	})
+	}
+	if s.asked > 80 {
+		t.Errorf("%d attempts while the API server was away for an hour", s.asked)
+	}
+	if got := r.series(t)["apikey_verifier_usage_pending"]; got != 100 {
+		t.Errorf("%v pending", got)
+	}
+	if got := r.series(t)["apikey_verifier_usage_oldest_pending_seconds"]; got < 3590 {
+		t.Errorf("the oldest has waited for %v s", got)
+	}
+	s.fail = nil
+	r.now = noon.Add(2 * time.Hour)
+	r.writeAll()
+	if len(s.writes) != 100 {
+		t.Errorf("%d of 100 keys were written afterwards", len(s.writes))
+	}
 }
 
 // TestFlush checks that what is pending is written whoever's turn it is, and that an API server that is away is not

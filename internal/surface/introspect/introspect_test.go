@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"reflect"
 	"strings"
@@ -14,53 +12,30 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/introspect"
+	"github.com/nexuscommerce/apikey-operator/internal/test/identify"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
 const (
-	acme  = "3714240b-2e06-4c35-8856-ccc1c096323e"
-	guess = "not-a-token-but-a-secret"
+	acme  = identify.Tenant
+	guess = identify.Guess
 )
 
-// decider answers as it was told, and keeps what it was asked.
-type decider struct {
-	decision verify.Decision
-	asked    bool
-	surface  string
-	token    string
-	client   netip.Addr
-}
-
-func (d *decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
-	d.asked, d.surface, d.token, d.client = true, surface, bearer, client
-	return d.decision
-}
-
 func active() verify.Decision {
-	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: acme, Grant: index.Grant{
-		CredentialID: "7Hk2PqZx", Name: "warehouse/storefront", ScopesHeader: "products:read orders:*",
-		Issued: 1_800_000_000, NotAfter: time.Unix(1_900_000_000, 5).UnixNano(),
-	}}
+	decision := identify.Active()
+	decision.Grant.Issued, decision.Grant.NotAfter = 1_800_000_000, time.Unix(1_900_000_000, 5).UnixNano()
+	return decision
 }
 
-// ask posts a form. It is an answer that nobody may keep, in JSON.
-func ask(t *testing.T, d *decider, form string, change ...func(*http.Request)) (int, string) {
+// ask posts a form.
+func ask(t *testing.T, d *identify.Decider, form string, change ...func(*http.Request)) (int, string) {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/token/introspect", strings.NewReader(form))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	for _, change := range change {
-		change(r)
-	}
-	w := httptest.NewRecorder()
-	introspect.NewHandler(d).ServeHTTP(w, r)
-	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
-		t.Errorf("headers %v", w.Header())
-	}
+	w := identify.Post(t, introspect.NewHandler(d), "application/x-www-form-urlencoded", form, change...)
 	return w.Code, w.Body.String()
 }
 
 func TestActive(t *testing.T) {
-	d := &decider{decision: active()}
+	d := &identify.Decider{Decision: active()}
 	status, body := ask(t, d, "token="+guess+"&token_type_hint=anything&more=x")
 	var got map[string]any
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
@@ -74,15 +49,13 @@ func TestActive(t *testing.T) {
 	if status != http.StatusOK || !reflect.DeepEqual(got, want) {
 		t.Errorf("status %d, %s", status, body)
 	}
-	if d.surface != "introspect" || d.token != guess || d.client.IsValid() {
-		t.Errorf("asked about %q from %v as %s", d.token, d.client, d.surface)
-	}
+	d.CheckAsked(t, "introspect")
 }
 
 func TestActiveWithoutAnEndOrScopes(t *testing.T) {
 	decision := active()
 	decision.Grant.NotAfter, decision.Grant.ScopesHeader = index.Never, ""
-	_, body := ask(t, &decider{decision: decision}, "token=x")
+	_, body := ask(t, &identify.Decider{Decision: decision}, "token=x")
 	if strings.Contains(body, `"exp"`) || strings.Contains(body, `"scope"`) || !strings.Contains(body, `"active":true`) {
 		t.Error(body)
 	}
@@ -95,7 +68,7 @@ func TestInactive(t *testing.T) {
 		verify.ReasonDeleted, verify.ReasonTenantSuspended, verify.ReasonTenantChanged, verify.ReasonAddressNotAllowed,
 	} {
 		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden} {
-			status, body := ask(t, &decider{decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, "token=x")
+			status, body := ask(t, &identify.Decider{Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, "token=x")
 			if status != http.StatusOK || body != `{"active":false}`+"\n" {
 				t.Errorf("%s: status %d, %s", reason, status, body)
 			}
@@ -106,7 +79,7 @@ func TestInactive(t *testing.T) {
 // TestNotKnown checks that what can't be checked is no answer, and so isn't taken for one.
 func TestNotKnown(t *testing.T) {
 	for _, decision := range []verify.Decision{{}, {Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}} {
-		status, body := ask(t, &decider{decision: decision}, "token=x")
+		status, body := ask(t, &identify.Decider{Decision: decision}, "token=x")
 		if status != http.StatusServiceUnavailable || strings.Contains(body, "active") || !strings.Contains(body, "temporarily_unavailable") {
 			t.Errorf("status %d, %s", status, body)
 		}
@@ -117,9 +90,9 @@ func TestClientAddress(t *testing.T) {
 	for form, want := range map[string]string{
 		"token=x&client_ip=203.0.113.7": "203.0.113.7", "token=x&client_ip=2001:db8::7": "2001:db8::7", "token=x&client_ip=": "invalid IP", "token=x": "invalid IP",
 	} {
-		d := &decider{decision: active()}
-		if status, body := ask(t, d, form); status != http.StatusOK || d.client.String() != want {
-			t.Errorf("%s: from %s, want %s; status %d, %s", form, d.client, want, status, body)
+		d := &identify.Decider{Decision: active()}
+		if status, body := ask(t, d, form); status != http.StatusOK || d.Client.String() != want {
+			t.Errorf("%s: from %s, want %s; status %d, %s", form, d.Client, want, status, body)
 		}
 	}
 }
@@ -149,7 +122,7 @@ func TestBadRequests(t *testing.T) {
 		"a method in lowercase": {"token=" + guess, func(r *http.Request) { r.Method = "post" }, 405},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &decider{decision: active()}
+			d := &identify.Decider{Decision: active()}
 			change := test.change
 			if change == nil {
 				change = func(*http.Request) {}
@@ -159,8 +132,8 @@ func TestBadRequests(t *testing.T) {
 			if err := json.Unmarshal([]byte(body), &fault); err != nil || fault["error"] != "invalid_request" || fault["error_description"] == "" {
 				t.Errorf("body %s", body)
 			}
-			if status != test.status || d.asked || strings.Contains(body, guess) {
-				t.Errorf("status %d, asked: %t, %s", status, d.asked, body)
+			if status != test.status || d.Asked || strings.Contains(body, guess) {
+				t.Errorf("status %d, asked: %t, %s", status, d.Asked, body)
 			}
 		})
 	}
@@ -172,7 +145,7 @@ func (breaking) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestTypeParametersAreFine(t *testing.T) {
 	for _, mediaType := range []string{"application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-Urlencoded ;x=y"} {
-		status, body := ask(t, &decider{decision: active()}, "token=x", func(r *http.Request) { r.Header.Set("Content-Type", mediaType) })
+		status, body := ask(t, &identify.Decider{Decision: active()}, "token=x", func(r *http.Request) { r.Header.Set("Content-Type", mediaType) })
 		if status != http.StatusOK {
 			t.Errorf("status %d, %s", status, body)
 		}
@@ -187,15 +160,15 @@ func FuzzForm(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, form string) {
-		d := &decider{decision: active()}
+		d := &identify.Decider{Decision: active()}
 		status, body := ask(t, d, form)
 		values, err := url.ParseQuery(form)
 		wanted := err == nil && len(values["token"]) == 1 && values["token"][0] != ""
-		if d.asked && (!wanted || d.token != values["token"][0]) {
-			t.Errorf("%q: asked about %q", form, d.token)
+		if d.Asked && (!wanted || d.Token != values["token"][0]) {
+			t.Errorf("%q: asked about %q", form, d.Token)
 		}
-		if d.asked != (status == http.StatusOK) {
-			t.Errorf("%q: status %d, asked: %t", form, status, d.asked)
+		if d.Asked != (status == http.StatusOK) {
+			t.Errorf("%q: status %d, asked: %t", form, status, d.Asked)
 		}
 		if !json.Valid([]byte(body)) {
 			t.Errorf("%q: %s", form, body)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,49 +11,19 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
+	"github.com/nexuscommerce/apikey-operator/internal/test/identify"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
 const (
-	acme  = "3714240b-2e06-4c35-8856-ccc1c096323e"
-	guess = "not-a-token-but-a-secret"
+	acme  = identify.Tenant
+	guess = identify.Guess
 )
 
-// decider answers as it was told, and keeps what it was asked.
-type decider struct {
-	decision verify.Decision
-	asked    bool
-	surface  string
-	token    string
-	client   netip.Addr
-}
-
-func (d *decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
-	d.asked, d.surface, d.token, d.client = true, surface, bearer, client
-	return d.decision
-}
-
-func active() verify.Decision {
-	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: acme, Grant: index.Grant{
-		CredentialID: "7Hk2PqZx", Name: "warehouse/storefront", ScopesHeader: "products:read orders:*",
-	}}
-}
-
-func post(t *testing.T, d *decider, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+func post(t *testing.T, d *identify.Decider, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/token/review", strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	for _, change := range change {
-		change(r)
-	}
-	w := httptest.NewRecorder()
-	review.NewHandler(d).ServeHTTP(w, r)
-	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
-		t.Errorf("headers %v", w.Header())
-	}
-	return w
+	return identify.Post(t, review.NewHandler(d), "application/json", body, change...)
 }
 
 const question = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":null},` +
@@ -73,7 +42,7 @@ func answer(t *testing.T, w *httptest.ResponseRecorder) authenticationv1.TokenRe
 }
 
 func TestAuthenticated(t *testing.T) {
-	d := &decider{decision: active()}
+	d := &identify.Decider{Decision: identify.Active()}
 	got := answer(t, post(t, d, question)).Status
 	want := authenticationv1.TokenReviewStatus{
 		Authenticated: true,
@@ -94,14 +63,12 @@ func TestAuthenticated(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
-	if d.surface != "review" || d.token != guess || d.client.IsValid() {
-		t.Errorf("asked about %q from %v as %s", d.token, d.client, d.surface)
-	}
+	d.CheckAsked(t, "review")
 }
 
 // TestNamesAreNobodyElses checks that no key can be one of Kubernetes' own users or groups, nor in another tenant's.
 func TestNamesAreNobodyElses(t *testing.T) {
-	user := answer(t, post(t, &decider{decision: active()}, question)).Status.User
+	user := answer(t, post(t, &identify.Decider{Decision: identify.Active()}, question)).Status.User
 	for _, name := range append(user.Groups, user.Username) {
 		if !strings.HasPrefix(name, "nexuscommerce:") {
 			t.Error(name)
@@ -124,7 +91,7 @@ func TestNotAuthenticated(t *testing.T) {
 		"":                             "The API key could not be checked. Try again later.",
 	} {
 		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden, verify.Unavailable} {
-			w := post(t, &decider{decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, question)
+			w := post(t, &identify.Decider{Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: identify.Active().Grant}}, question)
 			got := answer(t, w).Status
 			if !reflect.DeepEqual(got, authenticationv1.TokenReviewStatus{Error: message}) || strings.Contains(w.Body.String(), guess) {
 				t.Errorf("%s: %s", reason, w.Body)
@@ -154,7 +121,7 @@ func TestBadReviews(t *testing.T) {
 		"by another method": {question, "GET", 405, "POST"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &decider{decision: active()}
+			d := &identify.Decider{Decision: identify.Active()}
 			w := post(t, d, test.body, func(r *http.Request) { r.Method = test.method })
 			var status metav1.Status
 			if err := json.Unmarshal(w.Body.Bytes(), &status); err != nil {
@@ -163,8 +130,8 @@ func TestBadReviews(t *testing.T) {
 			if int32(w.Code) != test.status || status.Code != test.status || status.Status != "Failure" || !strings.Contains(status.Message, test.says) {
 				t.Errorf("status %d, %s", w.Code, w.Body)
 			}
-			if d.asked || strings.Contains(w.Body.String(), guess) || strings.Contains(w.Body.String(), "4711") {
-				t.Errorf("asked: %t, %s", d.asked, w.Body)
+			if d.Asked || strings.Contains(w.Body.String(), guess) || strings.Contains(w.Body.String(), "4711") {
+				t.Errorf("asked: %t, %s", d.Asked, w.Body)
 			}
 		})
 	}
@@ -172,10 +139,10 @@ func TestBadReviews(t *testing.T) {
 
 // TestNamesHaveOneSpelling checks that a field in another case is none, as everywhere in Kubernetes.
 func TestNamesHaveOneSpelling(t *testing.T) {
-	d := &decider{decision: active()}
+	d := &identify.Decider{Decision: identify.Active()}
 	post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","Token":"b"}}`)
-	if d.token != "a" {
-		t.Errorf("asked about %q", d.token)
+	if d.Token != "a" {
+		t.Errorf("asked about %q", d.Token)
 	}
 }
 
@@ -188,15 +155,15 @@ func FuzzReview(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		d := &decider{decision: active()}
+		d := &identify.Decider{Decision: identify.Active()}
 		w := post(t, d, body)
 		var got authenticationv1.TokenReview
 		if err := json.Unmarshal(w.Body.Bytes(), &struct{}{}); err != nil {
 			t.Fatalf("%q: %s", body, w.Body)
 		}
 		_ = json.Unmarshal(w.Body.Bytes(), &got) // A Status is no TokenReview.
-		if got.Status.Authenticated != d.asked || d.asked != (w.Code == http.StatusOK) {
-			t.Errorf("%q: status %d, asked: %t, %s", body, w.Code, d.asked, w.Body)
+		if got.Status.Authenticated != d.Asked || d.Asked != (w.Code == http.StatusOK) {
+			t.Errorf("%q: status %d, asked: %t, %s", body, w.Code, d.Asked, w.Body)
 		}
 	})
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,10 +183,10 @@ var metricName = regexp.MustCompile(`(?m)^# TYPE (apikey_\w+) `)
 
 // metrics checks that the programs' pages have their metrics. The counter of decisions is there once there is one.
 func (i *installation) metrics(t *testing.T) {
-	get(t, "http://"+i.verifier+"/auth/nginx")
+	program.Get(t, "http://"+i.verifier+"/auth/nginx")
 	for page, address := range map[string]string{"docs/verifier.md": i.verifierMetrics, "docs/controller.md": i.controller} {
 		p := pages.Read(t, page)
-		names := metricName.FindAllStringSubmatch(get(t, "http://"+address+"/metrics"), -1)
+		names := metricName.FindAllStringSubmatch(program.Get(t, "http://"+address+"/metrics"), -1)
 		if len(names) < 4 {
 			t.Errorf("only %v found", names)
 		}
@@ -198,24 +196,6 @@ func (i *installation) metrics(t *testing.T) {
 			}
 		}
 	}
-}
-
-func get(t *testing.T, url string) string {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 // TestMakeToken checks that the script for tokens made elsewhere makes tokens, and prints their digests.

@@ -3,8 +3,6 @@ package gitops_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -98,29 +96,8 @@ func (i *installation) everything(t *testing.T) map[string]string {
 // awaitRest waits until the controller has nothing left to do but what it has put off.
 func (i *installation) awaitRest(t *testing.T) {
 	t.Helper()
-	program.WaitUntil(t, patience, "a controller at rest", func() error {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, i.metricsURL, http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		metrics, err := io.ReadAll(response.Body)
-		if err != nil {
-			return err
-		}
-		for _, idle := range []string{
-			`controller_runtime_active_workers{controller="apikey"} 0`, `workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
-			`controller_runtime_active_workers{controller="tenant"} 0`, `workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
-			`controller_runtime_active_workers{controller="accesspolicy"} 0`, `workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`,
-		} {
-			if !strings.Contains(string(metrics), idle) {
-				return fmt.Errorf("the metrics don't say %s", idle)
-			}
-		}
-		return nil
-	})
+	program.WaitUntil(t, patience, "a controller at rest", program.Answers(t.Context(), i.metricsURL,
+		`controller_runtime_active_workers{controller="apikey"} 0`, `workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
+		`controller_runtime_active_workers{controller="tenant"} 0`, `workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
+		`controller_runtime_active_workers{controller="accesspolicy"} 0`, `workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`))
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -136,20 +137,44 @@ func WaitUntil(t testing.TB, patience time.Duration, what string, condition func
 	}
 }
 
-// Answers returns a condition that a URL answers 200.
-func Answers(ctx context.Context, url string) func() error {
+// Get returns what an URL answers.
+func Get(t testing.TB, url string) string {
+	t.Helper()
+	_, body, err := get(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func get(ctx context.Context, url string) (status int, body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	body, err = io.ReadAll(response.Body)
+	return response.StatusCode, body, err
+}
+
+// Answers returns a condition that a URL answers 200, with all of some texts in it.
+func Answers(ctx context.Context, url string, texts ...string) func() error {
 	return func() error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		status, body, err := get(ctx, url)
 		if err != nil {
 			return err
 		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
+		if status != http.StatusOK {
+			return fmt.Errorf("%s answers %d", url, status)
 		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answers %s", url, response.Status)
+		for _, text := range texts {
+			if !bytes.Contains(body, []byte(text)) {
+				return fmt.Errorf("%s does not say %q", url, text)
+			}
 		}
 		return nil
 	}

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -89,16 +88,7 @@ func (l *lab) mint(t *testing.T, name string) string {
 // await waits until a key has a condition.
 func (l *lab) await(t *testing.T, name, condition string) {
 	t.Helper()
-	key := &keysv1alpha1.ApiKey{}
-	program.WaitUntil(t, patience, name+" "+condition, func() error {
-		if err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: name}, key); err != nil {
-			return err
-		}
-		if !apimeta.IsStatusConditionTrue(key.Status.Conditions, condition) {
-			return fmt.Errorf("conditions %v", key.Status.Conditions)
-		}
-		return nil
-	})
+	install.Await(t, l.cp, client.ObjectKey{Namespace: l.namespace, Name: name}, condition, patience)
 }
 
 func (l *lab) token(t *testing.T, name string) string {
@@ -232,7 +222,7 @@ func TestEtcd(t *testing.T) {
 func (l *lab) noticesByItself(t *testing.T, running *verifier, h history) {
 	t.Helper()
 	l.answers(t, running, h.kept, http.StatusForbidden, "unavailable")
-	program.WaitUntil(t, patience, "the metric", func() error { return shows(t.Context(), running, "apikey_verifier_restore_detected 1") })
+	program.WaitUntil(t, patience, "the metric", program.Answers(t.Context(), "http://"+running.metrics+"/metrics", "\napikey_verifier_restore_detected 1\n"))
 	if err := program.Answers(t.Context(), "http://"+running.health+"/readyz")(); err == nil {
 		t.Error("it is ready")
 	}
@@ -292,22 +282,4 @@ func (l *lab) neverPasses(t *testing.T, v *verifier, tokens ...string) (stop fun
 			t.Errorf("only %d requests", asked.Load())
 		}
 	}
-}
-
-// shows says whether a verifier's metrics have a line.
-func shows(ctx context.Context, v *verifier, line string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.metrics+"/metrics", http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && !strings.Contains(string(body), "\n"+line+"\n") {
-		err = fmt.Errorf("no line %q", line)
-	}
-	return err
 }

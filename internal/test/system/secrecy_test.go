@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 // TestTokensAreNowhereElse (S2) mints keys in every way that could make somebody mention one, uses them, and then looks
@@ -76,8 +76,8 @@ func TestTokensAreNowhereElse(t *testing.T) {
 	places := objects(t, i)
 	places["the controller's log"] = i.controller.Log()
 	places["the verifier's log"] = i.verifier.Log()
-	places["the controller's metrics"] = get(t, "http://"+i.controllerMetrics+"/metrics")
-	places["the verifier's metrics"] = get(t, "http://"+i.verifierMetrics+"/metrics")
+	places["the controller's metrics"] = program.Get(t, "http://"+i.controllerMetrics+"/metrics")
+	places["the verifier's metrics"] = program.Get(t, "http://"+i.verifierMetrics+"/metrics")
 	places["the verifier's answers"] = answers.String()
 	for place, content := range places {
 		if content == "" {
@@ -178,22 +178,4 @@ func encodings(needle string) map[string]string {
 		forms[fmt.Sprintf("base64 at offset %d", offset)] = padded[4 : len(padded)-4]
 	}
 	return forms
-}
-
-func get(t *testing.T, url string) string {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }

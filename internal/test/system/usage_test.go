@@ -24,7 +24,7 @@ import (
 func (i *installation) reconciles(t *testing.T) float64 {
 	t.Helper()
 	total := 0.0
-	lines := bufio.NewScanner(strings.NewReader(get(t, "http://"+i.controllerMetrics+"/metrics")))
+	lines := bufio.NewScanner(strings.NewReader(program.Get(t, "http://"+i.controllerMetrics+"/metrics")))
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), `controller_runtime_reconcile_total{controller="apikey"`) {
 			value, err := strconv.ParseFloat(lines.Text()[strings.LastIndex(lines.Text(), " ")+1:], 64)
@@ -59,14 +59,7 @@ func TestLastUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := filepath.Join(t.TempDir(), "audit.jsonl")
-	health, address := program.FreeAddress(t), program.FreeAddress(t)
-	second := program.Start(t, program.Build(t, "./cmd/verifier"),
-		"--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=verifier-2", "--audit-log="+log,
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
-		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
-	program.WaitUntil(t, patience, "a second verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	i.verifierURL = "http://" + address
-
+	second := i.secondVerifier(t, log)
 	keys := []*keysv1alpha1.ApiKey{i.mint(t), i.mint(t), i.mint(t), i.mint(t)}
 	before := i.reconciles(t)
 	program.WaitUntil(t, patience, "a controller that is done", func() error {
@@ -84,14 +77,7 @@ func TestLastUsed(t *testing.T) {
 	if len(used.Status.Usage) != 1 || used.Status.Usage[0].ID != used.Status.Credentials[0].ID {
 		t.Errorf("usage %v of credentials %v", used.Status.Usage, used.Status.Credentials)
 	}
-	table, err := i.cp.RunKubectl(t.Context(), "get", "apikey", "-n", used.Namespace, used.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	header, row, _ := strings.Cut(table, "\n")
-	if at := strings.Index(header, "LAST USED"); at < 0 || len(row) < at || row[at] < '0' || row[at] > '9' {
-		t.Errorf("kubectl get says\n%s", table)
-	}
+	i.checkTable(t, used)
 
 	for _, key := range keys[1:] {
 		i.eventually(t, i.tokenOf(t, key), key.Status.TenantID, http.MethodGet, "/api/products", http.StatusOK)
@@ -111,6 +97,38 @@ func TestLastUsed(t *testing.T) {
 		t.Errorf("the controller looked %v times at keys because they were used", after-before)
 	}
 
+	i.checkAuditLog(t, log, keys)
+}
+
+// secondVerifier starts one beside the installation's, which writes an audit log, and has it asked from now on.
+func (i *installation) secondVerifier(t *testing.T, log string) *program.Process {
+	t.Helper()
+	health, address := program.FreeAddress(t), program.FreeAddress(t)
+	second := program.Start(t, program.Build(t, "./cmd/verifier"),
+		"--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=verifier-2", "--audit-log="+log,
+		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
+		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
+	program.WaitUntil(t, patience, "a second verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	i.verifierURL = "http://" + address
+	return second
+}
+
+// checkTable checks that kubectl's table says when a key was used.
+func (i *installation) checkTable(t *testing.T, used *keysv1alpha1.ApiKey) {
+	t.Helper()
+	table, err := i.cp.RunKubectl(t.Context(), "get", "apikey", "-n", used.Namespace, used.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, row, _ := strings.Cut(table, "\n")
+	if at := strings.Index(header, "LAST USED"); at < 0 || len(row) < at || row[at] < '0' || row[at] > '9' {
+		t.Errorf("kubectl get says\n%s", table)
+	}
+}
+
+// checkAuditLog checks that a request with each key is in the audit log, and the token of none.
+func (i *installation) checkAuditLog(t *testing.T, log string, keys []*keysv1alpha1.ApiKey) {
+	t.Helper()
 	written, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,81 @@
+// Package flags checks what commands take for flags, and what they say of those that they don't.
+package flags
+
+import (
+	"flag"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/command"
+)
+
+// Parse reads flags into a command's options, as the command does.
+func Parse(o command.Options, arguments ...string) error {
+	flags := flag.NewFlagSet("command", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	o.AddFlags(flags)
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	return o.Complete()
+}
+
+// Values are what options hold by their flags' names, and what they should.
+type Values map[string]struct{ Got, Want any }
+
+// Check checks that defaults are as they should be.
+func (v Values) Check(t *testing.T) {
+	t.Helper()
+	for name, value := range v {
+		if value.Got != value.Want {
+			t.Errorf("%s is %v by default, want %v", name, value.Got, value.Want)
+		}
+	}
+}
+
+// Accepted checks that flags are taken, in cases by their names.
+func Accepted(t *testing.T, parse func(...string) error, cases map[string][]string) {
+	t.Helper()
+	for name, arguments := range cases {
+		t.Run(name, func(t *testing.T) {
+			if err := parse(arguments...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Refusals are flags, with one blank between them, that are not taken, and the flag whose fault that is, by the cases' names.
+type Refusals map[string]struct{ Arguments, Culprit string }
+
+// Check checks that the error names the flag that is wrong, and none that isn't.
+func (r Refusals) Check(t *testing.T, parse func(...string) error) {
+	t.Helper()
+	for name, refusal := range r {
+		t.Run(name, func(t *testing.T) {
+			err := parse(strings.Split(refusal.Arguments, " ")...)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for line := range strings.Lines(err.Error()) {
+				if !strings.HasPrefix(line, refusal.Culprit) {
+					t.Errorf("the error names another flag: %s", line)
+				}
+			}
+		})
+	}
+}
+
+// AllNamed checks that of several faults each is named, by a part of the error.
+func AllNamed(t *testing.T, err error, culprits ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, culprit := range culprits {
+		if !strings.Contains(err.Error(), culprit) {
+			t.Errorf("%s is not named: %v", culprit, err)
+		}
+	}
+}

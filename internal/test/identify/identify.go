@@ -1,0 +1,66 @@
+// Package identify stands for what is behind the surfaces that say whose a token is, and asks such a surface.
+package identify
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/verify"
+)
+
+const (
+	// Tenant is the ID of the tenant of Active's key.
+	Tenant = "3714240b-2e06-4c35-8856-ccc1c096323e"
+	// Guess is what somebody may send for a token, and must not see again.
+	Guess = "not-a-token-but-a-secret"
+)
+
+// Decider answers as it was told, and keeps what it was asked.
+type Decider struct {
+	Decision verify.Decision
+
+	Asked          bool
+	Surface, Token string
+	Client         netip.Addr
+}
+
+// Identify is what surfaces call.
+func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
+	d.Asked, d.Surface, d.Token, d.Client = true, surface, bearer, client
+	return d.Decision
+}
+
+// CheckAsked checks that a surface has asked about Guess, from no known address.
+func (d *Decider) CheckAsked(t *testing.T, surface string) {
+	t.Helper()
+	if d.Surface != surface || d.Token != Guess || d.Client.IsValid() {
+		t.Errorf("asked about %q from %v as %s", d.Token, d.Client, d.Surface)
+	}
+}
+
+// Active is the decision about the token of a key that works.
+func Active() verify.Decision {
+	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: Tenant, Grant: index.Grant{
+		CredentialID: "7Hk2PqZx", Name: "warehouse/storefront", ScopesHeader: "products:read orders:*",
+	}}
+}
+
+// Post sends a body of some type to a surface. What it answers is JSON that nobody may keep.
+func Post(t *testing.T, surface http.Handler, mediaType, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", mediaType)
+	for _, change := range change {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	surface.ServeHTTP(w, r)
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", w.Header())
+	}
+	return w
+}
