@@ -46,6 +46,19 @@ func (s *seat) tabTo(name string) {
 	s.t.Fatalf("Tab does not lead to %q, only to %q", name, withoutTokens(strings.Join(passed, " ")))
 }
 
+// enter presses Enter where Tab leads to.
+func (s *seat) enter(name string) {
+	s.t.Helper()
+	s.tabTo(name)
+	s.press(input.Enter)
+}
+
+// focused is the label of what has the focus, or where it has none, what is written on it.
+func (s *seat) focused() string {
+	s.t.Helper()
+	return s.eval(`() => (document.activeElement?.labels?.[0] ?? document.activeElement)?.innerText ?? ""`).Str()
+}
+
 // seesFocus checks that what has the focus looks other than without.
 func (s *seat) seesFocus(name string) {
 	s.t.Helper()
@@ -61,7 +74,7 @@ func (s *seat) seesFocus(name string) {
 func (w *world) keyboard(t *testing.T) {
 	s := w.sit(t, wide, light)
 	s.open("/login")
-	if focused := s.eval(`() => document.activeElement?.labels?.[0]?.innerText ?? ""`).Str(); focused != "Bearer token" {
+	if focused := s.focused(); focused != "Bearer token" {
 		s.tabTo("Bearer token")
 	}
 	s.types(w.alice.token)
@@ -78,13 +91,13 @@ func (w *world) keyboard(t *testing.T) {
 	s.find("dialog", "Generate New Key")
 	s.escape()
 	s.gone("dialog", "Generate New Key")
-	if focused := s.eval(`() => document.activeElement?.innerText ?? ""`).Str(); focused != "Generate New Key" {
+	if focused := s.focused(); focused != "Generate New Key" {
 		t.Errorf("after Escape the focus is on %q", focused)
 	}
 	s.press(input.Enter)
 	s.find("dialog", "Generate New Key")
 	s.wait("the focus on the name", func() error {
-		if focused := s.eval(`() => document.activeElement?.labels?.[0]?.innerText ?? ""`).Str(); !strings.HasPrefix(focused, "Display name") {
+		if focused := s.focused(); !strings.HasPrefix(focused, "Display name") {
 			return fmt.Errorf("it is on %q", focused)
 		}
 		return nil
@@ -94,28 +107,23 @@ func (w *world) keyboard(t *testing.T) {
 	s.tabTo("products:read")
 	s.press(input.Space)
 	s.staysWithin("Generate New Key")
-	s.tabTo("Generate key")
-	s.press(input.Enter)
+	s.enter("Generate key")
 	s.find("dialog", "Copy your key now")
 	token := s.shown("the token that was made by keyboard")
 	if s.copies("Copy token", func() { s.press(input.Enter) }) != token { // The button that copies has the focus.
 		t.Error("the clipboard has not the token")
 	}
-	s.tabTo("Done")
-	s.press(input.Enter)
+	s.enter("Done")
 	s.row("by-keyboard", "Active")
 
-	s.tabTo("Revoke By Keyboard")
-	s.press(input.Enter)
+	s.enter("Revoke By Keyboard")
 	s.find("dialog", "Revoke By Keyboard?")
-	if focused := s.eval(`() => document.activeElement?.innerText ?? ""`).Str(); focused == "Revoke key" {
+	if focused := s.focused(); focused == "Revoke key" {
 		t.Error("Enter, pressed twice, revokes: the focus begins on the button that does")
 	}
-	s.tabTo("Revoke key")
-	s.press(input.Enter)
+	s.enter("Revoke key")
 	s.reads("No verifier accepts")
-	s.tabTo("Close")
-	s.press(input.Enter)
+	s.enter("Close")
 	s.row("by-keyboard", "Revoked")
 	w.await(t, warehouse, "by-keyboard", keysv1alpha1.ConditionRevocationEffective)
 	w.kubectl(t, "delete", "apikey", "-n", warehouse, "by-keyboard")

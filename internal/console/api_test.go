@@ -63,17 +63,17 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	watches := r.URL.Query().Get("watch") != ""
 	switch r.URL.Path {
 	case "/apis/authentication.k8s.io/v1/selfsubjectreviews":
-		fmt.Fprintf(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","status":{"userInfo":{"username":%q}}}`, cmp.Or(a.user, "jane"))
+		write(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","status":{"userInfo":{"username":%q}}}`, cmp.Or(a.user, "jane"))
 	case "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
-		fmt.Fprintf(w, `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":%t}}`, !a.barred.Load())
+		write(w, `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":%t}}`, !a.barred.Load())
 	case "/api/v1/namespaces/shop":
-		fmt.Fprint(w, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`)
+		write(w, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`)
 	case tenants:
 		if watches {
 			a.watchTenants(w, r)
 			return
 		}
-		fmt.Fprintf(w, `{%s,"kind":"TenantList","metadata":{},"items":[%s]}`, apiVersion, a.tenant())
+		write(w, `{%s,"kind":"TenantList","metadata":{},"items":[%s]}`, apiVersion, a.tenant())
 	default:
 		switch {
 		case a.barred.Load():
@@ -83,15 +83,18 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.barred.Store(a.bars)
 			<-r.Context().Done()
 		default:
-			fmt.Fprintf(w, `{%s,"kind":"ApiKeyList","metadata":{"resourceVersion":"1"},"items":[]}`, apiVersion)
+			write(w, `{%s,"kind":"ApiKeyList","metadata":{"resourceVersion":"1"},"items":[]}`, apiVersion)
 		}
 	}
 }
 
+// write answers with a text; who has gone away gets none.
+func write(w http.ResponseWriter, format string, values ...any) { _, _ = fmt.Fprintf(w, format, values...) }
+
 // forbid answers as an API server does to who has no right.
 func forbid(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusForbidden)
-	fmt.Fprint(w, `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403}`)
+	write(w, `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403}`)
 }
 
 // watchTenants tells of the one tenant whenever it has changed.
@@ -106,7 +109,7 @@ func (a *api) watchTenants(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-a.grow:
 			a.most.Add(1)
-			fmt.Fprintf(w, `{"type":"MODIFIED","object":%s}`, a.tenant())
+			write(w, `{"type":"MODIFIED","object":%s}`, a.tenant())
 			_ = http.NewResponseController(w).Flush()
 		case <-r.Context().Done():
 			return

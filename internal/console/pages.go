@@ -157,7 +157,7 @@ func (c *Console) newPage(r *http.Request, v *visit, title string) (page, error)
 
 // showFirst leads to the namespace that the user began with.
 func (c *Console) showFirst(w http.ResponseWriter, r *http.Request, v *visit) {
-	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther) //nolint:gosec // A path of ours.
+	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther)
 }
 
 func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit) {
