@@ -89,7 +89,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // write answers with a text; who has gone away gets none.
-func write(w http.ResponseWriter, format string, values ...any) { _, _ = fmt.Fprintf(w, format, values...) }
+func write(w http.ResponseWriter, format string, values ...any) {
+	_, _ = fmt.Fprintf(w, format, values...)
+}
 
 // forbid answers as an API server does to who has no right.
 func forbid(w http.ResponseWriter) {
