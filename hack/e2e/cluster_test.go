@@ -107,6 +107,16 @@ func (c *cluster) pods(t *testing.T, namespace, deployment string) []corev1.Pod 
 	return staying
 }
 
+// addressOf is the address of a Service.
+func (c *cluster) addressOf(t *testing.T, namespace, name string) string {
+	t.Helper()
+	var service corev1.Service
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &service); err != nil {
+		t.Fatal(err)
+	}
+	return service.Spec.ClusterIP
+}
+
 // kill ends a pod's process as the kernel does when memory runs out, and returns when the kubelet has started another one.
 func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 	t.Helper()

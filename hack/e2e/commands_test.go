@@ -49,8 +49,13 @@ func shellIn(t *testing.T, folder, script string) string {
 // follow runs the commands that a section of a page has for a node, and returns what they print.
 func (c *cluster) follow(t *testing.T, page, section string) string {
 	t.Helper()
+	return runAll(t, c.documentation.Take(t, page, section))
+}
+
+func runAll(t *testing.T, blocks []pages.Block) string {
+	t.Helper()
 	var out strings.Builder
-	for _, b := range c.documentation.Take(t, page, section) {
+	for _, b := range blocks {
 		out.WriteString(shell(t, b.Text))
 	}
 	return out.String()
@@ -98,7 +103,9 @@ func (c *cluster) misconfigure(t *testing.T) {
 			}
 			return false
 		}, patience, "200ms").Should(BeTrue(), "a verifier that has ended")
-		g.Expect(c.follow(t, "docs/troubleshooting.md", "Programs that do not start")).To(ContainSubstring("--max-staleness"))
+		// Of a container that has just been replaced, the kubelet may not find the log, and finds the next one's.
+		commands := c.documentation.Take(t, "docs/troubleshooting.md", "Programs that do not start")
+		g.Eventually(func() string { return runAll(t, commands) }, patience, "500ms").Should(ContainSubstring("--max-staleness"))
 		g.Expect(kubectl(t, "describe", "pods", "--namespace="+system)).To(MatchRegexp(`Message: +apikey-verifier: --max-staleness`))
 		kubectl(t, "rollout", "undo", "--namespace="+system, "deployment/apikey-verifier")
 		rolledOut(t, system, "apikey-verifier")

@@ -19,8 +19,6 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
@@ -38,6 +36,9 @@ func (c *cluster) openPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	shellIn(t, folder, addsConsole(t))
+	// The cluster has no DNS: the page finds the API server in its hosts file.
+	kubectl(t, "patch", "deployment", "--namespace="+system, "apikey-console", "--patch",
+		`{"spec":{"template":{"spec":{"hostAliases":[{"ip":"`+c.addressOf(t, "default", "kubernetes")+`","hostnames":["kubernetes.default.svc"]}]}}}}`)
 	rolledOut(t, system, "apikey-console")
 	g := NewWithT(t)
 	all := c.pods(t, system, "apikey-console")
@@ -98,10 +99,7 @@ func addsConsole(t *testing.T) string {
 // browser returns one that trusts a certificate, and finds the page's name where its Service is.
 func (c *cluster) browser(t *testing.T, certificate string) *http.Client {
 	t.Helper()
-	var service corev1.Service
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "apikey-console"}, &service); err != nil {
-		t.Fatal(err)
-	}
+	address := net.JoinHostPort(c.addressOf(t, system, "apikey-console"), "443")
 	authority, err := os.ReadFile(certificate)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +113,7 @@ func (c *cluster) browser(t *testing.T, certificate string) *http.Client {
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(service.Spec.ClusterIP, "443"))
+			return (&net.Dialer{}).DialContext(ctx, network, address)
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)

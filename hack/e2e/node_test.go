@@ -86,18 +86,15 @@ func (c *cluster) install(t *testing.T) {
 func (c *cluster) call(t *testing.T) {
 	kubectl(t, "label", "namespace", "warehouse", "pod-security.kubernetes.io/enforce=restricted")
 
-	var verifier corev1.Service
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "apikey-verifier"}, &verifier); err != nil {
-		t.Fatal(err)
-	}
-	apply(t, "gateway.yaml", "${VERIFIER}", verifier.Spec.ClusterIP)
+	verifier := c.addressOf(t, system, "apikey-verifier")
+	apply(t, "gateway.yaml", "${VERIFIER}", verifier)
 	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile")
 	rolledOut(t, "gateway", "api", "gateway")
 	// The Service answers once kube-proxy has heard of the pod, which may be after kubectl has.
 	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
 		Should(Equal(http.StatusUnauthorized))
 
-	apply(t, "client.yaml", "${VERIFIER}", verifier.Spec.ClusterIP)
+	apply(t, "client.yaml", "${VERIFIER}", verifier)
 	rolledOut(t, "warehouse", "client", "impatient")
 	c.underLoad(t, 0, func() {})
 }
