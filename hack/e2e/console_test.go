@@ -35,10 +35,13 @@ func (c *cluster) openPage(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(folder, "config"), os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
 		t.Fatal(err)
 	}
-	shellIn(t, folder, addsConsole(t))
 	// The cluster has no DNS: the page finds the API server in its hosts file.
-	kubectl(t, "patch", "deployment", "--namespace="+system, "apikey-console", "--patch",
-		`{"spec":{"template":{"spec":{"hostAliases":[{"ip":"`+c.addressOf(t, "default", "kubernetes")+`","hostnames":["kubernetes.default.svc"]}]}}}}`)
+	patch := `
+patches:
+- target: {kind: Deployment, name: apikey-console}
+  patch: '[{"op": "add", "path": "/spec/template/spec/hostAliases", "value": [{"ip": "` + c.addressOf(t, "default", "kubernetes") + `", "hostnames": ["kubernetes.default.svc"]}]}]'
+`
+	shellIn(t, folder, strings.Replace(addsConsole(t), "\nEND\n", patch+"END\n", 1))
 	rolledOut(t, system, "apikey-console")
 	g := NewWithT(t)
 	all := c.pods(t, system, "apikey-console")
