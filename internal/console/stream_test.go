@@ -90,7 +90,8 @@ func TestRightsAreLive(t *testing.T) {
 		}
 		return l.Problem != nil && l.Problem.Reason == reasonForbidden
 	})
-	if len(told) != 2 || !told[0] || told[1] {
+	// The rights are asked for one after the other: there may be a moment with some of them.
+	if len(told) < 2 || !told[0] || told[len(told)-1] {
 		t.Errorf("may list keys: %t", told)
 	}
 }
