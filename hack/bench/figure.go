@@ -84,7 +84,14 @@ func (s samples) sorted() samples {
 	return sorted
 }
 
-func (s samples) median() float64 { return s.quantile(0.5) }
+// median is the one in the middle, or between the two that are.
+func (s samples) median() float64 {
+	if len(s) == 0 {
+		return 0
+	}
+	sorted := s.sorted()
+	return (sorted[(len(s)-1)/2] + sorted[len(s)/2]) / 2
+}
 
 func (s samples) quantile(q float64) float64 {
 	if len(s) == 0 {

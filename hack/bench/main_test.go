@@ -49,3 +49,12 @@ func TestNotMeasured(t *testing.T) {
 		})
 	}
 }
+
+// TestMedian checks that of two values neither is the middle one.
+func TestMedian(t *testing.T) {
+	for want, values := range map[float64]samples{0: nil, 7: {7}, 3: {4, 2}, 5: {9, 5, 1}, 2.5: {4, 3, 1, 2}} {
+		if got := values.median(); got != want {
+			t.Errorf("the median of %v is %v, want %v", values, got, want)
+		}
+	}
+}
