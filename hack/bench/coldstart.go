@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	coldRounds = 3
+	coldRounds = 2
 	// revokedEvery is how many keys there are to each that is revoked.
 	revokedEvery = 50
 	// bareListArgument has this command be a process that lists all keys and does nothing else.

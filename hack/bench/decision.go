@@ -161,7 +161,7 @@ func liveBytes() float64 {
 
 const (
 	// updateRounds of updateWindow each, with updates and without.
-	updateRounds = 20
+	updateRounds = 12
 	updateWindow = 300 * time.Millisecond
 	updateRate   = 1000
 )

@@ -31,8 +31,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 )
 
-// limit bounds all of it, and leaves a minute of the quarter of an hour that it may take for what is built before and put away after.
-const limit = 14 * time.Minute
+// limit bounds all of it, and leaves some of the quarter of an hour that it may take for what is built before and put away after.
+const limit = 14*time.Minute + 30*time.Second
 
 // benchmark measures figures of one kind.
 type benchmark struct {
@@ -46,7 +46,7 @@ type benchmark struct {
 }
 
 // benchmarks begin with those that take seconds, and those of the largest clusters come next: if the time for all of them is over,
-// what is missing are the last, which are then run one by one. On two cores that do nothing else all take 13 minutes.
+// what is missing are the last, which are then run one by one. On two cores that do nothing else that is probes and junk.
 var benchmarks = []benchmark{
 	{"decision-1000", "a decision, in process, 1,000 keys", time.Minute, decision1000, nil},
 	{"malformed", "a decision about a token whose checksum is wrong", time.Minute, malformedToken, nil},
@@ -63,8 +63,8 @@ var benchmarks = []benchmark{
 	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation, nil},
 	{"cold-start", "from a verifier's start to its first answer, many keys", 3 * time.Minute, coldStart, nil},
 	{"minting", "what waiting for verifiers adds to minting", 2 * time.Minute, minting, nil},
-	{"junk", "memory and good keys' requests beside 10,000 tokens a second that are none", 2 * time.Minute, junk, nil},
 	{"probes", "writes to the canary, by replicas", 2 * time.Minute, probes, nil},
+	{"junk", "memory and good keys' requests beside 10,000 tokens a second that are none", 2 * time.Minute, junk, nil},
 }
 
 func main() {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	mintingRounds = 4
+	mintingRounds = 3
 	// mintedKeys are those of a round, without verifiers and with them.
 	mintedKeys = 20
 )

@@ -19,8 +19,8 @@ const (
 	manyKeys  = 1_000_000
 	drawnKeys = 100_000
 	// loadRounds and paceRounds alternate between what is compared.
-	loadRounds = 7
-	paceRounds = 15
+	loadRounds = 5
+	paceRounds = 11
 	paceTime   = time.Second
 )
 
