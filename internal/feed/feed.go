@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -85,6 +86,8 @@ type Feed struct {
 	policies  *smallStore[*keysv1alpha1.AccessPolicy]
 	// awaited holds one signal at most: something has been applied that the controller waits for.
 	awaited chan struct{}
+	// unacknowledged is how many such changes there have been since a nonce was last written for one.
+	unacknowledged atomic.Int64
 	// listsDue is when tenants and policies are to be listed again. It is prove's own.
 	listsDue time.Time
 }
@@ -157,6 +160,7 @@ func (f *Feed) newClient(wrap transport.WrapperFunc) (rest.Interface, error) {
 
 // acknowledge has the controller told how far the index is, soon.
 func (f *Feed) acknowledge() {
+	f.unacknowledged.Add(1)
 	select {
 	case f.awaited <- struct{}{}:
 	default:

@@ -61,6 +61,7 @@ func (o *offset) move(by time.Duration) {
 
 // verifier is a feed that runs with the rights of config/rbac.
 type verifier struct {
+	name  string
 	view  *index.View
 	feed  *feed.Feed
 	clock *offset
@@ -69,12 +70,12 @@ type verifier struct {
 
 func startVerifier(config *rest.Config, canary types.NamespacedName) *verifier {
 	GinkgoHelper()
-	v := &verifier{view: index.NewView(), clock: &offset{}}
+	v := &verifier{name: fixture.Name("verifier"), view: index.NewView(), clock: &offset{}}
 	var err error
 	v.feed, err = feed.New(feed.Options{
 		Config:       config,
 		Canary:       canary,
-		Name:         fixture.Name("verifier"),
+		Name:         v.name,
 		MaxStaleness: time.Minute,
 		View:         v.view,
 		Log:          GinkgoLogr,

@@ -15,7 +15,8 @@ const (
 	probeGap = 200 * time.Millisecond
 	// acknowledgementGap does so for nonces that tell the controller what it waits for.
 	acknowledgementGap = 10 * time.Millisecond
-	// acknowledgementShare is how many times as long as one takes to be written the next has to wait, up to longestGap.
+	// acknowledgementShare is how many times as long as one of several changes takes to be written the next has to wait, up to
+	// longestGap.
 	acknowledgementShare = 4
 	longestGap           = 250 * time.Millisecond
 	// listShare is how many times as long as the lists of tenants and policies take the next have to wait.
@@ -44,9 +45,14 @@ func (p *pace) interval() time.Duration {
 func (p *pace) lists(took time.Duration) time.Duration { return min(listShare*took, p.bound/4) }
 
 // acknowledgements is how soon after one nonce, which took a while to write, the next may follow, where the controller waits
-// for it. The busier the API server is, the more of what there is to acknowledge goes into one nonce.
-func (p *pace) acknowledgements(took time.Duration) time.Duration {
-	return max(p.all(acknowledgementGap), min(acknowledgementShare*took, longestGap))
+// for it. As long as there is one change at a time, each is acknowledged as it comes. Where one nonce was for several, the API
+// server is busy with them: the busier it is, the more of what there is to acknowledge goes into the next.
+func (p *pace) acknowledgements(took time.Duration, changes int64) time.Duration {
+	gap := p.all(acknowledgementGap) - took
+	if changes > 1 {
+		gap = max(gap, min(acknowledgementShare*took, longestGap))
+	}
+	return max(gap, 0)
 }
 
 // patience is how long a proof may take.

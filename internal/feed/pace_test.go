@@ -30,8 +30,10 @@ func TestPace(t *testing.T) {
 			for what, durations := range map[string][2]time.Duration{
 				"from one proof to the next":               {p.interval(), test.interval},
 				"how long a proof may take":                {p.patience(), test.patience},
-				"from one acknowledgement to the next":     {p.acknowledgements(time.Millisecond), test.acknowledgements},
-				"after one that took a second":             {p.acknowledgements(time.Second), max(250*time.Millisecond, test.acknowledgements)},
+				"after an acknowledgement of one change":   {p.acknowledgements(time.Millisecond, 1), test.acknowledgements - time.Millisecond},
+				"after one of one that took a second":      {p.acknowledgements(time.Second, 1), 0},
+				"after one of several":                     {p.acknowledgements(time.Millisecond, 2), max(4*time.Millisecond, test.acknowledgements-time.Millisecond)},
+				"after one of several that took a second":  {p.acknowledgements(time.Second, 2), 250 * time.Millisecond},
 				"from one audit to the next":               {p.audit(0, 0), test.audit},
 				"from lists that took 10 ms to the next":   {p.lists(10 * time.Millisecond), 100 * time.Millisecond},
 				"from lists that took an hour":             {p.lists(time.Hour), test.bound / 4},

@@ -24,9 +24,7 @@ func (f *Feed) prove(ctx context.Context) {
 			// Replicas that were started together don't stay in step.
 			timer.Reset(f.pace.interval() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
 		case <-f.awaited:
-			began := f.options.Clock()
-			health.attempt(ctx, func(ctx context.Context, _ func()) error { return f.prober.send(ctx) })
-			pause(ctx, f.pace.acknowledgements(f.options.Clock().Sub(began)))
+			health.attempt(ctx, func(ctx context.Context, _ func()) error { return f.sayHowFar(ctx) })
 		}
 	}
 }
@@ -35,15 +33,47 @@ func (f *Feed) prove(ctx context.Context) {
 // that they get on.
 func (f *Feed) proveOnce(ctx context.Context, advances func()) error {
 	if began := f.options.Clock(); !began.Before(f.listsDue) {
-		if err := listInto(ctx, f, allTenants, tenants, f.tenants, advances); err != nil {
-			return err
-		}
-		if err := listInto(ctx, f, allPolicies, policies, f.policies, advances); err != nil {
+		err := f.meanwhile(ctx, func(ctx context.Context) error {
+			if err := listInto(ctx, f, allTenants, tenants, f.tenants, advances); err != nil {
+				return err
+			}
+			return listInto(ctx, f, allPolicies, policies, f.policies, advances)
+		})
+		if err != nil {
 			return err
 		}
 		f.listsDue = began.Add(f.pace.lists(f.options.Clock().Sub(began)))
 	}
 	return f.prober.send(ctx)
+}
+
+// meanwhile goes on telling the controller how far the index is while something else is done: a consistent list waits until the API
+// server knows that it has everything, for 100 ms as a rule.
+func (f *Feed) meanwhile(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-f.awaited:
+			if err := f.sayHowFar(ctx); err != nil {
+				cancel()
+				<-done
+				return err
+			}
+		}
+	}
+}
+
+// sayHowFar writes a nonce because the controller waits for it, and rests until there may be another.
+func (f *Feed) sayHowFar(ctx context.Context) error {
+	began, changes := f.options.Clock(), f.unacknowledged.Swap(0)
+	err := f.prober.send(ctx)
+	pause(ctx, f.pace.acknowledgements(f.options.Clock().Sub(began), changes))
+	return err
 }
 
 // watchOver gives up the connections over which a nonce does not come back in time, until the context ends.
