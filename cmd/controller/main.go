@@ -140,9 +140,17 @@ func newKeys(o options, m manager.Manager) (*apikey.Controller, error) {
 			return nil, err
 		}
 	}
+	roots, err := newRootCache(context.Background(), m, o.namespace)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Add(roots); err != nil {
+		return nil, err
+	}
 	return apikey.NewController(apikey.Options{
 		Client:    m.GetClient(),
 		Live:      m.GetAPIReader(),
+		Roots:     roots,
 		Metadata:  metadata,
 		Recorder:  m.GetEventRecorder("apikey-controller"),
 		Clock:     clock.RealClock{},

@@ -43,6 +43,8 @@ type Options struct {
 	Client client.Client
 	// Live reads past the cache.
 	Live client.Reader
+	// Roots reads root keys from a cache that watches them. Without it, they are read past the cache.
+	Roots client.Reader
 	// Metadata reads the metadata of this controller's Secrets from the cache. Without it, each round reads the whole Secret.
 	Metadata Getter
 	// Recorder records events.
@@ -86,7 +88,10 @@ type Controller struct {
 // NewController returns a controller that is ready to reconcile.
 func NewController(o Options) *Controller {
 	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served, metadata: o.Metadata, right: map[types.UID]right{}, surveys: map[string]*survey{}}
-	roots := &roots{client: o.Client, live: o.Live, namespace: o.Namespace, random: rand.Reader}
+	if o.Roots == nil {
+		o.Roots = o.Live
+	}
+	roots := &roots{client: o.Client, watched: o.Roots, live: o.Live, namespace: o.Namespace, random: rand.Reader}
 	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
 	tenants := tenantFinder(o.Tenants)
 	if tenants == nil {

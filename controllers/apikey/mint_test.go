@@ -1,6 +1,7 @@
 package apikey_test
 
 import (
+	"context"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 )
 
@@ -134,6 +136,23 @@ var _ = Describe("Minting", func() {
 		Expect(roots.Items[0].Data).To(HaveKeyWithValue("key", HaveLen(32)))
 	})
 
+	// It fails when newest takes a cache's word for that there is no root key.
+	It("makes no second root key where the cache has not seen the first", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(ctx)
+		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Roots = noSecrets{w.client} })
+		Expect(w.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
+	})
+
+	It("asks the cache for root keys, and nobody else where it has one", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(ctx)
+		w.controller = w.newController(w.client, func(o *apikey.Options) {
+			o.Live, o.Roots = &countingClient{Client: cp.Client, secretListsFail: true}, w.client
+		})
+		Expect(w.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
+	})
+
 	It("leaves the canary alone", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{keysv1alpha1.CanaryLabel: "true"} })
@@ -159,3 +178,13 @@ var _ = Describe("Minting", func() {
 		Expect(secrets.Items).To(BeEmpty())
 	})
 })
+
+// noSecrets is a cache that has not seen any Secret yet.
+type noSecrets struct{ client.Reader }
+
+func (c noSecrets) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if _, ok := list.(*corev1.SecretList); ok {
+		return nil
+	}
+	return c.Reader.List(ctx, list, options...)
+}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,31 +26,31 @@ var errNoRoot = errors.New("the root key is gone")
 const rootDataKey = "key"
 
 // roots are the root keys: numbered, immutable Secrets in the controller's namespace. The newest mints; older ones still
-// derive. They are read past the cache, so the controller keeps no other Secret in memory.
+// derive.
 type roots struct {
-	client    client.Client
+	client client.Client
+	// watched reads root keys as they were a moment ago: a root that somebody adds is used from then on. A live list would have
+	// each mint wait until the API server has asked etcd whether its list is the latest, for up to 100 ms.
+	watched client.Reader
+	// live tells for sure that there is no root key.
 	live      client.Reader
 	namespace string
 	random    io.Reader
 
-	// reads is how many reads have begun.
-	reads atomic.Int64
-
 	mu    sync.Mutex
 	known map[int32]token.Root
-	// read is the number of the read that known comes from.
-	read int64
 }
 
-// newest returns the root key with the highest number, and makes the first one where there is none. It goes by what was read
-// after it was called: a root that somebody adds is used from then on. Several that ask at a time share a read.
+// newest returns the root key with the highest number, and makes the first one where there is none.
 func (s *roots) newest(ctx context.Context) (int32, token.Root, error) {
-	asked := s.reads.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.read <= asked {
-		if err := s.list(ctx); err != nil {
+	for _, from := range []client.Reader{s.watched, s.live} {
+		if err := s.list(ctx, from); err != nil {
 			return 0, token.Root{}, err
+		}
+		if len(s.known) > 0 {
+			break
 		}
 	}
 	if len(s.known) == 0 {
@@ -70,7 +69,7 @@ func (s *roots) get(ctx context.Context, number int32) (token.Root, error) {
 	if root, ok := s.known[number]; ok {
 		return root, nil
 	}
-	if err := s.list(ctx); err != nil {
+	if err := s.list(ctx, s.live); err != nil {
 		return token.Root{}, err
 	}
 	root, ok := s.known[number]
@@ -99,10 +98,9 @@ func (s *roots) derive(ctx context.Context, key *keysv1alpha1.ApiKey, credential
 }
 
 // list reads the root keys.
-func (s *roots) list(ctx context.Context) error {
-	number := s.reads.Add(1)
+func (s *roots) list(ctx context.Context, from client.Reader) error {
 	list := &corev1.SecretList{}
-	if err := s.live.List(ctx, list, client.InNamespace(s.namespace), client.HasLabels{keysv1alpha1.RootLabel}); err != nil {
+	if err := from.List(ctx, list, client.InNamespace(s.namespace), client.HasLabels{keysv1alpha1.RootLabel}); err != nil {
 		return fmt.Errorf("listing the root keys in namespace %s: %w", s.namespace, err)
 	}
 	known := make(map[int32]token.Root, len(list.Items))
@@ -119,7 +117,7 @@ func (s *roots) list(ctx context.Context) error {
 		}
 		known[int32(number)] = root
 	}
-	s.known, s.read = known, number
+	s.known = known
 	return nil
 }
 
@@ -153,7 +151,7 @@ func (s *roots) create(ctx context.Context) error {
 	if err := s.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating root key %s in namespace %s: %w", secret.Name, s.namespace, err)
 	}
-	if err := s.list(ctx); err != nil {
+	if err := s.list(ctx, s.live); err != nil {
 		return err
 	}
 	if len(s.known) == 0 {

@@ -71,8 +71,8 @@ func newWorld(ctx context.Context, change ...func(*keysv1alpha1.Tenant)) *world 
 	return w
 }
 
-func (w *world) newController(c client.Client) *apikey.Controller {
-	return apikey.NewController(apikey.Options{
+func (w *world) newController(c client.Client, change ...func(*apikey.Options)) *apikey.Controller {
+	o := apikey.Options{
 		Client:    c,
 		Live:      c,
 		Metadata:  c,
@@ -86,7 +86,11 @@ func (w *world) newController(c client.Client) *apikey.Controller {
 		ExpiryWarnings: []time.Duration{7 * 24 * time.Hour, 24 * time.Hour},
 		Claimants:      claimants,
 		New:            newKeys,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	return apikey.NewController(o)
 }
 
 // newKeys finds the keys of which nothing has been written yet without the cache's index.
