@@ -18,7 +18,7 @@ const (
 	// few and many are how many keys there are.
 	few, many = 1000, 1_000_000
 	// decisionRounds of decisionStretch requests are short, so that most of them have the processor for themselves.
-	decisionRounds  = 400
+	decisionRounds  = 2000
 	decisionStretch = 1000
 )
 

@@ -18,48 +18,14 @@ import (
 )
 
 const (
-	// filledKeys is how many keys there are in the filled cluster.
-	filledKeys   = 100_000
+	// filledRounds of a verifier's start alternate with as many of a bare list.
 	filledRounds = 2
+	// revokedEvery is how many keys there are to each that is revoked since before the controller was last there.
+	revokedEvery = 250
 	// settling is how long after its first answer a verifier's memory is looked at.
 	settling = 3 * time.Second
 	mebibyte = 1 << 20
 )
-
-// filled measures verifiers and the controller in a cluster with many keys, each with a Secret.
-func filled(ctx context.Context, l *lab) error {
-	f, err := l.fill(ctx, l.times(filledKeys))
-	if err != nil {
-		return err
-	}
-	name := func(what string) string { return fmt.Sprintf("%d ApiKeys: %s", f.Keys, what) }
-	if err := l.startVerifiers(ctx, filledRounds, &f); err != nil {
-		return err
-	}
-	l.book.add(figure{
-		Name: name("verifier's resident memory after sync"), Value: f.Verifier.Memory, Unit: "MiB", Goal: "≤ 90", Met: f.Verifier.Memory <= 90,
-	})
-	l.book.add(figure{
-		Name: name("verifier's peak during sync, by memory after it"), Value: f.Verifier.Peak, Baseline: f.Verifier.Memory,
-		Unit: "MiB", Goal: "≤ 2", Met: f.Verifier.Peak <= 2*f.Verifier.Memory,
-	})
-	l.book.add(figure{
-		Name: name("cold start to ready, by a bare client-go list"), Value: f.Verifier.Wall, Baseline: f.List.Wall,
-		Unit: "s", Spread: f.Verifier.Spread, Goal: "≤ 1.5", Met: f.Verifier.Wall <= 1.5*f.List.Wall,
-	})
-	l.book.add(figure{
-		Name: name("cold start's CPU, by a bare client-go list's"), Value: f.Verifier.CPU, Baseline: f.List.CPU,
-		Unit: "s", Goal: "≤ 1.5", Met: f.Verifier.CPU <= 1.5*f.List.CPU,
-	})
-	if err := l.startController(ctx, &f); err != nil {
-		return err
-	}
-	l.book.add(figure{
-		Name: name("controller's resident memory, at its peak"), Value: f.Controller.Peak, Baseline: f.Controller.Memory,
-		Unit: "MiB", Goal: "≤ 400 MiB", Met: f.Controller.Peak <= 400,
-	})
-	return nil
-}
 
 // footing is what a number of keys take.
 type footing struct {
@@ -68,6 +34,8 @@ type footing struct {
 	List       upkeep `json:"list"`
 	Verifier   upkeep `json:"verifier"`
 	Controller upkeep `json:"controller"`
+	// Accepted is how many requests with revoked keys passed while verifiers started, and just after.
+	Accepted int `json:"-"`
 	// APIServer has its memory once verifiers and controller have read all of it, and Etcd the size of its file, in MiB.
 	APIServer float64 `json:"apiServerMemory"`
 	Etcd      float64 `json:"etcdSize"`
@@ -83,11 +51,12 @@ type upkeep struct {
 }
 
 // measureFilled fills a cluster with keys and has a verifier and a bare list start in turn, and then a controller.
-func (l *lab) measureFilled(ctx context.Context, n, rounds int) (f footing, err error) {
-	if f, err = l.fill(ctx, n); err != nil {
+func (l *lab) measureFilled(ctx context.Context, n, rounds int) (footing, error) {
+	f, people, err := l.fill(ctx, n)
+	if err != nil {
 		return f, err
 	}
-	if err := l.startVerifiers(ctx, rounds, &f); err != nil {
+	if err := l.startVerifiers(ctx, people, rounds, &f); err != nil {
 		return f, err
 	}
 	if err := l.startController(ctx, &f); err != nil {
@@ -105,21 +74,21 @@ func (l *lab) measureFilled(ctx context.Context, n, rounds int) (f footing, err 
 	return f, err
 }
 
-// fill fills a cluster with keys, each with a Secret.
-func (l *lab) fill(ctx context.Context, n int) (f footing, err error) {
+// fill fills a cluster with keys, each with a Secret. Some are revoked, and the controller has not been there since.
+func (l *lab) fill(ctx context.Context, n int) (footing, *population, error) {
 	began := time.Now()
 	if err := l.install(ctx); err != nil {
-		return f, err
+		return footing{}, nil, err
 	}
-	people, err := l.populate(ctx, n, 0)
+	people, err := l.populate(ctx, n, revokedEvery)
 	if err != nil {
-		return f, err
+		return footing{}, nil, err
 	}
 	if err := l.addSecrets(ctx, people); err != nil {
-		return f, err
+		return footing{}, nil, err
 	}
 	fmt.Printf("  filled in %.0f s\n", time.Since(began).Seconds())
-	return footing{Keys: n, Tenants: len(people.tenants)}, nil
+	return footing{Keys: n, Tenants: len(people.tenants)}, people, nil
 }
 
 // addSecrets gives each key a Secret as the controller makes them, which keeps no more than their metadata.
@@ -154,14 +123,16 @@ func (l *lab) addSecrets(ctx context.Context, people *population) error {
 }
 
 // startVerifiers starts a verifier and a bare list in turn.
-func (l *lab) startVerifiers(ctx context.Context, rounds int, f *footing) error {
+func (l *lab) startVerifiers(ctx context.Context, people *population, rounds int, f *footing) error {
 	kubeconfig, err := l.cp.ServiceAccountKubeconfig("apikey-verifier")
 	if err != nil {
 		return err
 	}
-	if _, err := list(ctx, kubeconfig); err != nil { // The API server's own first time.
+	first, err := list(ctx, kubeconfig)
+	if err != nil {
 		return err
 	}
+	fmt.Printf("  the API server's own first time: %.0f s\n", first.Wall)
 	var wall, cpu, memory, peak, bareWall, bareCPU samples
 	for range rounds {
 		bare, err := list(ctx, kubeconfig)
@@ -169,31 +140,15 @@ func (l *lab) startVerifiers(ctx context.Context, rounds int, f *footing) error 
 			return err
 		}
 		bareWall, bareCPU = append(bareWall, bare.Wall), append(bareCPU, bare.CPU)
-		v, err := l.verifier(ctx, "verifier-0")
+		own, err := l.comeUp(ctx, people)
 		if err != nil {
 			return err
 		}
-		if err := v.ready(ctx); err != nil {
-			return fmt.Errorf("%w: %s", err, tail(v.log.String()))
-		}
-		wall = append(wall, time.Since(v.started).Seconds())
-		used, err := v.cpu()
-		if err != nil {
-			return err
-		}
-		if err := pauseFor(ctx, settling); err != nil {
-			return err
-		}
-		now, most, err := v.memory()
-		if err != nil {
-			return err
-		}
-		fmt.Printf("  ready in %.1f s, %.1f s of CPU, %.0f MiB after it, %.0f at its peak; a bare list %.1f s, %.1f s of CPU\n",
-			wall[len(wall)-1], used.Seconds(), now, most, bare.Wall, bare.CPU)
-		cpu, memory, peak = append(cpu, used.Seconds()), append(memory, now), append(peak, most)
-		if err := l.stop(v); err != nil {
-			return err
-		}
+		fmt.Printf("  serves after %.1f s, %.1f s of CPU, %.0f MiB then, %.0f at its peak; a bare list %.1f s, %.1f s of CPU\n",
+			own.Wall, own.CPU, own.memory, own.peak, bare.Wall, bare.CPU)
+		wall, cpu = append(wall, own.Wall), append(cpu, own.CPU)
+		memory, peak = append(memory, own.memory), append(peak, own.peak)
+		f.Accepted += own.accepted
 	}
 	f.List = upkeep{Wall: bareWall.median(), CPU: bareCPU.median()}
 	f.Verifier = upkeep{Wall: wall.median(), CPU: cpu.median(), Memory: memory.median(), Peak: peak.median(), Spread: wall.spread()}

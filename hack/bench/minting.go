@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -127,8 +126,7 @@ func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples,
 
 // changes returns a signal for each change of a key's labels from now on.
 func (l *lab) changes(ctx context.Context, key *keysv1alpha1.ApiKey) (<-chan struct{}, error) {
-	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
-		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name}})
+	watcher, err := l.watch(ctx, client.ObjectKeyFromObject(key), "0")
 	if err != nil {
 		return nil, err
 	}

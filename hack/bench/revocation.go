@@ -178,8 +178,7 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 // watchEnd opens a bare watch of one key. What it returns gets when that showed the key to be revoked, and when it showed
 // that this is effective, where that is waited for; it is closed without where the watch ends.
 func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-chan [2]time.Time, error) {
-	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(s.name.Namespace),
-		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + s.name.Name}})
+	watcher, err := l.watch(ctx, s.name, "0")
 	if err != nil {
 		return nil, err
 	}
