@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
@@ -66,6 +67,7 @@ func unpublished(key *keysv1alpha1.ApiKey) string {
 // so long that it refuses everything.
 func (s *revoke) confirm(ctx context.Context, r *round, o *outcome) error {
 	if r.is(keysv1alpha1.ConditionRevocationEffective) {
+		s.verifiers.forget(client.ObjectKeyFromObject(r.key))
 		return nil
 	}
 	progress, err := s.verifiers.progress(ctx, r.key, keysv1alpha1.ReasonRevoked)

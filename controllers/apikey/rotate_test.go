@@ -299,6 +299,25 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		Expect(message(key, "RevocationEffective")).To(Equal("1 verifier refuses the key, known 0s after the controller saw the revocation."))
 	})
 
+	// It fails when progress forgets what was waited for before the key says so.
+	It("is not waited for again when writing it down was overtaken", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		canary := newCanary(ctx)
+		canary.says(ctx, "verifier-1", "1")
+		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		Expect(condition(key, "RevocationEffective")).To(Equal("False/WaitingForVerifiers"))
+		canary.says(ctx, "verifier-1", key.ResourceVersion)
+		read(ctx, key)
+		overtaken := key.DeepCopy()
+		key.Labels = map[string]string{"team": "storefront"}
+		Expect(cp.Client.Update(ctx, key)).To(Succeed())
+		result, err := w.controller.Reconcile(ctx, overtaken)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(result.RequeueAfter).NotTo(BeZero())
+		w.reconcile(ctx, key)
+		Expect(condition(key, "RevocationEffective")).To(Equal("True/Revoked"))
+	})
+
 	It("says how long a revocation took, and how many verifiers were not waited for", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		key := w.create(ctx)

@@ -157,7 +157,11 @@ func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey, what
 	}
 	p.since = change.since
 	if p.done() {
-		v.forget(name)
+		// It is kept until the key says so: a write that was overtaken must not have a later state of the key be waited for.
+		change.told = v.clock.Now()
+		v.mu.Lock()
+		v.waiting[name] = change
+		v.mu.Unlock()
 	}
 	return p, nil
 }
