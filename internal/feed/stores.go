@@ -290,10 +290,11 @@ func isCanary(key *keysv1alpha1.ApiKey) bool {
 }
 
 // isAwaited says whether the controller waits for verifiers to have applied this state of a key: a credential that is not
-// published, or a revocation that is not known to be effective.
+// published, or a revocation of which it has not said anything yet. What it says first is that it waits, since a state before
+// that; a controller that is new since then learns from the next proof of freshness.
 func isAwaited(key *keysv1alpha1.ApiKey) bool {
 	if state(key) == index.StateRevoked {
-		return !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)
+		return apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) == nil
 	}
 	credentials := key.Status.Credentials
 	return len(credentials) > 0 && credentials[len(credentials)-1].PublishedTime == nil
