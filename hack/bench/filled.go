@@ -80,7 +80,7 @@ func (l *lab) fill(ctx context.Context, n int) (footing, *population, error) {
 	if err := l.install(ctx); err != nil {
 		return footing{}, nil, err
 	}
-	people, err := l.populate(ctx, n, revokedEvery)
+	people, err := l.populate(ctx, n, perTenant, revokedEvery)
 	if err != nil {
 		return footing{}, nil, err
 	}

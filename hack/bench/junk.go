@@ -27,7 +27,7 @@ func junk(ctx context.Context, l *lab) error {
 	if err := l.install(ctx); err != nil {
 		return err
 	}
-	people, err := l.populate(ctx, l.times(1000), 0)
+	people, err := l.populate(ctx, l.times(1000), perTenant, 0)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,12 @@ import (
 // credentialID is every key's.
 const credentialID = "7Hk2PqZx"
 
-// perTenant is how many keys a tenant has.
-const perTenant = 450
+const (
+	// perTenant is how many keys a tenant has where only the keys count: many, which takes less time to set up.
+	perTenant = 450
+	// quota is how many active keys a tenant may have by default. What is written of a tenant grows with them.
+	quota = 20
+)
 
 // subject is a key that verifiers are asked about.
 type subject struct {
@@ -38,8 +42,9 @@ type population struct {
 	keys    []subject
 }
 
-// populate has a controller mint one key, and copies it. Every so-many-th copy is revoked, where that is not zero.
-func (l *lab) populate(ctx context.Context, n, revokedEvery int) (*population, error) {
+// populate has a controller mint one key, and copies it: so many for each tenant. Every so-many-th copy is revoked, where that is
+// not zero.
+func (l *lab) populate(ctx context.Context, n, perTenant, revokedEvery int) (*population, error) {
 	p := &population{}
 	template, digest, err := l.template(ctx, p)
 	if err != nil {

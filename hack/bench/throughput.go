@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// throughputTenants have throughputKeys keys each, which is as many as a tenant has by default.
-	throughputTenants, throughputKeys = 250, 20
+	// throughputTenants have throughputKeys keys each.
+	throughputTenants, throughputKeys = 250, quota
 	// throughputRounds of the controller's and of a bare client's alternate. The client's have a part of the keys: its rate is
 	// the same with fewer.
 	throughputRounds, barePart = 2, 5
