@@ -14,7 +14,7 @@ const (
 	// probeGap bounds what all replicas together write: one nonce in this time.
 	probeGap = 200 * time.Millisecond
 	// acknowledgementGap does so for nonces that tell the controller what it waits for.
-	acknowledgementGap = 10 * time.Millisecond
+	acknowledgementGap = 5 * time.Millisecond
 	// acknowledgementShare is how many times as long as one of several changes takes to be written the next has to wait, up to
 	// longestGap.
 	acknowledgementShare = 4

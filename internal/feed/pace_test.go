@@ -15,14 +15,14 @@ func TestPace(t *testing.T) {
 		interval, patience, audit    time.Duration
 		acknowledgements, afterAList time.Duration
 	}{
-		"alone":                   {5 * time.Minute, 1, 2 * time.Second, 5 * time.Second, 150 * time.Second, 10 * time.Millisecond, 150 * time.Second},
-		"before the first nonce":  {5 * time.Minute, 0, 2 * time.Second, 5 * time.Second, 150 * time.Second, 10 * time.Millisecond, 150 * time.Second},
-		"three":                   {5 * time.Minute, 3, 2 * time.Second, 5 * time.Second, 150 * time.Second, 30 * time.Millisecond, 150 * time.Second},
-		"as many as write freely": {5 * time.Minute, 10, 2 * time.Second, 5 * time.Second, 150 * time.Second, 100 * time.Millisecond, 150 * time.Second},
-		"fifty":                   {5 * time.Minute, 50, 10 * time.Second, 5 * time.Second, 150 * time.Second, 500 * time.Millisecond, 150 * time.Second},
-		"the longest bound":       {time.Hour, 1, 2 * time.Second, 5 * time.Second, 5 * time.Minute, 10 * time.Millisecond, 5 * time.Minute},
-		"the shortest bound":      {2 * time.Second, 1, 500 * time.Millisecond, time.Second, time.Second, 10 * time.Millisecond, 20 * time.Second},
-		"short, and fifty":        {4 * time.Second, 50, time.Second, 2 * time.Second, 2 * time.Second, 500 * time.Millisecond, 20 * time.Second},
+		"alone":                   {5 * time.Minute, 1, 2 * time.Second, 5 * time.Second, 150 * time.Second, 5 * time.Millisecond, 150 * time.Second},
+		"before the first nonce":  {5 * time.Minute, 0, 2 * time.Second, 5 * time.Second, 150 * time.Second, 5 * time.Millisecond, 150 * time.Second},
+		"three":                   {5 * time.Minute, 3, 2 * time.Second, 5 * time.Second, 150 * time.Second, 15 * time.Millisecond, 150 * time.Second},
+		"as many as write freely": {5 * time.Minute, 10, 2 * time.Second, 5 * time.Second, 150 * time.Second, 50 * time.Millisecond, 150 * time.Second},
+		"fifty":                   {5 * time.Minute, 50, 10 * time.Second, 5 * time.Second, 150 * time.Second, 250 * time.Millisecond, 150 * time.Second},
+		"the longest bound":       {time.Hour, 1, 2 * time.Second, 5 * time.Second, 5 * time.Minute, 5 * time.Millisecond, 5 * time.Minute},
+		"the shortest bound":      {2 * time.Second, 1, 500 * time.Millisecond, time.Second, time.Second, 5 * time.Millisecond, 20 * time.Second},
+		"short, and fifty":        {4 * time.Second, 50, time.Second, 2 * time.Second, 2 * time.Second, 250 * time.Millisecond, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &pace{bound: test.bound}
