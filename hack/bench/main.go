@@ -46,7 +46,7 @@ type benchmark struct {
 }
 
 // benchmarks begin with those that take seconds, and those of the largest clusters come next: if the time for all of them is over,
-// what is missing are the last, which are then run one by one. On two cores that do nothing else that is probes and junk.
+// what is missing are the last, which are then run one by one. Two cores that do nothing else have more than a minute left.
 var benchmarks = []benchmark{
 	{"decision-1000", "a decision, in process, 1,000 keys", time.Minute, decision1000, nil},
 	{"malformed", "a decision about a token whose checksum is wrong", time.Minute, malformedToken, nil},
