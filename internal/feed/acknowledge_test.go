@@ -42,7 +42,7 @@ var _ = Describe("Acknowledgements", func() {
 			return lists
 		})
 		v := startVerifier(config, canary)
-		Eventually(v.feed.Ready).Should(Succeed())
+		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
 		lists.slow.Store(true)
 		Eventually(lists.held).WithTimeout(10 * time.Second).Should(Receive())
 
@@ -56,7 +56,7 @@ var _ = Describe("Acknowledgements", func() {
 			records := probe.Records(seen)
 			g.Expect(records).To(HaveKey(v.name))
 			g.Expect(records[v.name].HasApplied(key.ResourceVersion)).To(BeTrue())
-		}).Should(Succeed()) // Within a second: the list goes on for 5.
+		}).WithTimeout(3 * time.Second).Should(Succeed()) // The list goes on for 5.
 		Expect(v.feed.Ready()).To(Succeed())
 	})
 })

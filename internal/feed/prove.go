@@ -61,8 +61,7 @@ func (f *Feed) meanwhile(ctx context.Context, do func(context.Context) error) er
 		case <-f.awaited:
 			if err := f.sayHowFar(ctx); err != nil {
 				cancel()
-				<-done
-				return err
+				return errors.Join(err, <-done)
 			}
 		}
 	}
