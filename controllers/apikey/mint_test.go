@@ -2,6 +2,7 @@ package apikey_test
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -140,7 +141,7 @@ var _ = Describe("Minting", func() {
 	It("makes no second root key where the cache has not seen the first", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(ctx)
-		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Roots = noSecrets{w.client} })
+		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Roots = noSecrets{w.client, nil} })
 		Expect(w.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
 	})
 
@@ -148,7 +149,7 @@ var _ = Describe("Minting", func() {
 		w := newWorld(ctx)
 		w.create(ctx)
 		w.controller = w.newController(w.client, func(o *apikey.Options) {
-			o.Live, o.Roots = &countingClient{Client: cp.Client, secretListsFail: true}, w.client
+			o.Live, o.Roots = noSecrets{w.client, errors.New("listed live")}, w.client
 		})
 		Expect(w.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
 	})
@@ -179,12 +180,15 @@ var _ = Describe("Minting", func() {
 	})
 })
 
-// noSecrets is a cache that has not seen any Secret yet.
-type noSecrets struct{ client.Reader }
+// noSecrets lists no Secrets: because there are none that it has seen, or for an error.
+type noSecrets struct {
+	client.Reader
+	err error
+}
 
 func (c noSecrets) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
 	if _, ok := list.(*corev1.SecretList); ok {
-		return nil
+		return c.err
 	}
 	return c.Reader.List(ctx, list, options...)
 }
