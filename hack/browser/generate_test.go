@@ -68,7 +68,7 @@ func (w *world) generates(t *testing.T) {
 	}
 	s.click("button", "Done")
 	s.gone("dialog", "Copy your key now")
-	s.row("order-desk", "Order Desk", "orders:read", "Active", "Never")
+	s.row("order-desk", "Order Desk", "orders:read", "Active")
 	s.keepSource("after the token was shown")
 
 	// It is shown once: not when one goes back, not in the key's details, not after loading anew.
