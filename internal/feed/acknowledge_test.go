@@ -42,10 +42,10 @@ var _ = Describe("Acknowledgements", func() {
 			return lists
 		})
 		v := startVerifier(config, canary)
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.feed.Ready).Should(Succeed())
 		lists.slow.Store(true)
 		// The next list comes ten times as long after the first as that took, up to a quarter of the bound.
-		Eventually(lists.held).WithTimeout(30 * time.Second).Should(Receive())
+		Eventually(lists.held).Should(Receive())
 
 		tenant := fixture.Tenant(fixture.Name("tenant"))
 		Expect(cp.Client.Create(ctx, fixture.Namespace(tenant.Name, tenant.Name))).To(Succeed())

@@ -32,6 +32,7 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
+	SetDefaultEventuallyTimeout(30 * time.Second)
 	var err error
 	cp, err = controlplane.Start(controlplane.Options{})
 	Expect(err).NotTo(HaveOccurred())
@@ -145,18 +146,18 @@ func issue(ctx context.Context) *issued {
 var _ = Describe("Feeding the index", func() {
 	It("lets a key pass once it is granted, and refuses it as soon as it is revoked", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.feed.Ready).Should(Succeed())
 		k := issue(ctx)
 		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
 
 		k.key.Spec.State = keysv1alpha1.ApiKeyRevoked
 		Expect(cp.Client.Update(ctx, k.key)).To(Succeed())
-		Eventually(v.reasonFor(k)).WithTimeout(time.Second).Should(Equal(verify.ReasonRevoked))
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonRevoked))
 	})
 
 	It("refuses what spec takes away, without the controller", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.feed.Ready).Should(Succeed())
 		for reason, change := range map[verify.Reason]func(*issued) error{
 			verify.ReasonSuspended: func(k *issued) error {
 				k.key.Spec.State = keysv1alpha1.ApiKeySuspended
@@ -181,13 +182,13 @@ var _ = Describe("Feeding the index", func() {
 			k := issue(ctx)
 			Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed), string(reason))
 			Expect(change(k)).To(Succeed(), string(reason))
-			Eventually(v.reasonFor(k)).WithTimeout(3 * time.Second).Should(Equal(reason))
+			Eventually(v.reasonFor(k)).Should(Equal(reason))
 		}
 	})
 
 	It("never takes an object of the same name for its predecessor (S9)", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.feed.Ready).Should(Succeed())
 		k := issue(ctx)
 		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
 		Expect(cp.Client.Delete(ctx, k.key)).To(Succeed())
@@ -205,7 +206,7 @@ var _ = Describe("Freshness (S7)", func() {
 		Consistently(v.reasonFor(k)).WithTimeout(500 * time.Millisecond).Should(Equal(verify.ReasonUnavailable))
 		Expect(v.feed.Ready()).To(MatchError(ContainSubstring("not complete")))
 		api.resume()
-		Eventually(v.reasonFor(k)).WithTimeout(20 * time.Second).Should(Equal(verify.ReasonAllowed))
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
 		Expect(v.feed.Ready()).To(Succeed())
 	})
 
@@ -223,7 +224,7 @@ var _ = Describe("Freshness (S7)", func() {
 		k := issue(ctx)
 		api := newGate(cp.Config)
 		v := startVerifier(api.through(cp.ServiceAccountConfig("apikey-verifier")), canary)
-		Eventually(v.reasonFor(k)).WithTimeout(20 * time.Second).Should(Equal(verify.ReasonAllowed))
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
 		proven := v.feed.FreshAsOf()
 
 		api.stall() // Connections stay open; what is sent on them goes nowhere.
@@ -235,21 +236,21 @@ var _ = Describe("Freshness (S7)", func() {
 		Expect(v.feed.Ready()).To(MatchError(ContainSubstring("more than 1m0s")))
 
 		api.resume()
-		Eventually(v.reasonFor(k)).WithTimeout(30 * time.Second).Should(Equal(verify.ReasonRevoked))
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonRevoked))
+		Eventually(v.feed.Ready).Should(Succeed())
 		Expect(v.feed.FreshAsOf()).To(BeTemporally(">", proven))
 	})
 
 	It("is proved again and again", func(SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.feed.Ready).Should(Succeed())
 		first := v.feed.FreshAsOf()
-		Eventually(v.feed.FreshAsOf).WithTimeout(10 * time.Second).Should(BeTemporally(">", first))
+		Eventually(v.feed.FreshAsOf).Should(BeTemporally(">", first))
 	})
 
 	It("leaves nothing on the canary when the verifier stops", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
-		Eventually(v.feed.Ready).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(v.feed.Ready).Should(Succeed())
 		v.stop()
 		key := &keysv1alpha1.ApiKey{}
 		Expect(cp.Client.Get(ctx, canary, key)).To(Succeed())

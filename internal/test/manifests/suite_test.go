@@ -6,6 +6,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -30,6 +31,7 @@ func TestManifests(t *testing.T) {
 
 // What is installed here is installed as config/default/kustomization.yaml says, on a cluster that doesn't know the kinds.
 var _ = BeforeSuite(func(ctx SpecContext) {
+	SetDefaultEventuallyTimeout(30 * time.Second)
 	var err error
 	cp, err = controlplane.Start(controlplane.Options{ControllerManager: true})
 	Expect(err).NotTo(HaveOccurred())
