@@ -53,7 +53,7 @@ func crowdOf(n, asking int) *crowd {
 	for i := range c.tenants {
 		c.tenants[i] = fixture.UUID()
 		id, _ := index.ParseTenantID(c.tenants[i])
-		tenants.Add(id, index.Tenant{IDHeader: c.tenants[i], Allowlists: []index.Allowlist{allowlist("203.0.113.0/24")}})
+		tenants.Add(id, index.Tenant{Allowlists: []index.Allowlist{allowlist("203.0.113.0/24")}})
 	}
 	c.view.SetTenants(tenants)
 	for i := range n {

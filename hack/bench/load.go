@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -32,6 +30,8 @@ const (
 	// serverCore and loadCore are the processors of what is measured and of what it is measured with.
 	serverCore = "0"
 	loadCore   = "1"
+	// scriptSuffix is how the name of wrk's script goes on after that of the file of who it asks as.
+	scriptSuffix = ".lua"
 )
 
 //go:embed load.lua
@@ -127,12 +127,8 @@ type askers struct {
 
 // overHTTP puts the load of a second on a URL. With a rest, connections pause between requests.
 func (l *lab) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration, rest ...string) (answers, error) {
-	script := filepath.Join(filepath.Dir(who.file), "load.lua")
-	if err := os.WriteFile(script, loadScript, 0o600); err != nil {
-		return answers{}, err
-	}
 	wrk, err := on(ctx, loadCore, "wrk", append([]string{
-		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length), "--script=" + script, url, "--",
+		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length), "--script=" + who.file + scriptSuffix, url, "--",
 		who.file, fixture.Host,
 	}, rest...)...)
 	if err != nil {

@@ -1,8 +1,8 @@
 // Command bench measures what this project promises, on a real control plane.
 //
 // Machines are noisy, so a figure is a ratio of two things that were measured side by side in the same run: in rounds that
-// alternate, of which the median counts and the spread is shown. A table says which goals are met; bin/bench.json has the
-// same for programs. What falls short is reported as it is.
+// alternate, or of both at once. The middle one counts, and the spread is shown. A table says which goals are met;
+// bin/bench.json has the same for programs. What falls short is reported as it is.
 //
 //	make bench                    all of it
 //	make bench BENCH=cold-start   one

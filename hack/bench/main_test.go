@@ -50,6 +50,24 @@ func TestNotMeasured(t *testing.T) {
 	}
 }
 
+// TestMiddle checks that the round counts whose ratio is in the middle, and not the middle of all that each has seen.
+func TestMiddle(t *testing.T) {
+	for name, test := range map[string]struct {
+		own, others     samples
+		value, baseline float64
+	}{
+		"one round":              {samples{3}, samples{2}, 3, 2},
+		"a machine of two gaits": {samples{11, 24, 13, 23, 23}, samples{10, 20, 10, 20, 10}, 24, 20},
+		"two rounds":             {samples{9, 8}, samples{10, 4}, 8, 4}, // The worse, so that nothing is met by half of what was seen.
+	} {
+		t.Run(name, func(t *testing.T) {
+			if value, baseline := middle(test.own, test.others); value != test.value || baseline != test.baseline {
+				t.Errorf("%v by %v, want %v by %v", value, baseline, test.value, test.baseline)
+			}
+		})
+	}
+}
+
 // TestMedian checks that of two values neither is the middle one.
 func TestMedian(t *testing.T) {
 	for want, values := range map[float64]samples{0: nil, 7: {7}, 3: {4, 2}, 5: {9, 5, 1}, 2.5: {4, 3, 1, 2}} {

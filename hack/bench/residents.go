@@ -67,9 +67,11 @@ func filledView(n int) (*index.View, *usage.Recorder, error) {
 		}
 		view.Credentials.Put(key.Namespace+"/"+key.Name, claims)
 		if id, ok := index.ParseTenantID(s.tenantID); ok {
-			tenants[id] = index.Tenant{IDHeader: s.tenantID}
+			tenants[id] = index.Tenant{}
 		}
 	}
+	view.Credentials.Compact()
+	uses.Compact()
 	view.SetTenants(tenants)
 	view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{*manyRules()}))
 	return view, uses, nil
@@ -87,8 +89,11 @@ func manyRules() *keysv1alpha1.AccessPolicy {
 	})
 }
 
-// draw writes down some of the first n keys, drawn at random, for wrk to ask with.
+// draw writes down some of the first n keys, drawn at random, for wrk to ask with, and wrk's script beside them.
 func draw(path string, some, n int, change func(subject) subject) error {
+	if err := os.WriteFile(path+scriptSuffix, loadScript, 0o600); err != nil {
+		return err
+	}
 	file, err := os.Create(path)
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func newHarness(t testing.TB) *harness {
 		now:      noon,
 		key:      key.Reveal(),
 	}
-	h.view.SetTenants(index.Tenants{tenant: {IDHeader: acme}})
+	h.view.SetTenants(index.Tenants{tenant: {}})
 	h.view.Credentials.Put("a/key", []*index.Claim{{
 		Grant:   index.Grant{Name: "a/key", Tenant: tenant, NotAfter: noon.Add(time.Hour).UnixNano()},
 		Digest:  key.Digest(),

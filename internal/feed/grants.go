@@ -112,7 +112,6 @@ func effectiveScopes(granted, asked []keysv1alpha1.Scope) string {
 func TenantOf(tenant *keysv1alpha1.Tenant) (index.TenantID, index.Tenant, bool) {
 	id, ok := index.ParseTenantID(tenant.Spec.ID)
 	return id, index.Tenant{
-		IDHeader:   id.String(),
 		Suspended:  tenant.Spec.State == keysv1alpha1.TenantSuspended || tenant.DeletionTimestamp != nil,
 		Allowlists: []index.Allowlist{index.NewAllowlist(tenant.Spec.AllowedCIDRs)},
 	}, ok

@@ -24,26 +24,23 @@ func (c *Credentials) Compact() {
 
 // compact moves some buckets together.
 func (c *Credentials) compact(buckets []*bucket) {
-	count, length := 0, 0
+	length := 0
 	for _, b := range buckets {
-		count, length = count+len(b.records), length+len(b.text)
+		length += len(b.data)
 	}
-	records := make([]record, 0, count)
-	var texts strings.Builder
-	texts.Grow(length)
+	var together strings.Builder
+	together.Grow(length)
 	for _, b := range buckets {
-		records = append(records, b.records...)
-		texts.WriteString(b.text)
+		together.WriteString(b.data)
 	}
-	text := texts.String()
+	data := together.String()
 	for _, b := range buckets {
-		if len(b.records) == 0 {
+		if b.count == 0 {
 			continue
 		}
 		moved := *b
-		n := len(b.records)
-		moved.records, records = records[:n:n], records[n:]
-		moved.text, text = text[:len(b.text)], text[len(b.text):]
-		c.publish(c.hash(&moved.records[0].digest), &moved)
+		moved.data, data = data[:len(b.data)], data[len(b.data):]
+		digest := moved.at(0).digest()
+		c.publish(c.hash(&digest), &moved)
 	}
 }

@@ -92,14 +92,14 @@ func TestRotationHasNoGap(t *testing.T) {
 func TestViewIsReadWhileItChanges(t *testing.T) {
 	id := tenantID(t, "3714240b-2e06-4c35-8856-ccc1c096323e")
 	view := index.NewView()
-	view.SetTenants(index.Tenants{id: {IDHeader: "0"}})
+	view.SetTenants(index.Tenants{id: {Allowlists: make([]index.Allowlist, 1)}})
 
 	var done atomic.Bool
 	var group sync.WaitGroup
 	for range 2 {
 		group.Go(func() {
 			for !done.Load() {
-				if tenant, ok := view.Tenant(id); !ok || tenant.IDHeader == "" || view.Routes() == nil || view.TenantCount() != 1 {
+				if tenant, ok := view.Tenant(id); !ok || len(tenant.Allowlists) == 0 || view.Routes() == nil || view.TenantCount() != 1 {
 					t.Error("the view is not complete")
 					return
 				}
@@ -107,7 +107,7 @@ func TestViewIsReadWhileItChanges(t *testing.T) {
 		})
 	}
 	for n := range 5_000 {
-		view.SetTenants(index.Tenants{id: {IDHeader: fmt.Sprint(n)}})
+		view.SetTenants(index.Tenants{id: {Allowlists: make([]index.Allowlist, 1+n%2)}})
 		view.SetRoutes(access.Compile(nil))
 	}
 	done.Store(true)

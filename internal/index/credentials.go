@@ -10,7 +10,7 @@ import (
 // Credentials finds grants by digest. One goroutine at a time may write; readers need nothing.
 //
 //	hash ─┬─ first bits ─▶ directory ─▶ bucket ─┬─ tags ─▶ record ─▶ terms, by number
-//	      └─ next 8 bits ──────────────────────▶┘             └────▶ text: id and name
+//	      └─ next 8 bits ──────────────────────▶┘
 //
 // It is an extendible hash table of buckets that don't change: a writer builds the new bucket beside the old one and swaps
 // the directory's pointer. A bucket that gets too large is split, and alone: the directory, of one pointer for some dozens
@@ -71,14 +71,14 @@ func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Gran
 		d := c.directory.Load()
 		at := d.at(hash)
 		b := at.Load()
-		r := b.find(tagOf(hash), digest, tenant)
-		if r == nil {
+		e := b.find(tagOf(hash), digest, tenant)
+		if e == "" {
 			return nil
 		}
-		terms := c.terms.at(r.terms)
+		terms := c.terms.at(e.terms())
 		// While the bucket can be found, the terms of its records are theirs: their numbers are released after it is replaced.
 		if c.current(d, at, b) {
-			b.grant(r, terms, grant)
+			e.grant(terms, grant)
 			return terms
 		}
 	}
@@ -108,13 +108,14 @@ func (c *Credentials) walk(visit func(*Claim)) {
 		d := c.directory.Load()
 		at := d.at(uint32(hash))
 		b := at.Load()
-		claims = make([]Claim, len(b.records))
+		claims = make([]Claim, b.count)
 		valid := true
-		for i := range b.records {
-			terms := c.terms.at(b.records[i].terms)
+		for i := range claims {
+			e := b.at(i)
+			terms := c.terms.at(e.terms())
 			valid = valid && terms != nil
 			if valid {
-				b.claim(&b.records[i], terms, &claims[i])
+				e.claim(terms, &claims[i])
 			}
 		}
 		if !valid || !c.current(d, at, b) {

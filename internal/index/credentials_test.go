@@ -70,22 +70,65 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// TestLookupComparesTheWholeDigest has digests that share all that the hash is made of.
+// TestLookupComparesTheWholeDigest asks for digests that differ in one byte from one in the index. They are so many that some have
+// the same bucket and the same tag as that, for each of the bytes.
 func TestLookupComparesTheWholeDigest(t *testing.T) {
 	c := index.NewCredentials()
-	alike := func(n byte) token.Digest { return token.Digest{31: n} }
-	for n := range byte(8) {
+	for n := range 256 {
 		name := fmt.Sprint("a/", n)
-		c.Put(name, []*index.Claim{claim(name, 1, alike(n))})
+		c.Put(name, []*index.Claim{claim(name, 1, digest(n))})
 	}
-	c.Put("a/3", nil)
-	for n := range byte(8) {
-		if n != 3 {
-			wantHolders(t, c, alike(n), fmt.Sprint("a/", n))
+	for n := range 256 {
+		for at := range len(token.Digest{}) {
+			for change := byte(1); change < 100; change++ {
+				other := digest(n)
+				other[at] ^= change
+				if grant, ok := lookup(c, other); ok {
+					t.Fatalf("%s is found by a digest of which byte %d is another", grant.Name, at)
+				}
+			}
 		}
 	}
-	wantHolders(t, c, alike(3))
-	wantHolders(t, c, alike(8))
+}
+
+// TestLookupComparesTheWholeTenant does so for the tenants of claims of one digest.
+func TestLookupComparesTheWholeTenant(t *testing.T) {
+	c := index.NewCredentials()
+	older, younger := claim("a/older", 1, digest(1)), claim("a/younger", 2, digest(1))
+	c.Put("a/older", []*index.Claim{older})
+	for at := range len(index.TenantID{}) {
+		younger.Tenant = index.TenantID{}
+		younger.Tenant[at] = 1
+		c.Put("a/younger", []*index.Claim{younger})
+		var grant index.Grant
+		d := digest(1)
+		if c.Lookup(&d, &younger.Tenant, &grant); grant.Name != "a/younger" {
+			t.Errorf("%s is found where byte %d of the tenant is another", grant.Name, at)
+		}
+	}
+}
+
+// TestManyClaimsOfOneDigest checks that they are found, and so is whatever shares their bucket.
+func TestManyClaimsOfOneDigest(t *testing.T) {
+	c := index.NewCredentials()
+	var want []string
+	for n := range 500 {
+		other, one := fmt.Sprint("a/other-", n), fmt.Sprintf("a/one-%03d", n)
+		c.Put(other, []*index.Claim{claim(other, 1, digest(1+n))})
+		c.Put(one, []*index.Claim{claim(one, n, digest(0))})
+		want = append(want, one)
+	}
+	wantHolders(t, c, digest(0), want...)
+	for n := range 500 {
+		wantHolders(t, c, digest(1+n), fmt.Sprint("a/other-", n))
+	}
+	for _, one := range want[:499] {
+		c.Put(one, nil)
+	}
+	wantHolders(t, c, digest(0), want[499])
+	for n := range 500 {
+		wantHolders(t, c, digest(1+n), fmt.Sprint("a/other-", n))
+	}
 }
 
 func TestOlderObjectHoldsTheDigest(t *testing.T) {

@@ -47,10 +47,19 @@ func (id TenantID) String() string {
 	return string(text)
 }
 
+// Spelled returns what String does, without making a string where the text that the id was read from is the same, as in most
+// requests.
+func (id TenantID) Spelled(as string) string {
+	// Of hexadecimal digits and hyphens, only letters in upper case lack this bit.
+	const lower = 0x2020202020202020
+	if uint64At(as, 0)&uint64At(as, 8)&uint64At(as, 16)&uint64At(as, 24)&uint64At(as, 28)&lower == lower {
+		return as
+	}
+	return id.String()
+}
+
 // Tenant is what a decision needs to know of a tenant.
 type Tenant struct {
-	// IDHeader is the tenant's id as text, for the upstream.
-	IDHeader  string
 	Suspended bool
 	// Allowlists are those of every Tenant object with this id. A client must be on all of them.
 	Allowlists []Allowlist

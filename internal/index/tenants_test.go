@@ -74,6 +74,21 @@ func TestParseTenantID(t *testing.T) {
 	}
 }
 
+// TestSpelled checks that each letter may be in upper case, alone.
+func TestSpelled(t *testing.T) {
+	const text = "abcdefab-cdef-abcd-efab-cdefabcdefab"
+	id := tenantID(t, text)
+	for i := range text {
+		as := text[:i] + strings.ToUpper(text[i:i+1]) + text[i+1:]
+		if got := id.Spelled(as); got != text {
+			t.Errorf("%s for %s", got, as)
+		}
+	}
+	if allocations := testing.AllocsPerRun(100, func() { id.Spelled(text) }); allocations != 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
 var canonicalUUID = regexp.MustCompile(`\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\z`)
 
 func FuzzParseTenantID(f *testing.F) {
@@ -99,6 +114,9 @@ func FuzzParseTenantID(f *testing.F) {
 		if id.String() != strings.ToLower(s) {
 			t.Errorf("%q is read as %s", s, id)
 		}
+		if id.Spelled(s) != strings.ToLower(s) {
+			t.Errorf("%q is spelled %s", s, id.Spelled(s))
+		}
 		if raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", "")); err != nil || string(raw) != string(id[:]) {
 			t.Errorf("%q is read as %x", s, id[:])
 		}
@@ -121,7 +139,7 @@ func FuzzTenantIDString(f *testing.F) {
 func TestTenantsWithOneID(t *testing.T) {
 	id, other := tenantID(t, "3714240b-2e06-4c35-8856-ccc1c096323e"), index.TenantID{1}
 	allowing := func(suspended bool, cidrs ...keysv1alpha1.CIDR) index.Tenant {
-		return index.Tenant{IDHeader: id.String(), Suspended: suspended, Allowlists: []index.Allowlist{index.NewAllowlist(cidrs)}}
+		return index.Tenant{Suspended: suspended, Allowlists: []index.Allowlist{index.NewAllowlist(cidrs)}}
 	}
 	for name, test := range map[string]struct {
 		objects   []index.Tenant
@@ -147,8 +165,8 @@ func TestTenantsWithOneID(t *testing.T) {
 					tenants.Add(id, object)
 				}
 				tenant := tenants[id]
-				if tenant.Suspended != test.suspended || tenant.IDHeader != id.String() {
-					t.Errorf("suspended: %t, id %s", tenant.Suspended, tenant.IDHeader)
+				if tenant.Suspended != test.suspended {
+					t.Errorf("suspended: %t", tenant.Suspended)
 				}
 				allowed := true
 				for _, list := range tenant.Allowlists {

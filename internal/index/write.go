@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -50,9 +49,12 @@ func (c *Credentials) of(object string) []token.Digest {
 	c.names.each(maphash.String(c.seed, object), func(hash uint32) {
 		b := c.directory.Load().at(hash).Load()
 		for i := b.next(0, tagOf(hash)); i >= 0; i = b.next(i+1, tagOf(hash)) {
-			r := &b.records[i]
-			if b.name(r) == object && c.hash(&r.digest) == hash && !slices.Contains(digests, r.digest) {
-				digests = append(digests, r.digest)
+			e := b.at(i)
+			if e.name() != object {
+				continue
+			}
+			if digest := e.digest(); c.hash(&digest) == hash && !slices.Contains(digests, digest) {
+				digests = append(digests, digest)
 			}
 		}
 	})
@@ -69,14 +71,14 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 		hash := c.hash(&claim.Digest)
 		b := c.directory.Load().at(hash).Load()
 		i := b.holder(tagOf(hash), &claim.Digest, object)
-		if i < 0 || b.id(&b.records[i]) != claim.CredentialID {
+		if i < 0 {
 			return false
 		}
-		held := b.records[i]
+		held := b.at(i).record()
 		terms, ok := c.terms.find(claim.terms())
 		wanted := newRecord(claim, object, terms)
 		// When a credential was issued never changes, and no decision depends on it.
-		wanted.issued, wanted.text = held.issued, held.text
+		wanted.issued = held.issued
 		if !meters {
 			wanted.meter = held.meter
 		}
@@ -87,41 +89,26 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 	return true
 }
 
-func newRecord(claim *Claim, object string, terms uint32) record {
-	return record{
-		digest: claim.Digest, tenant: claim.Tenant, notAfter: claim.NotAfter, terms: terms, meter: claim.Meter,
-		created: seconds(claim.Created.Unix()), issued: seconds(claim.Issued),
-		nameLen: uint16(len(object)), idLen: uint8(len(claim.CredentialID)), state: claim.State, //nolint:gosec // See the schema.
-	}
-}
-
-// claim puts everything that is known of a record into a claim.
-func (b *bucket) claim(r *record, terms *Terms, into *Claim) {
-	b.grant(r, terms, &into.Grant)
-	into.Digest, into.Created = r.digest, time.Unix(int64(r.created), 0)
-	into.Granted, into.Asked, into.Allowlists = terms.Granted, terms.Asked, terms.Allowlists
-}
-
 // put makes a claim the object's of that digest.
 func (c *Credentials) put(name uint64, object string, claim *Claim) {
 	hash := c.hash(&claim.Digest)
 	r := newRecord(claim, object, c.terms.hold(claim.terms()))
 	b := c.directory.Load().at(hash).Load()
 	if i := b.holder(tagOf(hash), &claim.Digest, object); i >= 0 {
-		former := b.records[i].terms
-		if r.created == b.records[i].created && claim.CredentialID == b.id(&b.records[i]) {
+		former := b.at(i)
+		if r.created == former.created() && r.id == former.id() {
 			c.publish(hash, b.update(i, &r))
 		} else {
 			// Its place among the claims of its digest may be another.
-			c.publish(hash, b.remove(i).insert(tagOf(hash), &r, claim.CredentialID, object))
+			c.publish(hash, b.remove(i).insert(tagOf(hash), &r))
 		}
-		c.terms.release(former)
+		c.terms.release(former.terms())
 		return
 	}
 	if !b.has(tagOf(hash), &claim.Digest) {
 		c.size.Add(1)
 	}
-	c.publish(hash, b.insert(tagOf(hash), &r, claim.CredentialID, object))
+	c.publish(hash, b.insert(tagOf(hash), &r))
 	c.names.add(name, hash)
 	c.records++
 	c.split(hash)
@@ -132,7 +119,7 @@ func (c *Credentials) drop(name uint64, object string, digest *token.Digest) {
 	hash := c.hash(digest)
 	b := c.directory.Load().at(hash).Load()
 	i := b.holder(tagOf(hash), digest, object)
-	former := b.records[i].terms
+	former := b.at(i).terms()
 	b = b.remove(i)
 	c.publish(hash, b)
 	c.terms.release(former)
@@ -159,7 +146,7 @@ func (c *Credentials) split(hash uint32) {
 	for {
 		d := c.directory.Load()
 		b := d.at(hash).Load()
-		if len(b.records) <= splitAt || b.depth == maxDepth || c.records>>(b.depth+1) < minMean {
+		if b.count <= splitAt || b.depth == maxDepth || c.records>>(b.depth+1) < minMean {
 			return
 		}
 		if b.depth == d.depth {

@@ -15,7 +15,7 @@ func crowd() *scene {
 	s := newScene()
 	for n := range 999 {
 		tenant := fmt.Sprintf("00000000-0000-0000-0000-%012d", n%20)
-		s.tenants[tenant] = &index.Tenant{IDHeader: tenant}
+		s.tenants[tenant] = &index.Tenant{}
 		claim := s.claim(fmt.Sprint("shop/", n), tenant, fmt.Sprint("key ", n), 0)
 		claim.Digest = token.DigestOf(fmt.Sprint("key ", n))
 	}

@@ -68,6 +68,9 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	default:
 		e.Decision.judge(view, request, terms, &tenantID, now)
 	}
+	if e.Decision.Outcome == Allow {
+		e.Decision.TenantID = tenantID.String()
+	}
 	e.Decision.pass(view, request, freshness)
 
 	held := ReasonUnknownToken

@@ -84,7 +84,7 @@ func newScene() *scene {
 			Granted: scopes("products:read", "orders:*"),
 			Asked:   scopes("products:read", "orders:*"),
 		},
-		tenants: map[string]*index.Tenant{acme: {IDHeader: acme}, globex: {IDHeader: globex}},
+		tenants: map[string]*index.Tenant{acme: {}, globex: {}},
 		rules: []keysv1alpha1.AccessRule{
 			rule("/api/products", "GET", "products:read"),
 			rule("/api/products", "POST", "products:write"),

@@ -52,7 +52,7 @@ func Identify(view *index.View, bearer string, client netip.Addr, freshness Fres
 		return d
 	}
 	d.settle(Allow, ReasonAllowed)
-	d.TenantID = tenant.IDHeader
+	d.TenantID = d.Grant.Tenant.String()
 	d.bound(freshness)
 	return d
 }
@@ -71,6 +71,9 @@ func (d *Decision) decide(view *index.View, request *Request, freshness Freshnes
 	}
 	if terms := d.recognise(view, bearer, &tenantID, freshness); terms != nil {
 		d.judge(view, request, terms, &tenantID, now)
+	}
+	if d.Outcome == Allow {
+		d.TenantID = tenantID.Spelled(request.TenantID[0])
 	}
 }
 
@@ -129,7 +132,6 @@ func (d *Decision) judge(view *index.View, request *Request, terms *index.Terms,
 		return
 	}
 	d.settle(Allow, ReasonAllowed)
-	d.TenantID = tenant.IDHeader
 }
 
 // pass lets pass what needs no key, and takes step 6.

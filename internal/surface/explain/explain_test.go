@@ -37,7 +37,7 @@ type explainer struct {
 func newExplainer() *explainer {
 	e := &explainer{view: index.NewView()}
 	tenant, _ := index.ParseTenantID(acme)
-	e.view.SetTenants(index.Tenants{tenant: {IDHeader: acme}})
+	e.view.SetTenants(index.Tenants{tenant: {}})
 	claim := index.Claim{
 		Grant:   index.Grant{Name: name, Tenant: tenant, NotAfter: index.Never},
 		Granted: []keysv1alpha1.Scope{"products:read", "orders:read"}, Asked: []keysv1alpha1.Scope{"products:read"},

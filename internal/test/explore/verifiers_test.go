@@ -3,7 +3,6 @@ package explore_test
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,7 +101,7 @@ func viewOf(s *state) *index.View {
 	tenants := index.Tenants{}
 	for i := range s.tenants {
 		if id, ok := index.ParseTenantID(s.tenants[i].Spec.ID); ok {
-			tenants.Add(id, index.Tenant{IDHeader: strings.ToLower(s.tenants[i].Spec.ID)})
+			tenants.Add(id, index.Tenant{})
 		}
 	}
 	view.SetTenants(tenants)

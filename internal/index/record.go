@@ -1,0 +1,149 @@
+package index
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+// record is what is kept of one claim besides its terms.
+type record struct {
+	digest   token.Digest
+	tenant   TenantID
+	notAfter int64
+	terms    uint32
+	meter    Meter
+	created  uint32
+	issued   uint32
+	state    State
+	id       string
+	name     string
+}
+
+// entry is a record as a bucket has it, and whatever comes after it there. The id and the name, which the answer to a request has,
+// are in it: what they take is then on the same page of memory as what decides, and every other is as good as a miss of the
+// processor's table of pages.
+type entry string
+
+// Where things are in an entry. Numbers are little-endian.
+const (
+	atDigest   = 0
+	atTenant   = atDigest + 32
+	atNotAfter = atTenant + 16
+	atTerms    = atNotAfter + 8
+	atMeter    = atTerms + 4
+	atCreated  = atMeter + 4
+	atIssued   = atCreated + 4
+	atNameLen  = atIssued + 4
+	atIDLen    = atNameLen + 2
+	atState    = atIDLen + 1
+	atID       = atState + 1
+
+	// alignment is what the length of an entry is a multiple of.
+	alignment = 4
+)
+
+// entry returns the record as a bucket has it.
+func (r *record) entry() entry {
+	e := make([]byte, 0, atID+len(r.id)+len(r.name)+alignment)
+	e = append(e, r.digest[:]...)
+	e = append(e, r.tenant[:]...)
+	e = binary.LittleEndian.AppendUint64(e, uint64(r.notAfter)) //nolint:gosec // It comes back the same.
+	e = binary.LittleEndian.AppendUint32(e, r.terms)
+	e = binary.LittleEndian.AppendUint32(e, uint32(r.meter))
+	e = binary.LittleEndian.AppendUint32(e, r.created)
+	e = binary.LittleEndian.AppendUint32(e, r.issued)
+	e = binary.LittleEndian.AppendUint16(e, uint16(len(r.name))) //nolint:gosec // See the schema.
+	e = append(e, uint8(len(r.id)), uint8(r.state))              //nolint:gosec // See the schema.
+	e = append(e, r.id...)
+	e = append(e, r.name...)
+	for len(e)%alignment != 0 {
+		e = append(e, 0)
+	}
+	return entry(e)
+}
+
+// record returns what the entry is of.
+func (e entry) record() record {
+	return record{
+		digest: e.digest(), tenant: e.tenant(), notAfter: e.notAfter(), terms: e.terms(), meter: e.meter(), created: e.created(),
+		issued: e.issued(), state: e.state(), id: e.id(), name: e.name(),
+	}
+}
+
+func (e entry) digest() (digest token.Digest) {
+	copy(digest[:], e[atDigest:])
+	return digest
+}
+
+func (e entry) tenant() (tenant TenantID) {
+	copy(tenant[:], e[atTenant:])
+	return tenant
+}
+
+// isOf says whether the entry is of a digest. Comparing strings would call a function for it: 20 ns of a decision's 360.
+func (e entry) isOf(digest *token.Digest) bool {
+	return e.uint64(atDigest) == binary.LittleEndian.Uint64(digest[0:]) && e.uint64(atDigest+8) == binary.LittleEndian.Uint64(digest[8:]) &&
+		e.uint64(atDigest+16) == binary.LittleEndian.Uint64(digest[16:]) && e.uint64(atDigest+24) == binary.LittleEndian.Uint64(digest[24:])
+}
+
+func (e entry) isTenants(tenant *TenantID) bool {
+	return e.uint64(atTenant) == binary.LittleEndian.Uint64(tenant[0:]) && e.uint64(atTenant+8) == binary.LittleEndian.Uint64(tenant[8:])
+}
+
+func (e entry) notAfter() int64 { return int64(e.uint64(atNotAfter)) } //nolint:gosec // It was one.
+func (e entry) terms() uint32   { return e.uint32(atTerms) }
+func (e entry) meter() Meter    { return Meter(e.uint32(atMeter)) }
+func (e entry) created() uint32 { return e.uint32(atCreated) }
+func (e entry) issued() uint32  { return e.uint32(atIssued) }
+func (e entry) state() State    { return State(e[atState]) }
+
+func (e entry) idEnd() int   { return atID + int(e[atIDLen]) }
+func (e entry) nameEnd() int { return e.idEnd() + int(e[atNameLen]) + int(e[atNameLen+1])<<8 }
+
+func (e entry) id() string   { return string(e[atID:e.idEnd()]) }
+func (e entry) name() string { return string(e[e.idEnd():e.nameEnd()]) }
+
+// length is how long the entry is without what comes after it.
+func (e entry) length() int { return (e.nameEnd() + alignment - 1) / alignment * alignment }
+
+// alone is the entry without what comes after it.
+func (e entry) alone() entry { return e[:e.length()] }
+
+func (e entry) uint32(at int) uint32 {
+	b := e[at : at+4]
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
+func (e entry) uint64(at int) uint64 { return uint64At(string(e), at) }
+
+// uint64At reads a little-endian number. Compiled, it is one instruction.
+func uint64At(s string, at int) uint64 {
+	b := s[at : at+8]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
+// grant puts what is told of a record into a grant.
+func (e entry) grant(terms *Terms, into *Grant) {
+	into.CredentialID, into.Name, into.ScopesHeader = e.id(), e.name(), terms.scopesHeader
+	into.Tenant, into.Issued, into.NotAfter = e.tenant(), int64(e.issued()), e.notAfter()
+	into.Meter, into.State = e.meter(), e.state()
+}
+
+// claim puts everything that is known of a record into a claim.
+func (e entry) claim(terms *Terms, into *Claim) {
+	e.grant(terms, &into.Grant)
+	into.Digest, into.Created = e.digest(), time.Unix(int64(e.created()), 0)
+	into.Granted, into.Asked, into.Allowlists = terms.Granted, terms.Asked, terms.Allowlists
+}
+
+// newRecord returns what is kept of an object's claim.
+func newRecord(claim *Claim, object string, terms uint32) record {
+	return record{
+		digest: claim.Digest, tenant: claim.Tenant, notAfter: claim.NotAfter, terms: terms, meter: claim.Meter,
+		created: seconds(claim.Created.Unix()), issued: seconds(claim.Issued), state: claim.State,
+		id: claim.CredentialID, name: object,
+	}
+}
