@@ -102,7 +102,8 @@ func TestLookupComparesTheWholeTenant(t *testing.T) {
 		c.Put("a/younger", []*index.Claim{younger})
 		var grant index.Grant
 		d := digest(1)
-		if c.Lookup(&d, &younger.Tenant, &grant); grant.Name != "a/younger" {
+		c.Lookup(&d, &younger.Tenant, &grant)
+		if grant.Name != "a/younger" {
 			t.Errorf("%s is found where byte %d of the tenant is another", grant.Name, at)
 		}
 	}
