@@ -140,6 +140,9 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 	}
 	before := &stored.Status
 	outcome, err := c.run(ctx, r)
+	if err == nil && outcome.untold {
+		return reconcile.Result{RequeueAfter: outcome.after}, nil
+	}
 	if err == nil {
 		r.conclude(outcome)
 		err = r.save(ctx)

@@ -22,6 +22,13 @@ func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
 	if r.key.Spec.State != keysv1alpha1.ApiKeyRevoked && !r.is(keysv1alpha1.ConditionRevoked) {
 		return nil, nil
 	}
+	progress, err := s.progress(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if early := s.early(r, progress); early > 0 {
+		return &outcome{untold: true, after: early}, nil
+	}
 	if err := s.unpublish(ctx, r.key); err != nil {
 		return nil, err
 	}
@@ -30,12 +37,34 @@ func (s *revoke) run(ctx context.Context, r *round) (*outcome, error) {
 	r.set(keysv1alpha1.ConditionRevoked, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
 	r.set(keysv1alpha1.ConditionPublished, metav1.ConditionFalse, keysv1alpha1.ReasonRevoked, unpublished(r.key))
 	o := asked(keysv1alpha1.ReasonRevoked, message)
-	return o, s.confirm(ctx, r, o)
+	s.confirm(r, progress, o)
+	return o, nil
 }
 
-// unpublish removes the key's Secret. Where the controller may not, the Secret stays, and with it its name in status.
+// progress returns how far the verifiers are with the revocation; nil once it is known that none can accept the key.
+func (s *revoke) progress(ctx context.Context, r *round) (*progress, error) {
+	if r.is(keysv1alpha1.ConditionRevocationEffective) {
+		s.verifiers.forget(client.ObjectKeyFromObject(r.key))
+		return nil, nil
+	}
+	progress, err := s.verifiers.progress(ctx, r.key, keysv1alpha1.ReasonRevoked)
+	return &progress, err
+}
+
+// early returns for how long nothing is to be written of a revocation yet. Healthy verifiers refuse the key within
+// milliseconds, and say so: that is written in the same patch, and the API server is left to tell them meanwhile.
+func (s *revoke) early(r *round, p *progress) time.Duration {
+	if p == nil || p.done() || reason(r.key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) != "" {
+		return 0
+	}
+	return verifierPromptness - s.verifiers.clock.Now().Sub(p.since)
+}
+
+// unpublish removes the key's Secret. Where the controller may not, the Secret stays, and with it its name in status. Once
+// status says that it is gone, only one that shows up again is looked at.
 func (s *revoke) unpublish(ctx context.Context, key *keysv1alpha1.ApiKey) error {
-	if !s.secrets.serves(key.Namespace) {
+	gone := key.Status.SecretName == "" && reason(key.Status.Conditions, keysv1alpha1.ConditionPublished) == keysv1alpha1.ReasonRevoked
+	if !s.secrets.serves(key.Namespace) || gone && s.secrets.unseen(ctx, key.Namespace, secretName(key)) {
 		return nil
 	}
 	if name := key.Status.SecretName; name != "" {
@@ -65,24 +94,17 @@ func unpublished(key *keysv1alpha1.ApiKey) string {
 
 // confirm says when no verifier can accept the key any more (S1): each has applied the revocation, or has been silent for
 // so long that it refuses everything.
-func (s *revoke) confirm(ctx context.Context, r *round, o *outcome) error {
-	if r.is(keysv1alpha1.ConditionRevocationEffective) {
-		s.verifiers.forget(client.ObjectKeyFromObject(r.key))
-		return nil
-	}
-	progress, err := s.verifiers.progress(ctx, r.key, keysv1alpha1.ReasonRevoked)
-	if err != nil {
-		return err
-	}
-	if !progress.done() {
+func (s *revoke) confirm(r *round, p *progress, o *outcome) {
+	switch {
+	case p == nil: // It has been said.
+	case p.done():
+		message := effective(*p, s.verifiers.clock.Now().Sub(p.since))
+		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
+	default:
 		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionFalse, keysv1alpha1.ReasonWaitingForVerifiers,
 			"Not every verifier has said that it refuses the key.")
 		o.waiting, o.after = true, verifierPatience
-		return nil
 	}
-	message := effective(progress, s.verifiers.clock.Now().Sub(progress.since))
-	r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
-	return nil
 }
 
 // effective says how many verifiers a revocation has come to, and how long it took from when the controller saw it.

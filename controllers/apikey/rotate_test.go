@@ -290,13 +290,37 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		canary := newCanary(ctx)
 		canary.says(ctx, "verifier-1", "1")
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		w.clock.SetTime(w.clock.Now().Add(promptly))
+		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("False/WaitingForVerifiers"))
+		Expect(condition(key, "Revoked")).To(Equal("True/Revoked"))
+		Expect(key.Status.SecretName).To(BeEmpty())
 		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("False/WaitingForVerifiers"))
 		canary.says(ctx, "verifier-1", key.ResourceVersion)
 		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("True/Revoked"))
-		Expect(message(key, "RevocationEffective")).To(Equal("1 verifier refuses the key, known 0s after the controller saw the revocation."))
+		Expect(message(key, "RevocationEffective")).To(Equal("1 verifier refuses the key, known 250ms after the controller saw the revocation."))
+	})
+
+	// It fails when a revocation is written down before healthy verifiers could have said that they refuse the key.
+	It("says all of a revocation in one patch where verifiers are prompt", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		canary := newCanary(ctx)
+		canary.says(ctx, "verifier-1", "1")
+		w.client.writes = 0
+		result := w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		Expect(result.RequeueAfter).To(Equal(promptly))
+		w.clock.SetTime(w.clock.Now().Add(promptly / 2))
+		Expect(w.reconcile(ctx, key).RequeueAfter).To(Equal(promptly / 2))
+		Expect(w.client.writes).To(BeZero())
+		canary.says(ctx, "verifier-1", key.ResourceVersion)
+		w.reconcile(ctx, key)
+		Expect(w.client.writes).To(Equal(2), "the Secret's deletion and the status")
+		Expect(condition(key, "RevocationEffective")).To(Equal("True/Revoked"))
+		Expect(condition(key, "Published")).To(Equal("False/Revoked"))
+		expectAtRest(key, "Revoked")
 	})
 
 	// It fails when progress forgets what was waited for before the key says so.
@@ -305,6 +329,8 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		canary := newCanary(ctx)
 		canary.says(ctx, "verifier-1", "1")
 		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		w.clock.SetTime(w.clock.Now().Add(promptly))
+		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("False/WaitingForVerifiers"))
 		canary.says(ctx, "verifier-1", key.ResourceVersion)
 		read(ctx, key)
@@ -342,6 +368,7 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		canary.says(ctx, "verifier-1", "1")
 		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 		canary.gone(ctx)
+		w.clock.SetTime(w.clock.Now().Add(promptly))
 		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("False/WaitingForVerifiers"))
 		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
@@ -398,6 +425,9 @@ var _ = Describe("A digest that is brought", func() {
 		Expect(condition(younger, "Ready")).To(Equal("True/Ready"))
 	})
 })
+
+// promptly is how soon verifiers are expected to speak up: until then nothing is written of a revocation.
+const promptly = 250 * time.Millisecond
 
 // canaryObject is the canary, on which a test speaks for verifiers.
 type canaryObject struct{ key *keysv1alpha1.ApiKey }

@@ -83,6 +83,8 @@ type outcome struct {
 	message string
 	// waiting is for what comes by itself, stalled for what a person has to mend. A state that was asked for is neither.
 	waiting, stalled bool
+	// untold is for what is not to be written yet: the next round comes to the same, or to more.
+	untold bool
 	// after is when to look again though nothing may have changed; zero is never.
 	after time.Duration
 }

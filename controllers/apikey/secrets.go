@@ -133,6 +133,16 @@ func (s *secrets) isRight(ctx context.Context, key *keysv1alpha1.ApiKey, desired
 	return err == nil && sum == known.content
 }
 
+// unseen says that the cache has no Secret of a name. One that it does not have yet brings its key back.
+func (s *secrets) unseen(ctx context.Context, namespace, name string) bool {
+	if s.metadata == nil {
+		return false
+	}
+	seen := &metav1.PartialObjectMetadata{}
+	seen.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return apierrors.IsNotFound(s.metadata.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, seen))
+}
+
 // known returns what is known of a key's Secret.
 func (s *secrets) known(ctx context.Context, key *keysv1alpha1.ApiKey) (right, bool) {
 	s.mu.Lock()

@@ -11,6 +11,10 @@ import (
 // as soon as they have come further; only their falling silent is seen by no event.
 const verifierPatience = 2 * time.Second
 
+// verifierPromptness is how long verifiers are given to apply a change before it is written down that they are waited for. It is
+// as long as they gather changes at most, where many come at a time.
+const verifierPromptness = 250 * time.Millisecond
+
 // learning is the message of a key that verifiers are learning. It names no numbers, so that waiting needs no writes.
 const learning = "Verifiers are learning the key."
 

@@ -98,7 +98,11 @@ func (c *Controller) release(ctx context.Context, tenant *keysv1alpha1.Tenant) e
 func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey) (bool, error) {
 	name := types.NamespacedName{Namespace: place.Namespace, Name: place.Name}
 	key := &keysv1alpha1.ApiKey{}
-	if err := c.client.Get(ctx, name, key, client.UnsafeDisableDeepCopy); err == nil && !finished(key, place.UID) && !elsewhere(key, tenant) {
+	switch err := c.client.Get(ctx, name, key, client.UnsafeDisableDeepCopy); {
+	case err != nil:
+	case string(key.UID) == place.UID && key.Spec.State == keysv1alpha1.ApiKeyRevoked:
+		return true, nil // For good, however old what the cache says is.
+	case !finished(key, place.UID) && !elsewhere(key, tenant):
 		return false, nil // What the cache says is old, but nobody takes a place that is not given back.
 	}
 	key = &keysv1alpha1.ApiKey{}

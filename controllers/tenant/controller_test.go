@@ -117,6 +117,19 @@ var _ = Describe("A tenant's ledger", func() {
 		Expect(t.Status.ActiveKeys).To(HaveLen(1))
 	})
 
+	It("gives back the place of a revoked key without another look at it", func(ctx SpecContext) {
+		// A key that is revoked stays so: a read past the cache for each would be one more thing that the API server has to do then.
+		key.Spec.State = keysv1alpha1.ApiKeyRevoked
+		Expect(cp.Client.Update(ctx, key)).To(Succeed())
+		read(ctx, t)
+		live := &countingReader{Reader: cp.Client}
+		_, err := tenant.NewController(cp.Client, live, clocktesting.NewFakePassiveClock(time.Now())).Reconcile(ctx, t.DeepCopy())
+		Expect(err).NotTo(HaveOccurred())
+		read(ctx, t)
+		Expect(t.Status.ActiveKeys).To(BeEmpty())
+		Expect(live.reads).To(BeZero())
+	})
+
 	It("is left alone when nothing has changed (L4)", func(ctx SpecContext) {
 		reconcile(ctx, cp.Client, t)
 		version := t.ResourceVersion
@@ -124,6 +137,17 @@ var _ = Describe("A tenant's ledger", func() {
 		Expect(t.ResourceVersion).To(Equal(version))
 	})
 })
+
+// countingReader counts what is read.
+type countingReader struct {
+	client.Reader
+	reads int
+}
+
+func (r *countingReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	r.reads++
+	return r.Reader.Get(ctx, key, object, options...)
+}
 
 // emptyCache is a cache that has not seen any ApiKey.
 type emptyCache struct{ client.Client }

@@ -7,7 +7,7 @@
 //
 // An open watch proves nothing: bookmarks come about once a minute, and a half-open connection hides for longer. So each
 // verifier writes a nonce through the same resource that it watches, every two seconds, and what it sees of it is the
-// proof. Tenants and AccessPolicies are few: a consistent list proves those, every two seconds or, where it is long, less often.
+// proof. Tenants and AccessPolicies are few: a consistent list proves those, every few seconds or, where it is long, less often.
 //
 // A proof that does not come in time ends all connections and all watches; everything is listed and watched anew. What a
 // watch has lost without its connection breaking, no nonce tells: every few minutes the index is held against a full list.

@@ -19,6 +19,8 @@ const (
 	// longestGap.
 	acknowledgementShare = 4
 	longestGap           = 250 * time.Millisecond
+	// usualLists is how often tenants and policies are listed.
+	usualLists = 5 * time.Second
 	// listShare is how many times as long as the lists of tenants and policies take the next have to wait.
 	listShare = 10
 	// usualAudit is how often the index is held against a full list.
@@ -40,9 +42,12 @@ func (p *pace) interval() time.Duration {
 }
 
 // lists is how long from one list of tenants and policies to the next, if the last took so long. They prove the freshness of
-// their streams as nonces do that of keys, but with very many keys the tenants' ledgers, which are in them, are many
-// megabytes. What happens to a tenant comes on its watch at once, whatever this is.
-func (p *pace) lists(took time.Duration) time.Duration { return min(listShare*took, p.bound/4) }
+// their streams as nonces do that of keys, but the tenants' ledgers are in them: where keys are many, those are megabytes, of
+// which the API server makes many times as much garbage, and revocations wait for its collector. An eighth of the bound leaves time
+// for one that fails. What happens to a tenant comes on its watch at once, whatever this is.
+func (p *pace) lists(took time.Duration) time.Duration {
+	return max(min(usualLists, p.bound/8), min(listShare*took, p.bound/4))
+}
 
 // acknowledgements is how soon after one nonce, which took a while to write, the next may follow, where the controller waits
 // for it. As long as there is one change at a time, each is acknowledged as it comes. Where one nonce was for several, the API

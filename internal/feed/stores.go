@@ -2,6 +2,8 @@ package feed
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"sync"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -305,6 +307,7 @@ type object interface {
 	*keysv1alpha1.Tenant | *keysv1alpha1.AccessPolicy
 	GetName() string
 	GetResourceVersion() string
+	SetResourceVersion(version string)
 }
 
 // smallStore keeps all objects of a kind of which there are few, fed by a watch and by consistent lists side by side. The
@@ -323,7 +326,11 @@ func newSmallStore[T object](apply func(map[string]T)) *smallStore[T] {
 
 // Add implements cache.ReflectorStore.
 func (s *smallStore[T]) Add(obj any) error {
-	return s.event(obj, func(o T) { s.objects[o.GetName()] = o })
+	return s.event(obj, func(o T) (changed bool) {
+		changed = !same(s.objects[o.GetName()], o)
+		s.objects[o.GetName()] = o
+		return changed
+	})
 }
 
 // Update implements cache.ReflectorStore.
@@ -331,21 +338,26 @@ func (s *smallStore[T]) Update(obj any) error { return s.Add(obj) }
 
 // Delete implements cache.ReflectorStore.
 func (s *smallStore[T]) Delete(obj any) error {
-	return s.event(obj, func(o T) { delete(s.objects, o.GetName()) })
+	return s.event(obj, func(o T) bool {
+		delete(s.objects, o.GetName())
+		return true
+	})
 }
 
-func (s *smallStore[T]) event(obj any, change func(T)) error {
+func (s *smallStore[T]) event(obj any, change func(T) (changed bool)) error {
 	o, ok := obj.(T)
 	if !ok {
 		return fmt.Errorf("expected a %T, got %T", o, obj)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !newer(s.applied, o.GetResourceVersion()) {
-		change(o)
-		s.applied = o.GetResourceVersion()
+	if newer(s.applied, o.GetResourceVersion()) {
+		return nil
+	}
+	if change(o) {
 		s.apply(s.objects)
 	}
+	s.applied = o.GetResourceVersion()
 	return nil
 }
 
@@ -361,11 +373,26 @@ func (s *smallStore[T]) Replace(list []any, resourceVersion string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !newer(s.applied, resourceVersion) {
-		s.objects, s.applied = objects, resourceVersion
-		s.apply(s.objects)
+	if newer(s.applied, resourceVersion) {
+		return nil
 	}
+	if s.applied == "" || !maps.EqualFunc(s.objects, objects, same[T]) {
+		s.apply(objects)
+	}
+	s.objects, s.applied = objects, resourceVersion
 	return nil
+}
+
+// same says whether two states of an object differ in nothing but the resourceVersion. Most of a Tenant's do: whoever takes a place
+// in its ledger, or gives one back, writes it.
+func same[T object](a, b T) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	version := b.GetResourceVersion()
+	defer b.SetResourceVersion(version)
+	b.SetResourceVersion(a.GetResourceVersion())
+	return reflect.DeepEqual(a, b)
 }
 
 // Resync implements cache.ReflectorStore. There is nothing to do again.
