@@ -224,13 +224,25 @@ func (r *run) settle() {
 		if !r.reconcileAll() {
 			continue
 		}
-		if r.leader != nil && !r.verifierCatchesUp() {
+		if r.leader != nil && !r.outlasted() && !r.verifierCatchesUp() {
 			return
 		}
 	}
 	if r.leader != nil {
 		r.fail("L1: still busy after %d rounds", bound)
 	}
+}
+
+// outlasted has time pass that the leader gives verifiers to be prompt, where they are not, and says whether there was any.
+func (r *run) outlasted() bool {
+	name, at := r.nextWake()
+	if !r.scenario.tardyVerifiers || name == "" || at.After(r.clock.Now().Add(time.Second)) {
+		return false
+	}
+	delete(r.wakes, name)
+	r.log("nobody is prompt")
+	r.clock.SetTime(at)
+	return true
 }
 
 // reconcileAll reconciles everything once, and says whether nothing came of it.
