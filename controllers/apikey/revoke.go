@@ -64,7 +64,7 @@ func (s *revoke) early(r *round, p *progress) time.Duration {
 // status says that it is gone, only one that shows up again is looked at.
 func (s *revoke) unpublish(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 	gone := key.Status.SecretName == "" && reason(key.Status.Conditions, keysv1alpha1.ConditionPublished) == keysv1alpha1.ReasonRevoked
-	if !s.secrets.serves(key.Namespace) || gone && s.secrets.unseen(ctx, key.Namespace, secretName(key)) {
+	if !s.secrets.serves(key.Namespace) || gone && s.secrets.unseen(ctx, client.ObjectKey{Namespace: key.Namespace, Name: secretName(key)}) {
 		return nil
 	}
 	if name := key.Status.SecretName; name != "" {

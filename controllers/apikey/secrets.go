@@ -124,9 +124,7 @@ func (s *secrets) isRight(ctx context.Context, key *keysv1alpha1.ApiKey, desired
 	if !ok {
 		return false
 	}
-	seen := &metav1.PartialObjectMetadata{}
-	seen.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	if err := s.metadata.Get(ctx, client.ObjectKeyFromObject(desired), seen); err != nil || seen.ResourceVersion != known.resourceVersion {
+	if seen, err := s.seen(ctx, client.ObjectKeyFromObject(desired)); err != nil || seen.ResourceVersion != known.resourceVersion {
 		return false
 	}
 	sum, err := digestOf(desired)
@@ -134,13 +132,19 @@ func (s *secrets) isRight(ctx context.Context, key *keysv1alpha1.ApiKey, desired
 }
 
 // unseen says that the cache has no Secret of a name. One that it does not have yet brings its key back.
-func (s *secrets) unseen(ctx context.Context, namespace, name string) bool {
+func (s *secrets) unseen(ctx context.Context, name client.ObjectKey) bool {
 	if s.metadata == nil {
 		return false
 	}
-	seen := &metav1.PartialObjectMetadata{}
-	seen.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	return apierrors.IsNotFound(s.metadata.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, seen))
+	_, err := s.seen(ctx, name)
+	return apierrors.IsNotFound(err)
+}
+
+// seen returns what the cache has of a Secret, where there is a cache.
+func (s *secrets) seen(ctx context.Context, name client.ObjectKey) (*metav1.PartialObjectMetadata, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return secret, s.metadata.Get(ctx, name, secret)
 }
 
 // known returns what is known of a key's Secret.
