@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,9 +22,21 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 )
 
-// Build builds a command, such as ./cmd/controller, and returns the binary's path. It goes with the test.
+// Programs is the environment variable that names a folder with the project's programs, as make build leaves them there. The
+// test targets of the Makefile set it after a build, so that not every test links them anew.
+const Programs = "APIKEY_PROGRAMS"
+
+// Build returns the path of the binary of a command, such as ./cmd/controller: the one in the folder that Programs names, or
+// else one that is built for the test, from the tree as it is now.
 func Build(t testing.TB, command string) string {
 	t.Helper()
+	if folder := os.Getenv(Programs); folder != "" {
+		binary := filepath.Join(folder, installedName(filepath.Base(command)))
+		if _, err := os.Stat(binary); err != nil {
+			t.Fatalf("%s=%s: %v: run make build, or unset %s", Programs, folder, err, Programs)
+		}
+		return binary
+	}
 	binary := filepath.Join(t.TempDir(), filepath.Base(command))
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, command)
 	build.Dir = controlplane.Root()
@@ -31,6 +44,14 @@ func Build(t testing.TB, command string) string {
 		t.Fatalf("building %s: %v\n%s", command, err, out)
 	}
 	return binary
+}
+
+// installedName returns the name that make build gives to the binary of a folder of cmd: kubectl finds its plugins by theirs.
+func installedName(command string) string {
+	if strings.HasPrefix(command, "kubectl-") {
+		return command
+	}
+	return "apikey-" + command
 }
 
 // Process is a running binary.
