@@ -10,6 +10,6 @@
 //	processes: the controllers ──────┤          │
 //	verifiers: behind by a step ─────┘          └ invariants, looked at from outside
 //
-// Nothing is sampled: a run without faults finds the writes, the states and the points where two controllers may take
-// turns, and then there is a run for every one of them.
+// A run without faults finds the writes, the states and the points where two controllers may take turns, and then there is
+// a run for every one of them. Smaller efforts than full (see package effort) play a fixed part of those runs.
 package explore
