@@ -20,6 +20,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/apiproxy"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/effort"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
@@ -161,9 +162,11 @@ func TestDeletion(t *testing.T) {
 	program.WaitUntil(t, patience, "the deletion of the namespace", l.gone(t.Context(), namespace))
 }
 
-// TestIdle (L4) leaves 1,000 keys alone for five minutes, and restarts the controller among them: it has nothing to write.
+// TestIdle (L4) restarts the controller among many keys and leaves it alone: for five minutes and with 1,000 keys where the effort is
+// full. It has nothing to write.
 func TestIdle(t *testing.T) {
-	const tenants, keys, length = 2, 500, 5 * time.Minute
+	const tenants = 2
+	keys, length := effort.Pick(20, 100, 500), effort.Pick(10*time.Second, 45*time.Second, 5*time.Minute)
 	l := newLab(t)
 	controller := l.startController(t)
 	for range tenants {

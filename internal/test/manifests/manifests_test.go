@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 var _ = Describe("config", func() {
@@ -118,14 +117,10 @@ func deployment(manifests, name string) string {
 func takesFlags(ctx context.Context, deployment *appsv1.Deployment) {
 	GinkgoHelper()
 	container := deployment.Spec.Template.Spec.Containers[0]
-	program := filepath.Join(GinkgoT().TempDir(), deployment.Name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/"+container.Name)
-	build.Dir = controlplane.Root()
-	out, err := build.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(out))
+	binary := program.Build(GinkgoTB(), "./cmd/"+container.Name)
 
 	// Every flag is read before the version is printed.
-	out, err = exec.CommandContext(ctx, program, append(container.Args, "--version")...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, binary, append(container.Args, "--version")...).CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(out))
 }
 
