@@ -19,7 +19,6 @@ VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 MODULE := github.com/nexuscommerce/apikey-operator
 BIN := $(CURDIR)/bin
 LDFLAGS = -s -w -X $(MODULE)/internal/version.version=$(VERSION)
-TOOL := go tool -modfile=hack/tools/go.mod
 LINT := bin/tools/golangci-lint
 CRDS := config/crd/bases
 RELEASED_CRDS := hack/crdcompat/released
@@ -145,12 +144,12 @@ fmt: tools-lint ## Format the Go code.
 
 .PHONY: generate
 generate: ## Deep-copy methods, from the types in api/; docs/kubectl-apikey.md, from the commands' help.
-	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	go tool controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@go test ./cmd/kubectl-apikey -run '^TestPage$$' -count=1 -update >/dev/null
 
 .PHONY: manifests
 manifests: ## CustomResourceDefinitions, from the types in api/. Roles are written by hand in config/rbac.
-	$(TOOL) controller-gen crd paths=./api/... output:crd:artifacts:config=$(CRDS)
+	go tool controller-gen crd paths=./api/... output:crd:artifacts:config=$(CRDS)
 
 .PHONY: release-crds
 release-crds: verify-crds ## Keep the CRDs as they are for later changes to be compared with: part of every release.
