@@ -29,7 +29,7 @@ func TestBypass(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := startUpstream(t)
-				address, _ := p.start(t, w, up.address)
+				address, _ := p.start(t, w, up)
 				target{
 					upstream: up,
 					send: func(ctx context.Context, raw []byte, wait time.Duration) error {

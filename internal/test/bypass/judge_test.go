@@ -67,6 +67,9 @@ func (j *judge) fault(r *received) string {
 		return "its target is no path"
 	}
 	for _, host := range hosts {
+		if r.site != nil && !r.site.serves(host) {
+			return fmt.Sprintf("it is for the host %s and reaches the upstream of %s", host, r.site.name)
+		}
 		for _, path := range paths {
 			if !j.may(who, host, r.method, path) {
 				return fmt.Sprintf("read as %s %s%s it is beyond the key %q", r.method, host, path, who.id)
@@ -343,6 +346,17 @@ func TestJudge(t *testing.T) {
 	} {
 		if fault := j.fault(parse([]byte(request + "\r\n"))); (fault == "") != fine {
 			t.Errorf("%q: %s", request, fault)
+		}
+	}
+	for host, name := range map[string]string{
+		"api.example.com": "api", "www.shop.example.com": "api", "open.example.com": "open", "admin.example.com": "admin", "vip.shop.example.com": "admin",
+	} {
+		for i := range sites {
+			r := parse([]byte("GET /public HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
+			r.site = &sites[i]
+			if elsewhere := strings.Contains(j.fault(r), "reaches the upstream of"); elsewhere == (sites[i].name == name) {
+				t.Errorf("%s at the upstream of %s: %t", host, sites[i].name, elsewhere)
+			}
 		}
 	}
 }

@@ -21,6 +21,8 @@ type received struct {
 	method, target string
 	// names and contents are the header's lines.
 	names, contents []string
+	// site is whose upstream it has reached, or nil where there is only one.
+	site *site
 	// broken is why its parts or its end can be read in more than one way.
 	broken string
 }
@@ -77,38 +79,42 @@ func parse(head []byte) *received {
 	return r
 }
 
-// upstream is the API behind the proxy. It takes whatever comes for a request, and remembers exactly what that was.
+// upstream is the API behind the proxy, with an address for each site. It takes whatever comes for a request, and remembers
+// exactly what that was.
 type upstream struct {
-	address string
+	addresses map[string]string // by the site's name
 
 	mu   sync.Mutex
 	seen []*received
 }
 
-// startUpstream serves on loopback until the end of the test.
+// startUpstream serves all sites on loopback until the end of the test.
 func startUpstream(t *testing.T) *upstream {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	u := &upstream{address: listener.Addr().String()}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go u.serve(conn)
+	u := &upstream{addresses: map[string]string{}}
+	for i := range sites {
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
+		t.Cleanup(func() { listener.Close() })
+		u.addresses[sites[i].name] = listener.Addr().String()
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				go u.serve(conn, &sites[i])
+			}
+		}()
+	}
 	return u
 }
 
 // serve answers every request of a connection with 200. A body ends where the head says; what comes behind it is the next
 // request, whoever wrote it.
-func (u *upstream) serve(conn net.Conn) {
+func (u *upstream) serve(conn net.Conn, s *site) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 1<<20)
 	for {
@@ -117,6 +123,7 @@ func (u *upstream) serve(conn net.Conn) {
 			return
 		}
 		r := parse(head)
+		r.site = s
 		if err == nil {
 			err = skipBody(in, r)
 		}

@@ -45,6 +45,9 @@ func policies() []*keysv1alpha1.AccessPolicy {
 	public := keysv1alpha1.AccessRule{
 		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: "/public"}}, Methods: []keysv1alpha1.Method{"GET", "HEAD"}, Anonymous: &yes,
 	}
+	anybody := keysv1alpha1.AccessRule{
+		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: "/"}}, Anonymous: &yes,
+	}
 	policy := func(name string, hosts []keysv1alpha1.Host, rules ...keysv1alpha1.AccessRule) *keysv1alpha1.AccessPolicy {
 		declared := []keysv1alpha1.ScopeDeclaration{{Name: "site:read"}, {Name: "products:read"}, {Name: "products:write"}, {Name: "products:export"}, {Name: "admin:all"}, {Name: "*"}}
 		return &keysv1alpha1.AccessPolicy{
@@ -61,6 +64,7 @@ func policies() []*keysv1alpha1.AccessPolicy {
 			rule("/admin", "admin:all"),
 			public,
 		),
+		policy("open", []keysv1alpha1.Host{"open.example.com"}, anybody),
 		policy("admin", []keysv1alpha1.Host{"admin.example.com"}, rule("/", "admin:all")),
 		policy("shops", []keysv1alpha1.Host{"*.shop.example.com"}, rule("/", "site:read", "GET", "HEAD")),
 		policy("vip", []keysv1alpha1.Host{"vip.shop.example.com"}, rule("/", "admin:all")),
