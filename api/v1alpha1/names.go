@@ -20,4 +20,8 @@ const (
 
 	// RootLabel marks the Secrets that hold root keys. Its value is the root's number.
 	RootLabel = GroupName + "/root"
+
+	// CertificateLabel marks the Secrets and the ConfigMap of the certificates that the controller signs itself. Its value is
+	// authority, serving or bundle.
+	CertificateLabel = GroupName + "/certificate"
 )

@@ -54,7 +54,10 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	}
 	metrics.Registry.MustRegister(monitor.Build("apikey-console"))
 	// The manager runs servers and no controllers: it is given no credentials, and asks the API server for nothing.
-	endpoint := managed.Endpoint{Address: o.metricsAddress, Certificate: certificate}
+	endpoint := managed.Endpoint{Address: o.metricsAddress}
+	if certificate != nil {
+		endpoint.Certificate, endpoint.Reread = certificate.GetCertificate, certificate
+	}
 	m, err := ctrl.NewManager(rest.AnonymousClientConfig(config), ctrl.Options{
 		Metrics: endpoint.Options(), HealthProbeBindAddress: o.healthAddress, GracefulShutdownTimeout: &o.shutdownTimeout,
 	})

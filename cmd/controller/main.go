@@ -24,6 +24,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/census"
+	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
@@ -77,7 +78,8 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		}
 	}
 	metrics.Registry.MustRegister(monitor.Build("apikey-controller"))
-	endpoint, err := newEndpoint(o, restConfig)
+	own := certificates.NewOwn(o.namespace)
+	endpoint, err := newEndpoint(o, restConfig, own)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +113,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		func(m manager.Manager) error { return count.Watch(context.Background(), m.GetCache()) },
 		func(manager.Manager) error { return metrics.Registry.Register(count) },
 		endpoint.AddTo,
+		func(m manager.Manager) error { return newCertificates(o, m, own) },
 		keys.Register,
 		tenants.Register,
 		policies.Register,

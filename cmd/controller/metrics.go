@@ -7,19 +7,25 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
+	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
-// newEndpoint is where the controller's metrics are. Its certificate, where it has one, has to be run.
-func newEndpoint(o options, config *rest.Config) (managed.Endpoint, error) {
+// newEndpoint is where the controller's metrics are. Its certificate is that of the flags, or else its own, if it signs any.
+func newEndpoint(o options, config *rest.Config, own *certificates.Own) (managed.Endpoint, error) {
 	endpoint := managed.Endpoint{Address: o.metricsAddress}
-	var err error
-	if o.tlsCert != "" {
-		if endpoint.Certificate, err = certwatcher.New(o.tlsCert, o.tlsKey); err != nil {
+	switch {
+	case o.tlsCert != "":
+		watcher, err := certwatcher.New(o.tlsCert, o.tlsKey)
+		if err != nil {
 			return endpoint, fmt.Errorf("--tls-cert-file=%s, --tls-private-key-file=%s: %w", o.tlsCert, o.tlsKey, err)
 		}
+		endpoint.Certificate, endpoint.Reread = watcher.GetCertificate, watcher
+	case o.selfSigned:
+		endpoint.Certificate = own.GetCertificate
 	}
+	var err error
 	if o.metricsSecure {
 		endpoint.Guard, err = caller.NewForConfig(config, nil, ctrl.Log.WithName("caller"))
 	}

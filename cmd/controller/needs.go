@@ -2,6 +2,7 @@ package main
 
 import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
 
@@ -25,6 +26,11 @@ func (o *options) needs() command.Needs {
 	for _, namespace := range places {
 		needs.Permissions = append(needs.Permissions,
 			command.Permission{Resource: "secrets", Namespace: namespace, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}})
+	}
+	if o.selfSigned {
+		needs.Permissions = append(needs.Permissions,
+			command.Permission{Resource: "configmaps", Namespace: o.namespace, Verbs: []string{"create"}},
+			command.Permission{Resource: "configmaps", Namespace: o.namespace, Name: certificates.BundleName, Verbs: []string{"get", "list", "watch", "update"}})
 	}
 	if o.metricsSecure {
 		needs.Permissions = append(needs.Permissions,

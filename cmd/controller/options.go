@@ -23,6 +23,7 @@ type options struct {
 	metricsSecure  bool
 	tlsCert        string
 	tlsKey         string
+	selfSigned     bool
 	healthAddress  string
 	leaderElect    bool
 	formatLive     string
@@ -44,6 +45,8 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 		"Show metrics over TLS only, and only to callers whom the Kubernetes cluster knows and lets get /metrics. Without a certificate the endpoint has one that nobody else signed.")
 	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "File of the metrics endpoint's certificate, and of those between it and its authority's, in PEM. It is read again when it changes.")
 	flags.StringVar(&o.tlsKey, "tls-private-key-file", "", "File of the certificate's private key, in PEM.")
+	flags.BoolVar(&o.selfSigned, "self-signed-certificates", false,
+		"Sign the certificates of the verifiers, the console and the metrics endpoint, by an authority of the controller's own, and replace them in time.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "Act only while holding the lease. Off is for a single replica that is never replaced by another while it runs.")
 	flags.StringVar(&o.formatLive, "token-format-live", string(token.FormatLive), "Beginning of the tokens of tenants whose environment is Live.")

@@ -23,6 +23,7 @@ func TestDefaults(t *testing.T) {
 		"--metrics-bind-address":      {o.metricsAddress, ":8080"},
 		"--health-probe-bind-address": {o.healthAddress, ":8081"},
 		"--leader-elect":              {o.leaderElect, true},
+		"--self-signed-certificates":  {o.selfSigned, false},
 		"--startup-timeout":           {o.startupTimeout, 30 * time.Second},
 		"--token-format-live":         {string(o.formats()[keysv1alpha1.EnvironmentLive]), "nxc_live_"},
 		"--token-format-test":         {string(o.formats()[keysv1alpha1.EnvironmentTest]), "nxc_test_"},

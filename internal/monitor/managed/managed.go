@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -17,8 +16,10 @@ import (
 type Endpoint struct {
 	// Address is where to listen, or 0 for nowhere.
 	Address string
-	// Certificate is that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
-	Certificate *certwatcher.CertWatcher
+	// Certificate returns that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Reread keeps the certificate up to date while the manager runs; nil where nothing has to.
+	Reread manager.Runnable
 	// Guard lets callers pass; nil for all of them.
 	Guard *caller.Guard
 }
@@ -31,7 +32,7 @@ func (e Endpoint) Options() metricsserver.Options {
 		TLSOpts: []func(*tls.Config){func(config *tls.Config) {
 			config.MinVersion = tls.VersionTLS12
 			if e.Certificate != nil {
-				config.GetCertificate = e.Certificate.GetCertificate
+				config.GetCertificate = e.Certificate
 			}
 		}},
 	}
@@ -43,8 +44,8 @@ func (e Endpoint) Options() metricsserver.Options {
 
 // AddTo has a manager run what reads the certificate again.
 func (e Endpoint) AddTo(m manager.Manager) error {
-	if e.Certificate == nil {
+	if e.Reread == nil {
 		return nil
 	}
-	return m.Add(e.Certificate)
+	return m.Add(e.Reread)
 }

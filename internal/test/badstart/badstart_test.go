@@ -52,6 +52,8 @@ func flags(t *testing.T, name string, after ...string) []string {
 	t.Helper()
 	all := []string{"--metrics-bind-address=" + program.FreeAddress(t), "--health-probe-bind-address=" + program.FreeAddress(t)}
 	switch name {
+	case controller:
+		all = append(all, "--self-signed-certificates")
 	case verifier:
 		all = append(all, "--insecure-plain-text", "--name=verifier-1",
 			"--http-bind-address="+program.FreeAddress(t), "--grpc-bind-address="+program.FreeAddress(t))

@@ -2,7 +2,6 @@ package callers_test
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,22 +13,24 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
-// monitoring reads the metrics of both programs as config/ has them run: over TLS, and by who may.
+// monitoring reads the metrics of both programs as config/ has them run: over TLS, by the certificates that the controller signs,
+// and by who may.
 func (i *installation) monitoring(t *testing.T) {
 	may, mayNot := i.account(t, "apikey-metrics-reader"), i.account(t, "")
 	controller, verifier := program.FreeAddress(t), program.FreeAddress(t)
-	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+controller, "--metrics-secure")
-	another := i.start(t, "verifier-2", program.FreeAddress(t), "--metrics-bind-address="+verifier, "--metrics-secure", "--health-probe-bind-address=0")
+	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+controller, "--metrics-secure", "--self-signed-certificates")
+	another := i.start(t, "verifier-2", program.FreeAddress(t), append(install.Mounted(t, i.cp, "apikey-verifier-tls"),
+		"--insecure-plain-text=false", "--metrics-bind-address="+verifier, "--metrics-secure", "--health-probe-bind-address=0")...)
 	defer another.Terminate(patience) // It says goodbye, or keys would wait for it.
 
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // It signed its certificate itself.
-	defer transport.CloseIdleConnections()
-	web := &http.Client{Transport: transport}
 	for name, test := range map[string]struct{ address, has string }{
 		"apikey-controller": {controller, "apikey_controller_oldest_waiting_seconds "},
 		"apikey-verifier":   {verifier, "apikey_verifier_index_credentials "},
 	} {
 		build := regexp.MustCompile(`apikey_build_info\{go_version="go[^"]+",program="` + name + `",version="[^"]+"\} 1\n`)
+		transport := &http.Transport{TLSClientConfig: install.Trust(t, i.cp, name+"-metrics.apikey-system.svc")}
+		defer transport.CloseIdleConnections()
+		web := &http.Client{Transport: transport}
 		program.WaitUntil(t, patience, "metrics", func() error {
 			status, body, err := read(t.Context(), web, "https://"+test.address+"/metrics", may)
 			if err == nil && (status != http.StatusOK || !strings.Contains(body, "\n"+test.has) || !build.MatchString(body)) {

@@ -130,6 +130,8 @@ var _ = Describe("The controller's account", func() {
 			"update leases.coordination.k8s.io apikey-controller in apikey-system",
 			"create events in apikey-system",
 			"patch events in apikey-system",
+			"create configmaps in apikey-system",
+			"update configmaps apikey-ca in apikey-system",
 			"patch "+apikeys+" verifier-canary in apikey-system",
 			"create tokenreviews.authentication.k8s.io everywhere", // Who reads its metrics.
 			"create subjectaccessreviews.authorization.k8s.io everywhere",
