@@ -76,7 +76,8 @@ const (
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonInvalidTemplate says that a template of spec.secret.data can't be rendered.
 	ReasonInvalidTemplate = "InvalidTemplate"
-	// ReasonDigestConflict says that an older key of the tenant has the same digest.
+	// ReasonDigestConflict says that an older key of the tenant has the same digest, or that its token was minted for a key that is
+	// revoked.
 	ReasonDigestConflict = "DigestConflict"
 	// ReasonRootKeyLost says that the token can't be derived: its root key is gone or another.
 	ReasonRootKeyLost = "RootKeyLost"

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,6 +22,9 @@ func newIdentify(s *session) *cobra.Command {
 		Short: "Say which key a token is of; the token is read from standard input",
 		Long: `Say whether a token is one of NexusCommerce's, whether it is whole, which key it is of, and how that is. The token is read
 from standard input, on a terminal without showing it, and never leaves this machine: keys are compared by digest.
+
+Several keys can have one token: whoever knows its digest can register it, which gives them nothing in another tenant. All of
+them are listed. First comes the key that the controller minted the token for, if there is one.
 
 It looks in all namespaces, or where you may not, in the one of -n.`,
 		Example: `# A token that a secret scanner has found
@@ -74,15 +78,34 @@ func (s *session) readToken() (string, error) {
 type identification struct {
 	Form string `json:"form"`
 	// Prefix is told of a token that is whole; of any other, nobody can say what part of it is public.
-	Prefix     string `json:"prefix,omitempty"`
-	Known      bool   `json:"known"`
+	Prefix string `json:"prefix,omitempty"`
+	Known  bool   `json:"known"`
+	// Key and the others are of the key that the token stands for where no tenant is named. They are blank where several
+	// tenants have registered it.
 	Key        string `json:"key,omitempty"`
 	Credential string `json:"credential,omitempty"`
 	Newest     bool   `json:"newest,omitempty"`
 	State      string `json:"state,omitempty"`
-	Works      bool   `json:"works"`
-	Reason     string `json:"reason,omitempty"`
-	Message    string `json:"message"`
+	// Works says whether the token works as any key's.
+	Works   bool   `json:"works"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message"`
+	// Claims are all keys that have the token.
+	Claims []claim `json:"claims,omitempty"`
+}
+
+// claim is one key that has the token.
+type claim struct {
+	Key        string `json:"key"`
+	Tenant     string `json:"tenant"`
+	Credential string `json:"credential"`
+	// Minted says that the controller minted the token for this key. Any other has registered it.
+	Minted  bool   `json:"minted"`
+	Newest  bool   `json:"newest"`
+	State   string `json:"state"`
+	Works   bool   `json:"works"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message"`
 }
 
 func (s *session) identify(ctx context.Context, text string, out *output) error {
@@ -97,26 +120,56 @@ func (s *session) identify(ctx context.Context, text string, out *output) error 
 	if err != nil {
 		return err
 	}
-	identity, where, err := s.search(ctx, client, namespace, text)
+	judge, where, err := s.judge(ctx, client, namespace)
 	if err != nil {
 		return err
 	}
-	if identity == nil {
+	identities, contested := judge.Identify(text, s.now())
+	if len(identities) == 0 {
 		found.Message = fmt.Sprintf("It is unknown: no key in %s has it. It is of another cluster, of a key that was deleted, or was replaced and its overlap is over; or nobody ever issued it.", where)
 		return s.identified(nil, &found, out)
 	}
-	row := keys.NewRow(identity.Key, s.now())
-	found.Known, found.Key, found.Credential, found.Newest = true, row.Namespace+"/"+row.Name, identity.Credential, identity.Newest
-	found.State, found.Reason = string(row.State), string(identity.Decision.Reason)
-	found.Works = identity.Decision.Outcome == verify.Allow || identity.Restricted
-	found.Message = identity.Decision.Message()
-	switch {
-	case identity.Restricted:
-		found.Message = "It works from some addresses only: " + join(identity.Key.Spec.AllowedCIDRs)
-	case found.Works:
-		found.Message = "It works."
+	s.conclude(identities, contested, &found)
+	return s.identified(identities, &found, out)
+}
+
+// conclude says what the keys that have a token come to.
+func (s *session) conclude(identities []keys.Identity, contested bool, found *identification) {
+	found.Known = true
+	for i := range identities {
+		found.Claims = append(found.Claims, s.claim(&identities[i]))
+		found.Works = found.Works || identities[i].Works()
 	}
-	return s.identified(identity, &found, out)
+	if contested {
+		found.Reason = string(verify.ReasonTenantRequired)
+		found.Message = "Several tenants have registered it: which key it is depends on the tenant that a request names."
+		return
+	}
+	first := &found.Claims[0]
+	found.Key, found.Credential, found.Newest, found.State = first.Key, first.Credential, first.Newest, first.State
+	found.Reason, found.Message = first.Reason, first.Message
+	if found.Works && !first.Works {
+		found.Message += " Another tenant has registered it, and it works for that one."
+	}
+}
+
+// claim says how a token fares as one key's.
+func (s *session) claim(identity *keys.Identity) claim {
+	row := keys.NewRow(identity.Key, s.now())
+	c := claim{
+		Key: row.Namespace + "/" + row.Name, Tenant: row.TenantID, Credential: identity.Credential, Minted: identity.Minted,
+		Newest: identity.Newest, State: string(row.State), Works: identity.Works(),
+		Reason: string(identity.Decision.Reason), Message: identity.Decision.Message(),
+	}
+	switch {
+	case identity.Holder != "":
+		c.Message = "It stands for " + identity.Holder + ", which had it first."
+	case identity.Restricted:
+		c.Message = "It works from some addresses only: " + join(identity.Key.Spec.AllowedCIDRs)
+	case c.Works:
+		c.Message = "It works."
+	}
+	return c
 }
 
 // describeForm says what is wrong with what is no token, without repeating any of it.
@@ -130,8 +183,8 @@ func describeForm(text string) string {
 	return "it begins as ours do, and its checksum is wrong: it has a typo, or was made up."
 }
 
-// search looks for the key of a token: by its prefix first, and then, for a token that is not a key's newest, in all.
-func (s *session) search(ctx context.Context, client *keys.Client, namespace, text string) (*keys.Identity, string, error) {
+// judge returns one that knows all keys that the user may list, and says where those are.
+func (s *session) judge(ctx context.Context, client *keys.Client, namespace string) (*keys.Judge, string, error) {
 	tenants, tenantsErr := client.Tenants(ctx)
 	if tenantsErr != nil && !apierrors.IsForbidden(tenantsErr) {
 		return nil, "", tenantsErr
@@ -150,15 +203,17 @@ func (s *session) search(ctx context.Context, client *keys.Client, namespace, te
 		s.warn("you may not list tenants: whether the key's tenant is suspended, or limits addresses, is not known")
 		tenants = keys.AssumedTenants(all)
 	}
-	return keys.NewJudge(all, tenants, nil).Identify(text, s.now()), where, nil
+	return keys.NewJudge(all, tenants, nil), where, nil
 }
 
 // identified prints what was found. It is an error with exit code 3 unless the token works.
-func (s *session) identified(identity *keys.Identity, found *identification, out *output) error {
+func (s *session) identified(identities []keys.Identity, found *identification, out *output) error {
 	var err error
 	switch {
-	case !out.forPeople() && identity != nil && *out.flags.OutputFormat == "name":
-		err = out.print(s.Out, identity.Key)
+	case !out.forPeople() && len(identities) > 0 && *out.flags.OutputFormat == "name":
+		for i := range identities {
+			err = errors.Join(err, out.print(s.Out, identities[i].Key))
+		}
 	case !out.forPeople() && *out.flags.OutputFormat != "name":
 		object, convertErr := result("Identification", "", "", found)
 		if convertErr != nil {
@@ -168,7 +223,7 @@ func (s *session) identified(identity *keys.Identity, found *identification, out
 	case !out.forPeople():
 		s.say("%s", found.Message)
 	default:
-		err = s.describeIdentity(identity, found)
+		err = s.describeIdentity(identities, found)
 	}
 	if err == nil && !found.Works {
 		return &exitError{code: exitNo}
@@ -176,7 +231,7 @@ func (s *session) identified(identity *keys.Identity, found *identification, out
 	return err
 }
 
-func (s *session) describeIdentity(identity *keys.Identity, found *identification) error {
+func (s *session) describeIdentity(identities []keys.Identity, found *identification) error {
 	lines := [][]string{{"Result:", found.Message}}
 	if found.Prefix != "" {
 		whose := "yes, " + found.Prefix
@@ -185,21 +240,41 @@ func (s *session) describeIdentity(identity *keys.Identity, found *identificatio
 		}
 		lines = append(lines, []string{"Ours:", whose}, []string{"Checksum:", "right"})
 	}
-	if identity != nil {
-		row := keys.NewRow(identity.Key, s.now())
-		which := "the newest"
-		if !found.Newest {
-			which = "not the newest, until " + validUntil(identity)
-		}
-		lines = append(lines,
-			[]string{"Key:", found.Key + " (" + row.DisplayName + ")"},
-			[]string{"Credential:", found.Credential + ", " + which},
-			[]string{"State:", state(&row)},
-			[]string{"Scopes:", join(row.Scopes)},
-			[]string{"Expires:", expiry(&row)},
-			[]string{"Last used:", ago(row.LastUsed, s.now())})
+	if found.Key != "" {
+		lines = append(lines, s.identityLines(&identities[0], found)...)
 	}
-	return table(s.Out, lines...)
+	err := table(s.Out, lines...)
+	if len(found.Claims) < 2 || err != nil {
+		return err
+	}
+	fmt.Fprintln(s.Out, "Claims:")
+	claims := [][]string{{"  KEY", "TENANT ID", "ORIGIN", "STATE", "RESULT"}}
+	for i := range found.Claims {
+		c := &found.Claims[i]
+		origin := "registered"
+		if c.Minted {
+			origin = "minted"
+		}
+		claims = append(claims, []string{"  " + c.Key, c.Tenant, origin, c.State, c.Message})
+	}
+	return table(s.Out, claims...)
+}
+
+// identityLines are about the key that a token stands for.
+func (s *session) identityLines(identity *keys.Identity, found *identification) [][]string {
+	row := keys.NewRow(identity.Key, s.now())
+	which := "the newest"
+	if !found.Newest {
+		which = "not the newest, until " + validUntil(identity)
+	}
+	return [][]string{
+		{"Key:", found.Key + " (" + row.DisplayName + ")"},
+		{"Credential:", found.Credential + ", " + which},
+		{"State:", state(&row)},
+		{"Scopes:", join(row.Scopes)},
+		{"Expires:", expiry(&row)},
+		{"Last used:", ago(row.LastUsed, s.now())},
+	}
 }
 
 func validUntil(identity *keys.Identity) string {

@@ -111,6 +111,7 @@ var checks = []check{
 	scopesAllowed,
 	scopesDeclared,
 	expiryOffered,
+	digestNotRevoked,
 	digestFree,
 	namespaceServed,
 }
@@ -205,19 +206,6 @@ func expiryOffered(f facts, tenant *keysv1alpha1.Tenant) *outcome {
 		"spec.expiry: tenant %s does not offer %s, only %s.", tenant.Name, expiry, list(tenant.Spec.ExpiryOptions)))
 }
 
-// digestFree refuses a digest that an older key of the tenant holds. Another tenant's claim changes nothing for this one.
-func digestFree(f facts, tenant *keysv1alpha1.Tenant) *outcome {
-	for i := range f.claimants {
-		other := &f.claimants[i]
-		if other.UID == f.key.UID || !strings.EqualFold(other.Status.TenantID, tenant.Spec.ID) || !older(other, f.key) {
-			continue
-		}
-		return refused(keysv1alpha1.ReasonDigestConflict, fmt.Sprintf(
-			"spec.digest: the older ApiKey %s/%s of tenant %s has the same digest: delete one of them.", other.Namespace, other.Name, tenant.Name))
-	}
-	return nil
-}
-
 // namespaceServed refuses a key whose Secret the controller may not write. One that brings its digest has none.
 func namespaceServed(f facts, _ *keysv1alpha1.Tenant) *outcome {
 	if f.served || f.key.Spec.Digest != nil {
@@ -226,14 +214,6 @@ func namespaceServed(f facts, _ *keysv1alpha1.Tenant) *outcome {
 	return refused(keysv1alpha1.ReasonNamespaceNotServed, fmt.Sprintf(
 		"The controller may not keep Secrets in namespace %s: add it to the controller's --namespaces and bind the ClusterRole apikey-controller-secrets there, or create the key in another.",
 		f.key.Namespace))
-}
-
-// older is as the verifiers have it (index.Grant): names decide between objects of the same second.
-func older(a, b *keysv1alpha1.ApiKey) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 }
 
 func list[T ~string](values []T) string {

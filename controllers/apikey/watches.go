@@ -2,7 +2,6 @@ package apikey
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,15 +59,6 @@ func OwnerOf(object metav1.Object) *metav1.OwnerReference {
 	return owner
 }
 
-// claims are the digests that a key has been granted. One that is only asked for in spec is no claim yet.
-func claims(key *keysv1alpha1.ApiKey) []string {
-	digests := make([]string, len(key.Status.Credentials))
-	for i := range key.Status.Credentials {
-		digests[i] = key.Status.Credentials[i].Digest
-	}
-	return digests
-}
-
 // notInitial leaves out what is there when the controller starts: each key is looked at then in any case.
 func notInitial() predicate.Predicate {
 	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
@@ -80,19 +70,6 @@ func canary() predicate.Predicate {
 		key, ok := object.(*keysv1alpha1.ApiKey)
 		return ok && isCanary(key)
 	})
-}
-
-// claimsChanged passes when a key claims other digests than before, or is gone.
-func claimsChanged() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, ok := e.ObjectOld.(*keysv1alpha1.ApiKey)
-			after, isKey := e.ObjectNew.(*keysv1alpha1.ApiKey)
-			return ok && isKey && !slices.Equal(claims(before), claims(after))
-		},
-	}
 }
 
 // notOnlyUsage leaves out the verifiers' own writes, which change nothing here.
@@ -200,17 +177,6 @@ func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Obje
 		requests[i].NamespacedName = names[i]
 	}
 	return requests
-}
-
-// rivals are the keys that bring a digest which another has now claimed, or holds no more.
-func (c *Controller) rivals(_ context.Context, object client.Object) []reconcile.Request {
-	changed, ok := object.(*keysv1alpha1.ApiKey)
-	if !ok || changed.Spec.Digest == nil {
-		return nil // A minted digest is the key's own.
-	}
-	return requestsFor(c.index.by(askedIndex, beginningOf(brought(changed))), func(key *keysv1alpha1.ApiKey) bool {
-		return brought(key) == brought(changed) && key.UID != changed.UID
-	})
 }
 
 func all(*keysv1alpha1.ApiKey) bool { return true }

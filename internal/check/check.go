@@ -72,10 +72,11 @@ func (d *Decider) Decide(surface string, request *verify.Request) verify.Decisio
 	return d.conclude(now, surface, request, verify.Decide(d.view, request, d.source.Freshness(now), now))
 }
 
-// Identify answers one of the surfaces whose a token is. The client's address is the zero address where it isn't known.
-func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
+// Identify answers one of the surfaces whose a token is: to a tenant, or where that is nil, to who names none. The client's address
+// is the zero address where it isn't known.
+func (d *Decider) Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision {
 	now := d.clock()
-	decision := verify.Identify(d.view, bearer, client, d.source.Freshness(now), now)
+	decision := verify.Identify(d.view, bearer, tenant, client, d.source.Freshness(now), now)
 	return d.conclude(now, surface, &verify.Request{Client: client}, decision)
 }
 

@@ -258,7 +258,7 @@ func TestUsesAreNoted(t *testing.T) {
 	h.meter(meter, 7)
 	h.Decide("nginx", h.request(h.key))
 	h.now = noon.Add(time.Minute)
-	h.Identify("introspect", h.key, netip.Addr{})
+	h.Identify("introspect", h.key, nil, netip.Addr{})
 	want := []time.Time{noon, noon.Add(time.Minute)}
 	if !slices.Equal(meter.times, want) {
 		t.Errorf("used at %s, want %s", meter.times, want)
@@ -288,7 +288,7 @@ func TestDecisionsAreAudited(t *testing.T) {
 	h.AuditTo(log)
 	h.Decide("nginx", h.request(h.key))
 	h.Refuse("forward", verify.ReasonMisconfigured)
-	h.Identify("introspect", "junk", netip.MustParseAddr("203.0.113.7"))
+	h.Identify("introspect", "junk", nil, netip.MustParseAddr("203.0.113.7"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	log.Start(ctx, time.Minute)
@@ -379,7 +379,7 @@ func TestDecisionsAreTraced(t *testing.T) {
 	h.TraceTo(tracer)
 	h.Decide("nginx", h.request(h.key))
 	h.Refuse("forward", verify.ReasonMisconfigured)
-	h.Identify("introspect", "junk", netip.Addr{})
+	h.Identify("introspect", "junk", nil, netip.Addr{})
 	if err := tracer.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}

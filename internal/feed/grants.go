@@ -37,6 +37,7 @@ func Claims(key *keysv1alpha1.ApiKey) []*index.Claim {
 				Issued:       credential.IssuedTime.Unix(),
 				NotAfter:     notAfter(key, credential),
 				State:        state(key),
+				Minted:       credential.Root > 0,
 			},
 			Digest:  digest,
 			Created: key.CreationTimestamp.Time,
@@ -55,10 +56,10 @@ func state(key *keysv1alpha1.ApiKey) index.State {
 	conditions := key.Status.Conditions
 	admitted := apimeta.FindStatusCondition(conditions, keysv1alpha1.ConditionAdmitted)
 	switch {
+	case key.Spec.State == keysv1alpha1.ApiKeyRevoked, apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionRevoked):
+		return index.StateRevoked // Before the next: others' claims of a minted token's digest depend on it until the object is gone.
 	case key.DeletionTimestamp != nil:
 		return index.StateDeleting
-	case key.Spec.State == keysv1alpha1.ApiKeyRevoked, apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionRevoked):
-		return index.StateRevoked
 	case key.Spec.State != keysv1alpha1.ApiKeyActive:
 		return index.StateSuspended
 	case apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionExpired):

@@ -177,7 +177,7 @@ func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
 func (s *credentialStore) widen(claims []*index.Claim) bool {
 	for _, claim := range claims {
 		var before index.Grant
-		if s.credentials.Lookup(&claim.Digest, &claim.Tenant, &before) == nil || before.Name != claim.Name ||
+		if !s.credentials.Held(claim.Name, &claim.Digest, &before) ||
 			before.State != index.StateActive && claim.State == index.StateActive {
 			return true
 		}
@@ -193,8 +193,8 @@ func (s *credentialStore) compare(claims []*index.Claim) {
 			continue
 		}
 		var before index.Grant
-		if s.credentials.Lookup(&claim.Digest, &claim.Tenant, &before) != nil && before.State == index.StateRevoked &&
-			before.Name == claim.Name && before.CredentialID == claim.CredentialID && before.Issued == claim.Issued {
+		if s.credentials.Held(claim.Name, &claim.Digest, &before) && before.State == index.StateRevoked &&
+			before.CredentialID == claim.CredentialID && before.Issued == claim.Issued {
 			s.wentBack("ApiKey " + claim.Name + " was revoked, and isn't any more")
 		}
 	}

@@ -19,7 +19,8 @@ type bucket struct {
 	tags [splitAt]byte
 	// places has where in data each record begins, in units of alignment.
 	places [splitAt]uint16
-	// data has the records one after the other. Those of one digest are in the order of their objects' age, the oldest first.
+	// data has the records one after the other. Of those of one digest, the one whose token was minted comes first; the others
+	// follow in the order of their objects' age, the oldest first.
 	data string
 	// more has the tags and places of the records beyond that, which there are where a digest is claimed very often.
 	more []place
@@ -79,23 +80,39 @@ func (b *bucket) next(from int, tag uint8) int {
 	return -1
 }
 
-// find returns the oldest record of a digest that is the tenant's, or where there is none or no tenant, the oldest of all; ""
-// where there is none at all.
-func (b *bucket) find(tag uint8, digest *token.Digest, tenant *TenantID) entry {
-	var oldest entry
+// find returns the first record of a digest that is the tenant's, and the state of the key as this digest has it. Where the tenant
+// has none, or is nil, it returns the record of the minted token; else that of the only tenant that has any, and if there are
+// several, any of them with StateContested. It returns "" where nobody claims the digest.
+func (b *bucket) find(tag uint8, digest *token.Digest, tenant *TenantID) (found entry, state State) {
+	var first entry
+	contested := false
 	for i := b.next(0, tag); i >= 0; i = b.next(i+1, tag) {
 		e := b.at(i)
 		if !e.isOf(digest) {
 			continue
 		}
-		if tenant == nil || e.isTenants(tenant) {
-			return e
+		if first == "" {
+			first = e
 		}
-		if oldest == "" {
-			oldest = e
+		if tenant != nil && e.isTenants(tenant) {
+			// A minted token's record comes first, so there is none behind this one that bars it.
+			if first.bars() {
+				return e, StateRevoked
+			}
+			return e, e.state()
+		}
+		contested = contested || !e.sharesTenant(first)
+		if tenant == nil && (contested || first.minted()) {
+			break
 		}
 	}
-	return oldest
+	switch {
+	case first == "":
+		return "", StateActive
+	case contested && !first.minted():
+		return first, StateContested
+	}
+	return first, first.state()
 }
 
 // holder returns the place of an object's record of a digest, or -1.
@@ -109,18 +126,31 @@ func (b *bucket) holder(tag uint8, digest *token.Digest, object string) int {
 }
 
 // has says whether there is a record of a digest.
-func (b *bucket) has(tag uint8, digest *token.Digest) bool { return b.find(tag, digest, nil) != "" }
+func (b *bucket) has(tag uint8, digest *token.Digest) bool {
+	found, _ := b.find(tag, digest, nil)
+	return found != ""
+}
 
-// place returns where a record belongs, so that those of its digest are in order of age. Names decide between objects of the
-// same second, so that every verifier and the controller decide alike.
+// place returns where a record belongs, so that those of its digest are in their order.
 func (b *bucket) place(tag uint8, r *record) int {
 	for i := b.next(0, tag); i >= 0; i = b.next(i+1, tag) {
-		e := b.at(i)
-		if e.isOf(&r.digest) && (r.created < e.created() || r.created == e.created() && r.name < e.name()) {
+		if e := b.at(i); e.isOf(&r.digest) && r.precedes(e) {
 			return i
 		}
 	}
 	return int(b.count)
+}
+
+// precedes reports whether a record comes before another of its digest: the minted one does, then the older object's. Names
+// decide between objects of the same second, so that every verifier and the controller decide alike.
+func (r *record) precedes(e entry) bool {
+	switch {
+	case r.minted != e.minted():
+		return r.minted
+	case r.created != e.created():
+		return r.created < e.created()
+	}
+	return r.name < e.name()
 }
 
 // draft is a bucket in the making.

@@ -63,33 +63,46 @@ func tagOf(hash uint32) uint8 { return uint8(hash) } //nolint:gosec // The last 
 
 func (d *directory) at(hash uint32) *atomic.Pointer[bucket] { return &d.buckets[hash>>(32-d.depth)] }
 
-// Lookup finds what a digest stands for to a tenant: the oldest claim of the tenant, or where it has none or none is named,
-// the oldest of all. It fills in the grant and returns the terms, or nil where nobody claims the digest.
+// Lookup finds what a digest stands for to a tenant: its minted claim, or else its oldest. Where the tenant has none, or none is
+// named, the minted claim of another tenant is found; and where the token was minted for nobody, the oldest claim, if all are
+// one tenant's. It fills in the grant and returns the terms, or nil where nobody claims the digest.
+//
+// Of a digest that several tenants bring, a tenant without a claim finds nobody's key, in StateContested: whoever brought it first
+// must not speak for the others. And a key whose token was minted here takes the token with it when it is revoked: every claim of
+// that digest is StateRevoked, whoever's it is. Nobody can do that to a token that was made elsewhere.
 func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Grant) *Terms {
 	hash := c.hash(digest)
 	for {
 		d := c.directory.Load()
 		at := d.at(hash)
 		b := at.Load()
-		e := b.find(tagOf(hash), digest, tenant)
+		e, state := b.find(tagOf(hash), digest, tenant)
 		if e == "" {
 			return nil
+		}
+		if state == StateContested {
+			*grant = Grant{State: StateContested}
+			return &contested
 		}
 		terms := c.terms.at(e.terms())
 		// While the bucket can be found, the terms of its records are theirs: their numbers are released after it is replaced.
 		if c.current(d, at, b) {
 			e.grant(terms, grant)
+			grant.State = state
 			return terms
 		}
 	}
 }
+
+// contested are the terms of nobody's key.
+var contested Terms
 
 // current says whether a bucket is still what readers find.
 func (c *Credentials) current(d *directory, at *atomic.Pointer[bucket], b *bucket) bool {
 	return at.Load() == b && c.directory.Load() == d
 }
 
-// Find returns the claims that are wanted, those of a digest by age. It looks at every one, so it is for what people ask, not
+// Find returns the claims that are wanted, those of a digest with the minted one first and then by age. It looks at every one, so it is for what people ask, not
 // for requests.
 func (c *Credentials) Find(wanted func(*Claim) bool) []*Claim {
 	var found []*Claim

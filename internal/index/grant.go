@@ -21,6 +21,9 @@ const (
 	StateExpired
 	// StateWithdrawn is that of a key whose namespace has moved to another tenant.
 	StateWithdrawn
+	// StateContested is what a look-up without a tenant finds of a digest that several tenants claim, none of which minted
+	// its token: nobody's key.
+	StateContested
 )
 
 // Never is the NotAfter of a credential that does not expire, in nanoseconds since 1970.
@@ -42,6 +45,9 @@ type Grant struct {
 	// Meter notes every request that the credential lets pass; 0 is none.
 	Meter Meter
 	State State
+	// Minted says that the controller minted the token for the key. Anybody may bring the digest of any token; nobody can choose
+	// which token is minted.
+	Minted bool
 }
 
 // Known says whether there is a credential.
@@ -55,7 +61,7 @@ type Meter uint32
 type Claim struct {
 	Grant
 	Digest token.Digest
-	// Created is when the ApiKey was created: of two that claim a digest, the older holds it.
+	// Created is when the ApiKey was created: of two that bring the same digest, the older holds it.
 	Created time.Time
 	// Granted and Asked are the scopes of status and of spec. A request must be within both.
 	Granted, Asked []keysv1alpha1.Scope

@@ -18,7 +18,7 @@ import (
 // model is what an index should hold, in maps.
 type model map[string][]*index.Claim
 
-// claimsOf returns who claims the n-th digest, by age.
+// claimsOf returns who claims the n-th digest: the minted claim, then the others by age.
 func (m model) claimsOf(n int) []*index.Claim {
 	var claims []*index.Claim
 	for _, ofObject := range m {
@@ -29,6 +29,9 @@ func (m model) claimsOf(n int) []*index.Claim {
 		}
 	}
 	slices.SortFunc(claims, func(a, b *index.Claim) int {
+		if a.Minted != b.Minted {
+			return map[bool]int{true: -1, false: 1}[a.Minted]
+		}
 		if order := a.Created.Compare(b.Created); order != 0 {
 			return order
 		}
@@ -37,23 +40,50 @@ func (m model) claimsOf(n int) []*index.Claim {
 	return claims
 }
 
-// found returns what a look-up should find among the claims of a digest.
+// found returns what a look-up should find among the claims of a digest. It is written down here as the documentation has it, rule
+// by rule, and not as the index does it.
 func found(claims []*index.Claim, tenant *index.TenantID) *index.Claim {
-	for _, claim := range claims {
-		if tenant == nil || claim.Tenant == *tenant {
-			return claim
+	isMinted := func(c *index.Claim) bool { return c.Minted }
+	isTenants := func(c *index.Claim) bool { return tenant != nil && c.Tenant == *tenant }
+	isAnothers := func(c *index.Claim) bool { return c.Tenant != claims[0].Tenant }
+	first := func(wanted func(*index.Claim) bool) *index.Claim {
+		if at := slices.IndexFunc(claims, wanted); at >= 0 {
+			return claims[at]
 		}
+		return nil
 	}
-	if len(claims) > 0 {
-		return claims[0]
+	minted := first(isMinted)
+	switch own := first(isTenants); {
+	case len(claims) == 0:
+		return nil
+	case own != nil && minted != nil && minted.State == index.StateRevoked:
+		refused := *own
+		refused.State = index.StateRevoked
+		return &refused
+	case own != nil:
+		return own
+	case minted != nil:
+		return minted
+	case first(isAnothers) != nil:
+		return &index.Claim{Grant: index.Grant{State: index.StateContested}}
 	}
-	return nil
+	return claims[0]
+}
+
+// mints reports whether the controller minted the token of a digest for an object: each is at most one's.
+func mints(object string, digest int) bool {
+	return strings.HasSuffix(object, fmt.Sprint("/key-", digest)) && object[3]%7 == byte(digest%7)
 }
 
 // anyClaim returns a claim of anything an object may claim. What it grants is told by its end, so that terms that are another
 // claim's show.
 func anyClaim(random *rand.Rand, object string, digests int) *index.Claim {
-	c := claim(object, random.IntN(3), digest(random.IntN(digests)))
+	n := random.IntN(digests)
+	if own, err := strconv.Atoi(object[strings.LastIndexByte(object, '-')+1:]); err == nil && own < digests && random.IntN(2) == 0 {
+		n = own
+	}
+	c := claim(object, random.IntN(3), digest(n))
+	c.Minted = mints(object, n)
 	c.CredentialID, c.Tenant, c.State = fmt.Sprintf("%08d", random.IntN(10)), index.TenantID{byte(random.IntN(3))}, index.State(random.IntN(3))
 	c.NotAfter, c.Meter, c.Issued = int64(random.IntN(20)), index.Meter(random.IntN(3)), 7
 	c.Granted, c.Asked = []keysv1alpha1.Scope{scopeOf(c.NotAfter)}, []keysv1alpha1.Scope{"a:b"}

@@ -17,6 +17,7 @@ type record struct {
 	created  uint32
 	issued   uint32
 	state    State
+	minted   bool
 	id       string
 	name     string
 }
@@ -42,6 +43,11 @@ const (
 
 	// alignment is what the length of an entry is a multiple of.
 	alignment = 4
+
+	// mintedBit is the bit beside the state that says that the token was minted.
+	mintedBit = 0x80
+	// barring is that byte of a revoked key whose token was minted.
+	barring = mintedBit | byte(StateRevoked)
 )
 
 // entry returns the record as a bucket has it.
@@ -55,7 +61,11 @@ func (r *record) entry() entry {
 	e = binary.LittleEndian.AppendUint32(e, r.created)
 	e = binary.LittleEndian.AppendUint32(e, r.issued)
 	e = binary.LittleEndian.AppendUint16(e, uint16(len(r.name))) //nolint:gosec // See the schema.
-	e = append(e, uint8(len(r.id)), uint8(r.state))              //nolint:gosec // See the schema.
+	state := uint8(r.state)
+	if r.minted {
+		state |= mintedBit
+	}
+	e = append(e, uint8(len(r.id)), state) //nolint:gosec // See the schema.
 	e = append(e, r.id...)
 	e = append(e, r.name...)
 	for len(e)%alignment != 0 {
@@ -68,7 +78,7 @@ func (r *record) entry() entry {
 func (e entry) record() record {
 	return record{
 		digest: e.digest(), tenant: e.tenant(), notAfter: e.notAfter(), terms: e.terms(), meter: e.meter(), created: e.created(),
-		issued: e.issued(), state: e.state(), id: e.id(), name: e.name(),
+		issued: e.issued(), state: e.state(), minted: e.minted(), id: e.id(), name: e.name(),
 	}
 }
 
@@ -92,12 +102,21 @@ func (e entry) isTenants(tenant *TenantID) bool {
 	return e.uint64(atTenant) == binary.LittleEndian.Uint64(tenant[0:]) && e.uint64(atTenant+8) == binary.LittleEndian.Uint64(tenant[8:])
 }
 
+// sharesTenant reports whether two entries are of the same tenant.
+func (e entry) sharesTenant(other entry) bool {
+	return e.uint64(atTenant) == other.uint64(atTenant) && e.uint64(atTenant+8) == other.uint64(atTenant+8)
+}
+
 func (e entry) notAfter() int64 { return int64(e.uint64(atNotAfter)) } //nolint:gosec // It was one.
 func (e entry) terms() uint32   { return e.uint32(atTerms) }
 func (e entry) meter() Meter    { return Meter(e.uint32(atMeter)) }
 func (e entry) created() uint32 { return e.uint32(atCreated) }
 func (e entry) issued() uint32  { return e.uint32(atIssued) }
-func (e entry) state() State    { return State(e[atState]) }
+func (e entry) state() State    { return State(e[atState] &^ mintedBit) }
+func (e entry) minted() bool    { return e[atState]&mintedBit != 0 }
+
+// bars reports whether the entry is of a revoked key whose token was minted: nobody's claim of the digest counts then.
+func (e entry) bars() bool { return e[atState] == barring }
 
 func (e entry) idEnd() int   { return atID + int(e[atIDLen]) }
 func (e entry) nameEnd() int { return e.idEnd() + int(e[atNameLen]) + int(e[atNameLen+1])<<8 }
@@ -129,7 +148,7 @@ func uint64At(s string, at int) uint64 {
 func (e entry) grant(terms *Terms, into *Grant) {
 	into.CredentialID, into.Name, into.ScopesHeader = e.id(), e.name(), terms.scopesHeader
 	into.Tenant, into.Issued, into.NotAfter = e.tenant(), int64(e.issued()), e.notAfter()
-	into.Meter, into.State = e.meter(), e.state()
+	into.Meter, into.State, into.Minted = e.meter(), e.state(), e.minted()
 }
 
 // claim puts everything that is known of a record into a claim.
@@ -144,6 +163,6 @@ func newRecord(claim *Claim, object string, terms uint32) record {
 	return record{
 		digest: claim.Digest, tenant: claim.Tenant, notAfter: claim.NotAfter, terms: terms, meter: claim.Meter,
 		created: seconds(claim.Created.Unix()), issued: seconds(claim.Issued), state: claim.State,
-		id: claim.CredentialID, name: object,
+		minted: claim.Minted, id: claim.CredentialID, name: object,
 	}
 }

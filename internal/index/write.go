@@ -32,6 +32,20 @@ func (c *Credentials) Holds(object string, claims []*Claim) bool {
 	return c.same(c.of(object), object, distinct(claims), false)
 }
 
+// Held fills in the grant that an object has of a digest, as it was put, and reports whether it has one. Unlike Lookup, it leaves
+// out what other objects' claims mean for this one. For the writer only.
+func (c *Credentials) Held(object string, digest *token.Digest, grant *Grant) bool {
+	hash := c.hash(digest)
+	b := c.directory.Load().at(hash).Load()
+	i := b.holder(tagOf(hash), digest, object)
+	if i < 0 {
+		return false
+	}
+	e := b.at(i)
+	e.grant(c.terms.at(e.terms()), grant)
+	return true
+}
+
 // Objects returns the names of the objects that have claims in the index. For the writer only.
 func (c *Credentials) Objects() []string {
 	var objects []string
@@ -96,7 +110,7 @@ func (c *Credentials) put(name uint64, object string, claim *Claim) {
 	b := c.directory.Load().at(hash).Load()
 	if i := b.holder(tagOf(hash), &claim.Digest, object); i >= 0 {
 		former := b.at(i)
-		if r.created == former.created() && r.id == former.id() {
+		if r.created == former.created() && r.minted == former.minted() && r.id == former.id() {
 			c.publish(hash, b.update(i, &r))
 		} else {
 			// Its place among the claims of its digest may be another.

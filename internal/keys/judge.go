@@ -110,30 +110,53 @@ func FormOf(text string) Form {
 	return FormForeign
 }
 
-// Identity is which key a token is of.
+// Identity is a key that claims a token.
 type Identity struct {
 	Key *keysv1alpha1.ApiKey
 	// Credential is the public id of the token's.
 	Credential string
 	// Newest says that it is the key's newest credential, and not the one before in its overlap.
 	Newest bool
-	// Decision says whether the token works, from whatever address.
+	// Minted says that the controller minted the token for this key. Whoever has a token, or its digest, may register it too.
+	Minted bool
+	// Decision says whether the token works for the key's tenant, from whatever address.
 	Decision verify.Decision
 	// Restricted says that it works from some addresses only.
 	Restricted bool
+	// Holder is the key of the same tenant that the token stands for instead, namespace/name; blank where it stands for this one.
+	Holder string
 }
 
-// Identify returns which key a token is of, and nil where it is none of these.
-func (j *Judge) Identify(text string, now time.Time) *Identity {
-	decision := verify.Identify(j.view, text, netip.Addr{}, verify.Fresh, now)
-	if !decision.Grant.Known() {
-		return nil
+// Works reports whether the token works as this key's.
+func (i *Identity) Works() bool { return i.Decision.Outcome == verify.Allow || i.Restricted }
+
+// Identify returns every key that claims a token. The first is who the token stands for where a request names no tenant; contested
+// says that nobody does, because several tenants have registered it.
+func (j *Judge) Identify(text string, now time.Time) (claims []Identity, contested bool) {
+	unnamed := verify.Identify(j.view, text, nil, netip.Addr{}, verify.Fresh, now)
+	if unnamed.Reason == verify.ReasonMalformedToken {
+		return nil, false
 	}
-	found := &Identity{Key: j.keys[decision.Grant.Name], Credential: decision.Grant.CredentialID, Decision: decision}
-	found.Newest = position(found.Key, found.Credential) == len(found.Key.Status.Credentials)-1
-	if decision.Reason == verify.ReasonAddressNotAllowed {
-		found.Restricted = true
+	digest := token.DigestOf(text)
+	for _, claim := range j.view.Credentials.Find(func(claim *index.Claim) bool { return claim.Digest == digest }) {
+		claims = append(claims, j.identity(text, claim, now))
 	}
+	return claims, unnamed.Reason == verify.ReasonTenantRequired
+}
+
+// identity says how a token fares as one key's.
+func (j *Judge) identity(text string, claim *index.Claim, now time.Time) Identity {
+	key := j.keys[claim.Name]
+	found := Identity{
+		Key: key, Credential: claim.CredentialID, Minted: claim.Minted,
+		Newest:   position(key, claim.CredentialID) == len(key.Status.Credentials)-1,
+		Decision: verify.Identify(j.view, text, &claim.Tenant, netip.Addr{}, verify.Fresh, now),
+	}
+	if holder := found.Decision.Grant.Name; holder != claim.Name {
+		found.Holder = holder
+		found.Decision = verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonUnknownToken}
+	}
+	found.Restricted = found.Decision.Reason == verify.ReasonAddressNotAllowed
 	return found
 }
 

@@ -63,7 +63,7 @@ const reasonInvalidToken Reason = "invalid_token"
 // guesses how near the guess was.
 func (d Decision) publicReason() Reason {
 	switch d.Reason {
-	case ReasonMalformedToken, ReasonUnknownToken:
+	case ReasonMalformedToken, ReasonUnknownToken, ReasonTenantRequired:
 		return reasonInvalidToken
 	case "":
 		return ReasonUnavailable // The zero Decision, which nothing has decided, refuses.
@@ -89,7 +89,7 @@ var messages = map[Reason]string{ //nolint:gosec // No credentials, but about th
 	ReasonDeleted:              "The API key has been deleted.",
 	ReasonTenantSuspended:      "The tenant is suspended.",
 	ReasonTenantChanged:        "The API key no longer belongs to its tenant.",
-	ReasonWrongTenant:          "The API key belongs to another tenant than the one in X-Tenant-ID.",
+	ReasonWrongTenant:          "The API key belongs to another tenant than the one that the request names.",
 	ReasonAddressNotAllowed:    "The API key may not be used from this address.",
 	ReasonPathAmbiguous:        "The path can be read in more than one way: send it without dot segments, empty segments or encoded separators.",
 	ReasonNoRoute:              "No access policy declares this route.",

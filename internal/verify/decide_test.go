@@ -199,7 +199,7 @@ func TestDigestClaims(t *testing.T) {
 		"two tenants, neither is the header's": {func(s *scene) {
 			s.claim("evil/a", globex, acmeKey, 9999*hour)
 			s.request.TenantID = []string{"00000000-0000-0000-0000-000000000000"}
-		}, verify.ReasonWrongTenant, "evil/a"},
+		}, verify.ReasonWrongTenant, ""},
 		"twice in a tenant, older answers": {func(s *scene) { s.claim("shop/older", acme, acmeKey, 9999*hour).State = index.StateSuspended },
 			verify.ReasonSuspended, "shop/older"},
 		"twice in a tenant, younger does not": {func(s *scene) { s.claim("shop/younger", acme, acmeKey, hour).State = index.StateRevoked },

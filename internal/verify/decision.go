@@ -36,6 +36,9 @@ const (
 	ReasonDuplicateCredentials Reason = "duplicate_credentials"
 	ReasonTenantMissing        Reason = "tenant_missing"
 	ReasonTenantMalformed      Reason = "tenant_malformed"
+	// ReasonTenantRequired says that several tenants have registered the token, which was minted for none of them, and that the
+	// question names no tenant.
+	ReasonTenantRequired Reason = "tenant_required"
 	// ReasonMalformedToken and ReasonUnknownToken are told apart in metrics only: a caller learns the same from both.
 	ReasonMalformedToken  Reason = "malformed_token"
 	ReasonUnknownToken    Reason = "unknown_token"

@@ -22,7 +22,8 @@ type Check string
 
 // Checks of a decision, in their order.
 const (
-	// CheckClaim is whether the key's digest is its own to its tenant, and not an older object's.
+	// CheckClaim is whether the key's digest is its own to its tenant, and not an older object's; and whether the token was minted for
+	// a key that is revoked, whoever's it is.
 	CheckClaim Check = "claim"
 	// CheckState is that of the key and of its tenant, and the clock.
 	CheckState Check = "state"
@@ -73,11 +74,6 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	}
 	e.Decision.pass(view, request, freshness)
 
-	held := ReasonUnknownToken
-	var holder index.Grant
-	if view.Credentials.Lookup(&claim.Digest, &claim.Tenant, &holder) != nil && holder.Name == claim.Name {
-		held = ""
-	}
 	if reason == "" && claim.Tenant != tenantID {
 		reason = ReasonWrongTenant
 	}
@@ -85,7 +81,7 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	need, noRoute := requirement(view, request)
 	e.Need = need
 	e.Steps = []Step{
-		{Check: CheckClaim, Reason: held},
+		{Check: CheckClaim, Reason: claimReason(view, claim)},
 		{Check: CheckState, Reason: refusedByState(&claim.Grant, &tenant, known, now)},
 		{Check: CheckTenant, Reason: reason},
 		{Check: CheckTenantAddress, Reason: addressReason(tenant.Allowlists, request)},
@@ -104,6 +100,18 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	}
 	e.Steps = append(e.Steps, fresh)
 	return e
+}
+
+// claimReason says why a key's claim of its digest does not count, or nothing.
+func claimReason(view *index.View, claim *index.Claim) Reason {
+	var held index.Grant
+	switch {
+	case view.Credentials.Lookup(&claim.Digest, &claim.Tenant, &held) == nil, held.Name != claim.Name:
+		return ReasonUnknownToken
+	case held.State == index.StateRevoked && claim.State != index.StateRevoked:
+		return ReasonRevoked
+	}
+	return ""
 }
 
 func addressReason(lists []index.Allowlist, request *Request) Reason {

@@ -10,7 +10,13 @@ import (
 )
 
 func (s *scene) identify(key string) verify.Decision {
-	return verify.Identify(s.view(), key, s.request.Client, s.freshness, s.now)
+	return verify.Identify(s.view(), key, nil, s.request.Client, s.freshness, s.now)
+}
+
+// identifyFor asks whose a token is to a tenant.
+func (s *scene) identifyFor(tenant, key string) verify.Decision {
+	named := id(tenant)
+	return verify.Identify(s.view(), key, &named, s.request.Client, s.freshness, s.now)
 }
 
 func TestIdentify(t *testing.T) {
@@ -65,16 +71,137 @@ func TestIdentifyNoKey(t *testing.T) {
 	wantReason(t, s.identify(unknownKey), verify.ReasonUnavailable)
 }
 
-// TestTheOldestClaimAnswers fails where recognise asks for a tenant's own claim: whoever brings the digest of another's
-// token along later must not be what that token stands for.
-func TestTheOldestClaimAnswers(t *testing.T) {
-	s := newScene()
-	s.claim("other/thief", globex, acmeKey, time.Hour) // The key is a month old.
-	if got := s.identify(acmeKey); got.Grant.Name != "shop/warehouse" {
+// squat has globex register the digest of acme's key, before acme has it or after.
+func (s *scene) squat(age time.Duration) *index.Claim {
+	return s.register("other/squatter", globex, age)
+}
+
+// register has another object register the digest of acme's key.
+func (s *scene) register(name, tenant string, age time.Duration) *index.Claim {
+	claim := s.claim(name, tenant, acmeKey, age)
+	claim.Minted, claim.State = false, index.StateActive
+	return claim
+}
+
+const (
+	before = 365 * 24 * time.Hour // The key is a month old.
+	after  = time.Hour
+)
+
+// TestAnothersClaimChangesNothing has globex register the digest of acme's key. Whatever becomes of globex's claim, the token is
+// acme's to acme, and where it was minted for acme, to whoever names no tenant.
+func TestAnothersClaimChangesNothing(t *testing.T) {
+	for _, age := range []time.Duration{before, after} {
+		for _, minted := range []bool{true, false} {
+			for state := index.StateActive; state <= index.StateWithdrawn; state++ {
+				s := newScene()
+				s.grant.Minted = minted
+				s.squat(age).State = state
+				wantAcmes(t, s.identifyFor(acme, acmeKey))
+				wantAcmes(t, s.decide())
+				if minted {
+					wantAcmes(t, s.identify(acmeKey))
+				} else {
+					wantNobodys(t, s.identify(acmeKey))
+				}
+			}
+		}
+	}
+}
+
+func wantAcmes(t *testing.T, got verify.Decision) {
+	t.Helper()
+	wantReason(t, got, verify.ReasonAllowed)
+	if got.Grant.Name != "shop/warehouse" || got.TenantID != acme {
 		t.Errorf("answered by %+v", got.Grant)
 	}
-	s.claim("other/first", globex, acmeKey, 365*24*time.Hour)
-	if got := s.identify(acmeKey); got.Grant.Name != "other/first" || got.TenantID != globex {
-		t.Errorf("answered by %+v", got.Grant)
+}
+
+// wantNobodys checks that a decision names no key, and tells no client why.
+func wantNobodys(t *testing.T, got verify.Decision) {
+	t.Helper()
+	wantReason(t, got, verify.ReasonTenantRequired)
+	if got.Grant.Known() || got.TenantID != "" || got.Message() != "The API key is not valid." {
+		t.Errorf("answered by %+v: %s", got.Grant, got.Message())
+	}
+}
+
+// TestWhoAnswersWhereNoTenantIsNamed is about a token that was made elsewhere: the only tenant that has it answers, with its
+// oldest key, and of several none.
+func TestWhoAnswersWhereNoTenantIsNamed(t *testing.T) {
+	s := newScene()
+	s.claim("shop/younger", acme, acmeKey, after)
+	wantAcmes(t, s.identify(acmeKey))
+	s.claim("shop/older", acme, acmeKey, before).State = index.StateSuspended
+	wantReason(t, s.identify(acmeKey), verify.ReasonSuspended)
+	s.squat(before)
+	wantNobodys(t, s.identify(acmeKey))
+	if got := s.identifyFor(globex, acmeKey); got.Grant.Name != "other/squatter" || got.TenantID != globex {
+		t.Errorf("to globex, answered by %+v", got.Grant)
+	}
+}
+
+// TestATenantThatHasNoClaim checks that it learns nothing but that, of whose the token is.
+func TestATenantThatHasNoClaim(t *testing.T) {
+	const third = "5f0c8a3e-52a7-4a53-9a0e-0a5f3e1c2b77"
+	s := newScene()
+	s.tenants[third] = &index.Tenant{}
+	wantReason(t, s.identifyFor(third, acmeKey), verify.ReasonWrongTenant)
+	s.squat(before).State = index.StateRevoked
+	s.request.TenantID = []string{third}
+	if got := s.decide(); got.Reason != verify.ReasonWrongTenant || got.Grant.Known() {
+		t.Errorf("of a token that two tenants have: %+v", got)
+	}
+	s.grant.Minted = true
+	for _, got := range []verify.Decision{s.decide(), s.identifyFor(third, acmeKey)} {
+		if got.Reason != verify.ReasonWrongTenant || got.Grant.Name != "shop/warehouse" {
+			t.Errorf("of acme's minted token: %+v", got)
+		}
+	}
+	wantReason(t, s.identifyFor(third, unknownKey), verify.ReasonUnknownToken)
+}
+
+// TestARevokedTokenStaysRevoked has acme's key revoked and registered anew, by another tenant and by acme itself. It is red where
+// Lookup takes a claim by itself.
+func TestARevokedTokenStaysRevoked(t *testing.T) {
+	for _, age := range []time.Duration{before, after} {
+		s := newScene()
+		s.grant.Minted, s.grant.State = true, index.StateRevoked
+		s.squat(age)
+		s.register("shop/again", acme, age)
+		for _, tenant := range []string{acme, globex} {
+			s.request.TenantID = []string{tenant}
+			wantReason(t, s.decide(), verify.ReasonRevoked)
+			wantReason(t, s.identifyFor(tenant, acmeKey), verify.ReasonRevoked)
+		}
+		wantReason(t, s.identify(acmeKey), verify.ReasonRevoked)
+	}
+}
+
+// TestOnlyARevocationOfAMintedKeyBinds checks that no tenant can have another's key refused: not by revoking a digest that it has
+// registered, and not by what may be undone.
+func TestOnlyARevocationOfAMintedKeyBinds(t *testing.T) {
+	for state := index.StateActive; state <= index.StateWithdrawn; state++ {
+		s := newScene()
+		s.squat(before).State = state
+		wantReason(t, s.decide(), verify.ReasonAllowed)
+		if state == index.StateRevoked {
+			continue
+		}
+		minted := s.squat(before)
+		minted.Minted, minted.State = true, state
+		wantReason(t, s.decide(), verify.ReasonAllowed)
+	}
+}
+
+// TestExplainARevokedToken checks that whoever asks about the key that registered a revoked token is told.
+func TestExplainARevokedToken(t *testing.T) {
+	s := newScene()
+	minted := s.squat(before)
+	minted.Minted, minted.State = true, index.StateRevoked
+	got := s.explain()
+	wantReason(t, got.Decision, verify.ReasonRevoked)
+	if first := firstRefusal(got); first.Check != verify.CheckClaim || first.Reason != verify.ReasonRevoked {
+		t.Errorf("refused by %q: %s", first.Check, first.Reason)
 	}
 }

@@ -34,17 +34,21 @@ func Decide(view *index.View, request *Request, freshness Freshness, now time.Ti
 	return d
 }
 
-// Identify answers whose a token is, where no tenant is named and no route asked about: the oldest claim answers. Allow says
-// that the token is active, and that requests with it may come from the client's address; an address that isn't known is
-// allowed only where any is.
-func Identify(view *index.View, bearer string, client netip.Addr, freshness Freshness, now time.Time) (d Decision) {
-	terms := d.recognise(view, bearer, nil, freshness)
+// Identify answers whose a token is, where no route is asked about. A tenant that is named gets its own claim's answer, as with
+// Decide; nil is none, and index.Credentials.Lookup says who answers then. Allow says that the token is active, and that requests
+// with it may come from the client's address; an address that isn't known is allowed only where any is.
+func Identify(view *index.View, bearer string, tenantID *index.TenantID, client netip.Addr, freshness Freshness, now time.Time) (d Decision) {
+	terms := d.recognise(view, bearer, tenantID, freshness)
 	if terms == nil {
 		return d
 	}
 	tenant, known := view.Tenant(d.Grant.Tenant)
 	if reason := refusedByState(&d.Grant, &tenant, known, now); reason != "" {
 		d.settle(Unauthorized, reason)
+		return d
+	}
+	if tenantID != nil && d.Grant.Tenant != *tenantID {
+		d.settle(Forbidden, ReasonWrongTenant)
 		return d
 	}
 	if !allowed(tenant.Allowlists, client) || !allowed(terms.Allowlists[:], client) {
@@ -77,8 +81,8 @@ func (d *Decision) decide(view *index.View, request *Request, freshness Freshnes
 	}
 }
 
-// recognise takes the steps 2 and 3. It finds the grant that a token stands for to a tenant, or where none is named, to
-// whoever claimed it first, and returns its terms; nil, if it stands for none.
+// recognise takes the steps 2 and 3. It finds the grant that a token stands for to a tenant, or where none is named, by itself,
+// and returns its terms; nil, if it stands for none.
 func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.TenantID, freshness Freshness) *index.Terms {
 	if !token.WellFormed(bearer) {
 		d.settle(Unauthorized, ReasonMalformedToken)
@@ -102,6 +106,10 @@ func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.Te
 
 // judge takes the steps 4 and 5 for a key that is known.
 func (d *Decision) judge(view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time) {
+	if d.Grant.State == index.StateContested {
+		d.settle(Forbidden, ReasonWrongTenant) // Several have it, and none of them is the one that is named.
+		return
+	}
 	tenant, known := view.Tenant(d.Grant.Tenant)
 	if reason := refusedByState(&d.Grant, &tenant, known, now); reason != "" {
 		d.settle(Unauthorized, reason)
@@ -163,6 +171,8 @@ func refusedByState(grant *index.Grant, tenant *index.Tenant, tenantKnown bool, 
 		return ReasonDeleted
 	case index.StateWithdrawn:
 		return ReasonTenantChanged
+	case index.StateContested:
+		return ReasonTenantRequired
 	default:
 		return ReasonExpired
 	}

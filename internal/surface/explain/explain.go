@@ -124,6 +124,8 @@ func explainStep(s verify.Step) string {
 	switch {
 	case s.Reason == "":
 		return ""
+	case s.Check == verify.CheckClaim && s.Reason == verify.ReasonRevoked:
+		return "The token was minted for an ApiKey that is revoked: no other brings it back."
 	case s.Check == verify.CheckClaim:
 		return "An older ApiKey of the tenant claims the same digest, and the token stands for that one."
 	}

@@ -2,7 +2,7 @@
 // RFC 7662.
 //
 // Who may ask is not decided here. The one thing that is told of a token which is not active is that: neither why, nor
-// whether there is such a token (section 2.2).
+// whether there is such a token (section 2.2). There is one exception, and it says what the caller left out: the tenant.
 package introspect
 
 import (
@@ -31,7 +31,7 @@ const (
 
 // Decider says whose a token is.
 type Decider interface {
-	Identify(surface, bearer string, client netip.Addr) verify.Decision
+	Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision
 }
 
 // Handler answers introspection requests.
@@ -56,7 +56,18 @@ type answer struct {
 	TenantID  string `json:"tenant_id"`
 }
 
-const inactive = `{"active":false}` + "\n"
+const (
+	inactive = `{"active":false}` + "\n"
+	// tenantRequired is the answer about a token that has no one owner, where the caller names no tenant.
+	tenantRequired = `{"active":false,"reason":"` + string(verify.ReasonTenantRequired) + `"}` + "\n"
+)
+
+// question is what a caller asks about. No tenant and the zero address are not known.
+type question struct {
+	token  string
+	tenant *index.TenantID
+	client netip.Addr
+}
 
 // fault is a request that can't be answered, in the form of RFC 6749 section 5.2.
 type fault struct {
@@ -69,17 +80,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
-	token, client, bad := read(w, r)
+	q, bad := read(w, r)
 	if bad != nil {
 		refuse(w, bad)
 		return
 	}
-	decision := h.decider.Identify(surface, token, client)
-	switch decision.Outcome {
-	case verify.Allow:
+	decision := h.decider.Identify(surface, q.token, q.tenant, q.client)
+	switch {
+	case decision.Outcome == verify.Allow:
 		_ = json.NewEncoder(w).Encode(describe(decision)) // A caller that has gone away is no fault.
-	case verify.Unavailable:
+	case decision.Outcome == verify.Unavailable:
 		refuse(w, &fault{http.StatusServiceUnavailable, "temporarily_unavailable", "The token could not be checked. Try again later."})
+	case decision.Reason == verify.ReasonTenantRequired:
+		_, _ = io.WriteString(w, tenantRequired)
 	default:
 		_, _ = io.WriteString(w, inactive)
 	}
@@ -105,45 +118,57 @@ func describe(decision verify.Decision) answer {
 	return a
 }
 
-// read returns the token that is asked about, and the address that it was used from, if the caller says so (section 2.1
-// allows for more parameters). What is in a body never gets into a message: it may be a token.
-func read(w http.ResponseWriter, r *http.Request) (token string, client netip.Addr, bad *fault) {
+// read returns what is asked about. What is in a body never gets into a message: it may be a token.
+func read(w http.ResponseWriter, r *http.Request) (question, *fault) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return "", client, &fault{http.StatusMethodNotAllowed, "invalid_request", "Ask by POST: a token has no place in a URL."}
+		return question{}, &fault{http.StatusMethodNotAllowed, "invalid_request", "Ask by POST: a token has no place in a URL."}
 	}
 	if r.URL.RawQuery != "" {
-		return "", client, invalid("Send the parameters in the body: a token has no place in a URL.")
+		return question{}, invalid("Send the parameters in the body: a token has no place in a URL.")
 	}
 	if mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(mediaType), formType) {
-		return "", client, &fault{http.StatusUnsupportedMediaType, "invalid_request", "Send a form, as " + formType + "."}
+		return question{}, &fault{http.StatusUnsupportedMediaType, "invalid_request", "Send a form, as " + formType + "."}
 	}
 	content, err := body.Read(w, r, maxBody)
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return "", client, &fault{http.StatusRequestEntityTooLarge, "invalid_request", "The request is too long to be about one of our tokens."}
+		return question{}, &fault{http.StatusRequestEntityTooLarge, "invalid_request", "The request is too long to be about one of our tokens."}
 	}
 	if err != nil {
-		return "", client, invalid("The request could not be read.")
+		return question{}, invalid("The request could not be read.")
 	}
 	form, err := url.ParseQuery(string(content))
 	if err != nil {
-		return "", client, invalid("The body is not a form.")
+		return question{}, invalid("The body is not a form.")
 	}
+	return parse(form)
+}
+
+// parse returns what a form asks about: the token, and what the caller knows beside it (section 2.1 allows for more parameters).
+// A parameter without a value counts as left out (RFC 6749 section 3.2).
+func parse(form url.Values) (q question, bad *fault) {
 	for _, values := range form {
 		if len(values) > 1 { // RFC 6749 section 3.2.
-			return "", client, invalid("Send each parameter once.")
+			return question{}, invalid("Send each parameter once.")
 		}
 	}
-	token = form.Get("token")
-	if token == "" {
-		return "", client, invalid("Send the token as the parameter token.")
+	if q.token = form.Get("token"); q.token == "" {
+		return question{}, invalid("Send the token as the parameter token.")
+	}
+	if tenant := form.Get("tenant"); tenant != "" {
+		id, ok := index.ParseTenantID(tenant)
+		if !ok {
+			return question{}, invalid("tenant must be a tenant's ID, which is a UUID.")
+		}
+		q.tenant = &id
 	}
 	if address := form.Get("client_ip"); address != "" {
-		if client, err = netip.ParseAddr(address); err != nil || client.Zone() != "" {
-			return "", netip.Addr{}, invalid("client_ip must be an IPv4 or IPv6 address.")
+		var err error
+		if q.client, err = netip.ParseAddr(address); err != nil || q.client.Zone() != "" {
+			return question{}, invalid("client_ip must be an IPv4 or IPv6 address.")
 		}
 	}
-	return token, client, nil
+	return q, nil
 }
 
 func invalid(description string) *fault {

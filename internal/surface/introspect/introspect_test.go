@@ -65,7 +65,7 @@ func TestActiveWithoutAnEndOrScopes(t *testing.T) {
 func TestInactive(t *testing.T) {
 	for _, reason := range []verify.Reason{
 		verify.ReasonMalformedToken, verify.ReasonUnknownToken, verify.ReasonRevoked, verify.ReasonSuspended, verify.ReasonExpired,
-		verify.ReasonDeleted, verify.ReasonTenantSuspended, verify.ReasonTenantChanged, verify.ReasonAddressNotAllowed,
+		verify.ReasonDeleted, verify.ReasonTenantSuspended, verify.ReasonTenantChanged, verify.ReasonAddressNotAllowed, verify.ReasonWrongTenant,
 	} {
 		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden} {
 			status, body := ask(t, &identify.Decider{Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, "token=x")
@@ -97,6 +97,32 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
+// TestTenant checks that the tenant of the question is the one that is decided about.
+func TestTenant(t *testing.T) {
+	for form, want := range map[string]string{
+		"token=x&tenant=" + acme: acme, "token=x&tenant=" + strings.ToUpper(acme): acme, "token=x&tenant=": "", "token=x": "",
+		"token=x&tenant_id=" + acme: "", "token=x&Tenant=" + acme: "",
+	} {
+		d := &identify.Decider{Decision: active()}
+		status, body := ask(t, d, form)
+		got := ""
+		if d.Tenant != nil {
+			got = d.Tenant.String()
+		}
+		if status != http.StatusOK || got != want {
+			t.Errorf("%s: for %q, want %q; status %d, %s", form, got, want, status, body)
+		}
+	}
+}
+
+// TestTenantRequired checks that a caller is told what would help, and nothing of who has the token.
+func TestTenantRequired(t *testing.T) {
+	d := &identify.Decider{Decision: verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonTenantRequired}}
+	if status, body := ask(t, d, "token=x"); status != http.StatusOK || body != `{"active":false,"reason":"tenant_required"}`+"\n" {
+		t.Errorf("status %d, %s", status, body)
+	}
+}
+
 // TestBadRequests checks that nothing is decided of them, and that nothing of them comes back (S2).
 func TestBadRequests(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -113,6 +139,10 @@ func TestBadRequests(t *testing.T) {
 		"a semicolon":           {"token=" + guess + ";x=y", nil, 400},
 		"an address of none":    {"token=x&client_ip=" + guess, nil, 400},
 		"an address and zone":   {"token=x&client_ip=fe80::1%25" + guess, nil, 400},
+		"a tenant that's none":  {"token=x&tenant=" + guess, nil, 400},
+		"a tenant cut off":      {"token=x&tenant=" + acme[:35], nil, 400},
+		"a tenant in braces":    {"token=x&tenant={" + acme + "}", nil, 400},
+		"two tenants":           {"token=x&tenant=" + acme + "&tenant=" + acme, nil, 400},
 		"in the URL":            {"token=x", func(r *http.Request) { r.URL.RawQuery = "token=" + guess }, 400},
 		"GET":                   {"token=" + guess, func(r *http.Request) { r.Method = http.MethodGet }, 405},
 		"JSON":                  {`{"token":"` + guess + `"}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 415},

@@ -18,6 +18,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/body"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -40,16 +41,24 @@ var reviewType = metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion
 
 // Decider says whose a token is.
 type Decider interface {
-	Identify(surface, bearer string, client netip.Addr) verify.Decision
+	Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision
 }
 
 // Handler answers TokenReviews.
 type Handler struct {
 	decider Decider
+	// tenant is whose users the tokens are reviewed for; nil is any.
+	tenant *index.TenantID
 }
 
-// NewHandler returns a handler.
+// NewHandler returns a handler. It takes a token for a user of the tenant that it was minted for, or of the only one that
+// registered it.
 func NewHandler(decider Decider) *Handler { return &Handler{decider: decider} }
+
+// For returns a handler that authenticates the users of one tenant, and nobody else's.
+func (h *Handler) For(tenant index.TenantID) *Handler {
+	return &Handler{decider: h.decider, tenant: &tenant}
+}
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +74,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The client's address is not known: kube-apiserver doesn't say it. So keys with an allowlist are not authenticated.
-	decision := h.decider.Identify(surface, token, netip.Addr{})
+	decision := h.decider.Identify(surface, token, h.tenant, netip.Addr{})
 	_ = json.NewEncoder(w).Encode(authenticationv1.TokenReview{TypeMeta: reviewType, Status: status(decision)})
 }
 

@@ -11,6 +11,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
 	"github.com/nexuscommerce/apikey-operator/internal/test/identify"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -66,6 +67,16 @@ func TestAuthenticated(t *testing.T) {
 	d.CheckAsked(t, "review")
 }
 
+// TestForATenant checks that reviews for a tenant are decided for that one.
+func TestForATenant(t *testing.T) {
+	d := &identify.Decider{Decision: identify.Active()}
+	tenant, _ := index.ParseTenantID(acme)
+	w := identify.Post(t, review.NewHandler(d).For(tenant), "application/json", question)
+	if !answer(t, w).Status.Authenticated || d.Tenant == nil || *d.Tenant != tenant {
+		t.Errorf("asked for tenant %v", d.Tenant)
+	}
+}
+
 // TestNamesAreNobodyElses checks that no key can be one of Kubernetes' own users or groups, nor in another tenant's.
 func TestNamesAreNobodyElses(t *testing.T) {
 	user := answer(t, post(t, &identify.Decider{Decision: identify.Active()}, question)).Status.User
@@ -85,6 +96,7 @@ func TestNotAuthenticated(t *testing.T) {
 	for reason, message := range map[verify.Reason]string{
 		verify.ReasonMalformedToken:    "The API key is not valid.",
 		verify.ReasonUnknownToken:      "The API key is not valid.",
+		verify.ReasonTenantRequired:    "The API key is not valid.",
 		verify.ReasonRevoked:           "The API key has been revoked.",
 		verify.ReasonAddressNotAllowed: "The API key may not be used from this address.",
 		verify.ReasonUnavailable:       "The API key could not be checked. Try again later.",

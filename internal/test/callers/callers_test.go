@@ -172,6 +172,7 @@ func TestCallers(t *testing.T) {
 	var tokens []string
 	t.Run("a key is a user of the cluster", func(t *testing.T) { tokens = append(tokens, i.usersOfTheCluster(t)...) })
 	t.Run("a service asks about tokens", func(t *testing.T) { tokens = append(tokens, i.introspection(t)...) })
+	t.Run("another tenant registers a token", func(t *testing.T) { tokens = append(tokens, i.squatters(t)...) })
 	t.Run("a monitoring system reads metrics", func(t *testing.T) { i.monitoring(t) })
 	t.Run("a person asks why", func(t *testing.T) { tokens = append(tokens, i.explanations(t)...) })
 	for _, token := range tokens {

@@ -25,20 +25,21 @@ type Decider struct {
 
 	Asked          bool
 	Surface, Token string
+	Tenant         *index.TenantID
 	Client         netip.Addr
 }
 
 // Identify is what surfaces call.
-func (d *Decider) Identify(surface, bearer string, client netip.Addr) verify.Decision {
-	d.Asked, d.Surface, d.Token, d.Client = true, surface, bearer, client
+func (d *Decider) Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision {
+	d.Asked, d.Surface, d.Token, d.Tenant, d.Client = true, surface, bearer, tenant, client
 	return d.Decision
 }
 
-// CheckAsked checks that a surface has asked about Guess, from no known address.
+// CheckAsked checks that a surface has asked about Guess, for no tenant and from no known address.
 func (d *Decider) CheckAsked(t *testing.T, surface string) {
 	t.Helper()
-	if d.Surface != surface || d.Token != Guess || d.Client.IsValid() {
-		t.Errorf("asked about %q from %v as %s", d.Token, d.Client, d.Surface)
+	if d.Surface != surface || d.Token != Guess || d.Tenant != nil || d.Client.IsValid() {
+		t.Errorf("asked about %q for %v from %v as %s", d.Token, d.Tenant, d.Client, d.Surface)
 	}
 }
 
