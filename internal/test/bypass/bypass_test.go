@@ -29,11 +29,11 @@ func TestBypass(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := startUpstream(t)
-				address, _ := p.start(t, w, up)
+				at, _ := p.start(t, w, up)
 				target{
 					upstream: up,
 					send: func(ctx context.Context, raw []byte, wait time.Duration) error {
-						_, err := send(ctx, address, raw, wait)
+						_, err := send(ctx, at.http1, raw, wait)
 						return err
 					},
 					onlyProducts: name == "haproxy-ingress", hidesClient: name == "haproxy-ingress",

@@ -26,7 +26,8 @@ func TestVerifierLeaves(t *testing.T) {
 	for _, name := range []string{"nginx", "haproxy", "caddy"} {
 		t.Run(name, func(t *testing.T) {
 			f := &front{world: w, upstream: startUpstream(t), judge: newJudge()}
-			f.address, _ = proxies[name].start(t, w, f.upstream)
+			at, _ := proxies[name].start(t, w, f.upstream)
+			f.address = at.http1
 			f.eventuallyPasses(t)
 
 			stop := f.traffic(t)

@@ -60,7 +60,7 @@ var proxies = map[string]proxy{
 	"caddy": {
 		guide: "caddy", file: "Caddyfile",
 		binary: built("caddy", "make caddy"),
-		around: "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
+		around: "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
 		sites:  caddySites,
 		args:   func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
 	},
@@ -89,9 +89,16 @@ func built(name, command string) func() (string, error) {
 	}
 }
 
-// start starts a proxy in front of the upstreams, and returns its address and process. Where its program is missing the test
+// listening is where a proxy can be reached.
+type listening struct {
+	http1 string
+	// http2 speaks HTTP/2 by prior knowledge, RFC 9113 section 3.3. It is blank where the proxy isn't set up for it.
+	http2 string
+}
+
+// start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is missing the test
 // is skipped, save where REQUIRE_PROXIES is set, as in CI.
-func (p proxy) start(t *testing.T, w *world, up *upstream) (string, *program.Process) {
+func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.Process) {
 	t.Helper()
 	binary, err := p.binary()
 	if err != nil {
@@ -107,11 +114,17 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (string, *program.Pro
 	}
 	address := program.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
+	at := listening{http1: address, http2: address} // Caddy and HAProxy tell the two apart.
+	if p.guide == "nginx" {
+		at.http2 = program.FreeAddress(t)
+	}
 	text := p.sites(t, string(content), up)
 	replaced := 0
 	for _, change := range [][2]string{
 		{"apikey-verifier.apikey-system.svc.cluster.local:8080", w.http},
-		{"listen 80", "listen " + address}, {"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
+		{"listen 80;", "listen " + address + "; listen " + at.http2 + " http2;"},
+		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.http2 + " http2 default_server;"},
+		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
 		{"/etc/haproxy/apikey.lua", filepath.Join(guides, "haproxy", "apikey.lua")},
 	} {
 		replaced += strings.Count(text, change[0])
@@ -138,7 +151,7 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (string, *program.Pro
 		}
 		return conn.Close()
 	})
-	return address, process
+	return at, process
 }
 
 // fence follows each case on its connection: nobody needs a key for it, and its answer ends the connection. A case that can't
