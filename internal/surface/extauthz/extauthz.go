@@ -13,9 +13,11 @@
 package extauthz
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/override"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -27,29 +29,13 @@ type Decider interface {
 }
 
 // aliases are the names by which an upstream could take a header of the client's for one that the verifier has decided or
-// set: many read an underscore as a hyphen (CGI, RFC 3875 section 4.1.18).
+// set: many read an underscore as a hyphen.
 var aliases = func() (all []string) {
 	for _, name := range identityNames {
-		all = append(all, spellings(name)...)
+		all = append(all, override.Spellings(name)...)
 	}
-	return append(all, spellings("x-tenant-id")...)
+	return append(all, override.Spellings("x-tenant-id")...)
 }()
-
-// spellings returns a name with each choice of its hyphens turned into underscores, but for the name itself.
-func spellings(name string) []string {
-	all := []string{""}
-	for _, c := range name {
-		with := make([]string, 0, 2*len(all))
-		for _, spelling := range all {
-			with = append(with, spelling+string(c))
-			if c == '-' {
-				with = append(with, spelling+"_")
-			}
-		}
-		all = with
-	}
-	return all[1:] // The first is the one with every hyphen kept.
-}
 
 // identityNames are the names of the identity headers, in lower case.
 var identityNames = func() (names [4]string) {
@@ -60,10 +46,13 @@ var identityNames = func() (names [4]string) {
 }()
 
 // alwaysRemoved returns the names of the headers that the upstream must not get from any client: the token, unless it is to be
-// kept, and aliases. Envoy removes after it has set, so none that has a value is among them.
+// kept, whatever would override the request that was decided about, and aliases. Envoy removes after it has set, so none that
+// has a value is among them. What Envoy itself writes when it passes the request on, such as X-Forwarded-Host for a route that
+// appends it, comes later and stays.
 func alwaysRemoved(keepToken bool) []string {
+	all := slices.Concat(override.Names(), aliases, override.Aliases())
 	if keepToken {
-		return aliases
+		return all
 	}
-	return append([]string{"authorization"}, aliases...)
+	return append([]string{"authorization"}, all...)
 }

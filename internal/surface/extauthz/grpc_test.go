@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/nexuscommerce/apikey-operator/internal/override"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -100,12 +101,14 @@ func equalJSON(t *testing.T, a, b any) bool {
 	return string(left) == string(right)
 }
 
-// wantRemoved checks that headers are removed, and beside them what reads as one of ours if an underscore is a hyphen.
+// wantRemoved checks that headers are removed, and beside them what overrides the request, and what reads as one of ours if an
+// underscore is a hyphen.
 func wantRemoved(t *testing.T, got, want []string) {
 	t.Helper()
+	always := slices.Concat(override.Names(), override.Aliases(), underscored)
 	var removed []string
 	for _, name := range got {
-		if !slices.Contains(underscored, name) {
+		if !slices.Contains(always, name) {
 			removed = append(removed, name)
 		}
 	}
@@ -113,9 +116,9 @@ func wantRemoved(t *testing.T, got, want []string) {
 	if !slices.Equal(removed, slices.Sorted(slices.Values(want))) {
 		t.Errorf("removed are %q, want %q", removed, want)
 	}
-	for _, alias := range underscored {
-		if !slices.Contains(got, alias) {
-			t.Errorf("%s is not removed", alias)
+	for _, name := range always {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s is not removed", name)
 		}
 	}
 }

@@ -24,6 +24,7 @@ type target struct {
 func TestBypass(t *testing.T) {
 	w := newWorld(t)
 	hostile, harmless := readCorpus(t, "hostile.txt", w.values), readCorpus(t, "harmless.txt", w.values)
+	hostile = append(hostile, overriding(w.values)...)
 	t.Run("all", func(t *testing.T) { // Ends when those beneath have, which run side by side.
 		for name, p := range proxies {
 			t.Run(name, func(t *testing.T) {

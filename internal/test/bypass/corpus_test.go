@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/override"
 )
 
 // minHostile is how many hostile requests there are at least.
@@ -53,6 +55,18 @@ func readCorpus(t *testing.T, name string, values map[string]string) []attack {
 			t.Errorf("%s:%d: %v", name, c.line, err)
 		}
 		corpus = append(corpus, c)
+	}
+	return corpus
+}
+
+// overriding returns a request for each header that overrides one, by its own name and with underscores.
+func overriding(values map[string]string) (corpus []attack) {
+	content := map[override.Part]string{override.Method: "DELETE", override.Path: "/admin", override.Host: "admin.example.com", override.Scheme: "https"}
+	for _, h := range override.Headers {
+		for _, name := range []string{h.Name, strings.ReplaceAll(h.Name, "-", "_")} {
+			text := "GET /api/products HTTP/1.1\r\n" + values["host"] + values["key"] + name + ": " + content[h.Part] + "\r\n\r\n"
+			corpus = append(corpus, attack{id: "override-" + name, source: h.ReadBy, raw: []byte(text), text: name + ": " + content[h.Part]})
+		}
 	}
 	return corpus
 }

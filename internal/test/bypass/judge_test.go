@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/override"
 )
 
 // caller is somebody whom the upstream may be told that a request is from.
@@ -32,13 +33,9 @@ type judge struct {
 	client string
 }
 
-// misleading are headers that make some framework read another method, path or host than the request's own: Symfony
-// (CVE-2018-14773), Rails and Express (method-override), IIS (X-Original-URL), Spring (X-Forwarded-Prefix).
-var misleading = []string{
-	"x-http-method-override", "x-http-method", "x-method-override", "x-original-method", "x-forwarded-method",
-	"x-original-url", "x-original-uri", "x-original-host", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-path", "x-forwarded-prefix",
-	"x-forwarded-server", "x-host", "forwarded",
-}
+// misleading are headers that make some framework read another method, path, host or scheme than the request's own. A proxy
+// may write X-Forwarded-Host itself: what it says is judged.
+var misleading = slices.DeleteFunc(override.Names(), func(name string) bool { return name == "x-forwarded-host" })
 
 // fault says why a request must not have reached the upstream, or nothing.
 func (j *judge) fault(r *received) string {

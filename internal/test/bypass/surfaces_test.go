@@ -21,8 +21,8 @@ import (
 type surface struct {
 	// ask asks the verifier about a request, and returns the identity headers of its 200, and what it wants removed.
 	ask func(w *world, r *received) (pass bool, set map[string]string, remove []string)
-	// onlyProducts, hidesClient as for a target. hasAliases says that the verifier itself has underscore aliases removed.
-	onlyProducts, hidesClient, hasAliases bool
+	// onlyProducts, hidesClient as for a target. tellsWhat says that the verifier itself names what is to be removed, aliases with underscores among it.
+	onlyProducts, hidesClient, tellsWhat bool
 }
 
 var surfaces = map[string]surface{
@@ -51,10 +51,10 @@ var surfaces = map[string]surface{
 	"/auth/ngf": {hidesClient: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askHTTP("GET /auth/ngf", r.host(), r, [][2]string{{"Path", r.target}, {"Method", r.method}})
 	}},
-	"/ext-authz": {hasAliases: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
+	"/ext-authz": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r, [][2]string{{"X-Forwarded-For", r.chain() + ", 127.0.0.1"}})
 	}},
-	"gRPC, headers": {hasAliases: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
+	"gRPC, headers": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askGRPC(r, nil, func(http *authv3.AttributeContext_HttpRequest) {
 			http.Headers = map[string]string{":method": r.method, ":path": r.target, ":authority": r.host()}
 			for i, name := range r.names {
@@ -70,10 +70,10 @@ var surfaces = map[string]surface{
 			}
 		})
 	}},
-	"gRPC, header_map": {hasAliases: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
+	"gRPC, header_map": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askGRPC(r, nil, r.lines)
 	}},
-	"gRPC, the scope in context_extensions": {hasAliases: true, onlyProducts: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
+	"gRPC, the scope in context_extensions": {tellsWhat: true, onlyProducts: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		if !r.isProductsRoute() {
 			return false, nil, nil
 		}
@@ -141,7 +141,8 @@ var ownHeaders = []string{
 	"host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "content-length", "transfer-encoding", "expect",
 }
 
-// configured are headers that every guide's configuration replaces or removes.
+// configured are headers that the guides' configurations replace or remove, but for those of proxies that the verifier tells
+// to.
 var configured = append([]string{"x-forwarded-for", "x-forwarded-host"}, misleading...)
 
 // behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to the
@@ -173,8 +174,8 @@ func (s surface) forward(r *received, set map[string]string, remove []string) []
 	for i, name := range r.names {
 		lower := strings.ToLower(name)
 		if _, replaced := set[lower]; replaced || slices.Contains(ownHeaders, lower) || slices.Contains(remove, lower) ||
-			slices.Contains(nominated, lower) || slices.Contains(configured, strings.ReplaceAll(lower, "_", "-")) ||
-			strings.Contains(name, "_") && !s.hasAliases {
+			slices.Contains(nominated, lower) || lower == "x-forwarded-for" || slices.Contains(configured, strings.ReplaceAll(lower, "_", "-")) && !s.tellsWhat ||
+			strings.Contains(name, "_") && !s.tellsWhat {
 			continue
 		}
 		head.WriteString(name + ": " + r.contents[i] + "\r\n")
