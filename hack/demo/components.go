@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +58,7 @@ func (d *demo) components(ctx context.Context, upstream string) ([]component, er
 	auth, verifierHealth, verifierMetrics := addresses[1], addresses[2], addresses[3]
 	controllerHealth, controllerMetrics := addresses[4], addresses[5]
 	authGRPC := addresses[6]
-	_, port, err := net.SplitHostPort(d.proxy)
+	proxyConfig, err := d.proxyConfig(auth, upstream)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +88,7 @@ func (d *demo) components(ctx context.Context, upstream string) ([]component, er
 	}, {
 		name:  "caddy",
 		what:  "Caddy at http://" + d.proxy + ": asks the verifier about each request to the API behind it",
-		env:   []string{"LISTEN_PORT=" + port, "VERIFIER=" + auth, "UPSTREAM=" + upstream},
-		words: []string{d.programs.caddy, "run", "--config", filepath.Join(d.ws.root, "hack", "demo", "Caddyfile"), "--adapter", "caddyfile"},
+		words: []string{d.programs.caddy, "run", "--config", proxyConfig, "--adapter", "caddyfile"},
 		ready: "http://" + d.proxy + "/",
 	}}, nil
 }

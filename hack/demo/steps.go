@@ -92,8 +92,8 @@ func (d *demo) key(ctx context.Context) (keysv1alpha1.ApiKey, error) {
 
 // allowed calls the API as the key may, and looks at what the upstream learns of the caller.
 func (d *demo) allowed(ctx context.Context, c *caller) error {
-	d.say.step("Read products: allowed. Identity headers that a client forges don't reach the API")
-	forged := []string{"X-Api-Key-Name: " + sampleNamespace + "/admin", "X-Api-Key-Scopes: *"}
+	d.say.step("Read products: allowed. Headers that a client forges don't reach the API, neither who calls nor what is asked for")
+	forged := []string{"X-Api-Key-Name: " + sampleNamespace + "/admin", "X-Api-Key-Scopes: *", "X_Api_Key_Scopes: *", "X-HTTP-Method-Override: DELETE", "X-Original-URL: /api/orders"}
 	got, err := c.expect(ctx, request{path: "/products", headers: slices.Concat(credentials, forged)},
 		expectation{status: http.StatusOK, body: []string{sampleNamespace + "/" + sampleKey}})
 	if err != nil {
@@ -119,6 +119,11 @@ func (d *demo) allowed(ctx context.Context, c *caller) error {
 		d.say.line("  %s: %s", header.name, strings.Join(values, " | "))
 		if len(values) != 1 || values[0] != header.value {
 			return fmt.Errorf("expected the upstream to see %s: %s, it saw %q", header.name, header.value, values)
+		}
+	}
+	for _, header := range forged[2:] {
+		if name, _, _ := strings.Cut(header, ":"); got.upstream[0].Get(name) != "" {
+			return fmt.Errorf("expected the upstream to see no %s, it saw %q", name, got.upstream[0].Values(name))
 		}
 	}
 	if strings.Contains(fmt.Sprint(got.upstream[0]), c.variables["TOKEN"]) {
