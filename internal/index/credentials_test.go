@@ -163,6 +163,24 @@ func TestOlderObjectHoldsTheDigest(t *testing.T) {
 	}
 }
 
+// TestMintedComesFirst checks that age decides among the others only, however a claim comes to be the minted one.
+func TestMintedComesFirst(t *testing.T) {
+	c := index.NewCredentials()
+	put := func(name string, second int, minted bool) {
+		put := claim(name, second, digest(1))
+		put.Minted = minted
+		c.Put(name, []*index.Claim{put})
+	}
+	put("a/1", 1, false)
+	put("a/3", 3, true)
+	put("a/0", 0, false)
+	wantHolders(t, c, digest(1), "a/3", "a/0", "a/1")
+	put("a/3", 3, false)
+	wantHolders(t, c, digest(1), "a/0", "a/1", "a/3")
+	put("a/1", 1, true)
+	wantHolders(t, c, digest(1), "a/1", "a/0", "a/3")
+}
+
 func TestPutReplaces(t *testing.T) {
 	before := []*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))}
 	for name, test := range map[string]struct {

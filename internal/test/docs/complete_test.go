@@ -88,7 +88,7 @@ func TestEveryCondition(t *testing.T) {
 }
 
 // inProse are the reasons that are no step of the decision's table.
-var inProse = []string{"anonymous", "proxy_misconfigured", "invalid_token"}
+var inProse = []string{"anonymous", "proxy_misconfigured", "invalid_token", "tenant_required"}
 
 // TestEveryDecision checks that each reason of the verifier's is in its page, with what the answer says about it.
 func TestEveryDecision(t *testing.T) {

@@ -21,6 +21,7 @@ func TestRead(t *testing.T) {
 	t.Run("describe", i.describes)
 	t.Run("explain", i.explains)
 	t.Run("identify", i.identifies)
+	t.Run("identify, claimed twice", i.identifiesEveryClaim)
 	t.Run("completion", i.completes)
 	t.Run("no cluster", i.saysWhatToDo)
 }
