@@ -5,10 +5,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
@@ -54,18 +53,17 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	}
 	metrics.Registry.MustRegister(monitor.Build("apikey-console"))
 	// The manager runs servers and no controllers: it is given no credentials, and asks the API server for nothing.
-	endpoint := managed.Endpoint{Address: o.metricsAddress}
+	endpoint := managed.Endpoint{Address: o.metricsAddress, Health: o.healthAddress}
 	if certificate != nil {
 		endpoint.Certificate, endpoint.Reread = certificate.GetCertificate, certificate
 	}
 	m, err := ctrl.NewManager(rest.AnonymousClientConfig(config), ctrl.Options{
-		Metrics: endpoint.Options(), HealthProbeBindAddress: o.healthAddress, GracefulShutdownTimeout: &o.shutdownTimeout,
+		Metrics: endpoint.Options(), GracefulShutdownTimeout: &o.shutdownTimeout,
 	})
 	if err != nil {
 		return err
 	}
-	alive := func(*http.Request) error { return nil }
-	if err := errors.Join(m.AddHealthzCheck("ping", alive), m.AddReadyzCheck("ping", alive), endpoint.AddTo(m)); err != nil {
+	if err := endpoint.AddTo(m); err != nil {
 		return err
 	}
 	if err := m.Add(pageServer(o, page, certificate)); err != nil {
@@ -81,16 +79,13 @@ func pageServer(o options, page *console.Console, certificate *certwatcher.CertW
 		if err != nil {
 			return fmt.Errorf("--http-bind-address=%s: %w", o.address, err)
 		}
+		var secure *tls.Config
+		if certificate != nil {
+			secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate}
+		}
 		server := page.NewServer()
 		failed := make(chan error, 1)
-		go func() {
-			if certificate == nil {
-				failed <- server.Serve(listener)
-				return
-			}
-			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate}
-			failed <- server.ServeTLS(listener, "", "")
-		}()
+		go func() { failed <- server.Serve(limit.NewTLS(listener, console.Bounds, nil, secure)) }()
 		ctrl.Log.WithName("console").Info("Answering", "address", listener.Addr().String())
 		select {
 		case err := <-failed:

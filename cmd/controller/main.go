@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -86,7 +85,6 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	m, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       endpoint.Options(),
-		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.namespace,
@@ -117,8 +115,6 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		keys.Register,
 		tenants.Register,
 		policies.Register,
-		func(m manager.Manager) error { return m.AddHealthzCheck("ping", healthz.Ping) },
-		func(m manager.Manager) error { return m.AddReadyzCheck("ping", healthz.Ping) },
 	} {
 		if err := register(m); err != nil {
 			return nil, err

@@ -14,7 +14,7 @@ import (
 
 // newEndpoint is where the controller's metrics are. Its certificate is that of the flags, or else its own, if it signs any.
 func newEndpoint(o options, config *rest.Config, own *certificates.Own) (managed.Endpoint, error) {
-	endpoint := managed.Endpoint{Address: o.metricsAddress}
+	endpoint := managed.Endpoint{Address: o.metricsAddress, Health: o.healthAddress}
 	switch {
 	case o.tlsCert != "":
 		watcher, err := certwatcher.New(o.tlsCert, o.tlsKey)

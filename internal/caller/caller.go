@@ -129,13 +129,6 @@ func (g *Guard) Protect(path string, handler http.Handler) http.Handler {
 	})
 }
 
-// Filter protects whatever a server of fixed paths has, each path by its own name. It never returns an error.
-func (g *Guard) Filter(_ logr.Logger, handler http.Handler) (http.Handler, error) {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.Protect(r.URL.Path, handler).ServeHTTP(w, r)
-	}), nil
-}
-
 func (g *Guard) judge(r *http.Request, path string) verdict {
 	token := bearer(r)
 	if token == "" {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
 
 // Options configure a Console.
@@ -158,11 +159,22 @@ func (c *Console) NewServer() *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      answerWithin, // A stream puts it off, line by line.
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          quiet(c.options.Log),
 	}
+	Bounds.Apply(server)
 	server.RegisterOnShutdown(c.Stop)
 	return server
+}
+
+// Bounds are those of the page's port. docs/threat-model.md has what they add up to. A page that is open keeps a connection.
+var Bounds = limit.Bounds{
+	Connections: 512,
+	Rest:        96 << 10,
+	Own:         32 << 10,
+	Shared:      32 << 20,
+	Header:      64 << 10,
+	Streams:     100,
+	Lasting:     true,
 }
 
 // answerWithin is how long an answer, or a line of one, may take to be written.

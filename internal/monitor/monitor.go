@@ -23,6 +23,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
@@ -31,7 +32,21 @@ const (
 	patience = 10 * time.Second
 	// parting is how long answers may take that are under way when the program ends.
 	parting = 5 * time.Second
+	// answerWithin is how long an answer may take, and idle how long a connection is kept on which nothing is asked.
+	answerWithin = 30 * time.Second
+	idle         = 2 * time.Minute
+	// atATime is how many may read metrics at the same time: each makes a page of all of them.
+	atATime = 4
 )
+
+// Bounds are those of a port that few ask at. docs/threat-model.md has what they add up to.
+var Bounds = limit.Bounds{
+	Connections: 64,
+	Rest:        64 << 10,
+	Own:         16 << 10,
+	Shared:      4 << 20,
+	Header:      32 << 10,
+}
 
 // Endpoint is where a program shows its metrics, and whatever else is for people.
 type Endpoint struct {
@@ -51,7 +66,7 @@ func (e Endpoint) Start(ctx context.Context) error {
 	if e.Address == "0" {
 		return nil
 	}
-	config, err := e.secure()
+	handler, config, err := e.Server()
 	if err != nil {
 		return err
 	}
@@ -59,7 +74,13 @@ func (e Endpoint) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening for who asks for metrics: %w", err)
 	}
-	return Serve(ctx, listener, e.handler(), config)
+	return Serve(ctx, listener, handler, config)
+}
+
+// Server returns what answers at the endpoint, and its configuration of TLS, or nil for plain text.
+func (e Endpoint) Server() (http.Handler, *tls.Config, error) {
+	config, err := e.secure()
+	return e.handler(), config, err
 }
 
 // secure returns the endpoint's configuration of TLS, or nil for plain text.
@@ -91,24 +112,27 @@ func (e Endpoint) handler() http.Handler {
 		}
 		mux.Handle(path, handler)
 	}
-	show("/metrics", promhttp.HandlerFor(e.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
+	show("/metrics", promhttp.HandlerFor(e.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: atATime}))
 	for path, handler := range e.Handlers {
 		show(path, handler)
 	}
 	return mux
 }
 
+// NewServer returns a server within Bounds, over TLS where there is a configuration for it, and the listener that it is to serve.
+func NewServer(listener net.Listener, handler http.Handler, secure *tls.Config) (*http.Server, net.Listener) {
+	server := &http.Server{
+		Handler: handler, ReadTimeout: patience, WriteTimeout: answerWithin, IdleTimeout: idle,
+	}
+	Bounds.Apply(server)
+	return server, limit.NewTLS(listener, Bounds, nil, secure)
+}
+
 // Serve answers until the context ends, over TLS where there is a configuration for it. It is for what few ask.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, secure *tls.Config) error {
-	server := &http.Server{Handler: handler, TLSConfig: secure, ReadHeaderTimeout: patience}
+	server, bounded := NewServer(listener, handler, secure)
 	failed := make(chan error, 1)
-	go func() {
-		if secure == nil {
-			failed <- server.Serve(listener)
-		} else {
-			failed <- server.ServeTLS(listener, "", "")
-		}
-	}()
+	go func() { failed <- server.Serve(bounded) }()
 	select {
 	case err := <-failed:
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
@@ -103,8 +104,18 @@ const parting = time.Second
 // patience is how long the server waits for a request's header once it has begun, and then for its body.
 const patience = 10 * time.Second
 
-// limitBody bounds how long a request's body is waited for, which is done before the next request even if nobody reads it. With
-// http.Server's ReadTimeout every request would pay for that, and those that proxies ask with have no body.
+// HTTPBounds are those of the port that proxies ask at over HTTP. docs/threat-model.md has what they add up to.
+var HTTPBounds = limit.Bounds{
+	Connections: 2048,
+	Rest:        64 << 10,
+	Own:         16 << 10,
+	Shared:      16 << 20,
+	Header:      64 << 10,
+	Streams:     100,
+}
+
+// limitBody bounds how long a request's body is waited for. With http.Server's ReadTimeout every request would pay for that, and
+// those that proxies ask with have no body.
 func limitBody(w http.ResponseWriter) {
 	// It fails only over a connection that has no deadlines, which those of this package have.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
@@ -123,27 +134,17 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *S
 			}
 			handler.ServeHTTP(w, r)
 		}),
-		TLSConfig:         secure,
-		Protocols:         &http.Protocols{},
 		ReadHeaderTimeout: patience, // And limitBody in the place of ReadTimeout.
 		// Longer than proxies keep idle connections, so that it is they who close them.
-		IdleTimeout:    5 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
+		IdleTimeout: 5 * time.Minute,
 		// OPTIONS * would be answered 200 without the handler.
 		DisableGeneralOptionsHandler: true,
 	}
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetHTTP2(secure != nil)
-	// Only by prior knowledge, which Envoy can be told to have.
-	s.Protocols.SetUnencryptedHTTP2(secure == nil)
-	serve := s.Serve
-	if secure != nil {
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
-	}
+	HTTPBounds.Apply(s)
 	return &Server{
-		listener: listener,
+		listener: limit.NewTLS(listener, HTTPBounds, nil, secure),
 		serve: func(l net.Listener) error {
-			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil

@@ -106,6 +106,9 @@ func (p *Process) Terminate(patience time.Duration) int {
 // Signal sends the process a signal.
 func (p *Process) Signal(signal os.Signal) { _ = p.command.Process.Signal(signal) }
 
+// PID is the process's.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Exited is closed once the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 

@@ -1,0 +1,239 @@
+package limit_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/limit"
+)
+
+// port is a listener whose connections are read by the test, and the reasons for which it closed some.
+type port struct {
+	*limit.Listener
+	closed [4]atomic.Int32
+}
+
+var reasons = []limit.Reason{limit.TooManyConnections, limit.TooMuchMemory, limit.TooSlow, limit.Malformed}
+
+func listen(t *testing.T, bounds limit.Bounds) *port {
+	t.Helper()
+	plain, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &port{}
+	p.Listener = limit.New(plain, bounds, func(reason limit.Reason) {
+		for i := range reasons {
+			if reasons[i] == reason {
+				p.closed[i].Add(1)
+			}
+		}
+	})
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// connect returns both ends of a new connection.
+func (p *port) connect(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	client, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = p.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = client.Close(), server.Close() })
+	return client, server
+}
+
+// pass has bytes come, and returns the error of who reads them.
+func pass(t *testing.T, client, server net.Conn, b []byte) error {
+	t.Helper()
+	go func() { _, _ = client.Write(b) }()
+	_ = server.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_, err := io.ReadFull(server, make([]byte, len(b)))
+	return err
+}
+
+func (p *port) count(reason limit.Reason) int32 {
+	for i := range reasons {
+		if reasons[i] == reason {
+			return p.closed[i].Load()
+		}
+	}
+	return 0
+}
+
+func frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
+}
+
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+var small = limit.Bounds{Connections: 10, Own: 16 << 10, Shared: 1 << 20, Header: 8 << 10, Streams: 10, HTTP2: true}
+
+// TestSharedMemory has connections hold more together than there is: the one that was first is stuck for the longest time, and goes.
+func TestSharedMemory(t *testing.T) {
+	p := listen(t, small)
+	first, firstServer := p.connect(t)
+	if err := pass(t, first, firstServer, append([]byte(preface), frame(1, 4, 1, []byte{0x82})...)); err != nil {
+		t.Fatal(err)
+	}
+	half := bytes.Repeat(frame(0, 0, 1, make([]byte, 16<<10)), 36)
+	if err := pass(t, first, firstServer, half); err != nil {
+		t.Fatalf("within what is shared: %v", err)
+	}
+	time.Sleep(150 * time.Millisecond) // Which is no longer recent.
+	second, secondServer := p.connect(t)
+	if err := pass(t, second, secondServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
+		t.Errorf("who comes second: %v", err)
+	}
+	if _, err := firstServer.Read(make([]byte, 1)); err == nil || p.count(limit.TooMuchMemory) != 1 {
+		t.Errorf("who is stuck stays: %v, closed %d", err, p.count(limit.TooMuchMemory))
+	}
+	if err := pass(t, second, secondServer, half); !errors.Is(err, limit.ErrExceeded) {
+		t.Errorf("more than all that is shared: %v", err)
+	}
+	third, thirdServer := p.connect(t)
+	if err := pass(t, third, thirdServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
+		t.Errorf("what was held is not given back: %v", err)
+	}
+}
+
+// TestAnsweredRequestsHoldNothing has a connection be asked far more than there is to share, one request after another.
+func TestAnsweredRequestsHoldNothing(t *testing.T) {
+	p := listen(t, small)
+	client, server := p.connect(t)
+	go func() { _, _ = io.Copy(io.Discard, client) }()
+	if err := pass(t, client, server, []byte(preface)); err != nil {
+		t.Fatal(err)
+	}
+	body := append(bytes.Repeat([]byte{0}, 9), make([]byte, 15<<10)...)
+	for i := range uint32(500) {
+		id := 2*i + 1
+		if err := pass(t, client, server, append(frame(1, 4, id, []byte{0x82}), frame(0, 1, id, body)...)); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		answer := append(frame(1, 4, id, []byte{0x88}), frame(0, 1, id, []byte("answer"))...)
+		for _, part := range [][]byte{answer[:5], answer[5:12], answer[12:]} { // However it is written.
+			if _, err := server.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestHTTP2Refuses has frames come that no client in good faith sends.
+func TestHTTP2Refuses(t *testing.T) {
+	open := append([]byte(preface), frame(1, 0, 1, []byte{0x82})...)
+	for name, test := range map[string]struct {
+		bytes []byte
+		want  limit.Reason
+	}{
+		"a long frame":                 {append([]byte(preface), frame(6, 0, 0, make([]byte, 16<<10+1))...), limit.Malformed},
+		"a header without end":         {append(bytes.Clone(open), bytes.Repeat(frame(9, 0, 1, make([]byte, 16<<10)), 3)...), limit.Malformed},
+		"a header of empty frames":     {append(bytes.Clone(open), bytes.Repeat(frame(9, 0, 1, nil), 5000)...), limit.Malformed},
+		"many requests":                {requests(41, []byte{0x82}, 0), limit.Malformed},
+		"a message that doesn't end":   {append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, make([]byte, 16<<10)), 70)...), limit.TooMuchMemory},
+		"a message byte by byte":       {append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, []byte{1}), 3000)...), limit.TooMuchMemory},
+		"indexed fields":               {requests(40, bytes.Repeat([]byte{0xbe}, 500), 0), limit.TooMuchMemory},
+		"requests that are given up":   {requests(40, bytes.Repeat([]byte{0xbe}, 500), 1), limit.TooMuchMemory},
+		"the same, of a literal field": {requests(40, bytes.Repeat([]byte{0x10, 1, 'a', 0}, 250), 1), limit.TooMuchMemory},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := listen(t, small)
+			client, server := p.connect(t)
+			if err := pass(t, client, server, test.bytes); !errors.Is(err, limit.ErrExceeded) || p.count(test.want) != 1 {
+				t.Errorf("%v, of these reasons: %v", err, p.count(test.want))
+			}
+		})
+	}
+}
+
+// requests are some that don't end, each of which may be given up at once.
+func requests(n int, block []byte, resets int) []byte {
+	out := []byte(preface)
+	for i := range uint32(n) { //nolint:gosec // Few.
+		out = append(out, frame(1, 4, 2*i+1, block)...)
+		for range resets {
+			out = append(out, frame(3, 0, 2*i+1, make([]byte, 4))...)
+		}
+	}
+	return out
+}
+
+// TestHTTP1 counts header fields, and forgets them once a request is done; but not what came of the next one.
+func TestHTTP1(t *testing.T) {
+	bounds := small
+	bounds.HTTP2, bounds.Shared = false, 64<<10
+	short := "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	tiny := bytes.Repeat([]byte("a:\n"), 300) // 40 KiB
+	for name, test := range map[string]struct {
+		rounds []string
+		bad    bool
+	}{
+		"one after another":                {[]string{short, short, short}, false},
+		"long ones one after another":      {[]string{"GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n", "GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n", "GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n"}, false},
+		"too many fields":                  {[]string{"GET / HTTP/1.1\r\n" + string(tiny) + string(tiny) + string(tiny)}, true},
+		"the next with the one before":     {[]string{short + string(tiny), string(tiny), string(tiny)}, true},
+		"HTTP/2's preface, but one letter": {[]string{"PRI * HTTP/2.1\r\n", string(tiny) + string(tiny) + string(tiny)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := listen(t, bounds)
+			client, server := p.connect(t)
+			var err error
+			for _, round := range test.rounds {
+				if err = pass(t, client, server, []byte(round)); err != nil {
+					break
+				}
+				if strings.Contains(round, "\r\n\r\n") {
+					server.(*limit.Conn).Idle()
+				}
+			}
+			if bad := errors.Is(err, limit.ErrExceeded); bad != test.bad || err != nil && !bad {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestConnections has more connections come than there may be: those go that were of no use.
+func TestConnections(t *testing.T) {
+	p := listen(t, small)
+	useful, usefulServer := p.connect(t)
+	if err := pass(t, useful, usefulServer, append([]byte(preface), frame(1, 5, 1, []byte{0x82})...)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := usefulServer.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
+		t.Fatal(err)
+	}
+	var idle []net.Conn
+	for range 50 {
+		_, server := p.connect(t)
+		idle = append(idle, server)
+	}
+	if n := p.count(limit.TooManyConnections); n != 41 {
+		t.Errorf("%d connections gave way", n)
+	}
+	if err := pass(t, useful, usefulServer, frame(6, 0, 0, make([]byte, 8))); err != nil {
+		t.Errorf("the one that is used: %v", err)
+	}
+	if _, err := idle[0].Read(make([]byte, 1)); err == nil {
+		t.Error("the oldest that was never used is open")
+	}
+}
+
+func TestWorstCase(t *testing.T) {
+	if got := (limit.Bounds{Connections: 3, Rest: 10, Own: 5, Shared: 100}).WorstCase(); got != 145 {
+		t.Errorf("worst case %d", got)
+	}
+}

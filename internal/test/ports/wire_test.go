@@ -1,0 +1,124 @@
+package ports_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// Types and flags of frames: RFC 9113, section 6.
+const (
+	frameData         = 0x0
+	frameHeaders      = 0x1
+	frameReset        = 0x3
+	frameSettings     = 0x4
+	frameContinuation = 0x9
+
+	endStream  = 0x1
+	endHeaders = 0x4
+	longest    = 16 << 10
+)
+
+// attacker is a connection of a client that keeps to no rule. What is sent after it was closed is lost without a word.
+type attacker struct {
+	net.Conn
+	next uint32
+}
+
+// attack opens a connection from an address, and takes in whatever comes. The connection is closed with the test.
+func attack(t *testing.T, from, address string, secure *tls.Config) *attacker {
+	t.Helper()
+	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		return &attacker{}
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetWriteDeadline(time.Now().Add(15 * time.Second))
+	if secure != nil {
+		secure = secure.Clone()
+		secure.ServerName = "127.0.0.1"
+		conn = tls.Client(conn, secure)
+	}
+	return &attacker{Conn: conn, next: 1}
+}
+
+// swallow takes in whatever comes.
+func (a *attacker) swallow() *attacker {
+	if a.Conn != nil {
+		go func() { _, _ = io.Copy(io.Discard, a.Conn) }()
+	}
+	return a
+}
+
+// send sends bytes, and says whether the connection still takes them.
+func (a *attacker) send(b []byte) bool {
+	if a.Conn == nil {
+		return false
+	}
+	_, err := a.Write(b)
+	return err == nil
+}
+
+// greet begins HTTP/2.
+func (a *attacker) greet(settings ...byte) *attacker {
+	a.send(append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(frameSettings, 0, 0, settings)...))
+	return a
+}
+
+// stream returns the ID of a new stream.
+func (a *attacker) stream() uint32 {
+	id := a.next
+	a.next += 2
+	return id
+}
+
+func frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
+}
+
+// headers are the frames of a header, however long it is.
+func headers(stream uint32, flags byte, block []byte) []byte {
+	kind, out := byte(frameHeaders), []byte(nil)
+	for len(block) > longest {
+		out = append(out, frame(kind, flags, stream, block[:longest])...)
+		kind, flags, block = frameContinuation, 0, block[longest:]
+	}
+	return append(out, frame(kind, flags|endHeaders, stream, block)...)
+}
+
+// text is a string in HPACK: RFC 7541, section 5.2.
+func text(s string) []byte {
+	if len(s) < 127 {
+		return append([]byte{byte(len(s))}, s...)
+	}
+	out := []byte{127}
+	rest := len(s) - 127
+	for ; rest >= 128; rest >>= 7 {
+		out = append(out, byte(rest)|128)
+	}
+	return append(append(out, byte(rest)), s...)
+}
+
+// field is one that is added to the table, where it has newest for its index.
+func field(name, value string) []byte {
+	return append(append([]byte{0x40}, text(name)...), text(value)...)
+}
+
+// newest is the index of the field that was added last, on its own.
+const newest = 0x80 | 62
+
+// call is the header of a request for a path by POST.
+func call(path string) []byte {
+	return bytes.Join([][]byte{{0x83, 0x86, 0x44}, text(path), {0x41}, text("verifier"), {0x5f}, text("application/grpc"), field("te", "trailers")}, nil)
+}
+
+const check = "/envoy.service.auth.v3.Authorization/Check"
+
+// message is the beginning of a message in gRPC's framing.
+func message(length uint32) []byte { return binary.BigEndian.AppendUint32([]byte{0}, length) }
