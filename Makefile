@@ -37,17 +37,22 @@ help: ## This list.
 # envtest keeps a file for every port that it has given out.
 DEMO = exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/demo
 
+# SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/fetch. It is compiled
+# first, while the modules that come next are downloaded.
+SETUP = $(FETCH) -ldflags '$(LDFLAGS)' -own demo=./hack/demo -own apikey-controller=./cmd/controller -own apikey-verifier=./cmd/verifier
+FETCH = CGO_ENABLED=0 go run -trimpath ./hack/fetch
+# Where KUBEBUILDER_ASSETS names a control plane, none is brought.
+PLANE = $(if $(KUBEBUILDER_ASSETS),,etcd kube-apiserver kubectl)
+
 .PHONY: demo
-demo: build caddy demo-build ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
-	@assets=$$(hack/controlplane/ensure.sh) && $(DEMO)
+demo: ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
+	@$(SETUP) $(PLANE) caddy && assets=$$(hack/controlplane/ensure.sh etcd kube-apiserver kubectl) && $(DEMO)
 
 .PHONY: run
-run: build caddy demo-build ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
-	@if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/controlplane/ensure.sh); fi && $(DEMO) --keep
-
-.PHONY: demo-build
-demo-build:
-	@go build -o bin/demo ./hack/demo
+run: ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
+	@$(SETUP) -own apikey-console=./cmd/console -own kubectl-apikey=./cmd/kubectl-apikey \
+		$(if $(KUBECONFIG),,$(PLANE) $(if $(PLANE),kube-controller-manager)) caddy && \
+	if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/controlplane/ensure.sh); fi && $(DEMO) --keep
 
 # IMAGE has a tag. A kustomization names its bases by relative paths, so it is made here and goes again.
 .PHONY: dist
@@ -169,9 +174,7 @@ tools-lint:
 
 .PHONY: caddy
 caddy:
-	@version=$$(cd hack/caddy && go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2) && \
-		hack/go-build.sh hack/caddy github.com/caddyserver/caddy/v2/cmd/caddy bin/tools/caddy \
-			"-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$$version"
+	@$(FETCH) caddy
 
 .PHONY: helm
 helm:

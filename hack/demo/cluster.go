@@ -32,14 +32,15 @@ type cluster struct {
 	stop       func() error
 }
 
-// startCluster starts a control plane of the demo's own, with an administrator's kubeconfig at the given path.
-func startCluster(ws *workspace, say transcript, kubeconfig string) (*cluster, error) {
+// startCluster starts a control plane of the demo's own, with an administrator's kubeconfig at the given path. Where it is to
+// be kept it has a kube-controller-manager, for who deletes an ApiKey expects its Secret to go; the walk-through deletes nothing.
+func startCluster(ws *workspace, say transcript, kubeconfig string, keep bool) (*cluster, error) {
 	manager, err := os.Create(ws.log("kube-controller-manager"))
 	if err != nil {
 		return nil, err
 	}
 	defer manager.Close() //nolint:errcheck // The child has its own descriptor.
-	plane, err := controlplane.Start(controlplane.Options{ControllerManager: true, Log: manager})
+	plane, err := controlplane.Start(controlplane.Options{ControllerManager: keep, Log: manager})
 	if err != nil {
 		return nil, err
 	}

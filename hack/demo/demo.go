@@ -82,13 +82,17 @@ func (d *demo) startCluster(keep bool) (err error) {
 		}
 		return err
 	}
-	d.say.step("Start a control plane: etcd, kube-apiserver, kube-controller-manager")
+	what := "etcd, kube-apiserver"
+	if keep {
+		what += ", kube-controller-manager"
+	}
+	d.say.step("Start a control plane: %s", what)
 	started := time.Now()
 	kubeconfig := filepath.Join(d.ws.tmp, "kubeconfig")
 	if keep {
 		kubeconfig = filepath.Join(d.ws.dev, "kubeconfig")
 	}
-	if d.cluster, err = startCluster(d.ws, d.say, kubeconfig); err == nil {
+	if d.cluster, err = startCluster(d.ws, d.say, kubeconfig, keep); err == nil {
 		d.say.line("ready at %s after %.1f s", d.cluster.server(), time.Since(started).Seconds())
 	}
 	return err

@@ -28,7 +28,7 @@ type workspace struct {
 func openWorkspace(mode string) (*workspace, error) {
 	root := controlplane.Root()
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
-		return nil, fmt.Errorf("this is not run from a checkout, or was built with -trimpath: use \"make %s\": %w", mode, err)
+		return nil, fmt.Errorf("this is not run in a checkout: use \"make %s\": %w", mode, err)
 	}
 	dev := filepath.Join(root, "bin", "dev")
 	bin := cmp.Or(os.Getenv("BIN"), filepath.Join(root, "bin"))

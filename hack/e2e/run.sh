@@ -29,8 +29,8 @@ hack/image.sh e2e-caddy:dev "$out/caddy.tar" "$here/Dockerfile" caddy "$out" "$a
 go test -c -tags e2e -o "$out/e2e.test" ./hack/e2e
 
 assets=$(hack/controlplane/ensure.sh)
-# No download has these.
-assets=$assets:$(KUBEBUILDER_ASSETS='' ENVTEST_DOWNLOAD=no hack/controlplane/ensure.sh kube-scheduler kubelet kube-proxy)
+# KUBEBUILDER_ASSETS may be without these.
+assets=$assets:$(KUBEBUILDER_ASSETS='' hack/controlplane/ensure.sh kube-scheduler kubelet kube-proxy)
 
 export ASSETS="$assets" IMAGES="$out/workload.tar $out/caddy.tar bin/image.tar"
 if [ $# -gt 0 ]; then

@@ -55,10 +55,24 @@ type ControlPlane struct {
 	manager *process
 }
 
-// Root is the folder of this repository's checkout.
+// Root is the folder of this repository's checkout. A program that is built with -trimpath finds it from its working directory.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	if filepath.IsAbs(file) {
+		return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	}
+	start, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			return start
+		}
+	}
 }
 
 // Scheme knows Kubernetes' own kinds and this project's.

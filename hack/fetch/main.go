@@ -1,0 +1,80 @@
+// Command fetch brings programs of others into bin/, and builds this project's meanwhile:
+//
+//	fetch [-own NAME=PACKAGE]... [-ldflags FLAGS] [PROGRAM...]
+//
+// It prints nothing to standard output, and to standard error what it does and what remains. FETCH_DOWNLOAD=no builds
+// everything from Go modules.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
+)
+
+func main() {
+	var own []programs.Own
+	flag.Func("own", "a program of this project to build meanwhile: NAME=PACKAGE", func(value string) error {
+		name, pkg, ok := strings.Cut(value, "=")
+		if !ok {
+			return fmt.Errorf("%q is not NAME=PACKAGE", value)
+		}
+		own = append(own, programs.Own{Name: name, Package: pkg})
+		return nil
+	})
+	ldflags := flag.String("ldflags", "-s -w", "the linker's flags for this project's programs")
+	how := flag.Bool("how", false, "only print where each program is, or how it will be brought")
+	flag.Parse()
+	if err := run(own, *ldflags, *how, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "set-up:", err)
+		os.Exit(1)
+	}
+}
+
+func run(own []programs.Own, ldflags string, how bool, names []string) error {
+	wanted, err := programs.Find(names...)
+	if err != nil {
+		return err
+	}
+	top, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(top, "bin")
+	if how {
+		for _, p := range wanted {
+			if p.Present(bin) {
+				fmt.Printf("%s\t%s\t%s\n", p.Name, p.Path(bin), p.Origin(bin))
+			} else {
+				fmt.Printf("%s\t-\t%s\n", p.Name, p.HowBrought())
+			}
+		}
+		return nil
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	progress := programs.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	defer progress.Close()
+	b := &programs.Bringer{
+		Top: top, Bin: bin, Ldflags: ldflags, Progress: progress,
+		Download: os.Getenv("FETCH_DOWNLOAD") != "no",
+	}
+	err = b.Bring(ctx, own, wanted)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("interrupted; what was compiled and downloaded is kept, and the next run continues")
+	}
+	return err
+}
+
+// isTerminal reports whether somebody looks at a file that can be rewritten.
+func isTerminal(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}

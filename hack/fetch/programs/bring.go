@@ -1,0 +1,178 @@
+package programs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+)
+
+// Bringer brings programs into a folder bin.
+type Bringer struct {
+	// Top is the folder of the checkout, and Bin where programs are kept.
+	Top, Bin string
+	// Ldflags are those of this project's programs.
+	Ldflags string
+	// Download says whether anything is downloaded that is no Go module.
+	Download bool
+	Progress *Progress
+}
+
+// Bring makes sure that programs are in bin, and that those of this project are up to date. Downloads run side by side and
+// while this project's programs are built; what can't be had that way is built then.
+func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error {
+	unlock, err := b.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var missing []Program
+	for _, p := range wanted {
+		if !p.Present(b.Bin) {
+			missing = append(missing, p)
+		}
+	}
+	b.Progress.expect(len(missing))
+	build := &builder{top: b.Top, bin: b.Bin, ldflags: b.Ldflags, progress: b.Progress}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	ours := make(chan error, 1)
+	go func() { ours <- b.own(ctx, build, own, len(missing) > 0) }()
+	left, err := b.download(ctx, missing)
+	if err == nil && len(left) > 0 {
+		// Modules arrive while this project's programs are compiled. The build says why if they don't.
+		_ = b.plan(ctx, build, left)
+	}
+	if err = errors.Join(err, <-ours); err != nil {
+		return err
+	}
+	return build.modules(ctx, left)
+}
+
+func (b *Bringer) own(ctx context.Context, build *builder, own []Own, cold bool) error {
+	if cold { // The numbers are worth a second only where there is something to wait for.
+		packages := make([]string, len(own))
+		for i, o := range own {
+			packages[i] = o.Package
+		}
+		if len(own) > 0 {
+			_ = build.plan(ctx, b.Top, packages...) // The build says why where this fails.
+		}
+	}
+	var errs []error
+	for _, o := range own {
+		errs = append(errs, build.own(ctx, o))
+	}
+	return errors.Join(errs...)
+}
+
+func (b *Bringer) plan(ctx context.Context, build *builder, all []Program) error {
+	byDir := map[string][]string{}
+	for _, p := range all {
+		byDir[p.Module.Dir] = append(byDir[p.Module.Dir], p.Module.Package)
+	}
+	var errs []error
+	for dir, packages := range byDir {
+		errs = append(errs, build.plan(ctx, filepath.Join(b.Top, dir), packages...))
+	}
+	return errors.Join(errs...)
+}
+
+// download brings what can be downloaded, and returns the rest. It fails only where files can't be written.
+func (b *Bringer) download(ctx context.Context, missing []Program) ([]Program, error) {
+	if !b.Download {
+		return missing, os.MkdirAll(b.Bin, 0o755)
+	}
+	dir := filepath.Join(b.Bin, ".downloads")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	d := newDownloader(dir, pythonIndex(), b.Progress)
+	done := make([]bool, len(missing))
+	var all sync.WaitGroup
+	for i, p := range missing {
+		all.Go(func() { done[i] = b.tryDownloads(ctx, d, p) })
+	}
+	all.Wait()
+	var left []Program
+	for i, p := range missing {
+		if !done[i] {
+			left = append(left, p)
+		}
+	}
+	return left, errors.Join(ctx.Err(), d.clean())
+}
+
+func newDownloader(dir, index string, progress *Progress) *downloader {
+	return &downloader{
+		client: &http.Client{}, dir: dir, index: index, patience: Patience, report: progress.downloading,
+		avoided: map[string]error{}, archives: map[string]func() (string, error){},
+	}
+}
+
+// tryDownloads takes a program from the first of its downloads that can be had, and says why another can't.
+func (b *Bringer) tryDownloads(ctx context.Context, d *downloader, p Program) bool {
+	for _, from := range p.Downloads {
+		file, ok := from.Files[platform()]
+		if !ok {
+			continue
+		}
+		err := b.downloadOne(ctx, d, p, from, file)
+		if err == nil {
+			b.Progress.Ready(p.Name, from.From)
+			return true
+		}
+		b.Progress.Note("%s: no download of %s (%s)", p.Name, from.From, err)
+	}
+	return false
+}
+
+func (b *Bringer) downloadOne(ctx context.Context, d *downloader, p Program, from Download, file File) error {
+	archive, err := d.archive(ctx, from, file)
+	if err != nil {
+		return err
+	}
+	whole := filepath.Join(d.dir, p.Name+".new")
+	if err := unpack(archive, file.Name, file.Member, whole); err != nil {
+		return err
+	}
+	return p.install(b.Bin, whole, from.From)
+}
+
+// clean removes the archives that are whole: what they hold has been unpacked.
+func (d *downloader) clean() error {
+	whole, err := filepath.Glob(filepath.Join(d.dir, "sha*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range whole {
+		if filepath.Ext(path) != ".part" {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	return err
+}
+
+// lock waits until no other process brings programs into the same folder.
+func (b *Bringer) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(b.Bin, 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(b.Bin, ".fetch.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	how := syscall.LOCK_EX
+	if err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		b.Progress.Note("another make brings programs into %s: waiting for it", b.Bin)
+		if err := syscall.Flock(int(file.Fd()), how); err != nil {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", file.Name(), err), file.Close())
+		}
+	}
+	return func() { _ = file.Close() }, nil // The kernel lets go of the lock with the file.
+}

@@ -1,0 +1,133 @@
+package programs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// checkout is a folder with a module that "prog" can be built from.
+func checkout(t *testing.T, source string) (*world, Program) {
+	t.Helper()
+	w := newWorld(t)
+	w.b.Top, w.b.Bin, w.b.Ldflags = t.TempDir(), w.bin, "-s -w"
+	dir := filepath.Join(w.b.Top, "hack", "prog")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"go.mod": "module example.com/prog\n\ngo 1.26\n", "main.go": source} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w, Program{Name: "prog", Dir: "tools", Version: "1", Module: Module{Dir: "hack/prog", Package: "example.com/prog", Ldflags: "-s -w"}}
+}
+
+const good = "package main\n\nfunc main() { println(\"built\") }\n"
+
+// TestBuilt: what can't be downloaded is built, and nothing is done where it is there.
+func TestBuilt(t *testing.T) {
+	w, p := checkout(t, good)
+	p.Downloads = release("sha256:0", "http://127.0.0.1:1/a.tar.gz").Downloads
+	if err := w.b.Bring(t.Context(), nil, []Program{p}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), p.Path(w.bin)).CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "built" {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w.said("prog: no download of release (127.0.0.1:1: ")
+	w.said("prog is ready (built)")
+	w.out.Reset()
+	if err := w.b.Bring(t.Context(), nil, []Program{p}); err != nil || w.out.Len() > 0 {
+		t.Fatalf("%v: %s", err, w.out)
+	}
+}
+
+// TestBroken: the compiler's complaint is shown, and no part of a program is left.
+func TestBroken(t *testing.T) {
+	w, p := checkout(t, "package main\n\nfunc main() { undefined() }\n")
+	err := w.b.Bring(t.Context(), nil, []Program{p})
+	if err == nil || !strings.Contains(err.Error(), "undefined: undefined") {
+		t.Fatal(err)
+	}
+	w.empty(p)
+}
+
+// TestInterrupted: no part of a program is left, and the next run brings it.
+func TestInterrupted(t *testing.T) {
+	w, p := checkout(t, good)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.b.Bring(ctx, nil, []Program{p}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	w.empty(p)
+	if err := w.b.Bring(t.Context(), nil, []Program{p}); err != nil || !p.Present(w.bin) {
+		t.Fatal(err)
+	}
+}
+
+// empty fails where bin has the program or part of it.
+func (w *world) empty(p Program) {
+	w.Helper()
+	if _, err := os.Stat(p.Path(w.bin)); err == nil {
+		w.Error("there is a program")
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.bin, ".build-*")); len(left) > 0 {
+		w.Errorf("left: %v", left)
+	}
+}
+
+// TestNoDownload: whoever wants everything built asks no host.
+func TestNoDownload(t *testing.T) {
+	w, p := checkout(t, good)
+	h := newHost(t, tarball(t, "dir/prog"))
+	p.Downloads = release(sha256Of(h.content), h.URL+"/a.tar.gz").Downloads
+	w.b.Download = false
+	if err := w.b.Bring(t.Context(), nil, []Program{p}); err != nil || h.requests.Load() > 0 {
+		t.Fatalf("%v, %d requests", err, h.requests.Load())
+	}
+}
+
+// TestProgress: one line says what is ready, what was compiled, and how long the rest will take.
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	p := NewProgress(&out, false)
+	defer p.Close()
+	p.now = func() time.Time { return now }
+	p.started = now
+	if line := p.line(); line != "" {
+		t.Errorf("nothing to wait for: %q", line)
+	}
+	p.expect(3)
+	p.planned("a", 300)
+	p.planned("b", 600)
+	p.planned("b", 600)
+	p.compiling("a")
+	now = now.Add(2 * time.Minute)
+	p.compiling("a") // By another program with other settings.
+	if want, got := "set-up: 0 of 3 programs ready; 2 packages compiled, 33%, now a; about 4 min left (2m0s so far)", p.line(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestTerminal: there the line is rewritten, and gone once something is printed that stays.
+func TestTerminal(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, true)
+	p.show("set-up: " + strings.Repeat("long ", 40))
+	p.Note("%s is ready", "prog")
+	p.Close()
+	got := out.String()
+	if !strings.HasSuffix(got, "…\r\x1b[Kset-up: prog is ready\n") {
+		t.Errorf("%q", got)
+	}
+}

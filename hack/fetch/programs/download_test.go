@@ -1,0 +1,286 @@
+package programs
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// impatience stands for Patience.
+const impatience = 300 * time.Millisecond
+
+// world is a folder bin, and a downloader as a run of make has it.
+type world struct {
+	*testing.T
+	bin string
+	d   *downloader
+	b   *Bringer
+	out *strings.Builder
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, bin: t.TempDir()}
+	var progress *Progress
+	progress, w.out = quiet(t)
+	w.b = &Bringer{Bin: w.bin, Progress: progress, Download: true}
+	w.nextRun()
+	return w
+}
+
+// nextRun forgets what a process forgets.
+func (w *world) nextRun() {
+	dir := filepath.Join(w.bin, ".downloads")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.Fatal(err)
+	}
+	w.d = newDownloader(dir, "http://127.0.0.1:1", w.b.Progress)
+	w.d.patience = impatience
+}
+
+// release is a program that is published at some URLs.
+func release(sum string, urls ...string) Program {
+	p := Program{Name: "prog", Dir: "tools", Version: "1"}
+	for _, url := range urls {
+		p.Downloads = append(p.Downloads, Download{From: "release", Files: map[string]File{
+			platform(): {Name: url, Sum: sum, Member: "prog"},
+		}})
+	}
+	return p
+}
+
+// brings tries a program's downloads, and reports how long that took.
+func (w *world) brings(p Program, want bool) time.Duration {
+	w.Helper()
+	started := time.Now()
+	if got := w.b.tryDownloads(w.Context(), w.d, p); got != want {
+		w.Fatalf("brought: %t, want %t. %s", got, want, w.out)
+	}
+	content, err := os.ReadFile(p.Path(w.bin))
+	switch {
+	case want && (err != nil || !bytes.Equal(content, program) || !p.Present(w.bin)):
+		w.Fatalf("the program is not there: %v", err)
+	case !want && (err == nil || p.Present(w.bin)):
+		w.Fatal("there is a program")
+	}
+	return time.Since(started)
+}
+
+func (w *world) said(text string) {
+	w.Helper()
+	if !strings.Contains(w.out.String(), text) {
+		w.Fatalf("said %q, without %q", w.out, text)
+	}
+}
+
+func TestDownload(t *testing.T) {
+	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+	p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
+	w.brings(p, true)
+	if origin := p.Origin(w.bin); origin != "release" {
+		t.Errorf("origin %q", origin)
+	}
+	if info, err := os.Stat(p.Path(w.bin)); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v %v", info, err)
+	}
+	p.Version = "2"
+	if p.Present(w.bin) {
+		t.Error("another version is taken for the pinned one")
+	}
+	if err := w.d.clean(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(w.d.dir); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestShared: programs of one archive cost one download.
+func TestShared(t *testing.T) {
+	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+	p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
+	w.brings(p, true)
+	p.Name = "other"
+	p.Downloads[0].Files[platform()] = File{Name: h.URL + "/a.tar.gz", Sum: sha256Of(h.content), Member: "dir/prog"}
+	w.brings(p, true)
+	if n := h.requests.Load(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestDifferent: what has another checksum is not unpacked, and not kept.
+func TestDifferent(t *testing.T) {
+	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+	p := release(sha256Of([]byte("another")), h.URL+"/a.tar.gz")
+	w.brings(p, false)
+	w.said("its checksum is not the pinned one")
+	if left, _ := os.ReadDir(w.d.dir); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if n := h.requests.Load(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	good := release(sha256Of(h.content), h.URL+"/a.tar.gz")
+	w.brings(good, true)
+}
+
+// TestFailures: each costs no more than patience, and a host that has failed is not asked again in that run.
+func TestFailures(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer func(*host) func()
+		said   string
+	}{
+		"refused":      {func(h *host) func() { return func() { h.answer = h.refuses } }, "403"},
+		"silent":       {func(h *host) func() { return func() { h.answer = h.silent } }, "it hangs"},
+		"stops":        {func(h *host) func() { return func() { h.answer = h.stops } }, "it hangs"},
+		"trickles":     {func(h *host) func() { return func() { h.answer = h.trickles } }, "it hangs"},
+		"breaks":       {func(h *host) func() { return func() { h.answer = h.breaks } }, "unexpected EOF"},
+		"not there":    {func(h *host) func() { return h.Close }, "connection refused"},
+		"other format": {func(h *host) func() { return func() { h.content = []byte("<html>") } }, "checksum"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+			p := release(sha256Of(h.content), h.URL+"/a.tar.gz", h.URL+"/b.tar.gz")
+			test.answer(h)()
+			if took := w.brings(p, false); took > 4*impatience {
+				t.Errorf("took %s", took)
+			}
+			w.said(test.said)
+			if n := h.requests.Load(); n > 1 && name != "other format" {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// TestNoConnection: a host that doesn't answer at all is as one that hangs.
+func TestNoConnection(t *testing.T) {
+	w := newWorld(t)
+	p := release(sha256Of(nil), unreachable(t)+"/a.tar.gz")
+	if took := w.brings(p, false); took > 4*impatience {
+		t.Errorf("took %s", took)
+	}
+	w.said("it hangs")
+}
+
+// TestNextSource: what one host doesn't have, another may.
+func TestNextSource(t *testing.T) {
+	w, bad, good := newWorld(t), newHost(t, nil), newHost(t, tarball(t, "dir/prog"))
+	bad.answer = bad.silent
+	w.brings(release(sha256Of(good.content), bad.URL+"/a.tar.gz", good.URL+"/a.tar.gz"), true)
+}
+
+// TestResumed: the next run continues where one was interrupted, whatever the reason.
+func TestResumed(t *testing.T) {
+	for name, interrupt := range map[string]func(*host){
+		"stops":  func(h *host) { h.answer = h.stops },
+		"breaks": func(h *host) { h.answer = h.breaks },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+			p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
+			interrupt(h)
+			w.brings(p, false)
+			h.answer = h.whole
+			w.nextRun()
+			w.brings(p, true)
+			if got := h.bytes.Load(); got > int64(len(h.content))*3/4 {
+				t.Errorf("the second run asked for %d of %d bytes", got, len(h.content))
+			}
+		})
+	}
+}
+
+// TestRestarted: where a host can't continue, or an earlier run has left something else, the download begins anew.
+func TestRestarted(t *testing.T) {
+	content := tarball(t, "dir/prog")
+	for name, left := range map[string][]byte{
+		"half":     content[:len(content)/2],
+		"damaged":  bytes.Repeat([]byte("x"), len(content)/2),
+		"too long": append(bytes.Clone(content), "more"...),
+		"complete": content,
+	} {
+		for _, ignorant := range []bool{false, true} {
+			w, h := newWorld(t), newHost(t, content)
+			if ignorant {
+				h.answer = h.ignorant
+			}
+			p := release(sha256Of(content), h.URL+"/a.tar.gz")
+			part := filepath.Join(w.d.dir, partName(sha256Of(content))+".part")
+			if err := os.WriteFile(part, left, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Log(name, ignorant)
+			w.brings(p, true)
+		}
+	}
+}
+
+// TestWheel: an index says where a wheel is, in either form, and is not believed what it is.
+func TestWheel(t *testing.T) {
+	content := wheelFile(t, "prog-1.data/scripts/prog")
+	for name, page := range map[string]struct{ kind, text string }{
+		"JSON": {"application/vnd.pypi.simple.v1+json", `{"files": [{"filename": "prog-1-other.whl", "url": "x"},
+			{"filename": "prog-1-any.whl", "url": "../../files/prog-1-any.whl", "hashes": {"sha256": "of no interest"}}]}`},
+		"HTML": {"text/html", `<a href="x">prog-1-other.whl</a> <a data-x="1" href="../../files/prog-1-any.whl?a=1&amp;b=2#sha256=0">prog-1-any.whl</a>`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, h := newWorld(t), newHost(t, content)
+			h.Config.Handler = pages(h, page.kind, page.text)
+			w.d.index = h.URL + "/simple"
+			p := release("")
+			p.Downloads = []Download{{From: "wheel", Project: "prog", Files: map[string]File{
+				platform(): {Name: "prog-1-any.whl", Sum: sha256Of(content), Member: "prog-1.data/scripts/prog"},
+			}}}
+			w.brings(p, true)
+
+			other := newWorld(t)
+			other.d.index = h.URL + "/simple"
+			p.Downloads[0].Files[platform()] = File{Name: "prog-1-any.whl", Sum: sha256Of(nil), Member: "prog-1.data/scripts/prog"}
+			other.brings(p, false)
+			other.said("checksum")
+		})
+	}
+}
+
+// TestNoMember: an archive without the program is as none.
+func TestNoMember(t *testing.T) {
+	w, h := newWorld(t), newHost(t, tarball(t, "dir/else"))
+	w.brings(release(sha256Of(h.content), h.URL+"/a.tar.gz"), false)
+	w.said("the archive has no prog")
+}
+
+func TestIndexOfPip(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pip.conf")
+	if err := os.WriteFile(file, []byte("[global]\ntimeout = 5\nindex-url = https://index.example/simple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PIP_INDEX_URL", "")
+	t.Setenv("PIP_CONFIG_FILE", file)
+	if got := pythonIndex(); got != "https://index.example/simple" {
+		t.Error(got)
+	}
+	t.Setenv("PIP_INDEX_URL", "https://other.example/simple")
+	if got := pythonIndex(); got != "https://other.example/simple" {
+		t.Error(got)
+	}
+}
+
+func TestUnknownAlgorithm(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, sum := range []string{"", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:"} {
+		if err := check(file, sum); err == nil {
+			t.Errorf("%q passes", sum)
+		}
+	}
+	if err := check(file, "sha256:"); !errors.Is(err, errDiffers) {
+		t.Error(err)
+	}
+}
