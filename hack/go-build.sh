@@ -2,17 +2,18 @@
 # Builds one Go program of the module in DIR, for tools that take minutes the first time: a line of progress every
 # 10 seconds, on standard error. Nothing is done where OUT is newer than the go.mod and go.sum that pin it.
 #
-#   go-build.sh DIR PACKAGE OUT [LDFLAGS]
+#   go-build.sh DIR PACKAGE OUT [LDFLAGS [TAGS]]
 set -eu
 
-if [ $# -lt 3 ] || [ $# -gt 4 ]; then
-	echo "usage: $0 DIR PACKAGE OUT [LDFLAGS]" >&2
+if [ $# -lt 3 ] || [ $# -gt 5 ]; then
+	echo "usage: $0 DIR PACKAGE OUT [LDFLAGS [TAGS]]" >&2
 	exit 2
 fi
 module=$1
 package=$2
 name=$(basename "$3")
 ldflags=${4:--s -w}
+tags=${5:-}
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -31,7 +32,7 @@ seconds() { echo $(($(date +%s) - started)); }
 
 # The result runs on this machine, whatever the environment asks of the product's own build.
 (cd "$module" && CGO_ENABLED=0 GOFLAGS='' GOOS='' GOARCH='' GOWORK=off \
-	exec go build -v -trimpath -buildvcs=false -ldflags "$ldflags" -o "$new" "$package") >"$log" 2>&1 &
+	exec go build -v -trimpath -buildvcs=false -tags "$tags" -ldflags "$ldflags" -o "$new" "$package") >"$log" 2>&1 &
 pid=$!
 stop() {
 	trap - INT TERM HUP

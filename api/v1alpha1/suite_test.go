@@ -15,11 +15,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 var cp *controlplane.ControlPlane
 
 func TestKinds(t *testing.T) {
+	need.ControlPlane(t)
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Kinds")
 }

@@ -23,9 +23,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 func TestAccessPolicyController(t *testing.T) {
+	need.ControlPlane(t)
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "AccessPolicy controller")
 }

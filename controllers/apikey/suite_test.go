@@ -22,10 +22,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
 func TestApiKeyController(t *testing.T) {
+	need.ControlPlane(t)
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "ApiKey controller")
 }

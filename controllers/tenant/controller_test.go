@@ -16,9 +16,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 func TestTenantController(t *testing.T) {
+	need.ControlPlane(t)
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Tenant controller")
 }

@@ -3,21 +3,21 @@ package browser_test
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/go-rod/rod/lib/proto"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // axe reads axe-core, which make axe brings.
 func axe(t *testing.T) string {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(controlplane.Root(), "bin", "axe", "node_modules", "axe-core", "axe.min.js"))
+	need.Program(t, "axe-core")
+	source, err := os.ReadFile(need.AxeCore())
 	if err != nil {
-		t.Fatalf("run make axe: %v", err)
+		t.Fatal(err)
 	}
 	return string(source)
 }

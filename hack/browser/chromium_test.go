@@ -2,12 +2,13 @@ package browser_test
 
 import (
 	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/go-rod/rod"
 	"github.com/go-rod/rod/lib/launcher"
 	"github.com/go-rod/rod/lib/proto"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // chromium is a running Chromium, without a window.
@@ -21,13 +22,7 @@ type chromium struct {
 // public key has a digest. It ends with the test.
 func startChromium(t *testing.T, pin string) *chromium {
 	t.Helper()
-	path := os.Getenv("CHROMIUM")
-	if path == "" {
-		var err error
-		if path, err = exec.LookPath("chromium"); err != nil {
-			t.Fatal("chromium is missing: install it (Debian: chromium), or set CHROMIUM to the path of one")
-		}
-	}
+	path := need.Program(t, "chromium")
 	profile := t.TempDir()
 	start := launcher.New().Bin(path).Leakless(false).HeadlessNew(true).UserDataDir(profile).
 		NoSandbox(os.Getuid() == 0). // Its sandbox does not work for root.

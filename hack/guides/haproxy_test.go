@@ -6,20 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
-// TestHAProxyIngressSnippets has HAProxy itself read what an Ingress puts into a backend. Where HAProxy is missing the test is
-// skipped, save where REQUIRE_PROXIES is set, as in CI.
+// TestHAProxyIngressSnippets has HAProxy itself read what an Ingress puts into a backend.
 func TestHAProxyIngressSnippets(t *testing.T) {
-	haproxy, err := exec.LookPath("haproxy")
-	if err != nil {
-		if haproxy, err = exec.LookPath("/usr/sbin/haproxy"); err != nil {
-			if os.Getenv("REQUIRE_PROXIES") != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("install it (Debian: apt-get install haproxy): %v", err)
-		}
-	}
+	haproxy := need.Program(t, "haproxy")
 	all := annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress", "ingress.yaml")
 	config := "defaults\n\tmode http\n\ttimeout connect 1s\n\ttimeout client 1s\n\ttimeout server 1s\n" +
 		"frontend f\n\tbind 127.0.0.1:1\n\tdefault_backend b\nbackend b\n"

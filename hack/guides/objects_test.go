@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // crds are the CustomResourceDefinitions that the guides need: paths in the modules.
@@ -43,6 +44,7 @@ var notObjects = map[string]string{
 
 // TestObjects applies every object of every guide.
 func TestObjects(t *testing.T) {
+	need.ControlPlane(t)
 	cp, err := controlplane.Start(controlplane.Options{})
 	if err != nil {
 		t.Fatal(err)

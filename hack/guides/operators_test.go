@@ -10,6 +10,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 )
 
@@ -78,7 +79,7 @@ func TestOperatorsKinds(t *testing.T) {
 	}
 	for _, b := range documentation.TakeAll("sh") {
 		t.Run(b.String(), func(t *testing.T) {
-			command := exec.CommandContext(t.Context(), "bash", "-euxo", "pipefail", "-c", b.Text)
+			command := exec.CommandContext(t.Context(), need.Program(t, "bash"), "-euxo", "pipefail", "-c", b.Text)
 			command.Dir = controlplane.Root()
 			command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig, fmt.Sprintf("PATH=%s:%s", filepath.Dir(cp.Kubectl), os.Getenv("PATH")))
 			out, err := command.CombinedOutput()

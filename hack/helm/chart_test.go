@@ -20,6 +20,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // run runs a program at the top of the repository. It must succeed.
@@ -45,11 +46,7 @@ func try(t *testing.T, program string, args ...string) (string, error) {
 // helm is Helm's path.
 func helm(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(os.Getenv("BIN"), "tools", "helm")
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("run make test, or make helm and set BIN: %v", err)
-	}
-	return path
+	return need.Program(t, "helm")
 }
 
 func kubectl() string { return filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl") }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // read returns a file of the repository.
@@ -90,10 +91,7 @@ func TestEveryAlertHasASection(t *testing.T) {
 
 // TestAlertsFire has promtool check the alerts and run testdata/alerts.yaml, where each must fire at least once.
 func TestAlertsFire(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Fatalf("promtool runs the tests of alerts, and is missing: install it (Debian: apt-get install prometheus): %v", err)
-	}
+	promtool := need.Program(t, "promtool")
 	folder := t.TempDir()
 	spec, err := yaml.Marshal(rules(t))
 	if err != nil {

@@ -17,13 +17,14 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // render builds a folder of config/, and returns its objects by kind.
 func render(t *testing.T, folder ...string) map[string][]string {
 	t.Helper()
 	path := filepath.Join(append([]string{controlplane.Root(), "config"}, folder...)...)
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), "kustomize", path)
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), need.Program(t, "kubectl"), "kustomize", path)
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -17,11 +17,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
 func TestFeed(t *testing.T) {
+	need.ControlPlane(t)
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Feed")
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -211,6 +212,7 @@ func TestDisks(t *testing.T) {
 // folder for that.
 func mounted(t *testing.T, script, binary string, flags ...string) *program.Process {
 	t.Helper()
+	need.Program(t, "mount namespaces")
 	dir := t.TempDir()
 	args := []string{"--map-root-user", "--mount", "sh", "-euc", "dir=" + dir + "\n" + script + "\nexec \"$0\" \"$@\"", binary}
 	for _, flag := range flags {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -24,8 +24,8 @@ import (
 type proxy struct {
 	// guide is the folder of its configuration in docs/guides, and file the configuration.
 	guide, file string
-	// binary finds the program. The error says how to come by it.
-	binary func() (string, error)
+	// program is its name.
+	program string
 	// around is what the guide's file is put into: %[1]s is a folder, %[2]s the file, or with text its content.
 	around string
 	// sites turns the guide's configuration, which is for one host, into one for all sites.
@@ -36,7 +36,7 @@ type proxy struct {
 var proxies = map[string]proxy{
 	"nginx": {
 		guide: "nginx", file: "nginx.conf",
-		binary: debian("nginx", "nginx-light"),
+		program: "nginx",
 		around: "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\nevents {}\nhttp {\n\taccess_log off;\n" +
 			"\tclient_body_temp_path %[1]s/body;\n\tproxy_temp_path %[1]s/proxy;\n\tfastcgi_temp_path %[1]s/fastcgi;\n" +
 			"\tuwsgi_temp_path %[1]s/uwsgi;\n\tscgi_temp_path %[1]s/scgi;\n%[2]s}\n",
@@ -45,48 +45,25 @@ var proxies = map[string]proxy{
 	},
 	"haproxy": {
 		guide: "haproxy", file: "haproxy.cfg",
-		binary: debian("haproxy", "haproxy"),
-		around: "%[2]s",
-		sites:  haproxySites,
-		args:   func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
+		program: "haproxy",
+		around:  "%[2]s",
+		sites:   haproxySites,
+		args:    func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
 	},
 	"haproxy-ingress": {
 		guide: "haproxy-ingress", file: "haproxy.cfg",
-		binary: debian("haproxy", "haproxy"),
-		around: "%[2]s",
-		sites:  haproxyIngressSites,
-		args:   func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
+		program: "haproxy",
+		around:  "%[2]s",
+		sites:   haproxyIngressSites,
+		args:    func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
 	},
 	"caddy": {
 		guide: "caddy", file: "Caddyfile",
-		binary: built("caddy", "make caddy"),
-		around: "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
-		sites:  caddySites,
-		args:   func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
+		program: "caddy",
+		around:  "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
+		sites:   caddySites,
+		args:    func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
 	},
-}
-
-// debian finds a program that a Debian package has.
-func debian(name, pkg string) func() (string, error) {
-	return func() (string, error) {
-		for _, candidate := range []string{name, "/usr/sbin/" + name} {
-			if path, err := exec.LookPath(candidate); err == nil {
-				return path, nil
-			}
-		}
-		return "", fmt.Errorf("%s is missing: install it (Debian: apt-get install %s)", name, pkg)
-	}
-}
-
-// built finds a program that a make target builds.
-func built(name, command string) func() (string, error) {
-	return func() (string, error) {
-		path := filepath.Join(controlplane.Root(), "bin", "tools", name)
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("%s is missing: run %s", path, command)
-		}
-		return path, nil
-	}
 }
 
 // listening is where a proxy can be reached.
@@ -97,16 +74,10 @@ type listening struct {
 }
 
 // start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is missing the test
-// is skipped, save where REQUIRE_PROXIES is set, as in CI.
+// is skipped.
 func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.Process) {
 	t.Helper()
-	binary, err := p.binary()
-	if err != nil {
-		if os.Getenv("REQUIRE_PROXIES") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	binary := need.Program(t, p.program)
 	guides := filepath.Join(controlplane.Root(), "docs", "guides")
 	content, err := os.ReadFile(filepath.Join(guides, p.guide, p.file))
 	if err != nil {

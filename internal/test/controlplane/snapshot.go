@@ -50,19 +50,17 @@ func (cp *ControlPlane) Snapshot(ctx context.Context, path string) (err error) {
 
 // Restore stops the control plane, has etcdutl restore a snapshot, and starts the control plane again with that. A bump is
 // how far revisions are set forward, as Kubernetes advises; 0 leaves them where they were.
-func (cp *ControlPlane) Restore(ctx context.Context, snapshot string, bump int) error {
+func (cp *ControlPlane) Restore(ctx context.Context, etcdutl, snapshot string, bump int) error {
 	dir, err := os.MkdirTemp(cp.dir, "restored")
 	if err != nil {
 		return err
 	}
 	data := filepath.Join(dir, "data")
-	args := []string{"tool", "etcdutl", "snapshot", "restore", snapshot, "--data-dir", data}
+	args := []string{"snapshot", "restore", snapshot, "--data-dir", data}
 	if bump > 0 {
 		args = append(args, "--bump-revision", strconv.Itoa(bump), "--mark-compacted")
 	}
-	restore := exec.CommandContext(ctx, "go", args...)
-	restore.Dir = filepath.Join(Root(), "hack", "etcdutl")
-	if out, err := restore.CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, etcdutl, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("etcdutl: %w: %s", err, out)
 	}
 	etcd := cp.env.ControlPlane.Etcd

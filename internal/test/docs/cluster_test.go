@@ -17,6 +17,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
@@ -66,7 +67,7 @@ func (i *installation) run(t *testing.T, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
+	command := exec.CommandContext(ctx, need.Program(t, "bash"), "-euo", "pipefail")
 	command.Dir = i.folder
 	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder,
 		"VERIFIER=http://"+i.verifier, "VERIFIER_ADMIN=http://"+i.verifierMetrics,
@@ -149,6 +150,7 @@ func TestOnAControlPlane(t *testing.T) {
 	for _, p := range all {
 		for _, section := range sections(p) {
 			t.Run(filepath.Base(p.Name)+": "+section.name, func(t *testing.T) {
+				section.needs(t)
 				i.begin(t, examples)
 				i.run(t, section.script)
 			})
@@ -160,6 +162,26 @@ func TestOnAControlPlane(t *testing.T) {
 type section struct {
 	name, script string
 }
+
+// needs skips a section whose commands, or whose scripts of docs/examples, call a program that is missing.
+func (s section) needs(t *testing.T) {
+	t.Helper()
+	called := s.script
+	for _, path := range example.FindAllString(s.script, -1) {
+		content, err := os.ReadFile(filepath.Join(controlplane.Root(), path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		called += string(content)
+	}
+	for _, name := range []string{"curl", "openssl"} {
+		if strings.Contains(called, name+" ") {
+			need.Program(t, name)
+		}
+	}
+}
+
+var example = regexp.MustCompile(`docs/examples/[-\w]+\.sh`)
 
 // mine says whether a block is to be applied or run here.
 func mine(b pages.Block) bool { return b.Runner == pages.Docs && b.Exempt == "" }

@@ -22,6 +22,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -30,6 +31,7 @@ const patience = time.Minute
 // start starts a control plane with an API declared, and no controller.
 func start(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
+	need.ControlPlane(t)
 	cp, err := controlplane.Start(controlplane.Options{})
 	if err != nil {
 		t.Fatal(err)

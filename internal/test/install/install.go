@@ -9,13 +9,18 @@ import (
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 // ControlPlane starts a control plane that lives as long as the test, and applies manifests to it: files of config/, or
-// folders, which are kustomizations.
+// folders, which are kustomizations. The test is skipped where the control plane's programs are missing.
 func ControlPlane(t testing.TB, options controlplane.Options, manifests ...string) *controlplane.ControlPlane {
 	t.Helper()
+	need.ControlPlane(t)
+	if options.ControllerManager {
+		need.Program(t, "kube-controller-manager")
+	}
 	cp, err := controlplane.Start(options)
 	if err != nil {
 		t.Fatal(err)

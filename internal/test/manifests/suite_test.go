@@ -13,6 +13,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 var cp *controlplane.ControlPlane
 
 func TestManifests(t *testing.T) {
+	need.ControlPlane(t, "kube-controller-manager")
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Manifests")
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 // onTerminal runs the plugin on a terminal of its own, by script(1), which util-linux has everywhere, and types an answer.
@@ -15,7 +16,7 @@ func (i *installation) onTerminal(t *testing.T, answer, line string) (screen str
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	command := exec.CommandContext(ctx, "script", "--quiet", "--return", "--command", i.plugin+" "+line, os.DevNull)
+	command := exec.CommandContext(ctx, need.Program(t, "script"), "--quiet", "--return", "--command", i.plugin+" "+line, os.DevNull)
 	command.Dir = i.folder
 	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder)
 	command.Stdin = strings.NewReader(answer)

@@ -27,6 +27,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
 const (
@@ -51,6 +52,7 @@ var (
 )
 
 func TestPolicies(t *testing.T) {
+	need.ControlPlane(t, "kube-controller-manager")
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Policies")
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -186,6 +187,7 @@ func (l *lab) live(t *testing.T, running *verifier) history {
 // TestEtcd restores a snapshot of etcd, with revisions that go back and with revisions that are set forward. It goes through
 // docs/restore.md.
 func TestEtcd(t *testing.T) {
+	etcdutl := need.Program(t, "etcdutl")
 	for name, bump := range map[string]int{"revisions go back": 0, "revisions are set forward": 1_000_000_000} {
 		t.Run(name, func(t *testing.T) {
 			// Stopped, it waits no longer than this for watches to end.
@@ -194,7 +196,7 @@ func TestEtcd(t *testing.T) {
 			h := l.live(t, running)
 
 			stop := l.neverPasses(t, running, h.taken, h.deleted, h.paused)
-			if err := l.cp.Restore(t.Context(), h.snapshot, bump); err != nil {
+			if err := l.cp.Restore(t.Context(), etcdutl, h.snapshot, bump); err != nil {
 				t.Fatal(err)
 			}
 			l.noticesByItself(t, running, h)

@@ -1,0 +1,94 @@
+// Command test is what make test-quick, make test and make test-all run:
+//
+//	look ──► table of what tests need ──► bring what can be brought ──► unit tests ──► suites ──► summary
+//
+// What can't be brought is no failure: the tests that need it are skipped, and listed again at the end. With REQUIRE_ALL=1 they fail.
+//
+//	test -mode quick|normal|full [-race auto|-race|""] [PATTERN...] [-- FLAG...]
+//	test -prepare    installs what .ci/run needs beyond that
+//
+// The flags after -- are go test's.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+)
+
+func main() {
+	os.Exit(supervise())
+}
+
+// supervise runs what was asked for, and turns what comes of it into an exit code.
+func supervise() int {
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "test:", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if o.prepare {
+		return prepare(ctx)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.mode.limit, fmt.Errorf("the run took longer than %s", o.mode.limit))
+	defer cancel()
+	ok, err := (&runner{options: o, began: time.Now()}).run(ctx)
+	switch {
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		fmt.Println("Interrupted: not everything was run.")
+		return 130
+	case ctx.Err() != nil:
+		fmt.Printf("%v: not everything was run.\n", context.Cause(ctx))
+		return 1
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "test:", err)
+		return 1
+	case !ok:
+		return 1
+	}
+	return 0
+}
+
+// options are what the command line asks for.
+type options struct {
+	mode     mode
+	patterns []string
+	// flags are go test's.
+	flags   []string
+	prepare bool
+}
+
+// parse reads the command line.
+func parse(args []string) (options, error) {
+	var o options
+	set := flag.NewFlagSet("test", flag.ContinueOnError)
+	name := set.String("mode", normal, "how much to do: quick, normal or full")
+	asked := set.String("race", "auto", "where the race detector watches: auto, blank for nowhere, -race for everywhere")
+	set.BoolVar(&o.prepare, "prepare", false, "install what .ci/run needs, and end")
+	if err := set.Parse(args); err != nil {
+		return o, err
+	}
+	o.patterns = set.Args()
+	if i := slices.Index(o.patterns, "--"); i >= 0 {
+		o.patterns, o.flags = o.patterns[:i], o.patterns[i+1:]
+	}
+	if len(o.patterns) == 0 {
+		o.patterns = []string{"./..."}
+	}
+	var err error
+	o.mode, err = modeOf(*name, *asked)
+	return o, err
+}
+
+// verbose reports whether all output is asked for.
+func (o options) verbose() bool {
+	return slices.ContainsFunc(o.flags, func(f string) bool { return f == "-v" || f == "-v=true" || f == "-test.v" })
+}

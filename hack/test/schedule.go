@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"sync"
+)
+
+// schedule runs a plan: unit tests, then suites side by side, then one after another those that must be alone. Once the context has
+// ended no job begins.
+func schedule(ctx context.Context, p plan, slots int, run func(context.Context, job)) {
+	side := func(jobs []job, slots int) {
+		room := make(chan struct{}, slots)
+		var group sync.WaitGroup
+		for _, j := range jobs {
+			select {
+			case <-ctx.Done():
+			case room <- struct{}{}:
+			}
+			if ctx.Err() != nil {
+				break
+			}
+			group.Go(func() {
+				defer func() { <-room }()
+				run(ctx, j)
+			})
+		}
+		group.Wait()
+	}
+	side(p.units, 1)
+	side(p.together, slots)
+	side(p.alone, 1)
+}

@@ -1,0 +1,53 @@
+package main
+
+import "time"
+
+// traits is what the runner must know of a package's tests, by its folder. A package that is not listed has none of it.
+type traits struct {
+	// alone is why it runs by itself: what it measures would be another's doing beside others.
+	alone string
+	// inside has the race detector watch it in make test: what races would be in the test's own process.
+	inside bool
+	// takes is roughly how long it takes in make test. The longest begin first, so that none is waited for at the end.
+	takes time.Duration
+	// timeout is how long it may take, where the default is too short for it: in make test, and in make test-all.
+	timeout, full time.Duration
+}
+
+// packageTimeout is how long a package's tests may take, where traits don't say more.
+const packageTimeout = 10 * time.Minute
+
+var suites = map[string]traits{
+	"controllers/accesspolicy": {inside: true},
+	"controllers/apikey":       {inside: true},
+	"controllers/tenant":       {inside: true},
+	"internal/feed":            {inside: true},
+	"internal/usage":           {inside: true},
+	"internal/test/console":    {inside: true},
+
+	"internal/test/explore":   {takes: 3 * time.Minute, timeout: 20 * time.Minute, full: 40 * time.Minute},
+	"internal/test/badstart":  {takes: 3 * time.Minute},
+	"internal/test/cluster":   {takes: 2 * time.Minute, full: 20 * time.Minute},
+	"internal/test/docs":      {takes: 4 * time.Minute, full: 20 * time.Minute},
+	"internal/test/plugin":    {takes: 3 * time.Minute},
+	"internal/test/manifests": {takes: 2 * time.Minute},
+	"internal/test/restore":   {takes: 2 * time.Minute},
+	"internal/test/faults":    {takes: 2 * time.Minute},
+	"internal/test/system":    {takes: 2 * time.Minute},
+	"internal/test/crash":     {takes: time.Minute},
+	"internal/test/bypass":    {takes: time.Minute},
+	"internal/test/handover": {
+		takes: time.Minute, alone: "it measures how soon another replica takes over, against a bound",
+	},
+	"internal/test/quota": {takes: time.Minute},
+	"hack/gitops":         {takes: 2 * time.Minute},
+	"hack/browser":        {takes: 4 * time.Minute, full: 20 * time.Minute},
+}
+
+// timeoutIn is how long the package may take.
+func (s traits) timeoutIn(m mode) time.Duration {
+	if m.effort == "full" {
+		return max(packageTimeout, s.timeout, s.full)
+	}
+	return max(packageTimeout, s.timeout)
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+)
+
+// report collects results, and says what has come of them. It may be used by several at a time.
+type report struct {
+	out io.Writer
+	// verbose prints all that the tests print: at their end, or where it streams at once.
+	verbose, streams bool
+
+	mu      sync.Mutex
+	results []*result
+	// uncovered is what was not covered because something is missing that no test asks for, and how to have it.
+	uncovered []skip
+}
+
+// ended takes in a package's result, and prints its line, and in full what has failed.
+func (r *report) ended(p *result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := p.count()
+	if c == (counts{}) {
+		return // It has no tests, or -run has chosen none.
+	}
+	r.results = append(r.results, p)
+	_, _ = fmt.Fprintln(r.out, p.line())
+	switch {
+	case p.outcome == failed:
+		_, _ = fmt.Fprintln(r.out, indent(p.logOf()))
+	case r.verbose && !r.streams:
+		_, _ = fmt.Fprintln(r.out, indent(p.all()))
+	}
+}
+
+// printed takes in what tests print.
+func (r *report) printed(text string) {
+	if r.verbose && r.streams {
+		_, _ = fmt.Fprint(r.out, text)
+	}
+}
+
+// line is a package's line.
+func (p *result) line() string {
+	word := "ok"
+	if p.outcome == failed {
+		word = "FAIL"
+	}
+	return fmt.Sprintf("%-4s %7.1f s  %-40s %s", word, p.elapsed.Seconds(), p.name, p.count())
+}
+
+func (c counts) String() string {
+	text := fmt.Sprintf("%d passed", c.passed)
+	if c.failed > 0 {
+		text += fmt.Sprintf(", %d failed", c.failed)
+	}
+	if c.skipped > 0 {
+		text += fmt.Sprintf(", %d skipped", c.skipped)
+	}
+	return text
+}
+
+// all is all that was printed.
+func (p *result) all() string {
+	var text strings.Builder
+	for _, t := range p.sorted() {
+		text.WriteString(t.output.String())
+	}
+	return text.String()
+}
+
+func indent(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
+}
+
+// lack notes that something is not covered.
+func (r *report) lack(what skip) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uncovered = append(r.uncovered, what)
+}
+
+// total counts all tests.
+func (r *report) total() counts {
+	var sum counts
+	for _, p := range r.results {
+		sum.add(p.count())
+	}
+	return sum
+}
+
+// summary prints what there is to know at the end, and reports whether all is well: something passed, nothing failed.
+func (r *report) summary(took time.Duration, required bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.times(took)
+	r.skipped()
+	sum := r.total()
+	if required {
+		sum.failed += len(r.uncovered)
+	}
+	r.failed(required)
+	if sum == (counts{}) {
+		r.print("\nNo test ran: nothing matches.")
+	}
+	r.print("\n%d passed, %d failed, %d skipped", sum.passed, sum.failed, sum.skipped)
+	return sum.failed == 0 && sum.passed > 0
+}
+
+func (r *report) print(format string, args ...any) { _, _ = fmt.Fprintf(r.out, format+"\n", args...) }
+
+// shown is how many packages the list of times has: those that take the time.
+const shown = 25
+
+// times lists the slowest packages first.
+func (r *report) times(took time.Duration) {
+	slowest := slices.Clone(r.results)
+	slices.SortStableFunc(slowest, func(a, b *result) int { return cmp.Compare(b.elapsed, a.elapsed) })
+	r.print("\nSlowest first (%.0f s in all):", took.Seconds())
+	for i, p := range slowest {
+		if i == shown {
+			r.print("  and %d packages that took %.1f s or less", len(slowest)-shown, p.elapsed.Seconds())
+			break
+		}
+		r.print("  %s", p.line())
+	}
+}
+
+// skipped lists what was skipped, by what is missing.
+func (r *report) skipped() {
+	missing := map[string][]skip{}
+	var others []skip
+	for _, p := range r.results {
+		for _, s := range p.skips() {
+			if name := need.Missing(s.reason); name != "" {
+				missing[name] = append(missing[name], s)
+			} else {
+				others = append(others, s)
+			}
+		}
+	}
+	if len(missing)+len(others)+len(r.uncovered) == 0 {
+		return
+	}
+	r.print("\nSkipped, and how to have it:")
+	for _, item := range need.All {
+		if tests := missing[item.Name]; len(tests) > 0 {
+			r.print("  %s is missing: %s", item.Name, item.How())
+			for _, s := range tests {
+				r.print("    %s %s", s.folder, s.test)
+			}
+		}
+	}
+	for _, s := range r.uncovered {
+		r.print("  %s is missing: %s\n    %s", s.folder, s.reason, s.test)
+	}
+	for _, s := range others {
+		r.print("  %s %s: %s", s.folder, s.test, s.reason)
+	}
+}
+
+// failed lists what failed.
+func (r *report) failed(required bool) {
+	var lines []string
+	for _, p := range r.results {
+		for _, name := range p.failures() {
+			lines = append(lines, "  "+p.name+" "+name)
+		}
+	}
+	if required {
+		for _, s := range r.uncovered {
+			lines = append(lines, fmt.Sprintf("  %s (%s is set, and %s is missing)", s.test, need.Require, s.folder))
+		}
+	}
+	if len(lines) > 0 {
+		r.print("\nFailed:\n%s", strings.Join(lines, "\n"))
+	}
+}
