@@ -95,7 +95,7 @@ image: ## bin/image.tar with the three programs, without a registry; ARCHS="amd6
 
 # hack/test says what it needs, brings what it can, and runs the tests. TEST chooses packages, TESTFLAGS are go test's. RACE is auto,
 # -race for every package or blank for none; REQUIRE_ALL=1 fails where a test would be skipped for what is missing.
-RUN_TESTS = @mkdir -p bin && go build -o bin/test ./hack/test && \
+RUN_TESTS = @mkdir -p bin && go build -buildvcs=false -o bin/test ./hack/test && \
 	exec env FUZZTIME='$(FUZZTIME)' bin/test -race='$(RACE)' -mode
 
 .PHONY: test-quick

@@ -9,7 +9,8 @@ import (
 
 // extra are what other steps of .ci/run need: the places where each may be, and the Debian package that has it.
 var extra = []struct{ places, packages, without string }{
-	{"git", "git", "the version"},
+	{"make", "make", "everything"},
+	{"git", "git", "the version; make verify"},
 	{"awk", "mawk", "make help"},
 	{"/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "downloads"},
 	{"npm", "npm", "make axe"},
