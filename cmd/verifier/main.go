@@ -51,6 +51,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	guard.Behind(o.trust)
 	decider, self, err := newReplica(o, config, registry)
 	if err != nil {
 		return err

@@ -7,6 +7,9 @@
 //
 // What can't be asked is refused too, with 503. A verdict is good for a few seconds and no longer, so that a caller who asks
 // often doesn't have the API server asked as often.
+//
+// Tokens can be made up. So each peer has its share of what the API server may be asked, and gets 429 beyond that; some is kept for
+// those that ask seldom, and for callers who were allowed before. Nobody waits for a share.
 package caller
 
 import (
@@ -15,6 +18,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +32,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/kube"
 )
 
@@ -38,8 +43,8 @@ const (
 	verdicts = 1024
 	// patience is how long the API server may take.
 	patience = 5 * time.Second
-	// atATime is how many callers are asked about at a time. Who comes on top is refused, rather than kept waiting.
-	atATime = 16
+	// familiar is how long a caller counts as one who was allowed before.
+	familiar = 10 * time.Minute
 	// maxToken is how long a token may be. Those of service accounts have about 1,000 characters.
 	maxToken = 16 << 10
 )
@@ -64,7 +69,10 @@ type Options struct {
 type Guard struct {
 	options          Options
 	allowed, refused *cache.LRUExpireCache
-	places           chan struct{}
+	// before has the tokens of callers who were allowed a while ago.
+	before *cache.LRUExpireCache
+	peers  *peers
+	trust  clientip.Trust
 }
 
 // New returns a guard.
@@ -73,14 +81,15 @@ func New(options Options) *Guard {
 		options: options,
 		allowed: cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
 		refused: cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
-		places:  make(chan struct{}, atATime),
+		before:  cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
+		peers:   newPeers(options.Clock),
 	}
 }
 
 // NewForConfig returns a guard that asks an API server. Its account needs to create TokenReviews and SubjectAccessReviews.
 func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Guard, error) {
 	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = 50, 100 // However many tokens are made up, the API server is asked no more often.
+	config.QPS = -1 // It would have callers wait. How often the API server is asked is up to peers.
 	tokens, err := kube.NewClient(config, authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme)
 	if err != nil {
 		return nil, err
@@ -90,6 +99,18 @@ func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Gu
 		return nil, err
 	}
 	return New(Options{Cluster: cluster{tokens, access}, Audiences: audiences, Clock: clock.RealClock{}, Log: log}), nil
+}
+
+// Behind has callers told apart that come by way of trusted proxies. It is for before the first.
+func (g *Guard) Behind(trust clientip.Trust) { g.trust = trust }
+
+// peer is the address that a request comes from, as far as it is known.
+func (g *Guard) peer(r *http.Request) netip.Addr {
+	peer := clientip.Peer(r.RemoteAddr)
+	if client := g.trust.Client(peer, r.Header["X-Forwarded-For"]); client.IsValid() {
+		return client
+	}
+	return peer
 }
 
 // cluster asks an API server.
@@ -114,6 +135,7 @@ const (
 	allowed         verdict = http.StatusOK
 	unauthenticated verdict = http.StatusUnauthorized
 	forbidden       verdict = http.StatusForbidden
+	tooOften        verdict = http.StatusTooManyRequests
 	unavailable     verdict = http.StatusServiceUnavailable
 )
 
@@ -144,11 +166,15 @@ func (g *Guard) judge(r *http.Request, path string) verdict {
 			}
 		}
 	}
-	select {
-	case g.places <- struct{}{}:
-		defer func() { <-g.places }()
-	default:
+	_, before := g.before.Get(key)
+	release, admission := g.peers.admit(g.peer(r), before)
+	switch admission {
+	case tooMany:
+		return tooOften
+	case busy:
 		return unavailable
+	case admitted:
+		defer release()
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
@@ -161,6 +187,7 @@ func (g *Guard) judge(r *http.Request, path string) verdict {
 		return unavailable // Not remembered.
 	case v == allowed:
 		g.allowed.Add(key, v, remembered)
+		g.before.Add(key, true, familiar)
 	default:
 		g.refused.Add(key, v, remembered)
 	}
@@ -222,6 +249,9 @@ func refuse(w http.ResponseWriter, v verdict) {
 	header.Set("Content-Type", "application/json")
 	if v == unauthenticated {
 		header.Set("WWW-Authenticate", "Bearer")
+	}
+	if v == tooOften {
+		header.Set("Retry-After", "1")
 	}
 	w.WriteHeader(int(v))
 	_, _ = io.WriteString(w, bodies[v])

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -23,6 +24,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 )
 
 const (
@@ -90,6 +92,7 @@ func (c *cluster) ReviewAccess(_ context.Context, review *authorizationv1.Subjec
 type harness struct {
 	*cluster
 	clock   *clocktesting.FakeClock
+	guard   *caller.Guard
 	handler http.Handler
 	passed  int
 	log     strings.Builder
@@ -97,16 +100,22 @@ type harness struct {
 
 func newHarness(audiences ...string) *harness {
 	h := &harness{cluster: &cluster{}, clock: clocktesting.NewFakeClock(time.Now())}
-	guard := caller.New(caller.Options{
+	h.guard = caller.New(caller.Options{
 		Cluster: h.cluster, Audiences: audiences, Clock: h.clock,
 		Log: funcr.New(func(prefix, args string) { fmt.Fprintln(&h.log, prefix, args) }, funcr.Options{Verbosity: 10}),
 	})
-	h.handler = guard.Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))
+	h.handler = h.guard.Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))
 	return h
 }
 
 func (h *harness) ask(authorization ...string) *httptest.ResponseRecorder {
+	return h.askFrom("192.0.2.1", authorization...)
+}
+
+// askFrom asks from an address.
+func (h *harness) askFrom(address string, authorization ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/whatever", http.NoBody)
+	r.RemoteAddr = net.JoinHostPort(address, "1234")
 	r.Header["Authorization"] = authorization
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, r)
@@ -246,26 +255,126 @@ func TestAudiences(t *testing.T) {
 	}
 }
 
-// TestNotTooManyAtATime checks that callers who can't be asked about are sent away, not kept.
+// TestNotTooManyAtATime checks that callers who can't be asked about are sent away, not kept: first those of a peer that asks about
+// many, then all. Who was allowed before is asked about even so.
 func TestNotTooManyAtATime(t *testing.T) {
 	h := newHarness()
+	h.ask("Bearer " + good)
+	h.clock.Step(time.Minute) // The verdict is forgotten, not that there was one.
+	before := h.reviewed.Load()
 	h.wait = make(chan struct{})
 	answers := make(chan int)
-	const waiting = 16
-	for n := range waiting {
-		go func() { answers <- h.ask(fmt.Sprintf("Bearer junk-%d", n)).Code }()
+	const eachPeer, all = 4, 32
+	asking := 0
+	ask := func(from, token string) {
+		asking++
+		go func() { answers <- h.askFrom(from, "Bearer "+token).Code }()
+		gomega.NewWithT(t).Eventually(h.reviewed.Load, time.Minute).Should(gomega.BeEquivalentTo(int(before) + asking))
 	}
-	gomega.NewWithT(t).Eventually(h.reviewed.Load, time.Minute).Should(gomega.BeEquivalentTo(waiting))
-	if status := h.ask("Bearer one-more").Code; status != http.StatusServiceUnavailable {
-		t.Errorf("status %d for one more", status)
+	for n := range all {
+		ask(fmt.Sprintf("10.0.0.%d", n/eachPeer), fmt.Sprintf("junk-%d", n))
 	}
+	if status := h.askFrom("10.0.0.0", "Bearer one-more").Code; status != http.StatusTooManyRequests {
+		t.Errorf("status %d for one more of a peer", status)
+	}
+	ask("10.0.1.1", "of-a-peer-that-asks-seldom")
+	if status := h.askFrom("10.0.1.1", "Bearer another").Code; status != http.StatusServiceUnavailable {
+		t.Errorf("status %d for one more of a peer that asks about another", status)
+	}
+	ask("10.0.0.0", good)
 	close(h.wait)
-	for range waiting {
-		if status := <-answers; status != http.StatusUnauthorized {
-			t.Errorf("status %d", status)
-		}
+	statuses := map[int]int{}
+	for range asking {
+		statuses[<-answers]++
 	}
-	if status := h.ask("Bearer one-more").Code; status != http.StatusUnauthorized {
+	if statuses[http.StatusUnauthorized] != all+1 || statuses[http.StatusOK] != 1 {
+		t.Errorf("statuses %v", statuses)
+	}
+	if status := h.askFrom("10.0.1.2", "Bearer one-more").Code; status != http.StatusUnauthorized {
 		t.Errorf("status %d for one more, afterwards", status)
+	}
+}
+
+// TestNoisyPeers has peers make up tokens, 126 a second each, beside callers in good faith who come from elsewhere and are never
+// refused. Of the noise the API server hears little.
+func TestNoisyPeers(t *testing.T) {
+	for name, noisy := range map[string][]string{
+		"one":                           {"127.0.0.2"},
+		"ten":                           {"10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "10.1.0.7", "10.1.0.8", "10.1.0.9", "10.1.0.10"},
+		"one IPv6 network":              {"2001:db8::1", "2001:db8::2", "2001:db8::ffff:1", "2001:db8::a:b:c:d"},
+		"where the good ones come from": {"127.0.0.3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness()
+			if status := h.askFrom("127.0.0.3", "Bearer "+good).Code; status != http.StatusOK {
+				t.Fatalf("status %d", status)
+			}
+			before := h.reviewed.Load()
+			const seconds, each = 60, 126
+			passed, refused := 0, 0
+			for n := range seconds * each {
+				for _, from := range noisy {
+					if status := h.askFrom(from, fmt.Sprintf("Bearer junk-%s-%d", from, n)).Code; status == http.StatusOK {
+						t.Fatalf("junk passes")
+					}
+				}
+				if n%each == 0 {
+					for address, token := range map[string]string{"127.0.0.3": good, fmt.Sprintf("10.9.%d.1", n/each): other} {
+						status := h.askFrom(address, "Bearer "+token).Code
+						if status == http.StatusOK || status == http.StatusForbidden {
+							passed++
+						} else {
+							refused++
+						}
+					}
+				}
+				h.clock.Step(time.Second / each)
+			}
+			if refused != 0 || passed != 2*seconds {
+				t.Errorf("of callers in good faith %d were answered and %d were not", passed, refused)
+			}
+			// 25 a second of the noise, and 25 more of those who ask seldom, among whom everybody is at first.
+			if heard := int(h.reviewed.Load() - before); heard > 50*(seconds+2) || len(noisy) != 10 && heard > 5*seconds+20+2*seconds {
+				t.Errorf("the API server was asked %d times", heard)
+			}
+		})
+	}
+}
+
+// TestManyPeers checks that peers without number take no memory without end, nor have the API server asked without end.
+func TestManyPeers(t *testing.T) {
+	h := newHarness()
+	for n := range 20_000 {
+		h.askFrom(fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255), fmt.Sprintf("Bearer junk-%d", n))
+	}
+	if heard := h.reviewed.Load(); heard > 100 {
+		t.Errorf("the API server was asked %d times at once", heard)
+	}
+}
+
+// TestBehindProxies tells callers apart that come by way of a trusted proxy, and believes nobody else.
+func TestBehindProxies(t *testing.T) {
+	for proxy, refused := range map[string]bool{"10.0.0.1": false, "10.0.0.2": true} {
+		h := newHarness()
+		trust, err := clientip.NewTrust([]string{"10.0.0.1/32"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.guard.Behind(trust)
+		ask := func(client, token string) int {
+			r := httptest.NewRequest(http.MethodPost, "/whatever", http.NoBody)
+			r.RemoteAddr = net.JoinHostPort(proxy, "1234")
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("X-Forwarded-For", client)
+			w := httptest.NewRecorder()
+			h.handler.ServeHTTP(w, r)
+			return w.Code
+		}
+		for n := range 100 {
+			ask("192.0.2.7", fmt.Sprintf("junk-%d", n))
+		}
+		if status := ask("192.0.2.8", good); (status != http.StatusOK) != refused {
+			t.Errorf("by way of %s: status %d", proxy, status)
+		}
 	}
 }
