@@ -58,11 +58,13 @@ var told = map[string]string{
 
 // askNothing are the files that no request passes by, and why.
 var askNothing = map[string]string{
-	"apisix/config.yaml":                "beside route.yaml",
-	"gateway-api/backendtlspolicy.yaml": "TLS to the verifier",
-	"haproxy/apikey.lua":                "called by haproxy.cfg",
-	"istio/apikey.yaml":                 "names the provider in meshconfig.yaml",
-	"traefik/static.yaml":               "beside apikey.yaml",
+	"apisix/config.yaml":                       "beside route.yaml",
+	"gateway-api/backendtlspolicy.yaml":        "TLS to the verifier",
+	"haproxy/apikey.lua":                       "called by haproxy.cfg",
+	"ingress-nginx/configmap.yaml":             "beside ingress.yaml",
+	"nginx-gateway-fabric/snippetspolicy.yaml": "beside httproute.yaml",
+	"istio/apikey.yaml":                        "names the provider in meshconfig.yaml",
+	"traefik/static.yaml":                      "beside apikey.yaml",
 }
 
 // TestOverrideHeaders checks that no guide's configuration lets one of the headers through that override the request.

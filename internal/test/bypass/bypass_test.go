@@ -37,8 +37,8 @@ func TestBypass(t *testing.T) {
 						_, err := send(ctx, at.http1, raw, wait)
 						return err
 					},
-					onlyProducts: name == "haproxy-ingress", hidesClient: name == "haproxy-ingress",
-				}.run(t, hostile, harmless)
+					onlyProducts: p.onlyProducts, hidesClient: p.hidesClient,
+				}.run(t, p.cases(hostile), harmless)
 			})
 		}
 		for name, s := range surfaces {

@@ -26,6 +26,12 @@ type proxy struct {
 	guide, file string
 	// program is its name.
 	program string
+	// made, where the configuration isn't the guide's own, returns what a controller makes of the guide's objects.
+	made func(t *testing.T) string
+	// only are what the ids of its cases begin with, where not all are for it.
+	only []string
+	// onlyProducts and hidesClient are as for a target.
+	onlyProducts, hidesClient bool
 	// around is what the guide's file is put into: %[1]s is a folder, %[2]s the file, or with text its content.
 	around string
 	// sites turns the guide's configuration, which is for one host, into one for all sites.
@@ -34,15 +40,9 @@ type proxy struct {
 }
 
 var proxies = map[string]proxy{
-	"nginx": {
-		guide: "nginx", file: "nginx.conf",
-		program: "nginx",
-		around: "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\nevents {}\nhttp {\n\taccess_log off;\n" +
-			"\tclient_body_temp_path %[1]s/body;\n\tproxy_temp_path %[1]s/proxy;\n\tfastcgi_temp_path %[1]s/fastcgi;\n" +
-			"\tuwsgi_temp_path %[1]s/uwsgi;\n\tscgi_temp_path %[1]s/scgi;\n%[2]s}\n",
-		sites: nginxSites,
-		args:  func(config, dir string) []string { return []string{"-p", dir, "-e", "stderr", "-c", config} },
-	},
+	"nginx":                runsNginx(proxy{guide: "nginx", file: "nginx.conf"}),
+	"ingress-nginx":        runsNginx(proxy{guide: "ingress-nginx", made: ingressNginx, only: aboutHosts}),
+	"nginx-gateway-fabric": runsNginx(proxy{guide: "nginx-gateway-fabric", made: nginxGatewayFabric, only: aboutHosts, hidesClient: true}),
 	"haproxy": {
 		guide: "haproxy", file: "haproxy.cfg",
 		program: "haproxy",
@@ -52,6 +52,7 @@ var proxies = map[string]proxy{
 	},
 	"haproxy-ingress": {
 		guide: "haproxy-ingress", file: "haproxy.cfg",
+		onlyProducts: true, hidesClient: true,
 		program: "haproxy",
 		around:  "%[2]s",
 		sites:   haproxyIngressSites,
@@ -66,6 +67,17 @@ var proxies = map[string]proxy{
 	},
 }
 
+// runsNginx completes a proxy whose program is nginx.
+func runsNginx(p proxy) proxy {
+	p.program = "nginx"
+	p.around = "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\nevents {}\nhttp {\n\taccess_log off;\n" +
+		"\tclient_body_temp_path %[1]s/body;\n\tproxy_temp_path %[1]s/proxy;\n\tfastcgi_temp_path %[1]s/fastcgi;\n" +
+		"\tuwsgi_temp_path %[1]s/uwsgi;\n\tscgi_temp_path %[1]s/scgi;\n%[2]s}\n"
+	p.sites = nginxSites
+	p.args = func(config, dir string) []string { return []string{"-p", dir, "-e", "stderr", "-c", config} }
+	return p
+}
+
 // listening is where a proxy can be reached.
 type listening struct {
 	http1 string
@@ -78,34 +90,32 @@ type listening struct {
 func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, p.program)
-	guides := filepath.Join(controlplane.Root(), "docs", "guides")
-	content, err := os.ReadFile(filepath.Join(guides, p.guide, p.file))
-	if err != nil {
-		t.Fatal(err)
+	if p.made == nil {
+		p.made = func(t *testing.T) string { return readGuide(t, p.guide, p.file) }
 	}
 	address := program.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	at := listening{http1: address, http2: address} // Caddy and HAProxy tell the two apart.
-	if p.guide == "nginx" {
+	if !strings.HasPrefix(p.guide, "haproxy") && p.guide != "caddy" {
 		at.http2 = program.FreeAddress(t)
 	}
-	text := p.sites(t, string(content), up)
+	text := p.sites(t, p.made(t), up)
 	replaced := 0
 	for _, change := range [][2]string{
 		{"apikey-verifier.apikey-system.svc.cluster.local:8080", w.http},
 		{"listen 80;", "listen " + address + "; listen " + at.http2 + " http2;"},
 		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.http2 + " http2 default_server;"},
 		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
-		{"/etc/haproxy/apikey.lua", filepath.Join(guides, "haproxy", "apikey.lua")},
+		{"/etc/haproxy/apikey.lua", filepath.Join(controlplane.Root(), "docs", "guides", "haproxy", "apikey.lua")},
 	} {
 		replaced += strings.Count(text, change[0])
 		text = strings.ReplaceAll(text, change[0], change[1])
 	}
 	if replaced < 2 {
-		t.Fatalf("%s/%s has other addresses than this test knows", p.guide, p.file)
+		t.Fatalf("%s has other addresses than this test knows", p.guide)
 	}
 	dir := t.TempDir()
-	config := filepath.Join(dir, p.file)
+	config := filepath.Join(dir, "config")
 	if err := os.WriteFile(config, fmt.Appendf(nil, p.around, dir, text), 0o600); err != nil {
 		t.Fatal(err)
 	}

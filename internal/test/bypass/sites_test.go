@@ -60,7 +60,7 @@ func serveSites(t *testing.T, text, pattern string, up *upstream, name func(part
 func nginxSites(t *testing.T, text string, up *upstream) string {
 	t.Helper()
 	return serveSites(t, text, `(?sm)^(upstream api|server) \{\n(\tlisten 80;\n|[^\n]*svc\.cluster\.local:80;).*?\n\}\n`, up, func(part string, s site) string {
-		return strings.NewReplacer("upstream api ", "upstream "+s.name+" ", "http://api;", "http://"+s.name+";", guideHost, strings.Join(s.hosts, " ")).Replace(part)
+		return strings.NewReplacer("upstream api ", "upstream "+s.name+" ", "http://api;", "http://"+s.name+";", "http://api$", "http://"+s.name+"$", guideHost, strings.Join(s.hosts, " ")).Replace(part)
 	})
 }
 
