@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/console"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
@@ -25,6 +26,7 @@ import (
 )
 
 func main() {
+	collector.Keep()
 	o := &options{}
 	command.Main("apikey-console", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }

@@ -44,6 +44,7 @@ const (
 
 func main() {
 	collector.Contain()
+	collector.Keep()
 	o := &options{}
 	command.Main("apikey-controller", o, func(ctx context.Context, restConfig *rest.Config) error {
 		if err := o.checkAddresses(); err != nil {

@@ -33,6 +33,7 @@ const explainPath = "/debug/explain"
 
 func main() {
 	collector.Relax()
+	collector.Keep()
 	o := &options{}
 	command.Main(programName, o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
