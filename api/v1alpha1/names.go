@@ -13,6 +13,10 @@ const (
 	// ProbeAnnotationPrefix followed by a verifier's name is the annotation on the canary that this verifier owns.
 	ProbeAnnotationPrefix = "probe." + GroupName + "/"
 
+	// SealAnnotation is the controller's own on the canary. Its value is the canary's UID. Whoever replaces the canary as a whole
+	// takes it away, and with it perhaps what verifiers have said: without it, a verifier may be missing there.
+	SealAnnotation = GroupName + "/sealed"
+
 	// ManagedByLabel and ManagedByValue mark every Secret that the controller publishes, so that it watches no others.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	// ManagedByValue is the value of ManagedByLabel.

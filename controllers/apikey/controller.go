@@ -92,7 +92,7 @@ func NewController(o Options) *Controller {
 		o.Roots = o.Live
 	}
 	roots := &roots{client: o.Client, watched: o.Roots, live: o.Live, namespace: o.Namespace, random: rand.Reader}
-	verifiers := newVerifiers(o.Live, types.NamespacedName{Namespace: o.Namespace, Name: keysv1alpha1.CanaryName}, o.Clock)
+	verifiers := newVerifiers(o.Client, o.Live, o.Namespace, o.Clock)
 	tenants := tenantFinder(o.Tenants)
 	if tenants == nil {
 		tenants = allTenants(o.Client)
@@ -160,14 +160,14 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 	return reconcile.Result{RequeueAfter: r.wake}, nil
 }
 
-// tend keeps the verifiers' canary: who departed is taken off it. Of its status, the controller writes that it was seen and no
+// tend keeps the verifiers' canary. Of its status, the controller writes that it was seen and no
 // more, so that what waits for a whole installation to be current (kstatus) does not wait for the canary for ever.
 func (c *Controller) tend(ctx context.Context, stored, canary *keysv1alpha1.ApiKey) error {
 	canary.Status.ObservedGeneration = canary.Generation
 	if err := c.patch(ctx, stored, canary); err != nil {
 		return err
 	}
-	return c.verifiers.dismiss(ctx, c.client, canary)
+	return c.verifiers.tend(ctx, canary)
 }
 
 // unwritten is what becomes of a round that an error has ended.

@@ -101,21 +101,24 @@ func (s *revoke) confirm(r *round, p *progress, o *outcome) {
 		message := effective(*p, s.verifiers.clock.Now().Sub(p.since))
 		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionTrue, keysv1alpha1.ReasonRevoked, message)
 	default:
-		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionFalse, keysv1alpha1.ReasonWaitingForVerifiers,
-			"Not every verifier has said that it refuses the key.")
+		message := "Not every verifier has said that it refuses the key."
+		if len(p.Behind) == 0 {
+			message = fmt.Sprintf("Somebody replaced the verifiers' canary. A verifier that was taken off it may accept the key for up to %s.", p.Unknown)
+		}
+		r.set(keysv1alpha1.ConditionRevocationEffective, metav1.ConditionFalse, keysv1alpha1.ReasonWaitingForVerifiers, message)
 		o.waiting, o.after = true, verifierPatience
 	}
 }
 
 // effective says how many verifiers a revocation has come to, and how long it took from when the controller saw it.
 func effective(p progress, took time.Duration) string {
-	message := fmt.Sprintf("%d verifiers refuse the key", p.applied)
-	if p.applied == 1 {
+	message := fmt.Sprintf("%d verifiers refuse the key", p.Applied)
+	if p.Applied == 1 {
 		message = "1 verifier refuses the key"
 	}
 	message += fmt.Sprintf(", known %s after the controller saw the revocation.", took.Round(time.Millisecond))
-	if p.silent > 0 {
-		message += fmt.Sprintf(" Silent for so long that they refuse everything: %d.", p.silent)
+	if p.Closed > 0 {
+		message += fmt.Sprintf(" Silent for so long that they refuse everything: %d.", p.Closed)
 	}
 	return message
 }

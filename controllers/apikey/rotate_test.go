@@ -1,7 +1,6 @@
 package apikey_test
 
 import (
-	"context"
 	"strings"
 	"time"
 
@@ -9,10 +8,8 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/probe"
 )
 
 func rotating(every, overlap keysv1alpha1.Period) func(*keysv1alpha1.ApiKey) {
@@ -375,31 +372,6 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		w.reconcile(ctx, key)
 		Expect(condition(key, "RevocationEffective")).To(Equal("True/Revoked"))
 	})
-
-	It("takes what departed verifiers have said off the canary, and nothing else", func(ctx SpecContext) {
-		// It fails when failsClosed doesn't look at the bound, or farewell leaves the test operations out.
-		w := newWorld(ctx)
-		canary := newCanary(ctx)
-		canary.says(ctx, "departed", "1")
-		canary.says(ctx, "live", "1")
-		canary.key.Annotations["example.com/note"] = "kept"
-		Expect(cp.Client.Update(ctx, canary.key)).To(Succeed())
-		w.reconcile(ctx, canary.key)
-		Expect(canary.key.Annotations).To(HaveLen(3), "nobody has been silent for long")
-		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
-		canary.says(ctx, "live", "2")
-		overtaken := canary.key.DeepCopy()
-		canary.says(ctx, "departed", "2")
-		Expect(w.controller.Reconcile(ctx, overtaken)).Error().NotTo(HaveOccurred())
-		read(ctx, canary.key)
-		Expect(canary.key.Annotations).To(HaveLen(3), "it has spoken up since")
-
-		w.reconcile(ctx, canary.key)
-		w.clock.SetTime(w.clock.Now().Add(5*time.Minute + time.Second))
-		canary.says(ctx, "live", "3")
-		w.reconcile(ctx, canary.key)
-		Expect(canary.key.Annotations).To(And(HaveLen(2), HaveKey(probe.Annotation("live")), HaveKey("example.com/note")))
-	})
 })
 
 var _ = Describe("A digest that is brought", func() {
@@ -425,43 +397,3 @@ var _ = Describe("A digest that is brought", func() {
 		Expect(condition(younger, "Ready")).To(Equal("True/Ready"))
 	})
 })
-
-// promptly is how soon verifiers are expected to speak up: until then nothing is written of a revocation.
-const promptly = 250 * time.Millisecond
-
-// canaryObject is the canary, on which a test speaks for verifiers.
-type canaryObject struct{ key *keysv1alpha1.ApiKey }
-
-func newCanary(ctx context.Context) *canaryObject {
-	GinkgoHelper()
-	c := &canaryObject{key: &keysv1alpha1.ApiKey{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "apikey-system",
-			Name:      keysv1alpha1.CanaryName,
-			Labels:    map[string]string{keysv1alpha1.CanaryLabel: "true"},
-		},
-		Spec: keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"canary:none"}, State: keysv1alpha1.ApiKeySuspended},
-	}}
-	Expect(cp.Client.Create(ctx, c.key)).To(Succeed())
-	DeferCleanup(c.gone)
-	return c
-}
-
-func (c *canaryObject) gone(ctx context.Context) {
-	GinkgoHelper()
-	Expect(client.IgnoreNotFound(cp.Client.Delete(ctx, c.key))).To(Succeed())
-}
-
-func (c *canaryObject) says(ctx context.Context, verifier, applied string) {
-	GinkgoHelper()
-	read(ctx, c.key)
-	if c.key.Annotations == nil {
-		c.key.Annotations = map[string]string{}
-	}
-	c.key.Annotations[probe.Annotation(verifier)] = probe.Record{
-		Nonce:        applied,
-		Applied:      applied,
-		MaxStaleness: metav1.Duration{Duration: 5 * time.Minute},
-	}.String()
-	Expect(cp.Client.Update(ctx, c.key)).To(Succeed())
-}

@@ -168,8 +168,8 @@ func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Obje
 	if !ok {
 		return nil
 	}
-	names, departed := c.verifiers.observe(canary)
-	if departed || canary.Status.ObservedGeneration != canary.Generation {
+	names, untended := c.verifiers.observe(canary)
+	if untended || canary.Status.ObservedGeneration != canary.Generation {
 		names = append(names, client.ObjectKeyFromObject(canary))
 	}
 	requests := make([]reconcile.Request, len(names))

@@ -1,7 +1,8 @@
-// Package probe is what a verifier says of itself on the canary: that it is alive, and how far it has come. It is pure.
+// Package probe is what verifiers say of themselves on the canary, and what follows from it: who may be answering, and how far
+// each has come. It is pure.
 //
-// The controller waits for it: a token is published once every live verifier has applied its announcement, and a
-// revocation is effective once every one has applied that, or must have failed closed.
+// The controller waits for it: a token is published once every verifier has applied its announcement, and a revocation is
+// effective once every one has applied that, or must refuse everything.
 package probe
 
 import (
@@ -16,6 +17,15 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
+const (
+	// Shortest and Longest are the least and the most that a verifier's --max-staleness may be.
+	Shortest = 2 * time.Second
+	Longest  = time.Hour
+
+	// Gone is what an administrator writes in a verifier's place, to vouch that its process has ended.
+	Gone = "gone"
+)
+
 // Record is the value of a verifier's annotation on the canary.
 type Record struct {
 	// Nonce is random: only the verifier's own watch can bring it back.
@@ -26,6 +36,16 @@ type Record struct {
 	Applied string `json:"applied"`
 	// MaxStaleness is how long after its last proof of freshness the verifier refuses everything.
 	MaxStaleness metav1.Duration `json:"maxStaleness"`
+	// Instance is random, and one process's own: it tells two verifiers of one name apart.
+	Instance string `json:"instance,omitempty"`
+	// Pod is the UID of the pod that the process runs in, if it is in one. A pod's container starts only after the one
+	// before it has ended.
+	Pod string `json:"pod,omitempty"`
+	// Contested is the Instance of another process that writes under the same name. As long as it does, the verifier refuses
+	// everything.
+	Contested string `json:"contested,omitempty"`
+	// SignedOff is a verifier's last word: it answers no more.
+	SignedOff bool `json:"signedOff,omitempty"`
 }
 
 // Annotation returns the name of a verifier's annotation.
@@ -40,8 +60,11 @@ func (r Record) String() string {
 	return string(text)
 }
 
-// Parse reads what String writes.
+// Parse reads what String writes, and what an administrator writes in a verifier's place.
 func Parse(text string) (Record, error) {
+	if text == Gone {
+		return Record{SignedOff: true}, nil
+	}
 	var r Record
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return Record{}, fmt.Errorf("a verifier's probe: %w", err)
@@ -49,14 +72,23 @@ func Parse(text string) (Record, error) {
 	return r, nil
 }
 
-// HasApplied says whether the verifier has applied a change (KEP-5504 has resourceVersions compared).
+// HasApplied reports whether the verifier has applied a change (KEP-5504 has resourceVersions compared).
 func (r Record) HasApplied(resourceVersion string) bool {
 	order, err := resourceversion.CompareResourceVersion(r.Applied, resourceVersion)
 	return err == nil && order >= 0
 }
 
+// Bound returns how long after its last sign of life the verifier refuses everything. No verifier accepts another bound than
+// from Shortest to Longest, so whatever else is written, or can't be read, counts as Longest.
+func (r Record) Bound() time.Duration {
+	if bound := r.MaxStaleness.Duration; bound >= Shortest && bound <= Longest {
+		return bound
+	}
+	return Longest
+}
+
 // Records returns what verifiers say on the canary, by the verifier's name. What can't be read counts as a verifier that
-// has applied nothing, and fails closed after the longest bound that one may have.
+// has applied nothing.
 func Records(canary *keysv1alpha1.ApiKey) map[string]Record {
 	records := map[string]Record{}
 	for name, value := range canary.Annotations {
@@ -65,25 +97,26 @@ func Records(canary *keysv1alpha1.ApiKey) map[string]Record {
 			continue
 		}
 		record, err := Parse(value)
-		if err != nil || record.MaxStaleness.Duration <= 0 || record.MaxStaleness.Duration > longest {
-			record = Record{Nonce: value, MaxStaleness: metav1.Duration{Duration: longest}}
+		if err != nil {
+			record = Record{Nonce: value}
 		}
 		records[verifier] = record
 	}
 	return records
 }
 
+// Alive reports whether an annotation's value is not a verifier's last word. It reads no more than it must: verifiers look at all
+// of them with every nonce.
+func Alive(value string) bool { return value != Gone && !strings.Contains(value, `"signedOff":true`) }
+
 // Count returns how many verifiers say something on the canary, which is how many replicas there are, and a few that have
 // crashed of late.
 func Count(canary *keysv1alpha1.ApiKey) int64 {
 	var n int64
-	for name := range canary.Annotations {
-		if strings.HasPrefix(name, keysv1alpha1.ProbeAnnotationPrefix) {
+	for name, value := range canary.Annotations {
+		if strings.HasPrefix(name, keysv1alpha1.ProbeAnnotationPrefix) && Alive(value) {
 			n++
 		}
 	}
 	return n
 }
-
-// longest is the longest --max-staleness that a verifier takes.
-const longest = time.Hour
