@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,6 +108,7 @@ func newReplica(o options, config *rest.Config, registry prometheus.Registerer) 
 		Config:       config,
 		Canary:       canary,
 		Name:         o.name,
+		Pod:          os.Getenv("POD_UID"),
 		MaxStaleness: o.maxStaleness,
 		View:         view,
 		Usage:        uses,

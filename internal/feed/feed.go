@@ -52,6 +52,8 @@ type Options struct {
 	Canary types.NamespacedName
 	// Name is this verifier's own among all that run: at most 63 characters of a label's value.
 	Name string
+	// Pod is the UID of the pod that this verifier runs in, or blank.
+	Pod string
 	// MaxStaleness is how old the last proof may be for a request to pass.
 	MaxStaleness time.Duration
 	// AuditEvery is how often the index is held against a full list. Zero is as often as MaxStaleness asks for.
@@ -122,7 +124,9 @@ func New(options Options) (*Feed, error) {
 		},
 		usage: options.Usage,
 		observe: func(canary *keysv1alpha1.ApiKey) {
-			if written, ok := f.prober.observe(canary); ok {
+			written, ok := f.prober.observe(canary)
+			f.contest(f.prober.contested())
+			if ok {
 				f.freshness.prove(apiKeys, written)
 			}
 		},
@@ -177,6 +181,21 @@ func (f *Feed) wentBack(sign string) {
 	}
 }
 
+// contest has everything refused for as long as another process's word may pass for this one's. The other learns of that at once.
+func (f *Feed) contest(by rival) {
+	if by.until.IsZero() {
+		if f.freshness.contested.Swap(nil) != nil {
+			f.options.Log.Info("No other verifier has this one's name any more", "name", f.options.Name)
+		}
+		return
+	}
+	if f.freshness.contested.Swap(&by.until) == nil {
+		f.options.Log.Error(errors.New("another verifier writes to the canary under the name of this one"),
+			"Everything is refused until the other has stopped: give each verifier a --name of its own", "name", f.options.Name, "other", by.instance)
+		f.acknowledge()
+	}
+}
+
 // Freshness says how far the index can be trusted at a given time.
 func (f *Feed) Freshness(now time.Time) verify.Freshness { return f.freshness.at(now) }
 
@@ -189,9 +208,14 @@ func (f *Feed) Ready() error {
 		return errors.New("etcd was restored from a backup: see the runbook, then start the verifiers again")
 	}
 	switch now := f.options.Clock(); f.Freshness(now) {
+	case verify.Contested:
+		return fmt.Errorf("another verifier has the name %s too, so neither can say what it knows: give each a --name of its own", f.options.Name)
 	case verify.NotSynced:
 		return fmt.Errorf("the first list of keys, tenants and policies is not complete")
 	case verify.Stale:
+		if f.freshness.closed.Load() {
+			return errors.New("the verifier has signed off")
+		}
 		if f.FreshAsOf().IsZero() {
 			return fmt.Errorf("the first freshness probe has not come back")
 		}
@@ -225,11 +249,12 @@ func (f *Feed) Start(ctx context.Context) error {
 		group.Go(func() { run(ctx) })
 	}
 	group.Wait()
-	// The others must not wait for a verifier that is gone.
+	// Nobody must wait for a verifier that is gone. From here on it accepts nothing: nobody does wait for it.
+	f.freshness.closed.Store(true)
 	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.pace.patience())
 	defer cancel()
-	if err := f.prober.withdraw(goodbye); err != nil {
-		f.options.Log.Info("Could not withdraw the freshness probe", "error", err.Error())
+	if err := f.prober.signOff(goodbye); err != nil {
+		f.options.Log.Info("Could not sign off: the controller waits for this verifier until --max-staleness has passed", "error", err.Error())
 	}
 	return nil
 }

@@ -28,8 +28,12 @@ type freshness struct {
 	oldest atomic.Pointer[time.Time]
 	synced atomic.Bool
 	// back says that the API server has gone back in time: nothing can be trusted any more.
-	back    atomic.Bool
-	keysRun bool
+	back atomic.Bool
+	// closed says that the verifier has signed off.
+	closed atomic.Bool
+	// contested is until when another process's word may pass for this one's; nil if there is none.
+	contested atomic.Pointer[time.Time]
+	keysRun   bool
 }
 
 func newFreshness(bound time.Duration) *freshness {
@@ -72,8 +76,11 @@ func (f *freshness) at(now time.Time) verify.Freshness {
 	if !f.synced.Load() {
 		return verify.NotSynced
 	}
-	if f.back.Load() {
+	if f.back.Load() || f.closed.Load() {
 		return verify.Stale
+	}
+	if until := f.contested.Load(); until != nil && now.Before(*until) {
+		return verify.Contested
 	}
 	if oldest := *f.oldest.Load(); oldest.IsZero() || age(oldest, now) > f.bound {
 		return verify.Stale

@@ -45,6 +45,10 @@ func newInstruments(f *Feed) *instruments {
 			Name: "apikey_verifier_restore_detected",
 			Help: "1 if the API server has shown an older state than before: etcd was restored, and everything is refused until the verifier is started again.",
 		}, f.restored),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "apikey_verifier_name_contested",
+			Help: "1 if another verifier has this one's name: everything is refused until it has stopped.",
+		}, f.nameContested),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "apikey_verifier_probes_total",
 			Help: "Nonces that this verifier has written.",
@@ -59,6 +63,13 @@ func (f *Feed) staleness() float64 {
 		return math.Inf(1)
 	}
 	return age(asOf, f.options.Clock()).Seconds()
+}
+
+func (f *Feed) nameContested() float64 {
+	if until := f.freshness.contested.Load(); until != nil && f.options.Clock().Before(*until) {
+		return 1
+	}
+	return 0
 }
 
 func (f *Feed) restored() float64 {

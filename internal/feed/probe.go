@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -27,6 +28,8 @@ type prober struct {
 	manager    string
 	bound      time.Duration
 	clock      func() time.Time
+	// instance is this process's own, and pod the UID of its pod, if it is in one.
+	instance, pod string
 	// applied returns how far the index is.
 	applied func() string
 	pace    *pace
@@ -35,6 +38,16 @@ type prober struct {
 
 	mu      sync.Mutex
 	pending map[string]time.Time
+	// spoke is set once a nonce of this process has come back: whoever else's comes later is not its predecessor's.
+	spoke bool
+	rival rival
+}
+
+// rival is another process that writes under this one's name.
+type rival struct {
+	instance string
+	// until is when it refuses everything, unless it writes again; zero if there is none.
+	until time.Time
 }
 
 func newProber(client rest.Interface, o Options, applied func() string, pace *pace) *prober {
@@ -45,6 +58,8 @@ func newProber(client rest.Interface, o Options, applied func() string, pace *pa
 		manager:    "apikey-verifier-" + o.Name,
 		bound:      o.MaxStaleness,
 		clock:      o.Clock,
+		instance:   rand.Text(),
+		pod:        o.Pod,
 		applied:    applied,
 		pace:       pace,
 		pending:    map[string]time.Time{},
@@ -55,16 +70,13 @@ func newProber(client rest.Interface, o Options, applied func() string, pace *pa
 func (p *prober) send(ctx context.Context) error {
 	started := p.clock()
 	nonce := rand.Text()
+	record := p.record(nonce, started)
 	p.mu.Lock()
 	p.pending[nonce] = started
-	p.mu.Unlock()
-
-	record := probe.Record{
-		Nonce:        nonce,
-		Time:         metav1.NewTime(started),
-		Applied:      p.applied(),
-		MaxStaleness: metav1.Duration{Duration: p.bound},
+	if started.Before(p.rival.until) {
+		record.Contested = p.rival.instance
 	}
+	p.mu.Unlock()
 	p.written.Add(1)
 	if err := p.apply(ctx, map[string]string{p.annotation: record.String()}); err != nil {
 		p.mu.Lock()
@@ -75,9 +87,24 @@ func (p *prober) send(ctx context.Context) error {
 	return nil
 }
 
-// withdraw takes the annotation back, when the verifier stops.
-func (p *prober) withdraw(ctx context.Context) error {
-	return p.apply(ctx, nil)
+func (p *prober) record(nonce string, at time.Time) probe.Record {
+	return probe.Record{
+		Nonce:        nonce,
+		Time:         metav1.NewTime(at),
+		Applied:      p.applied(),
+		MaxStaleness: metav1.Duration{Duration: p.bound},
+		Instance:     p.instance,
+		Pod:          p.pod,
+	}
+}
+
+// signOff writes that this process answers no more. The annotation stays until the controller has seen that, and takes it away: one
+// that is merely gone may have been taken away by anybody.
+func (p *prober) signOff(ctx context.Context) error {
+	record := p.record(rand.Text(), p.clock())
+	record.SignedOff = true
+	record.MaxStaleness.Duration = probe.Shortest // A controller that doesn't know what it means to sign off waits for no longer.
+	return p.apply(ctx, map[string]string{p.annotation: record.String()})
 }
 
 func (p *prober) apply(ctx context.Context, annotations map[string]string) error {
@@ -102,12 +129,18 @@ func (p *prober) apply(ctx context.Context, annotations map[string]string) error
 // observe takes the canary as it came on the watch. It returns when the nonce on it was written, if it is one of ours.
 func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
 	p.pace.replicas.Store(probe.Count(canary))
-	record, err := probe.Parse(canary.Annotations[p.annotation])
-	if err != nil {
+	value, ok := canary.Annotations[p.annotation]
+	if !ok {
 		return time.Time{}, false
 	}
+	record, err := probe.Parse(value)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err != nil || record.Instance != p.instance {
+		p.contest(value, record)
+		return time.Time{}, false
+	}
+	p.spoke = true
 	written, ok := p.pending[record.Nonce]
 	if !ok {
 		return time.Time{}, false
@@ -118,6 +151,34 @@ func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
 		}
 	}
 	return written, true
+}
+
+// contest takes in what somebody else says under this process's name. What was there before it spoke is its predecessor's. Whoever
+// has spoken since is a rival, until it has signed off or must refuse everything. Either can be partitioned at any time, and the
+// other's word then passes for its own, so both refuse everything meanwhile.
+func (p *prober) contest(value string, record probe.Record) {
+	switch {
+	case !p.spoke:
+	case record.SignedOff && value != probe.Gone:
+		if record.Instance == p.rival.instance {
+			p.rival = rival{}
+		}
+	default: // Also where an administrator vouches that this process has ended: it has not.
+		p.rival = rival{instance: cmp.Or(record.Instance, noInstance), until: p.clock().Add(max(record.Bound(), p.bound))}
+	}
+}
+
+// noInstance stands for the instance of a rival that has none.
+const noInstance = "unknown"
+
+// contested returns the instance of a process whose word may pass for this one's, and until when; nothing if there is none.
+func (p *prober) contested() rival {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.clock().Before(p.rival.until) {
+		p.rival = rival{}
+	}
+	return p.rival
 }
 
 // oldestPending returns when the oldest nonce that has not come back was written.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/probe"
 )
 
 const (
@@ -47,6 +48,10 @@ func (p *peers) observe(canary *keysv1alpha1.ApiKey, now time.Time) {
 	}
 	for annotation, value := range canary.Annotations {
 		name, ok := strings.CutPrefix(annotation, keysv1alpha1.ProbeAnnotationPrefix)
+		if ok && !probe.Alive(value) {
+			delete(p.heard, name)
+			continue
+		}
 		if ok && name != p.self && p.heard[name].value != value {
 			p.heard[name] = sign{value: value, since: now}
 		}

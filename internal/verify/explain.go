@@ -15,6 +15,8 @@ type Step struct {
 	Reason Reason
 	// Missing are the scopes that are needed and not in the list of the check. Of alternatives, all.
 	Missing []keysv1alpha1.Scope
+	// Contested says that freshness is refused because another verifier has this one's name.
+	Contested bool
 }
 
 // Check is what a step looks at.
@@ -94,7 +96,7 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 			scopeStep(CheckGrantedScopes, need, claim.Granted),
 			scopeStep(CheckAskedScopes, need, claim.Asked))
 	}
-	fresh := Step{Check: CheckFreshness}
+	fresh := Step{Check: CheckFreshness, Contested: freshness == Contested}
 	if freshness != Fresh {
 		fresh.Reason = ReasonUnavailable
 	}

@@ -18,6 +18,8 @@ const (
 	NotSynced Freshness = iota
 	// Stale says that the index was last known to be complete too long ago.
 	Stale
+	// Contested says that another verifier has this one's name, so that nobody can wait for either.
+	Contested
 	// Fresh says that the index holds all that was committed at most the staleness bound ago.
 	Fresh
 )

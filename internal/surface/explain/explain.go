@@ -128,6 +128,8 @@ func explainStep(s verify.Step) string {
 		return "The token was minted for an ApiKey that is revoked: no other brings it back."
 	case s.Check == verify.CheckClaim:
 		return "An older ApiKey of the tenant claims the same digest, and the token stands for that one."
+	case s.Contested:
+		return "Another verifier has the same --name, so this one refuses everything."
 	}
 	return verify.Decision{Reason: s.Reason}.Message()
 }
