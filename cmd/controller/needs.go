@@ -2,6 +2,7 @@ package main
 
 import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 )
@@ -37,11 +38,17 @@ func (o *options) needs() command.Needs {
 			command.Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}},
 			command.Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}})
 	}
+	leases := []string{apikey.RegistryName}
 	if o.leaderElect {
-		needs.Permissions = append(needs.Permissions,
-			command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: leaseName, Verbs: []string{"get", "update"}},
-			command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Verbs: []string{"create"}})
+		leases = append(leases, leaseName)
 	}
+	for _, lease := range leases {
+		needs.Permissions = append(needs.Permissions,
+			command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: lease, Verbs: []string{"get", "update"}})
+	}
+	needs.Permissions = append(needs.Permissions,
+		command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Verbs: []string{"create"}},
+		command.Permission{Group: group, Resource: "apikeys", Namespace: o.namespace, Name: keysv1alpha1.CanaryName, Verbs: []string{"patch"}})
 	return needs
 }
 

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -69,11 +70,18 @@ type verifier struct {
 	feed  *feed.Feed
 	clock *offset
 	stop  func()
+
+	registry *prometheus.Registry
 }
 
 func startVerifier(config *rest.Config, canary types.NamespacedName) *verifier {
 	GinkgoHelper()
-	v := &verifier{name: fixture.Name("verifier"), view: index.NewView(), clock: &offset{}}
+	return startNamed(config, canary, fixture.Name("verifier"))
+}
+
+func startNamed(config *rest.Config, canary types.NamespacedName, name string) *verifier {
+	GinkgoHelper()
+	v := &verifier{name: name, registry: prometheus.NewRegistry(), view: index.NewView(), clock: &offset{}}
 	var err error
 	v.feed, err = feed.New(feed.Options{
 		Config:       config,
@@ -83,6 +91,7 @@ func startVerifier(config *rest.Config, canary types.NamespacedName) *verifier {
 		View:         v.view,
 		Log:          GinkgoLogr,
 		Clock:        v.clock.now,
+		Registry:     v.registry,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -250,14 +259,12 @@ var _ = Describe("Freshness (S7)", func() {
 		Eventually(v.feed.FreshAsOf).Should(BeTemporally(">", first))
 	})
 
-	It("leaves nothing on the canary when the verifier stops", func(ctx SpecContext) {
+	It("ends with the verifier, which says so on the canary", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
 		Eventually(v.feed.Ready).Should(Succeed())
 		v.stop()
-		key := &keysv1alpha1.ApiKey{}
-		Expect(cp.Client.Get(ctx, canary, key)).To(Succeed())
-		for name := range key.Annotations {
-			Expect(name).NotTo(HavePrefix(keysv1alpha1.ProbeAnnotationPrefix))
-		}
+		Expect(recordOf(ctx, v.name).SignedOff).To(BeTrue())
+		Expect(v.feed.Freshness(v.clock.now())).To(Equal(verify.Stale))
+		Expect(v.feed.Ready()).To(MatchError(ContainSubstring("signed off")))
 	})
 })
