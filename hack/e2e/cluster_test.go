@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/probe"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 )
@@ -131,7 +132,7 @@ func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 	}, patience, "200ms").Should(Succeed())
 }
 
-// silent are the verifiers that say something on the canary and have no pod any more. Minting waits for them.
+// silent are the verifiers that say something on the canary, have not signed off and have no pod any more. Minting waits for them.
 func (c *cluster) silent(t *testing.T) []string {
 	t.Helper()
 	var canary keysv1alpha1.ApiKey
@@ -140,9 +141,9 @@ func (c *cluster) silent(t *testing.T) []string {
 	}
 	pods := c.pods(t, system, "apikey-verifier")
 	var names []string
-	for annotation := range canary.Annotations {
+	for annotation, value := range canary.Annotations {
 		name, ok := strings.CutPrefix(annotation, keysv1alpha1.ProbeAnnotationPrefix)
-		if ok && !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Name == name }) {
+		if ok && probe.Alive(value) && !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Name == name }) {
 			names = append(names, name)
 		}
 	}

@@ -136,7 +136,7 @@ func (w *world) withStuckVerifier() {
 	w.t.Helper()
 	record := probe.Record{Nonce: "x", Time: metav1.Now(), Applied: "1", MaxStaleness: metav1.Duration{Duration: time.Hour}}
 	w.writeProbe(w.t.Context(), record.String())
-	w.t.Cleanup(func() { w.writeProbe(context.Background(), nil) })
+	w.t.Cleanup(func() { w.writeProbe(context.Background(), probe.Record{SignedOff: true}.String()) })
 }
 
 func (w *world) writeProbe(ctx context.Context, value any) {

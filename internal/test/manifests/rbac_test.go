@@ -128,6 +128,7 @@ var _ = Describe("The controller's account", func() {
 			"patch events.events.k8s.io everywhere",
 			"create leases.coordination.k8s.io in apikey-system",
 			"update leases.coordination.k8s.io apikey-controller in apikey-system",
+			"update leases.coordination.k8s.io apikey-verifiers in apikey-system",
 			"create events in apikey-system",
 			"patch events in apikey-system",
 			"create configmaps in apikey-system",

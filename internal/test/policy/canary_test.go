@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -153,6 +154,34 @@ var _ = Describe("A verifier's annotation on the canary", func() {
 		Expect(personIn(ctx, systemNamespace, "apikey-edit").Patch(ctx, canary(ctx), remove)).To(beRefusedBy(policy, field, "leave it as it is"))
 		Expect(personIn(ctx, systemNamespace, "apikey-admin").Patch(ctx, canary(ctx), remove)).To(Succeed())
 		Expect(canary(ctx).Annotations).NotTo(HaveKey(annotation))
+	})
+
+	It("says that its verifier is gone, in the words of who may delete the canary", func(ctx SpecContext) {
+		annotation, field := somebodys(ctx)
+		gone := func(value string) client.Patch {
+			return merge(`{"metadata":{"annotations":{%q:%q}}}`, annotation, value)
+		}
+		for _, somebody := range []client.Client{personIn(ctx, systemNamespace, "apikey-edit"), as(controllerAccount)} {
+			Expect(somebody.Patch(ctx, canary(ctx), gone("gone"))).To(beRefusedBy(policy, field, "leave it out"))
+		}
+		admin := personIn(ctx, systemNamespace, "apikey-admin")
+		Expect(admin.Patch(ctx, canary(ctx), gone("Gone"))).To(beRefusedBy(policy, field, "leave it out"))
+		Expect(admin.Patch(ctx, canary(ctx), gone("gone"))).To(Succeed())
+		Expect(as(controllerAccount).Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:null}}}`, annotation))).To(Succeed())
+	})
+
+	It("is sealed by the controller alone", func(ctx SpecContext) {
+		seal := func(uid types.UID) client.Patch {
+			return merge(`{"metadata":{"annotations":{%q:%q}}}`, keysv1alpha1.SealAnnotation, uid)
+		}
+		for _, somebody := range []client.Client{cp.Client, personIn(ctx, systemNamespace, "apikey-admin")} {
+			Expect(somebody.Patch(ctx, canary(ctx), seal(canary(ctx).UID))).To(
+				beRefusedBy(policy, "metadata.annotations[keys.nexuscommerce.io/sealed]: ", "only the controller"))
+			Expect(somebody.Patch(ctx, canary(ctx), seal("of-another-object"))).To(Succeed(), "a backup may have it")
+		}
+		Expect(as(verifierAccount).Patch(ctx, canary(ctx), seal(canary(ctx).UID))).NotTo(Succeed())
+		Expect(as(controllerAccount).Patch(ctx, canary(ctx), seal(canary(ctx).UID))).To(Succeed())
+		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:null}}}`, keysv1alpha1.SealAnnotation))).To(Succeed())
 	})
 
 	It("means nothing elsewhere", func(ctx SpecContext) {

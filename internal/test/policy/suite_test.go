@@ -174,11 +174,12 @@ func personIn(ctx context.Context, namespace, role string) client.Client {
 
 func bind(ctx context.Context, namespace, role string, subject rbacv1.Subject) {
 	GinkgoHelper()
-	Expect(cp.Client.Create(ctx, &rbacv1.RoleBinding{
+	err := cp.Client.Create(ctx, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{subject},
-	})).To(Succeed())
+	})
+	Expect(client.IgnoreAlreadyExists(err)).To(Succeed()) // One role is always bound to the same subject.
 }
 
 func impersonating(who rest.ImpersonationConfig) *rest.Config {

@@ -1,0 +1,312 @@
+package probe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+// theirs is the bound of the verifiers of these tests.
+const theirs = 5 * time.Minute
+
+// scene is a roster of a controller that has been running for a while, with a canary that is sealed.
+type scene struct {
+	*Roster
+
+	now    time.Time
+	uid    string
+	sealed bool
+	canary map[string]Record
+}
+
+func newScene(verifiers ...string) *scene {
+	s := &scene{Roster: NewRoster(), now: time.Unix(1_800_000_000, 0), uid: "first", canary: map[string]Record{}}
+	s.Load(nil, s.now)
+	s.take()
+	s.sealed = true
+	for _, name := range verifiers {
+		s.says(name, "1")
+	}
+	return s
+}
+
+func (s *scene) take() { s.Take(s.uid, s.sealed, s.canary, s.now) }
+
+// says has a verifier write on the canary how far it is.
+func (s *scene) says(name, applied string, change ...func(*Record)) {
+	record := Record{Nonce: fmt.Sprint(applied, s.now), Applied: applied, Instance: name + "'s", MaxStaleness: metav1.Duration{Duration: theirs}}
+	for _, c := range change {
+		c(&record)
+	}
+	s.canary[name] = record
+	s.take()
+}
+
+func (s *scene) pass(d time.Duration) { s.now = s.now.Add(d) }
+
+// replaced clears the canary, seal and all.
+func (s *scene) replaced() {
+	clear(s.canary)
+	s.sealed = false
+	s.take()
+}
+
+// restarted is the scene of the controller that follows.
+func (s *scene) restarted() {
+	document := s.Document(s.now)
+	s.Roster = NewRoster()
+	s.Load(&document, s.now)
+	s.take()
+}
+
+// judged says who is behind change 10, and whether somebody unknown may be.
+func (s *scene) judged() string {
+	p := s.Judge("10", s.now)
+	text := strings.Join(p.Behind, " ")
+	if p.Unknown != 0 {
+		text += fmt.Sprintf(" ?%s", p.Unknown)
+	}
+	return text
+}
+
+func (s *scene) expect(t *testing.T, want string) {
+	t.Helper()
+	if got := s.judged(); got != want {
+		t.Errorf("behind is %q, want %q", got, want)
+	}
+}
+
+func instance(name string) func(*Record)    { return func(r *Record) { r.Instance = name } }
+func inPod(uid string) func(*Record)        { return func(r *Record) { r.Pod = uid } }
+func contested(by string) func(*Record)     { return func(r *Record) { r.Contested = by } }
+func bound(d time.Duration) func(*Record)   { return func(r *Record) { r.MaxStaleness.Duration = d } }
+func signedOff(r *Record)                   { r.SignedOff = true }
+func (s *scene) knows(name, id string) bool { return s.members[Verifier{name, id}] != nil }
+
+// TestWhoIsWaitedFor goes through what can happen to what verifiers say. Each ends with who is behind, at once and once the bound has
+// passed.
+func TestWhoIsWaitedFor(t *testing.T) {
+	for name, test := range map[string]struct {
+		happens     func(*scene)
+		want, later string
+	}{
+		"nothing":                 {func(*scene) {}, "a b", ""},
+		"both apply it":           {func(s *scene) { s.says("a", "10"); s.says("b", "11") }, "", ""},
+		"one applies it":          {func(s *scene) { s.says("a", "10") }, "b", ""},
+		"one signs off":           {func(s *scene) { s.says("b", "9", signedOff) }, "a", ""},
+		"one is taken off":        {func(s *scene) { delete(s.canary, "b"); s.take() }, "a b", ""},
+		"one is vouched for":      {func(s *scene) { s.canary["b"] = Record{SignedOff: true}; s.take() }, "a", ""},
+		"the canary is replaced":  {func(s *scene) { s.replaced() }, "a b ?5m0s", ""},
+		"it is another object":    {func(s *scene) { s.uid = "second"; s.replaced() }, "a b ?5m0s", ""},
+		"it is restored":          {func(s *scene) { s.uid = "second"; s.take() }, "a b ?5m0s", ""},
+		"replaced, and they live": {func(s *scene) { s.replaced(); s.says("a", "10"); s.says("b", "10") }, " ?5m0s", ""},
+		"replaced, and one has a longer bound": {func(s *scene) {
+			s.says("b", "1", bound(time.Hour))
+			s.replaced()
+		}, "a b ?1h0m0s", "b ?1h0m0s"},
+		"a restart":                  {func(s *scene) { s.restarted() }, "a b", ""},
+		"replaced, and a restart":    {func(s *scene) { s.replaced(); s.restarted() }, "a b ?5m0s", ""},
+		"taken off, and a restart":   {func(s *scene) { delete(s.canary, "b"); s.restarted() }, "a b", ""},
+		"signed off, and a restart":  {func(s *scene) { s.says("b", "9", signedOff); s.restarted() }, "a", ""},
+		"signed off after a restart": {func(s *scene) { s.restarted(); s.says("b", "9", signedOff) }, "a", ""},
+		"two of one name":            {func(s *scene) { s.says("b", "10", instance("another")) }, "a b", ""},
+		"two of one name, a restart": {func(s *scene) { s.says("b", "10", instance("another")); s.restarted() }, "a b", ""},
+		"two of one name, taking turns": {func(s *scene) {
+			s.says("b", "10", instance("another"))
+			s.says("b", "10")
+		}, "a", ""},
+		"the other signs off": {func(s *scene) {
+			s.says("b", "10", instance("another"))
+			s.says("b", "10", instance("another"), signedOff)
+		}, "a b", ""},
+		"a crash in a pod": {func(s *scene) {
+			s.says("b", "1", inPod("pod"))
+			s.says("b", "10", inPod("pod"), instance("another"))
+		}, "a", ""},
+		"a crash in a pod, and a restart": {func(s *scene) {
+			s.says("b", "1", inPod("pod"))
+			s.restarted()
+			s.says("b", "10", inPod("pod"), instance("another"))
+		}, "a", ""},
+		"a crash, and another pod of the name": {func(s *scene) {
+			s.says("b", "1", inPod("pod"))
+			s.says("b", "10", inPod("another"), instance("another"))
+		}, "a b", ""},
+		"two in one pod": {func(s *scene) {
+			s.says("b", "1", inPod("pod"))
+			s.says("b", "10", inPod("pod"), instance("another"), contested("b's"))
+			s.says("b", "1", inPod("pod"), contested("another"))
+		}, "a b", ""},
+		"a rival that is known":   {func(s *scene) { s.says("b", "10", instance("another"), contested("b's")) }, "a b", ""},
+		"a rival that is unknown": {func(s *scene) { s.says("b", "10", contested("another")) }, "a ?5m0s", ""},
+		"a rival that has signed off": {func(s *scene) {
+			s.says("b", "1", instance("another"), signedOff)
+			s.says("b", "10", contested("another"))
+		}, "a", ""},
+		"no bound":                     {func(s *scene) { s.says("b", "1", bound(0)) }, "a b", "b"},
+		"too short a one":              {func(s *scene) { s.says("b", "1", bound(time.Second)) }, "a b", "b"},
+		"a negative one":               {func(s *scene) { s.says("b", "1", bound(-time.Hour)) }, "a b", "b"},
+		"too long a one":               {func(s *scene) { s.says("b", "1", bound(100*time.Hour)) }, "a b", "b"},
+		"nothing that can be compared": {func(s *scene) { s.says("b", "ten") }, "a b", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene("a", "b")
+			test.happens(s)
+			s.expect(t, test.want)
+			s.pass(theirs)
+			s.expect(t, test.want)
+			s.pass(time.Nanosecond)
+			s.expect(t, test.later)
+			s.pass(time.Hour)
+			s.take()
+			s.expect(t, "")
+		})
+	}
+}
+
+// TestOneThatIsTakenOffMayHaveSpokenLast checks that the bound of one that is missing counts from when that is seen: what it said
+// last may have been taken off before anybody saw it.
+func TestOneThatIsTakenOffMayHaveSpokenLast(t *testing.T) {
+	s := newScene("a")
+	s.pass(4 * time.Minute)
+	delete(s.canary, "a")
+	s.take()
+	s.pass(4 * time.Minute)
+	s.take()
+	s.expect(t, "a")
+	s.pass(time.Minute + time.Second)
+	s.expect(t, "")
+	if p := s.Judge("10", s.now); p.Closed != 1 {
+		t.Errorf("%d refuse everything, want 1", p.Closed)
+	}
+	s.pass(time.Hour)
+	s.take()
+	if p := s.Judge("10", s.now); p.Closed != 0 {
+		t.Error("it is never forgotten")
+	}
+	s.says("a", "1") // It was frozen, and goes on.
+	s.expect(t, "a")
+}
+
+// TestAFirstStartWaitsForNobody checks that what was never sealed is waited out only where a controller was before.
+func TestAFirstStartWaitsForNobody(t *testing.T) {
+	r, now := NewRoster(), time.Unix(1_800_000_000, 0)
+	r.Load(nil, now)
+	r.Take("first", false, map[string]Record{"a": {Nonce: "1", Applied: "10"}}, now)
+	if p := r.Judge("10", now); p.Unknown != 0 || p.Applied != 1 {
+		t.Errorf("%+v", p)
+	}
+	if !r.SealDue(now) {
+		t.Error("it isn't sealed")
+	}
+
+	document := r.Document(now)
+	r = NewRoster()
+	r.Take("first", false, map[string]Record{}, now)
+	if r.SealDue(now) {
+		t.Error("it is sealed by who doesn't lead")
+	}
+	r.Load(&document, now)
+	if p := r.Judge("10", now); p.Unknown != Longest || r.SealDue(now) {
+		t.Errorf("%+v", p)
+	}
+	now = now.Add(Longest + time.Second)
+	if p := r.Judge("10", now); p.Unknown != 0 || !r.SealDue(now) {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestOneThatIsNewEachTimeFillsNothing has a hostile verifier say that it is another each time.
+func TestOneThatIsNewEachTimeFillsNothing(t *testing.T) {
+	s := newScene("a")
+	s.says("z", "1", bound(time.Hour))
+	for i := range 3 * mostMembers {
+		s.says("b", "10", instance(fmt.Sprint(i)))
+	}
+	if len(s.members) > mostMembers || len(s.departed) > mostMembers {
+		t.Errorf("%d members, %d that have departed", len(s.members), len(s.departed))
+	}
+	if got := s.judged(); !strings.Contains(got, "?1h0m0s") {
+		t.Errorf("behind is %q: whoever was forgotten for it may be one that answers", got)
+	}
+	text := fmt.Sprint(s.Document(s.now))
+	if len(text) > 200<<10 {
+		t.Errorf("the document has %d bytes", len(text))
+	}
+}
+
+// TestWhatIsSaved checks that the document changes when a verifier comes, goes, or has another bound, and not when it speaks.
+func TestWhatIsSaved(t *testing.T) {
+	s := newScene()
+	for _, step := range []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"a comes", func() { s.says("a", "1") }, true},
+		{"a speaks", func() { s.pass(time.Second); s.says("a", "2") }, false},
+		{"a has another bound", func() { s.says("a", "3", bound(time.Minute)) }, true},
+		{"another of its name comes", func() { s.says("a", "3", instance("another"), bound(time.Minute)) }, true},
+		{"the canary is replaced", s.replaced, false},
+		{"a signs off", func() { s.says("a", "3", signedOff) }, true},
+		{"its bound passes", func() { s.pass(2*theirs + afterwards); s.take() }, true},
+	} {
+		s.Saved()
+		step.do()
+		if s.Changed() != step.want {
+			t.Errorf("%s: changed is %t", step.what, s.Changed())
+		}
+	}
+	if got := s.Document(s.now); len(got.Verifiers) != 0 || got.Longest.Duration != time.Minute {
+		t.Errorf("left is %+v", got)
+	}
+}
+
+// TestClosed checks what may be taken off the canary.
+func TestClosed(t *testing.T) {
+	s := newScene("a", "b")
+	closed := func() (names []string) {
+		for name, record := range s.canary {
+			if s.Closed(name, record, s.now) {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	if got := closed(); len(got) > 0 {
+		t.Errorf("%v may be taken off", got)
+	}
+	s.says("b", "1", signedOff)
+	s.pass(theirs + time.Second)
+	stranger := Record{Nonce: "x", Instance: "unseen"}
+	if got := closed(); !slices.Equal(got, []string{"a", "b"}) || s.Closed("a", stranger, s.now) {
+		t.Errorf("%v may be taken off", got)
+	}
+	s.Dismiss("a", s.canary["a"], s.now)
+	if s.knows("a", "a's") {
+		t.Error("a is still waited for")
+	}
+}
+
+func TestRecords(t *testing.T) {
+	record := Record{Nonce: "n", Applied: "5", MaxStaleness: metav1.Duration{Duration: time.Minute}, Instance: "i", Pod: "p", Contested: "c"}
+	canary := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		Annotation("a"): record.String(), Annotation("broken"): "{", Annotation("vouched"): Gone,
+		Annotation("left"): Record{SignedOff: true}.String(), "example.com/note": "x",
+	}}}
+	got := Records(canary)
+	if len(got) != 4 || got["a"] != record || got["broken"].Bound() != Longest || got["broken"].HasApplied("1") ||
+		!got["vouched"].SignedOff || !got["left"].SignedOff || got["a"].Bound() != time.Minute {
+		t.Errorf("%+v", got)
+	}
+	if n := Count(canary); n != 2 {
+		t.Errorf("%d are alive, want 2", n)
+	}
+}
