@@ -1,7 +1,7 @@
 // Package faults breaks what is between a verifier and the API server, in every way that it can break, and checks that no
 // revoked key is accepted beyond the bound, that the verifier recovers without a restart, and that its metrics tell.
 //
-// No controller runs in any of this: revocation, expiry and freshness work without one.
+// No controller runs where a test does not say so: revocation, expiry and freshness work without one.
 package faults_test
 
 import (
@@ -69,9 +69,18 @@ type subject struct {
 // watch starts a verifier that reaches the API server by a kubeconfig, and waits until it lets both of its keys pass.
 func watch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig string, bound time.Duration) *subject {
 	t.Helper()
+	s := launch(t, cp, binary, kubeconfig, fixture.Name("verifier"), bound)
+	s.stays, s.goes = s.call(s.issue()), s.call(s.issue())
+	s.await("a verifier that lets both keys pass", func() error { return first(s.ready(), s.stays.last(200), s.goes.last(200)) })
+	return s
+}
+
+// launch starts a verifier that nobody asks yet.
+func launch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig, name string, bound time.Duration) *subject {
+	t.Helper()
 	address, health, metrics := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
 	s := &subject{t: t, cp: cp, bound: bound, url: "http://" + address, health: "http://" + health, metrics: "http://" + metrics}
-	s.process = program.Start(t, binary, "--kubeconfig="+kubeconfig, "--name="+fixture.Name("verifier"),
+	s.process = program.Start(t, binary, "--kubeconfig="+kubeconfig, "--name="+name,
 		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
 		"--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
 	t.Cleanup(func() {
@@ -79,8 +88,6 @@ func watch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig strin
 			t.Logf("the verifier's log:\n%s", s.process.Log())
 		}
 	})
-	s.stays, s.goes = s.call(s.issue()), s.call(s.issue())
-	s.await("a verifier that lets both keys pass", func() error { return first(s.ready(), s.stays.last(200), s.goes.last(200)) })
 	return s
 }
 
