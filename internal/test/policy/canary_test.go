@@ -161,7 +161,7 @@ var _ = Describe("A verifier's annotation on the canary", func() {
 		gone := func(value string) client.Patch {
 			return merge(`{"metadata":{"annotations":{%q:%q}}}`, annotation, value)
 		}
-		for _, somebody := range []client.Client{personIn(ctx, systemNamespace, "apikey-edit"), as(controllerAccount)} {
+		for _, somebody := range []client.Client{personIn(ctx, systemNamespace, "apikey-edit"), clientFor(cp.ServiceAccountConfig("apikey-controller"))} {
 			Expect(somebody.Patch(ctx, canary(ctx), gone("gone"))).To(beRefusedBy(policy, field, "leave it out"))
 		}
 		admin := personIn(ctx, systemNamespace, "apikey-admin")
