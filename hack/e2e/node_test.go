@@ -1,9 +1,5 @@
 //go:build e2e
 
-// Package e2e_test installs the operator on a real node, as a platform team does, and does to it what happens to such an
-// installation: a workload mounts its key and calls an API through a proxy, and never notices.
-//
-// make e2e runs it, inside of cluster.sh.
 package e2e_test
 
 import (
