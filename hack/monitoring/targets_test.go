@@ -2,7 +2,6 @@ package monitoring_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"

@@ -75,7 +75,7 @@ func (p plan) folders() []string {
 	var all []string
 	for _, j := range p.jobs() {
 		for _, name := range j.packages {
-			all = append(all, strings.TrimPrefix(path.Join(j.dir, strings.TrimPrefix(name, module)), "/"))
+			all = append(all, pkg{ImportPath: name}.folder())
 		}
 	}
 	return all

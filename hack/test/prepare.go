@@ -127,7 +127,11 @@ func (r *runner) plan(ctx context.Context) (plan, error) {
 		}
 		listings = append(listings, listing{dir, found})
 	}
-	return planFor(r.mode, listings), nil
+	m := r.mode
+	if !everything(r.patterns) {
+		m.pass = nil // What was asked for by name is run.
+	}
+	return planFor(m, listings), nil
 }
 
 // tested are the modules below hack that have tests.
