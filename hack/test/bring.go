@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
 	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
@@ -22,14 +23,26 @@ type bringer struct {
 	say func(format string, args ...any)
 }
 
-// thisMachine looks at the machine.
-func thisMachine() machine {
+// assets is the environment variable for the folder of the control plane's programs.
+const assets = "KUBEBUILDER_ASSETS"
+
+// thisMachine looks at the machine. Where the user names no control plane, the environment names the one that is brought, for what
+// looks for it, here and in the tests.
+func thisMachine(top string) (machine, error) {
 	_, apt := exec.LookPath("apt-get")
-	return machine{
+	m := machine{
 		debian: os.Geteuid() == 0 && apt == nil && os.Getenv("INSTALL") != "no",
 		look:   need.Item.Look,
-		assets: os.Getenv("KUBEBUILDER_ASSETS"),
+		assets: os.Getenv(assets),
 	}
+	if m.assets != "" {
+		return m, nil
+	}
+	found, err := programs.Find("etcd")
+	if err != nil {
+		return m, err
+	}
+	return m, os.Setenv(assets, filepath.Dir(found[0].Path(filepath.Join(top, "bin"))))
 }
 
 // compiler finds the C compiler that the race detector needs; blank where it does not work.
@@ -50,25 +63,40 @@ func compiler(ctx context.Context) string {
 	return path
 }
 
-// bring brings what the rows say will be brought, but for the control plane.
+// bring brings what the rows say will be brought.
 func (b bringer) bring(ctx context.Context, rows []row) {
 	if err := b.install(ctx, rows); err != nil {
 		b.say("not installed: %v", err)
 	}
+	var fetched, targets []string
 	for _, r := range rows {
 		if r.found != "" || r.name == cCompiler {
 			continue
 		}
 		item := need.Find(r.name)
-		target := item.Target
-		if item.Name == axe && (r.way != "" || r.packages != "") {
-			target = "axe"
+		if _, err := item.Look(); err == nil {
+			continue // Installed by now.
 		}
-		if _, err := item.Look(); err == nil || target == "" {
-			continue // Installed by now, or another's to bring.
+		_, err := programs.Find(r.name)
+		switch {
+		case item.Name == axe && (r.way != "" || r.packages != ""):
+			targets = append(targets, "axe")
+		case err == nil && r.way != "":
+			fetched = append(fetched, r.name)
+		case item.Target != "":
+			targets = append(targets, item.Target)
 		}
+	}
+	if len(fetched) > 0 {
+		command := exec.CommandContext(ctx, "go", append([]string{"run", "-trimpath", "./hack/fetch"}, fetched...)...)
+		command.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if err := b.run(command); err != nil {
+			b.say("%s: %v", strings.Join(fetched, " "), err)
+		}
+	}
+	for _, target := range targets {
 		if err := b.make(ctx, target); err != nil {
-			b.say("%s: %v", item.Name, err)
+			b.say("%s: %v", target, err)
 		}
 	}
 }
@@ -76,18 +104,6 @@ func (b bringer) bring(ctx context.Context, rows []row) {
 // make runs a make target.
 func (b bringer) make(ctx context.Context, target string) error {
 	return b.run(exec.CommandContext(ctx, "make", "--no-print-directory", target))
-}
-
-// controlPlane has the control plane built where it is missing, and returns its folder: one that may lack programs.
-func (b bringer) controlPlane(ctx context.Context) string {
-	var out bytes.Buffer
-	command := exec.CommandContext(ctx, "hack/controlplane/ensure.sh")
-	command.Stdout = &out
-	if err := b.run(command); err != nil {
-		b.say("control plane: %v", err)
-		return cmp.Or(os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(b.top, "bin", "k8s", "missing"))
-	}
-	return strings.TrimSpace(out.String())
 }
 
 // run runs a command at the top of the repository, as a process group that ends with the context.

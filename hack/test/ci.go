@@ -27,7 +27,16 @@ var extra = []struct{ places, packages, without string }{
 
 // prepare installs what .ci/run needs, as far as Debian packages have it. The rest is brought by the targets that need it.
 func prepare(ctx context.Context) int {
-	here := thisMachine()
+	top, err := os.Getwd()
+	if err != nil {
+		say("%v", err)
+		return 1
+	}
+	here, err := thisMachine(top)
+	if err != nil {
+		say("%v", err)
+		return 1
+	}
 	rows := append([]row{here.compilerRow(compiler(ctx))}, here.rows(modes["full"].folders())...)
 	for _, e := range extra {
 		r := row{name: strings.Fields(e.places)[0], without: e.without, how: "apt-get install " + e.packages}
@@ -41,7 +50,7 @@ func prepare(ctx context.Context) int {
 		rows = append(rows, here.missing(r, e.packages, ""))
 	}
 	printTable(os.Stdout, rows)
-	b := bringer{top: ".", say: say}
+	b := bringer{top: top, say: say}
 	if err := b.install(ctx, rows); err != nil {
 		say("%v", err)
 		return 1

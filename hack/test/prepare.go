@@ -29,7 +29,10 @@ func (r *runner) prepare(ctx context.Context) (plan, error) {
 		}
 		folders = p.folders()
 	}
-	here := thisMachine()
+	here, err := thisMachine(r.top)
+	if err != nil {
+		return p, err
+	}
 	rows := here.rows(folders)
 	if r.mode.race != raceOff {
 		rows = append([]row{here.compilerRow(compiler(ctx))}, rows...)
@@ -39,7 +42,6 @@ func (r *runner) prepare(ctx context.Context) (plan, error) {
 	}
 	r.bring(ctx, rows)
 	if all {
-		var err error
 		if p, err = r.plan(ctx); err != nil {
 			return p, err
 		}
@@ -58,12 +60,7 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 	r.env = append(os.Environ(), r.mode.variable(), "BIN="+filepath.Join(r.top, "bin"),
 		// envtest keeps a file there for every port that it has given out: not in the user's, and the same for all suites.
 		"XDG_CACHE_HOME="+filepath.Join(r.top, "bin", "dev", "cache"), "GOCACHE="+goEnv(ctx, "GOCACHE"),
-		programs+"="+filepath.Join(r.top, "bin"))
-	if slices.ContainsFunc(rows, func(r row) bool { return r.name != cCompiler && need.Find(r.name).Folder != "" }) {
-		folder := b.controlPlane(ctx)
-		_ = os.Setenv("KUBEBUILDER_ASSETS", folder) // It fails for a name with = only. For what is looked for below.
-		r.env = append(r.env, "KUBEBUILDER_ASSETS="+folder)
-	}
+		ownPrograms+"="+filepath.Join(r.top, "bin"))
 	for _, row := range rows {
 		switch {
 		case row.name == cCompiler && compiler(ctx) == "":
@@ -78,8 +75,8 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 	}
 }
 
-// programs is program.Programs of internal/test, which would have all of Kubernetes' libraries compiled first.
-const programs = "APIKEY_PROGRAMS"
+// ownPrograms is program.Programs of internal/test, a package that would have all of Kubernetes' libraries compiled first.
+const ownPrograms = "APIKEY_PROGRAMS"
 
 func goEnv(ctx context.Context, name string) string {
 	out, _ := exec.CommandContext(ctx, "go", "env", name).Output() // Without Go nothing here is run.

@@ -13,8 +13,8 @@ import (
 )
 
 func TestPrograms(t *testing.T) {
-	if programs != program.Programs {
-		t.Errorf("%s, and not %s", programs, program.Programs)
+	if ownPrograms != program.Programs {
+		t.Errorf("%s, and not %s", ownPrograms, program.Programs)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
 	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 )
 
@@ -51,15 +52,17 @@ type machine struct {
 
 // way is how an item that is missing will be brought if Debian does not have it.
 func (m machine) way(item need.Item) string {
+	fetched, err := programs.Find(item.Name)
 	switch {
 	case item.Name == axe:
 		if _, err := m.look(need.Item{Name: "npm"}); err == nil {
 			return "downloaded by npm, as hack/browser/package-lock.json has it"
 		}
+	case item.Folder != "" && m.assets != "": // The user's own, which nothing is added to.
+	case err == nil:
+		return "brought: " + fetched[0].HowBrought()
 	case item.Target != "":
 		return "built from Go modules (make " + item.Target + ")"
-	case item.Folder != "" && m.assets == "":
-		return "built from Go modules (hack/controlplane)"
 	}
 	return ""
 }

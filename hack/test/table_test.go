@@ -50,11 +50,11 @@ func TestRows(t *testing.T) {
 		want    map[string]string
 	}{
 		"nothing there, not root": {machine{look: having()}, map[string]string{
-			"nginx": "MISSING: apt-get install nginx-light", "caddy": "will be built", "promtool": "will be built", "etcd": "will be built",
+			"nginx": "MISSING: apt-get install nginx-light", "caddy": "will be brought: ", "promtool": "will be built", "etcd": "will be brought: ",
 			"axe-core": "MISSING: npm", "mount namespaces": "MISSING: unshare",
 		}},
 		"nothing there, root on Debian": {machine{look: having(), debian: true}, map[string]string{
-			"nginx": "will be installed (Debian: nginx-light)", "promtool": "will be installed (Debian: prometheus)", "caddy": "will be built",
+			"nginx": "will be installed (Debian: nginx-light)", "promtool": "will be installed (Debian: prometheus)", "caddy": "will be brought: ",
 			"axe-core": "will be installed (Debian: npm)",
 		}},
 		"npm there": {machine{look: having("npm"), debian: true}, map[string]string{"axe-core": "will be downloaded by npm"}},

@@ -145,6 +145,8 @@ func (i Item) Look() (string, error) {
 	switch {
 	case i.Variable != "" && os.Getenv(i.Variable) != "":
 		places = []string{os.Getenv(i.Variable)}
+	case i.Folder != "" && os.Getenv(i.Folder) == "":
+		return "", fmt.Errorf("%s is not set", i.Folder)
 	case i.Folder != "":
 		places = []string{filepath.Join(os.Getenv(i.Folder), i.Name)}
 	case i.Built:

@@ -43,6 +43,7 @@ func TestLook(t *testing.T) {
 		"on the PATH, not as pinned":  {Item{Name: "one-on-the-path", Built: true}, ""},
 		"of the control plane":        {Item{Name: "one-of-the-control-plane", Folder: assets}, programInAssets},
 		"on the PATH, not in assets":  {Item{Name: "one-on-the-path", Folder: assets}, ""},
+		"in a folder that is not set": {Item{Name: "one-on-the-path", Folder: "FOLDER_NOWHERE"}, ""},
 		"by a variable":               {Item{Name: "chromium", Variable: "BROWSER_HERE"}, named},
 		"by a variable that is unset": {Item{Name: "one-on-the-path", Variable: "BROWSER_THERE"}, onPath},
 		"nowhere":                     {Item{Name: "one-nowhere"}, ""},
