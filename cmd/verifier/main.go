@@ -81,7 +81,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	forPeople := map[string]http.Handler{explainPath: guard.Protect(explainPath, explain.NewHandler(decider))}
 	return parts{
 		work:     []runnable{self.Start, startup{o.needs(), config}.Start, secure.start},
-		watched:  []runnable{health, secure.metrics(o, guard, registry, forPeople).Start},
+		watched:  []runnable{health, secure.metrics(o, guard.WithAPIServer(), registry, forPeople).Start},
 		patience: o.shutdownTimeout,
 		log:      logf.Log,
 	}.run(ctx)

@@ -69,7 +69,7 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 		"How long ago the index may last have been proved up to date for a request to pass: 2s to 1h.")
 	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
 	flags.StringVar(&o.callerAudiences, "caller-audiences", "",
-		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect, /debug/explain or a secure /metrics must have one. Without any it must be for the API server.")
+		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect or /debug/explain must have one. Without any it must be for the API server. A secure /metrics takes either.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")

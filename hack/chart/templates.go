@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	certManager     = ".Values.certManager.enabled"
-	verifierTLS     = `(include "apikey-operator.verifierTLS" .)`
+	certManager     = `eq .Values.tls.mode "cert-manager"`
+	plainText       = `eq .Values.tls.mode "none"`
+	encrypted       = `ne .Values.tls.mode "none"`
+	signedElsewhere = `has .Values.tls.mode (list "cert-manager" "secrets")`
 	securedMetrics  = ".Values.metrics.secure"
 	servedSome      = ".Values.controller.namespaces"
 	whenMonitoring  = ".Values.monitoring.enabled"
@@ -99,35 +101,43 @@ func deployment(o object) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	edits = append(edits, edit{"        - --metrics-secure\n", "        {{- if " + securedMetrics + " }}\n        - --metrics-secure\n        {{- end }}\n"})
-	secured, secret := certManager, "apikey-controller-tls"
 	if program == "verifier" {
-		secured, secret = verifierTLS, "{{ "+verifierTLS+" }}"
-		edits = append(edits,
-			edit{"        - --insecure-plain-text\n", "        {{- if " + secured + " }}\n" + tlsArgs(program) + "        {{- else }}\n        - --insecure-plain-text\n        {{- end }}\n"})
+		template, err = verifierPorts(template, edits)
+	} else {
+		template, err = controllerPorts(template, edits)
 	}
-	template, err = apply(template, append(edits, edit{"      securityContext:\n        runAsGroup", fmt.Sprintf(`        {{- if %s }}
-        volumeMounts:
-        - mountPath: /etc/apikey-%s/tls
-          name: tls
-          readOnly: true
-        {{- end }}
-      securityContext:
-        runAsGroup`, secured, program)})...)
-	if err != nil {
-		return "", err
-	}
-	if program == "verifier" { // Both of its probes.
-		template = strings.ReplaceAll(template, "            port: health\n",
-			"            port: health\n            {{- if "+secured+" }}\n            scheme: HTTPS\n            {{- end }}\n")
-	}
-	return "---\n" + template + fmt.Sprintf(`      {{- if %s }}
-      volumes:
-      - name: tls
-        secret:
-          secretName: %s
-      {{- end }}
-`, secured, secret) + scheduling(".Values."+program), nil
+	return "---\n" + template + scheduling(".Values."+program), err
+}
+
+// verifierPorts has the verifier's certificate, or plain text.
+func verifierPorts(template string, edits []edit) (string, error) {
+	mount, volume := "        volumeMounts:\n"+tlsMount("verifier"), "      volumes:\n"+tlsVolume("verifier")
+	template, err := apply(template, append(edits,
+		edit{tlsArgs("verifier"), whether(plainText, "        - --insecure-plain-text\n", tlsArgs("verifier"))},
+		edit{"        - --metrics-secure\n", only("and "+securedMetrics+" ("+encrypted+")", "        - --metrics-secure\n")},
+		edit{mount, only(encrypted, mount)},
+		edit{volume, only(encrypted, volume)})...)
+	const scheme = "            scheme: HTTPS\n" // Of both probes.
+	return strings.ReplaceAll(template, scheme, only(encrypted, scheme)), err
+}
+
+// controllerPorts has the controller's own certificate, or one from elsewhere.
+func controllerPorts(template string, edits []edit) (string, error) {
+	template, err := apply(template, append(edits,
+		edit{"        - --metrics-secure\n", only(securedMetrics, "        - --metrics-secure\n")},
+		edit{"        - --self-signed-certificates\n", whether(signedElsewhere, tlsArgs("controller"), "        - --self-signed-certificates\n")},
+		edit{"      securityContext:\n        runAsGroup", only(signedElsewhere, "        volumeMounts:\n"+tlsMount("controller")) + "      securityContext:\n        runAsGroup"})...)
+	return template + only(signedElsewhere, "      volumes:\n"+tlsVolume("controller")), err
+}
+
+// only puts a condition around a part of a template.
+func only(condition, part string) string {
+	return "        {{- if " + condition + " }}\n" + part + "        {{- end }}\n"
+}
+
+// whether has one of two parts of a template.
+func whether(condition, part, otherwise string) string {
+	return "        {{- if " + condition + " }}\n" + part + "        {{- else }}\n" + otherwise + "        {{- end }}\n"
 }
 
 func tlsArgs(program string) string {
@@ -135,11 +145,18 @@ func tlsArgs(program string) string {
 	return "        - --tls-cert-file=" + folder + "tls.crt\n        - --tls-private-key-file=" + folder + "tls.key\n"
 }
 
+func tlsMount(program string) string {
+	return "        - mountPath: /etc/apikey-" + program + "/tls\n          name: tls\n          readOnly: true\n"
+}
+
+func tlsVolume(program string) string {
+	return "      - name: tls\n        secret:\n          secretName: apikey-" + program + "-tls\n"
+}
+
 func extraArgs(program string) string {
 	args := ""
 	if program == "controller" {
-		args = "        {{- if " + certManager + " }}\n" + tlsArgs(program) + "        {{- end }}\n" +
-			"        {{- with " + servedSome + " }}\n        - --namespaces={{ join \",\" . }}\n        {{- end }}\n"
+		args = "        {{- with " + servedSome + " }}\n        - --namespaces={{ join \",\" . }}\n        {{- end }}\n"
 	}
 	return args + "        {{- range .Values." + program + ".extraArgs }}\n        - {{ . | quote }}\n        {{- end }}\n"
 }
@@ -177,22 +194,7 @@ func monitoring(s *sources, chart map[string]string) error {
 			template, err = apply(template,
 				edit{"  name: prometheus-k8s\n  namespace: monitoring\n", "  name: {{ .Values.monitoring.serviceAccount.name }}\n  namespace: {{ .Values.monitoring.serviceAccount.namespace }}\n"})
 		case "ServiceMonitor":
-			secured := certManager
-			if o.name == "apikey-verifier" {
-				secured = verifierTLS
-			}
-			template, err = apply(template,
-				edit{"    scheme: https\n", "    scheme: {{ if or " + securedMetrics + " " + secured + " }}https{{ else }}http{{ end }}\n"},
-				edit{"      insecureSkipVerify: true\n", fmt.Sprintf(`      {{- if %s }}
-      ca:
-        secret:
-          key: ca.crt
-          name: %s-tls
-      serverName: %s-metrics.{{ .Release.Namespace }}.svc
-      {{- else }}
-      insecureSkipVerify: true
-      {{- end }}
-`, certManager, o.name, o.name)})
+			template, err = serviceMonitor(o.name, template)
 		}
 		if err != nil {
 			return err
@@ -200,6 +202,22 @@ func monitoring(s *sources, chart map[string]string) error {
 		chart["templates/monitoring.yaml"] += when(whenMonitoring, template)
 	}
 	return nil
+}
+
+// serviceMonitor has Prometheus check who answers, or where there is plain text, send no token.
+func serviceMonitor(program, template string) (string, error) {
+	const ca = "        configMap:\n          key: ca.crt\n          name: apikey-ca\n"
+	template, err := apply(template, edit{ca, whether(certManager, "        secret:\n          key: ca.crt\n          name: "+program+"-tls\n", ca)})
+	if err != nil || program != "apikey-verifier" {
+		return template, err
+	}
+	const bearer = "  - bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token\n    port: metrics\n    scheme: https\n"
+	secured, err := between(template, "    scheme: https\n", "  selector:\n")
+	if err != nil {
+		return "", err
+	}
+	return apply(template,
+		edit{bearer + secured, whether(plainText, "  - port: metrics\n    scheme: http\n", bearer+secured)})
 }
 
 // certificates adds those of config/components/cert-manager.
@@ -210,7 +228,7 @@ func certificates(_ *sources, chart map[string]string) error {
 	}
 	for _, o := range objects {
 		template, err := apply(o.template(),
-			edit{"    kind: ClusterIssuer\n    name: cluster-ca\n", "    kind: {{ .Values.certManager.issuerRef.kind }}\n    name: {{ .Values.certManager.issuerRef.name }}\n"})
+			edit{"    kind: ClusterIssuer\n    name: cluster-ca\n", "    kind: {{ .Values.tls.issuerRef.kind }}\n    name: {{ .Values.tls.issuerRef.name }}\n"})
 		if err != nil {
 			return err
 		}

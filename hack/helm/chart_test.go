@@ -86,17 +86,26 @@ var settings = map[string]struct {
 	values, components []string
 }{
 	"the defaults": {},
-	"a certificate": {
-		[]string{"verifier.tls.secretName=apikey-verifier-tls"}, []string{"tls"},
+	"certificates of one's own": {
+		[]string{"tls.mode=secrets"}, []string{"tls"},
 	},
 	"cert-manager": {
-		[]string{"certManager.enabled=true"}, []string{"cert-manager"},
+		[]string{"tls.mode=cert-manager"}, []string{"cert-manager"},
+	},
+	"plain text": {
+		[]string{"tls.mode=none"}, []string{"plain-text"},
+	},
+	"monitoring in plain text": {
+		[]string{"tls.mode=none", "monitoring.enabled=true"}, []string{"monitoring", "plain-text"},
+	},
+	"monitoring with certificates of one's own": {
+		[]string{"tls.mode=secrets", "monitoring.enabled=true"}, []string{"monitoring", "tls"},
 	},
 	"monitoring": {
 		[]string{"monitoring.enabled=true"}, []string{"monitoring"},
 	},
 	"monitoring with cert-manager": {
-		[]string{"certManager.enabled=true", "monitoring.enabled=true"}, []string{"monitoring", "cert-manager"},
+		[]string{"tls.mode=cert-manager", "monitoring.enabled=true"}, []string{"monitoring", "cert-manager"},
 	},
 	"chosen namespaces": {
 		[]string{"controller.namespaces={warehouse}"}, []string{"namespaces"},
@@ -177,13 +186,13 @@ func TestValues(t *testing.T) {
 		"verifier.nodeSelector.disk=ssd":                    "nodeSelector:\n        disk: ssd",
 		"controller.priorityClassName=high":                 "priorityClassName: high",
 		"verifier.podAnnotations.a=b":                       "a: b\n        kubectl.kubernetes.io/default-container: verifier",
-		"certManager.issuerRef.name=mine":                   "name: mine",
+		"tls.issuerRef.name=mine":                           "name: mine",
 		"monitoring.serviceAccount.namespace=observability": "namespace: observability",
 		"console.session.secretName=mine":                   "secretName: mine",
 		"console.tls.secretName=my-tls":                     "secretName: my-tls",
 		"console.extraArgs={--authorization-header}":        `- "--authorization-header"`,
 	} {
-		out := run(t, helm(t), "template", "any", folder, "--set="+value, "--set=certManager.enabled=true,monitoring.enabled=true,console.enabled=true")
+		out := run(t, helm(t), "template", "any", folder, "--set="+value, "--set=tls.mode=cert-manager,monitoring.enabled=true,console.enabled=true")
 		if !strings.Contains(out, want) && !strings.Contains(out, "kubectl.kubernetes.io/default-container: verifier\n        "+strings.SplitN(want, "\n", 2)[0]) {
 			t.Errorf("%s: no %q", value, want)
 		}
@@ -191,7 +200,7 @@ func TestValues(t *testing.T) {
 	if out := run(t, helm(t), "template", "any", folder, "--set=metrics.secure=false"); regexp.MustCompile("metrics-secure|apikey-metrics-auth").MatchString(out) {
 		t.Error("metrics.secure=false leaves something behind")
 	}
-	for _, typo := range []string{"verifer.replicas=3", "verifier.replica=3", "networkPolicy.proxies={nginx}", "image.digest=latest", "controller.extraArgs={expiry-warnings}"} {
+	for _, typo := range []string{"verifer.replicas=3", "verifier.replica=3", "networkPolicy.proxies={nginx}", "image.digest=latest", "tls.mode=off", "verifier.tls.secretName=mine", "certManager.enabled=true", "controller.extraArgs={expiry-warnings}"} {
 		if out, err := try(t, helm(t), "template", "any", folder, "--set="+typo); err == nil {
 			t.Errorf("%s is accepted: %.100s", typo, out)
 		}

@@ -61,8 +61,10 @@ type Options struct {
 	Cluster Cluster
 	// Audiences are those of which a token must have one. Without any it must be for the API server's own.
 	Audiences []string
-	Clock     clock.Clock
-	Log       logr.Logger
+	// APIServerToo accepts a token for the API server's own audience beside those. It is for callers that can have no other token.
+	APIServerToo bool
+	Clock        clock.Clock
+	Log          logr.Logger
 }
 
 // Guard lets callers pass who may. The zero value can't be used.
@@ -111,6 +113,13 @@ func (g *Guard) peer(r *http.Request) netip.Addr {
 		return client
 	}
 	return peer
+}
+
+// WithAPIServer returns another guard that accepts tokens for the API server's own audience, too.
+func (g *Guard) WithAPIServer() *Guard {
+	options := g.options
+	options.APIServerToo = true
+	return New(options)
 }
 
 // cluster asks an API server.
@@ -196,16 +205,16 @@ func (g *Guard) judge(r *http.Request, path string) verdict {
 
 // ask asks the API server.
 func (g *Guard) ask(ctx context.Context, token string, attributes *authorizationv1.NonResourceAttributes) (verdict, error) {
-	review, err := g.options.Cluster.ReviewToken(ctx, &authenticationv1.TokenReview{
-		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: g.options.Audiences},
-	})
+	user, err := g.authenticate(ctx, token, g.options.Audiences)
+	if err == nil && user == nil && g.options.APIServerToo && len(g.options.Audiences) > 0 {
+		user, err = g.authenticate(ctx, token, nil)
+	}
 	if err != nil {
 		return unavailable, withoutDetails("TokenReview", err)
 	}
-	if !review.Status.Authenticated || !g.meant(review.Status.Audiences) {
+	if user == nil {
 		return unauthenticated, nil
 	}
-	user := review.Status.User
 	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))
 	for name, values := range user.Extra {
 		extra[name] = authorizationv1.ExtraValue(values)
@@ -224,10 +233,21 @@ func (g *Guard) ask(ctx context.Context, token string, attributes *authorization
 	return allowed, nil
 }
 
-// meant says whether a token is for one of our audiences. An API server that doesn't answer with any has not looked at them.
-func (g *Guard) meant(audiences []string) bool {
-	return len(g.options.Audiences) == 0 ||
-		slices.ContainsFunc(audiences, func(audience string) bool { return slices.Contains(g.options.Audiences, audience) })
+// authenticate returns whose a token is that is for one of these audiences, or for the API server's own where there are none; and
+// nil where it is nobody's. An API server that doesn't answer with any audience has not looked at them.
+func (g *Guard) authenticate(ctx context.Context, token string, audiences []string) (*authenticationv1.UserInfo, error) {
+	review, err := g.options.Cluster.ReviewToken(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
+	})
+	if err != nil {
+		return nil, err
+	}
+	meant := len(audiences) == 0 ||
+		slices.ContainsFunc(review.Status.Audiences, func(audience string) bool { return slices.Contains(audiences, audience) })
+	if !review.Status.Authenticated || !meant {
+		return nil, nil //nolint:nilnil // Nobody.
+	}
+	return &review.Status.User, nil
 }
 
 // bearer returns the one bearer token of a request, or "" where there is none.

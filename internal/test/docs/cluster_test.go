@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,11 +57,12 @@ func newInstallation(t *testing.T) *installation {
 	}
 	health := program.FreeAddress(t)
 	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
-		"--metrics-bind-address="+i.controller, "--health-probe-bind-address=0")
-	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
+		"--metrics-bind-address="+i.controller, "--health-probe-bind-address=0", "--self-signed-certificates")
+	program.Start(t, program.Build(t, "./cmd/verifier"), append(install.Mounted(t, cp, "apikey-verifier-tls"),
+		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
-		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--caller-audiences=apikey-verifier")...)
+	program.WaitUntil(t, patience, "a ready verifier", install.AnswersTLS(t, cp, verifierName, health, "/readyz"))
 	return i
 }
 
@@ -70,7 +74,7 @@ func (i *installation) run(t *testing.T, script string) {
 	command := exec.CommandContext(ctx, need.Program(t, "bash"), "-euo", "pipefail")
 	command.Dir = i.folder
 	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder,
-		"VERIFIER=http://"+i.verifier, "VERIFIER_ADMIN=http://"+i.verifierMetrics,
+		"VERIFIER="+i.at(t, verifierName, i.verifier), "VERIFIER_ADMIN="+i.at(t, metricsName, i.verifierMetrics),
 		"PATH="+strings.Join([]string{filepath.Dir(i.cp.Kubectl), filepath.Dir(i.plugin), os.Getenv("PATH")}, string(os.PathListSeparator)))
 	command.Stdin = strings.NewReader(script)
 	var out bytes.Buffer
@@ -82,6 +86,32 @@ func (i *installation) run(t *testing.T, script string) {
 	if strings.Contains(out.String(), "Warning:") {
 		t.Errorf("the API server warns:\n%s", out.String())
 	}
+}
+
+// Names of the Services.
+const (
+	verifierName = "apikey-verifier.apikey-system.svc"
+	metricsName  = "apikey-verifier-metrics.apikey-system.svc"
+)
+
+// at returns the URL of a Service, at the port of an address that curl is told to find it at.
+func (i *installation) at(t *testing.T, name, address string) string {
+	t.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "" // There is none.
+	}
+	file, err := os.OpenFile(filepath.Join(i.folder, ".curlrc"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(file, "resolve = %s:%s:%s\n", name, port, host); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return "https://" + name + ":" + port
 }
 
 // begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one root
@@ -205,10 +235,13 @@ var metricName = regexp.MustCompile(`(?m)^# TYPE (apikey_\w+) `)
 
 // metrics checks that the programs' pages have their metrics. The counter of decisions is there once there is one.
 func (i *installation) metrics(t *testing.T) {
-	program.Get(t, "http://"+i.verifier+"/auth/nginx")
-	for page, address := range map[string]string{"docs/verifier.md": i.verifierMetrics, "docs/controller.md": i.controller} {
+	i.get(t, verifierName, i.verifier, "/auth/nginx")
+	for page, target := range map[string]struct{ name, address string }{
+		"docs/verifier.md":   {metricsName, i.verifierMetrics},
+		"docs/controller.md": {"apikey-controller-metrics.apikey-system.svc", i.controller},
+	} {
 		p := pages.Read(t, page)
-		names := metricName.FindAllStringSubmatch(program.Get(t, "http://"+address+"/metrics"), -1)
+		names := metricName.FindAllStringSubmatch(i.get(t, target.name, target.address, "/metrics"), -1)
 		if len(names) < 4 {
 			t.Errorf("only %v found", names)
 		}
@@ -218,6 +251,27 @@ func (i *installation) metrics(t *testing.T) {
 			}
 		}
 	}
+}
+
+// get returns a page.
+func (i *installation) get(t *testing.T, name, address, path string) string {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: install.Trust(t, i.cp, name)}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // TestMakeToken checks that the script for tokens made elsewhere makes tokens, and prints their digests.

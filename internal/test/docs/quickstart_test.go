@@ -28,12 +28,14 @@ func TestQuickStart(t *testing.T) {
 		test -z "$(kubectl get crds -o name | grep nexuscommerce)"`)
 	health := program.FreeAddress(t)
 	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
-		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--startup-timeout=0")
-	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health, "--startup-timeout=0",
-		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--startup-timeout=0", "--self-signed-certificates")
 	i.run(t, commands[0])
+	certificate := install.Mounted(t, cp, "apikey-verifier-tls") // The kubelet has the pod wait for it.
+	program.Start(t, program.Build(t, "./cmd/verifier"), append(certificate,
+		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
+		"--metrics-bind-address=0", "--health-probe-bind-address="+health, "--startup-timeout=0",
+		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t))...)
 	i.run(t, commands[1])
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	program.WaitUntil(t, patience, "a ready verifier", install.AnswersTLS(t, cp, verifierName, health, "/readyz"))
 	i.run(t, commands[2])
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -54,4 +56,27 @@ func Trust(t testing.TB, cp *controlplane.ControlPlane, serverName string) *tls.
 		return err
 	})
 	return &tls.Config{RootCAs: roots, ServerName: serverName, MinVersion: tls.VersionTLS12}
+}
+
+// AnswersTLS returns a condition that a program answers 200 at an address, by a certificate that the controller has signed for a
+// server's name.
+func AnswersTLS(t testing.TB, cp *controlplane.ControlPlane, serverName, address, path string) func() error {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: Trust(t, cp, serverName)}
+	t.Cleanup(transport.CloseIdleConnections)
+	return func() error {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+path, http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := (&http.Client{Transport: transport}).Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %d", path, response.StatusCode)
+		}
+		return nil
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 )
 
@@ -93,19 +94,57 @@ var _ = Describe("config/components", func() {
 		}
 	})
 
-	It("has TLS on every port of the verifier's", func(ctx SpecContext) {
-		for _, component := range []string{"tls", "cert-manager"} {
-			deployment := built[appsv1.Deployment](build(ctx, component), "Deployment", "apikey-verifier")
-			container := deployment.Spec.Template.Spec.Containers[0]
-			Expect(container.Args).NotTo(ContainElement(ContainSubstring("plain-text")))
+	It("has TLS on every port of the verifier's, but where plain text is asked for", func(ctx SpecContext) {
+		for _, component := range components() {
+			pod := built[appsv1.Deployment](build(ctx, component), "Deployment", "apikey-verifier").Spec.Template.Spec
+			container := pod.Containers[0]
+			plain, scheme := component == "plain-text", corev1.URISchemeHTTPS
+			if plain {
+				scheme = ""
+			}
+			Expect(slices.Contains(container.Args, "--insecure-plain-text")).To(Equal(plain), component)
+			Expect(slices.ContainsFunc(container.Args, func(arg string) bool { return strings.HasPrefix(arg, "--tls-") })).To(Equal(!plain), component)
 			for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
-				Expect(probe.HTTPGet.Scheme).To(Equal(corev1.URISchemeHTTPS))
+				Expect(probe.HTTPGet.Scheme).To(Equal(scheme), component)
+			}
+			Expect(pod.Volumes).To(HaveLen(map[bool]int{false: 1, true: 0}[plain]), component)
+		}
+	})
+
+	It("has the controller sign certificates, but where they come from elsewhere", func(ctx SpecContext) {
+		for _, component := range components() {
+			container := built[appsv1.Deployment](build(ctx, component), "Deployment", "apikey-controller").Spec.Template.Spec.Containers[0]
+			elsewhere := component == "tls" || component == "cert-manager"
+			Expect(slices.Contains(container.Args, "--self-signed-certificates")).To(Equal(!elsewhere), component)
+			Expect(container.VolumeMounts).To(HaveLen(map[bool]int{false: 0, true: 1}[elsewhere]), component)
+		}
+	})
+
+	It("sends the token of Prometheus to nobody but whom it has checked", func(ctx SpecContext) {
+		for _, components := range [][]string{{"monitoring"}, {"monitoring", "tls"}, {"monitoring", "cert-manager"}, {"monitoring", "plain-text"}} {
+			objects := build(ctx, components...)
+			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
+				monitor := built[map[string]any](objects, "ServiceMonitor", name)
+				endpoints, _, err := unstructured.NestedSlice(*monitor, "spec", "endpoints")
+				Expect(err).NotTo(HaveOccurred())
+				Expect(endpoints).To(HaveLen(1))
+				if slices.Contains(components, "plain-text") && name == "apikey-verifier" {
+					Expect(endpoints[0]).To(And(HaveLen(2), HaveKeyWithValue("scheme", "http"), HaveKeyWithValue("port", "metrics")))
+					Expect(built[appsv1.Deployment](objects, "Deployment", name).Spec.Template.Spec.Containers[0].Args).NotTo(ContainElement("--metrics-secure"))
+					continue
+				}
+				ca := map[string]any{"configMap": map[string]any{"name": certificates.BundleName, "key": certificates.BundleKey}}
+				if slices.Contains(components, "cert-manager") {
+					ca = map[string]any{"secret": map[string]any{"name": name + "-tls", "key": "ca.crt"}}
+				}
+				Expect(endpoints[0]).To(And(HaveKeyWithValue("scheme", "https"), HaveKey("bearerTokenFile"), HaveKeyWithValue("tlsConfig",
+					Equal(map[string]any{"ca": ca, "serverName": name + "-metrics.apikey-system.svc"}))), "%v: %s", components, name)
 			}
 		}
 	})
 
-	It("has certificates for the names that are asked for, whose authority Prometheus knows", func(ctx SpecContext) {
-		objects := build(ctx, "monitoring", "cert-manager")
+	It("has certificates of cert-manager's for the names that are asked for", func(ctx SpecContext) {
+		objects := build(ctx, "cert-manager")
 		for _, name := range []string{"apikey-controller", "apikey-verifier"} {
 			certificate := built[map[string]any](objects, "Certificate", name)
 			names, _, err := unstructured.NestedStringSlice(*certificate, "spec", "dnsNames")
@@ -118,10 +157,6 @@ var _ = Describe("config/components", func() {
 			mount := deployment.Spec.Template.Spec.Containers[0].VolumeMounts[0]
 			Expect(deployment.Spec.Template.Spec.Containers[0].Args).To(ContainElements(
 				"--tls-cert-file="+mount.MountPath+"/tls.crt", "--tls-private-key-file="+mount.MountPath+"/tls.key"))
-
-			monitor := built[map[string]any](objects, "ServiceMonitor", name)
-			Expect(*monitor).To(HaveKeyWithValue("spec", HaveKeyWithValue("endpoints", ConsistOf(HaveKeyWithValue("tlsConfig", And(
-				HaveKeyWithValue("serverName", name+"-metrics.apikey-system.svc"), Not(HaveKey("insecureSkipVerify"))))))))
 		}
 	})
 

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
@@ -46,11 +47,9 @@ var _ = Describe("config", func() {
 		Entry(nil, "samples"), Entry(nil, "default"),
 	)
 
-	// Applied for a moment, it would change what the other specs are about.
-	It("has TLS on every port of the verifier's", func(ctx SpecContext) {
-		kubectl(ctx, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", folder("tls"))
+	It("has TLS on every port of the verifier's, and tokens of its callers for nothing else", func(ctx SpecContext) {
 		var verifier appsv1.Deployment
-		Expect(yaml.Unmarshal([]byte(deployment(kubectl(ctx, "kustomize", folder("tls")), "apikey-verifier")), &verifier)).To(Succeed())
+		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "apikey-verifier"}, &verifier)).To(Succeed())
 		pod := verifier.Spec.Template.Spec
 		container := pod.Containers[0]
 		Expect(container.Args).To(ContainElements(
@@ -62,6 +61,27 @@ var _ = Describe("config", func() {
 		Expect(container.VolumeMounts).To(ContainElement(And(
 			HaveField("Name", pod.Volumes[0].Name), HaveField("MountPath", "/etc/apikey-verifier/tls"), HaveField("SubPath", ""))))
 		Expect(pod.Volumes[0].Secret.SecretName).To(Equal("apikey-verifier-tls"))
+		Expect(pod.Volumes[0].Secret.Optional).To(BeNil(), "pods wait for it")
+		Expect(container.Args).To(ContainElement("--caller-audiences=apikey-verifier"))
+	})
+
+	It("has the controller sign the certificates that pods mount, for the Services that they are behind", func(ctx SpecContext) {
+		var controller appsv1.Deployment
+		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "apikey-controller"}, &controller)).To(Succeed())
+		Expect(controller.Spec.Template.Spec.Containers[0].Args).To(ContainElement("--self-signed-certificates"))
+		Expect(controller.Spec.Template.Spec.Volumes).To(BeEmpty(), "it would wait for what it makes")
+		objects := build(ctx, "console")
+		for secret, services := range certificates.Serving {
+			deployment := strings.TrimSuffix(secret, "-tls")
+			pod := built[appsv1.Deployment](objects, "Deployment", deployment).Spec.Template
+			if secret != certificates.ControllerSecret {
+				Expect(pod.Spec.Volumes).To(ContainElement(HaveField("Secret", HaveField("SecretName", secret))), deployment)
+			}
+			for _, service := range services {
+				selector := built[corev1.Service](objects, "Service", service).Spec.Selector
+				Expect(labels.SelectorFromSet(selector).Matches(labels.Set(pod.Labels))).To(BeTrue(), service)
+			}
+		}
 	})
 
 	It("has a canary that is no key", func(ctx SpecContext) {
@@ -100,18 +120,6 @@ var _ = Describe("config", func() {
 		}
 	})
 })
-
-// deployment is the Deployment of a name among manifests.
-func deployment(manifests, name string) string {
-	GinkgoHelper()
-	for manifest := range strings.SplitSeq(manifests, "\n---\n") {
-		if strings.Contains(manifest, "kind: Deployment\n") && strings.Contains(manifest, "\n  name: "+name+"\n") {
-			return manifest
-		}
-	}
-	Fail("no Deployment " + name)
-	return ""
-}
 
 // takesFlags checks that a Deployment's program has the flags that it is given.
 func takesFlags(ctx context.Context, deployment *appsv1.Deployment) {

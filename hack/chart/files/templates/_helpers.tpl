@@ -8,12 +8,3 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-
-{{/* The Secret with the verifier's certificate; nothing for plain text. */}}
-{{- define "apikey-operator.verifierTLS" -}}
-{{- if .Values.certManager.enabled -}}
-apikey-verifier-tls
-{{- else -}}
-{{ .Values.verifier.tls.secretName }}
-{{- end -}}
-{{- end -}}
