@@ -115,11 +115,14 @@ func (g *Guard) peer(r *http.Request) netip.Addr {
 	return peer
 }
 
-// WithAPIServer returns another guard that accepts tokens for the API server's own audience, too.
+// WithAPIServer returns another guard that accepts tokens for the API server's own audience, too. Both together ask the API server no
+// more often than one.
 func (g *Guard) WithAPIServer() *Guard {
 	options := g.options
 	options.APIServerToo = true
-	return New(options)
+	other := New(options)
+	other.peers, other.trust = g.peers, g.trust
+	return other
 }
 
 // cluster asks an API server.

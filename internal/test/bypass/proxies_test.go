@@ -30,6 +30,8 @@ type proxy struct {
 	made func(t *testing.T) string
 	// only are what the ids of its cases begin with, where not all are for it.
 	only []string
+	// unchecked says that the proxy has no way to check who answers: its guide says so.
+	unchecked bool
 	// onlyProducts and hidesClient are as for a target.
 	onlyProducts, hidesClient bool
 	// around is what the guide's file is put into: %[1]s is a folder, %[2]s the file, or with text its content.
@@ -41,7 +43,7 @@ type proxy struct {
 
 var proxies = map[string]proxy{
 	"nginx":                runsNginx(proxy{guide: "nginx", file: "nginx.conf"}),
-	"ingress-nginx":        runsNginx(proxy{guide: "ingress-nginx", made: ingressNginx, only: aboutHosts}),
+	"ingress-nginx":        runsNginx(proxy{guide: "ingress-nginx", made: ingressNginx, only: aboutHosts, unchecked: true}),
 	"nginx-gateway-fabric": runsNginx(proxy{guide: "nginx-gateway-fabric", made: nginxGatewayFabric, only: aboutHosts, hidesClient: true}),
 	"haproxy": {
 		guide: "haproxy", file: "haproxy.cfg",
@@ -78,6 +80,12 @@ func runsNginx(p proxy) proxy {
 	return p
 }
 
+// folder is that of the proxy in /etc.
+func (p proxy) folder() string {
+	name, _, _ := strings.Cut(p.guide, "-")
+	return name
+}
+
 // listening is where a proxy can be reached.
 type listening struct {
 	http1 string
@@ -106,12 +114,13 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.
 		{"listen 80;", "listen " + address + "; listen " + at.http2 + " http2;"},
 		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.http2 + " http2 default_server;"},
 		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
+		{"/etc/" + p.folder() + "/apikey-ca.crt", w.authority.File}, {"127.0.0.1:9180", program.FreeAddress(t)},
 		{"/etc/haproxy/apikey.lua", filepath.Join(controlplane.Root(), "docs", "guides", "haproxy", "apikey.lua")},
 	} {
 		replaced += strings.Count(text, change[0])
 		text = strings.ReplaceAll(text, change[0], change[1])
 	}
-	if replaced < 2 {
+	if replaced < 2 || strings.Contains(text, w.authority.File) == p.unchecked {
 		t.Fatalf("%s has other addresses than this test knows", p.guide)
 	}
 	dir := t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"regexp"
@@ -14,6 +15,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/authority"
 )
 
 // surface is one of the verifier's, asked by a proxy that changes nothing: what the client sent is what the verifier is told
@@ -204,7 +207,7 @@ func (w *world) askHTTP(line, host string, r *received, own [][2]string) (pass b
 		}
 	}
 	head.WriteString("\r\n")
-	conn, err := net.DialTimeout("tcp", w.http, patience)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", w.http, w.authority.Trust(authority.VerifierName))
 	if err != nil {
 		return false, nil, nil
 	}

@@ -3,16 +3,18 @@ package bypass_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
@@ -97,6 +99,9 @@ type world struct {
 	// envoy is a connection to the verifier, as Envoy has one.
 	envoy  *grpc.ClientConn
 	values map[string]string
+	// authority has signed the verifier's certificate, whose flags are in certificate.
+	authority   *authority.Authority
+	certificate []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -105,7 +110,9 @@ func newWorld(t *testing.T) *world {
 		cp:     install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"),
 		binary: program.Build(t, "./cmd/verifier"),
 		http:   program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t),
+		authority: authority.New(t),
 	}
+	w.certificate = w.authority.Flags(t, authority.VerifierName)
 	for _, policy := range policies() {
 		w.create(t, policy)
 	}
@@ -136,7 +143,7 @@ func newWorld(t *testing.T) *world {
 	w.values = values
 	w.startVerifier(t)
 	var err error
-	if w.envoy, err = grpc.NewClient(w.grpc, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+	if w.envoy, err = grpc.NewClient(w.grpc, grpc.WithTransportCredentials(credentials.NewTLS(w.authority.Trust(authority.VerifierName)))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.envoy.Close() })
@@ -146,10 +153,12 @@ func newWorld(t *testing.T) *world {
 // startVerifier starts a verifier at the world's addresses, and waits until it is ready.
 func (w *world) startVerifier(t *testing.T) {
 	t.Helper()
-	w.verifier = program.Start(t, w.binary, "--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"), "--name=verifier-1",
+	w.verifier = program.Start(t, w.binary, append(slices.Clone(w.certificate), "--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address=0", "--health-probe-bind-address="+w.health, "--http-bind-address="+w.http, "--grpc-bind-address="+w.grpc,
-		"--trusted-proxies=127.0.0.1/32", "--insecure-plain-text")
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+w.health+"/readyz"))
+		"--trusted-proxies=127.0.0.1/32")...)
+	transport := &http.Transport{TLSClientConfig: w.authority.Trust(authority.VerifierName)}
+	defer transport.CloseIdleConnections()
+	program.WaitUntil(t, patience, "a ready verifier", program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+w.health+"/readyz"))
 }
 
 func (w *world) create(t *testing.T, object client.Object) {

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -64,19 +63,5 @@ func AnswersTLS(t testing.TB, cp *controlplane.ControlPlane, serverName, address
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: Trust(t, cp, serverName)}
 	t.Cleanup(transport.CloseIdleConnections)
-	return func() error {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+path, http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := (&http.Client{Transport: transport}).Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answers %d", path, response.StatusCode)
-		}
-		return nil
-	}
+	return program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+address+path)
 }

@@ -164,19 +164,19 @@ func WaitUntil(t testing.TB, patience time.Duration, what string, condition func
 // Get returns what an URL answers.
 func Get(t testing.TB, url string) string {
 	t.Helper()
-	_, body, err := get(t.Context(), url)
+	_, body, err := get(t.Context(), http.DefaultClient, url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(body)
 }
 
-func get(ctx context.Context, url string) (status int, body []byte, err error) {
+func get(ctx context.Context, web *http.Client, url string) (status int, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Do(request)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -187,8 +187,13 @@ func get(ctx context.Context, url string) (status int, body []byte, err error) {
 
 // Answers returns a condition that a URL answers 200, with all of some texts in it.
 func Answers(ctx context.Context, url string, texts ...string) func() error {
+	return AnswersTo(ctx, http.DefaultClient, url, texts...)
+}
+
+// AnswersTo returns a condition that a URL does so to a client.
+func AnswersTo(ctx context.Context, web *http.Client, url string, texts ...string) func() error {
 	return func() error {
-		status, body, err := get(ctx, url)
+		status, body, err := get(ctx, web, url)
 		if err != nil {
 			return err
 		}
