@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,55 +46,55 @@ type component struct {
 	words []string
 	ready string // a URL that answers 200; any answer will do for a component without a probe of its own
 	probe bool
+	trust *tls.Config // of that URL, where it is one of TLS
 }
 
-// components are the controller, the verifier and the proxy in front of the upstream, on free addresses.
-func (d *demo) components(ctx context.Context, upstream string) ([]component, error) {
-	// A person types the first of these; make run is meant to be come back to, so it is the same each time.
-	addresses, err := freeAddresses(8000, 0, 0, 0, 0, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	d.proxy = addresses[0]
-	auth, verifierHealth, verifierMetrics := addresses[1], addresses[2], addresses[3]
-	controllerHealth, controllerMetrics := addresses[4], addresses[5]
-	authGRPC := addresses[6]
-	proxyConfig, err := d.proxyConfig(auth, upstream)
-	if err != nil {
-		return nil, err
-	}
-	controllerConfig, err := d.cluster.serviceAccountKubeconfig(ctx, controllerAccount)
-	if err != nil {
-		return nil, err
-	}
-	verifierConfig, err := d.cluster.serviceAccountKubeconfig(ctx, verifierAccount)
-	if err != nil {
-		return nil, err
-	}
-	return []component{{
+// addresses are free ones for all components.
+type addresses struct {
+	verifier, verifierGRPC, verifierHealth, verifierMetrics, controllerHealth, controllerMetrics string
+}
+
+// controller is the one that mints.
+func (d *demo) controller(ctx context.Context, at addresses) (component, error) {
+	config, err := d.cluster.serviceAccountKubeconfig(ctx, controllerAccount)
+	return component{
 		name: "controller",
-		what: "the controller, as the service account " + controllerAccount + ": mints and publishes",
-		words: []string{d.programs.controller, "--kubeconfig=" + controllerConfig,
-			"--metrics-bind-address=" + controllerMetrics, "--health-probe-bind-address=" + controllerHealth},
-		ready: "http://" + controllerHealth + "/readyz",
+		what: "the controller, as the service account " + controllerAccount + ": mints, publishes, and signs the verifier's certificate",
+		words: []string{d.programs.controller, "--kubeconfig=" + config, "--self-signed-certificates",
+			"--metrics-bind-address=" + at.controllerMetrics, "--health-probe-bind-address=" + at.controllerHealth},
+		ready: "http://" + at.controllerHealth + "/readyz",
 		probe: true,
-	}, {
+	}, err
+}
+
+// verifier is the one that decides, over TLS.
+func (d *demo) verifier(ctx context.Context, at addresses, files mounted) (component, error) {
+	config, err := d.cluster.serviceAccountKubeconfig(ctx, verifierAccount)
+	return component{
 		name: "verifier",
 		what: "the verifier, as the service account " + verifierAccount + ": decides",
-		words: []string{d.programs.verifier, "--kubeconfig=" + verifierConfig,
-			"--http-bind-address=" + auth, "--grpc-bind-address=" + authGRPC, "--insecure-plain-text", "--trusted-proxies=127.0.0.1/32",
-			"--metrics-bind-address=" + verifierMetrics, "--health-probe-bind-address=" + verifierHealth},
-		ready: "http://" + verifierHealth + "/readyz",
+		words: []string{d.programs.verifier, "--kubeconfig=" + config,
+			"--tls-cert-file=" + files.certificate, "--tls-private-key-file=" + files.key, "--caller-audiences=apikey-verifier",
+			"--http-bind-address=" + at.verifier, "--grpc-bind-address=" + at.verifierGRPC, "--trusted-proxies=127.0.0.1/32",
+			"--metrics-bind-address=" + at.verifierMetrics, "--health-probe-bind-address=" + at.verifierHealth},
+		ready: "https://" + at.verifierHealth + "/readyz",
 		probe: true,
-	}, {
-		name:  "caddy",
-		what:  "Caddy at http://" + d.proxy + ": asks the verifier about each request to the API behind it",
-		words: []string{d.programs.caddy, "run", "--config", proxyConfig, "--adapter", "caddyfile"},
-		ready: "http://" + d.proxy + "/",
-	}}, nil
+		trust: files.trust,
+	}, err
 }
 
-// startComponents starts all of them and waits until each is ready.
+// caddy is the proxy in front of the upstream.
+func (d *demo) caddy(at addresses, files mounted) (component, error) {
+	config, err := d.proxyConfig(at.verifier, d.upstream.address, files.authority)
+	return component{
+		name:  "caddy",
+		what:  "Caddy at http://" + d.proxy + ": asks the verifier about each request to the API behind it, over TLS",
+		words: []string{d.programs.caddy, "run", "--config", config, "--adapter", "caddyfile"},
+		ready: "http://" + d.proxy + "/",
+	}, err
+}
+
+// startComponents starts the controller, and once it has signed a certificate the others, and waits until each is ready.
 func (d *demo) startComponents(ctx context.Context) error {
 	d.say.step("Start the controller, the verifier and a proxy")
 	var err error
@@ -102,10 +103,37 @@ func (d *demo) startComponents(ctx context.Context) error {
 	}
 	d.onClose(d.upstream.close)
 	d.onClose(func() error { return stopProcesses(d.processes) })
-	components, err := d.components(ctx, d.upstream.address)
+	// A person types the first of these; make run is meant to be come back to, so it is the same each time.
+	free, err := freeAddresses(8000, 0, 0, 0, 0, 0, 0)
 	if err != nil {
 		return err
 	}
+	d.proxy = free[0]
+	at := addresses{free[1], free[2], free[3], free[4], free[5], free[6]}
+	controller, err := d.controller(ctx, at)
+	if err != nil {
+		return err
+	}
+	if err := d.launch(ctx, controller); err != nil {
+		return err
+	}
+	files, err := d.cluster.mount(ctx)
+	if err != nil {
+		return err
+	}
+	verifier, err := d.verifier(ctx, at, files)
+	if err != nil {
+		return err
+	}
+	caddy, err := d.caddy(at, files)
+	if err != nil {
+		return err
+	}
+	return d.launch(ctx, verifier, caddy)
+}
+
+// launch starts components, and waits until each is ready.
+func (d *demo) launch(ctx context.Context, components ...component) error {
 	for _, c := range components {
 		p, err := startProcess(d.ws.log(c.name), d.ws.childEnv(c.env...), c.words, d.cancel)
 		if err != nil {
@@ -126,7 +154,7 @@ func (d *demo) startComponents(ctx context.Context) error {
 func (c component) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the %s was not ready within a minute", c.name))
 	defer cancel()
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.trust}}
 	for last := ""; ; {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ready, http.NoBody)
 		if err != nil {

@@ -23,12 +23,12 @@ const proxyOptions = `{
 
 // proxyConfig writes Caddy's configuration and returns its path. It is the guide's own, docs/guides/caddy/Caddyfile, with other
 // addresses: what the demo shows is what the guide gives.
-func (d *demo) proxyConfig(verifier, upstream string) (string, error) {
+func (d *demo) proxyConfig(verifier, upstream, authority string) (string, error) {
 	guide, err := os.ReadFile(filepath.Join(d.ws.root, "docs", "guides", "caddy", "Caddyfile"))
 	if err != nil {
 		return "", err
 	}
-	config, err := moved(string(guide), d.proxy, verifier, upstream)
+	config, err := moved(string(guide), d.proxy, verifier, upstream, authority)
 	if err != nil {
 		return "", err
 	}
@@ -36,8 +36,8 @@ func (d *demo) proxyConfig(verifier, upstream string) (string, error) {
 	return path, os.WriteFile(path, []byte(proxyOptions+config), 0o600)
 }
 
-// moved puts the demo's addresses in place of the guide's.
-func moved(guide, proxy, verifier, upstream string) (string, error) {
+// moved puts the demo's addresses in place of the guide's, and its file with the verifier's authority.
+func moved(guide, proxy, verifier, upstream, authority string) (string, error) {
 	_, port, err := net.SplitHostPort(proxy)
 	if err != nil {
 		return "", err
@@ -47,6 +47,7 @@ func moved(guide, proxy, verifier, upstream string) (string, error) {
 		{"http://" + sampleHost + " {", "http://" + sampleHost + ":" + port + " {"},
 		{"apikey-verifier.apikey-system.svc.cluster.local:8080", verifier},
 		{"api.warehouse.svc.cluster.local:80", upstream},
+		{"/etc/caddy/apikey-ca.crt", authority},
 	} {
 		if strings.Count(guide, change[0]) != 1 {
 			return "", fmt.Errorf("the guide's Caddyfile has no %q, or has it more than once", change[0])

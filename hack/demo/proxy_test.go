@@ -16,7 +16,7 @@ func TestTheDemoRunsTheGuide(t *testing.T) {
 		t.Fatal(err)
 	}
 	guide := strings.Split(string(content), "\n")
-	text, err := moved(string(content), "127.0.0.1:8000", "127.0.0.1:8081", "127.0.0.1:8082")
+	text, err := moved(string(content), "127.0.0.1:8000", "127.0.0.1:8081", "127.0.0.1:8082", "/tmp/ca.crt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,14 +30,14 @@ func TestTheDemoRunsTheGuide(t *testing.T) {
 			continue
 		}
 		changed++
-		if !strings.Contains(line, ":8000 {") && !strings.Contains(line, "127.0.0.1:808") {
+		if !strings.Contains(line, ":8000 {") && !strings.Contains(line, "127.0.0.1:808") && !strings.Contains(line, " /tmp/ca.crt") {
 			t.Errorf("%q instead of %q", line, guide[i])
 		}
 	}
-	if changed != 4 {
+	if changed != 5 {
 		t.Errorf("%d lines with addresses", changed)
 	}
-	if _, err := moved(strings.ReplaceAll(string(content), "api.warehouse", "elsewhere"), "127.0.0.1:8000", "", ""); err == nil {
+	if _, err := moved(strings.ReplaceAll(string(content), "api.warehouse", "elsewhere"), "127.0.0.1:8000", "", "", ""); err == nil {
 		t.Error("a guide with other addresses is taken")
 	}
 }

@@ -24,14 +24,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 )
 
-// consoleName is whom the settings page's certificate is for.
+// consoleName is a name that the settings page's certificate is for.
 const consoleName = "apikey-console.apikey-system.svc"
 
 // openPage adds the settings page to the installation, with the commands of docs/console.md, and has somebody look at their keys who
 // has the token of a service account.
 func (c *cluster) openPage(t *testing.T) {
 	folder := t.TempDir()
-	certificate := certify(t, folder, consoleName)
 	if err := os.CopyFS(filepath.Join(folder, "config"), os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +49,7 @@ patches:
 		g.Expect(all[i].Status.ContainerStatuses[0].RestartCount).To(BeZero(), all[i].Name)
 	}
 
-	browser := c.browser(t, certificate)
+	browser := c.browser(t, c.authority(t))
 	var answer *http.Response
 	var form string
 	g.Eventually(func() (err error) { // The Service answers once kube-proxy has heard of the pods.
@@ -78,15 +77,6 @@ patches:
 	kubectl(t, "delete", "serviceaccount,rolebinding", "--namespace=warehouse", "visitor")
 }
 
-// certify makes a certificate for a name, as tls.crt and tls.key of a folder, and returns its path.
-func certify(t *testing.T, folder, name string) string {
-	t.Helper()
-	certificate := filepath.Join(folder, "tls.crt")
-	run(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days=1", "-subj=/CN="+strings.Split(name, ".")[0],
-		"-addext=subjectAltName=DNS:"+name, "-keyout="+filepath.Join(folder, "tls.key"), "-out="+certificate)
-	return certificate
-}
-
 // addsConsole are the commands of the documentation that do so.
 func addsConsole(t *testing.T) string {
 	t.Helper()
@@ -99,11 +89,11 @@ func addsConsole(t *testing.T) string {
 	return ""
 }
 
-// browser returns one that trusts a certificate, and finds the page's name where its Service is.
-func (c *cluster) browser(t *testing.T, certificate string) *http.Client {
+// browser returns one that trusts an authority, and finds the page's name where its Service is.
+func (c *cluster) browser(t *testing.T, trusts string) *http.Client {
 	t.Helper()
 	address := net.JoinHostPort(c.addressOf(t, system, "apikey-console"), "443")
-	authority, err := os.ReadFile(certificate)
+	authority, err := os.ReadFile(trusts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestNode(t *testing.T) {
 		{"the leading controller is killed", c.killLeader},
 		{"a namespace is deleted", c.deleteNamespace},
 		{"a key is revoked", c.revoke},
-		{"TLS is switched on", c.switchTLSOn},
+		{"TLS is switched off", c.switchTLSOff},
 		{"uninstall", c.uninstall},
 		{"a release's manifests and chart", c.release},
 	} {
@@ -84,12 +84,14 @@ func (c *cluster) call(t *testing.T) {
 
 	verifier := c.addressOf(t, system, "apikey-verifier")
 	apply(t, "gateway.yaml", "${VERIFIER}", verifier)
-	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile")
+	authority := c.authority(t) // As docs/guides/README.md has it copied to where a proxy looks for it.
+	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile", "--from-file=apikey-ca.crt="+authority)
 	rolledOut(t, "gateway", "api", "gateway")
 	// The Service answers once kube-proxy has heard of the pod, which may be after kubectl has.
 	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
 		Should(Equal(http.StatusUnauthorized))
 
+	kubectl(t, "create", "configmap", "apikey-ca", "--namespace=warehouse", "--from-file=ca.crt="+authority)
 	apply(t, "client.yaml", "${VERIFIER}", verifier)
 	rolledOut(t, "warehouse", "client", "impatient")
 	c.underLoad(t, 0, func() {})
@@ -224,12 +226,25 @@ func (c *cluster) revoke(t *testing.T) {
 	g.Expect(after.Answers[http.StatusOK]-before.Answers[http.StatusOK]).To(BeNumerically("<=", workers), "requests accepted after the revocation")
 }
 
-// switchTLSOn gives the verifier a certificate. Its probes speak TLS too, or it would not get ready.
-func (c *cluster) switchTLSOn(t *testing.T) {
+// authority returns the path of a file with what clients are to trust.
+func (c *cluster) authority(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca.crt")
+	content := kubectl(t, "get", "configmap", "--namespace="+system, "apikey-ca", `--output=go-template={{index .data "ca.crt"}}`)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// switchTLSOff has the verifier answer in plain text, which is a choice. Its probes go without TLS too, or it would not get ready.
+func (c *cluster) switchTLSOff(t *testing.T) {
 	folder := t.TempDir()
-	cert := certify(t, folder, "apikey-verifier.apikey-system.svc")
-	kubectl(t, "create", "secret", "tls", "apikey-verifier-tls", "--namespace="+system, "--cert="+cert, "--key="+filepath.Join(folder, "tls.key"))
-	kubectl(t, "apply", "--server-side", "--force-conflicts", "-k", "config/tls")
+	if err := os.CopyFS(filepath.Join(folder, "config"), os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
+		t.Fatal(err)
+	}
+	shellIn(t, folder, "printf 'resources: [config/default]\ncomponents: [config/components/plain-text]\n' >kustomization.yaml\n"+
+		"kubectl apply --server-side --force-conflicts -k .")
 	rolledOut(t, system, "apikey-verifier")
 }
 

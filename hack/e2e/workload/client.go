@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -49,14 +51,36 @@ func runClient(ctx context.Context, args []string) error {
 	flags.StringVar(&c.tokenFile, "token-file", "", "the mounted token")
 	flags.DurationVar(&c.rest, "rest", 20*time.Millisecond, "how long each worker waits between two requests")
 	flags.BoolVar(&transport.DisableKeepAlives, "connect-each-time", false, "a connection for each request, which is then never made twice")
+	serverName := flags.String("server-name", "", "the name to check the server's certificate by, where it is not that of the URL")
+	caFile := flags.String("ca-file", "", "the authorities to check it by, where they are not the system's")
 	workers := flags.Int("workers", 8, "how many requests there are at the same time")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := trust(transport, *serverName, *caFile); err != nil {
 		return err
 	}
 	for range *workers {
 		go c.work(ctx)
 	}
 	return serve(ctx, http.HandlerFunc(c.report))
+}
+
+// trust has a transport check servers' certificates by a name and authorities, where they are given.
+func trust(transport *http.Transport, serverName, caFile string) error {
+	transport.TLSClientConfig = &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return nil
+	}
+	content, err := os.ReadFile(caFile)
+	if err != nil {
+		return err
+	}
+	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(content) {
+		return fmt.Errorf("%s has no certificate", caFile)
+	}
+	return nil
 }
 
 // work makes one request after the other, until the context ends.
