@@ -68,6 +68,11 @@ func TestEveryProgramIsATarget(t *testing.T) {
 		if endpoint.Scheme == nil || *endpoint.Scheme != "https" || endpoint.BearerTokenFile == "" { //nolint:staticcheck // Every version has it.
 			t.Errorf("%s asks in plain text, or without a token", monitor.Name)
 		}
+		secure := endpoint.TLSConfig
+		if secure == nil || secure.InsecureSkipVerify != nil || secure.CA.ConfigMap == nil || secure.CA.ConfigMap.Name != "apikey-ca" ||
+			secure.ServerName == nil || !strings.HasPrefix(*secure.ServerName, monitor.Name+"-metrics.") {
+			t.Errorf("%s sends its token to whom it has not checked: %+v", monitor.Name, secure)
+		}
 		for _, service := range services {
 			if service.Namespace != monitor.Namespace || !selector.Matches(labels.Set(service.Labels)) {
 				continue

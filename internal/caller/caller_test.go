@@ -255,6 +255,24 @@ func TestAudiences(t *testing.T) {
 	}
 }
 
+// TestAPIServerToo checks that a token for the API server is good where that is said, and where it isn't, not.
+func TestAPIServerToo(t *testing.T) {
+	h := newHarness("apikey-verifier")
+	h.audiences = []string{"https://kubernetes.default.svc"}
+	if status := h.ask("Bearer " + good).Code; status != http.StatusUnauthorized {
+		t.Errorf("status %d without", status)
+	}
+	h.handler = h.guard.WithAPIServer().Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))
+	for token, want := range map[string]int{good: http.StatusOK, "junk": http.StatusUnauthorized, other: http.StatusForbidden} {
+		if status := h.ask("Bearer " + token).Code; status != want {
+			t.Errorf("status %d, want %d", status, want)
+		}
+	}
+	if asked := *h.asked.Load(); len(asked) != 0 {
+		t.Errorf("asked for %v last", asked)
+	}
+}
+
 // TestNotTooManyAtATime checks that callers who can't be asked about are sent away, not kept: first those of a peer that asks about
 // many, then all. Who was allowed before is asked about even so.
 func TestNotTooManyAtATime(t *testing.T) {
