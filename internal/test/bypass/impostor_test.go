@@ -29,6 +29,9 @@ func TestImpostor(t *testing.T) {
 			})
 			w := &world{http: address, authority: trusted, values: map[string]string{"token": "nxc_live_any"}}
 			for name, p := range proxies {
+				if p.unchecked {
+					continue
+				}
 				t.Run(name, func(t *testing.T) {
 					up := startUpstream(t)
 					at, _ := p.start(t, w, up)

@@ -107,6 +107,10 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.
 	if !strings.HasPrefix(p.guide, "haproxy") && p.guide != "caddy" {
 		at.http2 = program.FreeAddress(t)
 	}
+	loopback := program.FreeAddress(t)
+	for loopback == at.http1 || loopback == at.http2 { // HAProxy would take it for both.
+		loopback = program.FreeAddress(t)
+	}
 	text := p.sites(t, p.made(t), up)
 	replaced := 0
 	for _, change := range [][2]string{
@@ -114,7 +118,7 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.
 		{"listen 80;", "listen " + address + "; listen " + at.http2 + " http2;"},
 		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.http2 + " http2 default_server;"},
 		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
-		{"/etc/" + p.folder() + "/apikey-ca.crt", w.authority.File}, {"127.0.0.1:9180", program.FreeAddress(t)},
+		{"/etc/" + p.folder() + "/apikey-ca.crt", w.authority.File}, {"127.0.0.1:9180", loopback},
 		{"/etc/haproxy/apikey.lua", filepath.Join(controlplane.Root(), "docs", "guides", "haproxy", "apikey.lua")},
 	} {
 		replaced += strings.Count(text, change[0])
