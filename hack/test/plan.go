@@ -51,11 +51,22 @@ func (j job) command(flags []string) []string {
 	words := []string{"go", "test", "-json", "-count=1", fmt.Sprintf("-p=%d", j.parallel), "-timeout=" + j.timeout.String()}
 	if j.race {
 		words = append(words, "-race")
+	} else {
+		words = append(words, "-trimpath")
 	}
 	if j.run != "" {
 		words = append(words, "-run="+j.run)
 	}
 	return append(append(words, flags...), j.packages...)
+}
+
+// environment is what go test gets beside the rest. Without the race detector, packages are compiled with what make build compiles
+// them with, and so only once.
+func (j job) environment(flags []string) []string {
+	if j.race || slices.Contains(flags, "-race") {
+		return nil
+	}
+	return []string{"CGO_ENABLED=0"}
 }
 
 // plan is what is run: unit tests first, then suites side by side, then those that must be alone.

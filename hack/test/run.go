@@ -61,7 +61,7 @@ func (r *runner) job(ctx context.Context, j job) {
 	words := j.command(r.flags)
 	events := newReader(r.report)
 	var complaint bytes.Buffer
-	err := r.start(ctx, j.dir, words, events, &complaint)
+	err := r.start(ctx, j.dir, words, j.environment(r.flags), events, &complaint)
 	if left := events.unfinished(); err != nil && (len(left) > 0 || !events.failed) {
 		text := fmt.Sprintf("%s: %v\n%s%s", strings.Join(words, " "), err, complaint.String(), events.stray.String())
 		if ctx.Err() != nil {
@@ -79,11 +79,11 @@ func (r *runner) job(ctx context.Context, j job) {
 }
 
 // start runs a command in a folder, with its standard output read as events, and leaves nothing of it running.
-func (r *runner) start(ctx context.Context, dir string, words []string, events *reader, complaint *bytes.Buffer) error {
+func (r *runner) start(ctx context.Context, dir string, words, environment []string, events *reader, complaint *bytes.Buffer) error {
 	m := newMark()
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.Dir = dir
-	command.Env = append(slices.Clone(r.env), string(m))
+	command.Env = append(slices.Concat(r.env, environment), string(m))
 	command.Stdout, command.Stderr = events, complaint
 	asGroup(command)
 	err := command.Run()
