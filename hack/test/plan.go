@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,21 +16,17 @@ const module = "github.com/nexuscommerce/apikey-operator"
 // pkg is what go list says of a package that has tests.
 type pkg struct {
 	ImportPath                string
+	Dir                       string
 	TestGoFiles, XTestGoFiles []string
-	TestImports, XTestImports []string
+	// suite reports whether its tests start programs. All others are unit tests.
+	suite bool
 }
 
 // folder is the package's, relative to the top of the repository. The modules below hack have paths that say where they are.
 func (p pkg) folder() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
 
-// starters are the packages by which tests start a control plane, or the project's programs.
-var starters = []string{"controlplane", "install", "program"}
-
-// isSuite reports whether its tests start a control plane or the project's programs. All others are unit tests.
-func (p pkg) isSuite() bool {
-	imports := append(slices.Clone(p.TestImports), p.XTestImports...)
-	return slices.ContainsFunc(starters, func(name string) bool { return slices.Contains(imports, module+"/internal/test/"+name) })
-}
+// starts is how tests start a control plane, or the project's programs, or another.
+var starts = regexp.MustCompile(`\b(install\.ControlPlane|controlplane\.Start|program\.(Build|Start\w*)|need\.(ControlPlane|Program))\(`)
 
 // job is one go test command.
 type job struct {
@@ -106,7 +103,7 @@ func planFor(m mode, listings []listing) plan {
 		for _, found := range l.packages {
 			folder := found.folder()
 			run, chosen := m.pass[folder]
-			if l.dir == "." && !found.isSuite() {
+			if l.dir == "." && !found.suite {
 				units.packages = append(units.packages, found.ImportPath)
 				continue
 			}

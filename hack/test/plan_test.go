@@ -12,12 +12,8 @@ import (
 	"time"
 )
 
-func at(folder string, imports ...string) pkg {
-	p := pkg{ImportPath: module + "/" + folder, XTestGoFiles: []string{"a_test.go"}}
-	for _, name := range imports {
-		p.XTestImports = append(p.XTestImports, module+"/internal/test/"+name)
-	}
-	return p
+func at(folder string, suite bool) pkg {
+	return pkg{ImportPath: module + "/" + folder, XTestGoFiles: []string{"a_test.go"}, suite: suite}
 }
 
 func names(jobs []job) string {
@@ -30,10 +26,10 @@ func names(jobs []job) string {
 
 var everyKind = []listing{
 	{".", []pkg{
-		at("internal/token"), at("internal/test/pages", "pages"), at("internal/feed", "controlplane"), at("internal/test/crash", "install", "program"),
-		at("internal/test/explore", "install"), at("internal/test/handover", "install"), at("api/v1alpha1", "controlplane"),
+		at("internal/token", false), at("internal/test/pages", false), at("internal/feed", true), at("internal/test/crash", true),
+		at("internal/test/explore", true), at("internal/test/handover", true), at("api/v1alpha1", true),
 	}},
-	{"hack/monitoring", []pkg{at("hack/monitoring")}},
+	{"hack/monitoring", []pkg{at("hack/monitoring", false)}},
 }
 
 func TestPlan(t *testing.T) {
@@ -65,6 +61,23 @@ func TestPlan(t *testing.T) {
 		if names(raced) != test.raced {
 			t.Errorf("%s: with the race detector %q, want %q", name, names(raced), test.raced)
 		}
+	}
+}
+
+// TestStarts checks that what runs without a control plane is no suite, and what starts one is.
+func TestStarts(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	found, err := list(t.Context(), ".", []string{"./internal/monitor", "./internal/feed", "./internal/test/crash", "./internal/test/ports", "./hack/bench"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, p := range found {
+		got[p.folder()] = p.suite
+	}
+	want := map[string]bool{"internal/monitor": false, "internal/feed": true, "internal/test/crash": true, "internal/test/ports": true, "hack/bench": false}
+	if !maps.Equal(got, want) {
+		t.Errorf("suites: %v, want %v", got, want)
 	}
 }
 

@@ -146,7 +146,7 @@ func tested(top string) ([]string, error) {
 
 // list returns the packages of a module that have tests.
 func list(ctx context.Context, dir string, patterns []string) ([]pkg, error) {
-	args := []string{"list", "-e", "-json=ImportPath,TestGoFiles,XTestGoFiles,TestImports,XTestImports"}
+	args := []string{"list", "-e", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles"}
 	command := exec.CommandContext(ctx, "go", append(args, patterns...)...)
 	command.Dir = dir
 	var complaint bytes.Buffer
@@ -163,7 +163,16 @@ func list(ctx context.Context, dir string, patterns []string) ([]pkg, error) {
 			return all, nil
 		case err != nil:
 			return nil, err
-		case len(p.TestGoFiles)+len(p.XTestGoFiles) > 0:
+		}
+		files := append(p.TestGoFiles, p.XTestGoFiles...)
+		for _, name := range files {
+			content, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				return nil, err
+			}
+			p.suite = p.suite || starts.Match(content)
+		}
+		if len(files) > 0 {
 			all = append(all, p)
 		}
 	}

@@ -20,6 +20,7 @@ const packageTimeout = 10 * time.Minute
 var suites = map[string]traits{
 	"controllers/accesspolicy": {inside: true},
 	"controllers/apikey":       {inside: true},
+	"controllers/certificates": {inside: true},
 	"controllers/tenant":       {inside: true},
 	"internal/feed":            {inside: true},
 	"internal/usage":           {inside: true},

@@ -112,6 +112,44 @@ var asked = regexp.MustCompile(`need\.(?:Program|ControlPlane)\([^)\n]*`)
 // TestUsers reads which tests ask for what, so that a run of some of the tests brings what these need.
 func TestUsers(t *testing.T) {
 	found := 0
+	for folder, text := range testsByFolder(t) {
+		for _, call := range asked.FindAllString(text, -1) {
+			for _, item := range All {
+				if strings.Contains(call, `"`+item.Name+`"`) {
+					found++
+					if !item.UsedBy(folder) {
+						t.Errorf("%s asks for %s, whose Users lack it", folder, item.Name)
+					}
+				}
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d places found that ask for something", found)
+	}
+}
+
+// TestControlPlanes checks that tests which start a control plane are skipped where there is none. install.ControlPlane sees to it.
+func TestControlPlanes(t *testing.T) {
+	found := 0
+	for folder, text := range testsByFolder(t) {
+		if !strings.Contains(text, "controlplane.Start(") {
+			continue
+		}
+		found++
+		if !strings.Contains(text, "need.ControlPlane(") {
+			t.Errorf("%s starts a control plane without need.ControlPlane", folder)
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d folders found", found)
+	}
+}
+
+// testsByFolder are the texts of all tests, but for this package's.
+func testsByFolder(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
 	for _, top := range []string{"api", "cmd", "controllers", "hack", "internal"} {
 		err := filepath.WalkDir(filepath.Join(root(), top), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
@@ -119,15 +157,8 @@ func TestUsers(t *testing.T) {
 			}
 			content, err := os.ReadFile(path)
 			folder, _ := filepath.Rel(root(), filepath.Dir(path))
-			for _, call := range asked.FindAllString(string(content), -1) {
-				for _, item := range All {
-					if strings.Contains(call, `"`+item.Name+`"`) {
-						found++
-						if !item.UsedBy(folder) {
-							t.Errorf("%s asks for %s, whose Users lack %s", path, item.Name, folder)
-						}
-					}
-				}
+			if folder != "internal/test/need" {
+				all[folder] += string(content)
 			}
 			return err
 		})
@@ -135,7 +166,5 @@ func TestUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if found < 8 {
-		t.Errorf("only %d places found that ask for something", found)
-	}
+	return all
 }
