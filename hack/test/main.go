@@ -41,17 +41,13 @@ func supervise() int {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.mode.limit, fmt.Errorf("the run took longer than %s", o.mode.limit))
 	defer cancel()
 	ok, err := (&runner{options: o, began: time.Now()}).run(ctx)
-	switch {
-	case errors.Is(context.Cause(ctx), context.Canceled):
-		fmt.Println("Interrupted: not everything was run.")
-		return 130
-	case ctx.Err() != nil:
-		fmt.Printf("%v: not everything was run.\n", context.Cause(ctx))
-		return 1
-	case err != nil:
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "test:", err)
-		return 1
-	case !ok:
+	}
+	switch {
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return 130
+	case err != nil || !ok || ctx.Err() != nil:
 		return 1
 	}
 	return 0

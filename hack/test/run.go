@@ -49,6 +49,9 @@ func (r *runner) run(ctx context.Context) (bool, error) {
 	if p.fuzz && ctx.Err() == nil {
 		r.fuzz(ctx)
 	}
+	if ctx.Err() != nil {
+		say("\nNot everything was run: %v", context.Cause(ctx))
+	}
 	return r.report.summary(time.Since(r.began), need.Required()), nil
 }
 
