@@ -41,6 +41,7 @@ var suites = map[string]traits{
 		takes: time.Minute, alone: "it measures how soon another replica takes over, against a bound",
 	},
 	"internal/test/quota": {takes: time.Minute},
+	"internal/test/ports": {takes: time.Minute, alone: "it floods the ports of a process, and measures its memory and how soon it answers others"},
 	"hack/gitops":         {takes: 2 * time.Minute},
 	"hack/browser":        {takes: 4 * time.Minute, full: 20 * time.Minute},
 }

@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -170,10 +169,18 @@ func Tools() string {
 	return filepath.Join(cmp.Or(os.Getenv("BIN"), filepath.Join(root(), "bin")), "tools")
 }
 
-// root is the folder of this repository's checkout.
+// root is the folder of this repository's checkout, which tests run below.
 func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	start, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for dir := start; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "go.mod")); err == nil {
+			return dir
+		}
+	}
+	return start
 }
 
 // Program returns the path of a program that is listed in All. Where it is missing the test ends here.
