@@ -157,12 +157,10 @@ func (i *installation) allReady(ctx context.Context) error {
 	return nil
 }
 
-// TestOnAControlPlane applies every example, and runs every command, section by section: each begins with the samples and
-// the examples, and its blocks are one script.
-func TestOnAControlPlane(t *testing.T) {
-	all := pages.Run(t)
-	var examples []pages.Block
-	for _, p := range all {
+// blocksToApply returns the pages' manifests that are applied here.
+func blocksToApply(t *testing.T) (examples []pages.Block) {
+	t.Helper()
+	for _, p := range pages.Run(t) {
 		for _, b := range p.Blocks {
 			if b.Language == "yaml" && mine(b) {
 				examples = append(examples, b)
@@ -172,6 +170,14 @@ func TestOnAControlPlane(t *testing.T) {
 	if len(examples) < 15 {
 		t.Fatalf("only %d examples", len(examples))
 	}
+	return examples
+}
+
+// TestOnAControlPlane applies every example, and runs every command, section by section: each begins with the samples and
+// the examples, and its blocks are one script.
+func TestOnAControlPlane(t *testing.T) {
+	all := pages.Run(t)
+	examples := blocksToApply(t)
 	i := newInstallation(t)
 	if !t.Run("examples", func(t *testing.T) { i.begin(t, examples) }) {
 		return
