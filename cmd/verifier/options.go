@@ -33,6 +33,7 @@ type options struct {
 	shutdownTimeout time.Duration
 	usageBudget     float64
 	callerAudiences string
+	reviewAudiences string
 	auditLog        string
 	auditSample     float64
 	otlpEndpoint    string
@@ -40,6 +41,8 @@ type options struct {
 
 	trust     clientip.Trust
 	audiences []string
+	// reviewed are those of reviewAudiences.
+	reviewed []string
 }
 
 const (
@@ -70,6 +73,8 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
 	flags.StringVar(&o.callerAudiences, "caller-audiences", "",
 		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect or /debug/explain must have one. Without any it must be for the API server. A secure /metrics takes either.")
+	flags.StringVar(&o.reviewAudiences, "review-audiences", "",
+		"Audiences, comma-separated, that are told by TokenReviews (/token/review) whose a key is, such as the API server's own. Without any, nobody is authenticated there.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")
@@ -111,7 +116,7 @@ func (o *options) Complete() error {
 	if err := command.CheckTimeout(o.startupTimeout); err != nil {
 		errs = append(errs, err)
 	}
-	o.audiences = list(o.callerAudiences)
+	o.audiences, o.reviewed = list(o.callerAudiences), list(o.reviewAudiences)
 	trust, err := clientip.NewTrust(list(o.trustedProxies))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))

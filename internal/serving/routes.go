@@ -33,7 +33,7 @@ type routes struct {
 
 // NewRoutes returns the handler of all of the verifier's URLs.
 func NewRoutes(o RouteOptions) http.Handler {
-	reviews := review.NewHandler(o.Decider)
+	reviews := review.NewHandler(o.Decider, o.ReviewAudiences)
 	return &routes{
 		exact: map[string]http.Handler{
 			"/auth/nginx":   forward.NewNginx(o.Decider, o.Trust),

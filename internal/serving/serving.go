@@ -67,6 +67,8 @@ type RouteOptions struct {
 	Guard *caller.Guard
 	// Trust is the proxies whose word on the client's address counts.
 	Trust clientip.Trust
+	// ReviewAudiences are those that TokenReviews are answered for.
+	ReviewAudiences []string
 	// KeepToken leaves the token on requests that pass.
 	KeepToken bool
 }

@@ -1,8 +1,8 @@
 // Package review answers kube-apiserver that asks who the bearer of a token is: TokenReview of authentication.k8s.io/v1, by
 // --authentication-token-webhook-config-file.
 //
-// Who asks is not asked: the answer says nothing that the bearer of the token can't learn by using it, and kube-apiserver
-// could only prove itself by what it would have to ask here for.
+// It answers about tokens that were shown to an audience on its list, such as the API server's own, and tells nobody else whose a token
+// is. Every name in an answer begins with one of ours, so that no key is a user of Kubernetes' own.
 package review
 
 import (
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -27,6 +28,8 @@ const (
 	surface = "review"
 	// maxBody is how long a review may be. A token has 66 characters; others' tokens are asked about too.
 	maxBody = 64 << 10
+	// unlisted is what an audience is told that isn't listed, whatever the token.
+	unlisted = "The verifier answers no reviews for these audiences: see --review-audiences."
 )
 
 // Extra keys of the user that a key is. Kubernetes has them in lower case.
@@ -47,17 +50,21 @@ type Decider interface {
 // Handler answers TokenReviews.
 type Handler struct {
 	decider Decider
+	// audiences are those that are told whose a token is.
+	audiences []string
 	// tenant is whose users the tokens are reviewed for; nil is any.
 	tenant *index.TenantID
 }
 
-// NewHandler returns a handler. It takes a token for a user of the tenant that it was minted for, or of the only one that
-// registered it.
-func NewHandler(decider Decider) *Handler { return &Handler{decider: decider} }
+// NewHandler returns a handler for reviews of some audiences; without any it authenticates nobody. It takes a token for a user of the
+// tenant that it was minted for, or of the only one that registered it.
+func NewHandler(decider Decider, audiences []string) *Handler {
+	return &Handler{decider: decider, audiences: audiences}
+}
 
 // For returns a handler that authenticates the users of one tenant, and nobody else's.
 func (h *Handler) For(tenant index.TenantID) *Handler {
-	return &Handler{decider: h.decider, tenant: &tenant}
+	return &Handler{decider: h.decider, audiences: h.audiences, tenant: &tenant}
 }
 
 // ServeHTTP implements http.Handler.
@@ -65,7 +72,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
-	token, bad := read(w, r)
+	spec, bad := read(w, r)
 	if bad != nil {
 		bad.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 		bad.Status = metav1.StatusFailure
@@ -73,13 +80,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(bad) // A caller that has gone away is no fault.
 		return
 	}
-	// The client's address is not known: kube-apiserver doesn't say it. So keys with an allowlist are not authenticated.
-	decision := h.decider.Identify(surface, token, h.tenant, netip.Addr{})
-	_ = json.NewEncoder(w).Encode(authenticationv1.TokenReview{TypeMeta: reviewType, Status: status(decision)})
+	_ = json.NewEncoder(w).Encode(authenticationv1.TokenReview{TypeMeta: reviewType, Status: h.review(spec)})
 }
 
-// status is the answer. It names no audiences: keys have none, so an active key is one for the API server's own, as the
-// API has it, and kube-apiserver refuses it to whoever asks for another.
+// review answers a review. Nothing is decided for an audience that isn't listed, so that the answer depends on nothing but that.
+func (h *Handler) review(spec *authenticationv1.TokenReviewSpec) authenticationv1.TokenReviewStatus {
+	listed := slices.DeleteFunc(slices.Clone(spec.Audiences), func(audience string) bool { return !slices.Contains(h.audiences, audience) })
+	if len(listed) == 0 {
+		return authenticationv1.TokenReviewStatus{Error: unlisted}
+	}
+	// The client's address is not known: kube-apiserver doesn't say it. So keys with an allowlist are not authenticated.
+	answer := status(h.decider.Identify(surface, spec.Token, h.tenant, netip.Addr{}))
+	if answer.Authenticated {
+		answer.Audiences = listed
+	}
+	return answer
+}
+
+// status is the answer to a listed audience.
 func status(decision verify.Decision) authenticationv1.TokenReviewStatus {
 	if decision.Outcome != verify.Allow {
 		return authenticationv1.TokenReviewStatus{Error: decision.Message()}
@@ -97,30 +115,43 @@ func status(decision verify.Decision) authenticationv1.TokenReviewStatus {
 	if scopes := strings.Fields(grant.ScopesHeader); len(scopes) > 0 {
 		user.Extra[extraScopes] = scopes
 	}
+	if !confined(&user) {
+		return authenticationv1.TokenReviewStatus{Error: decision.Message()}
+	}
 	return authenticationv1.TokenReviewStatus{Authenticated: true, User: user}
 }
 
-// read returns the token that is asked about, or why there is none. What is in a body never gets into a message: it may be a
+// confined reports whether every name of a user is one of ours.
+func confined(user *authenticationv1.UserInfo) bool {
+	for _, name := range append(slices.Clone(user.Groups), user.Username) {
+		if !strings.HasPrefix(name, verify.UserPrefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// read returns what is asked about, or why there is nothing. What is in a body never gets into a message: it may be a
 // token.
-func read(w http.ResponseWriter, r *http.Request) (string, *metav1.Status) {
+func read(w http.ResponseWriter, r *http.Request) (*authenticationv1.TokenReviewSpec, *metav1.Status) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return "", refusal(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "Ask by POST.")
+		return nil, refusal(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "Ask by POST.")
 	}
 	content, err := body.Read(w, r, maxBody)
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return "", refusal(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
+		return nil, refusal(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
 			"The review is too long to be about one of our tokens.")
 	}
 	var review authenticationv1.TokenReview
 	if err != nil || kubejson.Unmarshal(content, &review) != nil {
-		return "", refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest, "The body is not a TokenReview in JSON.")
+		return nil, refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest, "The body is not a TokenReview in JSON.")
 	}
 	if review.TypeMeta != reviewType {
-		return "", refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest,
+		return nil, refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest,
 			"Send a TokenReview of "+reviewType.APIVersion+": set --authentication-token-webhook-version=v1 on kube-apiserver.")
 	}
-	return review.Spec.Token, nil
+	return &review.Spec, nil
 }
 
 func refusal(code int32, reason metav1.StatusReason, message string) *metav1.Status {

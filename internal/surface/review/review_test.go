@@ -20,15 +20,17 @@ import (
 const (
 	acme  = identify.Tenant
 	guess = identify.Guess
+	// audience is the API server's own.
+	audience = "https://kubernetes.default.svc"
 )
 
 func post(t *testing.T, d *identify.Decider, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()
-	return identify.Post(t, review.NewHandler(d), "application/json", body, change...)
+	return identify.Post(t, review.NewHandler(d, []string{"other", audience}), "application/json", body, change...)
 }
 
 const question = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":null},` +
-	`"spec":{"token":"` + guess + `","audiences":["https://kubernetes.default.svc"]},"status":{"user":{}}}`
+	`"spec":{"token":"` + guess + `","audiences":["` + audience + `"]},"status":{"user":{}}}`
 
 func answer(t *testing.T, w *httptest.ResponseRecorder) authenticationv1.TokenReview {
 	t.Helper()
@@ -47,6 +49,7 @@ func TestAuthenticated(t *testing.T) {
 	got := answer(t, post(t, d, question)).Status
 	want := authenticationv1.TokenReviewStatus{
 		Authenticated: true,
+		Audiences:     []string{audience},
 		User: authenticationv1.UserInfo{
 			Username: "nexuscommerce:tenant:" + acme + ":key:warehouse/storefront",
 			Groups: []string{
@@ -71,7 +74,7 @@ func TestAuthenticated(t *testing.T) {
 func TestForATenant(t *testing.T) {
 	d := &identify.Decider{Decision: identify.Active()}
 	tenant, _ := index.ParseTenantID(acme)
-	w := identify.Post(t, review.NewHandler(d).For(tenant), "application/json", question)
+	w := identify.Post(t, review.NewHandler(d, []string{audience}).For(tenant), "application/json", question)
 	if !answer(t, w).Status.Authenticated || d.Tenant == nil || *d.Tenant != tenant {
 		t.Errorf("asked for tenant %v", d.Tenant)
 	}
@@ -110,6 +113,53 @@ func TestNotAuthenticated(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUnlistedAudiences checks that whoever isn't listed hears the same about every token, good or bad, and that nothing is decided.
+func TestUnlistedAudiences(t *testing.T) {
+	for name, audiences := range map[string]string{
+		"none": ``, "no list": `,"audiences":null`, "an empty list": `,"audiences":[]`, "another": `,"audiences":["vault"]`, "blank": `,"audiences":[""]`,
+		"a part": `,"audiences":["https://kubernetes.default"]`, "upper case": `,"audiences":["HTTPS://KUBERNETES.DEFAULT.SVC"]`,
+	} {
+		for _, decision := range []verify.Decision{identify.Active(), {Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked}} {
+			d := &identify.Decider{Decision: decision}
+			w := post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"`+guess+`"`+audiences+`}}`)
+			want := authenticationv1.TokenReviewStatus{Error: "The verifier answers no reviews for these audiences: see --review-audiences."}
+			if got := answer(t, w).Status; !reflect.DeepEqual(got, want) || d.Asked || strings.Contains(w.Body.String(), acme) {
+				t.Errorf("%s: asked %t, %s", name, d.Asked, w.Body)
+			}
+		}
+	}
+	d := &identify.Decider{Decision: identify.Active()}
+	if w := identify.Post(t, review.NewHandler(d, nil), "application/json", question); answer(t, w).Status.Authenticated || d.Asked {
+		t.Errorf("with no list at all: %s", w.Body)
+	}
+	some := strings.Replace(question, `["`, `["vault","`, 1)
+	if got := answer(t, post(t, d, some)).Status; !got.Authenticated || !reflect.DeepEqual(got.Audiences, []string{audience}) {
+		t.Errorf("one of two: %+v", got)
+	}
+}
+
+// FuzzNames checks that no name of a tenant, a key or a scope makes a user, a group or an extra that could be somebody else's.
+func FuzzNames(f *testing.F) {
+	f.Add("system:masters", "system:masters", "system:masters system:admin")
+	f.Add("", "", "")
+	f.Add("\nsystem:masters", "a/b\x00system:masters", "a\tsystem:masters")
+	f.Fuzz(func(t *testing.T, tenant, key, scopes string) {
+		decision := identify.Active()
+		decision.TenantID, decision.Grant.Name, decision.Grant.ScopesHeader = tenant, key, scopes
+		user := answer(t, post(t, &identify.Decider{Decision: decision}, question)).Status.User
+		for _, name := range append(user.Groups, user.Username) {
+			if name != "" && !strings.HasPrefix(name, "nexuscommerce:") {
+				t.Errorf("%q", name)
+			}
+		}
+		for name := range user.Extra {
+			if !strings.HasPrefix(name, "keys.nexuscommerce.io/") {
+				t.Errorf("%q", name)
+			}
+		}
+	})
 }
 
 // TestBadReviews checks that nothing is decided of them, and that nothing of them comes back (S2).
@@ -152,7 +202,7 @@ func TestBadReviews(t *testing.T) {
 // TestNamesHaveOneSpelling checks that a field in another case is none, as everywhere in Kubernetes.
 func TestNamesHaveOneSpelling(t *testing.T) {
 	d := &identify.Decider{Decision: identify.Active()}
-	post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","Token":"b"}}`)
+	post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","Token":"b","audiences":["`+audience+`"]}}`)
 	if d.Token != "a" {
 		t.Errorf("asked about %q", d.Token)
 	}
@@ -174,7 +224,7 @@ func FuzzReview(f *testing.F) {
 			t.Fatalf("%q: %s", body, w.Body)
 		}
 		_ = json.Unmarshal(w.Body.Bytes(), &got) // A Status is no TokenReview.
-		if got.Status.Authenticated != d.Asked || d.Asked != (w.Code == http.StatusOK) {
+		if got.Status.Authenticated != d.Asked || d.Asked && w.Code != http.StatusOK {
 			t.Errorf("%q: status %d, asked: %t, %s", body, w.Code, d.Asked, w.Body)
 		}
 	})

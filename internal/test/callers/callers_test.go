@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
@@ -34,6 +35,9 @@ import (
 )
 
 const patience = time.Minute
+
+// audience is the API server's own.
+const audience = "https://kubernetes.default.svc"
 
 // installation is a control plane whose API server asks the verifier who its users are.
 type installation struct {
@@ -51,8 +55,11 @@ func newInstallation(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{address: program.FreeAddress(t), metrics: program.FreeAddress(t), health: program.FreeAddress(t)}
 	webhook := filepath.Join(t.TempDir(), "webhook.yaml")
-	config := fmt.Sprintf(`{apiVersion: v1, kind: Config, clusters: [{name: verifier, cluster: {server: "http://%s/token/review"}}],
-		contexts: [{name: verifier, context: {cluster: verifier}}], current-context: verifier}`, i.address)
+	// As docs/introspection.md has it: over TLS, by the authority and by the name.
+	ca, reviews := authority.New(t), program.FreeAddress(t)
+	config := fmt.Sprintf(`{apiVersion: v1, kind: Config, clusters: [{name: verifier, cluster: {server: "https://%s/token/review",
+		certificate-authority: %s, tls-server-name: %s}}],
+		contexts: [{name: verifier, context: {cluster: verifier}}], current-context: verifier}`, reviews, ca.File, authority.VerifierName)
 	if err := os.WriteFile(webhook, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -60,11 +67,14 @@ func newInstallation(t *testing.T) *installation {
 		"authentication-token-webhook-config-file": webhook,
 		"authentication-token-webhook-version":     "v1",
 		"authentication-token-webhook-cache-ttl":   "1s",
+		"api-audiences":                            audience,
 	}}, "default")
 	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"))
 	i.binary = program.Build(t, "./cmd/verifier")
 	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+i.health)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+i.health+"/readyz"))
+	i.start(t, "verifier-0", reviews, append(ca.Flags(t, authority.VerifierName), "--insecure-plain-text=false", "--review-audiences="+audience,
+		"--metrics-bind-address=0", "--health-probe-bind-address=0")...)
 
 	name, other := fixture.Name("tenant"), fixture.Name("tenant")
 	i.tenant, i.namespace, i.another = fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"), name), fixture.Namespace(fixture.Name("ns"), other)
@@ -231,6 +241,16 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 		if err := list(i.as(t, bad)); !apierrors.IsUnauthorized(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// Who asks a verifier itself that lists nobody learns nothing of it.
+	question := fmt.Sprintf(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":%q,"audiences":[%q]}}`, token, audience)
+	response, err := http.Post("http://"+i.address+"/token/review", "application/json", strings.NewReader(question))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := io.ReadAll(response.Body)
+	if response.Body.Close(); err != nil || strings.Contains(string(told), i.tenant.Spec.ID) || !strings.Contains(string(told), "--review-audiences") {
+		t.Errorf("%s, %v", told, err)
 	}
 	// A review for another audience than the API server's own is no key's.
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{"vault"}}}
