@@ -2,6 +2,8 @@ package certificates
 
 import (
 	"crypto/x509"
+	"math/big"
+	"net"
 	"testing"
 	"time"
 )
@@ -114,8 +116,19 @@ func TestAuthorityIsForItsNamespaceOnly(t *testing.T) {
 		if (err == nil) != good {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := certificate.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: start, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
-			t.Errorf("%s: a client's certificate too", name)
+	}
+	for name, template := range map[string]*x509.Certificate{
+		"a client":   {DNSNames: names, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
+		"an address": {IPAddresses: []net.IP{net.IPv4(203, 0, 113, 7)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
+		"IPv6":       {IPAddresses: []net.IP{net.ParseIP("2001:db8::7")}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
+	} {
+		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(7), start, start.Add(time.Hour)
+		forged, err := sign(template, authority.certificate, authority.key, authority.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := forged.certificate.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: start, KeyUsages: template.ExtKeyUsage}); err == nil {
+			t.Errorf("a certificate for %s is good", name)
 		}
 	}
 	below, err := newAuthority(domains, start, DefaultLifetimes.Authority)
