@@ -36,8 +36,8 @@ import (
 
 const patience = time.Minute
 
-// audience is the API server's own.
-const audience = "https://kubernetes.default.svc"
+// audience is the API server's own, and testAudience the one that verifier-1 answers reviews for.
+const audience, testAudience = "https://kubernetes.default.svc", "test"
 
 // installation is a control plane whose API server asks the verifier who its users are.
 type installation struct {
@@ -71,7 +71,7 @@ func newInstallation(t *testing.T) *installation {
 	}}, "default")
 	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"))
 	i.binary = program.Build(t, "./cmd/verifier")
-	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+i.health)
+	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+i.health, "--review-audiences="+testAudience)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+i.health+"/readyz"))
 	i.start(t, "verifier-0", reviews, append(ca.Flags(t, authority.VerifierName), "--insecure-plain-text=false", "--review-audiences="+audience,
 		"--metrics-bind-address=0", "--health-probe-bind-address=0")...)
@@ -242,7 +242,7 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Who asks a verifier itself that lists nobody learns nothing of it.
+	// Whoever asks a verifier that lists another audience learns nothing of it.
 	question := fmt.Sprintf(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":%q,"audiences":[%q]}}`, token, audience)
 	response, err := http.Post("http://"+i.address+"/token/review", "application/json", strings.NewReader(question))
 	if err != nil {

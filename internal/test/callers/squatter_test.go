@@ -180,7 +180,7 @@ func (s *squatting) reviewed(t *testing.T, tok, tenant string) (string, error) {
 	if tenant != "" {
 		address += "/" + tenant
 	}
-	body := `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"` + tok + `"}}`
+	body := `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"` + tok + `","audiences":["` + testAudience + `"]}}`
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
 		return "", err
