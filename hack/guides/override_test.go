@@ -64,6 +64,7 @@ var askNothing = map[string]string{
 	"ingress-nginx/configmap.yaml":             "beside ingress.yaml",
 	"nginx-gateway-fabric/snippetspolicy.yaml": "beside httproute.yaml",
 	"istio/apikey.yaml":                        "names the provider in meshconfig.yaml",
+	"istio/destinationrule.yaml":               "TLS to the verifier",
 	"traefik/static.yaml":                      "beside apikey.yaml",
 }
 
