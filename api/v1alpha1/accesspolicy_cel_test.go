@@ -112,6 +112,10 @@ var _ = Describe("AccessPolicy", func() {
 			func(s *AccessPolicySpec) {
 				s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: strings.Repeat("x", 257)}}
 			}),
+		Entry("a description of two lines", `spec.scopes[0].description: Invalid value: "a\nb": a description `+notPrintable,
+			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: "a\nb"}} }),
+		Entry("a description that clears the screen", `spec.scopes[0].description: Invalid value: "\x1b[2J": a description `+notPrintable,
+			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: "\x1b[2J"}} }),
 
 		Entry("257 rules", "spec.rules: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) { s.Rules = many(257, ruleNumber) }),
 		Entry("a rule without paths", "spec.rules[0].paths: Required value", func(s *AccessPolicySpec) { s.Rules[0].Paths = nil }),

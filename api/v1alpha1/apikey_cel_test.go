@@ -11,20 +11,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	. "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
+	"github.com/nexuscommerce/apikey-operator/internal/test/released"
 )
 
 // What the rules say.
 const (
-	badScope  = "a scope is resource:action, resource:* or *, in lower-case letters, digits and hyphens, such as products:read"
-	badPeriod = "a period is a number up to 99999 with the unit s, h, d or w, such as 12h or 30d"
-	badExpiry = "an expiry is a number with the unit s, h, d or w (up to 99999) or y (up to 99), such as 30d, 90d or 1y, or Never"
-	badCIDR   = "must be an IPv4 or IPv6 block such as 203.0.113.0/24 or 2001:db8::/32; a single address is written 203.0.113.7/32"
-	hostBits  = "has bits set after the prefix: write the block's first address, such as 203.0.113.0/24, or /32 (IPv6: /128) for a single address"
-	tooLong   = "overlap must be shorter than every: at most two tokens of a key are valid at a time"
-	badDigest = "must be 64 lower-case hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints them"
-	badPrefix = "must be the token's format and the first 8 characters after it, such as nxc_live_7Hk2PqZx, and no more of it"
-	badEntry  = "names are letters, digits, hyphens, underscores and dots, at most 253, and neither . nor anything that starts with .."
-	reserved  = "keys.nexuscommerce.io/… and app.kubernetes.io/managed-by are set by the controller"
+	badScope     = "a scope is resource:action, resource:* or *, in lower-case letters, digits and hyphens, such as products:read"
+	badPeriod    = "a period is a number up to 99999 with the unit s, h, d or w, such as 12h or 30d"
+	badExpiry    = "an expiry is a number with the unit s, h, d or w (up to 99999) or y (up to 99), such as 30d, 90d or 1y, or Never"
+	badCIDR      = "must be an IPv4 or IPv6 block such as 203.0.113.0/24 or 2001:db8::/32; a single address is written 203.0.113.7/32"
+	hostBits     = "has bits set after the prefix: write the block's first address, such as 203.0.113.0/24, or /32 (IPv6: /128) for a single address"
+	tooLong      = "overlap must be shorter than every: at most two tokens of a key are valid at a time"
+	badDigest    = "must be 64 lower-case hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints them"
+	badPrefix    = "must be the token's format and the first 8 characters after it, such as nxc_live_7Hk2PqZx, and no more of it"
+	notPrintable = "must have no line breaks, control characters, marks of direction or invisible characters"
+	badEntry     = "names are letters, digits, hyphens, underscores and dots, at most 253, and neither . nor anything that starts with .."
+	reserved     = "keys.nexuscommerce.io/… and app.kubernetes.io/managed-by are set by the controller"
 )
 
 const (
@@ -33,6 +36,12 @@ const (
 	otherDigest = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 	somePrefix  = "nxc_live_7Hk2PqZx"
 )
+
+// unprintable are characters that don't only show themselves, of every kind, at the ends of their ranges.
+var unprintable = []string{
+	"\x00", "\t", "\n", "\r", "\x1b", "\x1f", "\x7f", "\u0080", "\u009f", "\u061c", "\u200b", "\u200e", "\u200f", "\u2028", "\u2029", "\u202a", "\u202e",
+	"\u2060", "\u2066", "\u2069", "\ufeff", "\ufff9", "\U000e0001", "\U000e007f",
+}
 
 func validApiKey() *ApiKey {
 	return &ApiKey{
@@ -89,7 +98,12 @@ var _ = Describe("ApiKey", func() {
 		Expect(tryCreate(ctx, key)).To(Succeed())
 	},
 		Entry("a display name of 1 character", displayName("W")),
+		Entry("a display name with what real names have", displayName("Bob's \"Süd\" <倉庫> 👩\u200d🔧 می\u200cخواهم {{ }} $(x) %s \\n")),
 		Entry("a display name of 128 characters", displayName(strings.Repeat("ü", 128))),
+
+		Entry("templates", data(map[string]Template{"a": "{{.Token}}", "b": "{ {{- .Scopes | join \", \" | shell -}} }", "c": `{{ "{{" | json }}{{/* a */}}{`, "d": "{"})),
+		Entry("the longest templates", data(manyNamed(32, Template(strings.Repeat("{{.Token|base64}}", 240))))),
+		Entry("the longest text", data(manyNamed(32, Template(strings.Repeat("ü", 4096))))),
 
 		Entry("scopes of every form", scopes("products:read", "ai-jobs:write", "orders:*", "*", "v2:7", "a:b")),
 		Entry("64 scopes", scopes(many(64, scopeNumber)...)),
@@ -220,6 +234,11 @@ var _ = Describe("ApiKey", func() {
 			data(map[string]Template{"a": ""})),
 		Entry("an entry of 4097 characters", "spec.secret.data.a: Too long: may not be more than 4096",
 			data(map[string]Template{"a": Template(strings.Repeat("a", 4097))})),
+		Entry("a template that computes", "spec.secret.data[a]: Invalid value: ", data(map[string]Template{"a": "{{index .Scopes (index .Token 20)}}"})),
+		Entry("a template with a variable", "spec.secret.data[a]: Invalid value: ", data(map[string]Template{"a": `{{$a := printf "%1000000d" 1}}`})),
+		Entry("a template of a field that there isn't", "spec.secret.data[a]: Invalid value: ", data(map[string]Template{"a": "{{ .Tokens }}"})),
+		Entry("a template with an open action", "spec.secret.data[a]: Invalid value: ", data(map[string]Template{"a": "{{ .Token }"})),
+		Entry("a template that encodes twice", "spec.secret.data[a]: Invalid value: ", data(map[string]Template{"a": "{{ .Token | json | json }}"})),
 		Entry("33 entries", "spec.secret.data: Too many: 33: must have at most 32 items", data(manyNamed[Template](33, "a"))),
 
 		Entry("a digest in capitals", "spec.digest.sha256: Forbidden: "+badDigest, digest(strings.ToUpper(someDigest), somePrefix)),
@@ -238,6 +257,42 @@ var _ = Describe("ApiKey", func() {
 		Entry("rotation beside a digest", "spec.rotation: Invalid value: rotation can't be set beside digest: rotate by creating another ApiKey with the new token's digest",
 			all(digest(someDigest, somePrefix), rotation(Rotation{Every: "30d"}))),
 	)
+
+	It("refuses a display name that doesn't only show itself", func(ctx SpecContext) {
+		for _, character := range unprintable {
+			Expect(printable.Is(character)).To(BeFalse(), "%q", character)
+			key := validApiKey()
+			key.Spec.DisplayName = "Ware" + character + "house"
+			Expect(tryCreate(ctx, key)).To(beRefusedWith(fmt.Sprintf("spec.displayName: Invalid value: %q: a name %s", key.Spec.DisplayName, notPrintable)), "%q", character)
+		}
+	})
+
+	It("takes changes of a key that has what was taken before there was a rule", func(ctx SpecContext) {
+		key := validApiKey()
+		key.Spec.DisplayName = "x\ny"
+		data(map[string]Template{"a": "{{index .Scopes 0}}", "b": "{{.Token}}"})(&key.Spec)
+		Expect(released.Under(ctx, cp.Client, "apikeys", func() error {
+			key.SetName("")
+			key.SetGenerateName("former-")
+			return cp.Client.Create(ctx, key)
+		})).To(Succeed())
+		for _, change := range []change{
+			state(ApiKeySuspended), expiry("30d"), func(s *ApiKeySpec) { s.Secret.Data["b"] = "{{ .Token | json }}" }, func(s *ApiKeySpec) { s.Secret.Data["c"] = "c" },
+			state(ApiKeyRevoked),
+		} {
+			change(&key.Spec)
+			Expect(cp.Client.Update(ctx, key)).To(Succeed())
+		}
+		key.Status.ObservedGeneration = 1
+		Expect(cp.Client.Status().Update(ctx, key)).To(Succeed())
+		key.Spec.Secret.Data["a"] = "{{index .Scopes 1}}"
+		Expect(cp.Client.Update(ctx, key)).To(beRefusedWith("spec.secret.data[a]: Invalid value: "))
+		key.Spec.Secret.Data["a"], key.Spec.DisplayName = "{{.Name}}", "x\nz"
+		Expect(cp.Client.Update(ctx, key)).To(beRefusedWith("spec.displayName: Invalid value: "))
+		key.Spec.DisplayName = "xz"
+		Expect(cp.Client.Update(ctx, key)).To(Succeed())
+		Expect(cp.Client.Delete(ctx, key)).To(Succeed())
+	})
 
 	DescribeTable("reads, in what Go would leave out,", func(ctx SpecContext, value any, line string, fields ...string) {
 		Expect(tryCreate(ctx, with(validApiKey(), value, fields...))).To(beRefusedWith(line))

@@ -29,6 +29,7 @@ type ApiKeySpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[^\\x00-\\x1f\\x7f-\\x9f\\x{61c}\\x{200b}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2060}-\\x{206f}\\x{feff}\\x{fff9}-\\x{fffb}\\x{e0000}-\\x{e007f}]*$')",message="a name must have no line breaks, control characters, marks of direction or invisible characters"
 	DisplayName string `json:"displayName,omitempty"`
 
 	// scopes is what the key may do. A scope that is taken away here is refused at once; one that is added is granted
@@ -92,10 +93,13 @@ type Rotation struct {
 	Overlap Period `json:"overlap,omitempty"`
 }
 
-// Template is a Go template over the key's public fields and its token.
+// Template is text in which {{ .Token }}, say, stands for the token.
+// ---
+// The rule is the language of internal/secretdata as a regular expression; a fuzz test there compares the two.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=4096
+// +kubebuilder:validation:XValidation:rule="self.matches(r”'^(?:[^{]|[{][^{]|[{][{](?:-[ \\t\\r\\n]+|[ \\t\\r\\n]*)(?:(?:[.](?:Token|Authorization|TenantID|APIBaseURL|Prefix|ExpiresAt|Namespace|Name|DisplayName)|(?:\"(?:[^\"\\\\\\n]|\\\\.)*\"|`[^`]*`))(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|base64|urlquery|html|shell))?|[.]Scopes(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|join[ \\t\\r\\n]*(?:\"(?:[^\"\\\\\\n]|\\\\.)*\"|`[^`]*`)(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|base64|urlquery|html|shell))?))?|/[*](?:[^*]|[*]+[^*/])*[*]+/)(?:[ \\t\\r\\n]+-|[ \\t\\r\\n]*)[}][}])*[{]?$”')",message="holds something in {{ }} that templates don't have: they have {{ .Token }} and the other fields, which | json, | base64, | urlquery, | html or | shell may encode; see docs/apikey.md#templates"
 type Template string
 
 // LabelValue is the value of a label.
@@ -133,8 +137,9 @@ type SecretTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].size() <= 1024)",message="values are at most 1024 characters"
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	// data adds entries to the Secret. Each value is a Go template over .Token, .Authorization, .TenantID, .APIBaseURL,
-	// .Prefix, .ExpiresAt, .Namespace, .Name, .DisplayName and .Scopes.
+	// data adds entries to the Secret. Each value is text in which {{ .Token }} stands for the token, as do .Authorization, .TenantID,
+	// .APIBaseURL, .Prefix, .ExpiresAt, .Namespace, .Name, .DisplayName and .Scopes for what they name. {{ .DisplayName | json }} writes
+	// a value as JSON has it; the other encoders are base64, urlquery, html and shell.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32

@@ -98,7 +98,10 @@ var _ = Describe("Tenant", func() {
 		Entry("an id of 65 characters", "spec.id: Too long: may not be more than 64", func(s *TenantSpec) { s.ID = strings.Repeat("a", 65) }),
 		Entry("a display name of 129 characters", "spec.displayName: Too long: may not be more than 128",
 			func(s *TenantSpec) { s.DisplayName = strings.Repeat("a", 129) }),
+		Entry("a display name of two lines", `spec.displayName: Invalid value: "a\nb": a name `+notPrintable, func(s *TenantSpec) { s.DisplayName = "a\nb" }),
+		Entry("a display name from right to left", `spec.displayName: Invalid value: "a\u202eb": a name `+notPrintable, func(s *TenantSpec) { s.DisplayName = "a\u202eb" }),
 
+		Entry("a URL from right to left", `spec.apiBaseURL: Invalid value: "https://a/\u202eb": a URL `+notPrintable, func(s *TenantSpec) { s.APIBaseURL = "https://a/\u202eb" }),
 		Entry("no URL", "spec.apiBaseURL: Required value", func(s *TenantSpec) { s.APIBaseURL = "" }),
 		Entry("a host name for a URL", `spec.apiBaseURL: Invalid value: "your-nexuscommerce.com": `+badURL,
 			func(s *TenantSpec) { s.APIBaseURL = "your-nexuscommerce.com" }),

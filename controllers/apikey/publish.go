@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/secretdata"
 )
 
 const (
@@ -61,7 +62,7 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, err
 	}
 	desired, err := desiredSecret(r.key, r.tenant, tok)
-	if template := (*templateError)(nil); errors.As(err, &template) {
+	if template := (*secretdata.Error)(nil); errors.As(err, &template) {
 		return s.fail(r, refused(keysv1alpha1.ReasonInvalidTemplate, template.Error())), nil
 	}
 	if err != nil {

@@ -146,31 +146,6 @@ var _ = Describe("Refusing", func() {
 		expectReady(ctx, key)
 	})
 
-	It("refuses an invalid template with its position, and holds no token in the message", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		for text, part := range map[keysv1alpha1.Template]string{
-			"{{.Nonsense}}":                 "spec.secret.data[x]: template: template:1:2",
-			"line one\n{{.Token":            "template:2: unclosed action",
-			"{{range .Scopes}}{{.}}{{end}}": "line 1: range is not supported",
-			`{{define "a"}}b{{end}}`:        "define and block are not supported",
-			"{{env \"HOME\"}}":              `function "env" not defined`,
-			"{{index .Scopes 7}}":           "index out of range",
-			"{{printf \"%0999999d\" 7}}":    "larger than 512 KiB",
-			"{{index .Scopes .Token}}":      "cannot index slice/array with type string",
-			"{{slice .Token 0 1000}}":       "out of range",
-			"{{call .Token}}":               "non-function",
-		} {
-			key := w.create(ctx, func(k *keysv1alpha1.ApiKey) {
-				k.Spec.Secret = &keysv1alpha1.SecretTemplate{Data: map[string]keysv1alpha1.Template{"x": text}}
-			})
-			expectRefused(key, "InvalidTemplate", part)
-			Expect(message(key, "Ready")).NotTo(ContainSubstring("nxc_live_" + key.Status.Credentials[0].ID))
-			Expect(condition(key, "Published")).To(Equal("False/InvalidTemplate"))
-			w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = nil })
-			expectReady(ctx, key)
-		}
-	})
-
 	It("takes a tenant id in capitals as the same id", func(ctx SpecContext) {
 		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.ID = "ABCDEF00-1234-4321-8888-" + t.Spec.ID[24:] })
 		key := w.create(ctx)

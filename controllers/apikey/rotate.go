@@ -49,6 +49,9 @@ func (s *rotate) run(ctx context.Context, r *round) (*outcome, error) {
 		}
 		status.Credentials = status.Credentials[:len(status.Credentials)-1]
 	}
+	if templatesOf(r.key, r.tenant) != nil {
+		return nil, nil // No Secret could take the new token. Publish says so; the one there is works on.
+	}
 	if !s.limiter.TryAccept() {
 		r.wakeAfter(rotationRetry)
 		return nil, nil

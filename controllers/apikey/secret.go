@@ -1,9 +1,7 @@
 package apikey
 
 import (
-	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,19 +31,8 @@ func secretName(key *keysv1alpha1.ApiKey) string {
 	return key.Name
 }
 
-// templateError says which template can't be rendered, and where in it. It never holds what was rendered.
-type templateError struct {
-	field string
-	err   error
-}
-
-func (e *templateError) Error() string {
-	return fmt.Sprintf("spec.secret.data[%s]: %v", e.field, e.err)
-}
-func (e *templateError) Unwrap() error { return e.err }
-
 // desiredSecret is the Secret of a key: what a workload needs to call the API, and no more. It is pure. The error is a
-// *templateError.
+// *secretdata.Error.
 func desiredSecret(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok token.Token) (*corev1.Secret, error) {
 	f := fieldsOf(key, tenant, tok)
 	data := map[string][]byte{
@@ -75,32 +62,39 @@ func desiredSecret(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok to
 		for name, value := range shape.Labels {
 			secret.Labels[name] = string(value)
 		}
-		room := secretdata.MaxRendered
-		for _, name := range slices.Sorted(maps.Keys(shape.Data)) {
-			rendered, err := secretdata.Render(string(shape.Data[name]), &f, room)
-			if err != nil {
-				return nil, &templateError{field: name, err: err}
-			}
-			room -= len(rendered)
-			data[name] = rendered
+		rendered, err := secretdata.Render(shape.Data, f)
+		if err != nil {
+			return nil, err
 		}
+		maps.Copy(data, rendered)
 	}
 	secret.Labels[keysv1alpha1.ManagedByLabel] = keysv1alpha1.ManagedByValue
 	secret.Labels[uidLabel] = string(key.UID)
 	return secret, nil
 }
 
-func fieldsOf(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok token.Token) secretdata.Fields {
-	f := secretdata.Fields{
-		Token:         tok.Reveal(),
-		Authorization: "Bearer " + tok.Reveal(),
-		TenantID:      key.Status.TenantID,
-		APIBaseURL:    tenant.Spec.APIBaseURL,
-		Prefix:        tok.Prefix(),
-		ExpiresAt:     string(keysv1alpha1.ExpiryNever),
-		Namespace:     key.Namespace,
-		Name:          key.Name,
-		DisplayName:   displayName(key),
+// templatesOf says what is wrong with the key's templates. It is what desiredSecret fails with, for any token.
+func templatesOf(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) error {
+	if key.Spec.Secret == nil {
+		return nil
+	}
+	return secretdata.Check(key.Spec.Secret.Data, publicFieldsOf(key, tenant))
+}
+
+func fieldsOf(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok token.Token) *secretdata.Fields {
+	f := publicFieldsOf(key, tenant)
+	f.Token, f.Authorization, f.Prefix = tok.Reveal(), "Bearer "+tok.Reveal(), tok.Prefix()
+	return f
+}
+
+func publicFieldsOf(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) *secretdata.Fields {
+	f := &secretdata.Fields{
+		TenantID:    key.Status.TenantID,
+		APIBaseURL:  tenant.Spec.APIBaseURL,
+		ExpiresAt:   string(keysv1alpha1.ExpiryNever),
+		Namespace:   key.Namespace,
+		Name:        key.Name,
+		DisplayName: displayName(key),
 	}
 	if key.Status.ExpiresTime != nil {
 		f.ExpiresAt = key.Status.ExpiresTime.UTC().Format(time.RFC3339)

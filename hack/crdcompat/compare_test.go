@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,5 +128,20 @@ func TestFolders(t *testing.T) {
 	}
 	if _, err := compareFolders(t.TempDir(), released); err == nil {
 		t.Error("nothing to compare with is no error")
+	}
+}
+
+// TestAccepted checks that what is accepted is left out, and nothing else; and that nothing is accepted that isn't broken.
+func TestAccepted(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "accepted.txt")
+	if err := os.WriteFile(list, []byte("# Why.\n\na.yaml: spec.x: a new rule: self.matches(\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := withoutAccepted([]string{"a.yaml: spec.x: a new rule: self.matches('a')", "a.yaml: spec.y: the field is gone"}, list)
+	if err != nil || !slices.Equal(got, []string{"a.yaml: spec.y: the field is gone"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := withoutAccepted([]string{"a.yaml: spec.y: the field is gone"}, list); err == nil {
+		t.Error("what isn't broken is accepted")
 	}
 }

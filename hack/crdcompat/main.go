@@ -1,27 +1,34 @@
 // Crdcompat says what in the CustomResourceDefinitions would break objects, manifests or programs that the last release
 // served: what it took and this would refuse, and what it had and this lacks.
 //
-//	crdcompat hack/crdcompat/released config/crd/bases
+//	crdcompat hack/crdcompat/released config/crd/bases [hack/crdcompat/accepted.txt]
 //
-// It prints a line for each such change, and ends with 1 if there is any. What it doesn't know to be harmless it reports.
+// It prints a line for each such change, and ends with 1 if there is any that is not accepted. What it doesn't know to be harmless it
+// reports.
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: crdcompat FOLDER-OF-THE-LAST-RELEASE FOLDER")
+	if len(os.Args) != 3 && len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: crdcompat FOLDER-OF-THE-LAST-RELEASE FOLDER [FILE-OF-ACCEPTED-BREAKS]")
 		os.Exit(2)
 	}
 	breaks, err := compareFolders(os.Args[1], os.Args[2])
+	if err == nil && len(os.Args) == 4 {
+		breaks, err = withoutAccepted(breaks, os.Args[3])
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "crdcompat: %v\n", err)
 		os.Exit(2)
@@ -61,6 +68,29 @@ func compareFolders(older, newer string) ([]string, error) {
 		}
 	}
 	return breaks, nil
+}
+
+// withoutAccepted leaves out the breaks that a file lists by their beginnings. A line of it that no break begins with is an error: what is
+// listed there is what is broken.
+func withoutAccepted(breaks []string, path string) ([]string, error) {
+	file, err := os.Open(path) //nolint:gosec // A file of this repository.
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		others := slices.DeleteFunc(slices.Clone(breaks), func(found string) bool { return strings.HasPrefix(found, line) })
+		if len(others) == len(breaks) {
+			return nil, fmt.Errorf("%s: nothing is broken that begins with %q", path, line)
+		}
+		breaks = others
+	}
+	return breaks, lines.Err()
 }
 
 // read reads a manifest.

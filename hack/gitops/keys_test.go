@@ -43,7 +43,7 @@ var keyStates = []state{
 	{name: "ExpiryNotOffered", reach: keyWith(keysv1alpha1.ReasonExpiryNotOffered, expiry("45d")), kstatus: failed, argo: degraded},
 	{name: "DigestConflict", reach: digestConflict, kstatus: failed, argo: degraded},
 	{name: "SecretConflict", reach: secretConflict, kstatus: failed, argo: degraded},
-	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template("{{.Nonsense}}")), kstatus: failed, argo: degraded},
+	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template(`{{"\q"}}`)), kstatus: failed, argo: degraded},
 	{name: "NamespaceNotServed", reach: namespaceNotServed, kstatus: failed, argo: degraded},
 	{name: "RootKeyLost", reach: rootKeyLost, kstatus: failed, argo: degraded},
 

@@ -1,0 +1,47 @@
+package printable_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
+)
+
+func TestText(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                      "",
+		"Warehouse Integration": "Warehouse Integration",
+		"Lager „Süd“ – 倉庫 👩‍🔧 می‌خواهم": "Lager „Süd“ – 倉庫 👩‍🔧 می‌خواهم",
+		`a "quoted" \ name`:        `a "quoted" \ name`,
+		"a\nb\rc\td":               `a\nb\rc\td`,
+		"\x1b[2J\x00\x7f\u0085":    `\u001b[2J\u0000\u007f\u0085`,
+		"\u2028\u2029\u202e\u2066": `\u2028\u2029\u202e\u2066`,
+		"\u200b\u200e\u061c\ufeff": `\u200b\u200e\u061c\ufeff`,
+		"\U000e0041":               `\U000e0041`,
+		"a\xffb\ufffdc":            "a\\xffb\ufffdc",
+	} {
+		if got := printable.Text(text); got != want {
+			t.Errorf("%q is written as %q, want %q", text, got, want)
+		}
+		if is := text == want; printable.Is(text) != is {
+			t.Errorf("%q is said to be printable: %v", text, !is)
+		}
+		if !printable.Is(printable.Text(text)) {
+			t.Errorf("%q is not printable once it is escaped", text)
+		}
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                        "",
+		"äöü":                     "äöü",
+		"äöüß":                    "äöü…",
+		"a\nbc":                   `a\nb…`,
+		strings.Repeat("x", 4096): "xxx…",
+	} {
+		if got := printable.Excerpt(text, 3); got != want {
+			t.Errorf("the excerpt of %.9q is %q, want %q", text, got, want)
+		}
+	}
+}
