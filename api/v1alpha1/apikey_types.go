@@ -99,7 +99,7 @@ type Rotation struct {
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=4096
-// +kubebuilder:validation:XValidation:rule="self.matches(r”'^(?:[^{]|[{][^{]|[{][{](?:-[ \\t\\r\\n]+|[ \\t\\r\\n]*)(?:(?:[.](?:Token|Authorization|TenantID|APIBaseURL|Prefix|ExpiresAt|Namespace|Name|DisplayName)|(?:\"(?:[^\"\\\\\\n]|\\\\.)*\"|`[^`]*`))(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|base64|urlquery|html|shell))?|[.]Scopes(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|join[ \\t\\r\\n]*(?:\"(?:[^\"\\\\\\n]|\\\\.)*\"|`[^`]*`)(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|base64|urlquery|html|shell))?))?|/[*](?:[^*]|[*]+[^*/])*[*]+/)(?:[ \\t\\r\\n]+-|[ \\t\\r\\n]*)[}][}])*[{]?$”')",message="holds something in {{ }} that templates don't have: they have {{ .Token }} and the other fields, which | json, | base64, | urlquery, | html or | shell may encode; see docs/apikey.md#templates"
+// +kubebuilder:validation:XValidation:rule="self.matches(r'^(?:[^{]|[{][^{]|[{][{](?:-[ \\t\\r\\n]+|[ \\t\\r\\n]*)(?:(?:[.](?:Token|Authorization|TenantID|APIBaseURL|Prefix|ExpiresAt|Namespace|Name|DisplayName)|(?:\"(?:[^\"\\\\\\n]|\\\\.)*\"|`[^`]*`))(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|base64|urlquery|html|shell))?|[.]Scopes(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|join[ \\t\\r\\n]*(?:\"(?:[^\"\\\\\\n]|\\\\.)*\"|`[^`]*`)(?:[ \\t\\r\\n]*[|][ \\t\\r\\n]*(?:json|base64|urlquery|html|shell))?))?|/[*](?:[^*]|[*]+[^*/])*[*]+/)(?:[ \\t\\r\\n]+-|[ \\t\\r\\n]*)[}][}])*[{]?$')",message="holds something in {{ }} that templates don't have: they have {{ .Token }} and the other fields, which | json, | base64, | urlquery, | html or | shell may encode; see docs/apikey.md#templates"
 type Template string
 
 // LabelValue is the value of a label.

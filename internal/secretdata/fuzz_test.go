@@ -64,8 +64,9 @@ func templateRule(t testing.TB) *regexp.Regexp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rule, ok := strings.Cut(string(content), "rule: self.matches(r'''")
-	rule, _, ok2 := strings.Cut(rule, "''')")
+	_, rule, ok := strings.Cut(string(content), "holds something in {{ }}")
+	_, rule, ok = strings.Cut(rule, "self.matches(r'")
+	rule, _, ok2 := strings.Cut(rule, "')")
 	if !ok || !ok2 {
 		t.Fatal("the rule is another")
 	}
