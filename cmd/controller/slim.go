@@ -4,11 +4,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 )
 
 // slimmer takes off objects, before the cache keeps them, what no controller reads, and has those that are alike share their
@@ -16,6 +18,8 @@ import (
 //
 // The controllers write keys by patches of what has changed in status, so what is missing here stays what it is there.
 type slimmer struct {
+	now func() time.Time
+
 	mu    sync.Mutex
 	words map[string]string
 	// scopes are lists of them, by their words.
@@ -26,7 +30,7 @@ type slimmer struct {
 const mostWords = 10_000
 
 func newSlimmer() *slimmer {
-	return &slimmer{words: map[string]string{}, scopes: map[string][]keysv1alpha1.Scope{}}
+	return &slimmer{now: time.Now, words: map[string]string{}, scopes: map[string][]keysv1alpha1.Scope{}}
 }
 
 // slimKey implements toolscache.TransformFunc for ApiKeys.
@@ -49,7 +53,9 @@ func (s *slimmer) slimKey(object any) (any, error) {
 	if slices.Equal(key.Spec.AllowedCIDRs, key.Status.AllowedCIDRs) {
 		key.Status.AllowedCIDRs = key.Spec.AllowedCIDRs
 	}
-	key.Status.Usage, key.Status.LastUsedTime = nil, nil // Verifiers write that, and people read it.
+	if !apikey.UsedAhead(key, s.now()) { // The controller puts that right.
+		key.Status.Usage, key.Status.LastUsedTime = nil, nil // Verifiers write that, and people read it.
+	}
 	key.Status.Credentials = fitted(key.Status.Credentials)
 	key.Status.Conditions = fitted(key.Status.Conditions)
 	sayOnce(key)

@@ -20,6 +20,7 @@ import (
 // TestSlimKey checks that a key keeps all that controllers read, and that two that are alike share their words.
 func TestSlimKey(t *testing.T) {
 	slim := newSlimmer()
+	slim.now = func() time.Time { return time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }
 	var kept [2]*keysv1alpha1.ApiKey
 	for i := range kept {
 		key := fatKey()
@@ -48,6 +49,20 @@ func TestSlimKey(t *testing.T) {
 	}
 	if spare := cap(kept[0].Status.Conditions) - len(kept[0].Status.Conditions); spare != 0 {
 		t.Errorf("there is room for %d more conditions", spare)
+	}
+}
+
+// TestSlimKeyUsedAhead checks that a use which has not come is kept, for the controller to put it right.
+func TestSlimKeyUsedAhead(t *testing.T) {
+	slim := newSlimmer()
+	key := fatKey()
+	slim.now = func() time.Time { return key.Status.LastUsedTime.Add(-time.Hour) }
+	object, err := slim.slimKey(key.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := object.(*keysv1alpha1.ApiKey).Status; kept.LastUsedTime == nil || len(kept.Usage) != len(key.Status.Usage) {
+		t.Errorf("kept %v and %v", kept.LastUsedTime, kept.Usage)
 	}
 }
 

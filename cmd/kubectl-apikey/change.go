@@ -11,6 +11,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // change is what rotate, suspend, resume and revoke have in common: to which keys, and what is said of it.
@@ -180,12 +181,12 @@ func (c *change) ask(rows []keys.Row, what string, yes bool) error {
 	var text strings.Builder
 	for i := range rows[:min(len(rows), most)] {
 		row := &rows[i]
-		fmt.Fprintf(&text, "  %s/%s (%s, %s): last used %s\n", row.Namespace, row.Name, row.DisplayName, orNone(row.Prefix), ago(row.LastUsed, now))
+		fmt.Fprintf(&text, "  %s/%s (%s, %s): last used %s\n", row.Namespace, row.Name, printable.Text(row.DisplayName), orNone(row.Prefix), ago(row.LastUsed, now))
 	}
 	if more := len(rows) - most; more > 0 {
 		fmt.Fprintf(&text, "  and %d more\n", more)
 	}
-	fmt.Fprint(c.ErrOut, printable(text.String()))
+	fmt.Fprint(c.ErrOut, printableLines(text.String()))
 	if len(rows) == 1 {
 		return c.session.confirm(what+" this key?", yes)
 	}

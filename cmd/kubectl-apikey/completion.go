@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // completeKeys completes the names of keys, with what they are called.
@@ -26,7 +27,7 @@ func (s *session) completeKeys(most int) cobra.CompletionFunc {
 		var names []string
 		for i := range all {
 			if row := keys.NewRow(&all[i], s.now()); !slices.Contains(args, row.Name) {
-				names = append(names, cobra.CompletionWithDesc(row.Name, printable(row.DisplayName)+", "+state(&row)))
+				names = append(names, cobra.CompletionWithDesc(row.Name, printable.Text(row.DisplayName)+", "+state(&row)))
 			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
@@ -50,7 +51,7 @@ func (s *session) completeScopes(cmd *cobra.Command, _ []string, typed string) (
 	var all []string
 	for _, entry := range keys.Catalogue(policies) {
 		if !slices.Contains(strings.Split(before, ","), string(entry.Name)) {
-			all = append(all, cobra.CompletionWithDesc(before+string(entry.Name), printable(entry.Description)))
+			all = append(all, cobra.CompletionWithDesc(before+string(entry.Name), printable.Text(entry.Description)))
 		}
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace

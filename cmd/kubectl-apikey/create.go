@@ -14,6 +14,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -209,7 +210,7 @@ func (c *create) apply(ctx context.Context, client *keys.Client, key *keysv1alph
 	if exists, ok := errors.AsType[*keys.ExistsError](err); ok {
 		row := keys.NewRow(exists.Key, c.now())
 		return fmt.Errorf("%w: %s, made %s, scopes %s, %s. Choose another name, or change it with kubectl edit apikey -n %s %s",
-			err, row.DisplayName, ago(row.Created, c.now()), join(row.Scopes), state(&row), row.Namespace, row.Name)
+			err, printable.Text(row.DisplayName), ago(row.Created, c.now()), join(row.Scopes), state(&row), row.Namespace, row.Name)
 	}
 	if err != nil {
 		return err
@@ -256,7 +257,7 @@ func (c *create) finish(key *keysv1alpha1.ApiKey) error {
 	if !c.out.forPeople() {
 		return c.out.print(c.Out, key)
 	}
-	fmt.Fprintln(c.Out, printable(whereabouts(key)))
+	fmt.Fprintln(c.Out, printable.Text(whereabouts(key)))
 	return nil
 }
 

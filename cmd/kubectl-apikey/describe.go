@@ -14,6 +14,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 func newDescribe(s *session) *cobra.Command {
@@ -99,7 +100,8 @@ func describeUse(t *metav1.Time, now time.Time) string {
 	if t == nil {
 		return never
 	}
-	return fmt.Sprintf("%s (%s)", moment(t), ago(t.Time, now))
+	used := keys.UsedBy(*t, now)
+	return fmt.Sprintf("%s (%s)", moment(&used), ago(used.Time, now))
 }
 
 const anyAddress = "any"
@@ -149,7 +151,7 @@ func describeConditions(w io.Writer, key *keysv1alpha1.ApiKey) error {
 	}
 	for i := range key.Status.Conditions {
 		c := &key.Status.Conditions[i]
-		fmt.Fprintf(w, "  %s %s (%s): %s\n", c.Type, c.Status, c.Reason, printable(c.Message))
+		fmt.Fprintf(w, "  %s %s (%s): %s\n", c.Type, c.Status, c.Reason, printable.Text(c.Message))
 		if advice := keys.ConditionAdvice(c); advice != "" {
 			fmt.Fprintf(w, "    To do: %s\n", advice)
 		}
@@ -171,7 +173,7 @@ func (s *session) describeSecret(ctx context.Context, client *keys.Client, key *
 		fmt.Fprintln(s.Out, "  "+text)
 		return nil
 	}
-	fmt.Fprintf(s.Out, "  %s (entry token)\n", printable(name))
+	fmt.Fprintf(s.Out, "  %s (entry token)\n", printable.Text(name))
 	consumers, failed := client.Consumers(ctx, key.Namespace, name)
 	if len(consumers) == 0 {
 		fmt.Fprintln(s.Out, "  mounted by nobody that can be seen")
@@ -181,7 +183,7 @@ func (s *session) describeSecret(ctx context.Context, client *keys.Client, key *
 		if consumer.Restart {
 			restart = "; restart it after a rotation"
 		}
-		fmt.Fprintf(s.Out, "  mounted by %s %s: %s%s\n", consumer.Kind, printable(consumer.Name), printable(strings.Join(consumer.How, ", ")), restart)
+		fmt.Fprintf(s.Out, "  mounted by %s %s: %s%s\n", consumer.Kind, printable.Text(consumer.Name), printable.Text(strings.Join(consumer.How, ", ")), restart)
 	}
 	if failed != nil {
 		s.warn("not everything that may mount the Secret could be looked at: %v", failed)

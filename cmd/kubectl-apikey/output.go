@@ -17,6 +17,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // resultVersion is the apiVersion of results that are no objects in a cluster.
@@ -108,27 +109,25 @@ func result(kind, namespace, name string, content any) (*unstructured.Unstructur
 	return object, nil
 }
 
-// printable takes out what a terminal would act on: names of keys are whatever somebody has written.
-func printable(text string) string { return printers.EscapeTerminal(text) }
+// printableLines escapes what a terminal would act on in a text of several lines: names of keys are whatever somebody has written.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = printable.Text(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
 
 // table writes lines of cells in columns.
 func table(w io.Writer, lines ...[]string) error {
 	tab := printers.GetNewTabWriter(w)
 	for _, cells := range lines {
 		for i := range cells {
-			cells[i] = strings.Map(oneLine, printable(cells[i]))
+			cells[i] = printable.Text(cells[i])
 		}
 		fmt.Fprintln(tab, strings.Join(cells, "\t"))
 	}
 	return tab.Flush()
-}
-
-// oneLine keeps a cell in its place.
-func oneLine(r rune) rune {
-	if r == '\t' || r == '\n' || r == '\r' {
-		return ' '
-	}
-	return r
 }
 
 const (

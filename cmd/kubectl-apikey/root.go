@@ -64,7 +64,7 @@ func execute(ctx context.Context, s *session, args []string) int {
 		return exitOK
 	}
 	if text := explainError(err); text != "" {
-		fmt.Fprintln(s.ErrOut, "error: "+printable(text))
+		fmt.Fprintln(s.ErrOut, "error: "+printableLines(text))
 	}
 	return exitCode(err)
 }

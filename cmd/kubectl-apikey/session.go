@@ -110,7 +110,7 @@ func (s *session) begin() (client *keys.Client, namespace string, err error) {
 
 // say tells a person something that is no result: it goes beside standard output.
 func (s *session) say(format string, args ...any) {
-	fmt.Fprintln(s.ErrOut, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(s.ErrOut, printableLines(fmt.Sprintf(format, args...)))
 }
 
 // warn tells a person of something that may go wrong later.
@@ -124,7 +124,7 @@ func (s *session) confirm(question string, yes bool) error {
 	if !s.terminal(s.In) {
 		return &exitError{exitDeclined, "nobody can be asked here: standard input is no terminal. Add --yes, or see first what --dry-run says"}
 	}
-	fmt.Fprint(s.ErrOut, printable(question)+" [y/N] ")
+	fmt.Fprint(s.ErrOut, printableLines(question)+" [y/N] ")
 	answer, _ := bufio.NewReader(s.In).ReadString('\n') // What can't be read is no yes.
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

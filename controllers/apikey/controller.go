@@ -106,6 +106,7 @@ func NewController(o Options) *Controller {
 		verifiers: verifiers,
 		index:     o.Index,
 		steps: []step{
+			usage{},
 			&revoke{secrets: secrets, verifiers: verifiers},
 			expire{},
 			&admit{client: o.Client, tenants: tenants, claimants: o.Claimants, verifiers: verifiers, publish: publish},

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -29,7 +30,7 @@ const concurrency = 10
 func (c *Controller) Register(m manager.Manager) error {
 	return builder.ControllerManagedBy(m).
 		Named("apikey").
-		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(predicate.Not(canary()), notOnlyUsage())).
+		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(predicate.Not(canary()), notOnlyUsage(c.clock))).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysAwaitingVerifiers), builder.WithPredicates(canary())).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.rivals), builder.WithPredicates(claimsChanged())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(keyOfSecret), builder.WithPredicates(notInitial())).
@@ -72,15 +73,15 @@ func canary() predicate.Predicate {
 	})
 }
 
-// notOnlyUsage leaves out the verifiers' own writes, which change nothing here.
-func notOnlyUsage() predicate.Predicate {
+// notOnlyUsage leaves out the verifiers' own writes, which change nothing here, unless they have to be put right.
+func notOnlyUsage(now clock.PassiveClock) predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*keysv1alpha1.ApiKey)
 		after, isKey := e.ObjectNew.(*keysv1alpha1.ApiKey)
 		if !ok || !isKey {
 			return true
 		}
-		return !equality.Semantic.DeepEqual(withoutUsage(before), withoutUsage(after))
+		return UsedAhead(after, now.Now()) || !equality.Semantic.DeepEqual(withoutUsage(before), withoutUsage(after))
 	}}
 }
 

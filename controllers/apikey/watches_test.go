@@ -6,7 +6,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -26,8 +26,12 @@ func TestUsageAloneIsNoReason(t *testing.T) {
 		change func(*keysv1alpha1.ApiKey)
 		want   bool
 	}{
-		"nothing":     {func(*keysv1alpha1.ApiKey) {}, false},
-		"usage":       {used, false},
+		"nothing": {func(*keysv1alpha1.ApiKey) {}, false},
+		"usage":   {used, false},
+		"usage ahead": {func(key *keysv1alpha1.ApiKey) {
+			used(key)
+			key.Status.LastUsedTime = &metav1.Time{Time: then.Add(time.Hour)}
+		}, true},
 		"spec":        {func(key *keysv1alpha1.ApiKey) { key.Spec.State = keysv1alpha1.ApiKeyRevoked }, true},
 		"status":      {func(key *keysv1alpha1.ApiKey) { key.Status.Prefix = "nxc_live_7Hk2PqZx" }, true},
 		"annotations": {func(key *keysv1alpha1.ApiKey) { key.Annotations = map[string]string{"a": "b"} }, true},
@@ -40,7 +44,7 @@ func TestUsageAloneIsNoReason(t *testing.T) {
 		before := &keysv1alpha1.ApiKey{}
 		after := before.DeepCopy()
 		test.change(after)
-		if got := notOnlyUsage().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
+		if got := notOnlyUsage(clocktesting.NewFakePassiveClock(then.Add(time.Minute))).Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
 		if test.want {

@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // details are all that the page shows of a key beside its row.
@@ -61,7 +63,8 @@ func (c *Console) showDetails(w http.ResponseWriter, r *http.Request, v *visit) 
 		c.answerProblem(w, err)
 		return
 	}
-	d, err := newDetails(key, newRow(key, c.options.Now()))
+	now := c.options.Now()
+	d, err := newDetails(key, newRow(key, now), now)
 	if err != nil {
 		c.answerProblem(w, err)
 		return
@@ -70,7 +73,7 @@ func (c *Console) showDetails(w http.ResponseWriter, r *http.Request, v *visit) 
 	answerJSON(w, http.StatusOK, d)
 }
 
-func newDetails(key *keysv1alpha1.ApiKey, shown *row) (*details, error) {
+func newDetails(key *keysv1alpha1.ApiKey, shown *row, now time.Time) (*details, error) {
 	text, err := manifest(key)
 	d := &details{
 		Row: shown, TenantID: key.Status.TenantID, Granted: key.Status.Scopes, AllowedCIDRs: key.Spec.AllowedCIDRs,
@@ -84,17 +87,17 @@ func newDetails(key *keysv1alpha1.ApiKey, shown *row) (*details, error) {
 		d.RotateEvery = key.Spec.Rotation.Every
 	}
 	if owner := keys.OwnerOf(key); owner != nil {
-		d.Owner = owner.Tool + ", " + owner.Name
+		d.Owner = printable.Text(owner.Tool + ", " + owner.Name)
 	}
 	d.Conditions = newConditions(key)
 	for i := range key.Status.Credentials {
-		d.Credentials = append(d.Credentials, newCredential(key, &key.Status.Credentials[i]))
+		d.Credentials = append(d.Credentials, newCredential(key, &key.Status.Credentials[i], now))
 	}
 	slices.Reverse(d.Credentials) // The newest first.
 	return d, err
 }
 
-func newCredential(key *keysv1alpha1.ApiKey, c *keysv1alpha1.Credential) credentialInfo {
+func newCredential(key *keysv1alpha1.ApiKey, c *keysv1alpha1.Credential, now time.Time) credentialInfo {
 	info := credentialInfo{ID: c.ID, Issued: stamp(c.IssuedTime.Time)}
 	if c.PublishedTime != nil {
 		info.Published = stamp(c.PublishedTime.Time)
@@ -104,7 +107,7 @@ func newCredential(key *keysv1alpha1.ApiKey, c *keysv1alpha1.Credential) credent
 	}
 	for _, use := range key.Status.Usage {
 		if use.ID == c.ID {
-			info.LastUsed = stamp(use.LastUsedTime.Time)
+			info.LastUsed = stamp(keys.UsedBy(use.LastUsedTime, now).Time)
 		}
 	}
 	return info
@@ -122,7 +125,7 @@ func (d *details) addEvents(ctx context.Context, client *keys.Client, key *keysv
 		d.NoEvents = "Nothing was said lately. The cluster keeps events for an hour or so."
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, eventInfo{Reason: e.Reason, Message: e.Message, Warning: e.Warning, Time: stamp(e.Time), Count: e.Count})
+		d.Events = append(d.Events, eventInfo{Reason: e.Reason, Message: printable.Text(e.Message), Warning: e.Warning, Time: stamp(e.Time), Count: e.Count})
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // form is what Generate New Key offers.
@@ -77,7 +79,7 @@ func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *form {
 		}
 	}
 	for i := range catalogue {
-		offer := scopeOffer{catalogue[i].Name, catalogue[i].Description}
+		offer := scopeOffer{catalogue[i].Name, printable.Text(catalogue[i].Description)}
 		if !slices.ContainsFunc(allowed, func(a keysv1alpha1.Scope) bool { return access.Covers(a, offer.Name) }) {
 			continue
 		}
@@ -125,7 +127,8 @@ func (f *wanted) check() (wrong []fieldProblem) {
 		}
 	}
 	is(strings.TrimSpace(f.DisplayName) == "", "displayName", "Give the key a name that says what uses it, such as Warehouse Integration.")
-	is(len(f.DisplayName) > 128, "displayName", "A name has at most 128 characters.")
+	is(utf8.RuneCountInString(f.DisplayName) > 128, "displayName", "A name has at most 128 characters.")
+	is(!printable.Is(f.DisplayName), "displayName", "A name has no line breaks, control characters, marks of direction or invisible characters: type it anew.")
 	is(len(validation.IsDNS1123Subdomain(f.Name)) > 0, "name",
 		"Use lower-case letters, digits and hyphens, such as warehouse-integration, starting and ending with a letter or digit.")
 	is(len(f.Scopes) == 0, "scopes", "Choose at least one scope: a key without any could do nothing.")

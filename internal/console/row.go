@@ -6,6 +6,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // row is a key as the list shows it. Times are RFC 3339, and blank where there is none.
@@ -28,12 +29,12 @@ type row struct {
 func newRow(key *keysv1alpha1.ApiKey, now time.Time) *row {
 	r := keys.NewRow(key, now)
 	shown := &row{
-		Name: r.Name, DisplayName: r.DisplayName, Prefix: r.Prefix, Scopes: r.Scopes,
+		Name: r.Name, DisplayName: printable.Text(r.DisplayName), Prefix: r.Prefix, Scopes: r.Scopes,
 		Created: stamp(r.Created), LastUsed: stamp(r.LastUsed), Issued: stamp(r.Issued), Expires: stamp(r.Expires),
 		State: r.State, May: sensible(&r),
 	}
 	if r.State == keys.StateFailed || r.State == keys.StateWaiting {
-		shown.Why = cmp.Or(r.Message, r.Reason)
+		shown.Why = printable.Text(cmp.Or(r.Message, r.Reason))
 	}
 	return shown
 }

@@ -8,6 +8,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // tenantInfo is what the page shows of a tenant.
@@ -29,13 +30,15 @@ type tenantInfo struct {
 func newTenantInfo(tenant *keysv1alpha1.Tenant) tenantInfo {
 	active, most := keys.Quota(tenant)
 	return tenantInfo{
-		Name: nameOf(tenant), ID: tenant.Spec.ID, BaseURL: tenant.Spec.APIBaseURL, Active: active, Most: most,
+		Name: nameOf(tenant), ID: tenant.Spec.ID, BaseURL: printable.Text(tenant.Spec.APIBaseURL), Active: active, Most: most,
 		Environment: string(tenant.Spec.Environment), Suspended: tenant.Spec.State == keysv1alpha1.TenantSuspended,
 		object: tenant.Name,
 	}
 }
 
-func nameOf(tenant *keysv1alpha1.Tenant) string { return cmp.Or(tenant.Spec.DisplayName, tenant.Name) }
+func nameOf(tenant *keysv1alpha1.Tenant) string {
+	return printable.Text(cmp.Or(tenant.Spec.DisplayName, tenant.Name))
+}
 
 // tenantInfo returns what the page shows of the tenant of a namespace. Who may not look at tenants learns what keys tell.
 func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace string) (tenantInfo, error) {

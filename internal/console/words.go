@@ -9,6 +9,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // pageAdvice is what to do about a reason where the page has it done otherwise than the command line.
@@ -73,7 +74,7 @@ func newConditions(key *keysv1alpha1.ApiKey) []conditionInfo {
 
 func newCondition(c *metav1.Condition) conditionInfo {
 	info := conditionInfo{
-		Type: c.Type, Reason: c.Reason, Heading: c.Type + " is " + string(c.Status), Message: c.Message,
+		Type: c.Type, Reason: c.Reason, Heading: c.Type + " is " + string(c.Status), Message: printable.Text(c.Message),
 		Since: stamp(c.LastTransitionTime.Time), Tone: tone(c),
 	}
 	if words, known := headings[c.Type]; known {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
@@ -47,13 +49,21 @@ func NewRow(key *keysv1alpha1.ApiKey, now time.Time) Row {
 		Digest:      key.Spec.Digest != nil,
 	}
 	if key.Status.LastUsedTime != nil {
-		row.LastUsed = key.Status.LastUsedTime.Time
+		row.LastUsed = UsedBy(*key.Status.LastUsedTime, now).Time
 	}
 	if key.Status.IssuedTime != nil {
 		row.Issued = key.Status.IssuedTime.Time
 	}
 	row.State, row.Reason, row.Message = StateOf(key, now)
 	return row
+}
+
+// UsedBy returns a time at which something was used, and now where that time has not come: a verifier's clock may be wrong.
+func UsedBy(t metav1.Time, now time.Time) metav1.Time {
+	if t.After(now) {
+		return metav1.NewTime(now)
+	}
+	return t
 }
 
 // Over says whether a key has come to its end, and will not work again by itself.

@@ -103,6 +103,28 @@ func (m *meter) know(written int64) {
 	}
 }
 
+// ahead reports whether a meter, which is some credential's, has a time that has not come. Its process's clock was wrong until now.
+func (m *meter) ahead(now int64) bool {
+	return bounded(m.used.Load(), now) == 0 && m.used.Load() != 0 || bounded(m.written.Load(), now) == 0 && m.written.Load() != 0
+}
+
+// reset has a meter begin anew, with a use of that time.
+func (n *numbers) reset(number index.Meter, used int64) {
+	m := n.at(number)
+	m.used.Store(used)
+	m.written.Store(0)
+	n.shelf.Load().next[number].Store(0)
+}
+
+// bounded returns a time of which status says that something was used then, or 0 where that time has not come: whoever wrote it has
+// another clock, or lies, and what has truly been used since must be written. Clocks may differ by the resolution.
+func bounded(second, now int64) int64 {
+	if second > now+resolution {
+		return 0
+	}
+	return second
+}
+
 func (n *numbers) push(number index.Meter, m *meter) {
 	for {
 		top := n.top.Load()

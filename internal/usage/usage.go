@@ -15,6 +15,7 @@
 //     to do.
 //   - The budget is for all replicas together. Beyond it the keys wait whose status is the youngest, so all of them grow
 //     old alike.
+//   - A time that has not come is nobody's word: it is neither believed nor written, and the next use replaces it.
 //   - A write replaces the whole list, so what is in it of credentials that are gone goes with it.
 //
 // Of most keys there is nothing to be written: all that is kept of those is an entry in an archive, and meters.
@@ -128,29 +129,39 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 
 // adopt makes an object's credentials those of the key, and takes in what its status says of them.
 func (r *Recorder) adopt(o *object, key *keysv1alpha1.ApiKey) {
+	now := r.options.Clock()
 	o.credentials = slices.DeleteFunc(o.credentials, func(c credential) bool {
 		if slices.ContainsFunc(key.Status.Credentials, func(of keysv1alpha1.Credential) bool { return of.ID == c.id }) {
 			return false
 		}
-		r.numbers.take(c.number, r.options.Clock())
+		r.numbers.take(c.number, now)
 		return true
 	})
 	for i := range key.Status.Credentials {
 		id := key.Status.Credentials[i].ID
 		if !slices.ContainsFunc(o.credentials, func(c credential) bool { return c.id == id }) {
-			number, meter := r.numbers.give(r.atRest.hash(o.name), r.options.Clock())
+			number, meter := r.numbers.give(r.atRest.hash(o.name), now)
 			o.credentials = append(o.credentials, credential{id, number, meter})
+		}
+	}
+	for _, c := range o.credentials {
+		if c.ahead(now.Unix()) {
+			r.numbers.reset(c.number, 0)
 		}
 	}
 	for _, usage := range key.Status.Usage {
 		for _, c := range o.credentials {
 			if c.id == usage.ID {
-				c.know(usage.LastUsedTime.Unix())
+				c.know(bounded(usage.LastUsedTime.Unix(), now.Unix()))
 			}
 		}
 	}
-	if key.Status.LastUsedTime != nil && key.Status.LastUsedTime.Unix() > o.lastUsed {
-		o.lastUsed, o.ours = key.Status.LastUsedTime.Unix(), false
+	o.lastUsed = bounded(o.lastUsed, now.Unix())
+	if key.Status.LastUsedTime == nil {
+		return
+	}
+	if last := bounded(key.Status.LastUsedTime.Unix(), now.Unix()); last > o.lastUsed {
+		o.lastUsed, o.ours = last, false
 	}
 }
 

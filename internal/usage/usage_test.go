@@ -236,7 +236,7 @@ func TestEachCredentialHasItsTimeAndTheKeyTheNewest(t *testing.T) {
 	rotated := s.keys["warehouse/a"].DeepCopy()
 	rotated.Status.Credentials = []keysv1alpha1.Credential{{ID: "second00"}, {ID: "third000"}}
 	s.put(rotated)
-	r.now = noon.Add(30 * time.Second) // Set back: the key was used at a later time than this.
+	r.now = noon.Add(time.Minute - Resolution) // Set back: the key was used at a later time than this.
 	r.use("a", "third000")
 	r.writeAll()
 	status = s.keys["warehouse/a"].Status
@@ -248,7 +248,8 @@ func TestEachCredentialHasItsTimeAndTheKeyTheNewest(t *testing.T) {
 	}
 }
 
-// TestTimesNeverGoBack has replicas with clocks that differ by hours and that are set back, and whose knowledge is old.
+// TestTimesNeverGoBack has replicas with clocks that differ by as much as they may and that are set back, and whose knowledge is old. What is
+// further ahead is ahead_test.go's.
 func TestTimesNeverGoBack(t *testing.T) {
 	s := newServer(t)
 	replicas := []*replica{s.replica("one"), s.replica("two"), s.replica("three")}
@@ -257,14 +258,15 @@ func TestTimesNeverGoBack(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	latest := map[string]int64{}
-	for range 5000 {
+	for n := range 5000 {
 		r := replicas[random.IntN(len(replicas))]
-		r.now = noon.Add(time.Duration(random.IntN(7200)) * time.Second)
+		for _, any := range replicas {
+			any.now = noon.Add(time.Duration(n+random.IntN(int(resolution))) * time.Second)
+		}
 		s.hold = random.IntN(3) > 0
 		name := fmt.Sprint("key-", random.IntN(5))
 		r.use(name, "first000")
 		latest["warehouse/"+name] = max(latest["warehouse/"+name], r.now.Unix()-noon.Unix())
-		r.now = r.now.Add(time.Minute)
 		r.writeOne()
 		if !s.hold {
 			s.deliver()

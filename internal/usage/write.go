@@ -182,9 +182,12 @@ func (r *Recorder) begin() *call {
 	o.busy = true
 	r.last = now
 	r.underWay++
-	c := &call{object: o, used: make(map[*meter]int64, len(o.credentials)), last: o.lastUsed}
+	c := &call{object: o, used: make(map[*meter]int64, len(o.credentials)), last: bounded(o.lastUsed, now.Unix())}
 	usage := make([]keysv1alpha1.CredentialUsage, 0, len(o.credentials))
 	for _, credential := range o.credentials {
+		if credential.ahead(now.Unix()) {
+			r.numbers.reset(credential.number, min(credential.used.Load(), now.Unix()))
+		}
 		// The later one: no write takes anything back.
 		at := max(credential.used.Load(), credential.written.Load())
 		if at == 0 {
