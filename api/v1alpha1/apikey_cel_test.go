@@ -23,6 +23,7 @@ const (
 	badCIDR      = "must be an IPv4 or IPv6 block such as 203.0.113.0/24 or 2001:db8::/32; a single address is written 203.0.113.7/32"
 	hostBits     = "has bits set after the prefix: write the block's first address, such as 203.0.113.0/24, or /32 (IPv6: /128) for a single address"
 	tooLong      = "overlap must be shorter than every: at most two tokens of a key are valid at a time"
+	tooOften     = "a token is replaced on schedule once an hour at most: write 1h or longer; for another token now, set the annotation keys.nexuscommerce.io/rotateAt"
 	badDigest    = "must be 64 lower-case hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints them"
 	badPrefix    = "must be the token's format and the first 8 characters after it, such as nxc_live_7Hk2PqZx, and no more of it"
 	notPrintable = "must have no line breaks, control characters, marks of direction or invisible characters"
@@ -125,6 +126,8 @@ var _ = Describe("ApiKey", func() {
 		Entry("state Revoked", state(ApiKeyRevoked)),
 
 		Entry("rotation", rotation(Rotation{Every: "30d"})),
+		Entry("the shortest period", rotation(Rotation{Every: "1h", Overlap: "1s"})),
+		Entry("the shortest period in seconds", rotation(Rotation{Every: "3600s"})),
 		Entry("the longest period", rotation(Rotation{Every: "99999w", Overlap: "99999d"})),
 		Entry("an overlap for rotation on demand", rotation(Rotation{Overlap: "1d"})),
 		Entry("an overlap in other units", rotation(Rotation{Every: "1d", Overlap: "23h"})),
@@ -196,6 +199,8 @@ var _ = Describe("ApiKey", func() {
 		Entry("an empty rotation", "spec.rotation: Invalid value: 0: spec.rotation in body should have at least 1 properties", rotation(Rotation{})),
 		Entry("an unknown period", `spec.rotation.every: Invalid value: "banana": `+badPeriod, rotation(Rotation{Every: "banana", Overlap: "1h"})),
 		Entry("a period without a unit", `spec.rotation.every: Invalid value: "7": `+badPeriod, rotation(Rotation{Every: "7", Overlap: "1h"})),
+		Entry("a period of seconds", `spec.rotation.every: Invalid value: "2s": `+tooOften, rotation(Rotation{Every: "2s", Overlap: "1s"})),
+		Entry("a period just shorter than an hour", `spec.rotation.every: Invalid value: "3599s": `+tooOften, rotation(Rotation{Every: "3599s"})),
 		Entry("an unknown overlap", `spec.rotation.overlap: Invalid value: "0s": `+badPeriod, rotation(Rotation{Every: "1h", Overlap: "0s"})),
 		Entry("a period in years", `spec.rotation.every: Invalid value: "1y": `+badPeriod, rotation(Rotation{Every: "1y"})),
 		Entry("a period of six digits", `spec.rotation.every: Invalid value: "100000h": `+badPeriod, rotation(Rotation{Every: "100000h", Overlap: "1h"})),
@@ -270,7 +275,7 @@ var _ = Describe("ApiKey", func() {
 	It("takes changes of a key that has what was taken before there was a rule", func(ctx SpecContext) {
 		key := validApiKey()
 		key.Spec.DisplayName = "x\ny"
-		data(map[string]Template{"a": "{{index .Scopes 0}}", "b": "{{.Token}}"})(&key.Spec)
+		all(data(map[string]Template{"a": "{{index .Scopes 0}}", "b": "{{.Token}}"}), rotation(Rotation{Every: "2s", Overlap: "1s"}))(&key.Spec)
 		Expect(released.Under(ctx, cp.Client, "apikeys", func() error {
 			key.SetName("")
 			key.SetGenerateName("former-")

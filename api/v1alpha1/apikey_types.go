@@ -81,9 +81,10 @@ type ApiKeySpec struct {
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="!has(self.every) || !has(self.overlap) || !self.every.matches('^[1-9][0-9]{0,4}[shdw]$') || !self.overlap.matches('^[1-9][0-9]{0,4}[shdw]$') || int(self.overlap.substring(0, self.overlap.size() - 1)) * {'s': 1, 'h': 3600, 'd': 86400, 'w': 604800}[self.overlap.substring(self.overlap.size() - 1)] < int(self.every.substring(0, self.every.size() - 1)) * {'s': 1, 'h': 3600, 'd': 86400, 'w': 604800}[self.every.substring(self.every.size() - 1)]",message="overlap must be shorter than every: at most two tokens of a key are valid at a time",fieldPath=".overlap"
 type Rotation struct {
-	// every is how long a token is used before it is replaced.
+	// every is how long a token is used before it is replaced, at least an hour.
 	//
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0-9]{1,5}s$') || int(self.substring(0, self.size() - 1)) >= 3600",message="a token is replaced on schedule once an hour at most: write 1h or longer; for another token now, set the annotation keys.nexuscommerce.io/rotateAt"
 	Every Period `json:"every,omitempty"`
 
 	// overlap is how long the old token stays valid beside the new one. Blank is a day, or half of every where that is

@@ -163,6 +163,7 @@ func newKeys(o options, m manager.Manager) (*apikey.Controller, error) {
 		Index:          index,
 		Tenants:        tenants.For,
 		New:            index.New,
+		Waiting:        index.Waiting,
 	}), nil
 }
 

@@ -25,7 +25,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -67,6 +66,8 @@ type Options struct {
 	Tenants func(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error)
 	// New returns the keys of a namespace of which nothing has been written yet. Without it, each takes its place alone.
 	New func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
+	// Waiting returns the keys of a namespace that wait for a place in their tenant's ledger. Without it, any number waits.
+	Waiting func(namespace string) []*keysv1alpha1.ApiKey
 }
 
 // Getter is that part of a client.Reader which reads one object.
@@ -112,7 +113,7 @@ func NewController(o Options) *Controller {
 			&admit{client: o.Client, tenants: tenants, claimants: o.Claimants, verifiers: verifiers, publish: publish},
 			newReserve(o),
 			announce,
-			&rotate{announce: announce, limiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(rotationsPerSecond, rotationsPerSecond, o.Clock)},
+			&rotate{announce: announce, turns: newTurns(o.Clock)},
 			&wait{verifiers: verifiers},
 			publish,
 			&outlook{warnings: o.ExpiryWarnings},

@@ -23,8 +23,8 @@ const (
 	askedIndex = "asked"
 	// newIndex has, by namespace, the keys of which nothing has been written yet.
 	newIndex = "new"
-	// verdictIndex has the reason of those that wait for a place in their tenant's ledger.
-	verdictIndex = "verdict"
+	// waitingIndex has, by namespace, the keys that wait for a place in their tenant's ledger.
+	waitingIndex = "waiting"
 
 	// beginning is how many digits of a digest an index has: 4,096 sets, of which each has few of very many keys.
 	beginning = 3
@@ -51,11 +51,11 @@ func indexers() toolscache.Indexers {
 			}
 			return []string{key.Namespace}
 		}),
-		verdictIndex: byKey(func(key *keysv1alpha1.ApiKey) []string {
-			if verdict(key.Status.Conditions) != keysv1alpha1.ReasonQuotaExceeded {
+		waitingIndex: byKey(func(key *keysv1alpha1.ApiKey) []string {
+			if !waits(key) {
 				return nil
 			}
-			return []string{keysv1alpha1.ReasonQuotaExceeded}
+			return []string{key.Namespace}
 		}),
 	}
 }

@@ -36,6 +36,8 @@ type reserve struct {
 	clock clock.PassiveClock
 	// others returns a namespace's keys that are new; nil where nobody knows.
 	others func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
+	// waiting returns a namespace's keys that wait for a place; nil where nobody knows.
+	waiting func(namespace string) []*keysv1alpha1.ApiKey
 
 	mu sync.Mutex
 	// books are those of the tenants, by UID, in whose ledgers somebody is just taking a place.
@@ -66,7 +68,7 @@ type claim struct {
 
 func newReserve(o Options) *reserve {
 	return &reserve{
-		client: o.Client, live: o.Live, clock: o.Clock, others: o.New,
+		client: o.Client, live: o.Live, clock: o.Clock, others: o.New, waiting: o.Waiting,
 		books: map[types.UID]*book{}, written: map[types.UID]*keysv1alpha1.Tenant{},
 	}
 }
@@ -97,7 +99,7 @@ func (s *reserve) run(ctx context.Context, r *round) (*outcome, error) {
 	}
 	if full := (*ledger.FullError)(nil); errors.As(mine.err, &full) {
 		ungrant(r)
-		return refused(keysv1alpha1.ReasonQuotaExceeded, sentence(full)), nil
+		return s.withoutPlace(r.key, full), nil
 	}
 	return nil, mine.err
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/flowcontrol"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
@@ -19,19 +18,15 @@ const (
 	// defaultOverlap is how long a superseded token stays valid where spec doesn't say. Half of spec.rotation.every is the
 	// most.
 	defaultOverlap = 24 * time.Hour
-
-	// rotationsPerSecond spreads out rotations that are due at once, as after the controller was away: each has every
-	// consumer of a key read its Secret again.
-	rotationsPerSecond = 5
-	// rotationRetry is when a rotation is tried again that had to stand back.
-	rotationRetry = time.Second
+	// shortestPeriod is the least of spec.rotation.every. A key that is older than the rule for it may have less.
+	shortestPeriod = time.Hour
 )
 
 // rotate announces another credential, when it is time or somebody asks. The wait for verifiers and the Secret come after,
 // as for the first; only once the new token is published does the old one's overlap begin.
 type rotate struct {
 	announce *announce
-	limiter  flowcontrol.PassiveRateLimiter
+	turns    *turns
 }
 
 func (s *rotate) run(ctx context.Context, r *round) (*outcome, error) {
@@ -52,8 +47,8 @@ func (s *rotate) run(ctx context.Context, r *round) (*outcome, error) {
 	if templatesOf(r.key, r.tenant) != nil {
 		return nil, nil // No Secret could take the new token. Publish says so; the one there is works on.
 	}
-	if !s.limiter.TryAccept() {
-		r.wakeAfter(rotationRetry)
+	if ok, again := s.turns.take(r.tenant.UID, r.key.UID, rotationRequested(r.key)); !ok {
+		r.wakeAfter(again)
 		return nil, nil
 	}
 	credential, prefix, err := s.announce.credential(ctx, r)
@@ -145,7 +140,8 @@ func rotationPeriod(rotation *keysv1alpha1.Rotation) (time.Duration, bool) {
 	if rotation == nil {
 		return 0, false
 	}
-	return rotation.Every.Duration()
+	every, ok := rotation.Every.Duration()
+	return max(every, shortestPeriod), ok
 }
 
 func overlap(rotation *keysv1alpha1.Rotation) time.Duration {

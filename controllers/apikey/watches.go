@@ -33,6 +33,7 @@ func (c *Controller) Register(m manager.Manager) error {
 		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(predicate.Not(canary()), notOnlyUsage(c.clock))).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysAwaitingVerifiers), builder.WithPredicates(canary())).
 		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.rivals), builder.WithPredicates(claimsChanged())).
+		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysWaitingBeside), builder.WithPredicates(leftWaiting())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(keyOfSecret), builder.WithPredicates(notInitial())).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(notInitial(), predicate.LabelChangedPredicate{})).
 		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysOfTenant), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
@@ -93,7 +94,7 @@ func withoutUsage(key *keysv1alpha1.ApiKey) *keysv1alpha1.ApiKey {
 }
 
 // placeFreed passes when a tenant may have room for a key that it had none for. New places come with a new maxKeys too,
-// which is a change of generation.
+// which is a change of generation, and has all the tenant's keys looked at.
 func placeFreed() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
@@ -141,10 +142,6 @@ func (c *Controller) keysOfTenant(ctx context.Context, object client.Object) []r
 		}
 	}
 	return requests
-}
-
-func (c *Controller) keysWaitingForPlace(context.Context, client.Object) []reconcile.Request {
-	return requestsFor(c.index.by(verdictIndex, keysv1alpha1.ReasonQuotaExceeded), all)
 }
 
 // keysJudgedOtherwise is for a changed AccessPolicy: those keys whose scopes are now declared and were not, or the reverse.

@@ -60,7 +60,7 @@ func TestUsageAloneIsNoReason(t *testing.T) {
 // anything on it: what waits for a whole installation (kstatus) waits for that too.
 func TestTheCanaryIsLookedAt(t *testing.T) {
 	name := types.NamespacedName{Namespace: "apikey-system", Name: keysv1alpha1.CanaryName}
-	c := &Controller{verifiers: newVerifiers(nil, nil, name.Namespace, clock.RealClock{})}
+	c := &Controller{verifiers: newVerifiers(nil, nil, name.Namespace, clocktesting.NewFakePassiveClock(time.Now()))}
 	canary := &keysv1alpha1.ApiKey{}
 	canary.Namespace, canary.Name, canary.Generation = name.Namespace, name.Name, 2
 	for observed, want := range map[int64]int{-1: 1, 1: 1, 2: 0} {

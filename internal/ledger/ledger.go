@@ -5,7 +5,6 @@ package ledger
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
@@ -18,25 +17,14 @@ const defaultMaxKeys = 20
 // FullError says that a tenant has as many active keys as it may.
 type FullError struct {
 	Tenant string
-	Active []keysv1alpha1.ActiveKey
-	Max    int
+	// Active and Max are numbers of keys.
+	Active, Max int
 }
 
-// maxNamed is how many of the active keys a FullError names.
-const maxNamed = 20
-
-// Error implements error. It says how many keys are active, whose they are, and the way out.
+// Error implements error. It says how many keys are active, and the way out. It does not say which: they may be in namespaces that whoever
+// reads this may not see, and the message of a key that waits would change with each of them.
 func (e *FullError) Error() string {
-	names := make([]string, 0, maxNamed)
-	for _, key := range e.Active[:min(len(e.Active), maxNamed)] {
-		names = append(names, key.Namespace+"/"+key.Name)
-	}
-	more := ""
-	if rest := len(e.Active) - len(names); rest > 0 {
-		more = fmt.Sprintf(" and %d more", rest)
-	}
-	return fmt.Sprintf("tenant %s has %d of at most %d active keys (%s%s): revoke one, or raise spec.maxKeys of the Tenant",
-		e.Tenant, len(e.Active), e.Max, strings.Join(names, ", "), more)
+	return fmt.Sprintf("tenant %s has %d of at most %d active keys: revoke one, or raise spec.maxKeys of the Tenant", e.Tenant, e.Active, e.Max)
 }
 
 // Max returns how many of the tenant's keys may be active at a time.
@@ -72,7 +60,7 @@ func Reserve(tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey, issued b
 		tenant.Status.ActiveKeys[at] = place
 		return true, nil
 	case !issued && len(tenant.Status.ActiveKeys) >= Max(tenant):
-		return false, &FullError{Tenant: tenant.Name, Active: tenant.Status.ActiveKeys, Max: Max(tenant)}
+		return false, &FullError{Tenant: tenant.Name, Active: len(tenant.Status.ActiveKeys), Max: Max(tenant)}
 	}
 	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, place)
 	Summarize(tenant)
