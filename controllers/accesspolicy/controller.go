@@ -7,7 +7,6 @@ package accesspolicy
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -25,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // Controller reconciles AccessPolicies.
@@ -111,19 +111,10 @@ func (c *Controller) report(ctx context.Context, before, after *keysv1alpha1.Acc
 	log.FromContext(ctx).Info("Policy changed", "ready", is.Status, "reason", is.Reason)
 	switch {
 	case is.Status == metav1.ConditionFalse:
-		c.recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Reconcile", "%s", note(is.Message))
+		c.recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Reconcile", "%s", printable.Note(is.Message))
 	case was != nil:
-		c.recorder.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, "Reconcile", "%s", note(is.Message))
+		c.recorder.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, "Reconcile", "%s", printable.Note(is.Message))
 	}
-}
-
-// note is a message as an event can hold it, which is up to 1024 bytes.
-func note(message string) string {
-	const most, more = 1024, "…"
-	if len(message) <= most {
-		return message
-	}
-	return strings.ToValidUTF8(message[:most-len(more)], "") + more
 }
 
 // neighbours are the other policies that have a host in common with one that has come, changed or gone.

@@ -135,9 +135,13 @@ func tenantOf(f facts) (*keysv1alpha1.Tenant, *outcome) {
 	selected := tenancy.Of(f.namespace, f.tenants)
 	issuedTo := f.key.Status.TenantID
 	if len(selected) > 1 {
-		names := make([]string, len(selected))
-		for i := range selected {
-			names[i] = selected[i].Name
+		const most = 10 // A condition's message has its bound, and any number of tenants may select a namespace.
+		var names []string
+		for _, tenant := range selected[:min(len(selected), most)] {
+			names = append(names, tenant.Name)
+		}
+		if more := len(selected) - most; more > 0 {
+			names = append(names, fmt.Sprintf("and %d more", more))
 		}
 		return nil, refused(keysv1alpha1.ReasonAmbiguousTenant, fmt.Sprintf(
 			"Namespace %s is selected by the tenants %s: change its labels or their spec.namespaceSelector so that one selects it.",

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // report says what a round has changed, in an event and in the log, under the reason of the condition that has changed.
@@ -28,7 +29,7 @@ func (c *Controller) report(ctx context.Context, r *round, before *keysv1alpha1.
 		if o.stalled {
 			eventType = corev1.EventTypeWarning
 		}
-		c.recorder.Eventf(r.key, nil, eventType, o.reason, "Reconcile", "%s", o.message)
+		c.recorder.Eventf(r.key, nil, eventType, o.reason, "Reconcile", "%s", printable.Note(o.message))
 	}
 	if warned(r.key.Status.Conditions) != "" && warned(r.key.Status.Conditions) != warned(before.Conditions) {
 		c.tell(r, corev1.EventTypeWarning, keysv1alpha1.ConditionExpired)
@@ -38,7 +39,7 @@ func (c *Controller) report(ctx context.Context, r *round, before *keysv1alpha1.
 // tell records an event that says what a condition says.
 func (c *Controller) tell(r *round, eventType, conditionType string) {
 	if condition := apimeta.FindStatusCondition(r.key.Status.Conditions, conditionType); condition != nil {
-		c.recorder.Eventf(r.key, nil, eventType, condition.Reason, "Reconcile", "%s", condition.Message)
+		c.recorder.Eventf(r.key, nil, eventType, condition.Reason, "Reconcile", "%s", printable.Note(condition.Message))
 	}
 }
 

@@ -131,7 +131,7 @@ var _ = Describe("A template", func() {
 		expectReady(ctx, key)
 	},
 		Entry("has a backslash too many", `spec.secret.data[00]: line 1, column 4: a quoted text has a \`, []keysv1alpha1.Template{`{{ "\q" }}`}),
-		Entry("becomes too long with others", "spec.secret.data[31]: line 1, column ", manyTemplates(32)),
+		Entry("becomes too long with others", "spec.secret.data[18]: line 1, column ", manyTemplates(32)),
 	)
 
 	It("never has a name add a line", func(ctx SpecContext) {

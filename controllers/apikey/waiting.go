@@ -62,7 +62,7 @@ func (s *reserve) withoutPlace(key *keysv1alpha1.ApiKey, full *ledger.FullError)
 // olderThan returns how many keys are older than one.
 func olderThan(key *keysv1alpha1.ApiKey, keys []*keysv1alpha1.ApiKey) (count int) {
 	for _, other := range keys {
-		if other.UID != key.UID && older(other, key) {
+		if other.UID != key.UID && byAge(other, key) < 0 {
 			count++
 		}
 	}
@@ -94,10 +94,13 @@ func (c *Controller) keysWaitingForPlace(ctx context.Context, object client.Obje
 			waiting = append(waiting, c.index.Waiting(name)...)
 		}
 	}
-	slices.SortFunc(waiting, func(a, b *keysv1alpha1.ApiKey) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(waiting, byAge)
 	return requestsFor(waiting[:min(free, len(waiting))], all)
+}
+
+// byAge compares keys by their age, the oldest first; names decide between those of the same second.
+func byAge(a, b *keysv1alpha1.ApiKey) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
 // leftWaiting passes when a key does not wait for a place any more.

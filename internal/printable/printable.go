@@ -76,3 +76,12 @@ func Excerpt(text string, most int) string {
 	}
 	return Text(text)
 }
+
+// Note returns a message as an event can hold it, which is up to 1024 bytes: the API server drops one that is longer.
+func Note(message string) string {
+	const most, more = 1024, "…"
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most-len(more)], "") + more
+}

@@ -45,3 +45,12 @@ func TestExcerpt(t *testing.T) {
 		}
 	}
 }
+
+func TestNote(t *testing.T) {
+	for _, text := range []string{"", "short", strings.Repeat("x", 1024), strings.Repeat("x", 1025), strings.Repeat("ü", 1024), "x" + strings.Repeat("倉", 1024)} {
+		got := printable.Note(text)
+		if len(got) > 1024 || len(text) <= 1024 && got != text || len(text) > 1024 && (len(got) < 1018 || !strings.HasSuffix(got, "…")) || !printable.Is(got) {
+			t.Errorf("of %d bytes, %d are left: %.20q", len(text), len(got), got)
+		}
+	}
+}
