@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
 // Reasons of problems, for scripts.
@@ -57,6 +58,16 @@ func (p *problem) status() int { return statuses[p.Reason] }
 
 // explain says what an error means to a person, and what to do about it.
 func explain(err error) *problem {
+	p := inWords(err)
+	p.Message = printable.Text(p.Message) // It may quote what users have written.
+	for i := range p.Fields {
+		p.Fields[i].Message = printable.Text(p.Fields[i].Message)
+	}
+	return p
+}
+
+// inWords is explain, as it comes.
+func inWords(err error) *problem {
 	if p := explainOwn(err); p != nil {
 		return p
 	}
