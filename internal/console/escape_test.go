@@ -25,7 +25,9 @@ func TestNamesAreEscaped(t *testing.T) {
 	key.Status.Credentials = []keysv1alpha1.Credential{{ID: "7Hk2PqZx"}}
 	key.Status.Usage = []keysv1alpha1.CredentialUsage{{ID: "7Hk2PqZx", LastUsedTime: future}}
 	key.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: "InvalidTemplate", Message: evil}}
-	tenant := fixture.Tenant("acme", func(tenant *keysv1alpha1.Tenant) { tenant.Spec.DisplayName, tenant.Spec.APIBaseURL = evil, "https://a/"+evil })
+	tenant := fixture.Tenant("acme", func(tenant *keysv1alpha1.Tenant) {
+		tenant.Spec.DisplayName, tenant.Spec.APIBaseURL = evil, "https://a/"+evil
+	})
 	now := time.Now()
 	details, err := newDetails(key, newRow(key, now), now)
 	if err != nil {
