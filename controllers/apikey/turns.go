@@ -80,7 +80,8 @@ func (t *turns) take(tenant, key types.UID, requested bool) (ok bool, again time
 		q, keep = &t.scheduled, forRequests
 	}
 	mine, place := q.stand(tenant, key)
-	ahead := q.ahead(mine, place, now) + t.others(requested, now)
+	ahead := q.ahead(mine, place, now)
+	ahead += t.others(requested, ahead, now)
 	missing := float64(ahead+keep+1) - t.left
 	if missing > 0 {
 		again = min(max(time.Duration(missing/rotationsPerSecond*float64(time.Second)), soonest), latest)
@@ -97,18 +98,16 @@ func (t *turns) take(tenant, key types.UID, requested bool) (ok bool, again time
 	return true, 0
 }
 
-// others returns how many of the other queue come before any of this one.
-func (t *turns) others(requested bool, now time.Time) int {
+// others returns how many of the other queue come before a key that has some of its own queue ahead of it.
+func (t *turns) others(requested bool, ahead int, now time.Time) int {
 	schedulesTurn := t.requests >= requestsInARow
 	switch {
-	case !requested && schedulesTurn:
+	case requested && schedulesTurn && t.scheduled.count(now, 1) > 0:
+		return 1 + forRequests // So that there is enough left for the schedule when it looks.
+	case requested, schedulesTurn:
 		return 0
-	case !requested:
-		return t.requested.count(now, math.MaxInt)
-	case schedulesTurn:
-		return t.scheduled.count(now, 1)
 	}
-	return 0
+	return t.requested.count(now, requestsInARow*(ahead+1))
 }
 
 // stand returns a key's line and its place there, which is the last where it had none.
