@@ -74,6 +74,9 @@ const (
 	ReasonNamespaceNotServed = "NamespaceNotServed"
 	// ReasonSecretConflict says that somebody else's Secret has the name of the key's.
 	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretRefused says that the API server does not let the controller write the key's Secret: a quota, a policy or a role is in
+	// the way.
+	ReasonSecretRefused = "SecretRefused"
 	// ReasonInvalidTemplate says that a template of spec.secret.data can't be rendered.
 	ReasonInvalidTemplate = "InvalidTemplate"
 	// ReasonDigestConflict says that an older key of the tenant has the same digest, or that its token was minted for a key that is

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// conflictPatience is how long until a Secret that is in the way is looked for again: of somebody else's Secrets the
-	// controller watches none.
+	// conflictPatience is how long until a Secret that is in the way, or that could not be written, is tried again: of somebody else's
+	// Secrets, quotas and policies the controller watches none.
 	conflictPatience = time.Minute
 	// rootPatience is the same for a root key that is gone and may be restored.
 	rootPatience = time.Minute
@@ -69,11 +69,11 @@ func (s *publish) run(ctx context.Context, r *round) (*outcome, error) {
 		return nil, err
 	}
 	if inTheWay := s.bring(ctx, r, current, desired, credential); inTheWay != nil {
-		var foreign *foreignError
-		if !errors.As(inTheWay, &foreign) {
+		var known interface{ outcome() *outcome }
+		if !errors.As(inTheWay, &known) {
 			return nil, inTheWay
 		}
-		return s.fail(r, foreign.outcome()), nil
+		return s.fail(r, known.outcome()), nil
 	}
 	// The token may be in one Secret only: a former one goes once the new one is there.
 	if former := status.SecretName; former != "" && former != name {

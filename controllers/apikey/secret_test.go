@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -129,6 +130,35 @@ var _ = Describe("The Secret", func() {
 		Expect(result.RequeueAfter).To(BeNumerically(">", 0), "nothing else would bring the key back")
 		Expect(cp.Client.Delete(ctx, theirs)).To(Succeed())
 		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+	})
+
+	It("says which quota does not let it be written, and is written once there is room", func(ctx SpecContext) {
+		// It fails when an error of the API server's is only tried again.
+		w := newWorld(ctx)
+		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace.Name, Name: "no-secrets"}}
+		quota.Spec.Hard = corev1.ResourceList{"count/secrets": resource.MustParse("0")}
+		Expect(cp.Client.Create(ctx, quota)).To(Succeed())
+		quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard} // As kube-controller-manager does.
+		Expect(cp.Client.Status().Update(ctx, quota)).To(Succeed())
+		Eventually(func() error {
+			return cp.Client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace.Name, Name: "a"}}, client.DryRunAll)
+		}).Should(MatchError(ContainSubstring("exceeded quota")))
+		key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+		Expect(cp.Client.Create(ctx, key)).To(Succeed())
+		result := w.reconcile(ctx, key)
+		expectRefused(key, "SecretRefused", "exceeded quota: no-secrets, requested: count/secrets=1")
+		Expect(condition(key, "Published")).To(Equal("False/SecretRefused"))
+		Expect(result.RequeueAfter).To(Equal(time.Minute), "nothing else would bring the key back")
+		Expect(w.events.Events).To(Receive(And(HavePrefix("Warning SecretRefused "), ContainSubstring("no-secrets"))))
+		w.client.writes = 0
+		w.reconcile(ctx, key)
+		Expect(w.client.writes).To(Equal(1), "the attempt")
+		Expect(cp.Client.Delete(ctx, quota)).To(Succeed())
+		Eventually(func(g Gomega) {
+			w.reconcile(ctx, key)
+			g.Expect(condition(key, "Ready")).To(Equal("True/Ready"))
+		}).Should(Succeed())
 		expectReady(ctx, key)
 	})
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/printable"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -69,6 +71,45 @@ func (e *foreignError) Error() string {
 		return fmt.Sprintf("Secret %s still belongs to a deleted ApiKey of this name: waiting for it to be collected.", e.secret.Name)
 	}
 	return fmt.Sprintf("Secret %s is there and does not belong to this key: remove it, or set another name in spec.secret.name.", e.secret.Name)
+}
+
+// refusedError says that the API server does not let the controller write a Secret.
+type refusedError struct {
+	name string
+	err  error
+}
+
+// refusedOr returns a *refusedError where an error is one that trying again doesn't mend.
+func refusedOr(name string, err error) error {
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		return &refusedError{name: name, err: err}
+	}
+	return err
+}
+
+// Error implements error. Of what an admission policy or a webhook says, it has who says so, and not what: their author may have had it
+// quote the Secret.
+func (e *refusedError) Error() string {
+	text := e.err.Error()
+	if status := apierrors.APIStatus(nil); errors.As(e.err, &status) {
+		text = status.Status().Message
+	}
+	for _, verb := range []string{"denied request", "denied the request"} {
+		if who, _, ok := strings.Cut(text, verb); ok {
+			text = who + verb
+		}
+	}
+	return fmt.Sprintf("The API server does not let the controller write Secret %s: %s.", e.name, printable.Excerpt(strings.TrimRight(text, "."), mostQuoted))
+}
+func (e *refusedError) Unwrap() error { return e.err }
+
+// mostQuoted is how many characters of what the API server says a message has.
+const mostQuoted = 500
+
+func (e *refusedError) outcome() *outcome {
+	o := refused(keysv1alpha1.ReasonSecretRefused, e.Error())
+	o.after = conflictPatience
+	return o
 }
 
 func (e *foreignError) outcome() *outcome {
@@ -218,7 +259,7 @@ func (s *secrets) apply(ctx context.Context, key *keysv1alpha1.ApiKey, current e
 	}
 	// The update carries the resourceVersion that was read.
 	if err := s.client.Update(ctx, merged); err != nil {
-		return fmt.Errorf("updating Secret %s: %w", desired.Name, err)
+		return refusedOr(desired.Name, fmt.Errorf("updating Secret %s: %w", desired.Name, err))
 	}
 	s.noteRight(key, merged, desired)
 	return nil
@@ -242,7 +283,7 @@ func (s *secrets) overtaken(ctx context.Context, key *keysv1alpha1.ApiKey) error
 func (s *secrets) create(ctx context.Context, key *keysv1alpha1.ApiKey, desired *corev1.Secret) error {
 	created := desired.DeepCopy()
 	if err := s.client.Create(ctx, created); err != nil {
-		return fmt.Errorf("creating Secret %s: %w", desired.Name, err)
+		return refusedOr(desired.Name, fmt.Errorf("creating Secret %s: %w", desired.Name, err))
 	}
 	s.noteRight(key, created, desired)
 	return nil

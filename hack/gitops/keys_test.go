@@ -1,9 +1,11 @@
 package gitops_test
 
 import (
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -43,6 +45,7 @@ var keyStates = []state{
 	{name: "ExpiryNotOffered", reach: keyWith(keysv1alpha1.ReasonExpiryNotOffered, expiry("45d")), kstatus: failed, argo: degraded},
 	{name: "DigestConflict", reach: digestConflict, kstatus: failed, argo: degraded},
 	{name: "SecretConflict", reach: secretConflict, kstatus: failed, argo: degraded},
+	{name: "SecretRefused", reach: secretRefused, kstatus: failed, argo: degraded},
 	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template(`{{"\q"}}`)), kstatus: failed, argo: degraded},
 	{name: "NamespaceNotServed", reach: namespaceNotServed, kstatus: failed, argo: degraded},
 	{name: "RootKeyLost", reach: rootKeyLost, kstatus: failed, argo: degraded},
@@ -208,6 +211,27 @@ func secretConflict(w *world) client.Object {
 	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	w.create(w.tenant, w.namespace, theirs, key)
 	w.awaitKey(key, keysv1alpha1.ReasonSecretConflict)
+	return key
+}
+
+func secretRefused(w *world) client.Object {
+	key := fixture.ApiKey(w.namespace.Name, "key")
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "none"}}
+	quota.Spec.Hard = corev1.ResourceList{"count/secrets": resource.MustParse("0")}
+	w.create(w.tenant, w.namespace, quota)
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard} // As kube-controller-manager does.
+	if err := w.cp.Client.Status().Update(w.t.Context(), quota); err != nil {
+		w.t.Fatal(err)
+	}
+	program.WaitUntil(w.t, patience, "a quota that is in force", func() error {
+		another := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "another"}}
+		if err := w.cp.Client.Create(w.t.Context(), another, client.DryRunAll); err == nil {
+			return errors.New("another Secret could be made")
+		}
+		return nil
+	})
+	w.create(key)
+	w.awaitKey(key, keysv1alpha1.ReasonSecretRefused)
 	return key
 }
 

@@ -24,6 +24,7 @@ var advice = map[string]string{
 	keysv1alpha1.ReasonScopeNotAllowed:     "Remove the scope: kubectl apikey tenant lists those that the tenant may have.",
 	keysv1alpha1.ReasonExpiryNotOffered:    "Choose an expiry that kubectl apikey tenant lists.",
 	keysv1alpha1.ReasonSecretConflict:      "Remove the Secret of that name that is not the key's, or set spec.secret.name.",
+	keysv1alpha1.ReasonSecretRefused:       "Have the quota raised, or the policy changed, that the message names.",
 	keysv1alpha1.ReasonInvalidTemplate:     "Correct the template in spec.secret.data.",
 	keysv1alpha1.ReasonDigestConflict:      "Delete one of the two keys with this digest. If the token's own key is revoked, register another token.",
 	keysv1alpha1.ReasonRootKeyLost:         "Restore the root key, or have another token made with kubectl apikey rotate.",
