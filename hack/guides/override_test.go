@@ -63,6 +63,7 @@ var askNothing = map[string]string{
 	"haproxy/apikey.lua":                       "called by haproxy.cfg",
 	"ingress-nginx/configmap.yaml":             "beside ingress.yaml",
 	"nginx-gateway-fabric/snippetspolicy.yaml": "beside httproute.yaml",
+	"istio/destinationrule.yaml":               "TLS to the verifier",
 	"istio/apikey.yaml":                        "names the provider in meshconfig.yaml",
 	"istio/destinationrule.yaml":               "TLS to the verifier",
 	"traefik/static.yaml":                      "beside apikey.yaml",
