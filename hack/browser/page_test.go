@@ -35,6 +35,7 @@ func TestPage(t *testing.T) {
 		{"requests from elsewhere", (*world).refusesForgeries},
 		{"behind a proxy that signs users in", (*world).comesByProxy},
 		{"on one's own machine", (*world).servesItself},
+		{"another account of one's own machine", (*world).sharesTheMachine},
 		{"the API server goes and comes back", (*world).outlivesTheAPIServer},
 		{"2,000 keys", (*world).takesMany},
 		{"how it looks", (*world).looks},

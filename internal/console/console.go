@@ -105,20 +105,10 @@ func (c *Console) newRoutes(files http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/{name}", files)
 	if c.options.Own {
-		mux.HandleFunc("GET /start/{secret}", c.handleStart)
+		c.ownRoutes(mux)
 	} else {
-		mux.HandleFunc("GET /login", c.showLogin)
-		mux.HandleFunc("POST /login", takes(formKind, c.handleLogin))
-		mux.HandleFunc("POST /logout", takes(formKind, c.handleLogout))
+		c.pageRoutes(mux)
 	}
-	page := func(pattern string, show func(http.ResponseWriter, *http.Request, *visit)) {
-		mux.HandleFunc(pattern, c.visited(show, c.turnAway))
-	}
-	page("GET /{$}", c.showFirst)
-	page("GET /namespaces", c.chooseNamespace)
-	page("GET /namespaces/{namespace}", c.showKeys)
-	page("GET /namespaces/{namespace}/keys/{name}", c.showKeys)
-	page("GET /", c.showNothing)
 	api := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visit)) {
 		mux.HandleFunc(pattern, c.visited(answer, c.turnAwayScript))
 	}
@@ -131,6 +121,21 @@ func (c *Console) newRoutes(files http.Handler) http.Handler {
 	change("POST /api/namespaces/{namespace}/keys", c.create)
 	change("POST /api/namespaces/{namespace}/keys/{name}/{change}", c.change)
 	return mux
+}
+
+// pageRoutes are the pages of who signs in.
+func (c *Console) pageRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /login", c.showLogin)
+	mux.HandleFunc("POST /login", takes(formKind, c.handleLogin))
+	mux.HandleFunc("POST /logout", takes(formKind, c.handleLogout))
+	page := func(pattern string, show func(http.ResponseWriter, *http.Request, *visit)) {
+		mux.HandleFunc(pattern, c.visited(show, c.turnAway))
+	}
+	page("GET /{$}", c.showFirst)
+	page("GET /namespaces", c.chooseNamespace)
+	page("GET /namespaces/{namespace}", c.showKeys)
+	page("GET /namespaces/{namespace}/keys/{name}", c.showKeys)
+	page("GET /", c.showNothing)
 }
 
 // ServeHTTP implements http.Handler.

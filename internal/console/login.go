@@ -15,6 +15,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
+// othersPage is what whoever has not come by the link of Own is told. The script says it too (session.js).
+const othersPage = "It acts with the rights of whoever started it, and opens only by the link that was printed then, which is good once. " +
+	"Run kubectl apikey ui again."
+
 // anonymous is whom the API server takes everybody for whom it doesn't know.
 const anonymous = "system:anonymous"
 
@@ -148,8 +152,7 @@ func pathOf(namespace string) string {
 func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case c.options.Own:
-		c.pages.message(w, http.StatusForbidden, "This page is somebody else's",
-			"It acts with the rights of whoever started it, and opens only by the link that was printed then, which is good once. Run kubectl apikey ui again.")
+		c.pages.message(w, http.StatusForbidden, "This page is somebody else's", othersPage)
 	case r.Header.Get("Sec-Fetch-Site") == "cross-site" && !errors.Is(err, errEnded):
 		// A link from another site comes without our cookies, which are SameSite=Strict. Asked for again from here, it comes with them.
 		c.again(w, cmp.Or(local(r.URL.EscapedPath()), "/"))

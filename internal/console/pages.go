@@ -30,6 +30,8 @@ type page struct {
 	User string
 	// Out says that the page can sign out.
 	Out bool
+	// Own says that the page is one of Own, whose scripts ask for what it shows.
+	Own bool
 }
 
 // keysPage is the list of a namespace's keys. Scripts fill it.
@@ -49,7 +51,11 @@ type namespacesPage struct {
 }
 
 // knownNamespace is a namespace that belongs to a tenant.
-type knownNamespace struct{ Name, Tenant, Path string }
+type knownNamespace struct {
+	Name   string `json:"name"`
+	Tenant string `json:"tenant"`
+	Path   string `json:"path"`
+}
 
 // messagePage says why there is nothing to see, and what to do.
 type messagePage struct {
@@ -141,7 +147,7 @@ func newAssets() (http.Handler, error) {
 
 // newPage returns what a page of a user has.
 func (c *Console) newPage(r *http.Request, v *visit, title string) (page, error) {
-	p := page{Title: title, CSRF: v.csrf, User: v.user, Out: !c.options.Own && !v.ends.IsZero()}
+	p := page{Title: title, CSRF: v.csrf, User: v.user, Out: !v.ends.IsZero()}
 	if p.User != "" {
 		return p, nil
 	}
@@ -187,18 +193,7 @@ func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *vis
 	ctx, cancel := timely(r)
 	defer cancel()
 	content := &namespacesPage{page: p}
-	tenants, err := v.client.Tenants(ctx)
-	if err == nil {
-		namespaces, err := v.client.Namespaces(ctx)
-		for i := range namespaces {
-			if tenant, err := keys.TenantOf(namespaces[i].Name, namespaces[i].Labels, tenants); err == nil {
-				content.Known = append(content.Known, knownNamespace{namespaces[i].Name, nameOf(tenant), pathOf(namespaces[i].Name)})
-			}
-		}
-		content.Problem = unlisted(err)
-	} else {
-		content.Problem = unlisted(err)
-	}
+	content.Known, content.Problem = c.knownNamespaces(ctx, v)
 	c.pages.write(w, http.StatusOK, "namespaces", content)
 }
 
@@ -220,8 +215,6 @@ func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) bool
 	}
 	p := explain(err)
 	switch {
-	case p.Reason == reasonSession && c.options.Own:
-		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you any more", "Log in to it again, and run kubectl apikey ui again.")
 	case p.Reason == reasonSession && c.brought(r) != "": // The form would be of no use: the proxy's word counts first.
 		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you",
 			"The token that you were signed in with has ended, or the cluster does not trust whoever issued it. Sign out and in again; if that doesn't help, tell whoever runs the cluster.")

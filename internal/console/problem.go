@@ -192,6 +192,9 @@ func formField(path string) string {
 // explain does so for who uses this console.
 func (c *Console) explain(err error) *problem {
 	p := explain(err)
+	if errors.Is(err, errNobody) && !errors.Is(err, errEnded) && c.options.Own {
+		return &problem{Reason: reasonSession, Message: othersPage}
+	}
 	if p.Reason == reasonSession && c.options.Own {
 		return &problem{Reason: reasonCluster, Message: "The cluster does not know you any more. Log in to it again, and run kubectl apikey ui again."}
 	}
@@ -201,7 +204,7 @@ func (c *Console) explain(err error) *problem {
 // answerProblem answers a script with what went wrong.
 func (c *Console) answerProblem(w http.ResponseWriter, err error) {
 	p := c.explain(err)
-	if p.Reason == reasonSession {
+	if p.Reason == reasonSession && !c.options.Own {
 		c.end(w)
 	}
 	answerJSON(w, p.status(), p)

@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// Cookies. The prefix has browsers take them from this host only, over TLS, for all paths. Without it, cookies of another
-// port of the same address would do: those of Own have a name that nobody knows.
+// Cookies. The prefix has browsers take them from this host only, over TLS, for all paths. Own has none: see own.go.
 const (
 	sessionCookie = "__Host-apikey-session"
 	visitCookie   = "__Host-apikey-visit"
-	ownCookie     = "apikey-ui-"
 )
 
 const (
@@ -42,8 +40,8 @@ func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) 
 	if err != nil {
 		return nil, err
 	}
-	if v.client, err = c.clientOf(token); err != nil {
-		return nil, err
+	if v.client, err = c.clientOf(token); err != nil || c.options.Own {
+		return v, err // What lets the one user of Own in is sent by our own script, and comes from nowhere else.
 	}
 	if v.csrf == "" {
 		v.csrf = c.seal.proof(c.nonce(w, r))
@@ -57,11 +55,10 @@ func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) 
 // whose returns the user of a request, without a client, and the user's token.
 func (c *Console) whose(r *http.Request) (v *visit, token string, err error) {
 	if c.options.Own {
-		cookie, err := r.Cookie(c.start.cookie)
-		if err != nil || !same(cookie.Value, c.start.session) {
+		if sent := r.Header.Values(ownHeader); len(sent) != 1 || !same(sent[0], c.start.session) {
 			return nil, "", errNobody
 		}
-		return &visit{namespace: c.options.Namespace, csrf: c.seal.proof(c.start.session)}, "", nil
+		return &visit{namespace: c.options.Namespace}, "", nil
 	}
 	if token := c.brought(r); token != "" {
 		return &visit{namespace: c.options.Namespace}, token, nil
@@ -170,34 +167,4 @@ func (*Console) nonce(w http.ResponseWriter, r *http.Request) string {
 	nonce := rand.Text()
 	setCookie(w, visitCookie, nonce)
 	return nonce
-}
-
-// start is how the one user of Own gets in: by a link that is good once.
-type start struct {
-	link            once
-	cookie, session string
-}
-
-func newStart() *start {
-	return &start{link: once{value: rand.Text()}, cookie: ownCookie + strings.ToLower(rand.Text()[:8]), session: rand.Text()}
-}
-
-// StartPath returns the path that lets the one user of Own in, once.
-func (c *Console) StartPath() string { return "/start/" + c.start.link.value }
-
-// handleStart lets the one user of Own in. A browser that only looks ahead doesn't use the link up.
-func (c *Console) handleStart(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet || r.Header.Get("Sec-Purpose") != "" {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	if !c.start.link.take(r.PathValue("secret")) {
-		c.turnAway(w, r, errNobody)
-		return
-	}
-	// Not Secure: it goes over loopback without TLS, where not every browser would keep it. It holds nothing but itself.
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // See above.
-		Name: c.start.cookie, Value: c.start.session, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	})
-	c.again(w, "/")
 }

@@ -1,7 +1,7 @@
 // The page: the tenant, and the list of keys as the stream tells of them.
 
 import { $, ago, at, badge, copier, h, onDay, say, time } from "./dom.js";
-import { follow, namespace } from "./wire.js";
+import { follow, namespace, showUser } from "./wire.js";
 import { generate } from "./create.js";
 import { ask, details, perform } from "./key.js";
 
@@ -287,4 +287,5 @@ copier($("copy-id"), "Tenant ID", () => $("tenant-id").textContent);
 copier($("copy-url"), "API base URL", () => $("tenant-url").textContent);
 arrows();
 follow(tell);
+showUser().catch(() => {}); // The list says what is wrong.
 if (document.body.dataset.key) open(document.body.dataset.key, false);

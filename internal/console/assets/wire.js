@@ -1,4 +1,6 @@
-// Requests to the console. Nothing is kept in the browser's storage.
+// Requests to the console. Nothing of what they bring is kept in the browser's storage.
+
+import { session, stranger } from "./session.js";
 
 const csrf = document.querySelector("meta[name=csrf-token]").content;
 export const namespace = document.body.dataset.namespace;
@@ -20,13 +22,15 @@ const away = () => new Problem({ reason: "away", message: "The console can't be 
 
 // signIn leads to the log-in, and back to here.
 export function signIn() {
+  if (session) return stranger();
   location.assign(`/login?${new URLSearchParams({ next: location.pathname, why: "expired" })}`);
 }
 
-async function ask(path, options = {}) {
+async function ask(path, { headers = {}, ...options } = {}) {
   let answer;
   try {
-    answer = await fetch(base + path, { ...options, credentials: "same-origin", cache: "no-store" });
+    const own = session ? { "X-Apikey-Session": session } : {};
+    answer = await fetch(path, { ...options, headers: { ...headers, ...own }, credentials: "same-origin", cache: "no-store" });
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw away();
@@ -38,7 +42,13 @@ async function ask(path, options = {}) {
   throw new Problem(problem);
 }
 
-export const get = async (path, signal) => (await ask(path, { signal })).json();
+export const fetchJSON = async (path, signal) => (await ask(path, { signal })).json();
+export const get = (path, signal) => fetchJSON(base + path, signal);
+
+// showUser says who is signed in, where the page does not.
+export async function showUser() {
+  if (session) document.getElementById("user").textContent = (await fetchJSON("/api/user")).user;
+}
 
 // lines reads an answer of JSON, line by line.
 async function* lines(answer) {
@@ -55,7 +65,7 @@ async function* lines(answer) {
 
 // change asks for a change, tells of its progress, and returns its result.
 export async function change(path, content, progress) {
-  const answer = await ask(path, {
+  const answer = await ask(base + path, {
     method: "POST", body: JSON.stringify(content || {}),
     headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
   });
@@ -85,7 +95,7 @@ export async function follow(tell) {
     const alive = () => { clearTimeout(timer); timer = setTimeout(() => stop.abort(), silence); };
     try {
       alive();
-      for await (const line of lines(await ask("/stream", { signal: stop.signal }))) {
+      for await (const line of lines(await ask(base + "/stream", { signal: stop.signal }))) {
         alive();
         if (line.type === "synced") wait = 500;
         if (line.type === "problem" && line.problem.reason === "session") return signIn();

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,17 +68,19 @@ func (i *installation) letsOneIn(t *testing.T) {
 	url, secret := link[1], link[2]
 	file := i.openedFile(t, link[0])
 
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	browser, stranger := &http.Client{Jar: jar}, &http.Client{}
-	for _, path := range []string{"/", "/namespaces/warehouse", "/api/namespaces/warehouse/keys/storefront", "/api/namespaces/warehouse/stream", "/start/guessed"} {
-		if status, body := visit(t, stranger, url+path, ""); status < 400 || strings.Contains(body, "Storefront") {
+	for _, path := range []string{"/api/user", "/api/namespaces", "/api/namespaces/warehouse/keys/storefront", "/api/namespaces/warehouse/stream", "/start/guessed"} {
+		if status, _ := visit(t, "", url+path, ""); status < 400 {
 			t.Errorf("%s: %d for who has not come by the link", path, status)
 		}
 	}
-	if status, _ := visit(t, browser, link[0], ""); status != http.StatusOK {
+	for _, path := range []string{"/", "/namespaces/warehouse"} {
+		if _, body := visit(t, "", url+path, ""); strings.Contains(body, "Storefront") {
+			t.Errorf("%s has keys for who has not come by the link", path)
+		}
+	}
+	status, body := visit(t, "", link[0], "")
+	session := sessionMeta.FindStringSubmatch(body)
+	if status != http.StatusOK || session == nil {
 		t.Fatalf("the link: %d", status)
 	}
 	program.WaitUntil(t, patience, "the file to go", func() error {
@@ -88,13 +89,13 @@ func (i *installation) letsOneIn(t *testing.T) {
 		}
 		return nil
 	})
-	if status, body := visit(t, browser, url+"/api/namespaces/warehouse/keys/storefront", ""); status != http.StatusOK || !strings.Contains(body, "Storefront") {
+	if status, body := visit(t, session[1], url+"/api/namespaces/warehouse/keys/storefront", ""); status != http.StatusOK || !strings.Contains(body, "Storefront") {
 		t.Errorf("with the link: %d", status)
 	}
-	if status, _ := visit(t, stranger, link[0], ""); status < 400 {
+	if status, _ := visit(t, session[1], link[0], ""); status < 400 {
 		t.Errorf("the link, once more: %d", status)
 	}
-	if status, _ := visit(t, browser, url+"/namespaces/warehouse", "rebound.example"); status < 400 {
+	if status, _ := visit(t, session[1], url+"/api/user", "rebound.example"); status < 400 {
 		t.Errorf("by another name: %d", status)
 	}
 	for _, process := range watch.Seen() {
@@ -125,8 +126,12 @@ func (i *installation) openedFile(t *testing.T, link string) string {
 	return file
 }
 
-// visit asks for an URL, by the name of a host where it isn't blank, and returns the status and the beginning of the answer.
-func visit(t *testing.T, browser *http.Client, url, host string) (status int, body string) {
+// sessionMeta is where the page of the link has what lets a tab in.
+var sessionMeta = regexp.MustCompile(`<meta name="session" content="([^"]+)">`)
+
+// visit asks for an URL, with what lets a tab in and by the name of a host where these aren't blank, and returns the status and the
+// beginning of the answer. No answer may set a cookie: other ports of the address would get it.
+func visit(t *testing.T, session, url, host string) (status int, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -135,11 +140,15 @@ func visit(t *testing.T, browser *http.Client, url, host string) (status int, bo
 		t.Fatal(err)
 	}
 	request.Host = host
-	response, err := browser.Do(request)
+	request.Header.Set("X-Apikey-Session", session)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
+	if cookies := response.Cookies(); len(cookies) > 0 {
+		t.Errorf("%s sets a cookie", request.URL.Path)
+	}
 	content, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
 		t.Fatal(err)

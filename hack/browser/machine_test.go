@@ -1,0 +1,134 @@
+package browser_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// trap is what another account of the machine has at a port of its own: a page that goes for the settings page at another port of
+// the same address, and a note of all that browsers send it.
+type trap struct {
+	*httptest.Server
+	mu   sync.Mutex
+	sent []http.Header
+}
+
+// trapPage asks for data, has a change made, opens the page in a window, and shows what has come of it. It says so in its title.
+const trapPage = `<!doctype html><meta charset="utf-8"><title>at it</title><link rel="icon" href="data:,"><body><script>
+const page = %q;
+(async () => {
+	const came = [];
+	const tell = (what, text) => came.push(what + ": " + text);
+	for (const credentials of ["include", "omit"]) {
+		await fetch(page + "/api/user", {credentials}).then(async (a) => tell("read", await a.text()), () => tell("read", "nothing"));
+		await fetch(page + "/api/namespaces/warehouse/keys/storefront/revoke", {method: "POST", mode: "no-cors", credentials, body: "{}"}).then(() => 0, () => 0);
+	}
+	const image = new Image();
+	await new Promise((done) => { image.onload = image.onerror = done; image.src = page + "/assets/icon.svg"; });
+	const frame = document.createElement("iframe");
+	await new Promise((done) => { frame.onload = done; frame.src = page + "/namespaces/warehouse"; document.body.append(frame); setTimeout(done, 3000); });
+	try { tell("frame", frame.contentDocument.body.textContent) } catch { tell("frame", "nothing") }
+	try { tell("storage", Object.values(sessionStorage).join() + Object.values(localStorage).join()) } catch { tell("storage", "nothing") }
+	new BroadcastChannel("apikey-session").postMessage({wanted: true});
+	document.body.textContent = came.join("\n");
+	document.title = "done";
+})();
+</script></body>`
+
+func newTrap(t *testing.T, page string) *trap {
+	t.Helper()
+	trap := &trap{}
+	trap.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		trap.mu.Lock()
+		defer trap.mu.Unlock()
+		trap.sent = append(trap.sent, r.Header.Clone())
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, trapPage, page)
+	}))
+	t.Cleanup(trap.Close)
+	return trap
+}
+
+// sharesTheMachine has another account of the machine lie in wait at another port of 127.0.0.1, where somebody's browser goes who has the
+// page open. It is red where the page has a cookie: browsers send it to every port of the address, and who has it is let in.
+func (w *world) sharesTheMachine(t *testing.T) {
+	kubeconfig, _ := w.pluginKubeconfig(t, w.alice)
+	own, ui, start := w.startsOwn(t, kubeconfig)
+	s := own.sit(t, wide, light)
+	s.open(start)
+	s.row("storefront", "Active")
+
+	trap := newTrap(t, own.url)
+	victim := own.sitAt(t, s.browser, wide, light)
+	victim.expected = append(victim.expected, "network:", "javascript:", "security:", "console:", "recommendation:", "other:", "content security policy:")
+	victim.goes(trap.URL)
+	victim.wait("the other page to have tried", func() error {
+		if title := victim.eval(`() => document.title`).Str(); title != "done" {
+			return fmt.Errorf("it is %q", title)
+		}
+		return nil
+	})
+	for line := range strings.Lines(victim.text()) {
+		if what, came, _ := strings.Cut(strings.TrimSpace(line), ": "); came != "nothing" && came != "" {
+			t.Errorf("%s came to %q", what, came)
+		}
+	}
+	victim.hasNoCookies()
+	own.refusesWhatWasSent(t, trap)
+	s.row("storefront", "Active")
+
+	// The same browser may open the page in a second tab, wherever it comes from. It is the user's own.
+	victim.eval(`page => { location = page + "/namespaces/warehouse" }`, own.url)
+	victim.row("storefront", "Active")
+	victim.reads("Signed in as " + w.alice.name)
+	if seen := victim.eval(`() => document.referrer`).Str(); strings.Contains(seen, trap.URL+"/") && seen != trap.URL+"/" {
+		t.Errorf("the referrer is %s", seen)
+	}
+	stranger := own.sit(t, wide, light)
+	stranger.open("/namespaces/" + warehouse)
+	stranger.find("heading", "This page is somebody else's")
+	w.evidence.keep("what kubectl apikey ui has printed", ui.Log())
+}
+
+// goes goes to another site.
+func (s *seat) goes(url string) {
+	s.t.Helper()
+	if err := s.page.Navigate(url); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// refusesWhatWasSent sends to the page all that a browser has sent to another port.
+func (w *world) refusesWhatWasSent(t *testing.T, trap *trap) {
+	t.Helper()
+	trap.mu.Lock()
+	defer trap.mu.Unlock()
+	if len(trap.sent) == 0 {
+		t.Error("the browser has sent nothing: what is there to try?")
+	}
+	for _, sent := range trap.sent {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/api/user", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, values := range sent {
+			if name != "Sec-Fetch-Site" && name != "Sec-Fetch-Mode" && name != "Sec-Fetch-Dest" && name != "Accept-Encoding" {
+				request.Header[name] = values
+			}
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusUnauthorized || len(sent["Cookie"]) > 0 {
+			t.Errorf("with what another port was sent (%d cookies), the page answers %d: %s", len(sent["Cookie"]), response.StatusCode, body)
+		}
+	}
+}
