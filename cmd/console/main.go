@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
@@ -44,6 +45,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	}
 	page, err := console.New(console.Options{
 		Config: config, Namespace: o.namespace, Hosts: o.allowed, Header: o.header, Key: key, Lifetime: o.lifetime,
+		Peers: o.findPeers(), PeersInPlainText: o.plainText,
 		Log: ctrl.Log.WithName("console"),
 	})
 	if err != nil {
@@ -85,6 +87,10 @@ func pageServer(o options, page *console.Console, certificate *certwatcher.CertW
 		if certificate != nil {
 			secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate}
 		}
+		var asked sync.WaitGroup
+		asked.Add(1)
+		go page.KeepUp(ctx, asked.Done)
+		asked.Wait() // What users have signed out of elsewhere is known before anybody is answered.
 		server := page.NewServer()
 		failed := make(chan error, 1)
 		go func() { failed <- server.Serve(limit.NewTLS(listener, console.Bounds, nil, secure)) }()

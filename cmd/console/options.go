@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ type options struct {
 	hosts           string
 	header          bool
 	keyFile         string
+	peers           string
 	lifetime        time.Duration
 	shutdownTimeout time.Duration
 
@@ -51,6 +54,8 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 		"Take the user's token from the Authorization header of a request that has one, as a proxy that signs users in with OpenID Connect sets it.")
 	flags.StringVar(&o.keyFile, "session-key-file", "",
 		"File of at least 32 random bytes that sessions are sealed with: the same for all replicas. Without one each process makes its own, and its sessions end with it.")
+	flags.StringVar(&o.peers, "peers", "",
+		"Name and port by which the replicas of the console find one another, such as those of a headless Service: what a user signs out of at one ends at all. It needs --session-key-file. Blank where there is one.")
 	flags.DurationVar(&o.lifetime, "session-lifetime", console.DefaultLifetime, "How long after signing in a user has to do so again: 1m to 24h.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the console is told to stop.")
 }
@@ -67,6 +72,9 @@ func (o *options) Complete() error {
 	if o.namespace != "" && len(validation.IsDNS1123Label(o.namespace)) > 0 {
 		errs = append(errs, fmt.Errorf("--namespace=%q is no name of a namespace", o.namespace))
 	}
+	if err := o.checkPeers(); err != nil {
+		errs = append(errs, err)
+	}
 	if o.lifetime < minLifetime || o.lifetime > maxLifetime {
 		errs = append(errs, fmt.Errorf("--session-lifetime=%s must be from 1m to 24h", o.lifetime))
 	}
@@ -75,6 +83,38 @@ func (o *options) Complete() error {
 	}
 	o.allowed = strings.FieldsFunc(o.hosts, func(r rune) bool { return r == ',' || r == ' ' })
 	return errors.Join(errs...)
+}
+
+// checkPeers checks that replicas can find one another, and know one another when they do.
+func (o *options) checkPeers() error {
+	if o.peers == "" {
+		return nil
+	}
+	if host, port, err := net.SplitHostPort(o.peers); err != nil || host == "" || port == "" {
+		return fmt.Errorf("--peers=%q must be a name and a port, such as apikey-console-peers:8443", o.peers)
+	}
+	if o.keyFile == "" {
+		return errors.New("--peers needs --session-key-file: replicas know one another by that key")
+	}
+	return nil
+}
+
+// findPeers returns the addresses of all replicas; nil where there is one.
+func (o *options) findPeers() func(ctx context.Context) ([]string, error) {
+	if o.peers == "" {
+		return nil
+	}
+	return func(ctx context.Context) ([]string, error) {
+		host, port, err := net.SplitHostPort(o.peers)
+		if err != nil {
+			return nil, err
+		}
+		found, err := net.DefaultResolver.LookupHost(ctx, host)
+		for i := range found {
+			found[i] = net.JoinHostPort(found[i], port)
+		}
+		return found, err
+	}
 }
 
 // checkAddresses checks that the console can listen where the flags say.

@@ -27,6 +27,7 @@ func TestDefaults(t *testing.T) {
 		"--authorization-header":      {o.header, false},
 		"--session-lifetime":          {o.lifetime, 8 * time.Hour},
 		"--session-key-file":          {o.keyFile, ""},
+		"--peers":                     {o.peers, ""},
 		"--shutdown-timeout":          {o.shutdownTimeout, 20 * time.Second},
 	}.Check(t)
 }
@@ -54,6 +55,8 @@ func TestRefused(t *testing.T) {
 		"--session-lifetime":     {"--insecure-plain-text", "--session-lifetime=25h"},
 		"--session-lifetime=59s": {"--insecure-plain-text", "--session-lifetime=59s"},
 		"--namespace":            {"--insecure-plain-text", "--namespace=Not_A_Name"},
+		"--peers":                {"--insecure-plain-text", "--session-key-file=k", "--peers=apikey-console-peers"},
+		"--peers needs":          {"--insecure-plain-text", "--peers=apikey-console-peers:8443"},
 		"--shutdown-timeout":     {"--insecure-plain-text", "--shutdown-timeout=0s"},
 	} {
 		if err := flags.Parse(&options{}, arguments...); err == nil || !strings.Contains(err.Error(), culprit) {

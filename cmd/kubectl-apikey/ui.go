@@ -35,7 +35,8 @@ func newUI(s *session) *cobra.Command {
 		Long: `Serve the settings page at an address that only this machine reaches, and open it in the browser. It is the page that
 the console serves in a cluster, with the rights of your kubeconfig: there is nothing to sign in to.
 
-It is opened by a link that works once, and only the browser that came by it gets in. Neither the link nor a token is in the list of
+It is opened by a link that works once, and only the browser that came by it gets in: not other accounts of this machine, and
+not what they serve at other ports. Neither the link nor a token is in the list of
 processes: the browser is given a file that only you can read. Where that does not show the page, or with --no-browser, open the link
 that is printed.
 

@@ -51,7 +51,7 @@ func (w *world) servesItself(t *testing.T) {
 	kubeconfig, notes := w.pluginKubeconfig(t, w.alice)
 	own, ui, start := w.startsOwn(t, kubeconfig)
 	s := own.sit(t, wide, light)
-	s.open(start)
+	s.enters(start)
 	s.find("heading", "API Keys")
 	s.settles()
 	s.reads("Signed in as "+w.alice.name, "Acme Ltd", acmeID)
@@ -103,6 +103,19 @@ func (w *world) startsOwn(t *testing.T, kubeconfig string) (own *world, ui *prog
 	copied := *w
 	copied.url = link[1]
 	return &copied, ui, link[2]
+}
+
+// enters comes by the link that is good once. Its page leads on to another by itself.
+func (s *seat) enters(start string) {
+	s.t.Helper()
+	s.goes(s.w.url + start)
+	s.wait("the page behind the link", func() error {
+		path, err := s.page.Timeout(patience).Eval(`() => document.readyState + " " + location.pathname`)
+		if err == nil && path.Value.Str() != "complete /namespaces/"+warehouse {
+			err = fmt.Errorf("it is %s", path.Value.Str())
+		}
+		return err
+	})
 }
 
 // checkOwnSecret checks that the page is open without the link's secret in sight, and that it has no cookie, which other ports would

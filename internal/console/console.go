@@ -31,6 +31,11 @@ type Options struct {
 	Header bool
 	// Key is what cookies are sealed with: random, at least 32 bytes, and the same for all replicas. Without one it is made.
 	Key []byte
+	// Peers returns the addresses of all replicas, as host and port, so that what one has signed out of is known to all. It needs Key.
+	// Without it, this is the only one.
+	Peers func(ctx context.Context) ([]string, error)
+	// PeersInPlainText has replicas speak without TLS, as they are asked.
+	PeersInPlainText bool
 	// Lifetime is how long a log-in lasts; 0 is DefaultLifetime.
 	Lifetime time.Duration
 	Log      logr.Logger
@@ -52,6 +57,8 @@ type Console struct {
 	pages   *pages
 	start   *start       // nil without Own
 	own     *keys.Client // nil without Own
+	endings *endings
+	peers   *peers
 	cross   *http.CrossOriginProtection
 	routes  http.Handler
 	// lookEvery is the constant of that name, but for tests.
@@ -65,6 +72,9 @@ type Console struct {
 func New(o Options) (*Console, error) {
 	if o.Own && len(o.Hosts) == 0 {
 		return nil, errors.New("a console with its own credentials has to know its hosts")
+	}
+	if o.Peers != nil && o.Key == nil {
+		return nil, errors.New("replicas that know of one another need the same key for sessions")
 	}
 	if o.Lifetime == 0 {
 		o.Lifetime = DefaultLifetime
@@ -91,6 +101,8 @@ func New(o Options) (*Console, error) {
 			return nil, err
 		}
 	}
+	c.endings = newEndings(o.Now())
+	c.peers = newPeers(&o, seal, c.endings)
 	c.stopped, c.stop = context.WithCancel(context.Background())
 	files, err := newAssets()
 	if err != nil {
@@ -141,6 +153,10 @@ func (c *Console) pageRoutes(mux *http.ServeMux) {
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
+	if c.options.Peers != nil && r.URL.Path == peersPath { // By whatever name they call one another.
+		c.peers.ServeHTTP(w, r)
+		return
+	}
 	if len(c.options.Hosts) > 0 && !slices.Contains(c.options.Hosts, r.Host) {
 		http.Error(w, "This page is not served by that name.", http.StatusMisdirectedRequest)
 		return
@@ -151,6 +167,30 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	c.routes.ServeHTTP(w, r)
+}
+
+// KeepUp has this replica know what users have signed out of at the others, until the context ends. It returns from its first attempt
+// before ready is called.
+func (c *Console) KeepUp(ctx context.Context, ready func()) {
+	failing := false
+	for {
+		err := c.peers.pull(ctx)
+		if failed := err != nil; failed != failing && ctx.Err() == nil {
+			failing = failed
+			if failed {
+				c.options.Log.Info("Not every replica can be asked who has signed out", "error", err.Error())
+			} else {
+				c.options.Log.Info("Every replica says who has signed out")
+			}
+		}
+		if ready != nil {
+			ready()
+			ready = nil
+		}
+		if c.options.Peers == nil || !waited(ctx, pullEvery) {
+			return
+		}
+	}
 }
 
 // Stop ends what would go on for as long as somebody looks.
@@ -199,6 +239,8 @@ type visit struct {
 	csrf string
 	// ends is when the log-in ends; zero where that isn't ours to say.
 	ends time.Time
+	// session is the log-in; nil where that isn't ours.
+	session *session
 }
 
 // visited returns a handler of what needs a user. Who is none is turned away.

@@ -127,7 +127,20 @@ func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This page is too old: load it again, and sign out.", http.StatusForbidden)
 		return
 	}
+	s, err := c.session(r)
 	c.end(w)
+	if err != nil {
+		http.Redirect(w, r, "/login", http.StatusSeeOther) // It has ended already.
+		return
+	}
+	ended := ending{ID: s.ID, Until: s.Ends}
+	c.endings.add(ended, c.options.Now())
+	if err := c.peers.tell(r.Context(), ended); err != nil {
+		c.options.Log.Info("Not every replica could be told that somebody has signed out", "error", err.Error())
+		c.pages.message(w, http.StatusBadGateway, "You are signed out in this browser",
+			"Not every replica of this page could be told. A copy of this browser's cookies, if there is one, may work there for some seconds more, or as long as that replica reaches none of the others.")
+		return
+	}
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 

@@ -21,6 +21,8 @@ const minKey = 32
 type sealer struct {
 	aead cipher.AEAD
 	mac  []byte
+	// peers is for what replicas tell one another: a browser chooses what mac is put to.
+	peers []byte
 }
 
 // newSealer returns a sealer with a key, or without one with a random key.
@@ -40,12 +42,16 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
+	peers, err := hkdf.Key(sha256.New, key, nil, "apikey-console peers", 32)
+	if err != nil {
+		return nil, err
+	}
 	block, err := aes.NewCipher(sealing)
 	if err != nil {
 		return nil, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return &sealer{aead: aead, mac: mac}, err
+	return &sealer{aead: aead, mac: mac, peers: peers}, err
 }
 
 // errBroken says that something was not sealed here, or not for this.
@@ -70,9 +76,14 @@ func (s *sealer) open(purpose, text string) ([]byte, error) {
 }
 
 // proof returns what only who may read a page of a visit knows.
-func (s *sealer) proof(visit string) string {
-	mac := hmac.New(sha256.New, s.mac)
-	mac.Write([]byte(visit))
+func (s *sealer) proof(visit string) string { return proofBy(s.mac, visit) }
+
+// peerProof returns what only a replica can say of a text.
+func (s *sealer) peerProof(text string) string { return proofBy(s.peers, text) }
+
+func proofBy(key []byte, text string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 

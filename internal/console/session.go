@@ -27,6 +27,9 @@ const (
 
 // session is what a log-in leaves with the browser, sealed.
 type session struct {
+	// ID and Begun are for what was signed out of (endings).
+	ID        string    `json:"i"`
+	Begun     time.Time `json:"b"`
 	Token     string    `json:"t"`
 	User      string    `json:"u"`
 	Namespace string    `json:"n,omitempty"`
@@ -67,7 +70,7 @@ func (c *Console) whose(r *http.Request) (v *visit, token string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return &visit{user: s.User, namespace: s.Namespace, ends: s.Ends}, s.Token, nil
+	return &visit{user: s.User, namespace: s.Namespace, ends: s.Ends, session: s}, s.Token, nil
 }
 
 // brought returns the token of a user whom a proxy has signed in, or "" where none has.
@@ -114,7 +117,7 @@ func (c *Console) session(r *http.Request) (*session, error) {
 		return nil, errEnded // Sealed by a replica with another key, or before a restart.
 	}
 	s := &session{}
-	if err := json.Unmarshal(content, s); err != nil || !c.options.Now().Before(s.Ends) {
+	if err := json.Unmarshal(content, s); err != nil || !c.options.Now().Before(s.Ends) || c.endings.over(s) {
 		return nil, errEnded
 	}
 	return s, nil
@@ -122,6 +125,7 @@ func (c *Console) session(r *http.Request) (*session, error) {
 
 // begin leaves a session with the browser.
 func (c *Console) begin(w http.ResponseWriter, s *session) error {
+	s.ID, s.Begun = rand.Text(), c.options.Now()
 	content, err := json.Marshal(s)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
 		defer ended()
 	}
 	s := &live{
-		console: c, client: v.client, namespace: r.PathValue("namespace"), out: newWriter(w),
+		console: c, client: v.client, session: v.session, namespace: r.PathValue("namespace"), out: newWriter(w),
 		states: map[string]keys.State{}, changed: make(chan struct{}, 1),
 	}
 	var beside sync.WaitGroup
@@ -104,6 +104,7 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
 type live struct {
 	console   *Console
 	client    *keys.Client
+	session   *session
 	namespace string
 	out       *writer
 	// states are those of the keys that were told of.
@@ -273,9 +274,14 @@ func (s *live) keepRights(ctx context.Context) error {
 	return err
 }
 
-// ping says that the stream lives, so that a browser can tell when it doesn't.
+// ping says that the stream lives, so that a browser can tell when it doesn't. It ends that of who has signed out meanwhile.
 func (s *live) ping(ctx context.Context, gone context.CancelFunc) {
 	for waited(ctx, pingEvery) {
+		if s.session != nil && s.console.endings.over(s.session) {
+			_ = s.out.write(&line{Type: "problem", Problem: s.console.explain(errEnded)})
+			gone()
+			return
+		}
 		if s.out.write(&line{Type: "ping"}) != nil {
 			gone()
 			return

@@ -63,6 +63,18 @@ var _ = Describe("The console", func() {
 		}
 	})
 
+	It("has replicas that find one another, those that start included", func(ctx SpecContext) {
+		objects := build(ctx, "console")
+		deployment := built[appsv1.Deployment](objects, "Deployment", "apikey-console")
+		service := built[corev1.Service](objects, "Service", "apikey-console-peers")
+		Expect(service.Spec.ClusterIP).To(Equal(corev1.ClusterIPNone))
+		Expect(service.Spec.PublishNotReadyAddresses).To(BeTrue())
+		Expect(service.Spec.Selector).To(Equal(deployment.Spec.Selector.MatchLabels))
+		Expect(deployment.Spec.Template.Spec.Containers[0].Args).To(ContainElement("--peers=apikey-console-peers:8443"))
+		// A headless Service leads to the pod itself, so the port is the pod's.
+		Expect(deployment.Spec.Template.Spec.Containers[0].Ports).To(ContainElement(And(HaveField("Name", "https"), HaveField("ContainerPort", int32(8443)))))
+	})
+
 	It("finds the API server by a kubeconfig in which nobody's credentials are", func(ctx SpecContext) {
 		objects := build(ctx, "console")
 		content := built[corev1.ConfigMap](objects, "ConfigMap", "apikey-console").Data["kubeconfig"]

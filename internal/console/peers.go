@@ -1,0 +1,183 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// peersPath is where replicas ask and tell one another. Whoever has not the key of the sessions learns nothing there.
+	peersPath = "/peers/endings"
+	// peerHeader has the proof that a message is a replica's.
+	peerHeader = "X-Apikey-Peer"
+	// pullEvery is how often a replica asks the others what it may have missed, and peerPatience how long one may take to answer.
+	pullEvery    = 5 * time.Second
+	peerPatience = 3 * time.Second
+	// maxTold is how long a message about one session may be, and maxList the answer about all of them.
+	maxTold, maxList = 1 << 10, 8 << 20
+)
+
+// peers are the replicas of a console. Sessions are in cookies that all can read, so what somebody has signed out of has to be known to
+// all of them: the one that hears of it tells the others before it answers, and each asks the others at its start and every few seconds.
+// What they say carries a proof by the key of the sessions, which they share; TLS keeps it from others, and vouches for nobody.
+type peers struct {
+	// find returns the addresses of all replicas, this one among them.
+	find    func(ctx context.Context) ([]string, error)
+	scheme  string
+	client  *http.Client
+	seal    *sealer
+	endings *endings
+	now     func() time.Time
+}
+
+func newPeers(o *Options, seal *sealer, endings *endings) *peers {
+	p := &peers{find: o.Peers, scheme: "https", seal: seal, endings: endings, now: o.Now, client: &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}}, //nolint:gosec // See above.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	if o.PeersInPlainText {
+		p.scheme = "http"
+	}
+	return p
+}
+
+// tell has the other replicas refuse a session, and returns an error unless all that there are have said that they do.
+func (p *peers) tell(ctx context.Context, ended ending) error {
+	if p.find == nil {
+		return nil
+	}
+	message, err := json.Marshal(ended)
+	if err != nil {
+		return err
+	}
+	return p.each(ctx, func(ctx context.Context, address string) error {
+		answer, proof, err := p.send(ctx, http.MethodPost, address, "tell", message)
+		if err == nil && !p.proves(proof, "told", message, answer) {
+			err = errNoPeer
+		}
+		return err
+	})
+}
+
+// pull takes over what the other replicas know.
+func (p *peers) pull(ctx context.Context) error {
+	if p.find == nil {
+		return nil
+	}
+	return p.each(ctx, func(ctx context.Context, address string) error {
+		nonce := []byte(rand.Text())
+		answer, proof, err := p.send(ctx, http.MethodGet, address, "ask", nonce)
+		if err != nil {
+			return err
+		}
+		list := &endingsList{}
+		if !p.proves(proof, "list", nonce, answer) {
+			return errNoPeer
+		}
+		if err := json.Unmarshal(answer, list); err != nil {
+			return err
+		}
+		p.endings.merge(list, p.now())
+		return nil
+	})
+}
+
+// errNoPeer says that something else than a replica of this console has answered.
+var errNoPeer = errors.New("that is no replica with the same --session-key-file")
+
+// each does something with every replica at once. The error says with which it did not work.
+func (p *peers) each(ctx context.Context, do func(ctx context.Context, address string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	defer cancel()
+	addresses, err := p.find(ctx)
+	if err != nil {
+		return fmt.Errorf("finding the other replicas: %w", err)
+	}
+	failures := make([]error, len(addresses))
+	var group sync.WaitGroup
+	for i, address := range addresses {
+		group.Go(func() {
+			if err := do(ctx, address); err != nil {
+				failures[i] = fmt.Errorf("replica %s: %w", address, err)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(failures...)
+}
+
+// send sends a message with its proof, in the header where it can't be in the body, and returns the answer and its proof.
+func (p *peers) send(ctx context.Context, method, address, purpose string, message []byte) (answer []byte, proof string, err error) {
+	body, head := message, ""
+	if method == http.MethodGet {
+		body, head = nil, string(message)+"."
+	}
+	request, err := http.NewRequestWithContext(ctx, method, p.scheme+"://"+address+peersPath, bytes.NewReader(body))
+	if err != nil {
+		return nil, "", err
+	}
+	request.Header.Set(peerHeader, head+p.proof(purpose, message))
+	response, err := p.client.Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, "", fmt.Errorf("it answers %d", response.StatusCode)
+	}
+	answer, err = io.ReadAll(io.LimitReader(response.Body, maxList))
+	return answer, response.Header.Get(peerHeader), err
+}
+
+// proof is what only a replica can say of messages that belong together.
+func (p *peers) proof(purpose string, messages ...[]byte) string {
+	text := "peer " + purpose
+	for _, message := range messages {
+		text += fmt.Sprintf(" %d %s", len(message), message)
+	}
+	return p.seal.peerProof(text)
+}
+
+func (p *peers) proves(proof, purpose string, messages ...[]byte) bool {
+	return same(proof, p.proof(purpose, messages...))
+}
+
+// ServeHTTP answers the other replicas.
+func (p *peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet:
+		nonce, proof, _ := strings.Cut(r.Header.Get(peerHeader), ".")
+		if !p.proves(proof, "ask", []byte(nonce)) {
+			break
+		}
+		content, err := json.Marshal(p.endings.list(p.now()))
+		if err != nil {
+			break
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set(peerHeader, p.proof("list", []byte(nonce), content))
+		_, _ = w.Write(content) // A replica that has gone away is no fault.
+		return
+	case http.MethodPost:
+		message, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTold))
+		var ended ending
+		if err != nil || !p.proves(r.Header.Get(peerHeader), "tell", message) || json.Unmarshal(message, &ended) != nil {
+			break
+		}
+		p.endings.add(ended, p.now())
+		w.Header().Set(peerHeader, p.proof("told", message, nil))
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	http.Error(w, "This is for the replicas of the console.", http.StatusForbidden)
+}
