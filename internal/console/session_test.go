@@ -48,14 +48,14 @@ func TestSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			token := strings.Repeat("t", length)
 			w := httptest.NewRecorder()
-			if err := c.begin(w, &session{Token: token, User: "jane", Namespace: "shop", Ends: now.Add(time.Hour)}); err != nil {
+			if err := c.begin(w, &session{Token: token, User: "jane@shop", Namespace: "shop", Ends: now.Add(time.Hour)}); err != nil {
 				t.Fatal(err)
 			}
 			for _, cookie := range w.Result().Cookies() {
 				if !cookie.Secure || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.MaxAge > 0 {
 					t.Errorf("cookie %s", cookie.String())
 				}
-				if strings.Contains(cookie.Value, "tttt") || strings.Contains(cookie.Value, "jane") {
+				if strings.Contains(cookie.Value, "tttttttt") || strings.Contains(cookie.Value, "jane@shop") {
 					t.Errorf("cookie %s can be read", cookie.Name)
 				}
 				if len(cookie.Name)+len(cookie.Value) > 4000 {
@@ -63,7 +63,7 @@ func TestSession(t *testing.T) {
 				}
 			}
 			s, err := c.session(withCookies(w, http.MethodGet, "/"))
-			if err != nil || s.Token != token || s.User != "jane" || s.Namespace != "shop" {
+			if err != nil || s.Token != token || s.User != "jane@shop" || s.Namespace != "shop" {
 				t.Fatalf("%+v, %v", s, err)
 			}
 		})
