@@ -92,6 +92,7 @@ func (i *installation) letsOneIn(t *testing.T) {
 	if status, body := visit(t, session[1], url+"/api/namespaces/warehouse/keys/storefront", ""); status != http.StatusOK || !strings.Contains(body, "Storefront") {
 		t.Errorf("with the link: %d", status)
 	}
+	i.generates(t, url, session[1])
 	if status, _ := visit(t, session[1], link[0], ""); status < 400 {
 		t.Errorf("the link, once more: %d", status)
 	}
@@ -124,6 +125,34 @@ func (i *installation) openedFile(t *testing.T, link string) string {
 		t.Errorf("the browser was given a file of %q in a folder of %q", lines[0], lines[1])
 	}
 	return file
+}
+
+// generates has the page make a key, as its script does.
+func (i *installation) generates(t *testing.T, url, session string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/api/namespaces/warehouse/keys",
+		strings.NewReader(`{"displayName":"From Here","name":"from-here","scopes":["products:read"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Apikey-Session", session)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(content), `"token":"nxc_live_`) {
+		t.Errorf("a key by who came by the link: %d, %v", response.StatusCode, err)
+		for line := range strings.Lines(string(content)) {
+			if strings.Contains(line, `"problem"`) {
+				t.Error(line)
+			}
+		}
+	}
 }
 
 // sessionMeta is where the page of the link has what lets a tab in.
