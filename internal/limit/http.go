@@ -91,8 +91,12 @@ func (s *settling) settle() {
 	}
 	s.settled = true
 	// With a client that waits to be asked for the body, a read would ask for it.
-	if s.request.Header.Get("Expect") == "" && http.NewResponseController(s.ResponseWriter).SetReadDeadline(time.Now().Add(grace)) == nil {
+	control := http.NewResponseController(s.ResponseWriter)
+	if s.request.Header.Get("Expect") == "" && control.SetReadDeadline(time.Now().Add(grace)) == nil {
 		if _, err := io.CopyN(io.Discard, s.request.Body, spare+1); errors.Is(err, io.EOF) {
+			// The server goes on reading, to hear of a client that goes away: at a deadline it would take every client for one, and end an
+			// answer that takes longer.
+			_ = control.SetReadDeadline(time.Time{})
 			return
 		}
 	}
