@@ -33,6 +33,7 @@ func thisMachine(top string) (machine, error) {
 	m := machine{
 		debian: os.Geteuid() == 0 && apt == nil && os.Getenv("INSTALL") != "no",
 		look:   need.Item.Look,
+		top:    top,
 		assets: os.Getenv(assets),
 	}
 	if m.assets != "" {
@@ -103,7 +104,7 @@ func (b bringer) bring(ctx context.Context, rows []row) {
 
 // make runs a make target.
 func (b bringer) make(ctx context.Context, target string) error {
-	return b.run(exec.CommandContext(ctx, "make", "--no-print-directory", target))
+	return b.run(exec.CommandContext(ctx, "make", "--no-print-directory", "--silent", target))
 }
 
 // run runs a command at the top of the repository, as a process group that ends with the context.

@@ -247,7 +247,7 @@ func (p *result) failures() []string {
 }
 
 // noise are the lines that go test prints around a test's own.
-var noise = regexp.MustCompile(`^\s*(=== (RUN|PAUSE|CONT|NAME)|--- (PASS|SKIP)|PASS$|ok\s)`)
+var noise = regexp.MustCompile(`^\s*(=== (RUN|PAUSE|CONT|NAME)|--- (PASS|SKIP)|PASS$|FAIL$|FAIL\t|ok\s)`)
 
 // logOf is all that failed tests have printed, and what belongs to no test.
 func (p *result) logOf() string {

@@ -48,6 +48,7 @@ func (r *runner) prepare(ctx context.Context) (plan, error) {
 		p.fuzz = r.mode.fuzz && len(r.flags) == 0
 	}
 	if len(p.suites()) > 0 {
+		say("building this project's programs")
 		return p, bringer{r.top, say}.make(ctx, "build")
 	}
 	return p, nil
@@ -62,15 +63,15 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 		"XDG_CACHE_HOME="+filepath.Join(r.top, "bin", "dev", "cache"), "GOCACHE="+goEnv(ctx, "GOCACHE"),
 		ownPrograms+"="+filepath.Join(r.top, "bin"))
 	for _, row := range rows {
-		switch {
-		case row.name == cCompiler && compiler(ctx) == "":
-			r.mode.race = raceOff
-			r.report.lack(skip{folder: cCompiler, test: row.without, reason: row.how})
-		case row.name == cCompiler:
-		default:
-			if _, err := need.Find(row.name).Look(); err != nil {
-				say("%s is missing: not covered: %s. To have it: %s", row.name, row.without, row.how)
+		if row.name == cCompiler {
+			if compiler(ctx) == "" {
+				r.mode.race = raceOff
+				r.report.lack(skip{folder: cCompiler, test: row.without, reason: row.how})
 			}
+			continue
+		}
+		if _, err := need.Find(row.name).Look(); err != nil && row.brought() {
+			say("%s could not be brought, and is not covered: %s. To have it: %s", row.name, row.without, row.how)
 		}
 	}
 }

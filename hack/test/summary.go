@@ -109,8 +109,11 @@ func (r *report) summary(took time.Duration, required bool) bool {
 		sum.failed += len(r.uncovered)
 	}
 	r.failed(required)
-	if sum == (counts{}) {
+	switch {
+	case sum == (counts{}):
 		r.print("\nNo test ran: nothing matches.")
+	case sum == (counts{skipped: sum.skipped}):
+		r.print("\nNo test ran: all were skipped.")
 	}
 	r.print("\n%d passed, %d failed, %d skipped", sum.passed, sum.failed, sum.skipped)
 	return sum.failed == 0 && sum.passed > 0

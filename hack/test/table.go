@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -26,6 +27,9 @@ type row struct {
 	without string
 }
 
+// brought reports whether it is to be brought.
+func (r row) brought() bool { return r.found == "" && (r.packages != "" || r.way != "") }
+
 // where is the second column.
 func (r row) where() string {
 	switch {
@@ -46,6 +50,8 @@ type machine struct {
 	debian bool
 	// look finds an item.
 	look func(need.Item) (string, error)
+	// top is the folder of the checkout.
+	top string
 	// assets is KUBEBUILDER_ASSETS as the user has it: what it lacks is not built.
 	assets string
 }
@@ -90,6 +96,9 @@ func (m machine) rows(folders []string) []row {
 		r := row{name: item.Name, how: item.How(), without: item.Without}
 		if path, err := m.look(item); err == nil {
 			r.found = path
+			if inside, below := strings.CutPrefix(path, m.top+string(filepath.Separator)); below && m.top != "" {
+				r.found = inside
+			}
 		}
 		packages, way := item.Debian, m.way(item)
 		if item.Name == axe && way != "" {

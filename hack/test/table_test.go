@@ -57,8 +57,9 @@ func TestRows(t *testing.T) {
 			"nginx": "will be installed (Debian: nginx-light)", "promtool": "will be installed (Debian: prometheus)", "caddy": "will be brought: ",
 			"axe-core": "will be installed (Debian: npm)",
 		}},
-		"npm there": {machine{look: having("npm"), debian: true}, map[string]string{"axe-core": "will be downloaded by npm"}},
-		"all there": {machine{look: having("nginx", "etcd"), debian: true}, map[string]string{"nginx": "/here/nginx", "etcd": "/here/etcd"}},
+		"npm there":       {machine{look: having("npm"), debian: true}, map[string]string{"axe-core": "will be downloaded by npm"}},
+		"all there":       {machine{look: having("nginx", "etcd"), debian: true}, map[string]string{"nginx": "/here/nginx", "etcd": "/here/etcd"}},
+		"in the checkout": {machine{look: having("etcd"), top: "/here"}, map[string]string{"etcd": "etcd"}},
 		"a control plane of the user's, which lacks some": {machine{look: having("etcd"), assets: "/mine"}, map[string]string{
 			"etcd": "/here/etcd", "kubectl": "MISSING: hack/controlplane/ensure.sh",
 		}},

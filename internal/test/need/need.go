@@ -91,7 +91,7 @@ var All = []Item{
 	{Name: "script", Without: "kubectl apikey at a terminal", Debian: "bsdutils", Users: []string{"internal/test/plugin"}},
 	{
 		Name: "mount namespaces", Without: "disks that are full or read-only", Probe: mountNamespaces,
-		Hint:  "unshare (Debian: util-linux), and a kernel and container that let you use it: unshare --map-root-user --mount true",
+		Hint:  "unshare (Debian: util-linux) that may be used: try unshare --map-root-user --mount true",
 		Users: []string{"internal/test/badstart"},
 	},
 	{
