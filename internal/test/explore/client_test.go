@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,6 +21,9 @@ const (
 	keyKind    kind = "ApiKey"
 	tenantKind kind = "Tenant"
 	secretKind kind = "Secret"
+	// leaseKind is where controllers keep the verifiers that they know, and canaryKind where those speak.
+	leaseKind  kind = "Lease"
+	canaryKind kind = "canary"
 	// namespaceKind is only ever written by users.
 	namespaceKind kind = "Namespace"
 )
@@ -122,6 +126,11 @@ func (c *stoppable) propose(ctx context.Context, verb string, obj client.Object,
 	switch obj.(type) {
 	case *keysv1alpha1.ApiKey:
 		w.kind = keyKind
+		if obj.GetNamespace() == c.run.system {
+			w.kind = canaryKind
+		}
+	case *coordinationv1.Lease:
+		w.kind = leaseKind
 	case *keysv1alpha1.Tenant:
 		w.kind = tenantKind
 	case *corev1.Secret:

@@ -195,6 +195,9 @@ func (r *run) compete() {
 		for _, name := range r.tenants {
 			r.driveIfAny(r.begin(other, target{tenantKind, name}, nil))
 		}
+		if r.scenario.tended {
+			r.driveIfAny(r.begin(other, target{kind: canaryKind}, nil))
+		}
 	})
 }
 

@@ -267,7 +267,7 @@ func withdrawn(key *keysv1alpha1.ApiKey) bool {
 
 func (r *run) knownToVerifiers(text, tenantID string, readable bool) {
 	for _, v := range r.verifiers {
-		if r.ask(v.view, text, tenantID).Reason == verify.ReasonUnknownToken {
+		if r.askAt(v, text, tenantID).Reason == verify.ReasonUnknownToken {
 			r.fail("S8: %s does not know a token (readable: %t)", v.name, readable)
 		}
 	}
@@ -285,7 +285,7 @@ func (r *run) revocationEffective(s *state) {
 		}
 		for text, seen := range r.witness.tokens {
 			for _, v := range r.verifiers {
-				if seen.uid == string(key.UID) && r.ask(v.view, text, seen.tenantID).Outcome == verify.Allow {
+				if seen.uid == string(key.UID) && r.askAt(v, text, seen.tenantID).Outcome == verify.Allow {
 					r.fail("S1: %s accepts a token whose revocation is effective", v.name)
 				}
 			}

@@ -97,6 +97,11 @@ func (r *run) begin(p *process, of target, seen *state) *task {
 		return p.tenants.Reconcile(ctx, tenant.DeepCopy())
 	}
 	there := r.seenBy(t).tenant(of.name) != nil
+	if of.kind == canaryKind {
+		canary := r.canary()
+		body = func() (reconcile.Result, error) { return p.keys.Reconcile(ctx, canary) }
+		there = canary != nil
+	}
 	if of.kind == keyKind {
 		body = func() (reconcile.Result, error) {
 			key := r.seenBy(t).key(of.name)

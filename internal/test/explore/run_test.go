@@ -254,6 +254,9 @@ func (r *run) reconcileAll() (quiet bool) {
 	for _, name := range r.tenants {
 		quiet = r.reconcile(target{tenantKind, name}) && quiet
 	}
+	if r.scenario.tended {
+		quiet = r.reconcile(target{kind: canaryKind}) && quiet
+	}
 	return quiet
 }
 
@@ -301,7 +304,7 @@ func (r *run) follow(d time.Duration) {
 	r.passTo(until)
 }
 
-// passTo lets time pass. Verifiers are heard of all the time.
+// passTo lets time pass. Verifiers that are not cut off are heard of all the time.
 func (r *run) passTo(t time.Time) {
 	r.clock.SetTime(t)
 	r.prove(r.verifiers...)

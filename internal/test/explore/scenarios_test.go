@@ -18,7 +18,10 @@ type scenario struct {
 	withoutVerifiers bool
 	// tardyVerifiers apply changes only once it is written down that they are waited for.
 	tardyVerifiers bool
-	stages         []stage
+	// tended has the canary be reconciled too, which what only keys are about needs not. Before anything else, no controller was
+	// there.
+	tended bool
+	stages []stage
 	// last is the time that passes after everything, for what the controller still means to do.
 	last time.Duration
 	// end expects what is not to be expected of every scenario.
@@ -151,6 +154,54 @@ var scenarios = map[string]scenario{
 		tardyVerifiers: true,
 		stages:         []stage{create("key"), {name: "revoke", do: func(r *run) { r.revoke("key") }}},
 		writes:         9,
+	},
+
+	"revoke, and the canary was replaced": {
+		tended: true,
+		stages: []stage{
+			create("key"),
+			{name: "cut one off", do: func(r *run) { r.cutOff(1) }},
+			{name: "replace the canary", do: (*run).replaceCanary},
+			{name: "revoke", do: func(r *run) { r.revoke("key") }, pass: 3 * verifiersBound},
+			{name: "wait", do: nothing, pass: 2 * time.Minute},
+			{name: "wait again", do: nothing},
+		},
+		writes: 11,
+	},
+
+	"revoke, and the canary is another": {
+		tended: true,
+		stages: []stage{
+			create("key"),
+			{name: "cut one off, and have another canary", do: func(r *run) { r.cutOff(1); r.recreateCanary() }},
+			{name: "revoke", do: func(r *run) { r.revoke("key") }, pass: 3 * verifiersBound},
+			{name: "wait", do: nothing, pass: 2 * time.Minute},
+			{name: "wait again", do: nothing},
+		},
+		writes: 11,
+	},
+
+	"revoke, and another verifier has the name": {
+		tended: true,
+		stages: []stage{
+			create("key"),
+			{name: "cut one off, and start another of its name", do: func(r *run) { r.cutOff(1); r.startTwin(1) }},
+			{name: "revoke", do: func(r *run) { r.revoke("key") }, pass: 3 * verifiersBound},
+			{name: "wait", do: nothing, pass: 2 * time.Minute},
+			{name: "wait again", do: nothing},
+		},
+		writes: 11,
+	},
+
+	"revoke, and one has signed off": {
+		tended: true,
+		stages: []stage{
+			create("key"),
+			{name: "sign off", do: func(r *run) { r.signOff(1) }},
+			{name: "revoke", do: func(r *run) { r.revoke("key") }},
+			{name: "wait", do: (*run).expectNoWait, pass: 3 * verifiersBound},
+		},
+		writes: 11,
 	},
 
 	"revoke during rotation": {

@@ -25,7 +25,7 @@ var parts = map[string][]part{
 // showOldStates has a second controller reconcile a target on an old state, where the plan says so. In the probing run it
 // does so for every state, and notes which would lead to a write.
 func (r *run) showOldStates(of target) {
-	if r.leader == nil {
+	if r.leader == nil || of.kind == canaryKind {
 		return
 	}
 	switch {

@@ -118,6 +118,8 @@ func (r *run) observe(changed kind) {
 		}
 		now.tenants = tenants
 		now.version[tenantsPart]++
+	case leaseKind, canaryKind:
+		return // It is of no key.
 	case secretKind:
 		list := &corev1.SecretList{}
 		r.must(r.lab.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))
