@@ -85,7 +85,7 @@ func (v *verifiers) tend(ctx context.Context, canary *keysv1alpha1.ApiKey) error
 	return nil
 }
 
-// load has the roster know what earlier processes knew. Where none was, this notes that one is now.
+// load has the roster know what earlier processes knew.
 func (v *verifiers) load(ctx context.Context) error {
 	v.registryMu.Lock()
 	defer v.registryMu.Unlock()
@@ -97,18 +97,39 @@ func (v *verifiers) load(ctx context.Context) error {
 		return err
 	}
 	if document == nil {
-		v.mu.Lock()
-		known := v.roster.Document(v.clock.Now())
-		v.mu.Unlock()
-		if err := v.registry.write(ctx, known); err != nil {
-			return err
-		}
+		return v.begin(ctx)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.roster.Load(document, v.clock.Now())
 	v.loaded.Store(true)
 	return nil
+}
+
+// begin notes that there is a controller now, where none was before: from here on, whoever finds the canary without its seal has to
+// do with one that was replaced.
+func (v *verifiers) begin(ctx context.Context) error {
+	canary, err := v.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	known := v.roster.Document(v.clock.Now())
+	v.mu.Unlock()
+	if err := v.registry.write(ctx, known); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.roster.Load(nil, v.clock.Now())
+	v.loaded.Store(true)
+	v.mu.Unlock()
+	if canary == nil {
+		return nil
+	}
+	if err := v.seal(ctx, canary); !apierrors.IsConflict(err) {
+		return err
+	}
+	return nil // A verifier has spoken meanwhile. It is sealed when it is tended.
 }
 
 // save keeps who the verifiers are, where that has changed.

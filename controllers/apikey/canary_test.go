@@ -97,12 +97,16 @@ var _ = Describe("The canary", func() {
 		Expect(canary.key.Annotations).NotTo(HaveKey(probe.Annotation("partitioned")))
 	})
 
-	It("has keys minted where it was replaced, once those who are known speak up", func(ctx SpecContext) {
+	It("has keys minted where it was replaced, once those who are known speak up, and others could have (S8)", func(ctx SpecContext) {
 		canary.recreated(ctx)
 		minted := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Name = "minted" })
 		Expect(condition(minted, "Ready")).To(Equal("Unknown/Announced"))
 		canary.says(ctx, "live", minted.ResourceVersion)
 		canary.says(ctx, "partitioned", minted.ResourceVersion)
+		w.clock.SetTime(w.clock.Now().Add(10 * time.Second)) // Another one would have spoken up by then.
+		w.reconcile(ctx, minted)
+		Expect(condition(minted, "Ready")).To(Equal("Unknown/Announced"))
+		w.clock.SetTime(w.clock.Now().Add(time.Second))
 		w.reconcile(ctx, minted)
 		expectReady(ctx, minted)
 	})

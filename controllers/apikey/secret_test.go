@@ -200,6 +200,7 @@ var _ = Describe("The Secret", func() {
 		key := w.create(ctx)
 		canary := newCanary(ctx)
 		canary.says(ctx, "verifier-1", "1")
+		w.reconcile(ctx, canary.key)
 		w.update(ctx, key, requestRotation("once"))
 		Expect(key.Status.Credentials).To(HaveLen(2))
 		lost := key.Status.Credentials[1].ID

@@ -56,6 +56,9 @@ type waitingFor struct {
 	told time.Time
 }
 
+// speakUp is how soon a verifier that is not cut off writes to the canary again, if there are not very many of them.
+const speakUp = 10 * time.Second
+
 // mostKnown bounds what know keeps of keys that were deleted before they were published. Past it, those that are not are
 // waited for once more.
 const mostKnown = 100_000
@@ -137,15 +140,10 @@ func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey, what
 	settled := p.proved() || (v.watched && len(p.Behind) > 0 && p.Closed == 0)
 	v.mu.Unlock()
 	if !settled {
-		canary := &keysv1alpha1.ApiKey{}
-		err := v.live.Get(ctx, v.canary, canary)
-		if err != nil && !apierrors.IsNotFound(err) {
-			return progress{}, fmt.Errorf("reading the verifiers' probes from ApiKey %s: %w", v.canary, err)
+		if _, err := v.refresh(ctx); err != nil {
+			return progress{}, err
 		}
 		v.mu.Lock()
-		if err == nil {
-			v.take(canary)
-		} // Without a canary no verifier can prove its freshness: those that were known fail closed in time.
 		p = v.judge(change)
 		v.mu.Unlock()
 	}
@@ -159,6 +157,23 @@ func (v *verifiers) progress(ctx context.Context, key *keysv1alpha1.ApiKey, what
 	return p, nil
 }
 
+// refresh looks at the canary past the cache, and returns it; nil if there is none. Then no verifier can prove its freshness: those
+// that were known fail closed in time.
+func (v *verifiers) refresh(ctx context.Context) (*keysv1alpha1.ApiKey, error) {
+	canary := &keysv1alpha1.ApiKey{}
+	err := v.live.Get(ctx, v.canary, canary)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the verifiers' probes from ApiKey %s: %w", v.canary, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.take(canary)
+	return canary, nil
+}
+
 // take keeps what a canary says, if it is not older than what is known.
 func (v *verifiers) take(canary *keysv1alpha1.ApiKey) {
 	order, err := resourceversion.CompareResourceVersion(canary.ResourceVersion, v.version)
@@ -170,11 +185,11 @@ func (v *verifiers) take(canary *keysv1alpha1.ApiKey) {
 	v.roster.Take(string(canary.UID), sealed, probe.Records(canary), v.clock.Now())
 }
 
-// judge holds what is known of verifiers against a change. One that nobody knows of can't be waited for by a token: it comes up
-// with the change, or refuses it. Of a revocation it may know nothing, and accept the key.
+// judge holds what is known of verifiers against a change. Of a revocation, a verifier that nobody knows of may know nothing, and
+// accept the key. A token waits for it no longer than one that is not cut off takes to speak up: one that is refuses the token.
 func (v *verifiers) judge(change waitingFor) progress {
 	p := progress{Progress: v.roster.Judge(change.resourceVersion, v.clock.Now()), since: change.since}
-	if change.what != keysv1alpha1.ReasonRevoked {
+	if change.what != keysv1alpha1.ReasonRevoked && p.UnknownFor > speakUp {
 		p.Unknown = 0
 	}
 	return p

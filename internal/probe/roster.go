@@ -69,8 +69,9 @@ type Progress struct {
 	Behind  []string
 	// Closed is how many have been silent for so long that they refuse everything.
 	Closed int
-	// Unknown is how long a verifier may go on answering that nobody knows of; zero if there can be none.
-	Unknown time.Duration
+	// Unknown is how long a verifier may go on answering that nobody knows of; zero if there can be none. UnknownFor is how long ago
+	// it was found that there may be one.
+	Unknown, UnknownFor time.Duration
 }
 
 // Judge holds the roster against a change.
@@ -87,7 +88,7 @@ func (r *Roster) Judge(resourceVersion string, now time.Time) Progress {
 		}
 	}
 	slices.Sort(p.Behind)
-	if !r.lost.IsZero() && now.Sub(r.lost) <= r.lostBound {
+	if p.UnknownFor = now.Sub(r.lost); !r.lost.IsZero() && p.UnknownFor <= r.lostBound {
 		p.Unknown = r.lostBound
 	}
 	return p
