@@ -37,6 +37,9 @@ func installation(s *sources, chart map[string]string) error {
 		case o.kind == "Deployment":
 			template, err = deployment(o)
 			file = o.name + ".yaml"
+		case o.kind == "NetworkPolicy":
+			template, err = networkPolicy(o)
+			file = "networkpolicies.yaml"
 		case o.name == "apikey-metrics-auth":
 			template = when(securedMetrics, o.template())
 		case o.kind == "ClusterRoleBinding" && o.name == "apikey-controller-secrets":
@@ -258,14 +261,32 @@ func console(s *sources, chart map[string]string) error {
 			}
 			template += scheduling(".Values.console")
 		}
-		chart["templates/console.yaml"] += when(whenConsole, template)
+		condition := whenConsole
+		if o.kind == "NetworkPolicy" {
+			condition = "and " + whenNetworkOnly + " " + whenConsole
+		}
+		chart["templates/console.yaml"] += when(condition, template)
 	}
 	return nil
 }
 
+// networkPolicy has the values of one of config/network-policies.
+func networkPolicy(o object) (string, error) {
+	if o.name == "apikey-verifier-from-proxies" {
+		return when(letsIn("proxies"), o.template()), nil
+	}
+	template, err := apply(o.template(), edit{"name: monitoring\n", "name: {{ .Values.monitoring.serviceAccount.namespace }}\n"})
+	return when(whenNetworkOnly, template), err
+}
+
+// letsIn is the condition for a NetworkPolicy that lets a proxy in.
+func letsIn(proxy string) string {
+	return fmt.Sprintf("and %s (has %q .Values.networkPolicy.proxies)", whenNetworkOnly, proxy)
+}
+
 // networkPolicies adds those of config/components/network-policies.
 func networkPolicies(_ *sources, chart map[string]string) error {
-	paths, err := filepath.Glob("config/components/network-policies/*/networkpolic*.yaml")
+	paths, err := filepath.Glob("config/components/network-policies/*/networkpolicy.yaml")
 	if err != nil {
 		return err
 	}
@@ -275,17 +296,7 @@ func networkPolicies(_ *sources, chart map[string]string) error {
 		if err != nil {
 			return err
 		}
-		template, condition := objects[0].template(), fmt.Sprintf("and %s (has %q .Values.networkPolicy.proxies)", whenNetworkOnly, proxy)
-		switch proxy {
-		case "console":
-			condition = "and " + whenNetworkOnly + " " + whenConsole
-		case "common":
-			condition = whenNetworkOnly
-			if template, err = apply(template, edit{"name: monitoring ", "name: {{ .Values.monitoring.serviceAccount.namespace }} "}); err != nil {
-				return err
-			}
-		}
-		chart["templates/networkpolicies.yaml"] += when(condition, template)
+		chart["templates/networkpolicies.yaml"] += when(letsIn(proxy), objects[0].template())
 	}
 	return nil
 }

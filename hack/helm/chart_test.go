@@ -113,16 +113,17 @@ var settings = map[string]struct {
 	"the console": {
 		[]string{"console.enabled=true"}, []string{"console"},
 	},
-	"the console with network policies": {
-		[]string{"console.enabled=true", "networkPolicy.enabled=true", "networkPolicy.proxies={proxies}"},
-		[]string{"console", "network-policies/common", "network-policies/console", "network-policies/proxies"},
+	"no network policies": {
+		[]string{"networkPolicy.enabled=false"}, []string{"network-policies/none"},
 	},
-	"network policies": {
-		[]string{"networkPolicy.enabled=true", "networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress,nginx-gateway-fabric,proxies}"},
+	"the console without network policies": {
+		[]string{"console.enabled=true", "networkPolicy.enabled=false"}, []string{"console", "network-policies/none"},
+	},
+	"a network policy for each proxy": {
+		[]string{"networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress,nginx-gateway-fabric,proxies}"},
 		[]string{
-			"network-policies/common", "network-policies/ingress-nginx", "network-policies/traefik", "network-policies/istio",
-			"network-policies/contour", "network-policies/apisix", "network-policies/envoy-gateway", "network-policies/haproxy-ingress",
-			"network-policies/nginx-gateway-fabric", "network-policies/proxies",
+			"network-policies/ingress-nginx", "network-policies/traefik", "network-policies/istio", "network-policies/contour",
+			"network-policies/apisix", "network-policies/envoy-gateway", "network-policies/haproxy-ingress", "network-policies/nginx-gateway-fabric",
 		},
 	},
 }

@@ -178,36 +178,62 @@ var _ = Describe("config/components", func() {
 	It("has a NetworkPolicy for every proxy, about ports that the pods have", func(ctx SpecContext) {
 		for _, component := range components() {
 			proxy, ok := strings.CutPrefix(component, "network-policies/")
-			if !ok {
+			if !ok || proxy == "none" {
 				continue
 			}
-			name, with := "apikey-verifier-from-"+proxy, []string{component}
-			switch proxy {
-			case "common":
-				name = "apikey-operator"
-			case "console":
-				name, with = "apikey-console", append(with, "console")
-			case "proxies":
-			default:
-				Expect(filepath.Join(folder(".."), "docs", "guides", proxy+".md")).To(BeARegularFile())
+			Expect(filepath.Join(folder(".."), "docs", "guides", proxy+".md")).To(BeARegularFile())
+			aboutPorts(build(ctx, component), "apikey-verifier-from-"+proxy)
+		}
+	})
+
+	It("lets nobody in but probes, monitoring and who has the label", func(ctx SpecContext) {
+		objects := build(ctx, "console")
+		for _, name := range []string{"apikey-operator", "apikey-verifier-from-proxies", "apikey-console"} {
+			aboutPorts(objects, name)
+		}
+		closed := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", "apikey-operator")
+		for _, name := range deployments(objects) { // Who is selected at all is reached only as policies say.
+			Expect(built[appsv1.Deployment](objects, "Deployment", name).Spec.Template.Labels).To(
+				HaveKeyWithValue("app.kubernetes.io/part-of", closed.Spec.PodSelector.MatchLabels["app.kubernetes.io/part-of"]))
+		}
+		for _, object := range objects {
+			if object.GetKind() != "NetworkPolicy" {
+				continue
 			}
-			objects := build(ctx, with...)
-			policy := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", name)
-			selector := labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels)
-			selected := 0
-			for _, name := range deployments(objects) {
-				template := built[appsv1.Deployment](objects, "Deployment", name).Spec.Template
-				if !selector.Matches(labels.Set(template.Labels)) {
-					continue
-				}
-				selected++
-				for _, rule := range policy.Spec.Ingress {
-					for _, port := range rule.Ports {
-						Expect(template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name", port.Port.StrVal)), "%s: %s", component, name)
-					}
+			policy := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", object.GetName())
+			Expect(policy.Spec.PolicyTypes).To(ConsistOf(networkingv1.PolicyTypeIngress))
+			for _, rule := range policy.Spec.Ingress {
+				for _, port := range rule.Ports {
+					Expect(rule.From == nil).To(Equal(port.Port.StrVal == "health"), "%s: %s", policy.Name, port.Port)
 				}
 			}
-			Expect(selected).To(BeNumerically(">", 0), component)
+		}
+	})
+
+	It("can do without NetworkPolicies", func(ctx SpecContext) {
+		for _, object := range build(ctx, "console", "network-policies/none") {
+			Expect(object.GetKind()).NotTo(Equal("NetworkPolicy"))
 		}
 	})
 })
+
+// aboutPorts checks that a NetworkPolicy selects pods, and names ports of theirs.
+func aboutPorts(objects []*unstructured.Unstructured, name string) {
+	GinkgoHelper()
+	policy := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", name)
+	selector := labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels)
+	selected := 0
+	for _, name := range deployments(objects) {
+		template := built[appsv1.Deployment](objects, "Deployment", name).Spec.Template
+		if !selector.Matches(labels.Set(template.Labels)) {
+			continue
+		}
+		selected++
+		for _, rule := range policy.Spec.Ingress {
+			for _, port := range rule.Ports {
+				Expect(template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name", port.Port.StrVal)), "%s: %s", policy.Name, name)
+			}
+		}
+	}
+	Expect(selected).To(BeNumerically(">", 0), policy.Name)
+}
