@@ -93,7 +93,7 @@ func pageServer(o options, page *console.Console, certificate *certwatcher.CertW
 		asked.Wait() // What users have signed out of elsewhere is known before anybody is answered.
 		server := page.NewServer()
 		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(limit.NewTLS(listener, console.Bounds, nil, secure)) }()
+		go func() { failed <- server.Serve(limit.NewTLS(listener, console.Bounds, secure)) }()
 		ctrl.Log.WithName("console").Info("Answering", "address", listener.Addr().String())
 		select {
 		case err := <-failed:

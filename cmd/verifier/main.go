@@ -68,7 +68,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	decider.TraceTo(self.tracer)
 	if self.servers, err = serving.New(serving.Options{
 		HTTPAddress: o.httpAddress, GRPCAddress: o.grpcAddress, TLS: secure.config(), Credentials: secure.overGRPC(),
-		Reflection: o.grpcReflection, Ready: self.ready,
+		Reflection: o.grpcReflection, Ready: self.ready, Registry: registry,
 		RouteOptions: serving.RouteOptions{Decider: decider, Guard: guard, Trust: o.trust, KeepToken: o.keepToken, ReviewAudiences: o.reviewed},
 	}); err != nil {
 		return err

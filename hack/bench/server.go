@@ -99,6 +99,7 @@ func verifier(n int) (served, error) {
 	decider.NoteTo(uses)
 	servers, err := serving.New(serving.Options{
 		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error { return nil },
+		Registry: prometheus.NewRegistry(),
 		RouteOptions: serving.RouteOptions{
 			Decider: decider,
 			Guard:   caller.New(caller.Options{Clock: clock.RealClock{}}), // Nobody asks it.

@@ -73,6 +73,9 @@ const (
 	Malformed Reason = "malformed"
 )
 
+// Reasons are all of them.
+var Reasons = []Reason{TooManyConnections, TooMuchMemory, TooSlow, Malformed}
+
 // Listener accepts connections within bounds.
 type Listener struct {
 	net.Listener
@@ -89,26 +92,26 @@ type Listener struct {
 	begin, end sync.Once
 }
 
-// New returns a listener within bounds. Closed is told of connections that exceed them; it may be nil.
-func New(listener net.Listener, bounds Bounds, closed func(Reason)) *Listener {
-	if closed == nil {
-		closed = func(Reason) {}
-	}
-	l := &Listener{Listener: listener, bounds: bounds, closed: closed, conns: map[*Conn]struct{}{}, ended: make(chan struct{})}
+// New returns a listener within bounds.
+func New(listener net.Listener, bounds Bounds) *Listener {
+	l := &Listener{Listener: listener, bounds: bounds, closed: func(Reason) {}, conns: map[*Conn]struct{}{}, ended: make(chan struct{})}
 	l.left.Store(bounds.Shared)
 	return l
 }
 
 // NewTLS returns a listener of decrypted connections within bounds; a nil configuration is plain text. A server is to take
 // HTTP/2 on them as if it were not encrypted.
-func NewTLS(listener net.Listener, bounds Bounds, closed func(Reason), secure *tls.Config) *Listener {
-	l := New(listener, bounds, closed)
+func NewTLS(listener net.Listener, bounds Bounds, secure *tls.Config) *Listener {
+	l := New(listener, bounds)
 	if secure != nil {
 		l.secure = secure.Clone()
 		l.secure.NextProtos = bounds.protocols()
 	}
 	return l
 }
+
+// Tell has a function told of every connection that is closed because of the bounds. It is for before the first.
+func (l *Listener) Tell(closed func(Reason)) { l.closed = closed }
 
 // Accept implements net.Listener.
 func (l *Listener) Accept() (net.Conn, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,6 @@ type port struct {
 	closed [4]atomic.Int32
 }
 
-var reasons = []limit.Reason{limit.TooManyConnections, limit.TooMuchMemory, limit.TooSlow, limit.Malformed}
-
 func listen(t *testing.T, bounds limit.Bounds) *port {
 	t.Helper()
 	plain, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -29,13 +28,8 @@ func listen(t *testing.T, bounds limit.Bounds) *port {
 		t.Fatal(err)
 	}
 	p := &port{}
-	p.Listener = limit.New(plain, bounds, func(reason limit.Reason) {
-		for i := range reasons {
-			if reasons[i] == reason {
-				p.closed[i].Add(1)
-			}
-		}
-	})
+	p.Listener = limit.New(plain, bounds)
+	p.Tell(func(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) })
 	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
@@ -64,12 +58,7 @@ func pass(t *testing.T, client, server net.Conn, b []byte) error {
 }
 
 func (p *port) count(reason limit.Reason) int32 {
-	for i := range reasons {
-		if reasons[i] == reason {
-			return p.closed[i].Load()
-		}
-	}
-	return 0
+	return p.closed[slices.Index(limit.Reasons, reason)].Load()
 }
 
 func frame(kind, flags byte, stream uint32, payload []byte) []byte {

@@ -125,7 +125,7 @@ func NewServer(listener net.Listener, handler http.Handler, secure *tls.Config) 
 		Handler: handler, ReadTimeout: patience, WriteTimeout: answerWithin, IdleTimeout: idle,
 	}
 	Bounds.Apply(server)
-	return server, limit.NewTLS(listener, Bounds, nil, secure)
+	return server, limit.NewTLS(listener, Bounds, secure)
 }
 
 // Serve answers until the context ends, over TLS where there is a configuration for it. It is for what few ask.

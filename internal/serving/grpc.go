@@ -122,7 +122,7 @@ func NewGRPC(listener net.Listener, authorization *extauthz.GRPC, health *Health
 		reflection.Register(s)
 	}
 	return &Server{
-		listener: limit.New(listener, GRPCBounds, nil),
+		listener: limit.New(listener, GRPCBounds),
 		serve:    s.Serve,
 		drain: func(ctx context.Context) error {
 			health.stop() // Whoever watches would keep the server from ending.

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
@@ -29,7 +30,7 @@ import (
 
 // Server answers at one address.
 type Server struct {
-	listener net.Listener
+	listener *limit.Listener
 	serve    func(net.Listener) error
 	drain    func(context.Context) error
 }
@@ -56,6 +57,8 @@ type Options struct {
 	Reflection bool
 	// Ready says why nobody should ask, or nothing.
 	Ready func() error
+	// Registry gets the metrics.
+	Registry prometheus.Registerer
 
 	RouteOptions
 }
@@ -84,10 +87,27 @@ func New(o Options) ([]*Server, error) {
 		return nil, err
 	}
 	authorization := extauthz.NewGRPC(o.Decider, o.Trust, o.KeepToken)
-	return []*Server{
+	servers := []*Server{
 		NewHTTP(overHTTP, NewRoutes(o.RouteOptions), o.TLS),
 		NewGRPC(overGRPC, authorization, NewHealth(o.Ready), o.Credentials, o.Reflection),
-	}, nil
+	}
+	countClosed(o.Registry, map[string]*Server{"http": servers[0], "grpc": servers[1]})
+	return servers, nil
+}
+
+// countClosed counts the connections that exceeded the bounds of their port.
+func countClosed(registry prometheus.Registerer, servers map[string]*Server) {
+	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "apikey_verifier_connections_closed_total",
+		Help: "Connections that were closed because they exceeded the bounds of their port, by reason.",
+	}, []string{"port", "reason"})
+	for port, server := range servers {
+		for _, reason := range limit.Reasons {
+			closed.WithLabelValues(port, string(reason))
+		}
+		server.listener.Tell(func(reason limit.Reason) { closed.WithLabelValues(port, string(reason)).Inc() })
+	}
+	registry.MustRegister(closed)
 }
 
 // Listen makes a flag's address one that a server answers at.
@@ -144,7 +164,7 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *S
 	}
 	HTTPBounds.Apply(s)
 	return &Server{
-		listener: limit.NewTLS(listener, HTTPBounds, nil, secure),
+		listener: limit.NewTLS(listener, HTTPBounds, secure),
 		serve: func(l net.Listener) error {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
