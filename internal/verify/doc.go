@@ -10,7 +10,7 @@
 //  5. tenant, client address, route and scopes
 //  6. freshness: nothing is allowed on old knowledge
 //
-// Identify is what is left of it where nobody names a tenant or a route, and Explain tells every step of it to people.
+// Identify is what is left of it where no route is asked about, and maybe no tenant named. Explain tells every step of it to people.
 //
 // Only "could not check" comes before its turn: what is not found in an index that is not up to date is Unavailable and
 // not unknown.
