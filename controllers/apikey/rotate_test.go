@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/released"
 )
 
 func rotating(every, overlap keysv1alpha1.Period) func(*keysv1alpha1.ApiKey) {
@@ -92,6 +93,25 @@ var _ = Describe("Rotating", func() {
 		Expect(key.Status.Credentials[0].Digest).To(Equal(second))
 		w.reconcile(ctx, key)
 		Expect(key.Status.Credentials).To(HaveLen(2))
+	})
+
+	It("happens once an hour at most for a key that was given less before there was a rule", func(ctx SpecContext) {
+		// It fails when rotationPeriod is what spec says.
+		w := newWorld(ctx)
+		key := w.create(ctx)
+		Expect(released.Under(ctx, cp.Client, "apikeys", func() error {
+			rotating("2s", "1s")(key)
+			return cp.Client.Update(ctx, key)
+		})).To(Succeed())
+		w.clock.SetTime(w.clock.Now().Add(time.Minute))
+		w.reconcile(ctx, key)
+		expectReady(ctx, key)
+		Expect(key.Status.Credentials).To(HaveLen(1))
+		Expect(key.Status.NextRotationTime.Time).To(Equal(key.Status.Credentials[0].IssuedTime.Add(time.Hour)))
+		w.clock.SetTime(key.Status.NextRotationTime.Time)
+		w.reconcile(ctx, key)
+		Expect(key.Status.Credentials).To(HaveLen(2))
+		Expect(key.Status.Credentials[0].ValidUntil.Time).To(Equal(key.Status.Credentials[1].PublishedTime.Add(time.Second)))
 	})
 
 	It("keeps the key's expiry", func(ctx SpecContext) {

@@ -1,6 +1,7 @@
 package system_test
 
 import (
+	"fmt"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,8 +53,10 @@ func TestPlacesAreTakenOver(t *testing.T) {
 
 	create(third)
 	i.await(t, third, keysv1alpha1.ReasonQuotaExceeded)
+	undisturbed := i.others(t, key)
 	must(i.cp.Client.Delete(t.Context(), second))
 	i.await(t, third, keysv1alpha1.ReasonReady)
+	undisturbed()
 	must(i.cp.Client.Delete(t.Context(), third))
 
 	short := key("short", func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "1s" })
@@ -67,4 +70,33 @@ func TestPlacesAreTakenOver(t *testing.T) {
 	i.await(t, fifth, keysv1alpha1.ReasonQuotaExceeded)
 	update(t, i, tenant, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(2)) })
 	i.await(t, fifth, keysv1alpha1.ReasonReady)
+}
+
+// others has keys wait that are younger than those before them, and returns a check that nobody has written to one of them since, which
+// deletes them. It fails when a freed place has all keys looked at that wait, and their messages say whose the places are.
+func (i *installation) others(t *testing.T, key func(string, ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey) (check func()) {
+	t.Helper()
+	waiting := make([]*keysv1alpha1.ApiKey, 10)
+	for n := range waiting {
+		waiting[n] = key(fmt.Sprint("younger-", n))
+		if err := i.cp.Client.Create(t.Context(), waiting[n]); err != nil {
+			t.Fatal(err)
+		}
+		i.await(t, waiting[n], keysv1alpha1.ReasonQuotaExceeded)
+	}
+	return func() {
+		t.Helper()
+		for _, was := range waiting {
+			is := was.DeepCopy()
+			if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(was), is); err != nil {
+				t.Fatal(err)
+			}
+			if is.ResourceVersion != was.ResourceVersion {
+				t.Errorf("%s was written to: %v", is.Name, is.Status.Conditions)
+			}
+			if err := i.cp.Client.Delete(t.Context(), was); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
