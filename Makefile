@@ -1,6 +1,7 @@
-# Go, git, make and a POSIX shell are all that is needed: every tool, the control plane and the proxy are built from Go
-# modules that hack/*/go.mod pin, and tests that need more are skipped where it is missing. Except for KUBEBUILDER_ASSETS
-# and KUBECONFIG nothing outside this folder is used, and what is built stays in bin/.
+# Go, git, make and a POSIX shell are all that is needed. The control plane, the proxy and kubectl are downloaded where
+# hack/fetch has a checksum of them, or built, as every tool is, from Go modules that hack/*/go.mod pin. Tests that need more are
+# skipped where it is missing. Except for KUBEBUILDER_ASSETS and KUBECONFIG nothing outside this folder is used, and what is
+# brought stays in bin/.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # The targets share the working tree, and go uses every core by itself.
@@ -38,9 +39,9 @@ help: ## This list.
 # envtest keeps a file for every port that it has given out.
 DEMO = exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/demo
 
-# SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/fetch. It is compiled
-# first, while the modules that come next are downloaded.
-SETUP = $(FETCH) -ldflags '$(LDFLAGS)' -own demo=./hack/demo -own apikey-controller=./cmd/controller -own apikey-verifier=./cmd/verifier
+# SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/fetch. The first time, our
+# modules are downloaded while it is compiled itself.
+SETUP = { [ -e bin/demo ] || go list -deps ./hack/demo ./cmd/controller ./cmd/verifier >/dev/null 2>&1 & } && $(FETCH) -ldflags '$(LDFLAGS)' -own demo=./hack/demo -own apikey-controller=./cmd/controller -own apikey-verifier=./cmd/verifier
 FETCH = CGO_ENABLED=0 go run -trimpath ./hack/fetch
 # Where KUBEBUILDER_ASSETS names a control plane, none is brought.
 PLANE = $(if $(KUBEBUILDER_ASSETS),,etcd kube-apiserver kubectl)
