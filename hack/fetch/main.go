@@ -30,15 +30,14 @@ func main() {
 		return nil
 	})
 	ldflags := flag.String("ldflags", "-s -w", "the linker's flags for this project's programs")
-	how := flag.Bool("how", false, "only print where each program is, or how it will be brought")
 	flag.Parse()
-	if err := run(own, *ldflags, *how, flag.Args()); err != nil {
+	if err := run(own, *ldflags, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "set-up:", err)
 		os.Exit(1)
 	}
 }
 
-func run(own []programs.Own, ldflags string, how bool, names []string) error {
+func run(own []programs.Own, ldflags string, names []string) error {
 	wanted, err := programs.Find(names...)
 	if err != nil {
 		return err
@@ -48,16 +47,6 @@ func run(own []programs.Own, ldflags string, how bool, names []string) error {
 		return err
 	}
 	bin := filepath.Join(top, "bin")
-	if how {
-		for _, p := range wanted {
-			if p.Present(bin) {
-				fmt.Printf("%s\t%s\t%s\n", p.Name, p.Path(bin), p.Origin(bin))
-			} else {
-				fmt.Printf("%s\t-\t%s\n", p.Name, p.HowBrought())
-			}
-		}
-		return nil
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	progress := programs.NewProgress(os.Stderr, isTerminal(os.Stderr))

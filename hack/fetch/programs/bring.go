@@ -20,6 +20,8 @@ type Bringer struct {
 	// Download says whether anything is downloaded that is no Go module.
 	Download bool
 	Progress *Progress
+
+	said sync.Map // what was noted
 }
 
 // Bring makes sure that programs are in bin, and that those of this project are up to date. Downloads run side by side and
@@ -127,7 +129,10 @@ func (b *Bringer) tryDownloads(ctx context.Context, d *downloader, p Program) bo
 			b.Progress.Ready(p.Name, from.From)
 			return true
 		}
-		b.Progress.Note("%s: no download of %s (%s)", p.Name, from.From, err)
+		why := fmt.Sprintf("no download of %s (%s)", from.From, err)
+		if _, said := b.said.LoadOrStore(why, true); !said { // Several programs may be in one archive.
+			b.Progress.Note("%s", why)
+		}
 	}
 	return false
 }

@@ -42,7 +42,7 @@ func TestBuilt(t *testing.T) {
 	if err != nil || strings.TrimSpace(string(out)) != "built" {
 		t.Fatalf("%v: %s", err, out)
 	}
-	w.said("prog: no download of release (127.0.0.1:1: ")
+	w.said("no download of release (127.0.0.1:1: ")
 	w.said("prog is ready (built)")
 	w.out.Reset()
 	if err := w.b.Bring(t.Context(), nil, []Program{p}); err != nil || w.out.Len() > 0 {

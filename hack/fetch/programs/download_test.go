@@ -81,8 +81,8 @@ func TestDownload(t *testing.T) {
 	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
 	p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
 	w.brings(p, true)
-	if origin := p.Origin(w.bin); origin != "release" {
-		t.Errorf("origin %q", origin)
+	if origin, err := os.ReadFile(p.origin(w.bin)); err != nil || string(origin) != "1\nrelease\n" {
+		t.Errorf("%v, origin %q", err, origin)
 	}
 	if info, err := os.Stat(p.Path(w.bin)); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v %v", info, err)

@@ -99,16 +99,6 @@ func (p Program) Present(bin string) bool {
 // origin is a file that says which version was asked for, and where the program was had from.
 func (p Program) origin(bin string) string { return filepath.Join(bin, p.Dir, "."+p.Name+".origin") }
 
-// Origin says where the program in bin was had from, and is empty where that is unknown.
-func (p Program) Origin(bin string) string {
-	content, err := os.ReadFile(p.origin(bin))
-	if err != nil {
-		return ""
-	}
-	_, from, _ := strings.Cut(string(content), "\n")
-	return strings.TrimSpace(from)
-}
-
 // install moves a whole program to its place, and notes where it was had from.
 func (p Program) install(bin, whole, from string) error {
 	if err := os.MkdirAll(filepath.Join(bin, p.Dir), 0o755); err != nil {
@@ -122,15 +112,4 @@ func (p Program) install(bin, whole, from string) error {
 		os.Rename(whole, p.Path(bin)),
 		os.WriteFile(p.origin(bin), []byte(p.Version+"\n"+from+"\n"), 0o644),
 	)
-}
-
-// HowBrought says where the program will be had from, most wanted first.
-func (p Program) HowBrought() string {
-	var ways []string
-	for _, d := range p.Downloads {
-		if _, ok := d.Files[platform()]; ok {
-			ways = append(ways, "download "+d.From)
-		}
-	}
-	return strings.Join(append(ways, "build "+p.Module.Package+" "+p.Version), ", or ")
 }
