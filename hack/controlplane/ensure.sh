@@ -29,7 +29,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 	exit 0
 fi
 
-version=$(sed -n 's|^\tk8s.io/kubernetes v\([^ ]*\).*|\1|p' "$here/go.mod")
+version=$(awk '$1 == "k8s.io/kubernetes" { print substr($2, 2) }' "$here/go.mod")
 dir=$top/bin/k8s/$version
 missing_in "$dir"
 if [ -n "$missing" ]; then
