@@ -42,7 +42,7 @@ DEMO = exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=
 # SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/fetch. The first time, our
 # modules are downloaded while it is compiled itself.
 SETUP = { [ -e bin/demo ] || go list -deps ./hack/demo ./cmd/controller ./cmd/verifier >/dev/null 2>&1 & } && $(FETCH) -ldflags '$(LDFLAGS)' -own demo=./hack/demo -own apikey-controller=./cmd/controller -own apikey-verifier=./cmd/verifier
-FETCH = CGO_ENABLED=0 GOFLAGS= GOOS= GOARCH= go run -trimpath ./hack/fetch
+FETCH = CGO_ENABLED=0 GOFLAGS= GOOS= GOARCH= go build -trimpath -o bin/fetch ./hack/fetch && bin/fetch
 # Where KUBEBUILDER_ASSETS names a control plane, none is brought.
 PLANE = $(if $(KUBEBUILDER_ASSETS),,etcd kube-apiserver kubectl)
 

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
 )
@@ -49,6 +50,9 @@ func run(own []programs.Own, ldflags string, names []string) error {
 	bin := filepath.Join(top, "bin")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	endWithParent(cancel)
 	progress := programs.NewProgress(os.Stderr, isTerminal(os.Stderr))
 	defer progress.Close()
 	b := &programs.Bringer{
@@ -60,6 +64,17 @@ func run(own []programs.Own, ldflags string, names []string) error {
 		return fmt.Errorf("interrupted; what was compiled and downloaded is kept, and the next run continues")
 	}
 	return err
+}
+
+// endWithParent cancels when the process that started this one is gone: make's shell does not pass SIGTERM on.
+func endWithParent(cancel context.CancelFunc) {
+	parent := os.Getppid()
+	go func() {
+		for os.Getppid() == parent {
+			time.Sleep(time.Second)
+		}
+		cancel()
+	}()
 }
 
 // isTerminal reports whether somebody looks at a file that can be rewritten.
