@@ -160,6 +160,7 @@ func (d *downloader) clean() error {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}
+	_ = os.Remove(d.dir) // It stays where something in it is to be continued.
 	return err
 }
 
