@@ -147,6 +147,7 @@ for target; do
 		printf '=== make %s (%s): exit code %d after %s s (%s s of CPU)\n' "$target" "$state" "$code" "$wall" "$(awk "BEGIN { print $user + $system }")"
 		printf '{"command": "make %s", "state": "%s", "exit": %d, "seconds": %s, "cpuSeconds": %s, "loadBefore": %s, "loadAfter": %s}\n' \
 			"$target" "$state" "$code" "$wall" "$(awk "BEGIN { print $user + $system }")" "$before" "$(load)" >>"$HOME/results"
+		[ "$code" = 0 ] || break # Nothing is warm.
 	done
 done
 INSIDE
