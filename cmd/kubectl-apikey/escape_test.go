@@ -26,8 +26,7 @@ func TestNamesAreEscaped(t *testing.T) {
 	_ = s.confirm("Revoke "+evil+"?", false)
 	c := &change{session: s}
 	_ = c.ask([]keys.Row{{Namespace: "shop", Name: "a", DisplayName: evil + "\n  shop/forged"}}, "Revoke", false)
-	lines := strings.Split(out.String(), "\n")
-	for _, line := range lines {
+	for line := range strings.SplitSeq(out.String(), "\n") {
 		if !printable.Is(strings.ReplaceAll(line, "\t", " ")) {
 			t.Errorf("%q", line)
 		}

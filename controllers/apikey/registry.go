@@ -60,13 +60,14 @@ func (g *registry) write(ctx context.Context, document probe.Document) error {
 	}
 	annotations := map[string]string{RegistryAnnotation: string(text)}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: g.name.Namespace, Name: g.name.Name, Annotations: annotations}}
-	if g.stored == nil {
+	switch {
+	case g.stored == nil:
 		err = g.writer.Create(ctx, lease)
-	} else if g.stored.Annotations[RegistryAnnotation] != string(text) {
+	case g.stored.Annotations[RegistryAnnotation] != string(text):
 		lease = g.stored.DeepCopy()
 		lease.Annotations = annotations
 		err = g.writer.Update(ctx, lease)
-	} else {
+	default:
 		return nil
 	}
 	g.stored = lease

@@ -92,7 +92,8 @@ func (t *turns) take(tenant, key types.UID, requested bool) (ok bool, again time
 	q.turn = max(q.turn, mine.turn)
 	mine.turn++
 	mine.keys = slices.Delete(mine.keys, place, place+1)
-	if t.requests++; !requested {
+	t.requests++
+	if !requested {
 		t.requests = 0
 	}
 	return true, 0
@@ -152,7 +153,8 @@ func (q *queue) each(now time.Time, do func(*line)) {
 			delete(q.lines, tenant)
 			continue
 		}
-		if do(l); compared == mostCompared {
+		do(l)
+		if compared == mostCompared {
 			return
 		}
 		compared++

@@ -88,17 +88,23 @@ func (b bringer) bring(ctx context.Context, rows []row) {
 			targets = append(targets, item.Target)
 		}
 	}
-	if len(fetched) > 0 {
-		command := exec.CommandContext(ctx, "go", append([]string{"run", "-trimpath", "./hack/fetch"}, fetched...)...)
-		command.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if err := b.run(command); err != nil {
-			b.say("%s: %v", strings.Join(fetched, " "), err)
-		}
-	}
+	b.fetch(ctx, fetched)
 	for _, target := range targets {
 		if err := b.make(ctx, target); err != nil {
 			b.say("%s: %v", target, err)
 		}
+	}
+}
+
+// fetch has hack/fetch bring programs.
+func (b bringer) fetch(ctx context.Context, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	command := exec.CommandContext(ctx, "go", append([]string{"run", "-trimpath", "./hack/fetch"}, names...)...)
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := b.run(command); err != nil {
+		b.say("%s: %v", strings.Join(names, " "), err)
 	}
 }
 
@@ -134,7 +140,7 @@ func (b bringer) install(ctx context.Context, rows []row) (err error) {
 	packages = slices.Compact(packages)
 	b.say("installing %s", strings.Join(packages, " "))
 	if _, err := os.Stat(guard); errors.Is(err, os.ErrNotExist) {
-		if err := os.WriteFile(guard, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil { //nolint:gosec // It is to be run.
+		if err := os.WriteFile(guard, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.Remove(guard)) }()

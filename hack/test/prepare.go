@@ -165,7 +165,7 @@ func list(ctx context.Context, dir string, patterns []string) ([]pkg, error) {
 		case err != nil:
 			return nil, err
 		}
-		files := append(p.TestGoFiles, p.XTestGoFiles...)
+		files := slices.Concat(p.TestGoFiles, p.XTestGoFiles)
 		for _, name := range files {
 			content, err := os.ReadFile(filepath.Join(p.Dir, name))
 			if err != nil {

@@ -123,7 +123,7 @@ const (
 // printTable prints rows in columns.
 func printTable(out io.Writer, rows []row) {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	line := func(columns ...string) { _, _ = fmt.Fprintln(w, strings.Join(columns, "\t")) } //nolint:errcheck // Flush says it.
+	line := func(columns ...string) { _, _ = fmt.Fprintln(w, strings.Join(columns, "\t")) }
 	line("PROGRAM", "WHERE", "NOT COVERED WITHOUT IT")
 	for _, r := range rows {
 		line(r.name, r.where(), r.without)

@@ -131,7 +131,7 @@ func (p *peers) send(ctx context.Context, method, address, purpose string, messa
 	if err != nil {
 		return nil, "", err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return nil, "", fmt.Errorf("it answers %d", response.StatusCode)
 	}
@@ -141,11 +141,12 @@ func (p *peers) send(ctx context.Context, method, address, purpose string, messa
 
 // proof is what only a replica can say of messages that belong together.
 func (p *peers) proof(purpose string, messages ...[]byte) string {
-	text := "peer " + purpose
+	var text strings.Builder
+	text.WriteString("peer " + purpose)
 	for _, message := range messages {
-		text += fmt.Sprintf(" %d %s", len(message), message)
+		fmt.Fprintf(&text, " %d %s", len(message), message)
 	}
-	return p.seal.peerProof(text)
+	return p.seal.peerProof(text.String())
 }
 
 func (p *peers) proves(proof, purpose string, messages ...[]byte) bool {

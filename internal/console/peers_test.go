@@ -184,13 +184,15 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 		request := httptest.NewRequest(http.MethodPost, peersPath, strings.NewReader(string(message)))
 		request.Header.Set(peerHeader, proof)
 		w := httptest.NewRecorder()
-		if c.ServeHTTP(w, request); w.Code != http.StatusForbidden {
+		c.ServeHTTP(w, request)
+		if w.Code != http.StatusForbidden {
 			t.Errorf("told with the proof %s: %d", name, w.Code)
 		}
 		request = httptest.NewRequest(http.MethodGet, peersPath, http.NoBody)
 		request.Header.Set(peerHeader, "nonce."+proof)
 		w = httptest.NewRecorder()
-		if c.ServeHTTP(w, request); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "since") {
+		c.ServeHTTP(w, request)
+		if w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "since") {
 			t.Errorf("asked with the proof %s: %d", name, w.Code)
 		}
 	}

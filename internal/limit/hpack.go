@@ -5,7 +5,8 @@ package limit
 func fields(block []byte) int {
 	n := 0
 	for len(block) > 0 {
-		rest, ok := block, true
+		var rest []byte
+		var ok bool
 		switch first := block[0]; {
 		case first&0x80 != 0: // indexed
 			_, rest, ok = integer(block, 7)

@@ -55,7 +55,7 @@ func (m *http1) read(b []byte, _ int64) bool {
 	m.held += cost(b)
 	// Whatever follows a blank line may be another request. Without one, all may be.
 	switch at := bytes.Index(b, blankLine); {
-	case at >= 0 && bytes.Index(b[:at], barelyDone) < 0:
+	case at >= 0 && !bytes.Contains(b[:at], barelyDone):
 		m.tail = cost(b[at+len(blankLine):])
 	default:
 		m.tail = cost(b)

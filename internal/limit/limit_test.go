@@ -151,7 +151,7 @@ func TestHTTP2Refuses(t *testing.T) {
 // requests are some that don't end, each of which may be given up at once.
 func requests(n int, block []byte, resets int) []byte {
 	out := []byte(preface)
-	for i := range uint32(n) { //nolint:gosec // Few.
+	for i := range uint32(n) {
 		out = append(out, frame(1, 4, 2*i+1, block)...)
 		for range resets {
 			out = append(out, frame(3, 0, 2*i+1, make([]byte, 4))...)

@@ -11,7 +11,7 @@ func TestText(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                      "",
 		"Warehouse Integration": "Warehouse Integration",
-		"Lager „Süd“ – 倉庫 👩‍🔧 می‌خواهم": "Lager „Süd“ – 倉庫 👩‍🔧 می‌خواهم",
+		"Lager „Süd“ – 倉庫 👩‍🔧 می\u200cخواهم": "Lager „Süd“ – 倉庫 👩‍🔧 می\u200cخواهم",
 		`a "quoted" \ name`:        `a "quoted" \ name`,
 		"a\nb\rc\td":               `a\nb\rc\td`,
 		"\x1b[2J\x00\x7f\u0085":    `\u001b[2J\u0000\u007f\u0085`,

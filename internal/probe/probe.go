@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// Shortest and Longest are the least and the most that a verifier's --max-staleness may be.
+	// Shortest is the least that a verifier's --max-staleness may be.
 	Shortest = 2 * time.Second
-	Longest  = time.Hour
+	// Longest is the most that it may be.
+	Longest = time.Hour
 
 	// Gone is what an administrator writes in a verifier's place, to vouch that its process has ended.
 	Gone = "gone"

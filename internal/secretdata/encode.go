@@ -46,7 +46,7 @@ var encoders = map[string]*encoder{
 // byCharacter makes an encoder that encodes each character by itself, between quotes. A character may be one byte that is not UTF-8.
 func byCharacter(opens, closes string, opaque bool, encode func(out []byte, character string) []byte) *encoder {
 	each := func(text string, emit func(character string)) {
-		for len(text) > 0 {
+		for text != "" {
 			_, width := utf8.DecodeRuneInString(text)
 			emit(text[:width])
 			text = text[width:]

@@ -64,10 +64,10 @@ func templateRule(t testing.TB) *regexp.Regexp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rule, ok := strings.Cut(string(content), "holds something in {{ }}")
-	_, rule, ok = strings.Cut(rule, "self.matches(r'")
-	rule, _, ok2 := strings.Cut(rule, "')")
-	if !ok || !ok2 {
+	_, rule, named := strings.Cut(string(content), "holds something in {{ }}")
+	_, rule, begins := strings.Cut(rule, "self.matches(r'")
+	rule, _, ends := strings.Cut(rule, "')")
+	if !named || !begins || !ends {
 		t.Fatal("the rule is another")
 	}
 	return regexp.MustCompile(regexp.MustCompile(`\n *`).ReplaceAllString(rule, " ")) // YAML folds a line at a space.
@@ -99,7 +99,10 @@ func FuzzEncoders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		valid := strings.ToValidUTF8(name, "\ufffd")
 		for encoder, decode := range map[string]func(string) (string, error){
-			"json": func(s string) (out string, err error) { return out, json.Unmarshal([]byte(s), &out) },
+			"json": func(s string) (out string, err error) {
+				err = json.Unmarshal([]byte(s), &out)
+				return out, err
+			},
 			"base64": func(s string) (string, error) {
 				out, err := base64.StdEncoding.DecodeString(s)
 				return string(out), err

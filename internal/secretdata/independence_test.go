@@ -24,7 +24,7 @@ func withToken(random *rand.Rand) *secretdata.Fields {
 // TestNothingDependsOnTheToken renders templates with many tokens. Whether they fail, with which message, and how long what they render
 // to is, must be the same for all: each of them is seen by who may not read the token.
 func TestNothingDependsOnTheToken(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // A test's.
+	random := rand.New(rand.NewPCG(1, 2))
 	for _, text := range append(attacks(), seeds...) {
 		want := outcome(t, text, withToken(random))
 		for range 50 {
@@ -49,7 +49,7 @@ func outcome(t *testing.T, text string, f *secretdata.Fields) string {
 
 // TestRoomDoesNotDependOnTheToken fills the room with the token in every encoding: where it ends is decided without it.
 func TestRoomDoesNotDependOnTheToken(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // A test's.
+	random := rand.New(rand.NewPCG(3, 4))
 	for _, encoder := range []string{"", "|json", "|base64", "|urlquery", "|html", "|shell"} {
 		templates := map[string]keysv1alpha1.Template{}
 		for i := range 60 {

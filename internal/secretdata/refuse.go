@@ -90,9 +90,7 @@ func (s *scanner) operand(begin int) string {
 func (s *scanner) rest(begin int) string {
 	const most = 200
 	rest := s.text[begin:min(len(s.text), begin+most)]
-	if end := strings.Index(rest, closing); end >= 0 {
-		return rest[:end]
-	}
+	rest, _, _ = strings.Cut(rest, closing)
 	return rest
 }
 

@@ -145,7 +145,7 @@ func (b *builder) command(ctx context.Context, dir string, args ...string) *exec
 	return command
 }
 
-var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
+var majorVersion = regexp.MustCompile(`^v\d+$`)
 
 // executable is the name that go build gives a program.
 func executable(pkg string) string {

@@ -193,8 +193,7 @@ func (d *downloader) exchange(request *http.Request, use func(*http.Response, io
 	}
 	response, err := d.client.Do(request.WithContext(ctx))
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) { // Its text repeats the address.
+		if wrapped, ok := errors.AsType[*url.Error](err); ok { // Its text repeats the address.
 			err = wrapped.Err
 		}
 		return cause(err)

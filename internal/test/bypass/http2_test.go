@@ -122,7 +122,7 @@ const (
 )
 
 func frame(kind, flags byte, stream uint32, payload []byte) []byte {
-	head := binary.BigEndian.AppendUint32(nil, uint32(len(payload)<<8)|uint32(kind)) //nolint:gosec // Payloads are short.
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(payload)<<8)|uint32(kind))
 	return append(binary.BigEndian.AppendUint32(append(head, flags), stream), payload...)
 }
 

@@ -49,7 +49,7 @@ func (j *judge) fault(r *received) string {
 	}
 	for _, name := range misleading {
 		// What a proxy itself says of the scheme is true.
-		if values := r.values(name); len(values) > 0 && !(strings.HasSuffix(name, "scheme") && slices.Equal(values, []string{"http"})) {
+		if values := r.values(name); len(values) > 0 && (!strings.HasSuffix(name, "scheme") || !slices.Equal(values, []string{"http"})) {
 			return fmt.Sprintf("%s is %q", name, values)
 		}
 	}

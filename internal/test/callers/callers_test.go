@@ -249,7 +249,8 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	told, err := io.ReadAll(response.Body)
-	if response.Body.Close(); err != nil || strings.Contains(string(told), i.tenant.Spec.ID) || !strings.Contains(string(told), "--review-audiences") {
+	_ = response.Body.Close()
+	if err != nil || strings.Contains(string(told), i.tenant.Spec.ID) || !strings.Contains(string(told), "--review-audiences") {
 		t.Errorf("%s, %v", told, err)
 	}
 	// A review for another audience than the API server's own is no key's.

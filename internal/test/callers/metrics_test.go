@@ -29,7 +29,7 @@ func (i *installation) monitoring(t *testing.T) {
 	} {
 		build := regexp.MustCompile(`apikey_build_info\{go_version="go[^"]+",program="` + name + `",version="[^"]+"\} 1\n`)
 		transport := &http.Transport{TLSClientConfig: install.Trust(t, i.cp, name+"-metrics.apikey-system.svc")}
-		defer transport.CloseIdleConnections()
+		t.Cleanup(transport.CloseIdleConnections)
 		web := &http.Client{Transport: transport}
 		program.WaitUntil(t, patience, "metrics", func() error {
 			status, body, err := read(t.Context(), web, "https://"+test.address+"/metrics", may)

@@ -109,13 +109,13 @@ var (
 func selections(where, text string) (all []selection) {
 	for line := range strings.SplitSeq(continued.ReplaceAllString(text, " "), "\n") {
 		flags := selectorFlag.FindAllStringSubmatch(line, -1)
-		begin := strings.Index(line, "kubectl ")
-		if len(flags) == 0 || begin < 0 || strings.HasPrefix(line, "| `") {
+		_, command, found := strings.Cut(line, "kubectl ")
+		if len(flags) == 0 || !found || strings.HasPrefix(line, "| `") {
 			continue
 		}
 		s := selection{where: where + ": " + strings.TrimSpace(line), none: strings.HasSuffix(line, "# none")}
 		if s.resource = "apikeys"; !strings.Contains(line, "kubectl apikey ") {
-			s.resource = resourceName.FindString(line[begin+len("kubectl "):])
+			s.resource = resourceName.FindString(command)
 		}
 		for _, flag := range flags {
 			s.args = append(s.args, flag[1]+"="+strings.Trim(flag[2], `"'`))
@@ -355,7 +355,7 @@ func (i *installation) labelsAreThere(t *testing.T) {
 			}
 			checked++
 			// Root keys are numbered, and a page may be about the next.
-			if !have[label+"="+value] && !(label == keysv1alpha1.RootLabel && have[label]) {
+			if !have[label+"="+value] && (label != keysv1alpha1.RootLabel || !have[label]) {
 				t.Errorf("%s: nothing has the label %s=%s", name, label, value)
 			}
 		}

@@ -256,7 +256,7 @@ func TestOneName(t *testing.T) {
 		for _, v := range []*subject{a, b} {
 			v.await("both to refuse everything", func() error {
 				if v.metric("apikey_verifier_name_contested") != 1 {
-					return fmt.Errorf("it has noticed nothing: %v", v.ready())
+					return fmt.Errorf("it has noticed nothing: %w", v.ready())
 				}
 				return nil
 			})

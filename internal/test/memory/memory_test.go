@@ -62,7 +62,7 @@ func TestWorstCase(t *testing.T) {
 			}
 			b := program.ports[i].bounds
 			total += b.WorstCase()
-			row := fmt.Sprintf("| %s `%s` | %d | %d KiB | %d MiB | %d MiB |", name, exposed.Name, b.Connections, (b.Rest+b.Own)>>10, b.Shared/mebi, up(b.WorstCase()))
+			row := fmt.Sprintf("| %s %#q | %d | %d KiB | %d MiB | %d MiB |", name, exposed.Name, b.Connections, (b.Rest+b.Own)>>10, b.Shared/mebi, up(b.WorstCase()))
 			if !strings.Contains(model, row+"\n") {
 				t.Errorf("docs/threat-model.md lacks the row\n%s", row)
 			}

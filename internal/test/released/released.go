@@ -50,7 +50,7 @@ func Under(ctx context.Context, c client.Client, plural string, do func() error)
 	}
 	today := crd.Object["spec"]
 	path := filepath.Join(controlplane.Root(), "hack", "crdcompat", "released", "keys.nexuscommerce.io_"+plural+".yaml")
-	content, err := os.ReadFile(path) //nolint:gosec // A file of this repository.
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
