@@ -83,6 +83,17 @@ func Find(names ...string) ([]Program, error) {
 // Path is where the program is, or will be, below the folder bin.
 func (p Program) Path(bin string) string { return filepath.Join(bin, p.Dir, p.Name) }
 
+// HowBrought says where the program will be had from, most wanted first.
+func (p Program) HowBrought() string {
+	var ways []string
+	for _, d := range p.Downloads {
+		if _, ok := d.Files[platform()]; ok {
+			ways = append(ways, "download "+d.From)
+		}
+	}
+	return strings.Join(append(ways, "build "+p.Module.Package+" "+p.Version), ", or ")
+}
+
 // Present reports whether the program is in bin in the version that is pinned.
 func (p Program) Present(bin string) bool {
 	info, err := os.Stat(p.Path(bin))
