@@ -131,7 +131,7 @@ e2e: caddy helm ## The operator on a real node: install, call, kill, rotate, upg
 	@exec hack/e2e/run.sh $(E2E)
 
 .PHONY: bench
-bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENCH=<name> runs one.
+bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENCH=<name> runs one. Error 1: a goal is missed; 2: something was left out; 3: both.
 	@go build -o bin/bench ./hack/bench
 	@assets=$$(hack/controlplane/ensure.sh) && \
 		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) BENCH=$(BENCH) bin/bench

@@ -62,10 +62,7 @@ func decision1m(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	l.book.add(figure{
-		Name: "decision-1m: by SHA-256 and a look into Go's map", Value: decisions.median(), Baseline: alone.median(), Unit: "ns",
-		Spread: decisions.middle(), Goal: "≤ 1.6", Met: decisions.median() <= 1.6*alone.median(),
-	})
+	l.book.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone, atMost(1.6)))
 	return nil
 }
 
@@ -96,12 +93,13 @@ func (c *crowd) allocations() float64 {
 const goalsHash = 88
 
 func inNanoseconds(name string, value, baseline samples, allocations, goal float64) figure {
-	return figure{
-		Name: name, Value: value.median(), Baseline: baseline.median(), Unit: "ns",
-		Spread: fmt.Sprintf("%s, %v allocations", value.middle(), allocations),
-		Goal:   fmt.Sprintf("≤ %v ns where SHA-256 takes %v: %.1f, 0 allocations", goal, goalsHash, goal/goalsHash),
-		Met:    value.median() <= goal/goalsHash*baseline.median() && allocations == 0,
+	words := fmt.Sprintf("≤ %v ns where SHA-256 takes %v: %.1f, 0 allocations", goal, goalsHash, goal/goalsHash)
+	f := inTurns(name, "ns", words, value, baseline, atMost(goal/goalsHash))
+	f.Spread += fmt.Sprintf(", %v allocations", allocations)
+	if allocations > 0 {
+		f.verdict = missed
 	}
+	return f
 }
 
 // sideBySide times two things in turns, over stretches of keys out of n, and returns the nanoseconds that one of each takes.
@@ -188,11 +186,12 @@ func updates1m(ctx context.Context, l *lab) error {
 		}
 		calm, busy, rates = append(calm, quiet), append(busy, beside), append(rates, made/updateWindow.Seconds())
 	}
-	l.book.add(figure{
-		Name: "updates-1m: readers' p99 beside 1,000 updates a second, by without", Value: busy.median(), Baseline: calm.median(), Unit: "ns",
-		Spread: fmt.Sprintf("%s, %.0f updates/s", busy.middle(), rates.median()),
-		Goal:   "≤ 1.5", Met: busy.median() <= 1.5*calm.median() && rates.median() >= 0.9*updateRate,
-	})
+	f := inTurns("updates-1m: readers' p99 beside 1,000 updates a second, by without", "ns", "≤ 1.5", busy, calm, atMost(1.5))
+	f.Spread += fmt.Sprintf(", %.0f updates/s", rates.median())
+	if rates.atLeast(0.9*updateRate) == missed {
+		f.verdict = missed
+	}
+	l.book.add(f)
 	return nil
 }
 

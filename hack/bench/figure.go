@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -24,23 +25,54 @@ type figure struct {
 	// Goal is for people; Met says whether it is reached.
 	Goal string `json:"goal"`
 	Met  bool   `json:"met"`
-	// Spread is how far the rounds were apart: the lowest and the highest.
+	// Verdict says more than Met, which is true where the goal is met or within the spread.
+	Verdict string `json:"verdict"`
+	// Spread is how far the rounds were apart: the lowest and the highest, of the ratio where there is one by rounds.
 	Spread string `json:"spread,omitempty"`
+	// Reason is why nothing was measured.
+	Reason string `json:"reason,omitempty"`
+
+	// verdict is blank where Met says it all.
+	verdict verdict
+}
+
+// said is the figure's verdict.
+func (f figure) said() verdict {
+	switch {
+	case f.verdict != "":
+		return f.verdict
+	case f.Met:
+		return met
+	}
+	return missed
 }
 
 // ledger keeps figures.
 type ledger struct{ figures []figure }
 
 func (l *ledger) add(f figure) {
-	if f.Baseline > 0 { // An event may be there before the answer to the write.
+	f.Verdict = string(f.said())
+	f.Met = f.said() == met || f.said() == unclear
+	if f.Baseline > 0 && f.Ratio == 0 { // An event may be there before the answer to the write.
 		f.Ratio = f.Value / f.Baseline
 	}
 	l.figures = append(l.figures, f)
 }
 
 // miss adds a row for what a benchmark has not measured, so that nobody takes what isn't there for what is well.
-func (l *ledger) miss(b benchmark) {
-	l.add(figure{Name: b.name + ": not measured, or not all of it", Goal: fmt.Sprintf("measured within %s", b.limit)})
+func (l *ledger) miss(b benchmark, why error) {
+	l.add(figure{Name: b.name + ": not measured, or not all of it", Goal: "measured", verdict: leftOut, Reason: why.Error()})
+}
+
+// printLeftOut says what was not measured, and why.
+func (l *ledger) printLeftOut(w io.Writer) {
+	heading := "\nLEFT OUT\n"
+	for _, f := range l.figures {
+		if f.said() == leftOut {
+			_, _ = fmt.Fprintf(w, "%s  %s: %s\n", heading, strings.TrimSuffix(f.Name, ": not measured, or not all of it"), f.Reason)
+			heading = ""
+		}
+	}
 }
 
 // print writes a table.
@@ -48,7 +80,7 @@ func (l *ledger) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\nFIGURE\tVALUE\tBASELINE\tRATIO\tSPREAD\tGOAL\tMET")
 	for _, f := range l.figures {
-		value, baseline, ratio, met := "", "", "", "no"
+		value, baseline, ratio := "", "", ""
 		if f.Unit != "" {
 			value = fmt.Sprintf("%.4g %s", f.Value, f.Unit)
 		}
@@ -58,10 +90,7 @@ func (l *ledger) print(w io.Writer) {
 		if f.Ratio != 0 {
 			ratio = fmt.Sprintf("%.2f", f.Ratio)
 		}
-		if f.Met {
-			met = "yes"
-		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, value, baseline, ratio, f.Spread, f.Goal, met)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, value, baseline, ratio, f.Spread, f.Goal, f.said())
 	}
 	_ = table.Flush()
 }

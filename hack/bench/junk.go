@@ -76,16 +76,10 @@ func junk(ctx context.Context, l *lab) error {
 	}
 	l.book.add(figure{
 		Name: "junk: tokens that are none", Value: rates.median(), Unit: "1/s", Spread: rates.spread(),
-		Goal: "≥ 9,500 /s", Met: rates.median() >= 0.95*floodRate,
+		Goal: "≥ 9,500 /s", verdict: rates.atLeast(0.95 * floodRate),
 	})
-	l.book.add(figure{
-		Name: "junk: a good request beside it, by one beside as many good ones", Value: besideJunk.median(), Baseline: besideGood.median(),
-		Unit: "µs", Spread: besideJunk.spread(), Goal: "≤ 1.1", Met: besideJunk.median() <= 1.1*besideGood.median(),
-	})
-	l.book.add(figure{
-		Name: "junk: a good request beside it, by one beside nothing", Value: besideJunk.median(), Baseline: calm.median(),
-		Unit: "µs", Spread: calm.spread() + " beside nothing", Goal: "≤ 2, the flood's sender included", Met: besideJunk.median() <= 2*calm.median(),
-	})
+	l.book.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk, besideGood, atMost(1.1)))
+	l.book.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included", besideJunk, calm, atMost(2)))
 	l.book.add(figure{
 		Name: "junk: memory after it, by memory before", Value: after / (1 << 20), Baseline: before / (1 << 20),
 		Unit: "MiB", Goal: "≤ 1.1", Met: after <= 1.1*before,

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// TestNotMeasured checks that a benchmark that comes to nothing is told as a goal that is not met, and doesn't keep others from
-// being measured, unless the time for all is over.
+// TestNotMeasured checks that a benchmark that comes to nothing is left out, with the reason, and doesn't keep others from being
+// measured, unless somebody has stopped all of them.
 func TestNotMeasured(t *testing.T) {
 	half := figure{Name: "half", Unit: "s", Met: true}
-	begins := benchmark{name: "endless", limit: time.Millisecond, run: func(ctx context.Context, l *lab) error {
+	begins := benchmark{name: "endless", limit: time.Second, run: func(ctx context.Context, l *lab) error {
 		l.book.add(half)
 		<-ctx.Done()
 		return ctx.Err()
@@ -23,25 +23,30 @@ func TestNotMeasured(t *testing.T) {
 	}}
 	lacks := benchmark{name: "lacks", limit: time.Hour, tools: []string{"no-such-tool"}, run: works.run}
 	over, cancel := context.WithCancelCause(context.Background())
-	cancel(errors.New("the benchmarks took too long"))
+	cancel(errors.New("somebody has stopped it"))
 	for name, test := range map[string]struct {
 		ctx  context.Context
 		run  []benchmark
 		want string
+		why  string
 	}{
-		"one is cut off":  {context.Background(), []benchmark{begins, works}, "half yes, endless: not measured, or not all of it no, whole yes"},
-		"one lacks tools": {context.Background(), []benchmark{lacks, works}, "lacks: not measured, or not all of it no, whole yes"},
-		"all are cut off": {over, []benchmark{works}, "works: not measured, or not all of it no"},
+		"one is cut off":  {context.Background(), []benchmark{begins, works}, "half yes, endless: not measured, or not all of it left out, whole yes", "endless: context deadline exceeded\nit took longer than 1s"},
+		"one lacks tools": {context.Background(), []benchmark{lacks, works}, "lacks: not measured, or not all of it left out, whole yes", "lacks: this machine lacks no-such-tool"},
+		"all are cut off": {over, []benchmark{works}, "works: not measured, or not all of it left out", "works: somebody has stopped it"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			book, err := measureAll(test.ctx, test.run, "", 1)
-			if err == nil {
-				t.Error("no error says what was not measured")
+			book := measureAll(test.ctx, test.run, budgets{factor: 1}, "", 1)
+			if code := exitCode(book.figures); code != exitLeftOut {
+				t.Errorf("exit code %d, want %d", code, exitLeftOut)
+			}
+			var report strings.Builder
+			book.printLeftOut(&report)
+			if !strings.Contains(report.String(), test.why) {
+				t.Errorf("the report says %q, want %q", report.String(), test.why)
 			}
 			var got []string
 			for _, f := range book.figures {
-				met := map[bool]string{true: "yes", false: "no"}[f.Met]
-				got = append(got, f.Name+" "+met)
+				got = append(got, f.Name+" "+f.Verdict)
 			}
 			if text := strings.Join(got, ", "); text != test.want {
 				t.Errorf("the ledger has %s, want %s", text, test.want)

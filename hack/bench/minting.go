@@ -61,12 +61,9 @@ func minting(ctx context.Context, l *lab) error {
 	}
 	l.book.add(figure{
 		Name: "minting: until Ready, 3 verifiers, median", Value: waited.median(), Unit: "ms", Baseline: alone.median(), Spread: waited.spread(),
-		Goal: "at most one round trip above none", Met: added.median() <= there.median(),
+		Goal: "at most one round trip above none", verdict: added.by(there).atMost(1),
 	})
-	l.book.add(figure{
-		Name: "minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", Value: added.median(), Unit: "ms", Baseline: there.median(), Spread: added.spread(),
-		Goal: "≤ 1 ×", Met: added.median() <= there.median(),
-	})
+	l.book.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×", added, there, atMost(1)))
 	return nil
 }
 

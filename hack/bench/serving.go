@@ -132,11 +132,7 @@ func (c *contender) round(round int) error {
 // which the ratio is the one in the middle. The machine itself is faster or slower for some seconds, and so for both.
 func (c *contender) beside(book *ledger, other *contender, i int, name string, most float64) {
 	own, others := c.seen[i], other.seen[i]
-	value, baseline := middle(own, others)
-	book.add(figure{
-		Name: name, Value: value, Unit: "µs", Baseline: baseline, Spread: own.spread() + " by " + others.spread(),
-		Goal: fmt.Sprintf("≤ %.2f", most), Met: value <= most*baseline,
-	})
+	book.add(inTurns(name, "µs", fmt.Sprintf("≤ %.2f", most), own, others, atMost(most)))
 }
 
 // middle returns what two were in the round in which the ratio of them is the one in the middle.

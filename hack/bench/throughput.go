@@ -61,13 +61,11 @@ func throughput(ctx context.Context, l *lab) error {
 		perKey, cpu = append(perKey, minted.writes.all()), append(cpu, minted.cpu)
 	}
 	n := share * throughputRounds
-	l.book.add(figure{
-		Name: fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys, n), Value: own.median(), Unit: "1/s",
-		Baseline: bare.median(), Spread: own.spread(), Goal: "≥ 0.5", Met: own.median() >= 0.5*bare.median(),
-	})
+	name := fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys, n)
+	l.book.add(inTurns(name, "1/s", "≥ 0.5", own, bare, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
 	l.book.add(figure{
 		Name: "minting: API writes per key, acknowledgements and events included", Value: perKey.median(), Unit: "writes",
-		Spread: perKey.spread(), Goal: "≤ 5", Met: perKey.median() <= 5,
+		Spread: perKey.spread(), Goal: "≤ 5", verdict: perKey.atMost(5),
 	})
 	l.book.add(figure{Name: "minting: controller's CPU per key", Value: cpu.median(), Unit: "ms", Spread: cpu.spread(), Goal: "none", Met: true})
 	return nil

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+)
+
+const (
+	// referenceWork is how long a piece of work took on the machine that the budgets were set on, with two cores that did nothing else.
+	referenceWork = 24 * time.Millisecond
+	// workRounds is how often it is done to calibrate: the round in the middle counts.
+	workRounds = 15
+	// workPieces are what one round has, over all processors.
+	workPieces = 2000
+	// slowest bounds the factor: a machine that is slower by more has something else to do.
+	slowest = 20
+)
+
+// budgets bound benchmarks by how fast the machine is.
+type budgets struct {
+	// factor is by how much longer than on the reference machine they may take: at least 1.
+	factor float64
+	// unbounded is for a single benchmark: somebody has asked for just that, and can stop it.
+	unbounded bool
+}
+
+// limit returns how long a benchmark may take; 0 is for as long as it takes.
+func (b budgets) limit(base time.Duration) time.Duration {
+	if b.unbounded {
+		return 0
+	}
+	return time.Duration(float64(base) * max(b.factor, 1)).Round(time.Second)
+}
+
+// total returns how long several benchmarks may take together.
+func (b budgets) total(chosen []benchmark) (all time.Duration) {
+	for _, one := range chosen {
+		all += b.limit(one.limit)
+	}
+	return all
+}
+
+// String is for people.
+func (b budgets) String() string {
+	if b.unbounded {
+		return "no time limit for a single benchmark"
+	}
+	return fmt.Sprintf("time limits are %.2g times those of the reference machine", max(b.factor, 1))
+}
+
+// calibrate times the work, and returns the budgets that follow from it.
+func calibrate() budgets {
+	var rounds samples
+	for range workRounds {
+		began := time.Now()
+		work(runtime.GOMAXPROCS(0))
+		rounds = append(rounds, float64(time.Since(began)))
+	}
+	return budgets{factor: factorOf(rounds, referenceWork)}
+}
+
+// factorOf is how many times as long as the reference the round in the middle took, from 1 to slowest.
+func factorOf(rounds samples, reference time.Duration) float64 {
+	return min(max(rounds.median()/float64(reference), 1), slowest)
+}
+
+// work is what the programs do that are measured: it hashes, reads and writes JSON, and leaves garbage, on all processors.
+func work(workers int) {
+	key := keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{DisplayName: "Warehouse Integration", Scopes: []keysv1alpha1.Scope{"products:read", "orders:write"}}}
+	pieces := make(chan struct{}, workPieces)
+	for range workPieces {
+		pieces <- struct{}{}
+	}
+	close(pieces)
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for range pieces {
+				text, err := json.Marshal(key)
+				if err != nil {
+					panic(err) // Every field is one that can be marshalled.
+				}
+				var again keysv1alpha1.ApiKey
+				if err := json.Unmarshal(text, &again); err != nil || sha256.Sum256(text) == [32]byte{} {
+					panic(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
