@@ -26,7 +26,6 @@ type runner struct {
 
 	mu      sync.Mutex
 	running map[string]time.Time
-	spoke   time.Time
 }
 
 // run does all of it, and reports whether all is well.
@@ -125,13 +124,9 @@ func (r *runner) note(name string, runs bool) {
 	} else {
 		delete(r.running, name)
 	}
-	r.spoke = time.Now()
 }
 
-// silence is how long nothing is printed while tests run.
-const silence = time.Minute
-
-// heartbeat says what runs where nothing has ended for a while.
+// heartbeat says what runs, now and then.
 func (r *runner) heartbeat(done <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -139,17 +134,11 @@ func (r *runner) heartbeat(done <-chan struct{}) {
 		select {
 		case <-done:
 			return
-		case <-tick.C:
+		case now := <-tick.C:
+			r.mu.Lock()
+			jobs := maps.Clone(r.running)
+			r.mu.Unlock()
+			r.report.running(now, jobs)
 		}
-		r.mu.Lock()
-		if time.Since(r.spoke) > silence && len(r.running) > 0 {
-			r.spoke = time.Now()
-			var names []string
-			for _, name := range slices.Sorted(maps.Keys(r.running)) {
-				names = append(names, fmt.Sprintf("%s (%.0f s)", name, time.Since(r.running[name]).Seconds()))
-			}
-			say("     running: %s", strings.Join(names, ", "))
-		}
-		r.mu.Unlock()
 	}
 }

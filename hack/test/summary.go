@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,9 @@ type report struct {
 	// verbose prints all that the tests print: at their end, or where it streams at once.
 	verbose, streams bool
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// spoke is when something ended last.
+	spoke   time.Time
 	results []*result
 	// uncovered is what was not covered because something is missing that no test asks for, and how to have it.
 	uncovered []skip
@@ -33,12 +36,13 @@ func (r *report) ended(p *result) {
 		return // It has no tests, or -run has chosen none.
 	}
 	r.results = append(r.results, p)
-	_, _ = fmt.Fprintln(r.out, p.line())
+	r.spoke = time.Now()
+	r.print("%s", p.line())
 	switch {
 	case p.outcome == failed:
-		_, _ = fmt.Fprintln(r.out, indent(p.logOf()))
+		r.print("%s", indent(p.logOf()))
 	case r.verbose && !r.streams:
-		_, _ = fmt.Fprintln(r.out, indent(p.all()))
+		r.print("%s", indent(p.all()))
 	}
 }
 
@@ -80,6 +84,25 @@ func (p *result) all() string {
 
 func indent(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
+}
+
+// silence is how long nothing is printed while tests run.
+const silence = time.Minute
+
+// running says what runs, where nothing has ended for a while.
+func (r *report) running(now time.Time, jobs map[string]time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	began := slices.Collect(maps.Values(jobs))
+	if len(began) == 0 || now.Sub(r.spoke) <= silence || now.Sub(slices.MaxFunc(began, time.Time.Compare)) <= silence {
+		return
+	}
+	r.spoke = now
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(jobs)) {
+		names = append(names, fmt.Sprintf("%s (%.0f s)", name, now.Sub(jobs[name]).Seconds()))
+	}
+	r.print("     running: %s", strings.Join(names, ", "))
 }
 
 // lack notes that something is not covered.

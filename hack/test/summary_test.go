@@ -62,6 +62,23 @@ Skipped, and how to have it:
 	}
 }
 
+func TestRunning(t *testing.T) {
+	var out strings.Builder
+	r := &report{out: &out}
+	began := time.Unix(1_000_000, 0)
+	jobs := map[string]time.Time{"slow": began, "later": began.Add(10 * time.Second)}
+	r.running(began.Add(65*time.Second), jobs)
+	r.running(began.Add(71*time.Second), nil)
+	if out.Len() > 0 {
+		t.Errorf("it speaks before a minute is over, or of nothing: %s", out.String())
+	}
+	r.running(began.Add(71*time.Second), jobs)
+	r.running(began.Add(80*time.Second), jobs)
+	if want := "     running: later (61 s), slow (71 s)\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
 func TestNothingRan(t *testing.T) {
 	var out strings.Builder
 	if (&report{out: &out}).summary(0, false) || !strings.Contains(out.String(), "No test ran") || !strings.HasSuffix(out.String(), "\n0 passed, 0 failed, 0 skipped\n") {

@@ -2,6 +2,7 @@ package crash_test
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,7 +60,7 @@ func (a *assassin) disarm() []string {
 func (a *assassin) judge(r *http.Request) apiproxy.Interference {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.armed {
+	if !a.armed || strings.HasPrefix(r.URL.Path, "/apis/authorization.k8s.io/") { // A question, which is kept nowhere.
 		return apiproxy.Interference{}
 	}
 	a.seen = append(a.seen, r.Method+" "+r.URL.Path)
