@@ -69,25 +69,7 @@ func (b bringer) bring(ctx context.Context, rows []row) {
 	if err := b.install(ctx, rows); err != nil {
 		b.say("not installed: %v", err)
 	}
-	var fetched, targets []string
-	for _, r := range rows {
-		if r.found != "" || r.name == cCompiler {
-			continue
-		}
-		item := need.Find(r.name)
-		if _, err := item.Look(); err == nil {
-			continue // Installed by now.
-		}
-		_, err := programs.Find(r.name)
-		switch {
-		case item.Name == axe && (r.way != "" || r.packages != ""):
-			targets = append(targets, "axe")
-		case err == nil && r.way != "":
-			fetched = append(fetched, r.name)
-		case item.Target != "":
-			targets = append(targets, item.Target)
-		}
-	}
+	fetched, targets := remaining(rows)
 	b.fetch(ctx, fetched)
 	for _, target := range targets {
 		if err := b.make(ctx, target); err != nil {
@@ -106,6 +88,28 @@ func (b bringer) fetch(ctx context.Context, names []string) {
 	if err := b.run(command); err != nil {
 		b.say("%s: %v", strings.Join(names, " "), err)
 	}
+}
+
+// remaining is what hack/fetch and what make targets are to bring, once packages are installed.
+func remaining(rows []row) (fetched, targets []string) {
+	for _, r := range rows {
+		if !r.brought() || r.name == cCompiler {
+			continue
+		}
+		item := need.Find(r.name)
+		if _, err := item.Look(); err == nil {
+			continue
+		}
+		switch _, err := programs.Find(r.name); {
+		case item.Name == axe:
+			targets = append(targets, "axe")
+		case err == nil:
+			fetched = append(fetched, r.name)
+		case item.Target != "":
+			targets = append(targets, item.Target)
+		}
+	}
+	return fetched, targets
 }
 
 // make runs a make target.

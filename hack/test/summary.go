@@ -132,10 +132,10 @@ func (r *report) summary(took time.Duration, required bool) bool {
 		sum.failed += len(r.uncovered)
 	}
 	r.failed(required)
-	switch {
-	case sum == (counts{}):
+	switch sum {
+	case counts{}:
 		r.print("\nNo test ran: nothing matches.")
-	case sum == (counts{skipped: sum.skipped}):
+	case counts{skipped: sum.skipped}:
 		r.print("\nNo test ran: all were skipped.")
 	}
 	r.print("\n%d passed, %d failed, %d skipped", sum.passed, sum.failed, sum.skipped)
