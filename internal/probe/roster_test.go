@@ -170,6 +170,17 @@ func TestWhoIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestOneWhosePlaceIsTakenMayHaveSpokenLast checks the same of one in whose place another of its name speaks.
+func TestOneWhosePlaceIsTakenMayHaveSpokenLast(t *testing.T) {
+	s := newScene("a")
+	s.pass(4 * time.Minute)
+	s.says("a", "10", instance("another"))
+	s.pass(4 * time.Minute)
+	s.expect(t, "a")
+	s.pass(time.Minute + time.Second)
+	s.expect(t, "")
+}
+
 // TestOneThatIsTakenOffMayHaveSpokenLast checks that the bound of one that is missing counts from when that is seen: what it said
 // last may have been taken off before anybody saw it.
 func TestOneThatIsTakenOffMayHaveSpokenLast(t *testing.T) {
