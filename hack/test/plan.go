@@ -113,7 +113,7 @@ func planFor(m mode, listings []listing) plan {
 			t := suites[folder]
 			j := job{
 				name: folder, dir: l.dir, packages: []string{found.ImportPath}, run: run, parallel: 1, traits: t,
-				race: m.race == raceAll || m.race == raceInside && t.inside, timeout: t.timeoutIn(m),
+				race: m.race == raceAll, timeout: t.timeoutIn(m),
 			}
 			if t.alone != "" {
 				p.alone = append(p.alone, j)

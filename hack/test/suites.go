@@ -6,8 +6,6 @@ import "time"
 type traits struct {
 	// alone is why it runs by itself: what it measures would be another's doing beside others.
 	alone string
-	// inside has the race detector watch it in make test: what races would be in the test's own process.
-	inside bool
 	// takes is roughly how long it takes in make test. The longest begin first, so that none is waited for at the end.
 	takes time.Duration
 	// timeout is how long it may take, where the default is too short for it: in make test, and in make test-all.
@@ -18,13 +16,6 @@ type traits struct {
 const packageTimeout = 10 * time.Minute
 
 var suites = map[string]traits{
-	"controllers/accesspolicy": {inside: true},
-	"controllers/apikey":       {inside: true},
-	"controllers/certificates": {inside: true},
-	"controllers/tenant":       {inside: true},
-	"internal/feed":            {inside: true},
-	"internal/usage":           {inside: true},
-	"internal/test/console":    {inside: true},
 
 	"internal/test/explore":   {takes: 3 * time.Minute, timeout: 20 * time.Minute, full: 40 * time.Minute},
 	"internal/test/badstart":  {takes: 3 * time.Minute},
