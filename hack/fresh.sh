@@ -40,7 +40,7 @@ cleanup() {
 		wait "$inside" 2>/dev/null || true
 	fi
 	chmod -R u+w "$root" 2>/dev/null || true # Go's modules can't be written to.
-	rm -rf --one-file-system "$root"
+	rm -rf --one-file-system "$root" || { sleep 1 && rm -rf --one-file-system "$root"; } # Somebody was still writing.
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
@@ -128,7 +128,8 @@ ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
 cd /
-exec chroot --userspec=1000:1000 "$root" /usr/bin/env -i "$@"
+# Not exec: a change of user would undo --kill-child, and this shell is what ends with unshare and takes all of them with it.
+chroot --userspec=1000:1000 "$root" /usr/bin/env -i "$@" || exit
 INSIDE
 
 cat >"$root/measure.sh" <<'INSIDE'
