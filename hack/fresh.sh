@@ -36,7 +36,7 @@ inside=
 cleanup() {
 	trap - EXIT INT TERM HUP
 	if [ -n "$inside" ] && kill -0 "$inside" 2>/dev/null; then
-		kill -TERM "$inside" 2>/dev/null || true # unshare, which takes all that runs in there with it.
+		kill -KILL "$inside" 2>/dev/null || true # unshare: it waits through anything less, and takes all of them with it.
 		wait "$inside" 2>/dev/null || true
 	fi
 	chmod -R u+w "$root" 2>/dev/null || true # Go's modules can't be written to.
