@@ -18,7 +18,6 @@ var optional = map[string][]string{
 	controller: {
 		"get apikeys/status.keys.nexuscommerce.io", "get tenants/status.keys.nexuscommerce.io", "get accesspolicies/status.keys.nexuscommerce.io",
 		"create events", "patch events", // Of the election.
-		"patch apikeys.keys.nexuscommerce.io named verifier-canary", // Tidying up.
 	},
 }
 

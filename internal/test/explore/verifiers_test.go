@@ -55,7 +55,7 @@ func (r *run) registerVerifiers() {
 	if r.scenario.tended {
 		return
 	}
-	canary.Annotations[keysv1alpha1.SealAnnotation] = string(canary.UID)
+	metav1.SetMetaDataAnnotation(&canary.ObjectMeta, keysv1alpha1.SealAnnotation, string(canary.UID))
 	r.must(r.lab.cp.Client.Update(r.ctx, canary))
 	text, err := json.Marshal(known)
 	r.must(err)
