@@ -109,7 +109,7 @@ test: ## Every suite, on a real control plane; those that repeat or explore do l
 	$(RUN_TESTS) normal $(TEST) -- $(TESTFLAGS)
 
 .PHONY: test-all
-test-all: ## Everything in full: every explored point, the race detector everywhere, fuzzing, the settings page in Chromium.
+test-all: ## Everything in full: every explored point, the race detector, fuzzing, the settings page in Chromium.
 	$(RUN_TESTS) full $(TEST) -- $(TESTFLAGS)
 
 # What other programs make of this project's objects (hack/gitops), examples (hack/guides) and alerts (hack/monitoring) is judged
