@@ -52,13 +52,13 @@ var _ = Describe("Workflows", func() {
 		Expect(err).NotTo(HaveOccurred())
 		var workflow struct {
 			Jobs map[string]struct {
-				Needs string
+				Needs []string
 				Steps []struct{ Name, Run string }
 			}
 		}
 		Expect(yaml.Unmarshal(content, &workflow)).To(Succeed())
 		publish := workflow.Jobs["publish"]
-		Expect(publish.Needs).To(Equal("test"))
+		Expect(publish.Needs).To(ConsistOf("test", "fresh"))
 		named := func(name string) int {
 			for i, step := range publish.Steps {
 				if step.Name == name {
