@@ -21,6 +21,9 @@ type Conn struct {
 	// accepted, answered and stuck are times: of the beginning, of the last answer, and since when a request is incomplete. 0 is never.
 	accepted        int64
 	answered, stuck atomic.Int64
+	// asked is when the last request came that is complete and not answered, or 0.
+	asked atomic.Int64
+	peer  *peer // set as it is admitted
 	// writing is since when a write is under way, or 0.
 	writing atomic.Int64
 	// taken is what the connection has of the shared memory.
@@ -41,8 +44,9 @@ type meter interface {
 	idle()
 	// holds is what requests hold now, in bytes.
 	holds() int64
-	// since is when the oldest request began that keeps memory from being given back, or 0.
-	since() int64
+	// since is when the oldest request began that keeps memory from being given back, and when the last one did that waits for its
+	// answer; 0 is for none.
+	since() (stuck, asked int64)
 }
 
 func newConn(l *Listener, raw net.Conn) *Conn {
@@ -142,9 +146,12 @@ func (c *Conn) giveBack() {
 
 // settle takes shared memory or gives it back, so that it is what requests hold. It is for the holder of the lock.
 func (c *Conn) settle() bool {
-	since := c.speaks.since()
-	if since != c.stuck.Load() {
-		c.stuck.Store(since)
+	stuck, asked := c.speaks.since()
+	if stuck != c.stuck.Load() {
+		c.stuck.Store(stuck)
+	}
+	if asked != c.asked.Load() {
+		c.asked.Store(asked)
 	}
 	wanted := max(c.speaks.holds()-c.listener.bounds.Own, 0)
 	wanted = (wanted + unit - 1) / unit * unit

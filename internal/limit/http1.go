@@ -32,17 +32,19 @@ func (u *unknown) meet(b []byte) meter {
 	return u
 }
 
-func (u *unknown) read([]byte, int64) bool { return true }
-func (u *unknown) wrote([]byte) bool       { return false }
-func (u *unknown) idle()                   {}
-func (u *unknown) holds() int64            { return 0 }
-func (u *unknown) since() int64            { return 0 }
+func (u *unknown) read([]byte, int64) bool     { return true }
+func (u *unknown) wrote([]byte) bool           { return false }
+func (u *unknown) idle()                       {}
+func (u *unknown) holds() int64                { return 0 }
+func (u *unknown) since() (stuck, asked int64) { return 0, 0 }
 
 // http1 is a connection of HTTP/1. How long a header may be, and how long it and the body may take, is the server's business.
 type http1 struct {
 	held int64
 	// tail is what of it may be the beginning of the next request, which the server has read with the end of this one.
 	tail int64
+	// asked is when the last request came in full, or 0 once it is being answered.
+	asked int64
 }
 
 var (
@@ -51,7 +53,7 @@ var (
 	interim    = []byte("HTTP/1.1 1")
 )
 
-func (m *http1) read(b []byte, _ int64) bool {
+func (m *http1) read(b []byte, at int64) bool {
 	m.held += cost(b)
 	// Whatever follows a blank line may be another request. Without one, all may be.
 	switch at := bytes.Index(b, blankLine); {
@@ -59,6 +61,10 @@ func (m *http1) read(b []byte, _ int64) bool {
 		m.tail = cost(b[at+len(blankLine):])
 	default:
 		m.tail = cost(b)
+	}
+	m.asked = 0
+	if m.tail == 0 {
+		m.asked = at
 	}
 	return true
 }
@@ -68,11 +74,17 @@ func cost(b []byte) int64 {
 	return int64(2*len(b)) + int64(bytes.Count(b, blankLine[:1]))*perField
 }
 
-func (m *http1) wrote(b []byte) bool { return !bytes.HasPrefix(b, interim) }
+func (m *http1) wrote(b []byte) bool {
+	if bytes.HasPrefix(b, interim) {
+		return false
+	}
+	m.asked = 0
+	return true
+}
 
 func (m *http1) idle() { m.held = m.tail }
 
 func (m *http1) holds() int64 { return m.held }
 
-// since is never: the server has time limits for headers and bodies.
-func (m *http1) since() int64 { return 0 }
+// since says that nothing is stuck: the server has time limits for headers and bodies.
+func (m *http1) since() (stuck, asked int64) { return 0, m.asked }

@@ -216,19 +216,18 @@ func (m *http2) idle() {}
 
 func (m *http2) holds() int64 { return m.held }
 
-func (m *http2) since() int64 {
-	var oldest int64
+func (m *http2) since() (stuck, asked int64) {
 	if m.inBlocks {
-		oldest = m.blocked
+		stuck = m.blocked
 	}
 	for i := range m.streams {
 		s := &m.streams[i]
-		if s.complete && m.bounds.Lasting {
-			continue
+		if s.complete {
+			asked = max(asked, s.begun)
 		}
-		if oldest == 0 || s.begun < oldest {
-			oldest = s.begun
+		if (!s.complete || !m.bounds.Lasting) && (stuck == 0 || s.begun < stuck) {
+			stuck = s.begun
 		}
 	}
-	return oldest
+	return stuck, asked
 }

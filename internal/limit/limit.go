@@ -20,6 +20,7 @@ package limit
 import (
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,11 +35,13 @@ const (
 	sweepEvery = time.Second
 	// recent is how long ago a connection may have been answered, or become stuck, to be spared when there is no room for another.
 	recent = 100 * time.Millisecond
+	// answering is how long a connection is spared that waits for an answer.
+	answering = 5 * time.Second
 )
 
 // Bounds are those of a port.
 type Bounds struct {
-	// Connections is how many there may be. Another one has the connection closed that was answered longest ago.
+	// Connections is how many there may be. Another one has a connection closed of who has the most.
 	Connections int
 	// Rest is what a connection holds in buffers and stacks, in bytes, when nothing is asked.
 	Rest int64
@@ -88,13 +91,14 @@ type Listener struct {
 
 	mu         sync.Mutex
 	conns      map[*Conn]struct{}
+	peers      map[netip.Addr]*peer
 	ended      chan struct{}
 	begin, end sync.Once
 }
 
 // New returns a listener within bounds.
 func New(listener net.Listener, bounds Bounds) *Listener {
-	l := &Listener{Listener: listener, bounds: bounds, closed: func(Reason) {}, conns: map[*Conn]struct{}{}, ended: make(chan struct{})}
+	l := &Listener{Listener: listener, bounds: bounds, closed: func(Reason) {}, conns: map[*Conn]struct{}{}, peers: map[netip.Addr]*peer{}, ended: make(chan struct{})}
 	l.left.Store(bounds.Shared)
 	return l
 }
@@ -144,38 +148,33 @@ func (l *Listener) Close() error {
 func (l *Listener) admit(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	address := network(c.raw.RemoteAddr())
+	if c.peer = l.peers[address]; c.peer == nil {
+		c.peer = &peer{address: address}
+	}
 	if len(l.conns) >= l.bounds.Connections {
-		victim := l.leastUseful(now())
+		victim := l.leastUseful(c)
 		if victim == nil {
 			return false
 		}
 		victim.end(TooManyConnections)
-		delete(l.conns, victim)
+		l.remove(victim)
 	}
 	l.conns[c] = struct{}{}
+	c.peer.conns++
+	l.peers[address] = c.peer
 	return true
 }
 
-// leastUseful returns the oldest connection that was never answered, else the one that was answered longest ago, if that
-// is not recent. It is for the holder of the lock.
-func (l *Listener) leastUseful(at int64) *Conn {
-	var oldest, idle *Conn
-	for c := range l.conns {
-		answered := c.answered.Load()
-		switch {
-		case answered == 0 && (oldest == nil || c.accepted < oldest.accepted):
-			oldest = c
-		case answered != 0 && (idle == nil || answered < idle.answered.Load()):
-			idle = c
-		}
+// remove is for the holder of the lock.
+func (l *Listener) remove(c *Conn) {
+	if _, ok := l.conns[c]; !ok {
+		return
 	}
-	if oldest != nil {
-		return oldest
+	delete(l.conns, c)
+	if c.peer.conns--; c.peer.conns == 0 {
+		delete(l.peers, c.peer.address)
 	}
-	if idle != nil && at-idle.answered.Load() > int64(recent) {
-		return idle
-	}
-	return nil
 }
 
 // take takes shared memory for a connection, for which another may have to go.
@@ -249,7 +248,7 @@ func (l *Listener) sweep() {
 func (l *Listener) forget(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.conns, c)
+	l.remove(c)
 }
 
 var epoch = time.Now()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
 
 // port is a listener whose connections are read by the test, and the reasons for which it closed some.
@@ -34,10 +36,10 @@ func listen(t *testing.T, bounds limit.Bounds) *port {
 	return p
 }
 
-// connect returns both ends of a new connection.
-func (p *port) connect(t *testing.T) (client, server net.Conn) {
+// connect returns both ends of a new connection from an address.
+func (p *port) connect(t *testing.T, from string) (client, server net.Conn) {
 	t.Helper()
-	client, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.Addr().String())
+	client, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(t.Context(), "tcp", p.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ var small = limit.Bounds{Connections: 10, Own: 16 << 10, Shared: 1 << 20, Header
 // TestSharedMemory has connections hold more together than there is: the one that was first is stuck for the longest time, and goes.
 func TestSharedMemory(t *testing.T) {
 	p := listen(t, small)
-	first, firstServer := p.connect(t)
+	first, firstServer := p.connect(t, "127.0.0.1")
 	if err := pass(t, first, firstServer, append([]byte(preface), frame(1, 4, 1, []byte{0x82})...)); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestSharedMemory(t *testing.T) {
 		t.Fatalf("within what is shared: %v", err)
 	}
 	time.Sleep(150 * time.Millisecond) // Which is no longer recent.
-	second, secondServer := p.connect(t)
+	second, secondServer := p.connect(t, "127.0.0.1")
 	if err := pass(t, second, secondServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
 		t.Errorf("who comes second: %v", err)
 	}
@@ -92,7 +94,7 @@ func TestSharedMemory(t *testing.T) {
 	if err := pass(t, second, secondServer, half); !errors.Is(err, limit.ErrExceeded) {
 		t.Errorf("more than all that is shared: %v", err)
 	}
-	third, thirdServer := p.connect(t)
+	third, thirdServer := p.connect(t, "127.0.0.1")
 	if err := pass(t, third, thirdServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
 		t.Errorf("what was held is not given back: %v", err)
 	}
@@ -101,7 +103,7 @@ func TestSharedMemory(t *testing.T) {
 // TestAnsweredRequestsHoldNothing has a connection be asked far more than there is to share, one request after another.
 func TestAnsweredRequestsHoldNothing(t *testing.T) {
 	p := listen(t, small)
-	client, server := p.connect(t)
+	client, server := p.connect(t, "127.0.0.1")
 	go func() { _, _ = io.Copy(io.Discard, client) }()
 	if err := pass(t, client, server, []byte(preface)); err != nil {
 		t.Fatal(err)
@@ -140,7 +142,7 @@ func TestHTTP2Refuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, small)
-			client, server := p.connect(t)
+			client, server := p.connect(t, "127.0.0.1")
 			if err := pass(t, client, server, test.bytes); !errors.Is(err, limit.ErrExceeded) || p.count(test.want) != 1 {
 				t.Errorf("%v, of these reasons: %v", err, p.count(test.want))
 			}
@@ -178,7 +180,7 @@ func TestHTTP1(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, bounds)
-			client, server := p.connect(t)
+			client, server := p.connect(t, "127.0.0.1")
 			var err error
 			for _, round := range test.rounds {
 				if err = pass(t, client, server, []byte(round)); err != nil {
@@ -198,17 +200,19 @@ func TestHTTP1(t *testing.T) {
 // TestConnections has more connections come than there may be: those go that were of no use.
 func TestConnections(t *testing.T) {
 	p := listen(t, small)
-	useful, usefulServer := p.connect(t)
+	useful, usefulServer := p.connect(t, "127.0.0.2")
 	if err := pass(t, useful, usefulServer, append([]byte(preface), frame(1, 5, 1, []byte{0x82})...)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := usefulServer.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(150 * time.Millisecond) // Which is no longer recent.
 	var idle []net.Conn
 	for range 50 {
-		_, server := p.connect(t)
+		_, server := p.connect(t, "127.0.0.2")
 		idle = append(idle, server)
+		time.Sleep(20 * time.Millisecond)
 	}
 	if n := p.count(limit.TooManyConnections); n != 41 {
 		t.Errorf("%d connections gave way", n)
@@ -218,6 +222,59 @@ func TestConnections(t *testing.T) {
 	}
 	if _, err := idle[0].Read(make([]byte, 1)); err == nil {
 		t.Error("the oldest that was never used is open")
+	}
+}
+
+// TestConnectionsOfPeers has a peer take all connections, and more: another's stay, whether it has asked yet or waits for its
+// answer, and whatever the greedy peer has done on its own.
+func TestConnectionsOfPeers(t *testing.T) {
+	for name, greedy := range map[string][]byte{
+		"idle":            nil,
+		"waiting as well": append([]byte(preface), frame(1, 5, 1, []byte{0x82})...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := listen(t, small)
+			open := func() {
+				client, server := p.connect(t, "127.0.0.2")
+				if err := pass(t, client, server, greedy); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range small.Connections {
+				open()
+			}
+			_, handshaking := p.connect(t, "127.0.0.3")
+			client, asking := p.connect(t, "127.0.0.3")
+			if err := pass(t, client, asking, append([]byte(preface), frame(1, 5, 1, []byte{0x82})...)); err != nil {
+				t.Fatal(err)
+			}
+			go func() { // Some of which may be refused.
+				for {
+					if _, err := p.Accept(); err != nil {
+						return
+					}
+				}
+			}()
+			dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+			for range 5 * small.Connections {
+				more, err := dialer.DialContext(t.Context(), "tcp", p.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer more.Close()
+			}
+			program.WaitUntil(t, time.Minute, "connections that give way", func() error {
+				if n := p.count(limit.TooManyConnections); int(n) != 5*small.Connections+2 {
+					return fmt.Errorf("%d", n)
+				}
+				return nil
+			})
+			for what, server := range map[string]net.Conn{"that has not asked": handshaking, "that waits for its answer": asking} {
+				if _, err := server.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
+					t.Errorf("the one %s: %v", what, err)
+				}
+			}
+		})
 	}
 }
 
