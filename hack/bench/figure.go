@@ -133,9 +133,4 @@ func (s samples) max() float64 { return s.quantile(1) }
 
 func (s samples) spread() string { return fmt.Sprintf("%.3g to %.3g", s.quantile(0), s.quantile(1)) }
 
-// middle is the spread without the tenth that is the lowest and the tenth that is the highest.
-func (s samples) middle() string {
-	return fmt.Sprintf("%.3g to %.3g", s.quantile(0.1), s.quantile(0.9))
-}
-
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -55,15 +55,15 @@ func TestInTurns(t *testing.T) {
 }
 
 func TestExitCode(t *testing.T) {
-	good, no, out, close := figure{Met: true}, figure{}, figure{verdict: leftOut}, figure{verdict: unclear}
+	good, no, out, near := figure{Met: true}, figure{}, figure{verdict: leftOut}, figure{verdict: unclear}
 	for name, test := range map[string]struct {
 		figures []figure
 		want    int
 	}{
 		"nothing":           {nil, 0},
 		"all met":           {[]figure{good, good}, 0},
-		"within the spread": {[]figure{good, close}, 0},
-		"one missed":        {[]figure{good, no, close}, 1},
+		"within the spread": {[]figure{good, near}, 0},
+		"one missed":        {[]figure{good, no, near}, 1},
 		"one left out":      {[]figure{out, good}, 2},
 		"both":              {[]figure{out, good, no}, 3},
 	} {
