@@ -65,7 +65,6 @@ var askNothing = map[string]string{
 	"nginx-gateway-fabric/snippetspolicy.yaml": "beside httproute.yaml",
 	"istio/destinationrule.yaml":               "TLS to the verifier",
 	"istio/apikey.yaml":                        "names the provider in meshconfig.yaml",
-	"istio/destinationrule.yaml":               "TLS to the verifier",
 	"traefik/static.yaml":                      "beside apikey.yaml",
 }
 

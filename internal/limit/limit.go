@@ -172,7 +172,8 @@ func (l *Listener) remove(c *Conn) {
 		return
 	}
 	delete(l.conns, c)
-	if c.peer.conns--; c.peer.conns == 0 {
+	c.peer.conns--
+	if c.peer.conns == 0 {
 		delete(l.peers, c.peer.address)
 	}
 }

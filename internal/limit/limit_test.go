@@ -261,7 +261,7 @@ func TestConnectionsOfPeers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer more.Close()
+				t.Cleanup(func() { _ = more.Close() })
 			}
 			program.WaitUntil(t, time.Minute, "connections that give way", func() error {
 				if n := p.count(limit.TooManyConnections); int(n) != 5*small.Connections+2 {

@@ -14,7 +14,7 @@ type peer struct {
 }
 
 // size tells peers apart that have twice as many connections as others.
-func (p *peer) size() int { return bits.Len(uint(p.conns)) } //nolint:gosec // It is never below 0.
+func (p *peer) size() int { return bits.Len(uint(p.conns)) }
 
 // network is what peers are told apart by: an address, or an IPv6 network of 64 bits, of which one machine may have all.
 func network(remote net.Addr) netip.Addr {
