@@ -48,7 +48,7 @@ func newTrap(t *testing.T, page string) *trap {
 		defer trap.mu.Unlock()
 		trap.sent = append(trap.sent, r.Header.Clone())
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprintf(w, trapPage, page)
+		_, _ = fmt.Fprintf(w, trapPage, page)
 	}))
 	t.Cleanup(trap.Close)
 	return trap

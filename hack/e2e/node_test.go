@@ -68,7 +68,7 @@ func (c *cluster) install(t *testing.T) {
 	commands := pages.QuickStart(t)
 	shell(t, commands[0])
 	shell(t, commands[1])
-	g.Expect(shell(t, commands[2])).To(ContainSubstring(http.StatusText(http.StatusOK)))
+	g.Expect(shell(t, commands[2])).To(MatchRegexp(`(?m)^HTTP/[0-9.]+ 200\b`))
 	c.follow(t, "docs/install.md", "")
 
 	var namespace corev1.Namespace
