@@ -28,6 +28,9 @@ const (
 	host    = "your-nexuscommerce.com"
 )
 
+// accepted is the first line of an answer that accepts, of any version of HTTP, as curl prints it.
+var accepted = MatchRegexp(`(?m)^HTTP/[0-9.]+ 200\b`)
+
 // TestNode is one story: each step starts where the one before it has ended.
 func TestNode(t *testing.T) {
 	c := connect(t)
@@ -68,7 +71,7 @@ func (c *cluster) install(t *testing.T) {
 	commands := pages.QuickStart(t)
 	shell(t, commands[0])
 	shell(t, commands[1])
-	g.Expect(shell(t, commands[2])).To(MatchRegexp(`(?m)^HTTP/[0-9.]+ 200\b`))
+	g.Expect(shell(t, commands[2])).To(accepted)
 	c.follow(t, "docs/install.md", "")
 
 	var namespace corev1.Namespace
@@ -93,7 +96,7 @@ func (c *cluster) call(t *testing.T) {
 	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
 		Should(Equal(http.StatusUnauthorized))
 
-	kubectl(t, "create", "configmap", "apikey-ca", "--namespace=warehouse", "--from-file=ca.crt="+authority)
+	kubectl(t, "create", "configmap", "authority", "--namespace=warehouse", "--from-file=ca.crt="+authority)
 	apply(t, "client.yaml", "${VERIFIER}", verifier)
 	rolledOut(t, "warehouse", "client", "impatient")
 	c.underLoad(t, 0, func() {})
