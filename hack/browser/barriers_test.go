@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-rod/rod/lib/proto"
 
@@ -21,6 +22,10 @@ func axe(t *testing.T) string {
 	}
 	return string(source)
 }
+
+// axePatience is long, because axe-core looks at each of the elements of 2,000 rows, beside other suites, and says nothing of the
+// page's own speed.
+const axePatience = 5 * time.Minute
 
 // barrier is what axe-core calls a violation.
 type barrier struct {
@@ -42,7 +47,7 @@ func (s *seat) checkBarriers(name string) {
 	run := func(expression string) string {
 		result, err := proto.RuntimeEvaluate{
 			Expression: expression, ContextID: world.ExecutionContextID, AwaitPromise: true, ReturnByValue: true,
-		}.Call(s.page.Timeout(patience))
+		}.Call(s.page.Timeout(axePatience))
 		if err != nil {
 			s.t.Fatal(err)
 		}
