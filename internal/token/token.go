@@ -115,7 +115,8 @@ func bytesOf(s string) []byte {
 // Digest is the SHA-256 digest of a token. It is public: it identifies the token and does not give it away.
 type Digest [sha256.Size]byte
 
-const digestPrefix = "sha256:"
+// DigestPrefix is how the text of a digest begins.
+const DigestPrefix = "sha256:"
 
 // DigestOf returns the digest of a token's text.
 func DigestOf(s string) Digest {
@@ -123,14 +124,17 @@ func DigestOf(s string) Digest {
 }
 
 // String returns the digest as it is written in status: sha256: and 64 hexadecimal digits.
-func (d Digest) String() string { return digestPrefix + hex.EncodeToString(d[:]) }
+func (d Digest) String() string { return DigestPrefix + d.Hex() }
+
+// Hex returns the digest as it is written in spec.digest.sha256: 64 hexadecimal digits.
+func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
 
 // ParseDigest reads what Digest.String writes.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
-	digits, ok := strings.CutPrefix(s, digestPrefix)
+	digits, ok := strings.CutPrefix(s, DigestPrefix)
 	if !ok || len(digits) != hex.EncodedLen(len(d)) {
-		return d, fmt.Errorf("digest %q: must be %s and %d hexadecimal digits", s, digestPrefix, hex.EncodedLen(len(d)))
+		return d, fmt.Errorf("digest %q: must be %s and %d hexadecimal digits", s, DigestPrefix, hex.EncodedLen(len(d)))
 	}
 	if _, err := hex.Decode(d[:], []byte(digits)); err != nil {
 		return d, fmt.Errorf("digest %q: %w", s, err)
