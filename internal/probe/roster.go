@@ -267,7 +267,10 @@ func (r *Roster) Load(document *Document, now time.Time) {
 	}
 	if document != nil {
 		for _, k := range document.Verifiers {
-			if r.members[k.Verifier] == nil && r.departed[k.Verifier].IsZero() && len(r.members) < mostMembers {
+			switch {
+			case r.hasLeft(k.Verifier):
+				r.changed = true // Or the process after this one would wait for it, once its sign-off is taken off the canary.
+			case r.members[k.Verifier] == nil && len(r.members) < mostMembers:
 				r.members[k.Verifier] = &member{record: Record{Instance: k.Instance, Pod: k.Pod, MaxStaleness: k.MaxStaleness}, heard: now}
 			}
 		}
@@ -277,6 +280,11 @@ func (r *Roster) Load(document *Document, now time.Time) {
 		r.lose(now)
 	}
 	r.loaded = true
+}
+
+// hasLeft reports whether a verifier has signed off, by its instance or as one of its name.
+func (r *Roster) hasLeft(verifier Verifier) bool {
+	return !r.departed[verifier].IsZero() || !r.departed[Verifier{Name: verifier.Name}].IsZero()
 }
 
 // Document returns what the process that follows is to know. Those that must refuse everything are left out.

@@ -279,6 +279,28 @@ func TestWhatIsSaved(t *testing.T) {
 	}
 }
 
+// TestASignOffThatNoControllerSawIsSaved has a verifier sign off between two controllers. Whether the canary or what the first has left
+// comes to the second sooner, that is to be written anew: once the sign-off is taken off the canary, a third would wait for the verifier.
+func TestASignOffThatNoControllerSawIsSaved(t *testing.T) {
+	for name, load := range map[string]func(*scene, *Document){
+		"the canary comes first":   func(s *scene, d *Document) { s.take(); s.Load(d, s.now) },
+		"the document comes first": func(s *scene, d *Document) { s.Load(d, s.now); s.take() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene("a")
+			document := s.Document(s.now)
+			s.Roster, s.canary["a"] = NewRoster(), Record{Instance: "a's", SignedOff: true}
+			load(s, &document)
+			if !s.Changed() {
+				t.Error("nothing is to be written")
+			}
+			if got := s.Document(s.now); len(got.Verifiers) != 0 {
+				t.Errorf("left is %+v", got)
+			}
+		})
+	}
+}
+
 // TestClosed checks what may be taken off the canary.
 func TestClosed(t *testing.T) {
 	s := newScene("a", "b")
