@@ -47,7 +47,7 @@ func skipText(b []byte) ([]byte, bool) {
 	return b[length:], true
 }
 
-// integer reads a number that begins with some bits of the first byte: section 5.1.
+// integer reads a number that begins with some bits of the first byte: RFC 7541, section 5.1.
 func integer(b []byte, prefix int) (value int, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return 0, nil, false

@@ -18,7 +18,7 @@ const (
 	insufficientScope = `Bearer realm="api.example.com", error="insufficient_scope", error_description="`
 )
 
-// TestOutcomes goes through the table of outcomes of the design, section 5.
+// TestOutcomes goes through the outcomes of a decision, in the order of docs/verifier.md#the-decision.
 func TestOutcomes(t *testing.T) {
 	for name, test := range map[string]struct {
 		change    func(*scene)

@@ -1,7 +1,7 @@
 // Package verify decides whether a request may pass. It is pure and knows no protocol: adapters (internal/surface) turn
 // what a proxy sent into a Request, and a Decision into the proxy's own kind of answer.
 //
-// The order of the checks is part of the contract, because it decides what a caller who is refused learns:
+// The order of the checks is documented (docs/verifier.md#the-decision), because it decides what a caller who is refused learns:
 //
 //  1. exactly one bearer credential, exactly one tenant, and neither to be dropped on the way (Connection)
 //  2. the token's length, characters and checksum: junk costs no hashing

@@ -40,7 +40,7 @@ var (
 	nominated = regexp.MustCompile(`(?i)(^|,)[ \t]*(authorization|x-tenant-id|x-api-key-[^,]*?)[ \t]*(,|$)`)
 )
 
-// identified is whether acmeKey may be let pass at all, by the design's words and other means than the code's.
+// identified reports whether acmeKey may pass at all. It follows docs/verifier.md#the-decision, by other means than the code does.
 func (f fuzzed) identified(now time.Time) bool {
 	return len(f.authorization) == 1 && oneBearer.MatchString(f.authorization[0]) &&
 		len(f.tenant) == 1 && strings.EqualFold(f.tenant[0], acme) &&
@@ -88,7 +88,7 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// checkReference holds a decision to what the design says of it.
+// checkReference compares a decision with what docs/verifier.md#the-decision says about the request.
 func checkReference(t *testing.T, input fuzzed, now time.Time, got verify.Decision) {
 	t.Helper()
 	refused := input.freshness != verify.Fresh || slices.ContainsFunc(input.connection, nominated.MatchString)

@@ -25,7 +25,7 @@ const (
 	surface = "introspect"
 	// maxBody is how long a request may be. A token has 66 characters.
 	maxBody = 16 << 10
-	// formType is the media type of a request, section 2.1.
+	// formType is the media type of a request: RFC 7662, section 2.1.
 	formType = "application/x-www-form-urlencoded"
 )
 
@@ -42,7 +42,7 @@ type Handler struct {
 // NewHandler returns a handler for those who may ask.
 func NewHandler(decider Decider) *Handler { return &Handler{decider: decider} }
 
-// answer is what is told of an active token, section 2.2.
+// answer describes an active token: RFC 7662, section 2.2.
 type answer struct {
 	Active    bool   `json:"active"`
 	Scope     string `json:"scope,omitempty"`
@@ -144,7 +144,7 @@ func read(w http.ResponseWriter, r *http.Request) (question, *fault) {
 	return parse(form)
 }
 
-// parse returns what a form asks about: the token, and what the caller knows beside it (section 2.1 allows for more parameters).
+// parse returns what a form asks about: the token, and what the caller knows beside it. RFC 7662, section 2.1, allows for more parameters.
 // A parameter without a value counts as left out (RFC 6749 section 3.2).
 func parse(form url.Values) (q question, bad *fault) {
 	for _, values := range form {

@@ -119,7 +119,7 @@ func (j *judge) may(who caller, host, method, path string) bool {
 	return who.id != "" && len(rule.AnyOf) == 0
 }
 
-// rule finds the rule of a route by the design's words: the name itself or else the longest wildcard, then the most specific
+// rule finds the rule of a route as docs/accesspolicy.md has it: the name itself or else the longest wildcard, then the most specific
 // path, then the rule that names the method. No two policies here have a host in common.
 func (j *judge) rule(host, method, path string) (found *keysv1alpha1.AccessRule) {
 	var policy *keysv1alpha1.AccessPolicy

@@ -1,5 +1,5 @@
 // Package explore stops the controllers before and after every single write, answers each with every fault, shows them
-// every earlier state, and looks after each write whether what DESIGN.md promises still holds.
+// every earlier state, and checks after each write that the invariants of docs/architecture.md hold.
 //
 // A run plays one scenario on a real API server with one plan of faults. Reconciles are coroutines that come to a halt at
 // every write, so the run alone decides what happens next and to whom:

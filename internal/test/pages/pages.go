@@ -25,7 +25,7 @@ import (
 )
 
 // languages are those of blocks. The tests know what to do with yaml and sh; the others are for reading.
-var languages = []string{"yaml", "sh", "test", "console", "text", "nginx", "caddyfile", "haproxy", "lua"}
+var languages = []string{"yaml", "sh", "test", "console", "text", "nginx", "caddyfile", "haproxy", "lua", "mermaid"}
 
 // Those that run blocks. A page names each but the first by its text.
 const (
