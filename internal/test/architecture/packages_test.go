@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	code = regexp.MustCompile("`([^`]+)`")
+	code = regexp.MustCompile("`([^`\n]+)`")
 	// folder matches the folder of a package.
 	folder = regexp.MustCompile(`^(api|cmd|controllers|internal)/[a-z0-9/-]+$`)
 )

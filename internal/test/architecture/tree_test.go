@@ -86,23 +86,33 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// section returns the part of a page below a heading, with its subsections and without its blocks of code.
-func section(t *testing.T, page, heading string) string {
+// prose returns a page without its blocks of code.
+func prose(t *testing.T, page string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	level, inside, inBlock := strings.Index(heading, " "), false, false
+	inBlock := false
 	var kept strings.Builder
 	for line := range strings.Lines(string(content)) {
 		if strings.HasPrefix(line, "```") {
 			inBlock = !inBlock
-			continue
+		} else if !inBlock {
+			kept.WriteString(line)
 		}
+	}
+	return kept.String()
+}
+
+// section returns the part of a page below a heading, with its subsections and without its blocks of code.
+func section(t *testing.T, page, heading string) string {
+	t.Helper()
+	level, inside := strings.Index(heading, " "), false
+	var kept strings.Builder
+	for line := range strings.Lines(prose(t, page)) {
 		marks := len(line) - len(strings.TrimLeft(line, "#"))
 		switch {
-		case inBlock:
 		case strings.TrimSpace(line) == heading:
 			inside = true
 		case marks > 0 && marks <= level:
