@@ -26,6 +26,27 @@ func TestNoToolIsLinked(t *testing.T) {
 	}
 }
 
+// TestOnlyTheVerifierLinksTheFeed: the watch feed is what makes a program a verifier. What any other has to know of a key is in
+// keystate, which links neither a client nor the index.
+func TestOnlyTheVerifierLinksTheFeed(t *testing.T) {
+	const internal = "github.com/nexuscommerce/apikey-operator/internal/"
+	programs := list(t, "./...")
+	if len(programs) < 4 {
+		t.Fatalf("the programs are %q", programs)
+	}
+	for _, program := range programs {
+		links := slices.Contains(list(t, "-deps", program), internal+"feed")
+		if verifier := strings.HasSuffix(program, "/cmd/verifier"); links != verifier {
+			t.Errorf("%s links the feed: %t", program, links)
+		}
+	}
+	for _, linked := range list(t, "-deps", internal+"keystate") {
+		if strings.HasPrefix(linked, internal) && linked != internal+"keystate" && linked != internal+"token" || strings.HasPrefix(linked, "k8s.io/client-go") {
+			t.Errorf("keystate links %s", linked)
+		}
+	}
+}
+
 // list returns the distinct lines that go list prints.
 func list(t *testing.T, args ...string) []string {
 	t.Helper()

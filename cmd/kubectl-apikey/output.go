@@ -17,6 +17,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
@@ -170,7 +171,7 @@ func expiry(row *keys.Row) string {
 
 // state says a row's state, and why it needs a person.
 func state(row *keys.Row) string {
-	if row.Reason != "" && (row.State == keys.StateFailed || row.State == keys.StateWaiting) {
+	if row.Reason != "" && (row.State == keystate.StateFailed || row.State == keystate.StateWaiting) {
 		return string(row.State) + " (" + row.Reason + ")"
 	}
 	return string(row.State)

@@ -5,6 +5,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 func newResume(s *session) *cobra.Command {
@@ -12,11 +13,11 @@ func newResume(s *session) *cobra.Command {
 	c.setState(keysv1alpha1.ApiKeyActive)
 	c.skip = func(row *keys.Row) (why string, fault bool) {
 		switch row.State {
-		case keys.StateSuspended:
+		case keystate.StateSuspended:
 			return "", false
-		case keys.StateRevoked, keys.StateRevoking:
+		case keystate.StateRevoked, keystate.StateRevoking:
 			return "is revoked, for good: create another", true
-		case keys.StateExpired:
+		case keystate.StateExpired:
 			return "has expired: have it issued anew with kubectl apikey rotate, or create another", true
 		}
 		return "is not suspended", false

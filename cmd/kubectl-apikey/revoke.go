@@ -11,6 +11,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 func newRevoke(s *session) *cobra.Command {
@@ -20,9 +21,9 @@ func newRevoke(s *session) *cobra.Command {
 	var w waiting
 	c.skip = func(row *keys.Row) (why string, fault bool) {
 		switch row.State {
-		case keys.StateRevoked:
+		case keystate.StateRevoked:
 			return "is revoked already, and no verifier accepts it", false
-		case keys.StateDeleting:
+		case keystate.StateDeleting:
 			return "is being deleted, and refused already", false
 		}
 		return "", false

@@ -9,6 +9,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 func newRotate(s *session) *cobra.Command {
@@ -19,7 +20,7 @@ func newRotate(s *session) *cobra.Command {
 		switch {
 		case row.Digest:
 			return "has a token that was made elsewhere: create another key with the new token's digest (kubectl apikey create --local), and revoke this one when nobody uses it any more", true
-		case row.State == keys.StateExpired:
+		case row.State == keystate.StateExpired:
 			return "", false
 		case row.Over():
 			return "is " + string(row.State) + ": create another", true

@@ -5,6 +5,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 func newSuspend(s *session) *cobra.Command {
@@ -14,7 +15,7 @@ func newSuspend(s *session) *cobra.Command {
 		switch {
 		case row.Over():
 			return "is " + string(row.State) + ": it is refused already", true
-		case row.State == keys.StateSuspended:
+		case row.State == keystate.StateSuspended:
 			return "is suspended already", false
 		}
 		return "", false

@@ -13,7 +13,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
-	"github.com/nexuscommerce/apikey-operator/internal/ledger"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
 )
 
@@ -35,7 +35,7 @@ func (s *admit) run(ctx context.Context, r *round) (*outcome, error) {
 	tenant, refusal := judge(facts)
 	r.tenant, r.facts = tenant, facts
 	withdrawn := reason(r.key.Status.Conditions, keysv1alpha1.ConditionAdmitted) == keysv1alpha1.ReasonTenantChanged
-	refused := ledger.Refused(r.key)
+	refused := keystate.NeverIssued(r.key)
 	if refusal != nil {
 		r.set(keysv1alpha1.ConditionAdmitted, metav1.ConditionFalse, refusal.reason, refusal.message)
 		return refusal, s.publish.keep(ctx, r)

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 )
 
@@ -90,7 +91,7 @@ func (c *Census) Watch(ctx context.Context, informers cache.Informers) error {
 
 func (c *Census) noteKey(object any) {
 	key, ok := object.(*keysv1alpha1.ApiKey)
-	if !ok || key.Labels[keysv1alpha1.CanaryLabel] != "" {
+	if !ok || keystate.IsCanary(key) {
 		return
 	}
 	c.mu.Lock()

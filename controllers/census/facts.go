@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // The states that keys are counted by.
@@ -60,9 +61,9 @@ func (i instant) sub(before instant) time.Duration { return time.Duration(i-befo
 // factsOf reads what counts of a key. When its spec was changed isn't in it: where the controller is behind, that is when it
 // was first seen to be.
 func factsOf(key *keysv1alpha1.ApiKey, before keyFacts, now time.Time) keyFacts {
-	facts := keyFacts{behind: key.Status.ObservedGeneration != key.Generation}
-	if status := &key.Status; status.IssuedTime != nil && status.ExpiresTime != nil {
-		facts.issued, facts.expires = instantOf(status.IssuedTime.Time), instantOf(status.ExpiresTime.Time)
+	facts := keyFacts{behind: !keystate.Observed(key)}
+	if expires, ok := keystate.Expires(key); ok && key.Status.IssuedTime != nil {
+		facts.issued, facts.expires = instantOf(key.Status.IssuedTime.Time), instantOf(expires)
 	}
 	reconciling := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReconciling)
 	switch {
@@ -78,24 +79,26 @@ func factsOf(key *keysv1alpha1.ApiKey, before keyFacts, now time.Time) keyFacts 
 	return facts
 }
 
-// verdictOf goes by what ends a key first: what has been asked for, then what is the matter.
+// stateBy has the state of a key by the condition that tells its outcome.
+var stateBy = map[string]string{
+	keysv1alpha1.ConditionRevoked:   stateRevoked,
+	keysv1alpha1.ConditionExpired:   stateExpired,
+	keysv1alpha1.ConditionSuspended: stateSuspended,
+	keysv1alpha1.ConditionStalled:   stateStalled,
+}
+
+// verdictOf returns what the controller has last come to with a key.
 func verdictOf(key *keysv1alpha1.ApiKey) verdict {
-	for _, state := range []struct{ condition, name string }{
-		{keysv1alpha1.ConditionRevoked, stateRevoked},
-		{keysv1alpha1.ConditionExpired, stateExpired},
-		{keysv1alpha1.ConditionSuspended, stateSuspended},
-		{keysv1alpha1.ConditionStalled, stateStalled},
-		{keysv1alpha1.ConditionReady, stateReady},
-	} {
-		condition := apimeta.FindStatusCondition(key.Status.Conditions, state.condition)
-		if condition != nil && condition.Status == metav1.ConditionTrue {
-			return verdict{state.name, condition.Reason}
-		}
+	switch outcome := keystate.Outcome(key.Status.Conditions); {
+	case outcome == nil:
+		return verdict{state: stateWaiting}
+	case outcome.Type != keysv1alpha1.ConditionReady:
+		return verdict{stateBy[outcome.Type], outcome.Reason}
+	case outcome.Status == metav1.ConditionTrue:
+		return verdict{stateReady, outcome.Reason}
+	default:
+		return verdict{stateWaiting, outcome.Reason}
 	}
-	if ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil {
-		return verdict{stateWaiting, ready.Reason}
-	}
-	return verdict{state: stateWaiting}
 }
 
 // expiresWithin says that a key in use will end soon. That of a key whose whole life is no longer than the window is no news.

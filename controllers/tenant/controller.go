@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
 )
@@ -100,7 +101,7 @@ func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, plac
 	key := &keysv1alpha1.ApiKey{}
 	switch err := c.client.Get(ctx, name, key, client.UnsafeDisableDeepCopy); {
 	case err != nil:
-	case string(key.UID) == place.UID && key.Spec.State == keysv1alpha1.ApiKeyRevoked:
+	case string(key.UID) == place.UID && keystate.Revoked(key):
 		return true, nil // For good, however old what the cache says is.
 	case !finished(key, place.UID) && !elsewhere(key, tenant):
 		return false, nil // What the cache says is old, but nobody takes a place that is not given back.
@@ -118,8 +119,7 @@ func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, plac
 
 // finished says that the key with a UID is not active, and will not be by itself.
 func finished(key *keysv1alpha1.ApiKey, uid string) bool {
-	return string(key.UID) != uid || key.Spec.State == keysv1alpha1.ApiKeyRevoked || ledger.Refused(key) ||
-		apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionExpired)
+	return string(key.UID) != uid || keystate.Finished(key)
 }
 
 // elsewhere says that a key was issued to another tenant, with which it stays. It took a place here when its namespace was
@@ -146,7 +146,7 @@ func (c *Controller) judge(tenant *keysv1alpha1.Tenant, tenants []keysv1alpha1.T
 		verdict.Reason = keysv1alpha1.ReasonDuplicateID
 		verdict.Message = fmt.Sprintf("The older tenant %s has the same id: delete one of them.", holder.Name)
 		says = keysv1alpha1.ConditionStalled
-	case tenant.Spec.State == keysv1alpha1.TenantSuspended:
+	case keystate.TenantSuspended(tenant):
 		verdict.Reason, verdict.Message = keysv1alpha1.ReasonSuspended, "The tenant is suspended: its keys are refused until spec.state is Active."
 		says = keysv1alpha1.ConditionSuspended
 	default:

@@ -15,7 +15,6 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
-	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
@@ -61,7 +60,7 @@ func filledView(n int) (*index.View, *usage.Recorder, error) {
 	for i := range n {
 		s := resident(i)
 		key := s.apiKey()
-		claims, meter := feed.Claims(key), uses.Apply(key)
+		claims, meter := index.ClaimsOf(key), uses.Apply(key)
 		for _, claim := range claims {
 			claim.Meter = meter(claim.CredentialID)
 		}

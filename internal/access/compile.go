@@ -1,11 +1,11 @@
 package access
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Conflict is a rule that never decides for one host, path and method, and the policy whose rule does.
@@ -59,7 +59,7 @@ func byAge(policies []keysv1alpha1.AccessPolicy) []*keysv1alpha1.AccessPolicy {
 		sorted[i] = &policies[i]
 	}
 	slices.SortStableFunc(sorted, func(a, b *keysv1alpha1.AccessPolicy) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+		return keystate.CompareAge(a, b)
 	})
 	return sorted
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"slices"
 	"strings"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -35,6 +36,23 @@ func CoveredBy(granted []keysv1alpha1.Scope, wanted keysv1alpha1.Scope) bool {
 		}
 	}
 	return false
+}
+
+// Narrowed returns the scopes that two lists have in common, each as the narrower of the two has it: * and products:read have
+// products:read in common.
+func Narrowed(a, b []keysv1alpha1.Scope) []keysv1alpha1.Scope {
+	var common []keysv1alpha1.Scope
+	for _, scope := range a {
+		if CoveredBy(b, scope) {
+			common = append(common, scope)
+		}
+	}
+	for _, scope := range b { // Those that are in both by name are there already.
+		if CoveredBy(a, scope) && !slices.Contains(a, scope) {
+			common = append(common, scope)
+		}
+	}
+	return common
 }
 
 // ValidScope reports whether a string is a scope by the schema's own grammar: resource:action, resource:* or *, in

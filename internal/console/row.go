@@ -6,6 +6,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
@@ -19,7 +20,7 @@ type row struct {
 	LastUsed    string               `json:"lastUsed,omitempty"`
 	Issued      string               `json:"issued,omitempty"`
 	Expires     string               `json:"expires,omitempty"`
-	State       keys.State           `json:"state"`
+	State       keystate.State       `json:"state"`
 	// Why says in a few words why a key does not work, where that needs a person.
 	Why string `json:"why,omitempty"`
 	// May are the changes that make sense for a key as it is.
@@ -33,7 +34,7 @@ func newRow(key *keysv1alpha1.ApiKey, now time.Time) *row {
 		Created: stamp(r.Created), LastUsed: stamp(r.LastUsed), Issued: stamp(r.Issued), Expires: stamp(r.Expires),
 		State: r.State, May: sensible(&r),
 	}
-	if r.State == keys.StateFailed || r.State == keys.StateWaiting {
+	if r.State == keystate.StateFailed || r.State == keystate.StateWaiting {
 		shown.Why = printable.Text(cmp.Or(r.Message, r.Reason))
 	}
 	return shown
@@ -49,16 +50,16 @@ const (
 
 // sensible returns the changes that come to something.
 func sensible(r *keys.Row) (changes []string) {
-	if (!r.Over() || r.State == keys.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keys.StateSuspended {
+	if (!r.Over() || r.State == keystate.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keystate.StateSuspended {
 		changes = append(changes, changeRotate)
 	}
 	switch {
-	case r.State == keys.StateSuspended:
+	case r.State == keystate.StateSuspended:
 		changes = append(changes, changeResume)
 	case !r.Over():
 		changes = append(changes, changeSuspend)
 	}
-	if r.State != keys.StateRevoked && r.State != keys.StateRevoking && r.State != keys.StateDeleting {
+	if r.State != keystate.StateRevoked && r.State != keystate.StateRevoking && r.State != keystate.StateDeleting {
 		changes = append(changes, changeRevoke)
 	}
 	return changes

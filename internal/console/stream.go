@@ -11,6 +11,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 const (
@@ -87,7 +88,7 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 	s := &live{
 		console: c, client: v.client, session: v.session, namespace: r.PathValue("namespace"), out: newWriter(w),
-		states: map[string]keys.State{}, changed: make(chan struct{}, 1),
+		states: map[string]keystate.State{}, changed: make(chan struct{}, 1),
 	}
 	var beside sync.WaitGroup
 	beside.Go(func() { s.keepLooking(ctx, cancel) })
@@ -108,7 +109,7 @@ type live struct {
 	namespace string
 	out       *writer
 	// states are those of the keys that were told of.
-	states map[string]keys.State
+	states map[string]keystate.State
 	// tenantID is what keys say of their tenant.
 	tenantID atomic.Value
 	// rights are those that were told of last.

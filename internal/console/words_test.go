@@ -14,6 +14,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 )
 
@@ -99,16 +100,16 @@ func TestRow(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		change func(*keysv1alpha1.ApiKey)
-		state  keys.State
+		state  keystate.State
 		may    string
 	}{
-		"new":               {func(k *keysv1alpha1.ApiKey) { k.Generation = 1 }, keys.StateWaiting, "suspend revoke"},
-		"works":             {issued, keys.StateActive, "rotate suspend revoke"},
-		"suspended":         {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.State = keysv1alpha1.ApiKeySuspended }, keys.StateSuspended, "resume revoke"},
-		"revoked":           {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.State = keysv1alpha1.ApiKeyRevoked }, keys.StateRevoking, ""},
-		"expired":           {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.Expiry = "1s" }, keys.StateExpired, "rotate revoke"},
-		"brings its digest": {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.Digest = &keysv1alpha1.TokenDigest{} }, keys.StateActive, "suspend revoke"},
-		"being deleted":     {func(k *keysv1alpha1.ApiKey) { issued(k); k.DeletionTimestamp = &metav1.Time{Time: now} }, keys.StateDeleting, ""},
+		"new":               {func(k *keysv1alpha1.ApiKey) { k.Generation = 1 }, keystate.StateWaiting, "suspend revoke"},
+		"works":             {issued, keystate.StateActive, "rotate suspend revoke"},
+		"suspended":         {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.State = keysv1alpha1.ApiKeySuspended }, keystate.StateSuspended, "resume revoke"},
+		"revoked":           {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.State = keysv1alpha1.ApiKeyRevoked }, keystate.StateRevoking, ""},
+		"expired":           {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.Expiry = "1s" }, keystate.StateExpired, "rotate revoke"},
+		"brings its digest": {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.Digest = &keysv1alpha1.TokenDigest{} }, keystate.StateActive, "suspend revoke"},
+		"being deleted":     {func(k *keysv1alpha1.ApiKey) { issued(k); k.DeletionTimestamp = &metav1.Time{Time: now} }, keystate.StateDeleting, ""},
 	} {
 		r := newRow(fixture.ApiKey("shop", "a", test.change), now)
 		if r.State != test.state || strings.Join(r.May, " ") != test.may {

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
 // TestReadList reads lists in whatever pieces they come, and none that does not come to its end.
@@ -105,8 +106,8 @@ func TestReadTenantMissesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			part := object.(*keysv1alpha1.Tenant)
-			gotID, got, gotOK := TenantOf(part)
-			wantID, want, wantOK := TenantOf(whole)
+			gotID, got, gotOK := index.TenantOf(part)
+			wantID, want, wantOK := index.TenantOf(whole)
 			if gotID != wantID || gotOK != wantOK || !reflect.DeepEqual(got, want) {
 				t.Errorf("%v %+v %t, want %v %+v %t", gotID, got, gotOK, wantID, want, wantOK)
 			}

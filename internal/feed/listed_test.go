@@ -66,7 +66,7 @@ func TestRestoredList(t *testing.T) {
 		t.Fatal(err)
 	}
 	works := func(key *keysv1alpha1.ApiKey) bool {
-		claim := Claims(key)[0]
+		claim := index.ClaimsOf(key)[0]
 		var grant index.Grant
 		return s.credentials.Lookup(&claim.Digest, &claim.Tenant, &grant) != nil && grant.State == index.StateActive
 	}

@@ -13,6 +13,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
@@ -69,7 +70,7 @@ func (s *credentialStore) Add(obj any) error {
 	s.version = key.ResourceVersion
 	s.mu.Unlock()
 	switch {
-	case isCanary(key):
+	case keystate.IsCanary(key):
 		s.observe(key)
 	case isAwaited(key):
 		s.awaited()
@@ -103,12 +104,12 @@ type listed string
 func (s *credentialStore) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) {
 		key, ok := obj.(*keysv1alpha1.ApiKey)
-		if !ok || isCanary(key) {
+		if !ok || keystate.IsCanary(key) {
 			return obj, nil
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if claims := Claims(key); s.version != "" && s.widen(claims) {
+		if claims := index.ClaimsOf(key); s.version != "" && s.widen(claims) {
 			s.compare(claims)
 			return obj, nil
 		}
@@ -125,7 +126,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	}
 	for _, obj := range list { // Before any of them can let a request pass.
 		if key, ok := obj.(*keysv1alpha1.ApiKey); ok {
-			s.compare(Claims(key))
+			s.compare(index.ClaimsOf(key))
 		}
 	}
 	present := make(map[string]struct{}, len(list))
@@ -141,8 +142,8 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		s.credentials.Put(objectName(key), s.metered(key, Claims(key)))
-		if isCanary(key) {
+		s.credentials.Put(objectName(key), s.metered(key, index.ClaimsOf(key)))
+		if keystate.IsCanary(key) {
 			canary = key
 		}
 	}
@@ -168,7 +169,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 func (*credentialStore) Resync() error { return nil }
 
 func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
-	claims := Claims(key)
+	claims := index.ClaimsOf(key)
 	s.compare(claims)
 	s.set(objectName(key), s.metered(key, claims))
 }
@@ -250,7 +251,7 @@ func (s *credentialStore) untrack() {
 
 // agrees says whether the index holds of a key what it should.
 func (s *credentialStore) agrees(key *keysv1alpha1.ApiKey) bool {
-	claims := Claims(key)
+	claims := index.ClaimsOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.credentials.Holds(objectName(key), claims)
@@ -268,7 +269,7 @@ func (s *credentialStore) names() []string {
 func (s *credentialStore) mend(name string, key *keysv1alpha1.ApiKey) bool {
 	var claims []*index.Claim
 	if key != nil {
-		claims = Claims(key)
+		claims = index.ClaimsOf(key)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,16 +287,11 @@ func (s *credentialStore) mend(name string, key *keysv1alpha1.ApiKey) bool {
 
 func objectName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
 
-func isCanary(key *keysv1alpha1.ApiKey) bool {
-	_, ok := key.Labels[keysv1alpha1.CanaryLabel]
-	return ok
-}
-
 // isAwaited says whether the controller waits for verifiers to have applied this state of a key: a credential that is not
 // published, or a revocation of which it has not said anything yet. What it says first is that it waits, since a state before
 // that; a controller that is new since then learns from the next proof of freshness.
 func isAwaited(key *keysv1alpha1.ApiKey) bool {
-	if state(key) == index.StateRevoked {
+	if keystate.Revoked(key) {
 		return apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) == nil
 	}
 	credentials := key.Status.Credentials
@@ -408,7 +404,7 @@ func applyTenants(view *index.View) func(map[string]*keysv1alpha1.Tenant) {
 	return func(objects map[string]*keysv1alpha1.Tenant) {
 		tenants := make(index.Tenants, len(objects))
 		for _, object := range objects {
-			if id, tenant, ok := TenantOf(object); ok {
+			if id, tenant, ok := index.TenantOf(object); ok {
 				tenants.Add(id, tenant)
 			}
 		}

@@ -13,14 +13,16 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// everything is a key that has something in every field that counts, and in many that don't.
+// everything returns a key that has something in every field: what has no form of its own, by reflection.
 func everything() *keysv1alpha1.ApiKey {
 	at := func(days int) *metav1.Time { return &metav1.Time{Time: noon.AddDate(0, 0, days)} }
-	return &keysv1alpha1.ApiKey{
+	key := &keysv1alpha1.ApiKey{
 		TypeMeta: metav1.TypeMeta{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "warehouse", Name: "key", UID: "3714240b", ResourceVersion: "4711", Generation: 3, CreationTimestamp: *at(0),
@@ -31,22 +33,22 @@ func everything() *keysv1alpha1.ApiKey {
 				FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:credentials":{"k:{\"id\":\"7Hk2PqZx\"}":{".":{}}}}}`),
 			}},
 		},
-		Spec: keysv1alpha1.ApiKeySpec{
-			DisplayName: `Warehouse "Integration", état \ é`, Scopes: []keysv1alpha1.Scope{"products:read", "orders:*"}, Expiry: "90d",
-			AllowedCIDRs: []keysv1alpha1.CIDR{"203.0.113.0/24", "2001:db8::/32"}, State: keysv1alpha1.ApiKeyActive,
-		},
-		Status: keysv1alpha1.ApiKeyStatus{
-			Prefix: "nxc_live_7Hk2PqZx", TenantID: "3714240b-2e06-4c35-8856-ccc1c096323e", Scopes: []keysv1alpha1.Scope{"products:read", "orders:read"},
-			AllowedCIDRs: []keysv1alpha1.CIDR{"203.0.113.0/24"},
-			Credentials: []keysv1alpha1.Credential{
-				{ID: "7Hk2PqZx", Digest: "sha256:" + strings.Repeat("ab", 32), Root: 1, IssuedTime: *at(0), PublishedTime: at(0), ValidUntil: at(9)},
-				{ID: "8Hk2PqZx", Digest: "sha256:" + strings.Repeat("cd", 32), Root: 1, IssuedTime: *at(8)},
-			},
-			IssuedTime: at(0), ExpiresTime: at(90), LastUsedTime: at(3),
-			Usage:      []keysv1alpha1.CredentialUsage{{ID: "7Hk2PqZx", LastUsedTime: *at(3)}},
-			Conditions: []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Ready", Message: `It "works", as \ {it} should.`, LastTransitionTime: *at(0)}},
-		},
 	}
+	fill(key)
+	spec, status := &key.Spec, &key.Status
+	spec.DisplayName = `Warehouse "Integration", état \ é`
+	spec.Scopes, spec.Expiry = []keysv1alpha1.Scope{"products:read", "orders:*"}, "90d"
+	spec.AllowedCIDRs, spec.State = []keysv1alpha1.CIDR{"203.0.113.0/24", "2001:db8::/32"}, keysv1alpha1.ApiKeyActive
+	status.TenantID = "3714240b-2e06-4c35-8856-ccc1c096323e"
+	status.Scopes, status.AllowedCIDRs = []keysv1alpha1.Scope{"products:read", "orders:read"}, []keysv1alpha1.CIDR{"203.0.113.0/24"}
+	status.Credentials = []keysv1alpha1.Credential{
+		{ID: "7Hk2PqZx", Digest: "sha256:" + strings.Repeat("ab", 32), Root: 1, IssuedTime: *at(0), PublishedTime: at(0), ValidUntil: at(9)},
+		{ID: "8Hk2PqZx", Digest: "sha256:" + strings.Repeat("cd", 32), Root: 1, IssuedTime: *at(8)},
+	}
+	status.IssuedTime, status.ExpiresTime, status.LastUsedTime = at(0), at(90), at(3)
+	status.Usage = []keysv1alpha1.CredentialUsage{{ID: "7Hk2PqZx", LastUsedTime: *at(3)}}
+	status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Ready", Message: `It "works", as \ {it} should.`, LastTransitionTime: *at(0)}}
+	return key
 }
 
 func condition(kind, status, reason string) func(*keysv1alpha1.ApiKey) {
@@ -59,7 +61,7 @@ func condition(kind, status, reason string) func(*keysv1alpha1.ApiKey) {
 func counts(k *keysv1alpha1.ApiKey) []any {
 	return []any{
 		k.Namespace, k.Name, k.UID, k.ResourceVersion, k.CreationTimestamp, k.DeletionTimestamp, k.Labels, k.Annotations,
-		k.Status.Credentials, k.Status.Usage, k.Status.LastUsedTime, isCanary(k), isAwaited(k), state(k),
+		k.Status.Credentials, k.Status.Usage, k.Status.LastUsedTime, keystate.IsCanary(k), isAwaited(k), keystate.RefusalOf(k),
 	}
 }
 
@@ -108,7 +110,7 @@ func TestReadKeyMissesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 				part := read.(*keysv1alpha1.ApiKey)
-				if got, want := Claims(part), Claims(whole); !reflect.DeepEqual(got, want) {
+				if got, want := index.ClaimsOf(part), index.ClaimsOf(whole); !reflect.DeepEqual(got, want) {
 					t.Errorf("claims %+v, want %+v", got, want)
 				}
 				if got, want := counts(part), counts(whole); !reflect.DeepEqual(got, want) {

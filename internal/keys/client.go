@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Field managers: who the API server notes as the writer of what a person changes, from the command line or on the page.
@@ -133,12 +134,7 @@ func (c *Client) List(ctx context.Context, selection Selection) ([]keysv1alpha1.
 
 // withoutCanary returns keys without the one that verifiers prove their freshness through: it is nobody's.
 func withoutCanary(all []keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
-	return slices.DeleteFunc(all, func(key keysv1alpha1.ApiKey) bool { return isCanary(&key) })
-}
-
-func isCanary(key *keysv1alpha1.ApiKey) bool {
-	_, canary := key.Labels[keysv1alpha1.CanaryLabel]
-	return canary
+	return slices.DeleteFunc(all, func(key keysv1alpha1.ApiKey) bool { return keystate.IsCanary(&key) })
 }
 
 // Get returns a key.

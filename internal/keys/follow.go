@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Follower is told what the keys of a namespace are and how they change. The verifiers' canary is none. What one of its
@@ -76,7 +77,7 @@ func (c *Client) watchTo(ctx context.Context, namespace, version string, f *Foll
 		}
 		version = key.ResourceVersion
 		switch {
-		case event.Type == watch.Bookmark || isCanary(key):
+		case event.Type == watch.Bookmark || keystate.IsCanary(key):
 		case event.Type == watch.Deleted:
 			err = f.Gone(key)
 		default:

@@ -8,7 +8,6 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
-	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -26,11 +25,11 @@ func NewJudge(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policie
 	for i := range keys {
 		name := nameOf(&keys[i])
 		j.keys[name] = &keys[i]
-		j.view.Credentials.Put(name, feed.Claims(&keys[i]))
+		j.view.Credentials.Put(name, index.ClaimsOf(&keys[i]))
 	}
 	all := index.Tenants{}
 	for i := range tenants {
-		if id, tenant, ok := feed.TenantOf(&tenants[i]); ok {
+		if id, tenant, ok := index.TenantOf(&tenants[i]); ok {
 			all.Add(id, tenant)
 		}
 	}
@@ -167,7 +166,7 @@ func AssumedTenants(keys []keysv1alpha1.ApiKey) []keysv1alpha1.Tenant {
 	for i := range keys {
 		if id := keys[i].Status.TenantID; id != "" && !seen[id] {
 			seen[id] = true
-			all = append(all, keysv1alpha1.Tenant{Spec: keysv1alpha1.TenantSpec{ID: id}})
+			all = append(all, keysv1alpha1.Tenant{Spec: keysv1alpha1.TenantSpec{ID: id, State: keysv1alpha1.TenantActive}})
 		}
 	}
 	return all

@@ -63,7 +63,7 @@ func MakeToken(random io.Reader, format token.Format, key *keysv1alpha1.ApiKey) 
 		return token.Token{}, err
 	}
 	key.Spec.Digest = &keysv1alpha1.TokenDigest{
-		SHA256: strings.TrimPrefix(made.Digest().String(), "sha256:"),
+		SHA256: made.Digest().Hex(),
 		Prefix: made.Prefix(),
 	}
 	return made, nil

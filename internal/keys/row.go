@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Row is a key as a list shows it.
@@ -25,7 +26,7 @@ type Row struct {
 	Issued time.Time
 	// Expires is the zero time for a key that does not expire, or that has not been issued.
 	Expires time.Time
-	State   State
+	State   keystate.State
 	// Reason and Message are those of the condition that the state is from.
 	Reason, Message string
 	// TenantID and Secret are blank where there is none.
@@ -43,7 +44,6 @@ func NewRow(key *keysv1alpha1.ApiKey, now time.Time) Row {
 		Prefix:      key.Status.Prefix,
 		Scopes:      key.Spec.Scopes,
 		Created:     key.CreationTimestamp.Time,
-		Expires:     expires(key),
 		TenantID:    key.Status.TenantID,
 		Secret:      key.Status.SecretName,
 		Digest:      key.Spec.Digest != nil,
@@ -54,7 +54,8 @@ func NewRow(key *keysv1alpha1.ApiKey, now time.Time) Row {
 	if key.Status.IssuedTime != nil {
 		row.Issued = key.Status.IssuedTime.Time
 	}
-	row.State, row.Reason, row.Message = StateOf(key, now)
+	row.Expires, _ = keystate.Expires(key)
+	row.State, row.Reason, row.Message = told(key, now)
 	return row
 }
 
@@ -69,7 +70,7 @@ func UsedBy(t metav1.Time, now time.Time) metav1.Time {
 // Over says whether a key has come to its end, and will not work again by itself.
 func (r *Row) Over() bool {
 	switch r.State {
-	case StateRevoked, StateRevoking, StateExpired, StateDeleting:
+	case keystate.StateRevoked, keystate.StateRevoking, keystate.StateExpired, keystate.StateDeleting:
 		return true
 	}
 	return false
@@ -94,7 +95,7 @@ type Filter struct {
 	// UnusedFor wants keys that nobody has used for so long.
 	UnusedFor time.Duration
 	// State, where it is not blank, is the one that is wanted.
-	State State
+	State keystate.State
 }
 
 // Wants says whether a row is wanted.

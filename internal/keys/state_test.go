@@ -8,6 +8,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -47,53 +48,22 @@ func conditions(all ...metav1.Condition) func(*keysv1alpha1.ApiKey) {
 	return func(k *keysv1alpha1.ApiKey) { k.Status.Conditions = all }
 }
 
-func TestStateOf(t *testing.T) {
+// TestRowState checks that a row has what the condition says that its state is from. The states are keystate's.
+func TestRowState(t *testing.T) {
 	for name, test := range map[string]struct {
-		change func(*keysv1alpha1.ApiKey)
-		state  keys.State
-		reason string
+		change          func(*keysv1alpha1.ApiKey)
+		state           keystate.State
+		reason, message string
 	}{
-		"works": {func(*keysv1alpha1.ApiKey) {}, keys.StateActive, "Ready"},
-		"its end is near": {conditions(
-			condition("Ready", "True", "Ready"), condition("Expired", "False", keysv1alpha1.ReasonExpiringSoon)),
-			keys.StateExpiring, keysv1alpha1.ReasonExpiringSoon},
-		"just made":        {func(k *keysv1alpha1.ApiKey) { k.Status = keysv1alpha1.ApiKeyStatus{ObservedGeneration: -1} }, keys.StateWaiting, ""},
-		"changed just now": {func(k *keysv1alpha1.ApiKey) { k.Generation++ }, keys.StateWaiting, ""},
-		"announced":        {conditions(condition("Ready", "Unknown", "Announced"), condition("Reconciling", "True", "Announced")), keys.StateWaiting, "Announced"},
-		"stalled": {conditions(condition("Ready", "False", "QuotaExceeded"), condition("Stalled", "True", "QuotaExceeded")),
-			keys.StateFailed, "QuotaExceeded"},
-		"stalled before it was mended": {func(k *keysv1alpha1.ApiKey) {
-			conditions(condition("Ready", "False", "UnknownScope"), condition("Stalled", "True", "UnknownScope"))(k)
-			k.Generation++
-		}, keys.StateWaiting, ""},
-		"suspended by spec alone": {func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended; k.Generation++ }, keys.StateSuspended, ""},
-		"tenant suspended": {conditions(condition("Ready", "False", "TenantSuspended"), condition("Stalled", "True", "TenantSuspended")),
-			keys.StateFailed, "TenantSuspended"},
-		"revoked by spec alone": {func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked; k.Generation++ }, keys.StateRevoking, ""},
-		"revoked by status alone": {conditions(condition("Revoked", "True", "Revoked"), condition("RevocationEffective", "False", "WaitingForVerifiers")),
-			keys.StateRevoking, "WaitingForVerifiers"},
-		"revoked, and known everywhere": {conditions(condition("Revoked", "True", "Revoked"), condition("RevocationEffective", "True", "Revoked")),
-			keys.StateRevoked, "Revoked"},
-		"revoked after its expiry": {func(k *keysv1alpha1.ApiKey) {
-			k.Spec.State = keysv1alpha1.ApiKeyRevoked
-			conditions(condition("Expired", "True", "Expired"))(k)
-		}, keys.StateRevoking, ""},
-		"expired by condition":          {conditions(condition("Expired", "True", "Expired")), keys.StateExpired, "Expired"},
-		"expired by the clock":          {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &metav1.Time{Time: now} }, keys.StateExpired, "NotExpired"},
-		"expired by what is asked for":  {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "5d" }, keys.StateExpired, "NotExpired"},
-		"expires in a moment":           {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &metav1.Time{Time: now.Add(1)} }, keys.StateActive, "Ready"},
-		"suspended, and its expiry too": {func(k *keysv1alpha1.ApiKey) { k.Spec.State, k.Spec.Expiry = keysv1alpha1.ApiKeySuspended, "5d" }, keys.StateExpired, "NotExpired"},
-		"being deleted":                 {func(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: now} }, keys.StateDeleting, ""},
+		"works":            {func(*keysv1alpha1.ApiKey) {}, keystate.StateActive, "Ready", "why: Ready"},
+		"stalled":          {conditions(condition("Stalled", "True", "QuotaExceeded")), keystate.StateFailed, "QuotaExceeded", "why: QuotaExceeded"},
+		"changed just now": {func(k *keysv1alpha1.ApiKey) { k.Generation++ }, keystate.StateWaiting, "", "No controller has seen the key as it is now."},
+		"being deleted":    {func(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: now} }, keystate.StateDeleting, "", ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			state, reason, message := keys.StateOf(working(test.change), now)
-			if state != test.state || reason != test.reason {
-				t.Errorf("%s (%s), want %s (%s)", state, reason, test.state, test.reason)
-			}
-			if reason != "" && message != "why: "+reason {
-				t.Errorf("message %q", message)
-			}
-		})
+		row := keys.NewRow(working(test.change), now)
+		if row.State != test.state || row.Reason != test.reason || row.Message != test.message {
+			t.Errorf("%s: %s, %q, %q", name, row.State, row.Reason, row.Message)
+		}
 	}
 }
 
@@ -131,8 +101,8 @@ func TestFilter(t *testing.T) {
 		"used before it was issued again": {keys.Filter{UnusedFor: 11 * day}, used(20 * day), false},
 		"unused, but revoked":             {keys.Filter{UnusedFor: 5 * day}, revoked, false},
 		"unused, but never issued":        {keys.Filter{UnusedFor: 5 * day}, func(k *keysv1alpha1.ApiKey) { k.Status.IssuedTime = nil }, false},
-		"in the state":                    {keys.Filter{State: keys.StateRevoking}, revoked, true},
-		"in another state":                {keys.Filter{State: keys.StateActive}, revoked, false},
+		"in the state":                    {keys.Filter{State: keystate.StateRevoking}, revoked, true},
+		"in another state":                {keys.Filter{State: keystate.StateActive}, revoked, false},
 		"both, and only one holds":        {keys.Filter{ExpiringWithin: 80 * day, UnusedFor: 11 * day}, func(*keysv1alpha1.ApiKey) {}, false},
 		"both":                            {keys.Filter{ExpiringWithin: 80 * day, UnusedFor: 10 * day}, func(*keysv1alpha1.ApiKey) {}, true},
 	} {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Goal says whether a key has come to where it is waited for, or why it never will.
@@ -33,18 +34,17 @@ func (e *StuckError) Error() string {
 
 // Ready is the goal of a key that is to work.
 func Ready(key *keysv1alpha1.ApiKey) (bool, error) {
-	if !current(key) {
+	if !keystate.Observed(key) {
 		return false, nil
 	}
-	conditions := key.Status.Conditions
-	for _, conditionType := range []string{
-		keysv1alpha1.ConditionRevoked, keysv1alpha1.ConditionExpired, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionStalled,
-	} {
-		if c := apimeta.FindStatusCondition(conditions, conditionType); c != nil && c.Status == metav1.ConditionTrue {
-			return false, &StuckError{Key: nameOf(key), Reason: c.Reason, Message: c.Message}
-		}
+	outcome := keystate.Outcome(key.Status.Conditions)
+	if outcome == nil {
+		return false, nil
 	}
-	return apimeta.IsStatusConditionTrue(conditions, keysv1alpha1.ConditionReady), nil
+	if outcome.Type != keysv1alpha1.ConditionReady {
+		return false, &StuckError{Key: nameOf(key), Reason: outcome.Reason, Message: outcome.Message}
+	}
+	return outcome.Status == metav1.ConditionTrue, nil
 }
 
 // RevocationEffective is the goal of a key that no verifier is to accept any more.
@@ -56,7 +56,7 @@ func RevocationEffective(key *keysv1alpha1.ApiKey) (bool, error) {
 func Rotated(request string) Goal {
 	return func(key *keysv1alpha1.ApiKey) (bool, error) {
 		status := &key.Status
-		if !current(key) {
+		if !keystate.Observed(key) {
 			return false, nil
 		}
 		stalled := apimeta.FindStatusCondition(status.Conditions, keysv1alpha1.ConditionStalled)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
@@ -38,12 +36,6 @@ func Max(tenant *keysv1alpha1.Tenant) int {
 // Holds says whether the key with a UID has a place.
 func Holds(tenant *keysv1alpha1.Tenant, uid string) bool {
 	return slices.ContainsFunc(tenant.Status.ActiveKeys, func(k keysv1alpha1.ActiveKey) bool { return k.UID == uid })
-}
-
-// Refused says that a key was refused and never issued: it needs no place, though one may have been taken for it before it was
-// looked at.
-func Refused(key *keysv1alpha1.ApiKey) bool {
-	return len(key.Status.Credentials) == 0 && apimeta.IsStatusConditionFalse(key.Status.Conditions, keysv1alpha1.ConditionAdmitted)
 }
 
 // Reserve gives a key a place, and says whether the ledger has changed. The error is a *FullError.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Of returns the tenants that select a namespace with the given labels, by name. There should be exactly one; what to do
@@ -63,16 +64,9 @@ func HolderOf(id string, tenants []keysv1alpha1.Tenant) *keysv1alpha1.Tenant {
 	var holder *keysv1alpha1.Tenant
 	for i := range tenants {
 		tenant := &tenants[i]
-		if strings.EqualFold(tenant.Spec.ID, id) && (holder == nil || older(tenant, holder)) {
+		if strings.EqualFold(tenant.Spec.ID, id) && (holder == nil || keystate.CompareAge(tenant, holder) < 0) {
 			holder = tenant
 		}
 	}
 	return holder
-}
-
-func older(a, b *keysv1alpha1.Tenant) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Name < b.Name
 }

@@ -14,7 +14,6 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
-	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/probe"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
@@ -186,7 +185,7 @@ func (r *run) prove(verifiers ...*verifier) {
 func viewOf(s *state) *index.View {
 	view := index.NewView()
 	for i := range s.keys {
-		view.Credentials.Put(s.keys[i].Name, feed.Claims(&s.keys[i]))
+		view.Credentials.Put(s.keys[i].Name, index.ClaimsOf(&s.keys[i]))
 	}
 	tenants := index.Tenants{}
 	for i := range s.tenants {
