@@ -10,6 +10,8 @@ const (
 	perStream = 12 << 10
 	// perFrame is what a frame of data holds beyond its length.
 	perFrame = 512
+	// perAnswer is what the answer to a frame holds that belongs to no request, until the client takes it.
+	perAnswer = 256
 	// minField is how much a field counts at least of what a header may have.
 	minField = 32
 	// maxFrame is how long a frame may be where nothing else was agreed upon.
@@ -22,9 +24,14 @@ const (
 const (
 	frameData         = 0x0
 	frameHeaders      = 0x1
+	framePriority     = 0x2
 	frameReset        = 0x3
+	frameSettings     = 0x4
+	framePing         = 0x6
+	frameWindowUpdate = 0x8
 	frameContinuation = 0x9
 
+	flagAck        = 0x1
 	flagEndStream  = 0x1
 	flagEndHeaders = 0x4
 )
@@ -34,11 +41,19 @@ type frame struct {
 	length      int
 	kind, flags byte
 	stream      uint32
+	// word is the beginning of the payload, where the kind has a number there that matters: of what a stream depends on, or by how much a
+	// window grows.
+	word uint32
 }
+
+const (
+	headLength = 9
+	wordLength = 4
+)
 
 // frames finds frames in what goes over a connection in one direction.
 type frames struct {
-	head [9]byte
+	head [headLength + wordLength]byte
 	have int // of head
 	left int // of the payload
 }
@@ -47,21 +62,33 @@ type frames struct {
 func (f *frames) next(b []byte) (frame, []byte, bool) {
 	skipped := min(f.left, len(b))
 	f.left -= skipped
-	b = b[skipped:]
-	n := copy(f.head[f.have:], b)
-	f.have += n
-	b = b[n:]
-	if f.have < len(f.head) {
+	b = f.fill(b[skipped:], headLength)
+	if f.have < headLength {
 		return frame{}, nil, false
 	}
-	f.have = 0
 	found := frame{
 		length: int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2]),
 		kind:   f.head[3], flags: f.head[4],
 		stream: binary.BigEndian.Uint32(f.head[5:]) &^ (1 << 31),
 	}
 	f.left = found.length
+	if (found.kind == framePriority || found.kind == frameWindowUpdate) && found.length >= wordLength {
+		if b = f.fill(b, headLength+wordLength); f.have < len(f.head) {
+			f.left = 0 // Until all of the head is there.
+			return frame{}, nil, false
+		}
+		found.word = binary.BigEndian.Uint32(f.head[headLength:]) &^ (1 << 31)
+		f.left -= wordLength
+	}
+	f.have = 0
 	return found, b, true
+}
+
+// fill takes so many bytes of the head off the front, as far as they are there.
+func (f *frames) fill(b []byte, length int) []byte {
+	n := copy(f.head[min(f.have, length):length], b)
+	f.have += n
+	return b[n:]
 }
 
 // stream is a request under way.
@@ -87,6 +114,8 @@ type http2 struct {
 	blocked  int64
 
 	held int64
+	// stray is what a header holds that comes for no request under way, and owed how many answers have not been sent that belong to none.
+	stray, owed int64
 	// given is what requests held that were given up, and givenUp when that was last.
 	given, givenUp int64
 }
@@ -115,6 +144,9 @@ func (m *http2) read(b []byte, at int64) bool {
 
 // came is told of a frame and what has come after its head, and says whether it is allowed for.
 func (m *http2) came(f frame, b []byte, at int64) bool {
+	if m.answered(f) {
+		m.owed++
+	}
 	switch f.kind {
 	case frameHeaders:
 		m.blocks, m.inBlocks, m.blocked = 0, true, at
@@ -145,11 +177,31 @@ func (m *http2) came(f frame, b []byte, at int64) bool {
 	return true
 }
 
+// answered reports whether a server answers a frame by one that belongs to no request under way: by an acknowledgement, or by having a
+// stream reset that is not there, or whose frame is at fault.
+func (m *http2) answered(f frame) bool {
+	switch f.kind {
+	case framePing, frameSettings:
+		return f.flags&flagAck == 0
+	case frameData, frameHeaders:
+		return f.stream <= m.lastID && m.find(f.stream) == nil
+	case framePriority: // A stream that depends on itself.
+		return f.word == f.stream
+	case frameWindowUpdate: // A window that grows by nothing.
+		return f.word == 0
+	}
+	return false
+}
+
 // block counts what came of a header. What it holds once it is decoded depends on the number of fields: a byte is enough for one.
 func (m *http2) block(f frame, b []byte, s *stream) bool {
-	m.blocks += f.length + len(m.in.head)
+	m.blocks += f.length + headLength
 	m.inBlocks = f.flags&flagEndHeaders == 0
-	if s == nil {
+	if s == nil { // The server decodes it all the same, before it sees whose it is.
+		m.stray = 0
+		if m.inBlocks {
+			m.stray = int64(min(m.blocks, m.bounds.Header/minField))*perField + int64(2*m.blocks)
+		}
 		return m.blocks <= m.mostOfBlock()
 	}
 	most := m.bounds.Header/minField - int(s.fields)
@@ -203,6 +255,7 @@ func (m *http2) wrote(b []byte) bool {
 			return ended
 		}
 		b = rest
+		m.pay(f)
 		if f.kind == frameReset || (f.kind == frameHeaders || f.kind == frameData) && f.flags&flagEndStream != 0 {
 			if s := m.find(f.stream); s != nil {
 				m.remove(s)
@@ -212,9 +265,26 @@ func (m *http2) wrote(b []byte) bool {
 	}
 }
 
+// pay is told of a frame that is sent, which may be an answer that was owed. Servers send those before a request's, so few are owed when
+// one of these is sent: what was taken to be owed and never came is forgotten that way.
+func (m *http2) pay(f frame) {
+	switch f.kind {
+	case frameHeaders:
+		m.owed /= 2
+	case framePing, frameSettings:
+		if f.flags&flagAck != 0 {
+			m.owed = max(m.owed-1, 0)
+		}
+	case frameReset:
+		if m.find(f.stream) == nil {
+			m.owed = max(m.owed-1, 0)
+		}
+	}
+}
+
 func (m *http2) idle() {}
 
-func (m *http2) holds() int64 { return m.held }
+func (m *http2) holds() int64 { return m.held + m.stray + m.owed*perAnswer }
 
 func (m *http2) since() (stuck, asked int64) {
 	if m.inBlocks {

@@ -138,6 +138,11 @@ func TestHTTP2Refuses(t *testing.T) {
 		"a message byte by byte":       {append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, []byte{1}), 3000)...), limit.TooMuchMemory},
 		"indexed fields":               {requests(40, bytes.Repeat([]byte{0xbe}, 500), 0), limit.TooMuchMemory},
 		"requests that are given up":   {requests(40, bytes.Repeat([]byte{0xbe}, 500), 1), limit.TooMuchMemory},
+		"pings that are not answered":  {append([]byte(preface), bytes.Repeat(frame(6, 0, 0, make([]byte, 8)), 4500)...), limit.TooMuchMemory},
+		"settings that are not":        {append([]byte(preface), bytes.Repeat(frame(4, 0, 0, nil), 4500)...), limit.TooMuchMemory},
+		"windows that grow by nothing": {append([]byte(preface), bytes.Repeat(frame(8, 0, 0, make([]byte, 4)), 4500)...), limit.TooMuchMemory},
+		"dependence on itself":         {append([]byte(preface), bytes.Repeat(frame(2, 0, 1, []byte{0, 0, 0, 1, 0}), 4500)...), limit.TooMuchMemory},
+		"data for one that is closed":  {append(requests(1, []byte{0x82}, 1), bytes.Repeat(frame(0, 0, 1, nil), 4500)...), limit.TooMuchMemory},
 		"the same, of a literal field": {requests(40, bytes.Repeat([]byte{0x10, 1, 'a', 0}, 250), 1), limit.TooMuchMemory},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,6 +152,64 @@ func TestHTTP2Refuses(t *testing.T) {
 				t.Errorf("%v, of these reasons: %v", err, p.count(test.want))
 			}
 		})
+	}
+}
+
+// TestHTTP2Allows has frames come that proxies send as long as they like.
+func TestHTTP2Allows(t *testing.T) {
+	ping, settings := frame(6, 0, 0, make([]byte, 8)), frame(4, 0, 0, nil)
+	for name, test := range map[string]struct{ comes, answer []byte }{
+		"pings":             {ping, frame(6, 1, 0, make([]byte, 8))},
+		"settings":          {settings, frame(4, 1, 0, nil)},
+		"acknowledgements":  {append(frame(6, 1, 0, make([]byte, 8)), frame(4, 1, 0, nil)...), nil},
+		"windows":           {append(frame(8, 0, 0, []byte{0, 0, 1, 0}), frame(8, 0, 1, []byte{0, 0, 1, 0})...), nil},
+		"priorities":        {frame(2, 0, 3, []byte{0, 0, 0, 1, 16}), nil},
+		"data that is late": {frame(0, 0, 1, nil), frame(3, 0, 1, make([]byte, 4))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := listen(t, small)
+			client, server := p.connect(t, "127.0.0.1")
+			go func() { _, _ = io.Copy(io.Discard, client) }()
+			if err := pass(t, client, server, requests(1, []byte{0x82}, 1)); err != nil {
+				t.Fatal(err)
+			}
+			for range 100 {
+				if err := pass(t, client, server, bytes.Repeat(test.comes, 60)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := server.Write(bytes.Repeat(test.answer, 60)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestHTTP2Strays has headers come for streams that are closed: each holds as much as any, until it ends.
+func TestHTTP2Strays(t *testing.T) {
+	bounds := small
+	bounds.Own, bounds.Shared = 13<<10, 64<<10
+	p := listen(t, bounds)
+	block := bytes.Repeat([]byte{0xbe}, 200)
+	for i, want := range []int32{0, 1} {
+		client, server := p.connect(t, "127.0.0.1")
+		if err := pass(t, client, server, append([]byte(preface), frame(1, 5, 1, []byte{0x82})...)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // These end, and leave nothing.
+			if err := pass(t, client, server, frame(1, 4, 1, block)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := pass(t, client, server, frame(1, 0, 1, block)); err != nil && want == 0 {
+			t.Fatal(err)
+		}
+		if got := p.count(limit.TooMuchMemory); got != want {
+			t.Errorf("connection %d: %d were closed, want %d", i, got, want)
+		}
 	}
 }
 
