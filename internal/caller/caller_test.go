@@ -370,6 +370,28 @@ func TestManyPeers(t *testing.T) {
 	}
 }
 
+// TestManyPeersDoNotDisplaceWhoIsKnown has every made-up token come from an address of its own, as of many pods or of one that has many
+// addresses. Callers who were allowed before are answered all the same.
+func TestManyPeersDoNotDisplaceWhoIsKnown(t *testing.T) {
+	h := newHarness()
+	if status := h.askFrom("127.0.0.3", "Bearer "+good).Code; status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	const seconds, each = 120, 200
+	for n := range seconds * each {
+		h.askFrom(fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255), fmt.Sprintf("Bearer junk-%d", n))
+		if n%each == 0 {
+			if status := h.askFrom("127.0.0.3", "Bearer "+good).Code; status != http.StatusOK {
+				t.Fatalf("status %d after %d seconds", status, n/each)
+			}
+		}
+		h.clock.Step(time.Second / each)
+	}
+	if heard := h.reviewed.Load(); heard > 50*(seconds+2)+seconds {
+		t.Errorf("the API server was asked %d times", heard)
+	}
+}
+
 // TestBehindProxies tells callers apart that come by way of a trusted proxy, and believes nobody else.
 func TestBehindProxies(t *testing.T) {
 	for proxy, refused := range map[string]bool{"10.0.0.1": false, "10.0.0.2": true} {

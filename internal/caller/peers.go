@@ -20,7 +20,7 @@ const (
 	// rate and burst are those of all peers; so the API server is asked no more often, however many tokens are made up.
 	rate, burst = 25, 50
 	// calm is how much of its burst a peer has left, what was refused included, that asks seldom. It may use what is kept for such
-	// peers, and for callers who were allowed before: as much again as there is for all.
+	// peers: as much again as there is for all. So much is kept for callers who were allowed before, too, of whom nobody can make one up.
 	calm = peerBurst * 3 / 4
 )
 
@@ -48,23 +48,38 @@ type peer struct {
 	asking         int
 }
 
+// pool is what callers are asked about from.
+type pool struct {
+	bucket
+
+	// asking is how many callers are being asked about.
+	asking int
+}
+
+func newPool(now time.Time) pool { return pool{bucket: bucket{burst, burst, now}} }
+
+// free reports whether there is a place.
+func (p *pool) free(now time.Time) bool {
+	p.fill(now, rate)
+	return p.asking < places && p.level >= 1
+}
+
 // peers share what the API server may be asked. No peer gets more than its share; some is kept for those that ask seldom.
 type peers struct {
 	clock clock.Clock
 
-	mu           sync.Mutex
-	known        *cache.LRUExpireCache
-	common, kept bucket
-	// asking and askingKept are how many callers are being asked about.
-	asking, askingKept int
+	mu    sync.Mutex
+	known *cache.LRUExpireCache
+	// all is for everybody, seldom for peers that ask seldom, and before for callers who were allowed before.
+	all, seldom, before pool
 }
 
 func newPeers(c clock.Clock) *peers {
 	now := c.Now()
 	return &peers{
-		clock:  c,
-		known:  cache.NewLRUExpireCacheWithClock(remembersPeers, c),
-		common: bucket{burst, burst, now}, kept: bucket{burst, burst, now},
+		clock: c,
+		known: cache.NewLRUExpireCacheWithClock(remembersPeers, c),
+		all:   newPool(now), seldom: newPool(now), before: newPool(now),
 	}
 }
 
@@ -84,8 +99,6 @@ func (p *peers) admit(address netip.Addr, before bool) (release func(), result a
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
-	p.common.fill(now, rate)
-	p.kept.fill(now, rate)
 	from := p.find(address, now)
 	seldom := from.tried.level >= calm
 	from.tried.spend()
@@ -93,29 +106,29 @@ func (p *peers) admit(address netip.Addr, before bool) (release func(), result a
 		return nil, tooMany
 	}
 	switch {
-	case p.asking < places && p.common.level >= 1:
-		p.common.spend()
-		p.asking++
-		release = p.take(from, &p.asking)
-	case (before || from.asking == 0 && seldom) && p.askingKept < places && p.kept.level >= 1:
-		p.kept.spend()
-		p.askingKept++
-		release = p.take(from, &p.askingKept)
+	case p.all.free(now):
+		release = p.take(from, &p.all)
+	case from.asking == 0 && seldom && p.seldom.free(now):
+		release = p.take(from, &p.seldom)
+	case before && p.before.free(now):
+		release = p.take(from, &p.before)
 	default:
 		return nil, busy
 	}
-	from.granted.spend()
 	return release, admitted
 }
 
-// take returns what gives a place back.
-func (p *peers) take(from *peer, asking *int) func() {
+// take takes a place from a pool, and returns what gives it back.
+func (p *peers) take(from *peer, pool *pool) func() {
+	pool.spend()
+	pool.asking++
+	from.granted.spend()
 	from.asking++
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		from.asking--
-		*asking--
+		pool.asking--
 	}
 }
 
