@@ -49,7 +49,7 @@ func newPair(t *testing.T, name string) pair {
 	return p
 }
 
-// issue replaces the files by a certificate with another name.
+// issue replaces the files by a certificate with another name, which is valid for as many hours as that has characters.
 func (p pair) issue(t *testing.T, name string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -58,7 +58,7 @@ func (p pair) issue(t *testing.T, name string) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Duration(len(name)) * time.Hour),
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -228,17 +228,45 @@ func TestCertificateIsReloaded(t *testing.T) {
 // certificateFaults is how many times a pair could not be read, as the metrics have it.
 func (s *secured) certificateFaults(t *testing.T) float64 {
 	t.Helper()
+	return s.metric(t, "certwatcher_read_certificate_errors_total")
+}
+
+// metric is the value of a counter or a gauge.
+func (s *secured) metric(t *testing.T, name string) float64 {
+	t.Helper()
 	families, err := s.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, family := range families {
-		if family.GetName() == "certwatcher_read_certificate_errors_total" {
-			return family.GetMetric()[0].GetCounter().GetValue()
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetCounter().GetValue() + family.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	t.Fatal("no such metric")
+	t.Fatalf("no metric %s", name)
 	return 0
+}
+
+// TestWhenTheCertificateEnds checks that the metrics have the time of the certificate that is shown: one that is not replaced ends.
+func TestWhenTheCertificateEnds(t *testing.T) {
+	s := newSecured(t, "first.example")
+	for _, name := range []string{"first.example", "the-second.example"} {
+		if name != "first.example" {
+			s.pair.issue(t, name)
+			s.shows(t, name)
+		}
+		connection, err := tls.Dial("tcp", s.http, anyone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := connection.ConnectionState().PeerCertificates[0]
+		_ = connection.Close()
+		for metric, want := range map[string]time.Time{"not_before": shown.NotBefore, "not_after": shown.NotAfter} {
+			if got := s.metric(t, "apikey_verifier_certificate_"+metric+"_timestamp_seconds"); got != float64(want.Unix()) {
+				t.Errorf("%s of %s: %f, want %d", metric, name, got, want.Unix())
+			}
+		}
+	}
 }
 
 // TestOldTLSIsRefused checks the least version, and that nothing is answered without TLS.

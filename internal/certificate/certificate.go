@@ -31,7 +31,9 @@ type Options struct {
 type Certificate struct {
 	options       Options
 	reads, faults prometheus.Counter
-	current       atomic.Pointer[tls.Certificate]
+	// notBefore and notAfter are from when until when it is valid.
+	notBefore, notAfter prometheus.Gauge
+	current             atomic.Pointer[tls.Certificate]
 	// cert and key are what was read last. Only New and Start read.
 	cert, key []byte
 }
@@ -46,6 +48,12 @@ func New(options Options) (*Certificate, error) {
 		faults: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "certwatcher_read_certificate_errors_total", Help: "How often the certificate could not be read.",
 		}),
+		notBefore: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "apikey_verifier_certificate_not_before_timestamp_seconds", Help: "From when the certificate is valid that is shown to clients.",
+		}),
+		notAfter: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "apikey_verifier_certificate_not_after_timestamp_seconds", Help: "Until when the certificate is valid that is shown to clients.",
+		}),
 	}
 	if c.options.Every == 0 {
 		c.options.Every = every
@@ -53,7 +61,7 @@ func New(options Options) (*Certificate, error) {
 	if err := c.read(); err != nil {
 		return nil, err
 	}
-	options.Registry.MustRegister(c.reads, c.faults)
+	options.Registry.MustRegister(c.reads, c.faults, c.notBefore, c.notAfter)
 	return c, nil
 }
 
@@ -101,5 +109,7 @@ func (c *Certificate) read() error {
 		c.options.Log.Info("The certificate is a new one", "cert", c.options.CertFile)
 	}
 	c.cert, c.key = cert, key
+	c.notBefore.Set(float64(pair.Leaf.NotBefore.Unix()))
+	c.notAfter.Set(float64(pair.Leaf.NotAfter.Unix()))
 	return nil
 }
