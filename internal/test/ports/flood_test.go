@@ -168,6 +168,20 @@ var floods = map[string]struct {
 			}
 		})
 	}},
+	"HTTP/2: pings whose answers nobody takes": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		some := bytes.Repeat(frame(framePing, 0, 0, make([]byte, 8)), 500)
+		each(200, func(int) {
+			a := attackBy(t, &net.Dialer{Control: takingNothing}, stranger, v.http, h2(secure)).greet()
+			if a.Conn != nil {
+				_ = a.SetWriteDeadline(time.Now().Add(time.Second))
+			}
+			for range 40 {
+				if !a.send(some) {
+					return
+				}
+			}
+		})
+	}},
 	"metrics and probes: header fields without end": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
 		each(300, func(i int) {
 			attack(t, stranger, []string{v.metrics, v.health}[i%2], secure).send(tiny("GET /metrics", 30<<10))

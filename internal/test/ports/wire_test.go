@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -16,6 +17,7 @@ const (
 	frameHeaders      = 0x1
 	frameReset        = 0x3
 	frameSettings     = 0x4
+	framePing         = 0x6
 	frameContinuation = 0x9
 
 	endStream  = 0x1
@@ -32,7 +34,12 @@ type attacker struct {
 // attack opens a connection from an address, and takes in whatever comes. The connection is closed with the test.
 func attack(t *testing.T, from, address string, secure *tls.Config) *attacker {
 	t.Helper()
-	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	return attackBy(t, &net.Dialer{}, from, address, secure)
+}
+
+func attackBy(t *testing.T, dialer *net.Dialer, from, address string, secure *tls.Config) *attacker {
+	t.Helper()
+	dialer.Timeout, dialer.LocalAddr = 5*time.Second, &net.TCPAddr{IP: net.ParseIP(from)}
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		return &attacker{}
@@ -45,6 +52,15 @@ func attack(t *testing.T, from, address string, secure *tls.Config) *attacker {
 		conn = tls.Client(conn, secure)
 	}
 	return &attacker{Conn: conn, next: 1}
+}
+
+// takingNothing is for a connection of which nobody takes anything: the kernel keeps little, so that whoever sends has to wait.
+func takingNothing(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) }); err != nil {
+		return err
+	}
+	return failed
 }
 
 // swallow takes in whatever comes.
