@@ -41,11 +41,7 @@ func (s *slimmer) slimKey(object any) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key.ManagedFields = nil
-	delete(key.Annotations, corev1.LastAppliedConfigAnnotation)
-	if len(key.Annotations) == 0 {
-		key.Annotations = nil
-	}
+	slimMetadata(&key.ObjectMeta)
 	share(s, &key.Kind, &key.APIVersion, &key.Namespace, &key.Spec.DisplayName, &key.Status.TenantID)
 	share(s, &key.Spec.Expiry)
 	share(s, &key.Spec.State)
@@ -65,6 +61,20 @@ func (s *slimmer) slimKey(object any) (any, error) {
 		share(s, &condition.Status)
 	}
 	return key, nil
+}
+
+// slimMetadata takes off what anybody may write on a key, of any length, and no controller reads. The canary's is what verifiers say.
+func slimMetadata(meta *metav1.ObjectMeta) {
+	meta.ManagedFields, meta.OwnerReferences, meta.Finalizers = nil, nil, nil
+	if _, canary := meta.Labels[keysv1alpha1.CanaryLabel]; canary {
+		delete(meta.Annotations, corev1.LastAppliedConfigAnnotation)
+		return
+	}
+	rotateAt, ok := meta.Annotations[keysv1alpha1.RotateAtAnnotation]
+	meta.Labels, meta.Annotations = nil, nil
+	if ok {
+		meta.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: apikey.RotateRequest(rotateAt)}
+	}
 }
 
 // sayOnce has a key keep once what is said twice in it. What the cache has is only read, so pointers may be to the same.

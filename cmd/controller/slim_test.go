@@ -26,6 +26,7 @@ func TestSlimKey(t *testing.T) {
 		key := fatKey()
 		want := key.DeepCopy()
 		want.ManagedFields, want.Annotations = nil, map[string]string{keysv1alpha1.RotateAtAnnotation: "now"}
+		want.Labels, want.Finalizers, want.OwnerReferences = nil, nil, nil
 		want.Status.Usage, want.Status.LastUsedTime = nil, nil
 		object, err := slim.slimKey(key)
 		if err != nil {
@@ -52,6 +53,27 @@ func TestSlimKey(t *testing.T) {
 	}
 }
 
+// TestSlimKeyHoldsNoMoreThanItReads has anybody who may edit keys write a quarter of a MiB on each: a cache of a few thousand of them would
+// have taken all of the controller's memory, at each start anew (S14).
+func TestSlimKeyHoldsNoMoreThanItReads(t *testing.T) {
+	key := fatKey()
+	long := strings.Repeat("x", 200<<10)
+	key.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: long}
+	if _, err := newSlimmer().slimKey(key); err != nil {
+		t.Fatal(err)
+	}
+	kept := key.Annotations[keysv1alpha1.RotateAtAnnotation]
+	if len(kept) > 100 || kept != apikey.RotateRequest(long) || kept != apikey.RotateRequest(kept) {
+		t.Errorf("kept %.100s", kept)
+	}
+	canary := fatKey()
+	canary.Labels[keysv1alpha1.CanaryLabel] = ""
+	canary.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.ProbeAnnotationPrefix + "a": "x"}
+	if _, err := newSlimmer().slimKey(canary); err != nil || len(canary.Annotations) != 1 || len(canary.Labels) != 2 {
+		t.Errorf("of the canary there are left %v, %v, %v", canary.Annotations, canary.Labels, err)
+	}
+}
+
 // TestSlimKeyUsedAhead checks that a use which has not come is kept, for the controller to put it right.
 func TestSlimKeyUsedAhead(t *testing.T) {
 	slim := newSlimmer()
@@ -74,8 +96,9 @@ func fatKey() *keysv1alpha1.ApiKey {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: text("acme"), Name: text("key"), ResourceVersion: "7",
 			Annotations: map[string]string{
-				corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.RotateAtAnnotation: "now",
+				corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.RotateAtAnnotation: "now", "example.com/note": strings.Repeat("x", 200<<10),
 			},
+			Labels: map[string]string{"example.com/label": "x"}, Finalizers: []string{"example.com/f"}, OwnerReferences: []metav1.OwnerReference{{Name: "x"}},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 		},
 		Spec: keysv1alpha1.ApiKeySpec{

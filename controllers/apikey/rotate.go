@@ -124,11 +124,15 @@ func rotationRequested(key *keysv1alpha1.ApiKey) bool {
 	return request != "" && request != key.Status.LastHandledRotateAt
 }
 
-// rotateRequest returns what stands for the rotation that somebody asks for: the annotation's value, or its digest where
-// that is too long to be kept.
+// rotateRequest returns what stands for the rotation that somebody asks for.
 func rotateRequest(key *keysv1alpha1.ApiKey) string {
+	return RotateRequest(key.Annotations[keysv1alpha1.RotateAtAnnotation])
+}
+
+// RotateRequest returns the value of an annotation that asks for a rotation, or its digest where it is too long to be kept. That stands for
+// itself.
+func RotateRequest(value string) string {
 	const longest = 253
-	value := key.Annotations[keysv1alpha1.RotateAtAnnotation]
 	if len(value) <= longest {
 		return value
 	}
