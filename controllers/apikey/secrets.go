@@ -79,12 +79,20 @@ type refusedError struct {
 	err  error
 }
 
-// refusedOr returns a *refusedError where an error is one that trying again doesn't mend.
+// refusedOr returns a *refusedError where an error is one that trying again doesn't mend, and wherever it is in the words of a policy or a
+// webhook, which may refuse with any status: those are for no log either.
 func refusedOr(name string, err error) error {
-	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || denied(err) {
 		return &refusedError{name: name, err: err}
 	}
 	return err
+}
+
+// denials are what the API server puts before the words of a policy or a webhook.
+var denials = []string{"denied request", "denied the request"}
+
+func denied(err error) bool {
+	return err != nil && slices.ContainsFunc(denials, func(denial string) bool { return strings.Contains(err.Error(), denial) })
 }
 
 // Error implements error. Of what an admission policy or a webhook says, it has who says so, and not what: their author may have had it
@@ -94,7 +102,7 @@ func (e *refusedError) Error() string {
 	if status := apierrors.APIStatus(nil); errors.As(e.err, &status) {
 		text = status.Status().Message
 	}
-	for _, verb := range []string{"denied request", "denied the request"} {
+	for _, verb := range denials {
 		if who, _, ok := strings.Cut(text, verb); ok {
 			text = who + verb
 		}
