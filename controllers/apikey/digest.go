@@ -36,8 +36,12 @@ func digestFree(f facts, tenant *keysv1alpha1.Tenant) *outcome {
 		if other.UID == f.key.UID || !strings.EqualFold(other.Status.TenantID, tenant.Spec.ID) || !precedes(other, f.key) {
 			continue
 		}
-		return refused(keysv1alpha1.ReasonDigestConflict, fmt.Sprintf(
-			"spec.digest: the older ApiKey %s/%s of tenant %s has the same digest: delete one of them.", other.Namespace, other.Name, tenant.Name))
+		// Whoever reads this may not see the tenant's other namespaces.
+		which := fmt.Sprintf("another ApiKey of tenant %s, in another namespace,", tenant.Name)
+		if other.Namespace == f.key.Namespace {
+			which = fmt.Sprintf("the older ApiKey %s/%s of tenant %s", other.Namespace, other.Name, tenant.Name)
+		}
+		return refused(keysv1alpha1.ReasonDigestConflict, "spec.digest: "+which+" has the same digest: delete one of them.")
 	}
 	return nil
 }

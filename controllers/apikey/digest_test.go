@@ -31,6 +31,15 @@ func bringing(name string, other *keysv1alpha1.ApiKey) func(*keysv1alpha1.ApiKey
 	}
 }
 
+// sibling is another namespace of the tenant.
+func (w *world) sibling(ctx context.Context) *world {
+	GinkgoHelper()
+	other := *w
+	other.namespace = fixture.Namespace(fixture.Name("ns"), w.tenant.Name)
+	Expect(cp.Client.Create(ctx, other.namespace)).To(Succeed())
+	return &other
+}
+
 func revoked(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }
 
 var _ = Describe("The digest of a minted token", func() {
@@ -44,6 +53,10 @@ var _ = Describe("The digest of a minted token", func() {
 		expectRefused(other, "DigestConflict", "ApiKey "+holder.Namespace+"/z")
 		w.reconcile(ctx, holder)
 		expectReady(ctx, holder)
+		sibling := w.sibling(ctx)
+		elsewhere := sibling.create(ctx, bringing("b", holder))
+		expectRefused(elsewhere, "DigestConflict", "in another namespace")
+		Expect(message(elsewhere, "Ready")).NotTo(ContainSubstring(holder.Namespace), "who reads it may not see that namespace")
 
 		Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
 		w.reconcile(ctx, other)
