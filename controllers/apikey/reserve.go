@@ -1,7 +1,6 @@
 package apikey
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +72,9 @@ func newReserve(o Options) *reserve {
 	}
 }
 
+// mostComing is how many of a namespace's new keys are looked at, the oldest first: a tenant has no more places.
+const mostComing = 500
+
 // attempts is how often a reservation that others get in the way of is tried again at once.
 const attempts = 5
 
@@ -113,18 +115,24 @@ func (s *reserve) claim(key *keysv1alpha1.ApiKey) *claim {
 // coming returns claims for the other keys of a key's namespace that are new and would be admitted, the oldest first. One that
 // is refused after all gives its place back.
 func (s *reserve) coming(ctx context.Context, r *round) (claims []*claim, err error) {
-	if s.others == nil || !r.new {
+	// Anybody may create keys without number, so no more of them are looked at than there are places.
+	tenant := s.latest(r.tenant)
+	free := ledger.Max(tenant) - len(tenant.Status.ActiveKeys)
+	if s.others == nil || !r.new || free <= 0 {
 		return nil, nil
 	}
 	keys, err := s.others(ctx, r.key.Namespace)
 	if err != nil {
 		return nil, fmt.Errorf("finding the namespace's other new keys: %w", err)
 	}
-	keys = slices.DeleteFunc(keys, func(key *keysv1alpha1.ApiKey) bool { return key.UID == r.key.UID || !alike(r, key) })
-	slices.SortFunc(keys, func(a, b *keysv1alpha1.ApiKey) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-	})
-	for _, key := range keys {
+	slices.SortFunc(keys, byAge)
+	for _, key := range keys[:min(len(keys), mostComing)] {
+		if len(claims) == free {
+			break
+		}
+		if key.UID == r.key.UID || !alike(r, key) {
+			continue
+		}
 		c := s.claim(key)
 		c.new = true
 		claims = append(claims, c)

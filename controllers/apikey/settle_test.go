@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,6 +58,39 @@ func (w ledgerWriter) Update(_ context.Context, object client.Object, _ ...clien
 func (c *contested) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	c.stored.DeepCopyInto(into.(*keysv1alpha1.Tenant))
 	return nil
+}
+
+// TestNoMoreComeThanThereArePlaces has somebody create keys without number in a namespace. Of each of them the others were judged, which
+// took a time in proportion to the square of their number, for which every other tenant's keys waited.
+func TestNoMoreComeThanThereArePlaces(t *testing.T) {
+	const many = 5_000
+	keys := make([]*keysv1alpha1.ApiKey, many)
+	for i := range keys {
+		keys[i] = &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint(i), UID: types.UID(fmt.Sprint(i))}}
+		keys[i].Spec.State = keysv1alpha1.ApiKeyActive
+	}
+	asked := 0
+	s := &reserve{clock: clocktesting.NewFakePassiveClock(time.Now()), others: func(context.Context, string) ([]*keysv1alpha1.ApiKey, error) {
+		asked++
+		return slices.Clone(keys), nil
+	}}
+	most := int32(5)
+	tenant := keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme", UID: "acme"}, Spec: keysv1alpha1.TenantSpec{
+		ID: "3714240b-2e06-4c35-8856-ccc1c096323e", MaxKeys: &most, ExpiryOptions: []keysv1alpha1.Expiry{keysv1alpha1.ExpiryNever},
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tenant": "acme"}},
+	}}
+	r := &round{key: keys[0], new: true, tenant: &tenant, facts: facts{
+		key: keys[0], namespace: map[string]string{"tenant": "acme"}, tenants: []keysv1alpha1.Tenant{tenant}, served: true,
+	}}
+	if coming, err := s.coming(t.Context(), r); err != nil || len(coming) != int(most) {
+		t.Errorf("%d come, %v", len(coming), err)
+	}
+	for i := range most {
+		tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, keysv1alpha1.ActiveKey{UID: fmt.Sprint("held-", i)})
+	}
+	if coming, err := s.coming(t.Context(), r); err != nil || len(coming) != 0 || asked != 1 {
+		t.Errorf("where there is no place, %d come, %v, and others were asked for %d times", len(coming), err, asked)
+	}
 }
 
 // TestPlacesTogether has keys that are minted at a time take their places. It fails when settle takes no more than one's, does
