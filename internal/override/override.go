@@ -23,8 +23,8 @@ type Header struct {
 	ReadBy string
 }
 
-// Headers are all of them. X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Port are not among them: a proxy writes them
-// over the client's own before it asks, so that to remove them would take away what the proxy says.
+// Headers are all of them. X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Port are not among them: a proxy writes them before it
+// asks, over the client's own or to the right of it, so that to remove them would take away what the proxy says.
 var Headers = []Header{
 	{"X-HTTP-Method-Override", Method, "Symfony, Laravel, Rack, ASP.NET Core, Jersey, method-override for Express"},
 	{"X-HTTP-Method", Method, "OData, method-override for Express"},
