@@ -200,7 +200,7 @@ func (c *create) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("the key works, and its token can't be read: %w; it is in Secret %s/%s, entry token", err, key.Namespace, key.Status.SecretName)
 	}
-	c.say("%s", whereabouts(key))
+	c.say("%s", keys.Where(key))
 	return c.reveal(made)
 }
 
@@ -257,20 +257,8 @@ func (c *create) finish(key *keysv1alpha1.ApiKey) error {
 	if !c.out.forPeople() {
 		return c.out.print(c.Out, key)
 	}
-	fmt.Fprintln(c.Out, printable.Text(whereabouts(key)))
+	fmt.Fprintln(c.Out, printable.Text(keys.Where(key)))
 	return nil
-}
-
-// whereabouts says where the token is, or will be.
-func whereabouts(key *keysv1alpha1.ApiKey) string {
-	name, when := key.Status.SecretName, "is"
-	if name == "" {
-		name, when = key.Name, "will be"
-		if key.Spec.Secret != nil && key.Spec.Secret.Name != "" {
-			name = key.Spec.Secret.Name
-		}
-	}
-	return fmt.Sprintf("The token %s in Secret %s/%s, entry token.", when, key.Namespace, name)
 }
 
 // report prints what a dry run would have made.

@@ -152,7 +152,7 @@ func describeConditions(w io.Writer, key *keysv1alpha1.ApiKey) error {
 	for i := range key.Status.Conditions {
 		c := &key.Status.Conditions[i]
 		fmt.Fprintf(w, "  %s %s (%s): %s\n", c.Type, c.Status, c.Reason, printable.Text(c.Message))
-		if advice := keys.ConditionAdvice(c); advice != "" {
+		if advice := keys.CommandLine.ConditionAdvice(c); advice != "" {
 			fmt.Fprintf(w, "    To do: %s\n", advice)
 		}
 	}
@@ -161,19 +161,11 @@ func describeConditions(w io.Writer, key *keysv1alpha1.ApiKey) error {
 
 func (s *session) describeSecret(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
 	fmt.Fprintln(s.Out, "\nSecret:")
+	fmt.Fprintln(s.Out, "  "+printable.Text(keys.Where(key)))
 	name := key.Status.SecretName
 	if name == "" {
-		text := "none yet"
-		switch {
-		case key.Spec.Digest != nil:
-			text = "none: the token was made elsewhere"
-		case key.Spec.State == keysv1alpha1.ApiKeyRevoked:
-			text = "none: the key is revoked"
-		}
-		fmt.Fprintln(s.Out, "  "+text)
 		return nil
 	}
-	fmt.Fprintf(s.Out, "  %s (entry token)\n", printable.Text(name))
 	consumers, failed := client.Consumers(ctx, key.Namespace, name)
 	if len(consumers) == 0 {
 		fmt.Fprintln(s.Out, "  mounted by nobody that can be seen")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
@@ -58,24 +56,10 @@ func explainError(err error) string {
 	text := err.Error()
 	hint := ""
 	var coded *exitError
-	var stuck *keys.StuckError
 	switch {
 	case errors.As(err, &coded):
-	case errors.As(err, &stuck):
-		hint = keys.Advice(stuck.Reason)
-	case errors.Is(err, context.DeadlineExceeded):
-		hint = "Wait longer with --timeout, or look with kubectl apikey describe."
-	case apierrors.IsUnauthorized(err):
-		hint = "Log in to the cluster again: it does not know who you are."
-	case apierrors.IsForbidden(err) && !strings.Contains(text, "ValidatingAdmissionPolicy"):
-		hint = "Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume); " +
-			"tenants and access policies, and -A, need a ClusterRoleBinding."
-	case apierrors.IsNotFound(err) && strings.Contains(text, "could not find the requested resource"):
-		hint = "Is the operator installed in this cluster? kubectl config current-context names it."
-	case apierrors.IsNotFound(err):
-		hint = "kubectl apikey list shows the keys of the namespace, -A those of all; -n names another namespace."
-	case apierrors.IsConflict(err):
-		hint = "Somebody else has just changed it: look at it, and try again."
+	case keys.FaultOf(err) != keys.FaultUnreachable:
+		_, hint = keys.CommandLine.Explain(err)
 	case clientcmd.IsEmptyConfig(err):
 		hint = "Set --kubeconfig or KUBECONFIG."
 	default:

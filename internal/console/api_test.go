@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
+
 )
 
 // api stands for an API server with one tenant and no keys.
@@ -54,7 +55,7 @@ const (
 )
 
 func (a *api) tenant() string {
-	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme"},"spec":{"id":"1","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load())
+	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme"},"spec":{"id":"1","state":"Active","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load())
 }
 
 // ServeHTTP implements http.Handler.

@@ -171,7 +171,7 @@ func waitingFor(key *keysv1alpha1.ApiKey) string {
 // reveal adds the token to a result, with the user's right to read it, or says where it is. It is the only place that reveals
 // one.
 func (t *task) reveal(key *keysv1alpha1.ApiKey, done *result) {
-	done.Where = where(key)
+	done.Where = keys.Where(key)
 	ctx, cancel := context.WithTimeout(t.ctx, patience)
 	defer cancel()
 	published, err := t.client.Published(ctx, key)

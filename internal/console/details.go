@@ -23,7 +23,7 @@ type details struct {
 	Expiry       keysv1alpha1.Expiry  `json:"expiry"`
 	NextRotation string               `json:"nextRotation,omitempty"`
 	RotateEvery  keysv1alpha1.Period  `json:"rotateEvery,omitempty"`
-	// Where says where the token is, or why it is nowhere.
+	// Where says where the token is, or that there is none.
 	Where       string           `json:"where"`
 	Credentials []credentialInfo `json:"credentials"`
 	Conditions  []conditionInfo  `json:"conditions"`
@@ -77,7 +77,7 @@ func newDetails(key *keysv1alpha1.ApiKey, shown *row, now time.Time) (*details, 
 	text, err := manifest(key)
 	d := &details{
 		Row: shown, TenantID: key.Status.TenantID, Granted: key.Status.Scopes, AllowedCIDRs: key.Spec.AllowedCIDRs,
-		Expiry: key.Spec.Expiry.OrNever(), Where: where(key), YAML: text,
+		Expiry: key.Spec.Expiry.OrNever(), Where: keys.Where(key), YAML: text,
 		Credentials: []credentialInfo{}, Events: []eventInfo{}, Warnings: warnings(key),
 	}
 	if next := key.Status.NextRotationTime; next != nil {
@@ -142,19 +142,6 @@ func warnings(key *keysv1alpha1.ApiKey) map[string]string {
 			stamp(first[0].ValidUntil.Time) + ". If a token has leaked, don't wait: revoke."
 	}
 	return all
-}
-
-// where says where the token of a key is.
-func where(key *keysv1alpha1.ApiKey) string {
-	switch {
-	case key.Spec.Digest != nil:
-		return "The token was made elsewhere. Only its digest is known here."
-	case key.Status.SecretName != "":
-		return "The token is in Secret " + key.Namespace + "/" + key.Status.SecretName + ", entry token."
-	case key.Spec.State == keysv1alpha1.ApiKeyRevoked:
-		return "Nowhere: the key is revoked."
-	}
-	return "Nowhere yet."
 }
 
 // manifest returns what of a key belongs into Git.

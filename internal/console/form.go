@@ -75,7 +75,7 @@ func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *form {
 	if tenant != nil {
 		f.Expiries, allowed = tenant.Spec.ExpiryOptions, tenant.Spec.AllowedScopes
 		if active, most := keys.Quota(tenant); active >= most {
-			f.Full = "All " + plural(most, "key") + " of " + nameOf(tenant) + " are in use. " + advice(keysv1alpha1.ReasonQuotaExceeded)
+			f.Full = "All " + plural(most, "key") + " of " + nameOf(tenant) + " are in use. " + keys.Page.Advice(keysv1alpha1.ReasonQuotaExceeded)
 		}
 	}
 	for i := range catalogue {

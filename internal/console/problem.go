@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
@@ -66,87 +65,42 @@ func explain(err error) *problem {
 	return p
 }
 
-// inWords is explain, as it comes.
-func inWords(err error) *problem {
-	if p := explainOwn(err); p != nil {
-		return p
-	}
-	switch text := err.Error(); {
-	case apierrors.IsUnauthorized(err):
-		return explain(errEnded)
-	case apierrors.IsForbidden(err) && strings.Contains(text, "ValidatingAdmissionPolicy"):
-		return &problem{Reason: reasonForbidden, Message: policyMessage(text)}
-	case apierrors.IsForbidden(err):
-		return &problem{Reason: reasonForbidden, Message: "You may not do that. The API server says: " + withoutKind(statusMessage(err)) + ". " +
-			"Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume)."}
-	case apierrors.IsInvalid(err):
-		return invalid(err)
-	case apierrors.IsNotFound(err) && strings.Contains(text, "could not find the requested resource"):
-		return &problem{Reason: reasonNoKinds, Message: "This cluster has no API keys: its API server does not know the kind. Have the operator installed."}
-	case apierrors.IsNotFound(err):
-		return &problem{Reason: reasonNotFound, Message: "There is no such key any more."}
-	case apierrors.IsConflict(err):
-		return &problem{Reason: reasonConflict, Message: "Somebody else has just changed this key. Look at it, and try again."}
-	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsServiceUnavailable(err), apierrors.IsInternalError(err):
-		return &problem{Reason: reasonUnreachable, Message: "The API server can't answer now: " + statusMessage(err) + ". Try again in a moment."}
-	case apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
-		return &problem{Reason: reasonRefused, Message: "The API server refuses: " + statusMessage(err) + "."}
-	}
-	return &problem{Reason: reasonUnreachable, Message: "The API server can't be reached. Try again in a moment; if that doesn't help, tell whoever runs the cluster."}
+// reasonsOf are the problems that faults are.
+var reasonsOf = map[keys.Fault]string{
+	keys.FaultUnreachable: reasonUnreachable, keys.FaultStuck: reasonStuck, keys.FaultNoTenant: reasonConflict, keys.FaultExists: reasonConflict,
+	keys.FaultSlow: reasonSlow, keys.FaultUnauthenticated: reasonSession, keys.FaultPolicy: reasonForbidden, keys.FaultForbidden: reasonForbidden,
+	keys.FaultInvalid: reasonInvalid, keys.FaultNotInstalled: reasonNoKinds, keys.FaultNotFound: reasonNotFound, keys.FaultConflict: reasonConflict,
+	keys.FaultBusy: reasonUnreachable, keys.FaultRefused: reasonRefused,
 }
 
-// explainOwn says what an error means that isn't the API server's, nil for others.
-func explainOwn(err error) *problem {
-	var stuck *keys.StuckError
-	var exists *keys.ExistsError
+// inWords is explain, as it comes.
+func inWords(err error) *problem {
 	switch {
 	case errors.Is(err, errNobody):
 		return &problem{Reason: reasonSession, Message: "Your session has ended. Sign in again to go on where you were."}
 	case errors.Is(err, errForged):
 		return &problem{Reason: reasonForged, Message: "This page is too old to change anything. Load it again."}
-	case errors.As(err, &stuck):
-		return &problem{Reason: reasonStuck, Message: strings.TrimSuffix(stuck.Message, ".") + ". " + advice(stuck.Reason)}
-	case errors.As(err, &exists):
-		return &problem{Reason: reasonConflict, Message: "The name is taken.", Fields: []fieldProblem{
-			{"name", "There is a key of this name in the namespace. Choose another."},
-		}}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &problem{Reason: reasonSlow, Message: "That takes longer than usual. What was asked for stays asked for: this page shows when it is done."}
 	}
-	return nil
+	fault := keys.FaultOf(err)
+	if fault == keys.FaultUnauthenticated {
+		return inWords(errEnded)
+	}
+	means, do := keys.Page.Explain(err)
+	p := &problem{Reason: reasonsOf[fault], Message: strings.TrimSpace(means + " " + do)}
+	switch fault {
+	case keys.FaultExists:
+		p.Fields = []fieldProblem{{"name", "There is a key of this name in the namespace. Choose another."}}
+	case keys.FaultInvalid:
+		p.locate(err)
+	}
+	return p
 }
 
-// statusMessage is what the API server says, without the words that say that it is the API server's.
-func statusMessage(err error) string {
-	text := err.Error()
-	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-		text = status.Status().Message
-	}
-	return strings.TrimRight(text, ". ")
-}
-
-// withoutKind is a refusal without the kind that it begins with, which it names once more.
-func withoutKind(text string) string {
-	if _, rest, ok := strings.Cut(text, " is forbidden: "); ok {
-		return rest
-	}
-	return text
-}
-
-// policyMessage is what an admission policy says, without its name.
-func policyMessage(text string) string {
-	if _, reason, ok := strings.Cut(text, "denied request: "); ok {
-		text = reason
-	}
-	return "You may not do that: " + strings.TrimRight(text, ".") + "."
-}
-
-// invalid says what is wrong with which field, as the API server does.
-func invalid(err error) *problem {
-	p := &problem{Reason: reasonInvalid, Message: "Some of this can't be taken as it is."}
+// locate adds what is wrong with which field, as the API server says.
+func (p *problem) locate(err error) {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
-		return p
+		return
 	}
 	for _, cause := range status.Status().Details.Causes {
 		field := formField(cause.Field)
@@ -157,7 +111,6 @@ func invalid(err error) *problem {
 		}
 		p.Fields = append(p.Fields, fieldProblem{field, message})
 	}
-	return p
 }
 
 // causeMessage is what is wrong with a field, as a sentence, without the value, which is on the screen.

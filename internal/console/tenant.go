@@ -8,6 +8,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
@@ -31,7 +32,7 @@ func newTenantInfo(tenant *keysv1alpha1.Tenant) tenantInfo {
 	active, most := keys.Quota(tenant)
 	return tenantInfo{
 		Name: nameOf(tenant), ID: tenant.Spec.ID, BaseURL: printable.Text(tenant.Spec.APIBaseURL), Active: active, Most: most,
-		Environment: string(tenant.Spec.Environment), Suspended: tenant.Spec.State == keysv1alpha1.TenantSuspended,
+		Environment: string(tenant.Spec.Environment), Suspended: keystate.TenantSuspended(tenant),
 		object: tenant.Name,
 	}
 }
@@ -48,8 +49,8 @@ func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace
 	if err == nil {
 		return newTenantInfo(tenant), nil
 	}
-	if why, ok := errors.AsType[*keys.TenantError](err); ok {
-		return tenantInfo{Problem: withoutTenant(why)}, nil
+	if _, ok := errors.AsType[*keys.TenantError](err); ok {
+		return tenantInfo{Problem: explain(err).Message}, nil
 	}
 	if explain(err).Reason != reasonForbidden {
 		return tenantInfo{}, err

@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -11,21 +10,6 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
-
-// pageAdvice is what to do about a reason where the page has it done otherwise than the command line.
-var pageAdvice = map[string]string{
-	keysv1alpha1.ReasonSuspended:        "To have the key work again, resume it.",
-	keysv1alpha1.ReasonRevoked:          "A revoked key can't come back: generate another.",
-	keysv1alpha1.ReasonExpired:          "Rotate the key to have it issued anew, or generate another.",
-	keysv1alpha1.ReasonQuotaExceeded:    "Revoke a key that nobody needs, or have spec.maxKeys of the Tenant raised.",
-	keysv1alpha1.ReasonUnknownScope:     "Correct the scope: Generate New Key lists those that there are.",
-	keysv1alpha1.ReasonScopeNotAllowed:  "Remove the scope: Generate New Key lists those that the tenant may have.",
-	keysv1alpha1.ReasonExpiryNotOffered: "Choose an expiry that Generate New Key offers.",
-	keysv1alpha1.ReasonRootKeyLost:      "Have the root key restored, or have another token made: rotate the key.",
-}
-
-// advice returns what a person at the page can do about a reason, "" where there is nothing to do.
-func advice(reason string) string { return cmp.Or(pageAdvice[reason], keys.Advice(reason)) }
 
 // headings say what a condition means, when it is True and when it is not.
 var headings = map[string][2]string{
@@ -75,7 +59,7 @@ func newConditions(key *keysv1alpha1.ApiKey) []conditionInfo {
 func newCondition(c *metav1.Condition) conditionInfo {
 	info := conditionInfo{
 		Type: c.Type, Reason: c.Reason, Heading: c.Type + " is " + string(c.Status), Message: printable.Text(c.Message),
-		Since: stamp(c.LastTransitionTime.Time), Tone: tone(c),
+		Advice: keys.Page.ConditionAdvice(c), Since: stamp(c.LastTransitionTime.Time), Tone: tone(c),
 	}
 	if words, known := headings[c.Type]; known {
 		info.Heading = words[1]
@@ -86,9 +70,6 @@ func newCondition(c *metav1.Condition) conditionInfo {
 	if c.Reason == keysv1alpha1.ReasonExpiringSoon {
 		info.Heading, info.Tone = "Expires soon", "wait"
 	}
-	if keys.ConditionAdvice(c) != "" {
-		info.Advice = advice(c.Reason)
-	}
 	return info
 }
 
@@ -98,7 +79,9 @@ func tone(c *metav1.Condition) string {
 	case keysv1alpha1.ConditionReady, keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished, keysv1alpha1.ConditionRevocationEffective:
 		return map[metav1.ConditionStatus]string{metav1.ConditionTrue: "good", metav1.ConditionUnknown: "wait"}[c.Status] + bad(c)
 	case keysv1alpha1.ConditionStalled:
-		return map[bool]string{true: "bad"}[c.Status == metav1.ConditionTrue]
+		if c.Status == metav1.ConditionTrue {
+			return "bad"
+		}
 	case keysv1alpha1.ConditionReconciling:
 		return "wait"
 	}
@@ -117,13 +100,4 @@ func bad(c *metav1.Condition) string {
 		return "wait"
 	}
 	return "bad"
-}
-
-// withoutTenant says why a namespace has no tenant, and what to do.
-func withoutTenant(e *keys.TenantError) string {
-	if len(e.Selected) == 0 {
-		return "No tenant has the namespace " + e.Namespace + ", so keys in it can't be issued. " + advice(keysv1alpha1.ReasonNoTenant)
-	}
-	return "The namespace " + e.Namespace + " is selected by the tenants " + strings.Join(e.Selected, ", ") +
-		", so keys in it can't be issued. " + advice(keysv1alpha1.ReasonAmbiguousTenant)
 }

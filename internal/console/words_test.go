@@ -111,7 +111,8 @@ func TestRow(t *testing.T) {
 		"brings its digest": {func(k *keysv1alpha1.ApiKey) { issued(k); k.Spec.Digest = &keysv1alpha1.TokenDigest{} }, keystate.StateActive, "suspend revoke"},
 		"being deleted":     {func(k *keysv1alpha1.ApiKey) { issued(k); k.DeletionTimestamp = &metav1.Time{Time: now} }, keystate.StateDeleting, ""},
 	} {
-		r := newRow(fixture.ApiKey("shop", "a", test.change), now)
+		active := func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyActive }
+		r := newRow(fixture.ApiKey("shop", "a", active, test.change), now)
 		if r.State != test.state || strings.Join(r.May, " ") != test.may {
 			t.Errorf("%s: %s, may %v", name, r.State, r.May)
 		}

@@ -110,12 +110,7 @@ func Missing(step *verify.Step, key *keysv1alpha1.ApiKey, question *Question) st
 
 func stateMissing(reason verify.Reason) string {
 	what := verify.Decision{Reason: reason}.Message()
-	condition := map[verify.Reason]string{
-		verify.ReasonSuspended: keysv1alpha1.ReasonSuspended, verify.ReasonRevoked: keysv1alpha1.ReasonRevoked,
-		verify.ReasonExpired: keysv1alpha1.ReasonExpired, verify.ReasonTenantSuspended: keysv1alpha1.ReasonTenantSuspended,
-		verify.ReasonTenantChanged: keysv1alpha1.ReasonTenantChanged,
-	}[reason]
-	if advice := Advice(condition); advice != "" {
+	if advice := CommandLine.Advice(string(reason)); advice != "" {
 		what += " " + advice
 	}
 	return what

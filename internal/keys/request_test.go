@@ -117,21 +117,3 @@ func TestGoals(t *testing.T) {
 		}
 	}
 }
-
-// TestAdvice fails where a reason that needs a person has no advice.
-func TestAdvice(t *testing.T) {
-	for _, reason := range []string{
-		keysv1alpha1.ReasonNoTenant, keysv1alpha1.ReasonAmbiguousTenant, keysv1alpha1.ReasonTenantChanged, keysv1alpha1.ReasonTenantSuspended,
-		keysv1alpha1.ReasonQuotaExceeded, keysv1alpha1.ReasonUnknownScope, keysv1alpha1.ReasonScopeNotAllowed, keysv1alpha1.ReasonExpiryNotOffered,
-		keysv1alpha1.ReasonSecretConflict, keysv1alpha1.ReasonSecretRefused, keysv1alpha1.ReasonInvalidTemplate, keysv1alpha1.ReasonDigestConflict, keysv1alpha1.ReasonRootKeyLost,
-		keysv1alpha1.ReasonRevoked, keysv1alpha1.ReasonExpired, keysv1alpha1.ReasonSuspended, keysv1alpha1.ReasonExpiringSoon,
-	} {
-		if keys.Advice(reason) == "" {
-			t.Errorf("%s: nothing to do?", reason)
-		}
-	}
-	ready := condition("Ready", "True", keysv1alpha1.ReasonReady)
-	if advice := keys.ConditionAdvice(&ready); advice != "" {
-		t.Errorf("a key that works needs %s", advice)
-	}
-}

@@ -21,14 +21,20 @@ type TenantError struct {
 	Selected []string
 }
 
-// Error implements error. It says what to do.
+// Error implements error.
 func (e *TenantError) Error() string {
 	if len(e.Selected) == 0 {
-		return fmt.Sprintf("no tenant selects namespace %s: choose another with --namespace, or have the namespace labelled as the spec.namespaceSelector of its Tenant asks",
-			e.Namespace)
+		return "no tenant selects namespace " + e.Namespace
 	}
-	return fmt.Sprintf("namespace %s is selected by the tenants %s: have its labels or their spec.namespaceSelector changed so that one selects it",
-		e.Namespace, strings.Join(e.Selected, ", "))
+	return fmt.Sprintf("namespace %s is selected by the tenants %s", e.Namespace, strings.Join(e.Selected, ", "))
+}
+
+// reason is that of the condition which a key in the namespace would have.
+func (e *TenantError) reason() string {
+	if len(e.Selected) == 0 {
+		return keysv1alpha1.ReasonNoTenant
+	}
+	return keysv1alpha1.ReasonAmbiguousTenant
 }
 
 // TenantOf returns the one tenant that a namespace with some labels belongs to. The error is a *TenantError.

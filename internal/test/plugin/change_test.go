@@ -144,7 +144,7 @@ func (i *installation) revokes(t *testing.T) {
 	if got := i.run(t, invocation{stdin: token, args: []string{"identify", "-o", "jsonpath={.state} {.works}"}}); got.code != 3 || got.stdout != "Revoked false" {
 		t.Errorf("%+v", got)
 	}
-	contains(t, i.must(t, "describe", "storefront", "-n", "warehouse"), "Revoked True (Revoked)", "To do: A revoked key can't come back", "none: the key is revoked")
+	contains(t, i.must(t, "describe", "storefront", "-n", "warehouse"), "Revoked True (Revoked)", "To do: Create another key with kubectl apikey create", "There is no token any more: the key is revoked.")
 }
 
 // revokesMany takes back all that a label or a namespace has.

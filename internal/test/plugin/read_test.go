@@ -130,7 +130,7 @@ func (i *installation) describes(t *testing.T) {
 	install.Kubectl(t, i.cp, "apply", "-f", manifest)
 	contains(t, i.must(t, "describe", "warehouse-integration", "-n", "warehouse"),
 		"Warehouse Integration", acme, "inventory:read,inventory:write,products:read", "(90d after its issue)",
-		key.Status.Credentials[0].ID, key.Status.Credentials[0].Digest, "Ready True (Ready): The key works.", "warehouse-integration (entry token)",
+		key.Status.Credentials[0].ID, key.Status.Credentials[0].Digest, "Ready True (Ready): The key works.", "Secret warehouse/warehouse-integration, entry token",
 		"mounted by Deployment importer: env API_KEY of container importer; restart it after a rotation",
 		"mounted by Pod debug: files at /key of container shell\n")
 	if name := i.must(t, "describe", "storefront", "-n", "warehouse", "-o", "name"); name != "apikey.keys.nexuscommerce.io/storefront\n" {
@@ -138,7 +138,7 @@ func (i *installation) describes(t *testing.T) {
 	}
 	i.must(t, "create", "typo", "-n", "warehouse", "--scopes", "product:read")
 	i.await(t, "warehouse", "typo", "Stalled")
-	contains(t, i.must(t, "describe", "typo", "-n", "warehouse"), "Failed (UnknownScope)", "did you mean products:read?", "To do: Correct the scope", "Scopes asked for:", "none yet")
+	contains(t, i.must(t, "describe", "typo", "-n", "warehouse"), "Failed (UnknownScope)", "did you mean products:read?", "To do: Correct the scope", "Scopes asked for:", "The token will be in Secret warehouse/typo, entry token.")
 }
 
 func (i *installation) explains(t *testing.T) {
