@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
-
 )
 
 // api stands for an API server with one tenant and no keys.

@@ -12,6 +12,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // waitMost is how long a change is waited for. What was asked for stays asked for.
@@ -148,7 +149,7 @@ func (t *task) await(key *keysv1alpha1.ApiKey, goal keys.Goal, token bool) {
 	case token:
 		done.Message = "The key works."
 		t.reveal(key, done)
-	case key.Spec.State == keysv1alpha1.ApiKeyRevoked:
+	case keystate.Revoked(key):
 		done.Message = "No verifier accepts this key any more."
 		if c := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective); c != nil {
 			done.Message += " " + c.Message

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // Fault is what went wrong between a person and the API server.
@@ -51,7 +52,7 @@ func FaultOf(err error) Fault {
 	var stuck *StuckError
 	var exists *ExistsError
 	var without *TenantError
-	switch text := err.Error(); {
+	switch {
 	case errors.As(err, &stuck):
 		return FaultStuck
 	case errors.As(err, &without):
@@ -60,6 +61,13 @@ func FaultOf(err error) Fault {
 		return FaultExists
 	case errors.Is(err, context.DeadlineExceeded):
 		return FaultSlow
+	}
+	return apiFaultOf(err)
+}
+
+// apiFaultOf returns what went wrong by what the API server says.
+func apiFaultOf(err error) Fault {
+	switch text := err.Error(); {
 	case apierrors.IsUnauthorized(err):
 		return FaultUnauthenticated
 	case apierrors.IsForbidden(err) && strings.Contains(text, "ValidatingAdmissionPolicy"):
@@ -170,7 +178,7 @@ func Where(key *keysv1alpha1.ApiKey) string {
 	switch {
 	case key.Spec.Digest != nil:
 		return "The token was made elsewhere. Only its digest is known here."
-	case name == "" && key.Spec.State == keysv1alpha1.ApiKeyRevoked:
+	case name == "" && keystate.Revoked(key):
 		return "There is no token any more: the key is revoked."
 	case name == "":
 		name, when = key.Name, "will be"

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"cmp"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -35,10 +36,12 @@ const (
 )
 
 // Reasons returns all reasons: those of conditions, and then those of refusals.
-func Reasons() []Reason { return append(conditionReasons(), refusalReasons()...) }
+func Reasons() []Reason {
+	return slices.Concat(keyReasons(), stalledKeyReasons(), tenantReasons(), policyReasons(), refusalReasons())
+}
 
-// conditionReasons returns the reasons of conditions.
-func conditionReasons() []Reason {
+// keyReasons returns the reasons of an ApiKey's conditions, but for stalledKeyReasons.
+func keyReasons() []Reason {
 	return []Reason{
 		{Name: keysv1alpha1.ReasonReady, Means: "The key works.", Do: nothing},
 		{Name: keysv1alpha1.ReasonAdmitted, Means: "The tenant grants the scopes and the expiry.", Do: nothing},
@@ -58,7 +61,12 @@ func conditionReasons() []Reason {
 			OnPage: "Rotate the key to have it issued anew, or generate another."},
 		{Name: keysv1alpha1.ReasonAwaitingDeletion, Means: "The Secret of a deleted key of the same name is still there.",
 			Do: "Wait for the garbage collector to remove it."},
+	}
+}
 
+// stalledKeyReasons returns the reasons of an ApiKey's conditions that need a person.
+func stalledKeyReasons() []Reason {
+	return []Reason{
 		{Name: keysv1alpha1.ReasonNoTenant, Means: "No Tenant selects the namespace.",
 			Do: "Have the namespace labelled as the spec.namespaceSelector of its Tenant asks."},
 		{Name: keysv1alpha1.ReasonAmbiguousTenant, Means: "Two Tenants select the namespace, or an older Tenant has the same spec.id.",
@@ -89,12 +97,22 @@ func conditionReasons() []Reason {
 		{Name: keysv1alpha1.ReasonRootKeyLost, Means: "The token's root key is gone, and so is the Secret.",
 			Do:     "Restore the root key, or have another token made with kubectl apikey rotate.",
 			OnPage: "Have the root key restored, or have another token made: rotate the key."},
+	}
+}
 
+// tenantReasons returns the reasons of a Tenant's conditions that no ApiKey has.
+func tenantReasons() []Reason {
+	return []Reason{
 		{Name: keysv1alpha1.ReasonActive, Means: "The tenant's keys can work.", Do: nothing},
 		{Name: keysv1alpha1.ReasonInvalidSelector, Means: "spec.namespaceSelector can't be evaluated, so the tenant has no namespaces.",
 			Do: "Correct it as the message says."},
 		{Name: keysv1alpha1.ReasonDuplicateID, Means: "An older Tenant has the same spec.id.", Do: "Delete one of the two."},
+	}
+}
 
+// policyReasons returns the reasons of an AccessPolicy's conditions.
+func policyReasons() []Reason {
+	return []Reason{
 		{Name: keysv1alpha1.ReasonApplied, Means: "Every rule is heard.", Do: nothing},
 		{Name: keysv1alpha1.ReasonConflict,
 			Means: "An older policy, or an earlier rule of this one, is for the same host, path and method as one of its rules, and decides instead.",
