@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/nexuscommerce/apikey-operator/internal/console"
-	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
+
+// startPath is what the link begins with that works once.
+const startPath = "/start/"
 
 // ui are the flags of the command.
 type ui struct {
@@ -86,20 +89,18 @@ func (f *ui) run(ctx context.Context, s *session) error {
 
 // serve serves until the context ends, or nobody has had the page open for a while.
 func (f *ui) serve(ctx context.Context, s *session, page *console.Console, listener net.Listener) error {
-	start := page.StartPath()
-	link := "http://" + listener.Addr().String() + start
+	link := "http://" + listener.Addr().String() + page.StartPath()
 	door := &door{}
 	defer door.close()
 	server := page.NewServer()
-	// Other accounts of the machine ask what they like: only who has the link or its session is of any consequence.
-	idle := newIdle(server.Handler, f.idle, page.LetsIn, func(path string) {
-		if path == start {
+	idle := newIdle(server.Handler, f.idle, func(path string) {
+		if strings.HasPrefix(path, startPath) {
 			door.close()
 		}
 	})
 	server.Handler = idle
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(limit.New(listener, console.Bounds)) }()
+	go func() { ended <- server.Serve(listener) }()
 
 	if !f.noBrowser {
 		if err := door.open(ctx, link); err != nil {
@@ -127,9 +128,7 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 // idle says when nobody has asked for anything for a while. A page that is open always asks: its list is a request that lasts.
 type idle struct {
 	next http.Handler
-	// counts reports whether a request comes from the page, and told is called with the path of each.
-	counts func(*http.Request) bool
-	told   func(path string)
+	told func(path string)
 	// over is closed at the end. It is never, where the time is 0.
 	over  chan struct{}
 	mu    sync.Mutex
@@ -138,8 +137,8 @@ type idle struct {
 	timer *time.Timer
 }
 
-func newIdle(next http.Handler, limit time.Duration, counts func(*http.Request) bool, told func(path string)) *idle {
-	i := &idle{next: next, counts: counts, told: told, over: make(chan struct{}), limit: limit}
+func newIdle(next http.Handler, limit time.Duration, told func(path string)) *idle {
+	i := &idle{next: next, told: told, over: make(chan struct{}), limit: limit}
 	if limit > 0 {
 		i.timer = time.AfterFunc(limit, sync.OnceFunc(func() { close(i.over) }))
 	}
@@ -148,10 +147,8 @@ func newIdle(next http.Handler, limit time.Duration, counts func(*http.Request) 
 
 // ServeHTTP implements http.Handler.
 func (i *idle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if i.counts(r) {
-		i.count(1)
-		defer i.count(-1)
-	}
+	i.count(1)
+	defer i.count(-1)
 	i.told(r.URL.Path)
 	i.next.ServeHTTP(w, r)
 }

@@ -9,7 +9,7 @@ import (
 
 var (
 	// invariant matches an invariant's number where text or a test's name cites it.
-	invariant = regexp.MustCompile(`\b([SL][1-9][0-9]?)\b|\bTest([SL][1-9][0-9]?)[A-Z]`)
+	invariant = regexp.MustCompile(`\b([SL][1-9]\d?)\b|\bTest([SL][1-9]\d?)[A-Z]`)
 	// namedTest matches a link whose text is a folder and a test in it.
 	namedTest = regexp.MustCompile("\\[`([a-z0-9/-]+)\\.((?:Test|Fuzz)\\w+)`\\]\\(\\.\\./([^)]+)\\)")
 )
@@ -36,7 +36,8 @@ func TestInvariants(t *testing.T) {
 	for _, f := range files {
 		for _, match := range invariant.FindAllStringSubmatchIndex(f.text, -1) {
 			number := f.text[max(match[2], match[4]):max(match[3], match[5])]
-			if cited++; !defined[number] {
+			cited++
+			if !defined[number] {
 				t.Errorf("%s:%d cites %s, which %s does not define", f.path, f.line(match[0]), number, architecture)
 			}
 		}

@@ -51,6 +51,70 @@ func TestPackages(t *testing.T) {
 	}
 }
 
+// TestPicture checks that each arrow of the picture of packages is an import.
+func TestPicture(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(root, architecture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, picture, ok := strings.Cut(string(content), "```mermaid\nflowchart")
+	picture, _, _ = strings.Cut(picture, "```")
+	imports := importsOf(t, tree(t))
+	boxes, arrows := map[string]string{}, 0
+	for _, box := range box.FindAllStringSubmatch(picture, -1) {
+		boxes[box[1]] = box[2]
+	}
+	for line := range strings.Lines(box.ReplaceAllString(picture, "$1")) {
+		from, to, isArrow := strings.Cut(strings.TrimSpace(line), " --> ")
+		if !isArrow {
+			continue
+		}
+		arrows++
+		if boxes[from] == "" || boxes[to] == "" {
+			t.Errorf("%s: the arrow from %s to %s has an end without a box", architecture, from, to)
+		} else if !slices.ContainsFunc(imports, func(i [2]string) bool { return within(boxes[from], i[0]) && within(boxes[to], i[1]) }) {
+			t.Errorf("%s: %s imports nothing of %s", architecture, boxes[from], boxes[to])
+		}
+	}
+	if !ok || arrows < 20 {
+		t.Errorf("only %d arrows found", arrows)
+	}
+}
+
+// box matches the name of a box of the picture, and the folders that it stands for.
+var box = regexp.MustCompile(`(\w+)\["([^"]+)"\]`)
+
+// within reports whether a folder is one of those that a box stands for. One that ends in … stands for all below it.
+func within(box, folder string) bool {
+	return slices.ContainsFunc(strings.Split(box, ", "), func(name string) bool {
+		if above, ok := strings.CutSuffix(name, "…"); ok {
+			return strings.HasPrefix(folder, above)
+		}
+		return folder == name
+	})
+}
+
+// importsOf returns the imports within this module: the importing folder and the imported one.
+func importsOf(t *testing.T, files []file) (all [][2]string) {
+	t.Helper()
+	const module = "github.com/nexuscommerce/apikey-operator/"
+	for _, f := range files {
+		if !strings.HasSuffix(f.path, ".go") || strings.HasSuffix(f.path, "_test.go") || !strings.Contains(f.text, module) {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), f.path, f.text, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imported := range parsed.Imports {
+			if name, ok := strings.CutPrefix(strings.Trim(imported.Path.Value, `"`), module); ok {
+				all = append(all, [2]string{filepath.ToSlash(filepath.Dir(f.path)), name})
+			}
+		}
+	}
+	return all
+}
+
 // impure are imports by which a package reaches, or waits for, something outside of it.
 var impure = []string{"context", "log", "net/http", "os", "github.com/go-logr/logr", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
 
@@ -90,7 +154,7 @@ func TestStatusFields(t *testing.T) {
 		}
 	}
 	found := 0
-	names, err := filepath.Glob(filepath.Join(root, "config/crd/bases/*.yaml"))
+	names, err := filepath.Glob(filepath.Join(root, "config", "crd", "bases", "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

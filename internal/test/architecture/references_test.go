@@ -9,12 +9,12 @@ import (
 
 // elsewhere are ways of referring to a document that a reader of the clone does not have.
 var elsewhere = regexp.MustCompile(`(?i)\b(?:the|this) (?:design|contract|brief)(?: document)?(?:'s|,? \(?section| (?:says?|has it|asks?|names?|promises|wants?)\b)` +
-	`|\bissue #?[0-9]+\b|§ ?[0-9]`)
+	`|\bissue #?\d+\b|§ ?\d`)
 
 var (
 	pageName = regexp.MustCompile(`(?:^|[^%\w./-])([\w./-]*\w\.md)\b`)
-	numbered = regexp.MustCompile(`(?i)\bsections? [0-9]+`)
-	standard = regexp.MustCompile(`\b(?:RFC|ECMA|KEP)[- ]?[0-9]`)
+	numbered = regexp.MustCompile(`(?i)\bsections? \d+`)
+	standard = regexp.MustCompile(`\b(?:RFC|ECMA|KEP)[- ]?\d`)
 )
 
 // others are parts of the names of other projects' pages that the tree mentions.
