@@ -163,7 +163,6 @@ func newKeys(o options, m manager.Manager) (*apikey.Controller, error) {
 		Index:          index,
 		Tenants:        tenants.For,
 		New:            index.New,
-		Waiting:        index.Waiting,
 	}), nil
 }
 

@@ -59,15 +59,14 @@ type Options struct {
 	ExpiryWarnings []time.Duration
 	// Claimants returns the keys that claim a digest, as Credential.Digest has it.
 	Claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
-	// Index finds the keys that a change of something else is about. Only watches need it.
+	// Index finds the keys that a change of something else is about, and those that wait for a place in their tenant's ledger. Without it,
+	// there are no watches, and nobody knows who waits.
 	Index *Index
 	// Tenants returns all tenants that may select a namespace with the given labels, and all that have an id of one of those.
 	// Without it, all are listed.
 	Tenants func(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error)
 	// New returns the keys of a namespace of which nothing has been written yet. Without it, each takes its place alone.
 	New func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
-	// Waiting returns the keys of a namespace that wait for a place in their tenant's ledger. Without it, any number waits.
-	Waiting func(namespace string) []*keysv1alpha1.ApiKey
 }
 
 // Getter is that part of a client.Reader which reads one object.

@@ -6,10 +6,28 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 )
+
+// newIndex returns an index of a cache that watches the control plane until the test ends.
+func newIndex(ctx context.Context) *apikey.Index {
+	GinkgoHelper()
+	informers, err := cache.New(cp.Config, cache.Options{Scheme: controlplane.Scheme()})
+	Expect(err).NotTo(HaveOccurred())
+	index, err := apikey.NewIndex(ctx, informers)
+	Expect(err).NotTo(HaveOccurred())
+	go func() { _ = informers.Start(ctx) }()
+	Expect(informers.WaitForCacheSync(ctx)).To(BeTrue())
+	return index
+}
+
+// held has a key stay for a while once it is deleted.
+func held(key *keysv1alpha1.ApiKey) { key.Finalizers = []string{"example.com/held"} }
 
 // The tests of places that keys have in their tenant's ledger before they are looked at. They fail when reserve.coming returns
 // nothing, or leaves out what alike asks; when a new key's place is taken anew; when ledger.Refused is never true; and when
@@ -113,6 +131,53 @@ var _ = Describe("Places in the ledger", func() {
 		expectReady(ctx, keys[1])
 		w.settleTenant(ctx)
 		Expect(places(ctx, w)).To(ConsistOf(keys[0].Name, keys[1].Name))
+	})
+
+	It("are for older keys that wait, and not for one that comes when a place is free", func(ctx SpecContext) {
+		// It fails when reserve does not ask who waits, when ahead counts nobody, and when a key that is being deleted waits.
+		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(1)) })
+		index := newIndex(ctx)
+		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Index = index })
+		named := func(name string) func(*keysv1alpha1.ApiKey) {
+			return func(k *keysv1alpha1.ApiKey) { k.Name = name } // Which decides between keys of the same second.
+		}
+		free := func() {
+			read(ctx, w.tenant)
+			w.tenant.Status.ActiveKeys = nil
+			Expect(cp.Client.Status().Update(ctx, w.tenant)).To(Succeed())
+		}
+		waiting := func(n int) { // As the cache has it.
+			GinkgoHelper()
+			Eventually(func() int { return len(index.Waiting(w.namespace.Name)) }).Should(Equal(n))
+		}
+		expectReady(ctx, w.create(ctx, named("a")))
+		oldest, next := w.create(ctx, named("b"), held), w.create(ctx, named("c"))
+		waiting(2)
+
+		free()
+		newest := w.create(ctx, named("d"))
+		expectRefused(newest, "QuotaExceeded", "has 0 of at most 1 active keys, and older keys wait")
+		w.reconcile(ctx, next)
+		expectRefused(next, "QuotaExceeded", "has 0 of at most 1 active keys, and older keys wait")
+		w.reconcile(ctx, oldest)
+		expectReady(ctx, oldest)
+		waiting(2)
+
+		By("two that wait, and two places; and then one that waits and is being deleted")
+		read(ctx, w.tenant)
+		w.tenant.Spec.MaxKeys = new(int32(3))
+		Expect(cp.Client.Update(ctx, w.tenant)).To(Succeed())
+		w.reconcile(ctx, newest)
+		expectReady(ctx, newest)
+		w.reconcile(ctx, next)
+		expectReady(ctx, next)
+		leaving := w.create(ctx, named("e"), held)
+		expectRefused(leaving, "QuotaExceeded", "has 3 of at most 3 active keys:")
+		waiting(1)
+		Expect(cp.Client.Delete(ctx, leaving)).To(Succeed())
+		waiting(0)
+		free()
+		expectReady(ctx, w.create(ctx, named("f")))
 	})
 
 	It("stay with a key that was issued and asks for what it may not have", func(ctx SpecContext) {

@@ -35,8 +35,8 @@ type reserve struct {
 	clock clock.PassiveClock
 	// others returns a namespace's keys that are new; nil where nobody knows.
 	others func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
-	// waiting returns a namespace's keys that wait for a place; nil where nobody knows.
-	waiting func(namespace string) []*keysv1alpha1.ApiKey
+	// index finds keys that wait for a place; nil where nobody knows.
+	index *Index
 
 	mu sync.Mutex
 	// books are those of the tenants, by UID, in whose ledgers somebody is just taking a place.
@@ -57,6 +57,7 @@ type book struct {
 
 // claim is one key's for a place. It is settled by whoever's turn it is.
 type claim struct {
+	key   *keysv1alpha1.ApiKey
 	place keysv1alpha1.ActiveKey
 	// issued and new say how far the key is.
 	issued, new bool
@@ -67,7 +68,7 @@ type claim struct {
 
 func newReserve(o Options) *reserve {
 	return &reserve{
-		client: o.Client, live: o.Live, clock: o.Clock, others: o.New, waiting: o.Waiting,
+		client: o.Client, live: o.Live, clock: o.Clock, others: o.New, index: o.Index,
 		books: map[types.UID]*book{}, written: map[types.UID]*keysv1alpha1.Tenant{},
 	}
 }
@@ -109,7 +110,10 @@ func (s *reserve) run(ctx context.Context, r *round) (*outcome, error) {
 // claim returns a key's claim for a place.
 func (s *reserve) claim(key *keysv1alpha1.ApiKey) *claim {
 	reserved := metav1.NewMicroTime(s.clock.Now())
-	return &claim{place: keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name, ReservedTime: &reserved}}
+	return &claim{
+		key:   key,
+		place: keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name, ReservedTime: &reserved},
+	}
 }
 
 // coming returns claims for the other keys of a key's namespace that are new and would be admitted, the oldest first. One that
@@ -188,16 +192,7 @@ func (s *reserve) settle(ctx context.Context, read *keysv1alpha1.Tenant, claims 
 	tenant := s.latest(read)
 	for attempt := 1; ; attempt++ {
 		tenant = tenant.DeepCopy()
-		changed := false
-		for _, c := range claims {
-			if c.settled, c.err = true, nil; c.new && ledger.Holds(tenant, c.place.UID) {
-				continue
-			}
-			var took bool
-			took, c.err = ledger.Reserve(tenant, c.place, c.issued)
-			changed = changed || took
-		}
-		if !changed {
+		if !s.places(ctx, tenant, claims) {
 			return
 		}
 		// Update, not Patch: it carries the resourceVersion that was read, and so only replaces what was read (S3).
@@ -217,6 +212,23 @@ func (s *reserve) settle(ctx context.Context, read *keysv1alpha1.Tenant, claims 
 			return
 		}
 	}
+}
+
+// places takes places for claims in a tenant's ledger, and reports whether it has changed. No key overtakes an older one that waits.
+func (s *reserve) places(ctx context.Context, tenant *keysv1alpha1.Tenant, claims []*claim) (changed bool) {
+	var waiting []*keysv1alpha1.ApiKey
+	if s.index != nil {
+		waiting = s.index.waitingOf(ctx, s.client, tenant)
+	}
+	for _, c := range claims {
+		if c.settled, c.err = true, nil; c.new && ledger.Holds(tenant, c.place.UID) {
+			continue
+		}
+		var took bool
+		took, c.err = ledger.Reserve(tenant, c.place, c.issued, ahead(c.key, waiting, tenant))
+		changed = changed || took
+	}
+	return changed
 }
 
 // fail gives all claims an error, those for which there was no place too: the next look may find another ledger.

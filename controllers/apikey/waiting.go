@@ -29,6 +29,8 @@ import (
 //     leftWaiting. So no place is left free because the key that was to take it is gone.
 //   - One that is not in the cache as waiting yet, when a place is freed, is looked at when it is: by its own change.
 //   - Each is looked at every now and then in any case.
+//
+// Whenever a key is looked at, and whether it is new or waits, it gets a place only if there is one for each older key that waits.
 const (
 	// mostWaiting is how many keys of a namespace wait at a time. The others are looked at every now and then, the oldest first to be let in.
 	mostWaiting = 100
@@ -40,9 +42,9 @@ const (
 var beyond = fmt.Sprintf(" %d older keys of its namespace wait for a place already, so this one does not: it is looked at every %d minutes.",
 	mostWaiting, int(waitingPatience.Minutes()))
 
-// waits reports whether a key waits for a place.
+// waits reports whether a key waits for a place. One that is being deleted doesn't.
 func waits(key *keysv1alpha1.ApiKey) bool {
-	if verdict(key.Status.Conditions) != keysv1alpha1.ReasonQuotaExceeded {
+	if key.DeletionTimestamp != nil || verdict(key.Status.Conditions) != keysv1alpha1.ReasonQuotaExceeded {
 		return false
 	}
 	return !strings.HasSuffix(apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady).Message, beyond)
@@ -51,7 +53,7 @@ func waits(key *keysv1alpha1.ApiKey) bool {
 // withoutPlace is the outcome for a key that finds no place.
 func (s *reserve) withoutPlace(key *keysv1alpha1.ApiKey, full *ledger.FullError) *outcome {
 	message := sentence(full)
-	if s.waiting != nil && olderThan(key, s.waiting(key.Namespace)) >= mostWaiting {
+	if s.index != nil && olderThan(key, s.index.Waiting(key.Namespace)) >= mostWaiting {
 		message += beyond
 	}
 	o := refused(keysv1alpha1.ReasonQuotaExceeded, message)
@@ -84,18 +86,39 @@ func (c *Controller) keysWaitingForPlace(ctx context.Context, object client.Obje
 	if free <= 0 {
 		return nil
 	}
-	var waiting []*keysv1alpha1.ApiKey
-	for _, name := range c.index.indexer.ListIndexFuncValues(waitingIndex) {
+	waiting := c.index.waitingOf(ctx, c.client, tenant)
+	return requestsFor(waiting[:min(free, len(waiting))], all)
+}
+
+// waitingOf returns the keys of a tenant that wait for a place, the oldest first. They are the cache's own: nobody may change them.
+func (i *Index) waitingOf(ctx context.Context, namespaces Getter, tenant *keysv1alpha1.Tenant) (waiting []*keysv1alpha1.ApiKey) {
+	for _, name := range i.indexer.ListIndexFuncValues(waitingIndex) {
 		namespace := &corev1.Namespace{}
-		if err := c.client.Get(ctx, types.NamespacedName{Name: name}, namespace, client.UnsafeDisableDeepCopy); err != nil {
+		if err := namespaces.Get(ctx, types.NamespacedName{Name: name}, namespace, client.UnsafeDisableDeepCopy); err != nil {
 			continue // It is gone, and its keys with it.
 		}
 		if len(tenancy.Of(namespace.Labels, []keysv1alpha1.Tenant{*tenant})) > 0 {
-			waiting = append(waiting, c.index.Waiting(name)...)
+			waiting = append(waiting, i.Waiting(name)...)
 		}
 	}
 	slices.SortFunc(waiting, byAge)
-	return requestsFor(waiting[:min(free, len(waiting))], all)
+	return waiting
+}
+
+// ahead returns how many keys come before one: those that wait, are older and have no place yet. waiting is sorted by age.
+func ahead(key *keysv1alpha1.ApiKey, waiting []*keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) (count int) {
+	if len(tenant.Status.ActiveKeys)+len(waiting) < ledger.Max(tenant) {
+		return 0 // There is room for all of them.
+	}
+	for _, other := range waiting {
+		if byAge(other, key) >= 0 {
+			break
+		}
+		if !ledger.Holds(tenant, string(other.UID)) {
+			count++
+		}
+	}
+	return count
 }
 
 // byAge compares keys by their age, the oldest first; names decide between those of the same second.

@@ -121,6 +121,9 @@ func TestWhoeverLeavesMakesRoom(t *testing.T) {
 		!changed(func(k *keysv1alpha1.ApiKey) { k.Status.Conditions = quotaExceeded("Full." + beyond) }) {
 		t.Error("a key leaves and nobody takes notice")
 	}
+	if !changed(func(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: m.made} }) {
+		t.Error("a key is being deleted and nobody takes notice")
+	}
 	if changed(func(k *keysv1alpha1.ApiKey) { k.Spec.DisplayName = "x" }) || leftWaiting().Delete(event.DeleteEvent{Object: &keysv1alpha1.ApiKey{}}) {
 		t.Error("a key that waits, or never did, is taken for one that leaves")
 	}
@@ -140,7 +143,7 @@ func TestNotTooManyWait(t *testing.T) {
 		m.wait(t, "acme-a", fmt.Sprintf("key-%03d", n))
 	}
 	last, other := m.wait(t, "acme-a", "last"), m.wait(t, "acme-b", "other")
-	s := &reserve{waiting: c.index.Waiting}
+	s := &reserve{index: c.index}
 	full := &ledger.FullError{Tenant: "acme", Active: 20, Max: 20}
 	if o := s.withoutPlace(other, full); strings.HasSuffix(o.message, beyond) || o.after != waitingPatience {
 		t.Errorf("%s, looked at after %s", o.message, o.after)
@@ -167,7 +170,7 @@ func TestNumbersOnly(t *testing.T) {
 	said := map[string]bool{}
 	for _, holder := range []string{"secret-project", "another"} {
 		tenant.Status.ActiveKeys = []keysv1alpha1.ActiveKey{{UID: holder, Namespace: holder, Name: holder}}
-		_, err := ledger.Reserve(tenant, keysv1alpha1.ActiveKey{UID: "mine"}, false)
+		_, err := ledger.Reserve(tenant, keysv1alpha1.ActiveKey{UID: "mine"}, false, 0)
 		if err == nil || strings.Contains(err.Error(), holder) {
 			t.Errorf("%v", err)
 		}

@@ -17,12 +17,18 @@ type FullError struct {
 	Tenant string
 	// Active and Max are numbers of keys.
 	Active, Max int
+	// Overtaking reports that there is a place, and that older keys wait for it.
+	Overtaking bool
 }
 
 // Error implements error. It says how many keys are active, and the way out. It does not say which: they may be in namespaces that whoever
 // reads this may not see, and the message of a key that waits would change with each of them.
 func (e *FullError) Error() string {
-	return fmt.Sprintf("tenant %s has %d of at most %d active keys: revoke one, or raise spec.maxKeys of the Tenant", e.Tenant, e.Active, e.Max)
+	queue := ""
+	if e.Overtaking {
+		queue = ", and older keys wait for the places that are left"
+	}
+	return fmt.Sprintf("tenant %s has %d of at most %d active keys%s: revoke one, or raise spec.maxKeys of the Tenant", e.Tenant, e.Active, e.Max, queue)
 }
 
 // Max returns how many of the tenant's keys may be active at a time.
@@ -38,12 +44,13 @@ func Holds(tenant *keysv1alpha1.Tenant, uid string) bool {
 	return slices.ContainsFunc(tenant.Status.ActiveKeys, func(k keysv1alpha1.ActiveKey) bool { return k.UID == uid })
 }
 
-// Reserve gives a key a place, and says whether the ledger has changed. The error is a *FullError.
+// Reserve gives a key a place, and says whether the ledger has changed. The error is a *FullError. ahead is how many keys that have no
+// place come before this one: it gets a place if there is one for each of them too.
 //
 // A key that was issued has its place already, or gets one in any case: the ledger says what is, and lowering maxKeys ends
 // no key. One that is about to be issued gets a place with a new time, also where it has one: somebody who is just giving
 // back the place of the expired key that it was is overtaken by that, and looks again.
-func Reserve(tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey, issued bool) (changed bool, err error) {
+func Reserve(tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey, issued bool, ahead int) (changed bool, err error) {
 	at := slices.IndexFunc(tenant.Status.ActiveKeys, func(k keysv1alpha1.ActiveKey) bool { return k.UID == place.UID })
 	switch {
 	case at >= 0 && issued:
@@ -51,8 +58,9 @@ func Reserve(tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey, issued b
 	case at >= 0:
 		tenant.Status.ActiveKeys[at] = place
 		return true, nil
-	case !issued && len(tenant.Status.ActiveKeys) >= Max(tenant):
-		return false, &FullError{Tenant: tenant.Name, Active: len(tenant.Status.ActiveKeys), Max: Max(tenant)}
+	case !issued && len(tenant.Status.ActiveKeys)+ahead >= Max(tenant):
+		active := len(tenant.Status.ActiveKeys)
+		return false, &FullError{Tenant: tenant.Name, Active: active, Max: Max(tenant), Overtaking: active < Max(tenant)}
 	}
 	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, place)
 	Summarize(tenant)
