@@ -3,10 +3,12 @@ package secretdata_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/secretdata"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
 // withToken returns fields with another token of the same format.
@@ -47,6 +49,40 @@ func outcome(t *testing.T, text string, f *secretdata.Fields) string {
 	return fmt.Sprint(len(rendered["x"]), " bytes, ", err)
 }
 
+// longestToken is as long as a token may be: the longest format that a controller takes, and 57 characters more.
+const longestToken = 32 + 57
+
+// TestTheLongestTokenHasRoom checks that whatever is found to have room does not render to more, with the longest token that there may be.
+func TestTheLongestTokenHasRoom(t *testing.T) {
+	format := token.Format(strings.Repeat("f", 31) + "_")
+	if err := format.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if ("f" + format).Validate() == nil {
+		t.Fatal("there are longer formats")
+	}
+	f := someFields()
+	f.Token = string(format) + strings.Repeat("9", 57)
+	f.Authorization, f.Prefix = "Bearer "+f.Token, f.Token[:longestToken-49]
+	for _, text := range []string{"{{.Token}}", "{{.Authorization|base64}}", "{{.Prefix|json}}"} {
+		templates := map[string]keysv1alpha1.Template{}
+		for n := 0; ; n++ {
+			templates[fmt.Sprint(n)] = repeat(text, mostCharacters)
+			rendered, err := secretdata.Render(templates, f)
+			size := 0
+			for _, data := range rendered {
+				size += len(data)
+			}
+			if size > secretdata.MaxRendered {
+				t.Fatalf("%s renders to %d bytes", text, size)
+			}
+			if err != nil {
+				break
+			}
+		}
+	}
+}
+
 // TestRoomDoesNotDependOnTheToken fills the room with the token in every encoding: where it ends is decided without it.
 func TestRoomDoesNotDependOnTheToken(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
@@ -59,8 +95,14 @@ func TestRoomDoesNotDependOnTheToken(t *testing.T) {
 		if err == nil {
 			t.Fatal("there is room for all of it")
 		}
+		others := []*secretdata.Fields{someFields(), someFields(), someFields()}
+		others[1].Authorization = "Bearer " + strings.Repeat("'", longestToken) // Of another length, and which encoders write otherwise.
+		others[2].Authorization = "\x00"
 		for range 20 {
-			if _, other := secretdata.Render(templates, withToken(random)); fmt.Sprint(other) != err.Error() {
+			others = append(others, withToken(random))
+		}
+		for _, f := range others {
+			if _, other := secretdata.Render(templates, f); fmt.Sprint(other) != err.Error() {
 				t.Errorf("%s: %v, and %v", encoder, err, other)
 			}
 		}
