@@ -50,7 +50,7 @@ type meter interface {
 }
 
 func newConn(l *Listener, raw net.Conn) *Conn {
-	c := &Conn{Conn: raw, raw: raw, listener: l, accepted: now()}
+	c := &Conn{Conn: raw, raw: raw, listener: l, accepted: l.now()}
 	if l.bounds.HTTP2 {
 		c.speaks = newHTTP2(l.bounds)
 	} else {
@@ -80,7 +80,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // readMore counts bytes that came, and returns why they are too many, or nothing.
 func (c *Conn) readMore(b []byte) Reason {
-	at := now()
+	at := c.listener.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if next, ok := c.speaks.(*unknown); ok {
@@ -97,7 +97,7 @@ func (c *Conn) readMore(b []byte) Reason {
 
 // Write implements net.Conn.
 func (c *Conn) Write(b []byte) (int, error) {
-	at := now()
+	at := c.listener.now()
 	c.mu.Lock()
 	ended := c.speaks.wrote(b)
 	settled := c.settle()

@@ -86,6 +86,8 @@ type Listener struct {
 	bounds Bounds
 	secure *tls.Config
 	closed func(Reason)
+	// now is a time in nanoseconds that is never 0.
+	now func() int64
 	// left is what is left of the shared memory.
 	left atomic.Int64
 
@@ -98,7 +100,10 @@ type Listener struct {
 
 // New returns a listener within bounds.
 func New(listener net.Listener, bounds Bounds) *Listener {
-	l := &Listener{Listener: listener, bounds: bounds, closed: func(Reason) {}, conns: map[*Conn]struct{}{}, peers: map[netip.Addr]*peer{}, ended: make(chan struct{})}
+	l := &Listener{
+		Listener: listener, bounds: bounds, closed: func(Reason) {}, now: now,
+		conns: map[*Conn]struct{}{}, peers: map[netip.Addr]*peer{}, ended: make(chan struct{}),
+	}
 	l.left.Store(bounds.Shared)
 	return l
 }
@@ -198,7 +203,7 @@ func (l *Listener) take(c *Conn, bytes int64) bool {
 func (l *Listener) makeRoom(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := now()
+	at := l.now()
 	var stuck, greedy *Conn
 	since, most := at-int64(recent), c.taken.Load()
 	for other := range l.conns {
@@ -235,7 +240,7 @@ func (l *Listener) sweep() {
 		case <-tick.C:
 		}
 		l.mu.Lock()
-		oldest := now() - int64(Patience)
+		oldest := l.now() - int64(Patience)
 		for c := range l.conns {
 			if begun := c.stuckSince(); begun != 0 && begun < oldest {
 				c.end(TooSlow)
@@ -254,5 +259,5 @@ func (l *Listener) forget(c *Conn) {
 
 var epoch = time.Now()
 
-// now is a time in nanoseconds that is never 0.
+// now is the time since this program began, in nanoseconds.
 func now() int64 { return int64(time.Since(epoch)) + 1 }

@@ -20,6 +20,8 @@ import (
 // port is a listener whose connections are read by the test, and the reasons for which it closed some.
 type port struct {
 	*limit.Listener
+	// now stands still until it is told to pass, in nanoseconds.
+	now    atomic.Int64
 	closed [4]atomic.Int32
 }
 
@@ -31,10 +33,15 @@ func listen(t *testing.T, bounds limit.Bounds) *port {
 	}
 	p := &port{}
 	p.Listener = limit.New(plain, bounds)
+	p.pass(time.Hour)
+	p.SetNow(p.now.Load)
 	p.Tell(func(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) })
 	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
+
+// pass has time pass.
+func (p *port) pass(d time.Duration) { p.now.Add(int64(d)) }
 
 // connect returns both ends of a new connection from an address.
 func (p *port) connect(t *testing.T, from string) (client, server net.Conn) {
@@ -83,7 +90,7 @@ func TestSharedMemory(t *testing.T) {
 	if err := pass(t, first, firstServer, half); err != nil {
 		t.Fatalf("within what is shared: %v", err)
 	}
-	time.Sleep(150 * time.Millisecond) // Which is no longer recent.
+	p.pass(150 * time.Millisecond) // Which is no longer recent.
 	second, secondServer := p.connect(t, "127.0.0.1")
 	if err := pass(t, second, secondServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
 		t.Errorf("who comes second: %v", err)
@@ -97,6 +104,35 @@ func TestSharedMemory(t *testing.T) {
 	third, thirdServer := p.connect(t, "127.0.0.1")
 	if err := pass(t, third, thirdServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
 		t.Errorf("what was held is not given back: %v", err)
+	}
+}
+
+// TestWhoIsStuckGoesFirst has no memory left: of one that holds a little and sends no more, and one that holds more and waits for its
+// answers, the first goes. It fails where makeRoom asks only who holds the most.
+func TestWhoIsStuckGoesFirst(t *testing.T) {
+	bounds := small
+	bounds.Lasting = true // So that nobody is stuck who waits for an answer.
+	p := listen(t, bounds)
+	begin := append([]byte(preface), frame(1, 4, 1, []byte{0x82})...)
+	body := frame(0, 0, 1, make([]byte, 16<<10))
+	stuck, stuckServer := p.connect(t, "127.0.0.1")
+	if err := pass(t, stuck, stuckServer, append(bytes.Clone(begin), bytes.Repeat(body, 6)...)); err != nil {
+		t.Fatal(err)
+	}
+	waits, waitsServer := p.connect(t, "127.0.0.1")
+	if err := pass(t, waits, waitsServer, append(append(bytes.Clone(begin), bytes.Repeat(body, 36)...), frame(0, 1, 1, nil)...)); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(150 * time.Millisecond) // Which is no longer recent.
+	next, nextServer := p.connect(t, "127.0.0.1")
+	if err := pass(t, next, nextServer, append(bytes.Clone(begin), bytes.Repeat(body, 18)...)); err != nil {
+		t.Errorf("who comes next: %v", err)
+	}
+	if _, err := stuckServer.Read(make([]byte, 1)); err == nil || p.count(limit.TooMuchMemory) != 1 {
+		t.Errorf("who is stuck stays: %v, closed %d", err, p.count(limit.TooMuchMemory))
+	}
+	if _, err := waitsServer.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
+		t.Errorf("who waits for its answer: %v", err)
 	}
 }
 
@@ -270,12 +306,12 @@ func TestConnections(t *testing.T) {
 	if _, err := usefulServer.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(150 * time.Millisecond) // Which is no longer recent.
+	p.pass(150 * time.Millisecond) // Which is no longer recent.
 	var idle []net.Conn
 	for range 50 {
 		_, server := p.connect(t, "127.0.0.2")
 		idle = append(idle, server)
-		time.Sleep(20 * time.Millisecond)
+		p.pass(20 * time.Millisecond)
 	}
 	if n := p.count(limit.TooManyConnections); n != 41 {
 		t.Errorf("%d connections gave way", n)

@@ -63,7 +63,7 @@ func (c *Conn) use(at int64) (use, int64) {
 // for the longest time. Nothing goes for a peer that has more, and what waits for an answer only for one that has far less. It
 // is for the holder of the lock.
 func (l *Listener) leastUseful(newcomer *Conn) *Conn {
-	at := now()
+	at := l.now()
 	var victim *Conn
 	var of use
 	var since int64
