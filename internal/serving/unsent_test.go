@@ -3,6 +3,7 @@ package serving
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
+	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -20,6 +22,28 @@ func (refuser) Decide(string, *verify.Request) verify.Decision {
 	return verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonNoCredentials}
 }
 func (refuser) Refuse(string, verify.Reason) verify.Decision { return refuser{}.Decide("", nil) }
+
+// exchange sends a request as it is written, and returns the answer and how long that took.
+func exchange(t *testing.T, address, request string) (*http.Response, time.Duration) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	begun := time.Now()
+	if _, err := conn.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(begun.Add(5 * time.Second)) // The server would wait 10 seconds for a body.
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("after %s: %v", time.Since(begun), err)
+	}
+	took := time.Since(begun)
+	_ = response.Body.Close()
+	return response, took
+}
 
 // TestUnsentBodies checks that a request is answered at once whose body never comes, and that the connection isn't used for
 // another then. A body that does come is no reason to close it.
@@ -57,27 +81,17 @@ func TestUnsentBodies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := net.Dial("tcp", listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			begun := time.Now()
-			if _, err := conn.Write([]byte(test.request)); err != nil {
-				t.Fatal(err)
-			}
-			_ = conn.SetReadDeadline(begun.Add(5 * time.Second))
-			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil {
-				t.Fatalf("after %s: %v", time.Since(begun), err)
-			}
-			if took := time.Since(begun); response.StatusCode != test.status || took > 100*time.Millisecond {
-				t.Errorf("status %d after %s", response.StatusCode, took)
-			}
-			_ = response.Body.Close()
-			if response.Close != test.closes {
-				t.Errorf("the connection closes: %v, headers %v", response.Close, response.Header)
-			}
+			// A busy machine may delay one answer, but hardly all of many.
+			program.WaitUntil(t, 20*time.Second, "an answer within 100 ms", func() error {
+				response, took := exchange(t, listener.Addr().String(), test.request)
+				if response.StatusCode != test.status || response.Close != test.closes {
+					t.Fatalf("status %d, the connection closes: %v, headers %v", response.StatusCode, response.Close, response.Header)
+				}
+				if took > 100*time.Millisecond {
+					return fmt.Errorf("it took %s", took)
+				}
+				return nil
+			})
 		})
 	}
 }
