@@ -116,9 +116,10 @@ func (s *subject) revoke() time.Time {
 	return time.Now()
 }
 
-// outlive waits until a bound that began at a time has been over for a while.
+// outlive waits until a bound that began at a time has been over for a while, and the verifier has been asked since.
 func (s *subject) outlive(since time.Time) {
-	time.Sleep(time.Until(since.Add(s.bound + time.Second)))
+	s.t.Helper()
+	s.await("a request beyond the bound", func() error { return s.goes.askedSince(since.Add(s.bound + time.Second)) })
 }
 
 // recovers waits until the verifier knows all again, in the same process.
@@ -183,6 +184,7 @@ type caller struct {
 	client *http.Client
 
 	mu      sync.Mutex
+	asked   time.Time
 	answers []answer
 }
 
@@ -227,6 +229,9 @@ func (c *caller) ask(ctx context.Context) {
 	request.Header.Set("X-Tenant-ID", c.issued.Tenant.Spec.ID)
 	request.Header.Set("Authorization", "Bearer "+c.issued.Token)
 	a := answer{sent: time.Now()}
+	c.mu.Lock()
+	c.asked = a.sent
+	c.mu.Unlock()
 	if response, err := c.client.Do(request); err == nil {
 		a.status = response.StatusCode
 		_ = response.Body.Close()
@@ -237,6 +242,16 @@ func (c *caller) ask(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answers = append(c.answers, a)
+}
+
+// askedSince says whether a request was sent since a time, whether it was answered or not.
+func (c *caller) askedSince(since time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked.Before(since) {
+		return fmt.Errorf("the last was sent %s before", since.Sub(c.asked))
+	}
+	return nil
 }
 
 // last says whether the request that was answered last got a status.
