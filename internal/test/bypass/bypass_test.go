@@ -2,6 +2,8 @@ package bypass_test
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +28,9 @@ func TestBypass(t *testing.T) {
 	hostile, harmless := readCorpus(t, "hostile.txt", w.values), readCorpus(t, "harmless.txt", w.values)
 	hostile = append(hostile, overriding(w.values)...)
 	t.Run("all", func(t *testing.T) { // Ends when those beneath have, which run side by side.
-		for name, p := range proxies {
+		all := maps.Clone(proxies)
+		all["caddy, which keeps underscores"] = keepsUnderscores(proxies["caddy"])
+		for name, p := range all {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := startUpstream(t)
@@ -54,6 +58,9 @@ func TestBypass(t *testing.T) {
 // run sends every case to a target.
 func (g target) run(t *testing.T, hostile, harmless []attack) {
 	t.Helper()
+	if g.onlyProducts {
+		hostile = append(slices.Clip(hostile), atProducts(hostile)...)
+	}
 	j := newJudge()
 	passed := 0
 	judged := func(c attack) (fine int) {

@@ -71,6 +71,19 @@ func overriding(values map[string]string) (corpus []attack) {
 	return corpus
 }
 
+// atProducts returns the cases that are about another part of a request than its path, asking for the one path that some proxies are set
+// up for.
+func atProducts(corpus []attack) (moved []attack) {
+	move := strings.NewReplacer("/about", "/api/products", "/users", "/api/products")
+	for _, c := range corpus {
+		if raw := move.Replace(string(c.raw)); raw != string(c.raw) {
+			c.id, c.raw, c.text = c.id+"-products", []byte(raw), move.Replace(c.text)
+			moved = append(moved, c)
+		}
+	}
+	return moved
+}
+
 var (
 	placeholder = regexp.MustCompile(`\{\{[^{}]+\}\}`)
 	repetition  = regexp.MustCompile(`(?s)^(.+)\*(\d+)$`)

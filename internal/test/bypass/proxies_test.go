@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexuscommerce/apikey-operator/internal/override"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
@@ -67,6 +68,20 @@ var proxies = map[string]proxy{
 		sites:   caddySites,
 		args:    func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
 	},
+}
+
+// keepsUnderscores has a Caddy let headers with underscores pass that override a request: an earlier one lets all of them pass, and this one
+// drops them by itself. So what the guide's own line does is seen.
+func keepsUnderscores(p proxy) proxy {
+	var names []string
+	for _, name := range override.Names() {
+		if strings.Contains(name, "-") {
+			names = append(names, strings.ReplaceAll(name, "-", "_"))
+		}
+	}
+	p.around = strings.Replace(p.around, "\t\tprotocols ", "\t\texpected_underscore_headers "+strings.Join(names, " ")+"\n\t\tprotocols ", 1)
+	p.only = []string{"override-"}
+	return p
 }
 
 // runsNginx completes a proxy whose program is nginx.
