@@ -13,6 +13,7 @@ import (
 // TestHAProxyIngressSnippets has HAProxy itself read what an Ingress puts into a backend.
 func TestHAProxyIngressSnippets(t *testing.T) {
 	haproxy := need.Program(t, "haproxy")
+	run := read(t, guide("haproxy-ingress", "haproxy.cfg"))
 	all := annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress", "ingress.yaml")
 	config := "defaults\n\tmode http\n\ttimeout connect 1s\n\ttimeout client 1s\n\ttimeout server 1s\n" +
 		"frontend f\n\tbind 127.0.0.1:1\n\tdefault_backend b\nbackend b\n"
@@ -22,6 +23,10 @@ func TestHAProxyIngressSnippets(t *testing.T) {
 		}
 		for line := range strings.Lines(all[name]) {
 			config += "\t" + line
+			// The method is said in another way there.
+			if name == "config-backend-early" && !strings.Contains(line, "{ method ") && !strings.Contains(run, "\t"+line) {
+				t.Errorf("haproxy.cfg, which internal/test/bypass runs, lacks %q", line)
+			}
 		}
 	}
 	path := filepath.Join(t.TempDir(), "haproxy.cfg")

@@ -75,11 +75,16 @@ func caddySites(t *testing.T, text string, up *upstream) string {
 // haproxySites has one acl, one use_backend and one backend a site.
 func haproxySites(t *testing.T, text string, up *upstream) string {
 	t.Helper()
-	return strings.ReplaceAll(haproxyIngressSites(t, text, up), " unless api\n", " unless api or admin or open\n")
+	return strings.ReplaceAll(withSites(t, text, up, true), " unless api\n", " unless api or admin or open\n")
 }
 
-// haproxyIngressSites has them too, but an Ingress for the API alone: what is said of it holds for no other host.
+// haproxyIngressSites has them too, but an Ingress for the API's own host alone: what is said of it holds for no other host.
 func haproxyIngressSites(t *testing.T, text string, up *upstream) string {
+	t.Helper()
+	return withSites(t, text, up, false)
+}
+
+func withSites(t *testing.T, text string, up *upstream, wildcards bool) string {
 	t.Helper()
 	return serveSites(t, text, `(?m)^\t(acl|use_backend) api .*\n|^backend api\n.*\n\n`, up, func(part string, s site) string {
 		rule, isACL := strings.CutPrefix(part, "\tacl api ")
@@ -87,7 +92,9 @@ func haproxyIngressSites(t *testing.T, text string, up *upstream) string {
 			return regexp.MustCompile(`\bapi\b`).ReplaceAllStringFunc(part, func(string) string { return s.name })
 		}
 		for _, host := range s.hosts {
-			if suffix, wildcard := strings.CutPrefix(host, "*"); wildcard {
+			if suffix, wildcard := strings.CutPrefix(host, "*"); wildcard && !wildcards {
+				continue
+			} else if wildcard {
 				part += fmt.Sprintf("\tacl %s %s", s.name, strings.ReplaceAll(rule, guideHost, "-m end "+suffix))
 			} else {
 				part += fmt.Sprintf("\tacl %s %s", s.name, strings.ReplaceAll(rule, guideHost, host))
