@@ -22,11 +22,11 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
-	"github.com/nexuscommerce/apikey-operator/controllers/census"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/keymetrics"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
@@ -107,10 +107,10 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	}
 	policies := accesspolicy.NewController(m.GetClient(), m.GetEventRecorder("apikey-controller"), clock.RealClock{})
 	tenants := tenant.NewController(m.GetClient(), m.GetAPIReader(), clock.RealClock{})
-	count := census.New(clock.RealClock{})
+	counted := keymetrics.New(clock.RealClock{})
 	for _, register := range []func(manager.Manager) error{
-		func(m manager.Manager) error { return count.Watch(context.Background(), m.GetCache()) },
-		func(manager.Manager) error { return metrics.Registry.Register(count) },
+		func(m manager.Manager) error { return counted.Watch(context.Background(), m.GetCache()) },
+		func(manager.Manager) error { return metrics.Registry.Register(counted) },
 		endpoint.AddTo,
 		func(m manager.Manager) error { return newCertificates(o, m, own) },
 		keys.Register,

@@ -1,10 +1,10 @@
-// Package census counts keys and tenants for the controller's metrics: how many there are in each state, never which. No label
-// grows with keys or tenants.
+// Package keymetrics counts keys and tenants for the controller's metrics: how many there are in each state, never which
+// ones. The number of time series does not grow with keys or tenants.
 //
-// It keeps a few words of each from the cache's watch, and counts those when it is asked, so that a scrape neither copies
-// objects nor asks the API server. Every replica does, whether it leads or not: one that leads and is stuck is seen by the
-// others.
-package census
+// It keeps a small sample of each object from the cache's watch and counts the samples when it is scraped, so that a scrape
+// neither copies objects nor calls the API server. Every replica does so, whether it leads or not: if the leader is stuck,
+// the others show it.
+package keymetrics
 
 import (
 	"cmp"
@@ -27,10 +27,10 @@ import (
 
 const day = 24 * time.Hour
 
-// windows are how far ahead keys are counted that will expire, by their label.
+// windows are how far ahead expiring keys are counted, by label.
 var windows = map[string]time.Duration{"1d": day, "7d": 7 * day, "30d": 30 * day}
 
-// shares are the parts of a quota from which tenants are counted as having used them.
+// shares are the parts of a quota for which the tenants that have used them are counted.
 var shares = []float64{0.8, 0.9, 1}
 
 var (
@@ -48,33 +48,33 @@ var (
 		"Tenants that have used at least the part of their quota that the label says.", []string{"used_at_least"}, nil)
 )
 
-// Census is a collector of metrics.
-type Census struct {
+// Collector collects the metrics of keys and tenants.
+type Collector struct {
 	clock clock.PassiveClock
 
 	mu   sync.Mutex
-	keys map[types.NamespacedName]keyFacts
-	// verdicts are those of keys, by the number that keys' facts have.
-	verdicts verdicts
-	tenants  map[string]float64 // the part of the quota that is used, by name
+	keys map[types.NamespacedName]keySample
+	// states has the states of keys, by the number that is in keys' samples.
+	states  states
+	tenants map[string]float64 // the part of the quota that is used, by name
 }
 
-// New returns a census in which there is nothing.
-func New(clk clock.PassiveClock) *Census {
-	return &Census{clock: clk, keys: map[types.NamespacedName]keyFacts{}, tenants: map[string]float64{}}
+// New returns a collector that has counted nothing yet.
+func New(clk clock.PassiveClock) *Collector {
+	return &Collector{clock: clk, keys: map[types.NamespacedName]keySample{}, tenants: map[string]float64{}}
 }
 
-// Watch has a cache keep the census up to date.
-func (c *Census) Watch(ctx context.Context, informers cache.Informers) error {
-	for object, note := range map[client.Object]toolscache.ResourceEventHandlerFuncs{
+// Watch keeps the collector up to date from a cache.
+func (c *Collector) Watch(ctx context.Context, informers cache.Informers) error {
+	for object, handler := range map[client.Object]toolscache.ResourceEventHandlerFuncs{
 		&keysv1alpha1.ApiKey{}: {
-			AddFunc:    c.noteKey,
-			UpdateFunc: func(_, after any) { c.noteKey(after) },
+			AddFunc:    c.updateKey,
+			UpdateFunc: func(_, after any) { c.updateKey(after) },
 			DeleteFunc: func(object any) { forget(c, object, func(name types.NamespacedName) { delete(c.keys, name) }) },
 		},
 		&keysv1alpha1.Tenant{}: {
-			AddFunc:    c.noteTenant,
-			UpdateFunc: func(_, after any) { c.noteTenant(after) },
+			AddFunc:    c.updateTenant,
+			UpdateFunc: func(_, after any) { c.updateTenant(after) },
 			DeleteFunc: func(object any) { forget(c, object, func(name types.NamespacedName) { delete(c.tenants, name.Name) }) },
 		},
 	} {
@@ -82,14 +82,14 @@ func (c *Census) Watch(ctx context.Context, informers cache.Informers) error {
 		if err != nil {
 			return err
 		}
-		if _, err := informer.AddEventHandler(note); err != nil {
+		if _, err := informer.AddEventHandler(handler); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Census) noteKey(object any) {
+func (c *Collector) updateKey(object any) {
 	key, ok := object.(*keysv1alpha1.ApiKey)
 	if !ok || keystate.IsCanary(key) {
 		return
@@ -97,12 +97,12 @@ func (c *Census) noteKey(object any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := client.ObjectKeyFromObject(key) // Its texts are the cache's own.
-	facts := factsOf(key, c.keys[name], c.clock.Now())
-	facts.verdict = c.verdicts.number(verdictOf(key))
-	c.keys[name] = facts
+	sample := sampleOf(key, c.keys[name], c.clock.Now())
+	sample.state = c.states.number(stateOf(key))
+	c.keys[name] = sample
 }
 
-func (c *Census) noteTenant(object any) {
+func (c *Collector) updateTenant(object any) {
 	tenant, ok := object.(*keysv1alpha1.Tenant)
 	if !ok {
 		return
@@ -112,8 +112,8 @@ func (c *Census) noteTenant(object any) {
 	c.tenants[tenant.Name] = float64(len(tenant.Status.ActiveKeys)) / float64(max(ledger.Max(tenant), 1))
 }
 
-// forget takes a deleted object out.
-func forget(c *Census, object any, remove func(types.NamespacedName)) {
+// forget removes a deleted object.
+func forget(c *Collector, object any, remove func(types.NamespacedName)) {
 	name, err := toolscache.DeletionHandlingObjectToName(object)
 	if err != nil {
 		return // It is no object, so it isn't there.
@@ -124,37 +124,37 @@ func forget(c *Census, object any, remove func(types.NamespacedName)) {
 }
 
 // Describe implements prometheus.Collector.
-func (c *Census) Describe(to chan<- *prometheus.Desc) {
+func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{keysDesc, expiringDesc, waitingDesc, tenantsDesc, quotaDesc} {
 		to <- desc
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c *Census) Collect(to chan<- prometheus.Metric) {
+func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
-	byState := make([]int, len(c.verdicts))
+	byState := make([]int, len(c.states))
 	expiring := map[string]int{}
 	var oldest time.Duration
-	for _, facts := range c.keys {
-		byState[facts.verdict]++
-		if facts.waitingSince != 0 {
-			oldest = max(oldest, instantOf(now).sub(facts.waitingSince))
+	for _, sample := range c.keys {
+		byState[sample.state]++
+		if sample.waitingSince != 0 {
+			oldest = max(oldest, instantOf(now).sub(sample.waitingSince))
 		}
 		for label, window := range windows {
-			if facts.expiresWithin(window, c.verdicts[facts.verdict].state, now) {
+			if sample.expiresWithin(window, c.states[sample.state].name, now) {
 				expiring[label]++
 			}
 		}
 	}
 	for i, count := range byState {
 		if count > 0 {
-			gauge(keysDesc, float64(count), c.verdicts[i].state, c.verdicts[i].reason)
+			gauge(keysDesc, float64(count), c.states[i].name, c.states[i].reason)
 		}
 	}
 	for label := range windows {

@@ -1,4 +1,4 @@
-package census_test
+package keymetrics_test
 
 import (
 	"maps"
@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllertest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/controllers/census"
+	"github.com/nexuscommerce/apikey-operator/internal/keymetrics"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
 )
@@ -23,9 +23,9 @@ const day = 24 * time.Hour
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// world is a census, and the watches that it is kept up to date by.
+// world is a collector, and the watches that keep it up to date.
 type world struct {
-	*census.Census
+	*keymetrics.Collector
 	clock         *clocktesting.FakePassiveClock
 	keys, tenants *controllertest.FakeInformer
 }
@@ -33,7 +33,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	clock := clocktesting.NewFakePassiveClock(now)
-	w := &world{Census: census.New(clock), clock: clock}
+	w := &world{Collector: keymetrics.New(clock), clock: clock}
 	informers := &informertest.FakeInformers{Scheme: controlplane.Scheme()}
 	if err := w.Watch(t.Context(), informers); err != nil {
 		t.Fatal(err)
