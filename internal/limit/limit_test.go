@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -374,6 +375,44 @@ func TestConnectionsOfPeers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTooSlow has a request begin and never end. It fails where nobody sweeps.
+func TestTooSlow(t *testing.T) {
+	p := listen(t, small)
+	client, server := p.connect(t, "127.0.0.1")
+	if err := pass(t, client, server, append([]byte(preface), frame(1, 4, 1, []byte{0x82})...)); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(limit.Patience + time.Second)
+	program.WaitUntil(t, time.Minute, "a connection that is closed", func() error {
+		if p.count(limit.TooSlow) != 1 {
+			return errors.New("it is open")
+		}
+		return nil
+	})
+	if _, err := server.Read(make([]byte, 1)); err == nil {
+		t.Error("it is read on")
+	}
+}
+
+// TestHandshakeThatDoesNotEnd has a client announce a handshake message of 64 KiB, of which TLS would keep all. It fails where what is
+// encrypted has no bound.
+func TestHandshakeThatDoesNotEnd(t *testing.T) {
+	plain, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &port{Listener: limit.NewTLS(plain, small, &tls.Config{})}
+	p.Tell(func(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) })
+	t.Cleanup(func() { _ = p.Close() })
+	client, server := p.connect(t, "127.0.0.1")
+	record := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xf0}, bytes.Repeat([]byte{1}, 16<<10-4)...)
+	go func() { _, _ = client.Write(bytes.Repeat(record, 2)) }()
+	_ = server.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := server.Read(make([]byte, 1)); err == nil || p.count(limit.Malformed) != 1 {
+		t.Errorf("%v, closed %d", err, p.count(limit.Malformed))
 	}
 }
 
