@@ -73,7 +73,7 @@ func (l *lab) nginx(ctx context.Context, dir, verifier, api string) (*process, e
 	}
 	configuration := string(guide)
 	for from, to := range map[string]string{
-		"listen 80;": "listen " + p.address + ";", "server api.warehouse.svc.cluster.local:80;": "server " + api + ";",
+		"listen 80;": "listen " + p.address + ";", "listen 80 default_server;": "listen " + p.address + " default_server;", "server api.warehouse.svc.cluster.local:80;": "server " + api + ";",
 		"server apikey-verifier.apikey-system.svc.cluster.local:8080;": "server " + verifier + ";",
 		// TLS would be most of what is measured, with either of those that are asked.
 		"https://apikey-verifier/": "http://apikey-verifier/", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;": "",
