@@ -87,6 +87,7 @@ func TestLastUsed(t *testing.T) {
 		t.Errorf("usage %v of credentials %v", used.Status.Usage, used.Status.Credentials)
 	}
 	i.checkTable(t, used)
+	i.checkManagers(t, used)
 
 	for _, key := range keys[1:] {
 		i.eventually(t, i.tokenOf(t, key), key.Status.TenantID, http.MethodGet, "/api/products", http.StatusOK)
