@@ -308,7 +308,8 @@ func TestFloods(t *testing.T) {
 					return nil
 				})
 				stop()
-				if <-asking.ended; asking.err != nil {
+				<-asking.ended
+				if asking.err != nil {
 					t.Errorf("who is honest got %d answers, then %v", asking.answers.Load(), asking.err)
 				}
 				if now, most := memory(t, v.PID()); most-before > test.growth {
