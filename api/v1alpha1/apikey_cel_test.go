@@ -42,6 +42,7 @@ const (
 var unprintable = []string{
 	"\x00", "\t", "\n", "\r", "\x1b", "\x1f", "\x7f", "\u0080", "\u009f", "\u061c", "\u200b", "\u200e", "\u200f", "\u2028", "\u2029", "\u202a", "\u202e",
 	"\u2060", "\u2066", "\u2069", "\ufeff", "\ufff9", "\U000e0001", "\U000e007f",
+	"\u00ad", "\u115f", "\u1160", "\u180e", "\u3164", "\uffa0", "\U0001d173", "\U0001d17a",
 }
 
 func validApiKey() *ApiKey {

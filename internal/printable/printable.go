@@ -13,7 +13,7 @@ import (
 
 // Rune reports whether a character only shows itself.
 //
-// The joiners U+200C and U+200D do: Persian, Indic scripts and emoji need them.
+// The joiners U+200C and U+200D do, and so do variation selectors: Persian, Indic scripts, emoji and Japanese names need them.
 func Rune(r rune) bool {
 	switch {
 	case r < ' ', r >= 0x7f && r <= 0x9f: // C0, delete, C1.
@@ -22,6 +22,9 @@ func Rune(r rune) bool {
 		// Marks, embeddings, overrides and isolates of direction; line and paragraph separators; characters of no width.
 		return false
 	case r == 0xfeff, r >= 0xfff9 && r <= 0xfffb, r >= 0xe0000 && r <= 0xe007f: // Byte order mark, annotations, tags.
+		return false
+	case r == 0xad, r == 0x115f, r == 0x1160, r == 0x180e, r == 0x3164, r == 0xffa0, r >= 0x1d173 && r <= 0x1d17a:
+		// A hyphen that shows only at a line's end, fillers and a separator that look like nothing, marks of musical notation.
 		return false
 	}
 	return true

@@ -18,6 +18,8 @@ func TestText(t *testing.T) {
 		"\u2028\u2029\u202e\u2066": `\u2028\u2029\u202e\u2066`,
 		"\u200b\u200e\u061c\ufeff": `\u200b\u200e\u061c\ufeff`,
 		"\U000e0041":               `\U000e0041`,
+		"\u00ad\u180e\u3164\uffa0": `\u00ad\u180e\u3164\uffa0`,
+		"❤\ufe0f 葛\U000e0100城":     "❤\ufe0f 葛\U000e0100城",
 		"a\xffb\ufffdc":            "a\\xffb\ufffdc",
 	} {
 		if got := printable.Text(text); got != want {
