@@ -114,7 +114,7 @@ func planFor(m mode, listings []listing) plan {
 			j := job{
 				name: folder, dir: l.dir, packages: []string{found.ImportPath}, run: run, parallel: 1, traits: t,
 				// The modules below hack judge from outside, with other projects' code, which takes long to compile anew.
-				race: m.race == raceAll && l.dir == ".", timeout: t.timeoutIn(m),
+				race: m.race == raceAll && l.dir == "." && t.unraced == "", timeout: t.timeoutIn(m),
 			}
 			if t.alone != "" {
 				p.alone = append(p.alone, j)

@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 		"full": {
 			units: 2, together: "internal/test/explore internal/test/crash internal/feed api/v1alpha1 hack/monitoring",
 			alone: "internal/test/handover",
-			raced: "unit tests internal/test/explore internal/test/crash internal/feed api/v1alpha1 internal/test/handover",
+			raced: "unit tests internal/test/crash internal/feed api/v1alpha1 internal/test/handover",
 		},
 	} {
 		m, err := modeOf(name, "auto")
