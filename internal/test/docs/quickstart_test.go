@@ -7,6 +7,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
 )
@@ -14,6 +15,7 @@ import (
 // TestQuickStart runs them on a cluster that has nothing of this project, not even its kinds. The programs are there from the
 // beginning, in place of pods: what they need comes with the first command.
 func TestQuickStart(t *testing.T) {
+	need.Program(t, "curl")
 	commands := pages.QuickStart(t)
 	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
 	i := &installation{cp: cp, verifier: program.FreeAddress(t), folder: t.TempDir()}
