@@ -149,7 +149,8 @@ var _ = Describe("config/components", func() {
 			certificate := built[map[string]any](objects, "Certificate", name)
 			names, _, err := unstructured.NestedStringSlice(*certificate, "spec", "dnsNames")
 			Expect(err).NotTo(HaveOccurred())
-			Expect(names).To(ContainElement(name + "-metrics.apikey-system.svc"))
+			metrics := name + "-metrics.apikey-system.svc"
+			Expect(names).To(ContainElements(metrics, metrics+".cluster.local"))
 
 			deployment := built[appsv1.Deployment](objects, "Deployment", name)
 			volume := deployment.Spec.Template.Spec.Volumes[0]
