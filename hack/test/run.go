@@ -67,7 +67,7 @@ func (r *runner) job(ctx context.Context, j job) {
 	if left := events.unfinished(); err != nil && (len(left) > 0 || !events.failed) {
 		text := fmt.Sprintf("%s: %v\n%s%s", strings.Join(words, " "), err, complaint.String(), events.stray.String())
 		if ctx.Err() != nil {
-			text = "ended before its tests were: " + context.Cause(ctx).Error()
+			text = "stopped before its tests had ended: " + context.Cause(ctx).Error()
 		}
 		if len(left) == 0 {
 			left = []*result{{name: j.name, tests: map[string]*test{}}}

@@ -151,6 +151,9 @@ const shown = 25
 func (r *report) times(took time.Duration) {
 	slowest := slices.Clone(r.results)
 	slices.SortStableFunc(slowest, func(a, b *result) int { return cmp.Compare(b.elapsed, a.elapsed) })
+	if len(slowest) == 0 {
+		return
+	}
 	r.print("\nSlowest first (%.0f s in all):", took.Seconds())
 	for i, p := range slowest {
 		if i == shown {

@@ -119,6 +119,29 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestProgressOfFew: where Go's cache has nearly all, what is compiled says nothing about the time that is left.
+func TestProgressOfFew(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	p := NewProgress(&out, false)
+	defer p.Close()
+	p.now = func() time.Time { return now }
+	p.started = now
+	p.expect(1)
+	p.planned("cached", 9990)
+	p.planned("new", 10)
+	p.Ready("prog", "built")
+	now = now.Add(30 * time.Second)
+	if want, got := "set-up: 1 of 1 programs ready; now this project's own (30s so far)", p.line(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.compiling("new")
+	now = now.Add(30 * time.Second)
+	if want, got := "set-up: 1 of 1 programs ready; 1 packages compiled, now new (1m0s so far)", p.line(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestTerminal: there the line is rewritten, and gone once something is printed that stays.
 func TestTerminal(t *testing.T) {
 	var out bytes.Buffer

@@ -144,7 +144,7 @@ func (p *Progress) line() string {
 	}
 	if p.packages > 0 {
 		done := fmt.Sprintf("%d packages compiled", p.packages)
-		if p.planTotal > 0 {
+		if p.meaningful() {
 			done += fmt.Sprintf(", %d%%", 100*p.compiled/p.planTotal)
 		}
 		parts = append(parts, done+", now "+p.current)
@@ -155,13 +155,20 @@ func (p *Progress) line() string {
 	if len(parts) == 0 {
 		return ""
 	}
+	if p.packages == 0 && p.ready == p.total && got == size {
+		parts = append(parts, "now this project's own")
+	}
 	return "set-up: " + strings.Join(parts, "; ") + fmt.Sprintf(" (%s so far)", p.now().Sub(p.started).Round(time.Second))
 }
+
+// meaningful reports whether enough is compiled to say how much that is. The plan has all packages, and Go compiles none that its cache
+// has: where only a few are new, their share says nothing about the rest.
+func (p *Progress) meaningful() bool { return p.compiled > 0 && 20*p.compiled >= p.planTotal }
 
 // left is how long compiling will take at the speed so far.
 func (p *Progress) left() time.Duration {
 	spent := p.now().Sub(p.first)
-	if p.compiled == 0 || spent < 10*time.Second {
+	if !p.meaningful() || spent < 10*time.Second {
 		return 0
 	}
 	return time.Duration(float64(spent) * float64(p.planTotal-p.compiled) / float64(p.compiled))
