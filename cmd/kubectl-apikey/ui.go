@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,10 +14,8 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
-
-// startPath is what the link begins with that works once.
-const startPath = "/start/"
 
 // ui are the flags of the command.
 type ui struct {
@@ -89,18 +86,20 @@ func (f *ui) run(ctx context.Context, s *session) error {
 
 // serve serves until the context ends, or nobody has had the page open for a while.
 func (f *ui) serve(ctx context.Context, s *session, page *console.Console, listener net.Listener) error {
-	link := "http://" + listener.Addr().String() + page.StartPath()
+	start := page.StartPath()
+	link := "http://" + listener.Addr().String() + start
 	door := &door{}
 	defer door.close()
 	server := page.NewServer()
-	idle := newIdle(server.Handler, f.idle, func(path string) {
-		if strings.HasPrefix(path, startPath) {
+	// Other accounts of the machine ask what they like: only who has the link or its session is of any consequence.
+	idle := newIdle(server.Handler, f.idle, page.LetsIn, func(path string) {
+		if path == start {
 			door.close()
 		}
 	})
 	server.Handler = idle
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- server.Serve(limit.New(listener, console.Bounds)) }()
 
 	if !f.noBrowser {
 		if err := door.open(ctx, link); err != nil {
@@ -128,7 +127,9 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 // idle says when nobody has asked for anything for a while. A page that is open always asks: its list is a request that lasts.
 type idle struct {
 	next http.Handler
-	told func(path string)
+	// counts reports whether a request comes from the page, and told is called with the path of each.
+	counts func(*http.Request) bool
+	told   func(path string)
 	// over is closed at the end. It is never, where the time is 0.
 	over  chan struct{}
 	mu    sync.Mutex
@@ -137,8 +138,8 @@ type idle struct {
 	timer *time.Timer
 }
 
-func newIdle(next http.Handler, limit time.Duration, told func(path string)) *idle {
-	i := &idle{next: next, told: told, over: make(chan struct{}), limit: limit}
+func newIdle(next http.Handler, limit time.Duration, counts func(*http.Request) bool, told func(path string)) *idle {
+	i := &idle{next: next, counts: counts, told: told, over: make(chan struct{}), limit: limit}
 	if limit > 0 {
 		i.timer = time.AfterFunc(limit, sync.OnceFunc(func() { close(i.over) }))
 	}
@@ -147,8 +148,10 @@ func newIdle(next http.Handler, limit time.Duration, told func(path string)) *id
 
 // ServeHTTP implements http.Handler.
 func (i *idle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	i.count(1)
-	defer i.count(-1)
+	if i.counts(r) {
+		i.count(1)
+		defer i.count(-1)
+	}
 	i.told(r.URL.Path)
 	i.next.ServeHTTP(w, r)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/nexuscommerce/apikey-operator/internal/test/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
@@ -34,30 +35,33 @@ func scrape(t *testing.T) series {
 	controller, verifier, health, ask := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
 	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
 		"--metrics-bind-address="+controller, "--health-probe-bind-address=0") // It elects a leader.
-	program.Start(t, program.Build(t, "./cmd/verifier"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"),
-		"--name=verifier-1", "--insecure-plain-text", "--audit-log="+filepath.Join(t.TempDir(), "audit.log"),
+	ca := authority.New(t)
+	program.Start(t, program.Build(t, "./cmd/verifier"), append(ca.Flags(t, "127.0.0.1"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"),
+		"--name=verifier-1", "--audit-log="+filepath.Join(t.TempDir(), "audit.log"),
 		"--http-bind-address="+ask, "--grpc-bind-address="+program.FreeAddress(t),
-		"--metrics-bind-address="+verifier, "--health-probe-bind-address="+health)
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+		"--metrics-bind-address="+verifier, "--health-probe-bind-address="+health)...)
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.Trust("127.0.0.1")}}
+	t.Cleanup(web.CloseIdleConnections)
+	program.WaitUntil(t, patience, "a ready verifier", program.AnswersTo(t.Context(), web, "https://"+health+"/readyz"))
 	install.Kubectl(t, cp, "wait", "--for=condition=Ready", "apikeys", "-n", "warehouse", "--all", "--timeout=1m")
 	// One whom the proxy has not told of, and one without a token.
-	if _, err := page(t, "http://"+ask+"/auth/nginx"); err != nil {
+	if _, err := page(t, web, "https://"+ask+"/auth/nginx"); err != nil {
 		t.Fatal(err)
 	}
 	all := series{}
-	for _, address := range []string{controller, verifier} {
-		all.add(t, "http://"+address+"/metrics")
+	for _, url := range []string{"http://" + controller, "https://" + verifier} {
+		all.add(t, web, url+"/metrics")
 	}
 	return all
 }
 
-func page(t *testing.T, url string) (io.ReadCloser, error) {
+func page(t *testing.T, web *http.Client, url string) (io.ReadCloser, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +70,9 @@ func page(t *testing.T, url string) (io.ReadCloser, error) {
 }
 
 // add adds what an endpoint shows.
-func (s series) add(t *testing.T, url string) {
+func (s series) add(t *testing.T, web *http.Client, url string) {
 	t.Helper()
-	body, err := page(t, url)
+	body, err := page(t, web, url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,9 @@ func newStart() *start { return &start{link: once{value: rand.Text()}, session: 
 // StartPath returns the path that lets the one user of Own in, once.
 func (c *Console) StartPath() string { return "/start/" + c.start.link.value }
 
+// LetsIn reports whether a request comes from the tab of the one user of Own.
+func (c *Console) LetsIn(r *http.Request) bool { return same(r.Header.Get(ownHeader), c.start.session) }
+
 // startPage hands a secret to the script of the tab that it is opened in.
 type startPage struct {
 	page

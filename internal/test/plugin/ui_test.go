@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/processes"
 	"github.com/nexuscommerce/apikey-operator/internal/test/program"
@@ -31,6 +32,20 @@ func TestPage(t *testing.T) {
 	t.Run("who gets in", i.letsOneIn)
 	t.Run("nobody looks", func(t *testing.T) {
 		ui := i.startPage(t, "--no-browser", "--idle-timeout=1s")
+		// Another account of the machine asks all the time, which keeps nothing open.
+		url := startLink.FindStringSubmatch(ui.Log())[1]
+		go func() {
+			for {
+				select {
+				case <-ui.Exited():
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+				if response, err := http.Get(url + "/namespaces"); err == nil { //nolint:noctx // It ends with the page.
+					_ = response.Body.Close()
+				}
+			}
+		}()
 		select {
 		case <-ui.Exited():
 		case <-t.Context().Done():
@@ -77,6 +92,9 @@ func (i *installation) letsOneIn(t *testing.T) {
 		if _, body := visit(t, "", url+path, ""); strings.Contains(body, "Storefront") {
 			t.Errorf("%s has keys for who has not come by the link", path)
 		}
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the browser's file goes by what somebody else asks for: %v", err)
 	}
 	status, body := visit(t, "", link[0], "")
 	session := sessionMeta.FindStringSubmatch(body)
