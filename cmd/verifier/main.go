@@ -15,10 +15,10 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
@@ -88,7 +88,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 }
 
 // newReplica assembles what decides, and what keeps that up to date. Nothing runs yet.
-func newReplica(o options, config *rest.Config, registry prometheus.Registerer) (*check.Decider, *replica, error) {
+func newReplica(o options, config *rest.Config, registry prometheus.Registerer) (*decide.Decider, *replica, error) {
 	view := index.NewView()
 	now := clock.New(time.Now).Now
 	canary := types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName}
@@ -120,7 +120,7 @@ func newReplica(o options, config *rest.Config, registry prometheus.Registerer) 
 		return nil, nil, err
 	}
 	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
-	decider := check.New(view, keys, now, registry)
+	decider := decide.New(view, keys, now, registry)
 	decider.NoteTo(uses)
 	return decider, self, nil
 }

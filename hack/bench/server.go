@@ -22,10 +22,10 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	verifierclock "github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/collector"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -95,7 +95,7 @@ func verifier(n int) (served, error) {
 	if err != nil {
 		return served{}, err
 	}
-	decider := check.New(view, alwaysFresh{}, verifierclock.New(time.Now).Now, prometheus.NewRegistry())
+	decider := decide.New(view, alwaysFresh{}, verifierclock.New(time.Now).Now, prometheus.NewRegistry())
 	decider.NoteTo(uses)
 	servers, err := serving.New(serving.Options{
 		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error { return nil },

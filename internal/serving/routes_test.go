@@ -14,7 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -28,7 +28,7 @@ func (unsynced) FreshAsOf() time.Time                 { return time.Time{} }
 // request sends a request line as it is to the verifier's routes, and returns the answer and its body.
 func request(t *testing.T, line string) (*http.Response, string) {
 	t.Helper()
-	decider := check.New(index.NewView(), unsynced{}, time.Now, prometheus.NewRegistry())
+	decider := decide.New(index.NewView(), unsynced{}, time.Now, prometheus.NewRegistry())
 	listener, err := Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

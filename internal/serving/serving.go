@@ -22,8 +22,8 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
@@ -65,7 +65,7 @@ type Options struct {
 
 // RouteOptions are what the verifier's URLs are made of. Each of its surfaces has the same.
 type RouteOptions struct {
-	Decider *check.Decider
+	Decider *decide.Decider
 	// Guard knows who may introspect tokens.
 	Guard *caller.Guard
 	// Trust is the proxies whose word on the client's address counts.

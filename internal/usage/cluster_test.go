@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
@@ -42,7 +42,7 @@ func start(t *testing.T) *controlplane.ControlPlane {
 
 // replica is all of a verifier but its surfaces.
 type replica struct {
-	*check.Decider
+	*decide.Decider
 	*usage.Recorder
 	view *index.View
 	feed *feed.Feed
@@ -68,7 +68,7 @@ func startReplica(t *testing.T, cp *controlplane.ControlPlane, ahead time.Durati
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Decider = check.New(r.view, r.feed, clock, prometheus.NewRegistry())
+	r.Decider = decide.New(r.view, r.feed, clock, prometheus.NewRegistry())
 	r.NoteTo(r.Recorder)
 	feeding, stopFeeding := context.WithCancel(context.Background())
 	recording, stopRecording := context.WithCancel(feeding)

@@ -1,4 +1,4 @@
-package check_test
+package decide_test
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
-	"github.com/nexuscommerce/apikey-operator/internal/check"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/tracing"
@@ -46,7 +46,7 @@ func (s *source) FreshAsOf() time.Time { return s.asOf }
 
 // harness is a decider with one key, which expires in an hour, and a clock that stands still.
 type harness struct {
-	*check.Decider
+	*decide.Decider
 	registry *prometheus.Registry
 	view     *index.View
 	source   source
@@ -80,7 +80,7 @@ func newHarness(t testing.TB) *harness {
 		Digest:  key.Digest(),
 		Granted: []keysv1alpha1.Scope{"products:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}})
-	h.Decider = check.New(h.view, &h.source, func() time.Time {
+	h.Decider = decide.New(h.view, &h.source, func() time.Time {
 		h.now = h.now.Add(h.step)
 		return h.now
 	}, h.registry)
@@ -88,7 +88,7 @@ func newHarness(t testing.TB) *harness {
 }
 
 // meter has the uses of the harness' key be noted, by the number of its meter.
-func (h *harness) meter(uses check.Uses, meter index.Meter) {
+func (h *harness) meter(uses decide.Uses, meter index.Meter) {
 	h.NoteTo(uses)
 	before := h.view.Credentials.Find(func(*index.Claim) bool { return true })
 	after := *before[0]
@@ -167,7 +167,7 @@ func TestExpiredStaysExpired(t *testing.T) {
 			h := newHarness(t)
 			var wall, elapsed time.Duration
 			now := clock.From(noon, func() (time.Time, time.Duration) { return noon.Add(wall), elapsed }).Now
-			decider := check.New(h.view, &h.source, now, prometheus.NewRegistry())
+			decider := decide.New(h.view, &h.source, now, prometheus.NewRegistry())
 			elapsed = max(test.at[0], 0)
 			for i, at := range test.at {
 				wall = at

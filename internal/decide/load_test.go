@@ -1,4 +1,4 @@
-package check_test
+package decide_test
 
 import (
 	"bytes"

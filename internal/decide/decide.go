@@ -1,6 +1,6 @@
-// Package check puts the pure decision to the live index and the clock, for every surface, and tells those who want to
+// Package decide puts the pure decision to the live index and the clock, for every surface, and tells those who want to
 // know what comes out: metrics, the meter of the credential that was used, the audit log, traces.
-package check
+package decide
 
 import (
 	"net/netip"
