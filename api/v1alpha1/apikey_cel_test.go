@@ -12,7 +12,7 @@ import (
 
 	. "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
-	"github.com/nexuscommerce/apikey-operator/internal/test/released"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/released"
 )
 
 // What the rules say.

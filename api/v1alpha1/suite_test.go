@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 var cp *controlplane.ControlPlane

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/flags"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/flags"
 )
 
 // parse reads flags as the command does, beside the one that says that there is no certificate.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/flags"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/flags"
 )
 
 // parse reads flags as the command does.

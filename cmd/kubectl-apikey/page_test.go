@@ -38,7 +38,7 @@ TOKEN=$(cat leaked.token)`,
 
 // notRun are commands whose examples the tests of the pages don't run, and why.
 var notRun = map[string]string{
-	"ui": "it serves until it is told to stop; internal/test/plugin runs it",
+	"ui": "it serves until it is told to stop; internal/test/suites/plugin runs it",
 }
 
 // TestPage compares the page with what the commands say of themselves.

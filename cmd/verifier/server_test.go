@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 // TestAnswerUntilDrained stops a replica while a request is under way: that it isn't ready is known first, nobody new is let

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/released"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/released"
 )
 
 func rotating(every, overlap keysv1alpha1.Period) func(*keysv1alpha1.ApiKey) {

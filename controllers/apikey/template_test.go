@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/released"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/released"
 )
 
 // former are templates that the last release took, and what is said of them now.

@@ -20,9 +20,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 func TestCertificates(t *testing.T) {

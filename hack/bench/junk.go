@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
 const (

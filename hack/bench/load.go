@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
 const (

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 // nginxAround is the configuration that the guide's stands in.

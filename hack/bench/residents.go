@@ -16,7 +16,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-rod/rod/lib/proto"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // axe reads axe-core, which make axe brings.

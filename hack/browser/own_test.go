@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-rod/rod/lib/proto"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 var startLink = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)(/start/\S+)`)

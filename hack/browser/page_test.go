@@ -3,7 +3,7 @@ package browser_test
 import (
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
 // TestPage uses the page in every way that it is made for, one after the other: they share a cluster, and each finds what the ones

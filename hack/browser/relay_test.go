@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 // relay is the way from the console to the API server, which can be cut, as when that is gone.

@@ -12,7 +12,7 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
 // views has somebody look who may only view: nothing can be done, here nor in a key's details.

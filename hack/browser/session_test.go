@@ -8,7 +8,7 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 	authenticationv1 "k8s.io/api/authentication/v1"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
 // signsIn signs in with a wrong token and with a right one, and out again.

@@ -25,10 +25,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/processes"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/processes"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 const patience = time.Minute

@@ -18,8 +18,8 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/probe"
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
 const (

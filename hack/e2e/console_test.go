@@ -20,8 +20,8 @@ import (
 
 	. "github.com/onsi/gomega"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
 // consoleName is a name that the settings page's certificate is for.

@@ -1,4 +1,4 @@
-// etcdutl, with which tests restore snapshots: see internal/test/restore.
+// etcdutl, with which tests restore snapshots: see internal/test/suites/restore.
 module github.com/nexuscommerce/apikey-operator/hack/etcdutl
 
 go 1.26.0

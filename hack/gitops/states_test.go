@@ -12,8 +12,8 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
-	"github.com/nexuscommerce/apikey-operator/internal/test/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
 // state is something that an object can be in, and what GitOps tools are to make of it.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // TestHAProxyIngressSnippets has HAProxy itself read what an Ingress puts into a backend.
@@ -25,7 +25,7 @@ func TestHAProxyIngressSnippets(t *testing.T) {
 			config += "\t" + line
 			// The method is said in another way there.
 			if name == "config-backend-early" && !strings.Contains(line, "{ method ") && !strings.Contains(run, "\t"+line) {
-				t.Errorf("haproxy.cfg, which internal/test/bypass runs, lacks %q", line)
+				t.Errorf("haproxy.cfg, which internal/test/suites/bypass runs, lacks %q", line)
 			}
 		}
 	}

@@ -5,7 +5,7 @@
 //   - Envoy's configuration is read into Envoy's own types, and Istio's into Istio's, with their rules.
 //   - Annotations and plugin attributes, which no schema knows, are compared with the names that the proxies' source has.
 //
-// What the proxies do with it is not tested here: internal/test/bypass runs nginx, Caddy and HAProxy.
+// What the proxies do with it is not tested here: internal/test/suites/bypass runs nginx, Caddy and HAProxy.
 //
 // It is a module of its own, so that none of this is in the product's go.mod. The proxies' modules are downloaded and never
 // built.
@@ -20,7 +20,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
 // module is a Go module that a proxy's project publishes, by its version and its hash (as in go.sum).

@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // crds are the CustomResourceDefinitions that the guides need: paths in the modules.
@@ -41,7 +41,7 @@ var notObjects = map[string]string{
 	"istio/meshconfig-http.yaml": "values of Istio's Helm chart",
 	"traefik/static.yaml":        "Traefik's own configuration",
 
-	"nginx-gateway-fabric/snippetspolicy.yaml": "its CustomResourceDefinition is in no module that can be had; internal/test/bypass runs the snippets",
+	"nginx-gateway-fabric/snippetspolicy.yaml": "its CustomResourceDefinition is in no module that can be had; internal/test/suites/bypass runs the snippets",
 }
 
 // TestObjects applies every object of every guide.

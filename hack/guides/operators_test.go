@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
-	"github.com/nexuscommerce/apikey-operator/internal/test/pages"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
 var (

@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/authority"
-	"github.com/nexuscommerce/apikey-operator/internal/test/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 const patience = time.Minute

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // bringer brings what is missing. What it can't bring is no error of its own: the tests that need it are skipped.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/effort"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/effort"
 )
 
 // mode is how much a run does.
@@ -42,7 +42,7 @@ const normal = "normal"
 var modes = map[string]mode{
 	"quick": {
 		target: "test-quick", effort: "quick", race: raceOff, limit: 15 * time.Minute,
-		pass: map[string]string{"api/v1alpha1": "", "internal/test/system": "^TestLifeOfAKey$"},
+		pass: map[string]string{"api/v1alpha1": "", "internal/test/suites/system": "^TestLifeOfAKey$"},
 	},
 	normal: {target: "test", effort: normal, race: raceOff, limit: 45 * time.Minute, modules: true},
 	"full": {target: "test-all", effort: "full", race: raceAll, limit: 80 * time.Minute, modules: true, browser: true, fuzz: true},

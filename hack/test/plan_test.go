@@ -26,8 +26,8 @@ func names(jobs []job) string {
 
 var everyKind = []listing{
 	{".", []pkg{
-		at("internal/token", false), at("internal/test/pages", false), at("internal/feed", true), at("internal/test/crash", true),
-		at("internal/test/explore", true), at("internal/test/handover", true), at("api/v1alpha1", true),
+		at("internal/token", false), at("internal/test/harness/pages", false), at("internal/feed", true), at("internal/test/suites/crash", true),
+		at("internal/test/suites/explore", true), at("internal/test/suites/handover", true), at("api/v1alpha1", true),
 	}},
 	{"hack/monitoring", []pkg{at("hack/monitoring", false)}},
 }
@@ -40,13 +40,13 @@ func TestPlan(t *testing.T) {
 	}{
 		"quick": {units: 2, together: "api/v1alpha1"},
 		normal: {
-			units: 2, together: "internal/test/explore internal/test/crash internal/feed api/v1alpha1 hack/monitoring",
-			alone: "internal/test/handover",
+			units: 2, together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/monitoring",
+			alone: "internal/test/suites/handover",
 		},
 		"full": {
-			units: 2, together: "internal/test/explore internal/test/crash internal/feed api/v1alpha1 hack/monitoring",
-			alone: "internal/test/handover",
-			raced: "unit tests internal/test/crash internal/feed api/v1alpha1 internal/test/handover",
+			units: 2, together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/monitoring",
+			alone: "internal/test/suites/handover",
+			raced: "unit tests internal/test/suites/crash internal/feed api/v1alpha1 internal/test/suites/handover",
 		},
 	} {
 		m, err := modeOf(name, "auto")
@@ -67,7 +67,7 @@ func TestPlan(t *testing.T) {
 // TestStarts checks that what runs without a control plane is no suite, and what starts one is.
 func TestStarts(t *testing.T) {
 	t.Chdir(filepath.Join("..", ".."))
-	found, err := list(t.Context(), ".", []string{"./internal/monitor", "./internal/feed", "./internal/test/crash", "./internal/test/ports", "./hack/bench"})
+	found, err := list(t.Context(), ".", []string{"./internal/monitor", "./internal/feed", "./internal/test/suites/crash", "./internal/test/suites/ports", "./hack/bench"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestStarts(t *testing.T) {
 	for _, p := range found {
 		got[p.folder()] = p.suite
 	}
-	want := map[string]bool{"internal/monitor": false, "internal/feed": true, "internal/test/crash": true, "internal/test/ports": true, "hack/bench": false}
+	want := map[string]bool{"internal/monitor": false, "internal/feed": true, "internal/test/suites/crash": true, "internal/test/suites/ports": true, "hack/bench": false}
 	if !maps.Equal(got, want) {
 		t.Errorf("suites: %v, want %v", got, want)
 	}
@@ -102,7 +102,7 @@ func TestCommand(t *testing.T) {
 
 func TestFolders(t *testing.T) {
 	m, _ := modeOf("full", "auto")
-	want := "internal/token internal/test/pages internal/test/explore internal/test/crash internal/feed api/v1alpha1 hack/monitoring internal/test/handover"
+	want := "internal/token internal/test/harness/pages internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/monitoring internal/test/suites/handover"
 	if got := strings.Join(planFor(m, everyKind).folders(), " "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // prepare says what there is and brings what can be brought, and returns what is to be run.

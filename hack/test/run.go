@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // runner runs the tests.

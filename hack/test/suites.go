@@ -19,27 +19,27 @@ const packageTimeout = 10 * time.Minute
 
 var suites = map[string]traits{
 
-	"internal/test/explore": {
+	"internal/test/suites/explore": {
 		takes: 3 * time.Minute, timeout: 20 * time.Minute, full: 40 * time.Minute,
 		unraced: "each of its thousands of runs makes one reconcile after the other; the other suites run the same code at the same time",
 	},
-	"internal/test/badstart":  {takes: 3 * time.Minute},
-	"internal/test/cluster":   {takes: 2 * time.Minute, full: 20 * time.Minute},
-	"internal/test/docs":      {takes: 4 * time.Minute, full: 20 * time.Minute},
-	"internal/test/plugin":    {takes: 3 * time.Minute},
-	"internal/test/manifests": {takes: 2 * time.Minute},
-	"internal/test/restore":   {takes: 2 * time.Minute},
-	"internal/test/faults":    {takes: 2 * time.Minute},
-	"internal/test/system":    {takes: 2 * time.Minute},
-	"internal/test/crash":     {takes: time.Minute},
-	"internal/test/bypass":    {takes: time.Minute},
-	"internal/test/handover": {
+	"internal/test/suites/badstart":  {takes: 3 * time.Minute},
+	"internal/test/suites/cluster":   {takes: 2 * time.Minute, full: 20 * time.Minute},
+	"internal/test/suites/docs":      {takes: 4 * time.Minute, full: 20 * time.Minute},
+	"internal/test/suites/plugin":    {takes: 3 * time.Minute},
+	"internal/test/suites/manifests": {takes: 2 * time.Minute},
+	"internal/test/suites/restore":   {takes: 2 * time.Minute},
+	"internal/test/suites/faults":    {takes: 2 * time.Minute},
+	"internal/test/suites/system":    {takes: 2 * time.Minute},
+	"internal/test/suites/crash":     {takes: time.Minute},
+	"internal/test/suites/bypass":    {takes: time.Minute},
+	"internal/test/suites/handover": {
 		takes: time.Minute, alone: "it measures how soon another replica takes over, against a bound",
 	},
-	"internal/test/quota": {takes: time.Minute},
-	"internal/test/ports": {takes: time.Minute, alone: "it floods the ports of a process, and measures its memory and how soon it answers others"},
-	"hack/gitops":         {takes: 2 * time.Minute},
-	"hack/browser":        {takes: 4 * time.Minute, full: 20 * time.Minute},
+	"internal/test/suites/quota": {takes: time.Minute},
+	"internal/test/suites/ports": {takes: time.Minute, alone: "it floods the ports of a process, and measures its memory and how soon it answers others"},
+	"hack/gitops":                {takes: 2 * time.Minute},
+	"hack/browser":               {takes: 4 * time.Minute, full: 20 * time.Minute},
 }
 
 // timeoutIn is how long the package may take.

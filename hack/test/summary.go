@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // report collects results, and says what has come of them. It may be used by several at a time.

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 func TestPrograms(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // row is a line of the table that is printed before anything is compiled.

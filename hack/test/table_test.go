@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
 // TestReadme checks that the README says what is not covered without each program.
@@ -81,10 +81,10 @@ func TestRows(t *testing.T) {
 func TestRowsOfSomeTests(t *testing.T) {
 	m := machine{look: func(need.Item) (string, error) { return "", errors.New("missing") }}
 	for folder, want := range map[string]string{
-		"internal/token":       "",
-		"hack/monitoring":      "kubectl promtool",
-		"internal/test/bypass": "etcd kube-apiserver kube-controller-manager kubectl caddy nginx haproxy",
-		"controllers/apikey":   "etcd kube-apiserver kubectl",
+		"internal/token":              "",
+		"hack/monitoring":             "kubectl promtool",
+		"internal/test/suites/bypass": "etcd kube-apiserver kube-controller-manager kubectl caddy nginx haproxy",
+		"controllers/apikey":          "etcd kube-apiserver kubectl",
 	} {
 		var names []string
 		for _, r := range m.rows([]string{folder}) {

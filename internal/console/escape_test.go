@@ -13,7 +13,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
-	"github.com/nexuscommerce/apikey-operator/internal/test/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
 // TestNamesAreEscaped checks that what users write shows itself on the page and does nothing else. An object that is older than the rules for

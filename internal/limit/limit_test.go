@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 // port is a listener whose connections are read by the test, and the reasons for which it closed some.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
-	"github.com/nexuscommerce/apikey-operator/internal/test/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 

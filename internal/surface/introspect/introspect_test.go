@@ -12,7 +12,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/introspect"
-	"github.com/nexuscommerce/apikey-operator/internal/test/identify"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/identify"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/review"
-	"github.com/nexuscommerce/apikey-operator/internal/test/identify"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/identify"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 

@@ -1,0 +1,246 @@
+// Package need finds the programs that tests start and that a machine may lack. A test that needs one asks for it by name:
+//
+//	nginx := need.Program(t, "nginx")
+//
+// Where the program is missing the test is skipped, with a reason that names it and says how to have it, and hack/test lists the
+// test again at the end of its run. With REQUIRE_ALL=1, as in CI, the test fails instead.
+package need
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Require is the environment variable that makes a test fail, instead of being skipped, where what it needs is missing.
+const Require = "REQUIRE_ALL"
+
+// Required reports whether Require is set.
+func Required() bool { return os.Getenv(Require) != "" }
+
+// Item is a program, or something else that a machine may lack.
+type Item struct {
+	// Name is what tests ask for and people read: the program's own name.
+	Name string
+	// Without is what is not covered without it.
+	Without string
+	// Debian is the package, or packages, that have it.
+	Debian string
+	// Target is the make target that builds it from Go modules, into bin/tools.
+	Target string
+	// Hint is how to have it, where Debian and Target don't say it.
+	Hint string
+	// Users are the folders of the packages whose tests ask for it. Blank is for every test.
+	Users []string
+	// Variable is the environment variable that names its path, if there is one.
+	Variable string
+	// Folder is the environment variable that names its folder, if it is in no other.
+	Folder string
+	// Built has it found in bin/tools alone: another version than the pinned one could behave differently.
+	Built bool
+	// Probe reports why it does not work, for what is not just a file.
+	Probe func() error
+}
+
+// assets is the environment variable for the folder of the control plane's programs.
+const assets = "KUBEBUILDER_ASSETS"
+
+const ensure = "hack/controlplane/ensure.sh"
+
+// systems are the folders whose tests start a control plane.
+var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/gitops", "hack/guides", "hack/helm", "hack/browser"}
+
+// All are the things that tests need beyond Go and a POSIX shell, in the order in which people read of them.
+var All = []Item{
+	{Name: "etcd", Without: "everything that needs an API server", Hint: ensure, Folder: assets, Users: systems},
+	{Name: "kube-apiserver", Without: "everything that needs an API server", Hint: ensure, Folder: assets, Users: systems},
+	{
+		Name: "kube-controller-manager", Without: "garbage collection, deleting namespaces", Hint: ensure, Folder: assets,
+		Users: []string{"internal/test", "hack/gitops", "hack/browser"},
+	},
+	{
+		Name: "kubectl", Without: "manifests, and every command of the documentation", Hint: ensure, Folder: assets,
+		Users: append(slices.Clone(systems), "hack/monitoring"),
+	},
+	{
+		Name: "etcdutl", Without: "restoring etcd from a snapshot", Target: "etcdutl", Built: true,
+		Users: []string{"internal/test/suites/restore"},
+	},
+	{Name: "caddy", Without: "attacks by way of Caddy", Target: "caddy", Built: true, Users: []string{"internal/test/suites/bypass"}},
+	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/helm"}},
+	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus", Users: []string{"hack/monitoring"}},
+	{Name: "nginx", Without: "attacks by way of nginx", Debian: "nginx-light", Users: []string{"internal/test/suites/bypass"}},
+	{
+		Name: "haproxy", Without: "attacks by way of HAProxy and haproxy-ingress; its ingress's snippets", Debian: "haproxy",
+		Users: []string{"internal/test/suites/bypass", "hack/guides"},
+	},
+	{
+		Name: "bash", Without: "the documentation's commands", Debian: "bash",
+		Users: []string{"internal/test/suites/docs", "hack/guides"},
+	},
+	{Name: "curl", Without: "the documentation's commands that call the verifier", Debian: "curl", Users: []string{"internal/test/suites/docs"}},
+	{Name: "openssl", Without: "the documentation's commands that make a certificate", Debian: "openssl", Users: []string{"internal/test/suites/docs"}},
+	{Name: "script", Without: "kubectl apikey at a terminal", Debian: "bsdutils", Users: []string{"internal/test/suites/plugin"}},
+	{
+		Name: "mount namespaces", Without: "disks that are full or read-only", Probe: mountNamespaces,
+		Hint:  "unshare (Debian: util-linux) that may be used: try unshare --map-root-user --mount true",
+		Users: []string{"internal/test/suites/badstart"},
+	},
+	{
+		Name: "chromium", Without: "the settings page in a browser", Debian: "chromium", Variable: "CHROMIUM",
+		Users: []string{"hack/browser"},
+	},
+	{
+		Name: "axe-core", Without: "barriers of the settings page", Debian: "npm", Hint: "npm (Debian: npm), then make axe", Probe: axe,
+		Users: []string{"hack/browser"},
+	},
+}
+
+// Find returns the item of a name. It panics for one that is not in All: only what is listed there is told to people.
+func Find(name string) Item {
+	for _, item := range All {
+		if item.Name == name {
+			return item
+		}
+	}
+	panic(fmt.Sprintf("need: no %q in All", name))
+}
+
+// How says in one line how to have it.
+func (i Item) How() string {
+	switch {
+	case i.Hint != "":
+		return i.Hint
+	case i.Debian == "":
+		return "make " + i.Target
+	case i.Target == "":
+		return "apt-get install " + i.Debian
+	default:
+		return "apt-get install " + i.Debian + ", or make " + i.Target
+	}
+}
+
+// UsedBy reports whether tests in a folder ask for it.
+func (i Item) UsedBy(folder string) bool {
+	return len(i.Users) == 0 || slices.ContainsFunc(i.Users, func(user string) bool {
+		return folder == user || strings.HasPrefix(folder, user+"/")
+	})
+}
+
+// Look returns where it is.
+func (i Item) Look() (string, error) {
+	if i.Probe != nil {
+		return "works", i.Probe()
+	}
+	var places []string
+	switch {
+	case i.Variable != "" && os.Getenv(i.Variable) != "":
+		places = []string{os.Getenv(i.Variable)}
+	case i.Folder != "" && os.Getenv(i.Folder) == "":
+		return "", fmt.Errorf("%s is not set", i.Folder)
+	case i.Folder != "":
+		places = []string{filepath.Join(os.Getenv(i.Folder), i.Name)}
+	case i.Built:
+		places = []string{filepath.Join(Tools(), i.Name)}
+	default: // Debian keeps servers in /usr/sbin, which is not in everybody's PATH.
+		places = []string{filepath.Join(Tools(), i.Name), i.Name, "/usr/sbin/" + i.Name}
+	}
+	var errs []error
+	for _, place := range places {
+		path, err := exec.LookPath(place)
+		if err == nil {
+			return path, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", errs[0]
+}
+
+// Tools is the folder of the programs that make targets build.
+func Tools() string {
+	return filepath.Join(cmp.Or(os.Getenv("BIN"), filepath.Join(root(), "bin")), "tools")
+}
+
+// root is the folder of this repository's checkout, which tests run below.
+func root() string {
+	start, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for dir := start; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "go.mod")); err == nil {
+			return dir
+		}
+	}
+	return start
+}
+
+// Program returns the path of a program that is listed in All. Where it is missing the test ends here.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	item := Find(name)
+	path, err := item.Look()
+	if err == nil {
+		return path
+	}
+	if Required() {
+		t.Fatalf("%s (%v; %s is set)", item.Reason(), err, Require)
+	}
+	t.Skip(item.Reason())
+	return ""
+}
+
+// ControlPlane ends the test where the control plane's programs are missing that it starts. A test that was started without
+// KUBEBUILDER_ASSETS goes on, to the error that says what to do.
+func ControlPlane(t testing.TB, others ...string) {
+	t.Helper()
+	if os.Getenv(assets) == "" {
+		return
+	}
+	for _, name := range append([]string{"etcd", "kube-apiserver", "kubectl"}, others...) {
+		Program(t, name)
+	}
+}
+
+// Reason is why a test that needs it is skipped.
+func (i Item) Reason() string { return fmt.Sprintf("needs %s, which is missing: %s", i.Name, i.How()) }
+
+var reason = regexp.MustCompile(`needs (.+?), which is missing: `)
+
+// Missing returns what a skipped test lacks by its reason; blank if it was skipped for another.
+func Missing(text string) string {
+	if found := reason.FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// mountNamespaces tries what tests of disks do.
+func mountNamespaces() error {
+	out, err := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c", "mount -t tmpfs none /tmp").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// AxeCore is the path of axe-core, as make axe leaves it there.
+func AxeCore() string {
+	return filepath.Join(filepath.Dir(Tools()), "axe", "node_modules", "axe-core", "axe.min.js")
+}
+
+func axe() error {
+	_, err := os.Stat(AxeCore())
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("bin/axe is missing")
+	}
+	return err
+}

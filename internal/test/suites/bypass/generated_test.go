@@ -1,0 +1,104 @@
+package bypass_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+)
+
+// aboutHosts are the cases about what the configuration of a controller decides, whatever its version of nginx: which host
+// counts, and which headers go. Debian's nginx is older than those controllers' and treats repeated headers in another way.
+var aboutHosts = []string{"two-hosts-", "override-", "host-", "target-"}
+
+// cases returns those that are for the proxy.
+func (p proxy) cases(all []attack) []attack {
+	return slices.DeleteFunc(slices.Clone(all), func(c attack) bool {
+		return p.only != nil && !slices.ContainsFunc(p.only, func(prefix string) bool { return strings.HasPrefix(c.id, prefix) })
+	})
+}
+
+func readGuide(t *testing.T, elements ...string) string {
+	t.Helper()
+	return readText(t, append([]string{controlplane.Root(), "docs", "guides"}, elements...)...)
+}
+
+func readText(t *testing.T, elements ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(elements...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// unmarshalGuide reads the first object of a guide's file.
+func unmarshalGuide(t *testing.T, object any, elements ...string) {
+	t.Helper()
+	first, _, _ := strings.Cut(readGuide(t, elements...), "\n---\n")
+	if err := yaml.Unmarshal([]byte(first), object); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill puts what a guide's objects say into what a controller makes of them.
+func fill(t *testing.T, name, httpSnippet, serverSnippet string, responseHeaders []string) string {
+	t.Helper()
+	text := readText(t, "testdata", name)
+	headers := ""
+	for _, header := range responseHeaders {
+		variable := strings.ToLower(strings.ReplaceAll(header, "-", "_"))
+		headers += "auth_request_set $auth_" + variable + " $upstream_http_" + variable + ";\n\t\tproxy_set_header " + header + " $auth_" + variable + ";\n\t\t"
+	}
+	comment, rest, _ := strings.Cut(text, "\n\n")
+	return comment + "\n\n" + strings.NewReplacer("HTTP_SNIPPET", httpSnippet, "SERVER_SNIPPET", strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"), "RESPONSE_HEADERS", headers).Replace(rest)
+}
+
+// ingressNginx returns what ingress-nginx makes of its guide's Ingress and ConfigMap.
+func ingressNginx(t *testing.T) string {
+	t.Helper()
+	var ingress struct {
+		Metadata struct{ Annotations map[string]string }
+	}
+	unmarshalGuide(t, &ingress, "ingress-nginx", "ingress.yaml")
+	var settings struct{ Data map[string]string }
+	unmarshalGuide(t, &settings, "ingress-nginx", "configmap.yaml")
+	headers := strings.Split(ingress.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-response-headers"], ",")
+	for i := range headers {
+		headers[i] = strings.TrimSpace(headers[i])
+	}
+	return fill(t, "ingress-nginx.conf", settings.Data["http-snippet"], settings.Data["server-snippet"], headers)
+}
+
+// nginxGatewayFabric returns what NGINX Gateway Fabric makes of its guide's HTTPRoute and SnippetsPolicy.
+func nginxGatewayFabric(t *testing.T) string {
+	t.Helper()
+	var route struct {
+		Spec struct {
+			Rules []struct {
+				Filters []struct {
+					ExternalAuth struct {
+						HTTP struct{ AllowedResponseHeaders []string }
+					}
+				}
+			}
+		}
+	}
+	unmarshalGuide(t, &route, "nginx-gateway-fabric", "httproute.yaml")
+	var policy struct {
+		Spec struct {
+			Snippets []struct{ Context, Value string }
+		}
+	}
+	unmarshalGuide(t, &policy, "nginx-gateway-fabric", "snippetspolicy.yaml")
+	snippets := map[string]string{}
+	for _, snippet := range policy.Spec.Snippets {
+		snippets[snippet.Context] = snippet.Value
+	}
+	return fill(t, "nginx-gateway-fabric.conf", snippets["http"], snippets["http.server"], route.Spec.Rules[0].Filters[0].ExternalAuth.HTTP.AllowedResponseHeaders)
+}

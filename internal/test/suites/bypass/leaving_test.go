@@ -1,0 +1,162 @@
+package bypass_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+)
+
+// TestVerifierLeaves has the verifier told to stop, and killed, with traffic through each proxy: it says that it isn't ready
+// before it takes no more, and without it nothing passes. Nothing reaches the upstream at any time that would not have done
+// so otherwise, and all is well again once there is a verifier.
+func TestVerifierLeaves(t *testing.T) {
+	w := newWorld(t)
+	all := t // The verifier outlives the subtest that starts it.
+	var harmless [][]byte
+	for _, c := range readCorpus(t, "harmless.txt", w.values) {
+		harmless = append(harmless, c.raw)
+	}
+	for _, name := range []string{"nginx", "haproxy", "caddy"} {
+		t.Run(name, func(t *testing.T) {
+			f := &front{world: w, upstream: startUpstream(t), judge: newJudge()}
+			at, _ := proxies[name].start(t, w, f.upstream)
+			f.address = at.http1
+			f.eventuallyPasses(t)
+
+			stop := f.traffic(t)
+			if code := f.terminate(t); code != 0 {
+				t.Errorf("the verifier ends with %d:\n%s", code, w.verifier.Log())
+			}
+			stop()
+			f.passesNothing(t, harmless)
+
+			w.startVerifier(all)
+			f.eventuallyPasses(t)
+			stop = f.traffic(t)
+			w.verifier.Kill()
+			stop()
+			f.passesNothing(t, harmless)
+
+			w.startVerifier(all)
+			f.eventuallyPasses(t)
+			f.judged(t)
+		})
+	}
+}
+
+// front is a proxy between clients and an upstream.
+type front struct {
+	*world
+
+	address  string
+	upstream *upstream
+	judge    *judge
+}
+
+// judged judges what has reached the upstream, and returns how many requests it was.
+func (f *front) judged(t *testing.T) int {
+	t.Helper()
+	seen := f.upstream.take()
+	for _, r := range seen {
+		if fault := f.judge.fault(r); fault != "" {
+			t.Errorf("%.300q reaches the upstream: %s", redact(r.head), fault)
+		}
+	}
+	return len(seen)
+}
+
+// request is one that the key may make, or one with a token that is revoked.
+func (f *front) request(token string) []byte {
+	return []byte("GET /api/products HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme + "\r\nAuthorization: Bearer " + f.values[token] + "\r\n\r\n")
+}
+
+func (f *front) eventuallyPasses(t *testing.T) {
+	t.Helper()
+	program.WaitUntil(t, patience, "a request that passes", func() error {
+		status, err := send(t.Context(), f.address, f.request("token"), patience)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("status %d", status)
+		}
+		return err
+	})
+}
+
+// traffic has clients ask until it is stopped, with keys that are fine and with one that is revoked. It returns once some of
+// them have been let through.
+func (f *front) traffic(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for _, token := range []string{"token", "revoked", "token", "revoked"} {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				status, err := send(ctx, f.address, f.request(token), patience)
+				if err == nil && token == "revoked" && status == http.StatusOK {
+					t.Error("a request with a revoked key passes")
+				}
+			}
+		})
+	}
+	f.upstream.take()
+	program.WaitUntil(t, patience, "traffic", func() error {
+		f.upstream.mu.Lock()
+		defer f.upstream.mu.Unlock()
+		if len(f.upstream.seen) < 20 {
+			return fmt.Errorf("%d requests so far", len(f.upstream.seen))
+		}
+		return nil
+	})
+	return func() {
+		t.Helper()
+		cancel()
+		clients.Wait()
+		f.judged(t)
+	}
+}
+
+// terminate tells the verifier to stop, and returns its exit code.
+func (f *front) terminate(t *testing.T) int {
+	t.Helper()
+	code := make(chan int, 1)
+	go func() { code <- f.verifier.Terminate(patience) }()
+	ready := program.Answers(t.Context(), "http://"+f.health+"/readyz")
+	program.WaitUntil(t, patience, "a verifier that is not ready", func() error {
+		// In this order: whoever can't be connected to any more must not say afterwards that it is ready.
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", f.http)
+		if err == nil {
+			conn.Close()
+		}
+		if ready() == nil {
+			if err != nil {
+				t.Errorf("it is ready and can't be asked: %v", err)
+			}
+			return errors.New("it is ready")
+		}
+		return nil
+	})
+	return <-code
+}
+
+// passesNothing checks that without a verifier the proxy answers by itself, and that it's no refusal of the client's.
+func (f *front) passesNothing(t *testing.T, requests [][]byte) {
+	t.Helper()
+	var clients sync.WaitGroup // HAProxy takes seconds to find that nobody is there.
+	for _, raw := range append(slices.Clone(requests), f.request("token"), f.request("revoked")) {
+		clients.Go(func() {
+			if status, err := send(t.Context(), f.address, raw, patience); err != nil || status < 400 {
+				t.Errorf("status %d without a verifier, error %v", status, err)
+			}
+		})
+	}
+	clients.Wait()
+	if n := f.judged(t); n > 0 {
+		t.Errorf("%d requests reach the upstream without a verifier", n)
+	}
+}

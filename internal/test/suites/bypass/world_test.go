@@ -1,0 +1,198 @@
+package bypass_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+	"github.com/nexuscommerce/apikey-operator/internal/token"
+)
+
+const (
+	// patience is for what must happen, on a machine that is busy.
+	patience = time.Minute
+
+	acme   = "3714240b-2e06-4c35-8856-ccc1c096323e"
+	globex = "9d2f6c1e-0b7a-4f0e-8a51-5f3c2b1d4e60"
+
+	// clientAddress is where the cases are sent from. It is none of the proxies', which are at 127.0.0.1 and trusted.
+	clientAddress = "127.0.0.2"
+)
+
+// policies are what the API is. All that isn't declared otherwise falls to a rule that the key satisfies, so that a path
+// which is read in two ways isn't refused for want of a rule.
+func policies() []*keysv1alpha1.AccessPolicy {
+	yes := true
+	rule := func(path string, scope keysv1alpha1.Scope, methods ...keysv1alpha1.Method) keysv1alpha1.AccessRule {
+		return keysv1alpha1.AccessRule{
+			Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: path}}, Methods: methods, Scopes: []keysv1alpha1.Scope{scope},
+		}
+	}
+	export := rule("/api/products/export", "products:export", "GET")
+	export.Paths[0].Type = keysv1alpha1.PathExact
+	public := keysv1alpha1.AccessRule{
+		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: "/public"}}, Methods: []keysv1alpha1.Method{"GET", "HEAD"}, Anonymous: &yes,
+	}
+	anybody := keysv1alpha1.AccessRule{
+		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: "/"}}, Anonymous: &yes,
+	}
+	policy := func(name string, hosts []keysv1alpha1.Host, rules ...keysv1alpha1.AccessRule) *keysv1alpha1.AccessPolicy {
+		declared := []keysv1alpha1.ScopeDeclaration{{Name: "site:read"}, {Name: "products:read"}, {Name: "products:write"}, {Name: "products:export"}, {Name: "admin:all"}, {Name: "*"}}
+		return &keysv1alpha1.AccessPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       keysv1alpha1.AccessPolicySpec{Hosts: hosts, Scopes: declared, Rules: rules},
+		}
+	}
+	return []*keysv1alpha1.AccessPolicy{
+		policy("api", []keysv1alpha1.Host{"api.example.com"},
+			rule("/", "site:read", "GET", "HEAD"),
+			rule("/api/products", "products:read", "GET", "HEAD"),
+			rule("/api/products", "products:write", "POST", "PUT", "PATCH", "DELETE"),
+			export,
+			rule("/admin", "admin:all"),
+			public,
+		),
+		policy("open", []keysv1alpha1.Host{"open.example.com"}, anybody),
+		policy("admin", []keysv1alpha1.Host{"admin.example.com"}, rule("/", "admin:all")),
+		policy("shops", []keysv1alpha1.Host{"*.shop.example.com"}, rule("/", "site:read", "GET", "HEAD")),
+		policy("vip", []keysv1alpha1.Host{"vip.shop.example.com"}, rule("/", "admin:all")),
+	}
+}
+
+// newJudge returns a judge who knows the keys that may pass. The one named Admin001 is in no request, but many claim to be
+// it.
+func newJudge() *judge {
+	scopes := []string{"products:read", "site:read"}
+	return &judge{policies: policies(), client: clientAddress, callers: map[string]caller{
+		"Reader01": {id: "Reader01", name: "shop/reader", tenant: acme, scopes: scopes},
+		"Nearby01": {id: "Nearby01", name: "shop/nearby", tenant: acme, scopes: scopes},
+	}}
+}
+
+// placeholders are what may stand for a value in a request: see testdata/hostile.txt.
+var placeholders = []string{
+	"host", "key", "auth", "tenant", "token", "tenantid", "othertenantid",
+	"nearby", "elsewhere", "revoked", "suspended", "expired", "other", "unknown",
+}
+
+// world is a verifier, and what it knows.
+type world struct {
+	cp       *controlplane.ControlPlane
+	binary   string
+	verifier *program.Process
+	// http, grpc and health are the verifier's addresses.
+	http, grpc, health string
+	// envoy is a connection to the verifier, as Envoy has one.
+	envoy  *grpc.ClientConn
+	values map[string]string
+	// authority has signed the verifier's certificate, whose flags are in certificate.
+	authority   *authority.Authority
+	certificate []string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		cp:     install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"),
+		binary: program.Build(t, "./cmd/verifier"),
+		http:   program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t),
+		authority: authority.New(t),
+	}
+	w.certificate = w.authority.Flags(t, authority.VerifierName)
+	for _, policy := range policies() {
+		w.create(t, policy)
+	}
+	for name, id := range map[string]string{"shop": acme, "globex": globex} {
+		w.create(t, fixture.Tenant(name, func(tenant *keysv1alpha1.Tenant) { tenant.Spec.ID = id }))
+		w.create(t, fixture.Namespace(name, name))
+	}
+	past := metav1.NewTime(time.Now().Add(-time.Hour))
+	values := map[string]string{
+		"token":     w.issue(t, "shop", "reader", "Reader01", acme, func(*keysv1alpha1.ApiKey) {}),
+		"nearby":    w.issue(t, "shop", "nearby", "Nearby01", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{clientAddress + "/32"} }),
+		"elsewhere": w.issue(t, "shop", "elsewhere", "Elsewhe1", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"203.0.113.0/24"} }),
+		"revoked":   w.issue(t, "shop", "revoked", "Revoked1", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
+		"suspended": w.issue(t, "shop", "suspended", "Suspend1", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
+		"expired":   w.issue(t, "shop", "expired", "Expired1", acme, func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past }),
+		"other":     w.issue(t, "globex", "other", "Other001", globex, func(*keysv1alpha1.ApiKey) {}),
+		"unknown":   mint(t, "nobody", "Unknown1").Reveal(),
+		"tenantid":  acme, "othertenantid": globex,
+		"host":   "Host: api.example.com\r\n",
+		"tenant": "X-Tenant-ID: " + acme + "\r\n",
+	}
+	w.issue(t, "shop", "admin", "Admin001", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"*"} })
+	values["auth"] = "Authorization: Bearer " + values["token"] + "\r\n"
+	values["key"] = values["auth"] + values["tenant"]
+	if known := slices.Sorted(maps.Keys(values)); !slices.Equal(known, slices.Sorted(slices.Values(placeholders))) {
+		t.Fatalf("placeholders %q", known)
+	}
+	w.values = values
+	w.startVerifier(t)
+	var err error
+	if w.envoy, err = grpc.NewClient(w.grpc, grpc.WithTransportCredentials(credentials.NewTLS(w.authority.Trust(authority.VerifierName)))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.envoy.Close() })
+	return w
+}
+
+// startVerifier starts a verifier at the world's addresses, and waits until it is ready.
+func (w *world) startVerifier(t *testing.T) {
+	t.Helper()
+	w.verifier = program.Start(t, w.binary, append(slices.Clone(w.certificate), "--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"), "--name=verifier-1",
+		"--metrics-bind-address=0", "--health-probe-bind-address="+w.health, "--http-bind-address="+w.http, "--grpc-bind-address="+w.grpc,
+		"--trusted-proxies=127.0.0.1/32")...)
+	transport := &http.Transport{TLSClientConfig: w.authority.Trust(authority.VerifierName)}
+	defer transport.CloseIdleConnections()
+	program.WaitUntil(t, patience, "a ready verifier", program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+w.health+"/readyz"))
+}
+
+func (w *world) create(t *testing.T, object client.Object) {
+	t.Helper()
+	if err := w.cp.Client.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// issue creates a key as the controller leaves it, and returns its token.
+func (w *world) issue(t *testing.T, namespace, name, id, tenant string, change func(*keysv1alpha1.ApiKey)) string {
+	t.Helper()
+	key := fixture.ApiKey(namespace, name, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "site:read"} }, change)
+	status := key.Status
+	w.create(t, key)
+	tok := mint(t, string(key.UID), id)
+	key.Status = status
+	key.Status.TenantID, key.Status.Scopes, key.Status.AllowedCIDRs = tenant, key.Spec.Scopes, key.Spec.AllowedCIDRs
+	key.Status.Credentials = []keysv1alpha1.Credential{{ID: id, Digest: tok.Digest().String(), IssuedTime: metav1.Now()}}
+	if err := w.cp.Client.Status().Update(t.Context(), key); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", name, err))
+	}
+	return tok.Reveal()
+}
+
+func mint(t *testing.T, uid, id string) token.Token {
+	t.Helper()
+	root, err := token.RootFrom([]byte("a root key of 32 bytes for tests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := token.Derive(root, token.FormatLive, uid, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}

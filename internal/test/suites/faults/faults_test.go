@@ -1,0 +1,211 @@
+package faults_test
+
+import (
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+)
+
+// bound is the verifiers' --max-staleness, where a test doesn't need another.
+const bound = 4 * time.Second
+
+// onWire starts a verifier that reaches the API server by a wire.
+func onWire(t *testing.T, cp *controlplane.ControlPlane, binary string, bound time.Duration) (*subject, *wire) {
+	t.Helper()
+	w := newWire(t, cp.Config)
+	kubeconfig, err := cp.ServiceAccountKubeconfigAt("apikey-verifier", w.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return watch(t, cp, binary, kubeconfig, bound), w
+}
+
+// TestFaults breaks the connection between a verifier and the API server, and revokes a key meanwhile.
+func TestFaults(t *testing.T) {
+	cp := start(t)
+	binary := program.Build(t, "./cmd/verifier")
+	for name, fault := range map[string]struct {
+		begins func(*subject, *wire)
+		ends   func(*subject, *wire)
+		// stale says that it keeps the verifier from knowing anything for as long as it lasts.
+		stale bool
+	}{
+		"none": {},
+		"a connection that is cut": {
+			begins: func(_ *subject, w *wire) { w.cut() },
+		},
+		"connections that are refused": {
+			begins: func(_ *subject, w *wire) { w.become(refuses); w.cut() },
+			ends:   func(_ *subject, w *wire) { w.become(passes) },
+			stale:  true,
+		},
+		"a connection that takes everything and answers nothing": {
+			begins: func(_ *subject, w *wire) { w.become(stalls) },
+			ends:   func(_ *subject, w *wire) { w.become(passes) },
+			stale:  true,
+		},
+		"a half-open connection": {
+			begins: func(_ *subject, w *wire) { w.halve() },
+		},
+		"a slow connection": {
+			begins: func(_ *subject, w *wire) { w.become(crawls) },
+			ends:   func(_ *subject, w *wire) { w.become(passes) },
+			stale:  true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, w := onWire(t, cp, binary, bound)
+			connections := w.accepted.Load()
+			if fault.begins != nil {
+				fault.begins(s, w)
+			}
+			revoked := s.revoke()
+			s.outlive(revoked)
+			if fault.stale {
+				s.isStale()
+			}
+			if fault.ends != nil {
+				fault.ends(s, w)
+			}
+			s.recovers()
+			s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
+			if fault.begins != nil && w.accepted.Load() == connections {
+				t.Error("it has recovered over the old connection, which is none")
+			}
+			if got := s.metric("apikey_verifier_divergence_total"); got != 0 {
+				t.Errorf("%g keys differed from the API server's", got)
+			}
+		})
+	}
+}
+
+// TestLostEvent has a watch lose the event of the revocation, and nothing else.
+func TestLostEvent(t *testing.T) {
+	cp := start(t)
+	through := newSieve(t, cp.Config)
+	s := watch(t, cp, program.Build(t, "./cmd/verifier"), through.kubeconfig(t), 10*time.Second)
+	through.lose(s.goes.issued.Key.Name)
+	revoked := s.revoke()
+	s.await("a lost event", func() error {
+		if through.lost.Load() == 0 {
+			return http.ErrNoLocation
+		}
+		return nil
+	})
+	s.outlive(revoked)
+	s.recovers()
+	s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
+	if got := s.metric("apikey_verifier_divergence_total"); got != 1 {
+		t.Errorf("the metric says that %g keys differed from the API server's", got)
+	}
+	if s.stays.got(http.StatusOK, revoked) == 0 {
+		t.Error("the other key was not accepted")
+	}
+}
+
+// TestFrozen stops a verifier for longer than its bound. What is asked while it is frozen is answered when it is thawed.
+func TestFrozen(t *testing.T) {
+	cp := start(t)
+	s, _ := onWire(t, cp, program.Build(t, "./cmd/verifier"), bound)
+	s.process.Signal(syscall.SIGSTOP)
+	revoked := s.revoke()
+	s.outlive(revoked)
+	asked := time.Now()
+	s.process.Signal(syscall.SIGCONT)
+	s.recovers()
+	s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
+	if s.stays.got(http.StatusForbidden, revoked) == 0 {
+		t.Error("nothing was refused for want of freshness")
+	}
+	if got := s.metric("apikey_verifier_fresh_as_of_timestamp_seconds"); got < float64(asked.Unix()) {
+		t.Errorf("as of %g, which is before it was thawed", got)
+	}
+}
+
+// TestAPIServerAway takes the API server away for longer than the bound of one verifier, and for less than that of another.
+func TestAPIServerAway(t *testing.T) {
+	cp := start(t)
+	binary := program.Build(t, "./cmd/verifier")
+	short, _ := onWire(t, cp, binary, bound)
+	long, _ := onWire(t, cp, binary, 5*time.Minute)
+
+	away := time.Now()
+	if err := cp.StopAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	short.outlive(time.Now())
+	short.isStale()
+	if err := cp.StartAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*subject{short, long} {
+		revoked := s.revoke()
+		s.recovers()
+		if s == short {
+			s.outlive(revoked)
+			s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
+		}
+	}
+	long.stays.always(t, http.StatusOK, away)
+	if n := long.goes.got(http.StatusForbidden, away); n > 0 {
+		t.Errorf("%d requests were refused while the API server was away for less than the bound", n)
+	}
+}
+
+// TestGone has a watch be taken up at a resourceVersion that nobody remembers: 410.
+func TestGone(t *testing.T) {
+	cp := start(t)
+	s, w := onWire(t, cp, program.Build(t, "./cmd/verifier"), 5*time.Minute)
+	seen := s.goes.issued.Key.ResourceVersion
+	w.become(refuses)
+	w.cut()
+	s.revoke()
+	if err := cp.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := cp.StopAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cp.StartAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	if cp.Remembers(t.Context(), seen) {
+		t.Fatal("the API server still remembers")
+	}
+	cut := time.Now()
+	w.become(passes)
+	s.recovers()
+	s.stays.always(t, http.StatusOK, cut)
+}
+
+// TestWithoutController has everything that takes a key away work, where no controller runs.
+func TestWithoutController(t *testing.T) {
+	cp := start(t)
+	s, _ := onWire(t, cp, program.Build(t, "./cmd/verifier"), bound)
+	expires := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	expiring := s.call(s.issue(func(k *keysv1alpha1.ApiKey) {
+		k.Status.ExpiresTime = &metav1.Time{Time: expires}
+		k.Status.Credentials[0].ValidUntil = nil
+	}))
+	asOf := s.metric("apikey_verifier_fresh_as_of_timestamp_seconds")
+	s.revoke()
+	s.recovers()
+	s.await("an expired key", func() error { return expiring.last(http.StatusUnauthorized) })
+	expiring.neverAcceptedSince(t, expires)
+	if got := s.metric("apikey_verifier_fresh_as_of_timestamp_seconds"); got <= asOf {
+		t.Errorf("as of %g, and no later", got)
+	}
+	key := &keysv1alpha1.ApiKey{}
+	if err := cp.Client.Get(t.Context(), client.ObjectKeyFromObject(s.goes.issued.Key), key); err != nil || len(key.Status.Conditions) != 0 {
+		t.Errorf("a controller has been here: %v %v", key.Status.Conditions, err)
+	}
+}

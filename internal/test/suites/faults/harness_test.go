@@ -1,0 +1,320 @@
+// Package faults breaks what is between a verifier and the API server, in every way that it can break, and checks that no
+// revoked key is accepted beyond the bound, that the verifier recovers without a restart, and that its metrics tell.
+//
+// No controller runs where a test does not say so: revocation, expiry and freshness work without one.
+package faults_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+)
+
+const patience = time.Minute
+
+// start starts a control plane with an API declared, and no controller.
+func start(t *testing.T) *controlplane.ControlPlane {
+	t.Helper()
+	need.ControlPlane(t)
+	cp, err := controlplane.Start(controlplane.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, args := range [][]string{
+		{"apply", "-k", controlplane.Root() + "/config/rbac"},
+		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
+	} {
+		if _, err := cp.RunKubectl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
+		t.Fatal(err)
+	}
+	return cp
+}
+
+// subject is a verifier with two keys that it is asked about all the time: one that stays, and one that is revoked.
+type subject struct {
+	t               *testing.T
+	cp              *controlplane.ControlPlane
+	process         *program.Process
+	bound           time.Duration
+	url             string
+	health, metrics string
+	stays, goes     *caller
+}
+
+// watch starts a verifier that reaches the API server by a kubeconfig, and waits until it lets both of its keys pass.
+func watch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig string, bound time.Duration) *subject {
+	t.Helper()
+	s := launch(t, cp, binary, kubeconfig, fixture.Name("verifier"), bound)
+	s.stays, s.goes = s.call(s.issue()), s.call(s.issue())
+	s.await("a verifier that lets both keys pass", func() error { return first(s.ready(), s.stays.last(200), s.goes.last(200)) })
+	return s
+}
+
+// launch starts a verifier that nobody asks yet.
+func launch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig, name string, bound time.Duration) *subject {
+	t.Helper()
+	address, health, metrics := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
+	s := &subject{t: t, cp: cp, bound: bound, url: "http://" + address, health: "http://" + health, metrics: "http://" + metrics}
+	s.process = program.Start(t, binary, "--kubeconfig="+kubeconfig, "--name="+name,
+		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
+		"--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the verifier's log:\n%s", s.process.Log())
+		}
+	})
+	return s
+}
+
+func (s *subject) issue(change ...func(*keysv1alpha1.ApiKey)) *fixture.Issued {
+	s.t.Helper()
+	issued, err := fixture.Issue(s.t.Context(), s.cp.Client, change...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return issued
+}
+
+func (s *subject) await(what string, condition func() error) {
+	s.t.Helper()
+	program.WaitUntil(s.t, patience, what, condition)
+}
+
+// revoke revokes the key that goes, past the fault, and returns when that had been committed.
+func (s *subject) revoke() time.Time {
+	s.t.Helper()
+	// A patch: a verifier may have written meanwhile when the key was used.
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))
+	if err := s.cp.Client.Patch(s.t.Context(), s.goes.issued.Key.DeepCopy(), patch); err != nil {
+		s.t.Fatal(err)
+	}
+	return time.Now()
+}
+
+// outlive waits until a bound that began at a time has been over for a while, and the verifier has been asked since.
+func (s *subject) outlive(since time.Time) {
+	s.t.Helper()
+	s.await("a request beyond the bound", func() error { return s.goes.askedSince(since.Add(s.bound + time.Second)) })
+}
+
+// recovers waits until the verifier knows all again, in the same process.
+func (s *subject) recovers() {
+	s.t.Helper()
+	s.await("recovery", func() error { return first(s.ready(), s.stays.last(200), s.goes.last(401)) })
+	select {
+	case <-s.process.Exited():
+		s.t.Error("the verifier has ended")
+	default:
+	}
+}
+
+// ready asks the readiness page.
+func (s *subject) ready() error {
+	status, body, err := get(s.health + "/readyz")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s", status, body)
+	}
+	if err == nil && !strings.Contains(body, "freshAsOf: 2") {
+		err = fmt.Errorf("the page does not say as of when: %s", body)
+	}
+	return err
+}
+
+// metric returns a metric's value.
+func (s *subject) metric(name string) float64 {
+	s.t.Helper()
+	status, body, err := get(s.metrics + "/metrics")
+	if err != nil || status != http.StatusOK {
+		s.t.Fatal(status, err)
+	}
+	for lines := bufio.NewScanner(strings.NewReader(body)); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			value, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return value
+		}
+	}
+	s.t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// isStale checks that the verifier lets nothing pass, and that page and metric say why.
+func (s *subject) isStale() {
+	s.t.Helper()
+	s.await("a stale verifier", func() error { return s.stays.last(http.StatusForbidden) })
+	if err := s.ready(); err == nil || !strings.Contains(err.Error(), "last known to be up to date") {
+		s.t.Errorf("the readiness page says %v", err)
+	}
+	if got := s.metric("apikey_verifier_staleness_seconds"); got <= s.bound.Seconds() {
+		s.t.Errorf("the metric says %g s, which is within the bound", got)
+	}
+}
+
+// caller asks about one key, again and again.
+type caller struct {
+	url    string
+	issued *fixture.Issued
+	client *http.Client
+
+	mu      sync.Mutex
+	asked   time.Time
+	answers []answer
+}
+
+// answer is what a request got that was sent at a time; status 0 is none.
+type answer struct {
+	sent   time.Time
+	status int
+}
+
+// call asks about a key until the test ends, without waiting for answers.
+func (s *subject) call(issued *fixture.Issued) *caller {
+	c := &caller{url: s.url, issued: issued, client: &http.Client{Transport: &http.Transport{}}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				group.Go(func() { c.ask(ctx) })
+			}
+		}
+	})
+	s.t.Cleanup(func() {
+		cancel()
+		group.Wait()
+		c.client.CloseIdleConnections()
+	})
+	return c
+}
+
+func (c *caller) ask(ctx context.Context) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/auth/nginx", http.NoBody)
+	if err != nil {
+		panic(err)
+	}
+	request.Header.Set("X-Original-URL", "https://"+fixture.Host+"/api/products")
+	request.Header.Set("X-Original-Method", http.MethodGet)
+	request.Header.Set("X-Tenant-ID", c.issued.Tenant.Spec.ID)
+	request.Header.Set("Authorization", "Bearer "+c.issued.Token)
+	a := answer{sent: time.Now()}
+	c.mu.Lock()
+	c.asked = a.sent
+	c.mu.Unlock()
+	if response, err := c.client.Do(request); err == nil {
+		a.status = response.StatusCode
+		_ = response.Body.Close()
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers = append(c.answers, a)
+}
+
+// askedSince says whether a request was sent since a time, whether it was answered or not.
+func (c *caller) askedSince(since time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked.Before(since) {
+		return fmt.Errorf("the last was sent %s before", since.Sub(c.asked))
+	}
+	return nil
+}
+
+// last says whether the request that was answered last got a status.
+func (c *caller) last(status int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.answers) == 0 || c.answers[len(c.answers)-1].status != status {
+		return fmt.Errorf("no %d last, of %d answers", status, len(c.answers))
+	}
+	return nil
+}
+
+// got returns how many requests got a status that were sent since a time.
+func (c *caller) got(status int, since time.Time) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.answers {
+		if a.status == status && !a.sent.Before(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// neverAcceptedSince checks that no request got through that was sent since a time, of enough that were sent.
+func (c *caller) neverAcceptedSince(t *testing.T, since time.Time) {
+	t.Helper()
+	if n := c.got(http.StatusOK, since); n > 0 {
+		t.Errorf("accepted %d times beyond the bound", n)
+	}
+	if c.got(http.StatusUnauthorized, since)+c.got(http.StatusForbidden, since) == 0 {
+		t.Error("nobody asked beyond the bound")
+	}
+}
+
+// always checks that every request since a time got one status.
+func (c *caller) always(t *testing.T, status int, since time.Time) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.answers {
+		if !a.sent.Before(since) && a.status != status {
+			t.Errorf("%d, %s after it began", a.status, a.sent.Sub(since))
+			return
+		}
+	}
+}
+
+func get(url string) (int, string, error) {
+	response, err := http.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package gitops_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+)
+
+// TestSecondApplyWritesNothing applies the samples twice: afterwards every object is what it was before, to the last byte
+// of its metadata. It fails when publish.stamp always sets publishedTime.
+func TestSecondApplyWritesNothing(t *testing.T) {
+	for name, flags := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
+		t.Run(name, func(t *testing.T) {
+			i := newInstallation(t)
+			count := len(i.samples(t)["ApiKey"])
+			apply := append([]string{"apply", "-k", controlplane.Root() + "/config/samples"}, flags...)
+			install.Kubectl(t, i.cp, apply...)
+			i.awaitKeys(t, "all keys Ready", count, ready)
+			i.awaitRest(t)
+			before := i.everything(t)
+
+			out := install.Kubectl(t, i.cp, apply...)
+			if changed := strings.Count(out, " configured"); changed > 0 {
+				t.Errorf("kubectl changes %d objects:\n%s", changed, out)
+			}
+			// Another tenant has every key judged again.
+			other := fixture.Name("tenant")
+			for _, object := range []client.Object{fixture.Tenant(other), fixture.Namespace(other, other), fixture.ApiKey(other, "key")} {
+				if err := i.cp.Client.Create(t.Context(), object); err != nil {
+					t.Fatal(err)
+				}
+			}
+			i.awaitKeys(t, "another key Ready", count+1, ready)
+			i.awaitRest(t)
+
+			after := i.everything(t)
+			for object := range before {
+				if after[object] != before[object] {
+					t.Errorf("%s\nbefore: %s\nafter:  %s", object, before[object], after[object])
+				}
+			}
+			for object := range after {
+				if _, was := before[object]; !was && !strings.Contains(object, other) {
+					t.Errorf("%s was written", object)
+				}
+			}
+		})
+	}
+}
+
+// everything returns all objects of the kinds that the controller or somebody who applies the samples may write, as the
+// API server has them. Of Secrets only the metadata.
+func (i *installation) everything(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for kind, list := range map[string]client.ObjectList{
+		"Namespace":    &corev1.NamespaceList{},
+		"Secret":       &corev1.SecretList{},
+		"Event":        &eventsv1.EventList{},
+		"Tenant":       &keysv1alpha1.TenantList{},
+		"AccessPolicy": &keysv1alpha1.AccessPolicyList{},
+		"ApiKey":       &keysv1alpha1.ApiKeyList{},
+	} {
+		if err := i.cp.Client.List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		err := apimeta.EachListItem(list, func(item runtime.Object) error {
+			if secret, ok := item.(*corev1.Secret); ok {
+				secret.Data = nil // A failed comparison must not print a token; its resourceVersion tells.
+			}
+			content, err := json.Marshal(item)
+			object, _ := item.(client.Object)
+			found[fmt.Sprintf("%s %s/%s", kind, object.GetNamespace(), object.GetName())] = string(content)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
+
+// awaitRest waits until the controller has nothing left to do but what it has put off.
+func (i *installation) awaitRest(t *testing.T) {
+	t.Helper()
+	program.WaitUntil(t, patience, "a controller at rest", program.Answers(t.Context(), i.metricsURL,
+		`controller_runtime_active_workers{controller="apikey"} 0`, `workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
+		`controller_runtime_active_workers{controller="tenant"} 0`, `workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
+		`controller_runtime_active_workers{controller="accesspolicy"} 0`, `workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`))
+}

@@ -1,0 +1,415 @@
+package ports_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/effort"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+)
+
+const (
+	// stranger is the address that attacks come from; who is honest has 127.0.0.1.
+	stranger = "127.0.0.2"
+	// few is how much an attack over few connections may add to the resident memory, in bytes, of which 28 MiB are the heap's
+	// usual headroom. many is for as many connections as somebody likes: two fifths of the manifests' limit, and far below what
+	// docs/threat-model.md comes to. A machine that has much else to do collects garbage later, and comes to 240 MiB.
+	few, many = 64 << 20, 400 << 20
+	// meanwhile is how often who is honest asks at every port while what the attack has left behind is held: for a second or two.
+	meanwhile = 50
+)
+
+// floods are attacks without any credentials. Each is over as it returns; its connections stay open.
+var floods = map[string]struct {
+	growth int
+	flood  func(t *testing.T, v *verifier, secure *tls.Config)
+}{
+	// One byte on the wire is a field of 33 bytes and more.
+	"gRPC: indexed header fields": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+		block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 480_000)...)
+		for range 30 {
+			a.send(headers(a.stream(), 0, block))
+		}
+	}},
+	"gRPC: indexed header fields, over many connections": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 12_000)...)
+		each(100, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			for range 100 {
+				a.send(headers(a.stream(), 0, block))
+			}
+		})
+	}},
+	"gRPC: headers that fit, over many connections": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 200)...)
+		each(100, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			for range 200 {
+				a.send(headers(a.stream(), 0, block))
+			}
+		})
+	}},
+	"gRPC: a header that doesn't end": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(50, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			id := a.stream()
+			a.send(frame(frameHeaders, 0, id, append(call(check), field("a", "")...)))
+			for range 500 {
+				a.send(frame(frameContinuation, 0, id, bytes.Repeat([]byte{newest}, 4096)))
+			}
+		})
+	}},
+	"gRPC: long names": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		block := append(append(call(check), field(strings.Repeat("x", 3900), "")...), bytes.Repeat([]byte{newest}, 30_000)...)
+		each(20, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			for range 100 {
+				a.send(headers(a.stream(), 0, block))
+			}
+		})
+	}},
+	"gRPC: unfinished messages of 4 MiB": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 4<<20)
+	}},
+	"gRPC: unfinished messages that are allowed, over many connections": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(20, func(int) { unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 60<<10) })
+	}},
+	"gRPC: messages byte by byte": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(10, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			for range 100 {
+				id := a.stream()
+				a.send(headers(id, 0, call(check)))
+				a.send(frame(frameData, 0, id, message(50_000)))
+				a.send(bytes.Repeat(frame(frameData, 0, id, []byte{1}), 1000))
+			}
+		})
+	}},
+	"gRPC: rapid resets": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(10, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			for range 3000 {
+				id := a.stream()
+				if !a.send(append(headers(id, 0, call(check)), frame(frameReset, 0, id, []byte{0, 0, 0, 8})...)) {
+					return
+				}
+			}
+		})
+	}},
+	"gRPC: answers that nobody takes": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(20, func(int) {
+			a := attack(t, stranger, v.grpc, h2(secure)).greet(0, 4, 0, 0, 0, 0) // A window of 0.
+			for range 1000 {
+				id := a.stream()
+				if !a.send(append(headers(id, 0, call(check)), frame(frameData, endStream, id, message(0))...)) {
+					return
+				}
+			}
+		})
+	}},
+	"gRPC: idle connections": {many, func(t *testing.T, v *verifier, _ *tls.Config) {
+		each(1500, func(int) { attack(t, stranger, v.grpc, nil) })
+	}},
+	"HTTP/1: header fields without end": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(300, func(int) { attack(t, stranger, v.http, secure).send(tiny("GET /auth/nginx", 60<<10)) })
+	}},
+	"HTTP/1: headers, and no body": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		request := append(tiny("POST /token/review", 60<<10), "Content-Length: 60000\r\n\r\n"...)
+		each(300, func(int) { attack(t, stranger, v.http, secure).send(request) })
+	}},
+	"HTTP/1: the next request with the one before": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		small := []byte("GET /auth HTTP/1.1\r\nHost: a\r\n\r\n")
+		each(1500, func(int) {
+			attack(t, stranger, v.http, secure).swallow().send(append(bytes.Clone(small), tiny("GET /auth", 3900)...))
+		})
+	}},
+	"HTTP/1: idle connections": {many, func(t *testing.T, v *verifier, _ *tls.Config) {
+		each(4000, func(int) { attack(t, stranger, v.http, nil) })
+	}},
+	"HTTP/2: indexed header fields": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		block := append(append(call("/token/review"), field("a", "")...), bytes.Repeat([]byte{newest}, 1900)...)
+		each(30, func(int) {
+			a := attack(t, stranger, v.http, h2(secure)).greet().swallow()
+			for range 100 {
+				a.send(headers(a.stream(), 0, block))
+			}
+		})
+	}},
+	"HTTP/2: headers without end": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+		a := attack(t, stranger, v.http, h2(secure)).greet().swallow()
+		block := append(append(call("/token/review"), field("a", "")...), bytes.Repeat([]byte{newest}, 480_000)...)
+		for range 30 {
+			a.send(headers(a.stream(), 0, block))
+		}
+	}},
+	"HTTP/2: rapid resets": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		block := append(append(call("/token/review"), field("a", "")...), bytes.Repeat([]byte{newest}, 1900)...)
+		each(10, func(int) {
+			a := attack(t, stranger, v.http, h2(secure)).greet().swallow()
+			for range 500 {
+				id := a.stream()
+				if !a.send(append(headers(id, 0, block), frame(frameReset, 0, id, []byte{0, 0, 0, 8})...)) {
+					return
+				}
+			}
+		})
+	}},
+	"HTTP/2: pings whose answers nobody takes": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		some := bytes.Repeat(frame(framePing, 0, 0, make([]byte, 8)), 500)
+		each(200, func(int) {
+			a := attackBy(t, &net.Dialer{Control: takingNothing}, stranger, v.http, h2(secure)).greet()
+			if a.Conn != nil {
+				_ = a.SetWriteDeadline(time.Now().Add(time.Second))
+			}
+			for range 40 {
+				if !a.send(some) {
+					return
+				}
+			}
+		})
+	}},
+	"metrics and probes: header fields without end": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+		each(300, func(i int) {
+			attack(t, stranger, []string{v.metrics, v.health}[i%2], secure).send(tiny("GET /metrics", 30<<10))
+		})
+	}},
+	"TLS: handshakes that don't end": {many, func(t *testing.T, v *verifier, _ *tls.Config) {
+		// A record of a handshake message of 64 KiB.
+		record := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xf0}, bytes.Repeat([]byte{1}, 16<<10-4)...)
+		each(800, func(i int) {
+			a := attack(t, stranger, []string{v.http, v.grpc}[i%2], nil)
+			for range 4 {
+				a.send(record)
+			}
+		})
+	}},
+}
+
+// h2 has TLS agree upon HTTP/2.
+func h2(secure *tls.Config) *tls.Config {
+	if secure == nil {
+		return nil
+	}
+	secure = secure.Clone()
+	secure.NextProtos = []string{"h2"}
+	return secure
+}
+
+// unfinished begins calls with messages of a length, of which all but one byte is sent, as far as the server takes it.
+func unfinished(a *attacker, calls int, length uint32) {
+	ids := make([]uint32, calls)
+	for i := range ids {
+		ids[i] = a.stream()
+		a.send(append(headers(ids[i], 0, call(check)), frame(frameData, 0, ids[i], message(length))...))
+	}
+	for sent := uint32(0); sent < length-longest && sent < 256<<10; sent += longest {
+		for _, id := range ids {
+			if !a.send(frame(frameData, 0, id, make([]byte, longest))) {
+				return
+			}
+		}
+	}
+}
+
+// tiny is the beginning of a request with as many header fields as fit into a length.
+func tiny(line string, length int) []byte {
+	out := []byte(line + " HTTP/1.1\r\nHost: a\r\n")
+	for i := 0; len(out) < length; i++ {
+		out = append(strconv.AppendInt(out, int64(i), 36), ":\n"...)
+	}
+	return out
+}
+
+// each does something a number of times, a few at a time.
+func each(times int, do func(int)) {
+	var group sync.WaitGroup
+	work := make(chan int)
+	for range 16 {
+		group.Go(func() {
+			for i := range work {
+				do(i)
+			}
+		})
+	}
+	for i := range times {
+		work <- i
+	}
+	close(work)
+	group.Wait()
+}
+
+// memory is how much of a process is resident, and the most that ever was.
+func memory(t *testing.T, pid int) (now, most int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatalf("the verifier is gone: %v", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		kib, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
+		switch name {
+		case "VmRSS":
+			now = kib << 10
+		case "VmHWM":
+			most = kib << 10
+		}
+	}
+	return now, most
+}
+
+// TestFloods checks that what comes without credentials takes little memory, and that others are answered meanwhile. Of each
+// attack there is a new verifier.
+func TestFloods(t *testing.T) {
+	binary := program.Build(t, "./cmd/verifier")
+	cert, key, trust := certificate(t)
+	for _, name := range effort.Sample(slices.Sorted(maps.Keys(floods)), effort.Pick(7, 1, 1)) {
+		test := floods[name]
+		for _, over := range []string{"plain text", "TLS"} {
+			if over == "plain text" && strings.HasPrefix(name, "TLS") {
+				continue
+			}
+			t.Run(name+" over "+over, func(t *testing.T) {
+				flags, secure := []string{"--insecure-plain-text"}, (*tls.Config)(nil)
+				if over == "TLS" {
+					flags, secure = []string{"--tls-cert-file=" + cert, "--tls-private-key-file=" + key}, trust
+				}
+				v := start(t, binary, flags...)
+				honest := newHonest(t, v, secure)
+				program.WaitUntil(t, patience, "a running verifier", func() error { return honest.ask(t.Context()) })
+				before, _ := memory(t, v.PID())
+				ctx, stop := context.WithCancel(t.Context())
+				asking := honest.askOn(ctx)
+				test.flood(t, v, secure)
+				// What is held now is what the attack is about.
+				enough := asking.answers.Load() + meanwhile
+				program.WaitUntil(t, patience, "who is honest is answered while the attack lasts", func() error {
+					if asking.answers.Load() < enough && !asking.hasEnded() {
+						return fmt.Errorf("%d times of %d", asking.answers.Load(), enough)
+					}
+					return nil
+				})
+				stop()
+				<-asking.ended
+				if asking.err != nil {
+					t.Errorf("who is honest got %d answers, then %v", asking.answers.Load(), asking.err)
+				}
+				if now, most := memory(t, v.PID()); most-before > test.growth {
+					t.Errorf("resident memory went from %d MiB to %d MiB, and is %d MiB", before>>20, most>>20, now>>20)
+				} else {
+					t.Logf("resident memory went from %d MiB to %d MiB", before>>20, most>>20)
+				}
+			})
+		}
+	}
+}
+
+// honest asks at every port, as a proxy does and a kubelet.
+type honest struct {
+	web  *http.Client
+	urls map[string]int
+	grpc authv3.AuthorizationClient
+}
+
+func newHonest(t *testing.T, v *verifier, secure *tls.Config) *honest {
+	t.Helper()
+	scheme, transport := "http", insecure.NewCredentials()
+	if secure != nil {
+		scheme, transport = "https", credentials.NewTLS(secure.Clone())
+	}
+	connection, err := grpc.NewClient(v.grpc, grpc.WithTransportCredentials(transport))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	web := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: secure.Clone(), DialContext: (&net.Dialer{}).DialContext}}
+	t.Cleanup(web.CloseIdleConnections)
+	return &honest{
+		web: web, grpc: authv3.NewAuthorizationClient(connection),
+		urls: map[string]int{
+			scheme + "://" + v.http + "/ext-authz/api": http.StatusUnauthorized,
+			scheme + "://" + v.health + "/healthz":     http.StatusOK,
+			scheme + "://" + v.metrics + "/metrics":    http.StatusOK,
+		},
+	}
+}
+
+// ask asks once at each port.
+func (h *honest) ask(ctx context.Context) error {
+	for url, want := range h.urls {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := h.web.Do(request)
+		if err != nil {
+			return err
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want {
+			return fmt.Errorf("%s: status %d", url, response.StatusCode)
+		}
+	}
+	within, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := h.grpc.Check(within, &authv3.CheckRequest{})
+	return err
+}
+
+// asking is somebody who asks again and again.
+type asking struct {
+	// answers is how often all ports have answered.
+	answers atomic.Int64
+	ended   chan struct{}
+	// err is what failed. It is for when that has ended.
+	err error
+}
+
+func (a *asking) hasEnded() bool {
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// askOn asks again and again until the context ends, or something fails.
+func (h *honest) askOn(ctx context.Context) *asking {
+	a := &asking{ended: make(chan struct{})}
+	pace := time.NewTicker(10 * time.Millisecond)
+	go func() {
+		defer close(a.ended)
+		defer pace.Stop()
+		for ctx.Err() == nil {
+			if a.err = h.ask(context.WithoutCancel(ctx)); a.err != nil {
+				return
+			}
+			a.answers.Add(1)
+			select {
+			case <-ctx.Done():
+			case <-pace.C:
+			}
+		}
+	}()
+	return a
+}
