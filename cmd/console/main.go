@@ -18,16 +18,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
 func main() {
-	collector.Keep()
+	gctuning.RespectContainerLimit()
 	o := &options{}
 	command.Main("apikey-console", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }

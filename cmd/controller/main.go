@@ -24,8 +24,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
-	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/keymetrics"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
@@ -43,8 +43,8 @@ const (
 )
 
 func main() {
-	collector.Contain()
-	collector.Keep()
+	gctuning.RelaxBounded()
+	gctuning.RespectContainerLimit()
 	o := &options{}
 	command.Main("apikey-controller", o, func(ctx context.Context, restConfig *rest.Config) error {
 		if err := o.checkAddresses(); err != nil {

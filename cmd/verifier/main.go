@@ -16,10 +16,10 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
-	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
+	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
@@ -33,8 +33,8 @@ const programName = "apikey-verifier"
 const explainPath = "/debug/explain"
 
 func main() {
-	collector.Relax()
-	collector.Keep()
+	gctuning.Relax()
+	gctuning.RespectContainerLimit()
 	o := &options{}
 	command.Main(programName, o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }

@@ -24,8 +24,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	verifierclock "github.com/nexuscommerce/apikey-operator/internal/clock"
-	"github.com/nexuscommerce/apikey-operator/internal/collector"
 	"github.com/nexuscommerce/apikey-operator/internal/decide"
+	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -86,7 +86,7 @@ func (alwaysFresh) FreshAsOf() time.Time                 { return time.Now() }
 
 // verifier serves as the verifier does, with so many keys in its index.
 func verifier(n int) (served, error) {
-	collector.Relax()
+	gctuning.Relax()
 	view, uses, err := filledView(n)
 	if err != nil {
 		return served{}, err

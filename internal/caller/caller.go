@@ -33,7 +33,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
-	"github.com/nexuscommerce/apikey-operator/internal/kube"
+	"github.com/nexuscommerce/apikey-operator/internal/restclient"
 )
 
 const (
@@ -92,11 +92,11 @@ func New(options Options) *Guard {
 func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Guard, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // It would have callers wait. How often the API server is asked is up to peers.
-	tokens, err := kube.NewClient(config, authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme)
+	tokens, err := restclient.ForGroup(config, authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme)
 	if err != nil {
 		return nil, err
 	}
-	access, err := kube.NewClient(config, authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme)
+	access, err := restclient.ForGroup(config, authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme)
 	if err != nil {
 		return nil, err
 	}

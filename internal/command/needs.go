@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/kube"
+	"github.com/nexuscommerce/apikey-operator/internal/restclient"
 )
 
 const (
@@ -66,7 +66,7 @@ func CheckTimeout(timeout time.Duration) error {
 func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) error {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	client, err := kube.NewClient(config, authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme)
+	client, err := restclient.ForGroup(config, authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme)
 	if err != nil {
 		return err
 	}

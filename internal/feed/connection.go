@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/collector"
+	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 )
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -63,7 +63,7 @@ func (c *catchUp) begin(resource string) {
 	if resource != "apikeys" {
 		return
 	}
-	collector.Spare(true)
+	gctuning.SaveMemory(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.underWay, c.advanced = true, c.clock()

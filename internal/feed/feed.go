@@ -38,7 +38,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/collector"
+	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
@@ -141,7 +141,7 @@ func New(options Options) (*Feed, error) {
 // tidy gives back what reading a list took.
 func (f *Feed) tidy() {
 	f.keys.compact()
-	collector.Spare(false)
+	gctuning.SaveMemory(false)
 	debug.FreeOSMemory()
 }
 

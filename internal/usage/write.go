@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/kube"
+	"github.com/nexuscommerce/apikey-operator/internal/restclient"
 )
 
 const (
@@ -78,7 +78,7 @@ func newRecorder(options Options, patch patcher) *Recorder {
 func patchThrough(config *rest.Config) (patcher, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // The budget is what limits it.
-	client, err := kube.NewClient(config, keysv1alpha1.GroupVersion, keysv1alpha1.AddToScheme)
+	client, err := restclient.ForGroup(config, keysv1alpha1.GroupVersion, keysv1alpha1.AddToScheme)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nexuscommerce/apikey-operator/internal/body"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/requestbody"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -130,7 +130,7 @@ func read(w http.ResponseWriter, r *http.Request) (question, *fault) {
 	if mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(mediaType), formType) {
 		return question{}, &fault{http.StatusUnsupportedMediaType, "invalid_request", "Send a form, as " + formType + "."}
 	}
-	content, err := body.Read(w, r, maxBody)
+	content, err := requestbody.Read(w, r, maxBody)
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		return question{}, &fault{http.StatusRequestEntityTooLarge, "invalid_request", "The request is too long to be about one of our tokens."}
 	}

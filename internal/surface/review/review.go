@@ -18,8 +18,8 @@ import (
 	kubejson "k8s.io/apimachinery/pkg/util/json"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/body"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/requestbody"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -138,7 +138,7 @@ func read(w http.ResponseWriter, r *http.Request) (*authenticationv1.TokenReview
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, refusal(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "Ask by POST.")
 	}
-	content, err := body.Read(w, r, maxBody)
+	content, err := requestbody.Read(w, r, maxBody)
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		return nil, refusal(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
 			"The review is too long to be about one of our tokens.")

@@ -1,6 +1,6 @@
-// Package kube makes clients of one API group each. Client-go's typed ones have every kind of Kubernetes come with them, and
-// much of what is so linked is in memory for as long as the process runs.
-package kube
+// Package restclient makes REST clients that know a single API group. Client-go's typed clients link every kind of
+// Kubernetes, and much of that stays in memory for as long as the process runs.
+package restclient
 
 import (
 	"fmt"
@@ -11,8 +11,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// NewClient returns a client of a group whose kinds the function adds to a scheme. The config stays as it is.
-func NewClient(config *rest.Config, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error) (rest.Interface, error) {
+// ForGroup returns a client for the kinds of one API group, which addToScheme registers. It does not change config.
+func ForGroup(
+	config *rest.Config, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error,
+) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := addToScheme(scheme); err != nil {
 		return nil, err

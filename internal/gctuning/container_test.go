@@ -1,4 +1,4 @@
-package collector
+package gctuning
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestLimitOf(t *testing.T) {
+func TestMemoryLimit(t *testing.T) {
 	for name, test := range map[string]struct {
 		file, content string
 		want          int64
@@ -25,7 +25,7 @@ func TestLimitOf(t *testing.T) {
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := limitOf(folder); got != test.want || ok != (test.want > 0) {
+		if got, ok := memoryLimit(folder); got != test.want || ok != (test.want > 0) {
 			t.Errorf("%s: %d, %v", name, got, ok)
 		}
 	}
