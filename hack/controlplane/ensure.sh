@@ -34,6 +34,6 @@ dir=$top/bin/k8s/$version
 missing_in "$dir"
 if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # Several names.
-	(cd "$top" && CGO_ENABLED=0 GOOS='' GOARCH='' GOFLAGS='' go build -trimpath -o bin/fetch ./hack/fetch && exec bin/fetch $missing) >&2
+	(cd "$top" && CGO_ENABLED=0 GOOS='' GOARCH='' GOFLAGS='' GOGC=off GOMEMLIMIT=512MiB go build -trimpath -o bin/fetch ./hack/fetch && exec bin/fetch $missing) >&2
 fi
 printf '%s\n' "$dir"

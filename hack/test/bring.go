@@ -124,6 +124,10 @@ func (b bringer) run(command *exec.Cmd) error {
 		command.Stdout = os.Stdout
 	}
 	command.Stderr = os.Stderr
+	if command.Env == nil {
+		command.Env = os.Environ()
+	}
+	command.Env = append(command.Env, programs.CompilerMemory()...)
 	asGroup(command)
 	return command.Run()
 }

@@ -98,6 +98,13 @@ func TestCommand(t *testing.T) {
 	if want := "go test -json -count=1 -p=2 -timeout=1m0s -race -run=^TestA$ -v -timeout=1h a b"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	j.race, j.compilers = false, []string{"GOGC=off"}
+	if got, want := strings.Join(j.command(nil), " "), " -exec=env -u GOGC -u GOMEMLIMIT "; !strings.Contains(got, want) {
+		t.Errorf("%s lacks %s", got, want)
+	}
+	if got := j.environment(nil); !slices.Equal(got, []string{"GOGC=off", "CGO_ENABLED=0"}) || !slices.Equal(j.compilers, []string{"GOGC=off"}) {
+		t.Errorf("go test gets %q", got)
+	}
 }
 
 func TestFolders(t *testing.T) {

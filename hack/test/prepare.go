@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nexuscommerce/apikey-operator/hack/fetch/programs"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
@@ -58,6 +59,7 @@ func (r *runner) prepare(ctx context.Context) (plan, error) {
 func (r *runner) bring(ctx context.Context, rows []row) {
 	b := bringer{r.top, say}
 	b.bring(ctx, rows)
+	r.compilers = programs.CompilerMemory()
 	r.env = append(os.Environ(), r.mode.variable(), "BIN="+filepath.Join(r.top, "bin"),
 		// envtest keeps a file there for every port that it has given out: not in the user's, and the same for all suites.
 		"XDG_CACHE_HOME="+filepath.Join(r.top, "bin", "dev", "cache"), "GOCACHE="+goEnv(ctx, "GOCACHE"),

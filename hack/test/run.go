@@ -23,6 +23,8 @@ type runner struct {
 	top    string
 	env    []string
 	report *report
+	// compilers are variables for compilers only.
+	compilers []string
 
 	mu      sync.Mutex
 	running map[string]time.Time
@@ -60,6 +62,7 @@ func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 func (r *runner) job(ctx context.Context, j job) {
 	r.note(j.name, true)
 	defer r.note(j.name, false)
+	j.compilers = r.compilers
 	words := j.command(r.flags)
 	events := newReader(r.report)
 	var complaint bytes.Buffer

@@ -98,6 +98,7 @@ func TestJob(t *testing.T) {
 	for name, content := range map[string]string{
 		"go.mod":           "module " + module + "\n\ngo 1.26\n",
 		"good/a_test.go":   `func TestA(t *testing.T) { t.Run("b", func(t *testing.T) {}); t.Run("c", func(t *testing.T) { t.Skip("needs nginx, which is missing: x") }) }`,
+		"clean/a_test.go":  `func TestA(t *testing.T) { if os.Getenv("GOGC")+os.Getenv("GOMEMLIMIT") != "" { t.Error("compilers' variables") } }`,
 		"bad/a_test.go":    `func TestA(t *testing.T) { t.Log("chatter") }` + "\n" + `func TestB(t *testing.T) { t.Run("c", func(t *testing.T) { t.Error("the reason") }) }`,
 		"panics/a_test.go": `func TestA(t *testing.T) { panic("oh no") }`,
 		"exits/a_test.go":  `func TestA(t *testing.T) { os.Exit(3) }`,
@@ -116,11 +117,14 @@ func TestJob(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	r := &runner{env: os.Environ(), report: &report{out: &out}, running: map[string]time.Time{}}
+	r := &runner{
+		env: os.Environ(), report: &report{out: &out}, running: map[string]time.Time{},
+		compilers: []string{"GOGC=off", "GOMEMLIMIT=2048MiB"},
+	}
 	j := job{name: "some", dir: top, packages: []string{"./..."}, timeout: 3 * time.Second, parallel: 2}
 	r.job(t.Context(), j)
 	for _, want := range []string{
-		"ok good 1 passed, 1 skipped", "FAIL bad 1 passed, 1 failed", "FAIL panics 0 passed, 1 failed", "FAIL exits 0 passed, 1 failed",
+		"ok good 1 passed, 1 skipped", "ok clean 1 passed", "FAIL bad 1 passed, 1 failed", "FAIL panics 0 passed, 1 failed", "FAIL exits 0 passed, 1 failed",
 		"FAIL broken 0 passed, 1 failed", "FAIL hangs 0 passed, 1 failed", "a_test.go:11: the reason", "panic: oh no", "undefined: undefined",
 		"panic: test timed out after 3s",
 	} {
@@ -137,7 +141,7 @@ func TestJob(t *testing.T) {
 	if r.report.summary(0, false) {
 		t.Error("all is well")
 	}
-	failures := "Failed:\n  bad TestB/c\n  broken (does not build)\n  exits TestA (did not finish)\n  hangs TestA (did not finish)\n  panics TestA\n\n2 passed, 5 failed, 1 skipped\n"
+	failures := "Failed:\n  bad TestB/c\n  broken (does not build)\n  exits TestA (did not finish)\n  hangs TestA (did not finish)\n  panics TestA\n\n3 passed, 5 failed, 1 skipped\n"
 	if got := sortLines(out.String()); !strings.HasSuffix(got, failures) {
 		t.Errorf("got\n%s\nwant at its end\n%s", got, failures)
 	}

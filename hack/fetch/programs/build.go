@@ -140,6 +140,7 @@ func (b *builder) command(ctx context.Context, dir string, args ...string) *exec
 	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir = dir
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS=", "GOARCH=", "GOWORK=off")
+	command.Env = append(command.Env, CompilerMemory()...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGINT) } // It removes its temporary files.
 	command.WaitDelay = 10 * time.Second
 	return command
