@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
@@ -29,7 +29,7 @@ import (
 func main() {
 	gctuning.RespectContainerLimit()
 	o := &options{}
-	command.Main("apikey-console", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
+	daemon.Main("apikey-console", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
 
 // serve runs the console until it is told to stop.

@@ -11,8 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/nexuscommerce/apikey-operator/internal/command"
 	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
 
 // options are the console's flags.
@@ -39,7 +39,7 @@ const (
 	maxLifetime = 24 * time.Hour
 )
 
-// AddFlags implements command.Options.
+// AddFlags implements daemon.Options.
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.address, "http-bind-address", ":8443", "Address that browsers ask at.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
@@ -60,13 +60,13 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the console is told to stop.")
 }
 
-// Complete implements command.Options.
+// Complete implements daemon.Options.
 func (o *options) Complete() error {
 	var errs []error
 	if o.address == "" || o.address == "0" {
 		errs = append(errs, errors.New("--http-bind-address must be an address, such as :8443"))
 	}
-	if err := command.CheckTLS(o.plainText, o.tlsCert, o.tlsKey); err != nil {
+	if err := daemon.CheckTLS(o.plainText, o.tlsCert, o.tlsKey); err != nil {
 		errs = append(errs, err)
 	}
 	if o.namespace != "" && len(validation.IsDNS1123Label(o.namespace)) > 0 {
@@ -119,8 +119,8 @@ func (o *options) findPeers() func(ctx context.Context) ([]string, error) {
 
 // checkAddresses checks that the console can listen where the flags say.
 func (o *options) checkAddresses() error {
-	return command.CheckAddresses(
-		command.Address{Flag: "http-bind-address", Value: o.address},
-		command.Address{Flag: "metrics-bind-address", Value: o.metricsAddress},
-		command.Address{Flag: "health-probe-bind-address", Value: o.healthAddress})
+	return daemon.CheckAddresses(
+		daemon.Address{Flag: "http-bind-address", Value: o.address},
+		daemon.Address{Flag: "metrics-bind-address", Value: o.metricsAddress},
+		daemon.Address{Flag: "health-probe-bind-address", Value: o.healthAddress})
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
-	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/keymetrics"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
@@ -46,7 +46,7 @@ func main() {
 	gctuning.RelaxBounded()
 	gctuning.RespectContainerLimit()
 	o := &options{}
-	command.Main("apikey-controller", o, func(ctx context.Context, restConfig *rest.Config) error {
+	daemon.Main("apikey-controller", o, func(ctx context.Context, restConfig *rest.Config) error {
 		if err := o.checkAddresses(); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
@@ -27,7 +27,7 @@ func newEndpoint(o options, config *rest.Config, own *certificates.Own) (managed
 	}
 	var err error
 	if o.metricsSecure {
-		endpoint.Guard, err = caller.NewForConfig(config, nil, ctrl.Log.WithName("caller"))
+		endpoint.Guard, err = kubeauth.NewForConfig(config, nil, ctrl.Log.WithName("caller"))
 	}
 	return endpoint, err
 }

@@ -4,39 +4,39 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
-	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
 
 // needs are what the controller can do nothing without: part of config/rbac/controller.yaml.
-func (o *options) needs() command.Needs {
+func (o *options) needs() daemon.Needs {
 	read, change := []string{"get", "list", "watch"}, []string{"patch", "update"}
 	group := keysv1alpha1.GroupVersion.Group
-	needs := command.Needs{Timeout: o.startupTimeout}
+	needs := daemon.Needs{Timeout: o.startupTimeout}
 	for _, resource := range []string{"apikeys", "tenants", "accesspolicies"} {
 		needs.Permissions = append(needs.Permissions,
-			command.Permission{Group: group, Resource: resource, Verbs: read},
-			command.Permission{Group: group, Resource: resource + "/status", Verbs: change})
+			daemon.Permission{Group: group, Resource: resource, Verbs: read},
+			daemon.Permission{Group: group, Resource: resource + "/status", Verbs: change})
 	}
 	needs.Permissions = append(needs.Permissions,
-		command.Permission{Resource: "namespaces", Verbs: read},
-		command.Permission{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}})
+		daemon.Permission{Resource: "namespaces", Verbs: read},
+		daemon.Permission{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}})
 	places := []string{""} // everywhere
 	if len(o.served) > 0 {
 		places = append([]string{o.namespace}, o.served...) // That of the root keys, too.
 	}
 	for _, namespace := range places {
 		needs.Permissions = append(needs.Permissions,
-			command.Permission{Resource: "secrets", Namespace: namespace, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}})
+			daemon.Permission{Resource: "secrets", Namespace: namespace, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}})
 	}
 	if o.selfSigned {
 		needs.Permissions = append(needs.Permissions,
-			command.Permission{Resource: "configmaps", Namespace: o.namespace, Verbs: []string{"create"}},
-			command.Permission{Resource: "configmaps", Namespace: o.namespace, Name: certificates.BundleName, Verbs: []string{"get", "list", "watch", "update"}})
+			daemon.Permission{Resource: "configmaps", Namespace: o.namespace, Verbs: []string{"create"}},
+			daemon.Permission{Resource: "configmaps", Namespace: o.namespace, Name: certificates.BundleName, Verbs: []string{"get", "list", "watch", "update"}})
 	}
 	if o.metricsSecure {
 		needs.Permissions = append(needs.Permissions,
-			command.Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}},
-			command.Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}})
+			daemon.Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}},
+			daemon.Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}})
 	}
 	leases := []string{apikey.RegistryName}
 	if o.leaderElect {
@@ -44,17 +44,17 @@ func (o *options) needs() command.Needs {
 	}
 	for _, lease := range leases {
 		needs.Permissions = append(needs.Permissions,
-			command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: lease, Verbs: []string{"get", "update"}})
+			daemon.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: lease, Verbs: []string{"get", "update"}})
 	}
 	needs.Permissions = append(needs.Permissions,
-		command.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Verbs: []string{"create"}},
-		command.Permission{Group: group, Resource: "apikeys", Namespace: o.namespace, Name: keysv1alpha1.CanaryName, Verbs: []string{"patch"}})
+		daemon.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Verbs: []string{"create"}},
+		daemon.Permission{Group: group, Resource: "apikeys", Namespace: o.namespace, Name: keysv1alpha1.CanaryName, Verbs: []string{"patch"}})
 	return needs
 }
 
 // checkAddresses checks that the controller can listen where the flags say.
 func (o *options) checkAddresses() error {
-	return command.CheckAddresses(
-		command.Address{Flag: "metrics-bind-address", Value: o.metricsAddress},
-		command.Address{Flag: "health-probe-bind-address", Value: o.healthAddress})
+	return daemon.CheckAddresses(
+		daemon.Address{Flag: "metrics-bind-address", Value: o.metricsAddress},
+		daemon.Address{Flag: "health-probe-bind-address", Value: o.healthAddress})
 }

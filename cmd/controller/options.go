@@ -11,7 +11,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
-	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -35,7 +35,7 @@ type options struct {
 	served   []string
 }
 
-// AddFlags implements command.Options.
+// AddFlags implements daemon.Options.
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace in which the root keys and the leader's lease are kept.")
 	flags.StringVar(&o.namespaces, "namespaces", "",
@@ -52,7 +52,7 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.formatLive, "token-format-live", string(token.FormatLive), "Beginning of the tokens of tenants whose environment is Live.")
 	flags.StringVar(&o.formatTest, "token-format-test", string(token.FormatTest), "Beginning of the tokens of tenants whose environment is Test.")
 	flags.StringVar(&o.expiryWarnings, "expiry-warnings", "168h,24h", "How long before a key's end to warn of it in an event, comma-separated; empty for not at all.")
-	command.AddTimeoutFlag(flags, &o.startupTimeout)
+	daemon.AddTimeoutFlag(flags, &o.startupTimeout)
 }
 
 // formats returns the token formats by environment.
@@ -63,13 +63,13 @@ func (o *options) formats() apikey.Formats {
 	}
 }
 
-// Complete implements command.Options.
+// Complete implements daemon.Options.
 func (o *options) Complete() error {
 	var errs []error
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
 	}
-	if err := command.CheckTimeout(o.startupTimeout); err != nil {
+	if err := daemon.CheckTimeout(o.startupTimeout); err != nil {
 		errs = append(errs, err)
 	}
 	if err := token.Format(o.formatLive).Validate(); err != nil {

@@ -14,13 +14,13 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/clock"
-	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/feed"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/explain"
@@ -36,7 +36,7 @@ func main() {
 	gctuning.Relax()
 	gctuning.RespectContainerLimit()
 	o := &options{}
-	command.Main(programName, o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
+	daemon.Main(programName, o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
 
 // serve runs the verifier until it is told to stop.
@@ -49,7 +49,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	guard, err := caller.NewForConfig(config, o.audiences, logf.Log.WithName("caller"))
+	guard, err := kubeauth.NewForConfig(config, o.audiences, logf.Log.WithName("caller"))
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
-	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
 
 // options are the verifier's flags.
@@ -51,7 +51,7 @@ const (
 	maxUsageBudget = 1000
 )
 
-// AddFlags implements command.Options.
+// AddFlags implements daemon.Options.
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
@@ -82,7 +82,7 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.otlpEndpoint, "otlp-endpoint", "",
 		"URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Blank for none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.")
 	flags.Float64Var(&o.auditSample, "audit-sample-allowed", 1, "The part of the requests that pass which the audit log has: 0 to 1. It has all that are refused.")
-	command.AddTimeoutFlag(flags, &o.startupTimeout)
+	daemon.AddTimeoutFlag(flags, &o.startupTimeout)
 }
 
 func defaultName() string {
@@ -98,7 +98,7 @@ func defaultName() string {
 
 var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$`)
 
-// Complete implements command.Options.
+// Complete implements daemon.Options.
 func (o *options) Complete() error {
 	errs := o.checkPorts()
 	if o.namespace == "" {
@@ -113,7 +113,7 @@ func (o *options) Complete() error {
 	if o.shutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
 	}
-	if err := command.CheckTimeout(o.startupTimeout); err != nil {
+	if err := daemon.CheckTimeout(o.startupTimeout); err != nil {
 		errs = append(errs, err)
 	}
 	o.audiences, o.reviewed = list(o.callerAudiences), list(o.reviewAudiences)
@@ -148,7 +148,7 @@ func (o *options) checkPorts() (errs []error) {
 	if o.grpcAddress == "" {
 		errs = append(errs, errors.New("--grpc-bind-address must not be empty"))
 	}
-	if err := command.CheckTLS(o.plainText, o.tlsCert, o.tlsKey); err != nil {
+	if err := daemon.CheckTLS(o.plainText, o.tlsCert, o.tlsKey); err != nil {
 		errs = append(errs, err)
 	}
 	return errs

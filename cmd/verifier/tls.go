@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/certificate"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
@@ -52,7 +52,7 @@ func (s security) overGRPC() credentials.TransportCredentials {
 }
 
 // metrics returns where the metrics are, and what else is for people. There may be a guard for them.
-func (s security) metrics(o options, guard *caller.Guard, registry prometheus.Gatherer, handlers map[string]http.Handler) monitor.Endpoint {
+func (s security) metrics(o options, guard *kubeauth.Guard, registry prometheus.Gatherer, handlers map[string]http.Handler) monitor.Endpoint {
 	endpoint := monitor.Endpoint{Address: o.metricsAddress, Metrics: registry, Handlers: handlers}
 	if s.certificate != nil {
 		endpoint.Certificate = s.certificate.GetCertificate

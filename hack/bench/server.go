@@ -21,11 +21,11 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/utils/clock"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	verifierclock "github.com/nexuscommerce/apikey-operator/internal/clock"
 	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -102,7 +102,7 @@ func verifier(n int) (served, error) {
 		Registry: prometheus.NewRegistry(),
 		RouteOptions: serving.RouteOptions{
 			Decider: decider,
-			Guard:   caller.New(caller.Options{Clock: clock.RealClock{}}), // Nobody asks it.
+			Guard:   kubeauth.New(kubeauth.Options{Clock: clock.RealClock{}}), // Nobody asks it.
 			Trust:   trust,
 		},
 	})

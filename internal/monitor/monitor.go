@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	certutil "k8s.io/client-go/util/cert"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
@@ -55,7 +55,7 @@ type Endpoint struct {
 	// Certificate returns that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Guard lets callers pass; nil for all of them.
-	Guard *caller.Guard
+	Guard *kubeauth.Guard
 	// Metrics are shown at /metrics, and Handlers at their paths.
 	Metrics  prometheus.Gatherer
 	Handlers map[string]http.Handler

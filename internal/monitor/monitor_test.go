@@ -15,7 +15,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/utils/clock"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
@@ -36,10 +36,10 @@ func (stranger) ReviewAccess(context.Context, *authorizationv1.SubjectAccessRevi
 // TestEndpoint asks for metrics and for what else is there, in plain text and where there is a guard.
 func TestEndpoint(t *testing.T) {
 	registry := monitor.NewRegistry("a-program")
-	guard := caller.New(caller.Options{Cluster: stranger{}, Clock: clock.RealClock{}, Log: logr.Discard()})
+	guard := kubeauth.New(kubeauth.Options{Cluster: stranger{}, Clock: clock.RealClock{}, Log: logr.Discard()})
 	for name, test := range map[string]struct {
 		scheme string
-		guard  *caller.Guard
+		guard  *kubeauth.Guard
 		status int
 	}{
 		"plain text": {"http", nil, http.StatusOK},

@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -33,7 +33,7 @@ func request(t *testing.T, line string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewHTTP(listener, NewRoutes(RouteOptions{Decider: decider, Guard: caller.New(caller.Options{Clock: clock.RealClock{}})}), nil)
+	server := NewHTTP(listener, NewRoutes(RouteOptions{Decider: decider, Guard: kubeauth.New(kubeauth.Options{Clock: clock.RealClock{}})}), nil)
 	go func() { _ = server.Serve() }()
 	ended, end := context.WithCancel(t.Context())
 	end()

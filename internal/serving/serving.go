@@ -21,9 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/decide"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
@@ -67,7 +67,7 @@ type Options struct {
 type RouteOptions struct {
 	Decider *decide.Decider
 	// Guard knows who may introspect tokens.
-	Guard *caller.Guard
+	Guard *kubeauth.Guard
 	// Trust is the proxies whose word on the client's address counts.
 	Trust clientip.Trust
 	// ReviewAudiences are those that TokenReviews are answered for.

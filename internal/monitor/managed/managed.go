@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
@@ -29,7 +29,7 @@ type Endpoint struct {
 	// Reread keeps the certificate up to date while the manager runs; nil where nothing has to.
 	Reread manager.Runnable
 	// Guard lets callers pass; nil for all of them.
-	Guard *caller.Guard
+	Guard *kubeauth.Guard
 }
 
 // Options are those of a manager's own metrics server: there is to be none.

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/authresponse"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -72,7 +72,7 @@ func appendNumber(b []byte, field protowire.Number, number uint64) []byte {
 }
 
 // appendHeader writes a header that replaces any of the same name.
-func appendHeader(b []byte, field protowire.Number, h answer.Header) []byte {
+func appendHeader(b []byte, field protowire.Number, h authresponse.Header) []byte {
 	b, option := open(b, field)
 	b, header := open(b, optionHeader)
 	b = appendText(b, headerKey, h.Name)
@@ -88,7 +88,7 @@ func (g *GRPC) appendPass(b []byte, decision verify.Decision) []byte {
 	b, status := open(b, responseStatus) // Blank is OK.
 	b = shut(b, status)
 	b, pass := open(b, responseOK)
-	identity := answer.Identity(decision)
+	identity := authresponse.Identity(decision)
 	for _, header := range identity {
 		if header.Value != "" {
 			b = appendHeader(b, okHeaders, header)
@@ -155,7 +155,7 @@ func appendRefusal(b []byte, decision verify.Decision, host string) []byte {
 	b, denied := open(b, responseDenied)
 	b, answered := open(b, deniedStatus)
 	b = shut(appendNumber(b, statusCode, uint64(httpStatus)), answered)
-	for _, header := range answer.AppendRefusal(nil, &decision, host) {
+	for _, header := range authresponse.AppendRefusal(nil, &decision, host) {
 		b = appendHeader(b, deniedHeaders, header)
 	}
 	b = appendText(b, deniedBody, decision.Body())

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/authresponse"
 	"github.com/nexuscommerce/apikey-operator/internal/override"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -39,7 +39,7 @@ var aliases = func() (all []string) {
 
 // identityNames are the names of the identity headers, in lower case.
 var identityNames = func() (names [4]string) {
-	for i, header := range answer.Identity(verify.Decision{}) {
+	for i, header := range authresponse.Identity(verify.Decision{}) {
 		names[i] = strings.ToLower(header.Name)
 	}
 	return names

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/authresponse"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -38,7 +38,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// What the client asked for is what stands on the request line. A parsed URL has lost how it was written.
 	target, ok := strings.CutPrefix(r.RequestURI, Prefix)
 	if !ok || !strings.HasPrefix(target, "/") {
-		answer.Write(w, h.decider.Refuse(surfaceHTTP, verify.ReasonMisconfigured), r.Host)
+		authresponse.Write(w, h.decider.Refuse(surfaceHTTP, verify.ReasonMisconfigured), r.Host)
 		return
 	}
 	decision := h.decider.Decide(surfaceHTTP, &verify.Request{
@@ -54,13 +54,13 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if decision.Outcome == verify.Allow {
 		w.Header()[headerToRemove] = []string{h.toRemove(decision)}
 	}
-	answer.Write(w, decision, r.Host)
+	authresponse.Write(w, decision, r.Host)
 }
 
 // toRemove names the headers that the upstream must not get from this client, whose identity headers may have no value.
 func (h *HTTP) toRemove(decision verify.Decision) string {
 	names := []string{h.always}
-	for i, header := range answer.Identity(decision) {
+	for i, header := range authresponse.Identity(decision) {
 		if header.Value == "" {
 			names = append(names, identityNames[i])
 		}

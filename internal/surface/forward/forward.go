@@ -16,7 +16,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
-	"github.com/nexuscommerce/apikey-operator/internal/answer"
+	"github.com/nexuscommerce/apikey-operator/internal/authresponse"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
@@ -85,10 +85,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request.Host, request.Method, request.Target, described = h.dialect(r)
 	request.FixedScopes, configured = h.fixedScopes(r, request.Target, described)
 	if !configured || (request.FixedScopes == nil && (!described || h.needsScopes)) {
-		answer.Write(w, h.decider.Refuse(h.surface, verify.ReasonMisconfigured), request.Host)
+		authresponse.Write(w, h.decider.Refuse(h.surface, verify.ReasonMisconfigured), request.Host)
 		return
 	}
-	answer.Write(w, h.decider.Decide(h.surface, &request), request.Host)
+	authresponse.Write(w, h.decider.Decide(h.surface, &request), request.Host)
 }
 
 // fixedScopes reads the query of the URL that the proxy called. It is false where that is not to be relied on.

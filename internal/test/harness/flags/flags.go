@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/command"
+	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
 
 // Parse reads flags into a command's options, as the command does.
-func Parse(o command.Options, arguments ...string) error {
+func Parse(o daemon.Options, arguments ...string) error {
 	flags := flag.NewFlagSet("command", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	o.AddFlags(flags)

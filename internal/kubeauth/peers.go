@@ -1,4 +1,4 @@
-package caller
+package kubeauth
 
 import (
 	"net/netip"

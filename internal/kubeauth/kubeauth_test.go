@@ -1,4 +1,4 @@
-package caller_test
+package kubeauth_test
 
 import (
 	"context"
@@ -23,8 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/caller"
 	"github.com/nexuscommerce/apikey-operator/internal/clientip"
+	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 )
 
 const (
@@ -92,7 +92,7 @@ func (c *cluster) ReviewAccess(_ context.Context, review *authorizationv1.Subjec
 type harness struct {
 	*cluster
 	clock   *clocktesting.FakeClock
-	guard   *caller.Guard
+	guard   *kubeauth.Guard
 	handler http.Handler
 	passed  int
 	log     strings.Builder
@@ -100,7 +100,7 @@ type harness struct {
 
 func newHarness(audiences ...string) *harness {
 	h := &harness{cluster: &cluster{}, clock: clocktesting.NewFakeClock(time.Now())}
-	h.guard = caller.New(caller.Options{
+	h.guard = kubeauth.New(kubeauth.Options{
 		Cluster: h.cluster, Audiences: audiences, Clock: h.clock,
 		Log: funcr.New(func(prefix, args string) { fmt.Fprintln(&h.log, prefix, args) }, funcr.Options{Verbosity: 10}),
 	})

@@ -1,6 +1,6 @@
-// Package command is what the project's commands have in common: flags, the log, the way to the API server, and how they
-// end.
-package command
+// Package daemon is what the project's long-running programs share: flags, the log, the way to the API server, checks at the
+// start, and how they end.
+package daemon
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-// Package caller says who calls one of a program's own endpoints, and whether they may: Kubernetes reads the bearer token
+// Package kubeauth says who calls one of a program's own endpoints, and whether they may: Kubernetes reads the bearer token
 // (TokenReview) and knows who may do what (SubjectAccessReview of the path and the method). So access is given by binding a
 // ClusterRole that has the path among its nonResourceURLs.
 //
@@ -10,7 +10,7 @@
 //
 // Tokens can be made up. So each peer has its share of what the API server may be asked, and gets 429 beyond that; some is kept for
 // those that ask seldom, and for callers who were allowed before. Nobody waits for a share.
-package caller
+package kubeauth
 
 import (
 	"context"

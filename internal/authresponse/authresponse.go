@@ -1,6 +1,6 @@
-// Package answer puts a decision into what the surfaces have in common: the headers that tell the upstream who calls, and
+// Package authresponse puts a decision into what the surfaces have in common: the headers that tell the upstream who calls, and
 // the answer to a proxy that asks over HTTP.
-package answer
+package authresponse
 
 import (
 	"io"
