@@ -1,5 +1,5 @@
 # Go, git, make and a POSIX shell are all that is needed. The control plane, the proxy and kubectl are downloaded where
-# hack/fetch has a checksum of them, or built, as every tool is, from Go modules that hack/*/go.mod pin. Tests that need more are
+# hack/tools/fetch has a checksum of them, or built, as every tool is, from Go modules that hack/*/*/go.mod pin. Tests that need more are
 # skipped where it is missing. Except for KUBEBUILDER_ASSETS and KUBECONFIG nothing outside this folder is used, and what is
 # brought stays in bin/.
 
@@ -22,8 +22,8 @@ BIN := $(CURDIR)/bin
 LDFLAGS = -s -w -X $(MODULE)/internal/version.version=$(VERSION)
 LINT := bin/tools/golangci-lint
 CRDS := config/crd/bases
-RELEASED_CRDS := hack/crdcompat/released
-ACCEPTED_BREAKS := hack/crdcompat/accepted.txt
+RELEASED_CRDS := hack/tools/crdcompat/released
+ACCEPTED_BREAKS := hack/tools/crdcompat/accepted.txt
 GENERATED := ':(glob)api/**/zz_generated.*.go' $(CRDS) docs/kubectl-apikey.md
 
 ##@ Use
@@ -39,35 +39,35 @@ help: ## This list.
 # envtest keeps a file for every port that it has given out.
 DEMO = exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/demo
 
-# SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/fetch. The first time, our
+# SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/tools/fetch. The first time, our
 # modules are downloaded while it is compiled itself.
 SETUP = { [ -e bin/demo ] || go list -deps ./hack/demo ./cmd/controller ./cmd/verifier >/dev/null 2>&1 & } && $(FETCH) -ldflags '$(LDFLAGS)' -own demo=./hack/demo -own apikey-controller=./cmd/controller -own apikey-verifier=./cmd/verifier
-FETCH = CGO_ENABLED=0 GOFLAGS= GOOS= GOARCH= $(SPEND) go build -trimpath -o bin/fetch ./hack/fetch && bin/fetch
-# Compilers take a third less time where they collect no garbage before they hold this much. hack/fetch decides by itself.
+FETCH = CGO_ENABLED=0 GOFLAGS= GOOS= GOARCH= $(SPEND) go build -trimpath -o bin/fetch ./hack/tools/fetch && bin/fetch
+# Compilers take a third less time where they collect no garbage before they hold this much. hack/tools/fetch decides by itself.
 SPEND = GOGC=off GOMEMLIMIT=512MiB
 # Where KUBEBUILDER_ASSETS names a control plane, none is brought.
 PLANE = $(if $(KUBEBUILDER_ASSETS),,etcd kube-apiserver kubectl)
 
 .PHONY: demo
 demo: ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
-	@$(SETUP) $(PLANE) caddy && assets=$$(hack/controlplane/ensure.sh etcd kube-apiserver kubectl) && $(DEMO)
+	@$(SETUP) $(PLANE) caddy && assets=$$(hack/tools/controlplane/ensure.sh etcd kube-apiserver kubectl) && $(DEMO)
 
 .PHONY: run
 run: ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
 	@$(SETUP) -own apikey-console=./cmd/console -own kubectl-apikey=./cmd/kubectl-apikey \
 		$(if $(KUBECONFIG),,$(PLANE) $(if $(PLANE),kube-controller-manager)) caddy && \
-	if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/controlplane/ensure.sh); fi && $(DEMO) --keep
+	if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/tools/controlplane/ensure.sh); fi && $(DEMO) --keep
 
 # IMAGE has a tag. A kustomization names its bases by relative paths, so it is made here and goes again.
 .PHONY: dist
 dist: helm ## dist/: install.yaml, crds.yaml and the Helm chart, checked by Helm; IMAGE=registry.example.com/apikey-operator:v1 VERSION=v1.
 	@rm -rf dist && mkdir -p dist
-	@kubectl=$$(hack/controlplane/ensure.sh kubectl)/kubectl && image='$(IMAGE)' && \
+	@kubectl=$$(hack/tools/controlplane/ensure.sh kubectl)/kubectl && image='$(IMAGE)' && \
 		printf 'resources: [../config/default]\nimages: [{name: apikey-operator, newName: "%s", newTag: "%s"}]\n' \
 			"$${image%:*}" "$${image##*:}" >dist/kustomization.yaml && \
 		$$kubectl kustomize dist >dist/install.yaml && rm dist/kustomization.yaml && \
 		$$kubectl kustomize config/crd >dist/crds.yaml && \
-		go run ./hack/chart --kubectl $$kubectl --version '$(VERSION)' --image "$$image" --out dist/chart/apikey-operator
+		go run ./hack/tools/chart --kubectl $$kubectl --version '$(VERSION)' --image "$$image" --out dist/chart/apikey-operator
 	@bin/tools/helm lint --strict dist/chart/apikey-operator
 	@bin/tools/helm package --destination dist dist/chart/apikey-operator
 
@@ -97,9 +97,9 @@ image: ## bin/image.tar with the three programs, without a registry; ARCHS="amd6
 	@hack/image.sh $(IMAGE) bin/image.tar Dockerfile prebuilt bin/image $(ARCHS)
 	@echo "bin/image.tar: $(IMAGE)"
 
-# hack/test says what it needs, brings what it can, and runs the tests. TEST chooses packages, TESTFLAGS are go test's. RACE is auto,
-# -race for every package or blank for none; REQUIRE_ALL=1 fails where a test would be skipped for what is missing.
-RUN_TESTS = @mkdir -p bin && $(SPEND) go build -buildvcs=false -o bin/test ./hack/test && \
+# The test runner says what it needs, brings what it can, and runs the tests. TEST chooses packages, TESTFLAGS are go test's. RACE is
+# auto, -race for every package or blank for none; REQUIRE_ALL=1 fails where a test would be skipped for what is missing.
+RUN_TESTS = @mkdir -p bin && $(SPEND) go build -buildvcs=false -o bin/test ./hack/tools/testrunner && \
 	exec env FUZZTIME='$(FUZZTIME)' bin/test -race='$(RACE)' -mode
 
 .PHONY: test-quick
@@ -114,9 +114,9 @@ test: ## Every suite, on a real control plane; those that repeat or explore do l
 test-all: ## Everything in full: every explored point, the race detector, fuzzing, the settings page in Chromium.
 	$(RUN_TESTS) full $(TEST) -- $(TESTFLAGS)
 
-# What other programs make of this project's objects (hack/gitops), examples (hack/guides) and alerts (hack/monitoring) is judged
-# by those programs' own code, each in a module of its own.
-MODULES := hack/gitops hack/guides hack/monitoring hack/helm
+# The suites that are modules of their own, because they link other projects' code: Argo CD and Flux, proxies, Prometheus, Helm, a
+# browser's protocol.
+SUITES := $(addprefix hack/suites/,gitops guides monitoring helm browser)
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME=20s, as make test-all does at its end; FUZZ=Path for those with such a name.
@@ -125,23 +125,23 @@ fuzz: ## Every fuzz target for FUZZTIME=20s, as make test-all does at its end; F
 .PHONY: browser
 browser: ## The settings page in Chromium (Debian: chromium), as in test-all, with screenshots in bin/screenshots.
 	@rm -rf bin/screenshots
-	$(RUN_TESTS) full ./hack/browser/... -- $(TESTFLAGS)
+	$(RUN_TESTS) full ./hack/suites/browser/... -- $(TESTFLAGS)
 
 .PHONY: e2e
 e2e: caddy helm ## The operator on a real node: install, call, kill, rotate, upgrade, revoke, uninstall. Wants root, containerd and runc.
 	@$(MAKE) --no-print-directory image ARCHS=$$(go env GOHOSTARCH) IMAGE=apikey-operator:dev
-	@exec hack/e2e/run.sh $(E2E)
+	@exec hack/suites/e2e/run.sh $(E2E)
 
 .PHONY: bench
 bench: build ## The benchmarks, as ratios, with goals; also bin/bench.json. BENCH=<name> runs one. Error 1: a goal is missed; 2: something was left out; 3: both.
 	@go build -o bin/bench ./hack/bench
-	@assets=$$(hack/controlplane/ensure.sh) && \
+	@assets=$$(hack/tools/controlplane/ensure.sh) && \
 		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) BENCH=$(BENCH) bin/bench
 
 .PHONY: bench-plot
 bench-plot: build ## What verifiers and controller take of 10 to 100,000 keys, measured and drawn: docs/scale.json, docs/scale.svg.
 	@go build -o bin/bench ./hack/bench
-	@assets=$$(hack/controlplane/ensure.sh) && \
+	@assets=$$(hack/tools/controlplane/ensure.sh) && \
 		exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/bench plot docs/scale.json docs/scale.svg
 
 .PHONY: verify
@@ -150,7 +150,7 @@ verify: lint verify-generated verify-crds verify-tidy verify-vulnerabilities ## 
 .PHONY: lint
 lint: tools-lint ## Go code and API conventions.
 	$(LINT) run ./...
-	@set -e; for module in $(MODULES) hack/browser; do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
+	@set -e; for module in $(SUITES); do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
 
 .PHONY: fmt
 fmt: tools-lint ## Format the Go code.
@@ -172,7 +172,7 @@ release-crds: verify-crds ## Keep the CRDs as they are for later changes to be c
 
 .PHONY: tools
 tools: tools-lint caddy ## What the other targets build when they first need it: linter, proxy, control plane.
-	@hack/controlplane/ensure.sh
+	@hack/tools/controlplane/ensure.sh
 
 .PHONY: clean
 clean: ## Remove what was built; ALL=1 also the tools and the control plane, which take minutes to build again.
@@ -180,7 +180,7 @@ clean: ## Remove what was built; ALL=1 also the tools and the control plane, whi
 
 .PHONY: tools-lint
 tools-lint:
-	@hack/go-build.sh hack/lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter $(LINT)
+	@hack/go-build.sh hack/tools/lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter $(LINT)
 
 .PHONY: caddy
 caddy:
@@ -188,21 +188,21 @@ caddy:
 
 .PHONY: promtool
 promtool:
-	@hack/go-build.sh hack/promtool github.com/prometheus/prometheus/cmd/promtool bin/tools/promtool '-s -w' remove_all_sd
+	@hack/go-build.sh hack/tools/promtool github.com/prometheus/prometheus/cmd/promtool bin/tools/promtool '-s -w' remove_all_sd
 
 .PHONY: etcdutl
 etcdutl:
-	@hack/go-build.sh hack/etcdutl go.etcd.io/etcd/etcdutl/v3 bin/tools/etcdutl
+	@hack/go-build.sh hack/tools/etcdutl go.etcd.io/etcd/etcdutl/v3 bin/tools/etcdutl
 
 .PHONY: helm
 helm:
-	@version=$$(cd hack/helm && go list -m -f '{{.Version}}' helm.sh/helm/v4) && \
-		hack/go-build.sh hack/helm helm.sh/helm/v4/cmd/helm bin/tools/helm "-s -w -X helm.sh/helm/v4/internal/version.version=$$version"
+	@version=$$(cd hack/suites/helm && go list -m -f '{{.Version}}' helm.sh/helm/v4) && \
+		hack/go-build.sh hack/suites/helm helm.sh/helm/v4/cmd/helm bin/tools/helm "-s -w -X helm.sh/helm/v4/internal/version.version=$$version"
 
 # axe-core is JavaScript, from the npm registry. The lock file has its digest.
 .PHONY: axe
 axe: bin/axe/node_modules
-bin/axe/node_modules: hack/browser/package.json hack/browser/package-lock.json
+bin/axe/node_modules: hack/suites/browser/package.json hack/suites/browser/package-lock.json
 	@mkdir -p bin/axe && cp $^ bin/axe/ && cd bin/axe && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules
 
 # Removed first, so that the CRD of a kind that is gone is noticed too.
@@ -214,11 +214,11 @@ verify-generated:
 
 .PHONY: verify-crds
 verify-crds:
-	@go run ./hack/crdcompat $(RELEASED_CRDS) $(CRDS) $(ACCEPTED_BREAKS)
+	@go run ./hack/tools/crdcompat $(RELEASED_CRDS) $(CRDS) $(ACCEPTED_BREAKS)
 
 .PHONY: verify-tidy
 verify-tidy:
-	@for mod in go.mod hack/*/go.mod; do \
+	@for mod in go.mod hack/*/*/go.mod; do \
 		(cd "$$(dirname "$$mod")" && go mod tidy -diff) || { echo "$$mod: run go mod tidy" >&2; exit 1; }; \
 	done
 	@echo "modules: tidy"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 code=0
-go tool -modfile=hack/tools/go.mod govulncheck -db "${VULNDB:-https://vuln.go.dev}" ./... >"$output" 2>&1 || code=$?
+go tool -modfile=hack/tools/govulncheck/go.mod govulncheck -db "${VULNDB:-https://vuln.go.dev}" ./... >"$output" 2>&1 || code=$?
 cat "$output"
 if [ "$code" -ne 0 ] && grep -q '^govulncheck: fetching vulnerabilities: ' "$output"; then
 	echo "govulncheck: the vulnerability database can't be reached; not checked"

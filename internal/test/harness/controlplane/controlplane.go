@@ -66,7 +66,7 @@ func Root() string {
 		return ""
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "tools", "controlplane", "go.mod")); err == nil {
 			return dir
 		}
 		if dir == filepath.Dir(dir) {
@@ -89,7 +89,7 @@ func Scheme() *apiruntime.Scheme {
 func Start(options Options) (_ *ControlPlane, err error) {
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
 	if assets == "" {
-		return nil, errors.New(`KUBEBUILDER_ASSETS is not set: run "make test", or export KUBEBUILDER_ASSETS="$(hack/controlplane/ensure.sh)"`)
+		return nil, errors.New(`KUBEBUILDER_ASSETS is not set: run "make test", or export KUBEBUILDER_ASSETS="$(hack/tools/controlplane/ensure.sh)"`)
 	}
 	cp := &ControlPlane{
 		Kubectl: filepath.Join(assets, "kubectl"),

@@ -2,7 +2,7 @@
 //
 //	nginx := need.Program(t, "nginx")
 //
-// Where the program is missing the test is skipped, with a reason that names it and says how to have it, and hack/test lists the
+// Where the program is missing the test is skipped, with a reason that names it and says how to have it, and hack/tools/testrunner lists the
 // test again at the end of its run. With REQUIRE_ALL=1, as in CI, the test fails instead.
 package need
 
@@ -53,10 +53,10 @@ type Item struct {
 // assets is the environment variable for the folder of the control plane's programs.
 const assets = "KUBEBUILDER_ASSETS"
 
-const ensure = "hack/controlplane/ensure.sh"
+const ensure = "hack/tools/controlplane/ensure.sh"
 
 // systems are the folders whose tests start a control plane.
-var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/gitops", "hack/guides", "hack/helm", "hack/browser"}
+var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/suites/gitops", "hack/suites/guides", "hack/suites/helm", "hack/suites/browser"}
 
 // All are the things that tests need beyond Go and a POSIX shell, in the order in which people read of them.
 var All = []Item{
@@ -64,27 +64,27 @@ var All = []Item{
 	{Name: "kube-apiserver", Without: "everything that needs an API server", Hint: ensure, Folder: assets, Users: systems},
 	{
 		Name: "kube-controller-manager", Without: "garbage collection, deleting namespaces", Hint: ensure, Folder: assets,
-		Users: []string{"internal/test", "hack/gitops", "hack/browser"},
+		Users: []string{"internal/test", "hack/suites/gitops", "hack/suites/browser"},
 	},
 	{
 		Name: "kubectl", Without: "manifests, and every command of the documentation", Hint: ensure, Folder: assets,
-		Users: append(slices.Clone(systems), "hack/monitoring"),
+		Users: append(slices.Clone(systems), "hack/suites/monitoring"),
 	},
 	{
 		Name: "etcdutl", Without: "restoring etcd from a snapshot", Target: "etcdutl", Built: true,
 		Users: []string{"internal/test/suites/restore"},
 	},
 	{Name: "caddy", Without: "attacks by way of Caddy", Target: "caddy", Built: true, Users: []string{"internal/test/suites/bypass"}},
-	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/helm"}},
-	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus", Users: []string{"hack/monitoring"}},
+	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/suites/helm"}},
+	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus", Users: []string{"hack/suites/monitoring"}},
 	{Name: "nginx", Without: "attacks by way of nginx", Debian: "nginx-light", Users: []string{"internal/test/suites/bypass"}},
 	{
 		Name: "haproxy", Without: "attacks by way of HAProxy and haproxy-ingress; its ingress's snippets", Debian: "haproxy",
-		Users: []string{"internal/test/suites/bypass", "hack/guides"},
+		Users: []string{"internal/test/suites/bypass", "hack/suites/guides"},
 	},
 	{
 		Name: "bash", Without: "the documentation's commands", Debian: "bash",
-		Users: []string{"internal/test/suites/docs", "hack/guides"},
+		Users: []string{"internal/test/suites/docs", "hack/suites/guides"},
 	},
 	{Name: "curl", Without: "the documentation's commands that call the verifier", Debian: "curl", Users: []string{"internal/test/suites/docs"}},
 	{Name: "openssl", Without: "the documentation's commands that make a certificate", Debian: "openssl", Users: []string{"internal/test/suites/docs"}},
@@ -96,11 +96,11 @@ var All = []Item{
 	},
 	{
 		Name: "chromium", Without: "the settings page in a browser", Debian: "chromium", Variable: "CHROMIUM",
-		Users: []string{"hack/browser"},
+		Users: []string{"hack/suites/browser"},
 	},
 	{
 		Name: "axe-core", Without: "barriers of the settings page", Debian: "npm", Hint: "npm (Debian: npm), then make axe", Probe: axe,
-		Users: []string{"hack/browser"},
+		Users: []string{"hack/suites/browser"},
 	},
 }
 
@@ -176,7 +176,7 @@ func root() string {
 		return ""
 	}
 	for dir := start; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "hack", "controlplane", "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "tools", "controlplane", "go.mod")); err == nil {
 			return dir
 		}
 	}

@@ -4,8 +4,8 @@
 // pods, unless the line above the block names another. What a block needs that a reader has anyway is in a comment that only
 // internal/test/suites/docs reads. A block that nobody can run says why.
 //
-//	<!-- run by: hack/e2e -->
-//	<!-- applied by: hack/guides -->
+//	<!-- run by: hack/suites/e2e -->
+//	<!-- applied by: hack/suites/guides -->
 //	<!-- not run: no registry has the program -->
 //	<!-- test:
 //	kubectl delete secret -n apikey-system apikey-root-1
@@ -32,9 +32,9 @@ const (
 	// Docs has a control plane, the controller and a verifier, and no pods.
 	Docs = ""
 	// E2E has a real node.
-	E2E = "hack/e2e"
+	E2E = "hack/suites/e2e"
 	// Kinds has a control plane that knows other projects' kinds too.
-	Kinds = "hack/guides"
+	Kinds = "hack/suites/guides"
 	// CI is the script that runs everything.
 	CI = ".ci/run"
 )

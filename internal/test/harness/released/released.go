@@ -49,7 +49,7 @@ func Under(ctx context.Context, c client.Client, plural string, do func() error)
 		return err
 	}
 	today := crd.Object["spec"]
-	path := filepath.Join(controlplane.Root(), "hack", "crdcompat", "released", "keys.nexuscommerce.io_"+plural+".yaml")
+	path := filepath.Join(controlplane.Root(), "hack", "tools", "crdcompat", "released", "keys.nexuscommerce.io_"+plural+".yaml")
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err

@@ -30,15 +30,7 @@ func TestMap(t *testing.T) {
 	for _, name := range folders {
 		checkKind(t, files, name)
 	}
-	entries, err := os.ReadDir(filepath.Join(root, "hack"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if entry.IsDir() {
-			folders = append(folders, "hack/"+entry.Name())
-		}
-	}
+	folders = append(folders, below(t, "hack", "hack/tools", "hack/suites")...)
 	for _, name := range folders {
 		if !described[name] {
 			t.Errorf("%s: %s is not in the test map", contributing, name)
@@ -61,6 +53,25 @@ func checkTable(t *testing.T, name string, columns int) {
 	if !exists(name) || strings.HasPrefix(name, suites) != (columns == 3) {
 		t.Errorf("%s: %s is in the wrong table, or is not there", contributing, name)
 	}
+}
+
+// below returns the folders directly below a folder. Of those that are listed as well, it returns the folders below them instead.
+func below(t *testing.T, folder string, sorted ...string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(root, folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		name := folder + "/" + entry.Name()
+		switch {
+		case slices.Contains(sorted, name):
+			all = append(all, below(t, name)...)
+		case entry.IsDir():
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // checkKind checks that a folder of the harness has code to import, and that a suite has tests and nothing to import.

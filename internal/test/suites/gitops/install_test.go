@@ -1,7 +1,7 @@
 // Package gitops_test applies config/samples as people and pipelines do: in any order, and again. The controller is the
 // real binary with the rights that config/default gives it.
 //
-// What GitOps tools make of the objects is tested in hack/gitops, with those tools' own libraries.
+// What GitOps tools make of the objects is tested in hack/suites/gitops, with those tools' own libraries.
 package gitops_test
 
 import (

@@ -69,7 +69,7 @@ var _ = Describe("Workflows", func() {
 			return 0
 		}
 		kinds := publish.Steps[named("kinds")]
-		Expect(kinds.Run).To(And(ContainSubstring("make release-crds\n"), ContainSubstring("git status --porcelain -- hack/crdcompat/released")))
+		Expect(kinds.Run).To(And(ContainSubstring("make release-crds\n"), ContainSubstring("git status --porcelain -- hack/tools/crdcompat/released")))
 		Expect(named("kinds")).To(BeNumerically("<", named("image")), "before anything is published")
 	})
 })

@@ -1,0 +1,39 @@
+#!/bin/sh
+# The end-to-end test: builds what its node needs, and runs it there. See cluster.sh for what it wants of the machine; where the
+# kernel or the rights for a node are missing, it says so and succeeds.
+#
+#   run.sh [COMMAND [ARG...]]     another command than the test, such as a shell
+#
+# bin/image.tar is there (make image), and bin/tools has caddy and helm.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../../.." && pwd)
+out=$top/bin/e2e
+arch=$(go env GOHOSTARCH)
+
+code=0
+"$here/cluster.sh" --check || code=$?
+case $code in
+0) ;;
+3) exit 0 ;;
+*) exit "$code" ;;
+esac
+
+cd "$top"
+mkdir -p "$out"
+CGO_ENABLED=0 GOOS='' GOARCH='' go build -trimpath -buildvcs=false -o "$out/linux/$arch/workload" ./hack/suites/e2e/workload
+cp bin/tools/caddy "$out/caddy"
+hack/image.sh e2e:dev "$out/workload.tar" "$here/Dockerfile" workload "$out" "$arch"
+hack/image.sh e2e-caddy:dev "$out/caddy.tar" "$here/Dockerfile" caddy "$out" "$arch"
+go test -c -tags e2e -o "$out/e2e.test" ./hack/suites/e2e
+
+assets=$(hack/tools/controlplane/ensure.sh)
+# KUBEBUILDER_ASSETS may be without these.
+assets=$assets:$(KUBEBUILDER_ASSETS='' hack/tools/controlplane/ensure.sh kube-scheduler kubelet kube-proxy)
+
+export ASSETS="$assets" IMAGES="$out/workload.tar $out/caddy.tar bin/image.tar"
+if [ $# -gt 0 ]; then
+	exec "$here/cluster.sh" "$@"
+fi
+exec "$here/cluster.sh" "$out/e2e.test" -test.v -test.timeout 18m

@@ -1,0 +1,234 @@
+// Package helm_test holds the chart that make dist writes to what config/ makes, object by object, with Helm itself; and installs it
+// on a real API server.
+package helm_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+)
+
+// run runs a program at the top of the repository. It must succeed.
+func run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	out, err := try(t, program, args...)
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", program, args, err, out)
+	}
+	return out
+}
+
+func try(t *testing.T, program string, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), program, args...)
+	command.Dir = controlplane.Root()
+	home := t.TempDir() // Helm keeps what it has read.
+	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+// helm is Helm's path.
+func helm(t *testing.T) string {
+	t.Helper()
+	return need.Program(t, "helm")
+}
+
+func kubectl() string { return filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl") }
+
+// chart writes the chart and returns its folder.
+func chart(t *testing.T, version string) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "apikey-operator")
+	run(t, "go", "run", "./hack/tools/chart", "--kubectl", kubectl(), "--version", version, "--out", folder)
+	return folder
+}
+
+// objects are manifests, by kind, namespace and name.
+func objects(t *testing.T, manifests string) map[string]map[string]any {
+	t.Helper()
+	all := map[string]map[string]any{}
+	for manifest := range strings.SplitSeq("\n"+manifests, "\n---\n") {
+		var content map[string]any
+		if err := yaml.Unmarshal([]byte(manifest), &content); err != nil {
+			t.Fatalf("%v\n%s", err, manifest)
+		}
+		if content == nil {
+			continue
+		}
+		object := unstructured.Unstructured{Object: content}
+		key := object.GetKind() + " " + object.GetNamespace() + "/" + object.GetName()
+		if all[key] != nil {
+			t.Errorf("%s is there twice", key)
+		}
+		all[key] = content
+	}
+	return all
+}
+
+// settings are values of the chart, and the components that they stand for.
+var settings = map[string]struct {
+	values, components []string
+}{
+	"the defaults": {},
+	"certificates of one's own": {
+		[]string{"tls.mode=secrets"}, []string{"tls"},
+	},
+	"cert-manager": {
+		[]string{"tls.mode=cert-manager"}, []string{"cert-manager"},
+	},
+	"plain text": {
+		[]string{"tls.mode=none"}, []string{"plain-text"},
+	},
+	"monitoring in plain text": {
+		[]string{"tls.mode=none", "monitoring.enabled=true"}, []string{"monitoring", "plain-text"},
+	},
+	"monitoring with certificates of one's own": {
+		[]string{"tls.mode=secrets", "monitoring.enabled=true"}, []string{"monitoring", "tls"},
+	},
+	"monitoring": {
+		[]string{"monitoring.enabled=true"}, []string{"monitoring"},
+	},
+	"monitoring with cert-manager": {
+		[]string{"tls.mode=cert-manager", "monitoring.enabled=true"}, []string{"monitoring", "cert-manager"},
+	},
+	"chosen namespaces": {
+		[]string{"controller.namespaces={warehouse}"}, []string{"namespaces"},
+	},
+	"the console": {
+		[]string{"console.enabled=true"}, []string{"console"},
+	},
+	"no network policies": {
+		[]string{"networkPolicy.enabled=false"}, []string{"network-policies/none"},
+	},
+	"the console without network policies": {
+		[]string{"console.enabled=true", "networkPolicy.enabled=false"}, []string{"console", "network-policies/none"},
+	},
+	"a network policy for each proxy": {
+		[]string{"networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress,nginx-gateway-fabric,proxies}"},
+		[]string{
+			"network-policies/ingress-nginx", "network-policies/traefik", "network-policies/istio", "network-policies/contour",
+			"network-policies/apisix", "network-policies/envoy-gateway", "network-policies/haproxy-ingress", "network-policies/nginx-gateway-fabric",
+		},
+	},
+}
+
+func flags(values []string) []string {
+	all := []string{"--set=image.tag=dev"}
+	for _, value := range values {
+		all = append(all, "--set="+value)
+	}
+	return all
+}
+
+// TestIsWhatConfigIs checks that Helm renders what kustomize does, but for the namespace, which Helm makes itself.
+func TestIsWhatConfigIs(t *testing.T) {
+	folder := chart(t, "v1.2.3")
+	for name, setting := range settings {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			run(t, helm(t), append([]string{"lint", "--strict", folder}, flags(setting.values)...)...)
+			got := objects(t, run(t, helm(t), append([]string{"template", "any", folder, "--namespace=apikey-system", "--include-crds"}, flags(setting.values)...)...))
+			want := objects(t, run(t, kubectl(), "kustomize", install.Kustomization(t, []string{"default"}, setting.components...)))
+			delete(want, "Namespace /apikey-system")
+			g.Expect(len(want)).To(BeNumerically(">", 30))
+			for key, object := range want {
+				g.Expect(sorted(got[key])).To(Equal(sorted(object)), key)
+				delete(got, key)
+			}
+			g.Expect(got).To(BeEmpty(), "only the chart has these")
+		})
+	}
+}
+
+// sorted is an object with its programs' flags in order: where a value adds one is no matter.
+func sorted(object map[string]any) map[string]any {
+	containers, _, _ := unstructured.NestedSlice(object, "spec", "template", "spec", "containers")
+	for _, container := range containers {
+		args, _, _ := unstructured.NestedStringSlice(container.(map[string]any), "args")
+		slices.Sort(args)
+		_ = unstructured.SetNestedStringSlice(container.(map[string]any), args, "args")
+	}
+	if containers != nil {
+		_ = unstructured.SetNestedSlice(object, containers, "spec", "template", "spec", "containers")
+	}
+	return object
+}
+
+// TestValues checks that what values say is in what is rendered, and that a value which isn't there is refused.
+func TestValues(t *testing.T) {
+	folder := chart(t, "v1.2.3")
+	for value, want := range map[string]string{
+		"image.tag=v9": "image: apikey-operator:v9",
+		"image.repository=registry.example.com/a":           "image: registry.example.com/a:v1.2.3",
+		"image.digest=sha256:" + strings.Repeat("ab", 32):   "image: apikey-operator@sha256:abab",
+		"image.pullPolicy=Always":                           "imagePullPolicy: Always",
+		"imagePullSecrets[0].name=pull":                     "imagePullSecrets:\n        - name: pull",
+		"verifier.replicas=7":                               "replicas: 7",
+		"controller.replicas=1":                             "replicas: 1",
+		"verifier.resources.requests.cpu=3":                 "cpu: 3",
+		"verifier.extraArgs={--trusted-proxies=10.0.0.0/8}": `- "--trusted-proxies=10.0.0.0/8"`,
+		"controller.extraArgs={--expiry-warnings=1h}":       `- "--expiry-warnings=1h"`,
+		"verifier.nodeSelector.disk=ssd":                    "nodeSelector:\n        disk: ssd",
+		"controller.priorityClassName=high":                 "priorityClassName: high",
+		"verifier.podAnnotations.a=b":                       "a: b\n        kubectl.kubernetes.io/default-container: verifier",
+		"tls.issuerRef.name=mine":                           "name: mine",
+		"monitoring.serviceAccount.namespace=observability": "namespace: observability",
+		"console.session.secretName=mine":                   "secretName: mine",
+		"console.tls.secretName=my-tls":                     "secretName: my-tls",
+		"console.extraArgs={--authorization-header}":        `- "--authorization-header"`,
+	} {
+		out := run(t, helm(t), "template", "any", folder, "--set="+value, "--set=tls.mode=cert-manager,monitoring.enabled=true,console.enabled=true")
+		if !strings.Contains(out, want) && !strings.Contains(out, "kubectl.kubernetes.io/default-container: verifier\n        "+strings.SplitN(want, "\n", 2)[0]) {
+			t.Errorf("%s: no %q", value, want)
+		}
+	}
+	if out := run(t, helm(t), "template", "any", folder, "--set=metrics.secure=false"); regexp.MustCompile("metrics-secure|apikey-metrics-auth").MatchString(out) {
+		t.Error("metrics.secure=false leaves something behind")
+	}
+	for _, typo := range []string{"verifer.replicas=3", "verifier.replica=3", "networkPolicy.proxies={nginx}", "image.digest=latest", "tls.mode=off", "verifier.tls.secretName=mine", "certManager.enabled=true", "controller.extraArgs={expiry-warnings}"} {
+		if out, err := try(t, helm(t), "template", "any", folder, "--set="+typo); err == nil {
+			t.Errorf("%s is accepted: %.100s", typo, out)
+		}
+	}
+}
+
+// TestOnAnAPIServer installs the chart in a namespace of another name, upgrades it and uninstalls it. The kinds are left, and so are
+// keys.
+func TestOnAnAPIServer(t *testing.T) {
+	g := NewWithT(t)
+	folder := chart(t, "0123abc-dirty") // as a working tree has it
+	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
+	install.Kubectl(t, cp, "delete", "-k", install.Config("crd"), "--wait")
+	install.Kubectl(t, cp, "apply", "-f", install.Config("samples", "namespaces.yaml"))
+	in := []string{"--kubeconfig=" + cp.Kubeconfig, "--namespace=platform"}
+	out := run(t, helm(t), append([]string{"install", "keys", folder, "--create-namespace", "--set=controller.namespaces={warehouse}"}, in...)...)
+	g.Expect(out).To(ContainSubstring("apikey-verifier.platform.svc"))
+	g.Expect(run(t, helm(t), append([]string{"get", "manifest", "keys"}, in...)...)).NotTo(ContainSubstring("apikey-system"))
+	canary := &keysv1alpha1.ApiKey{}
+	g.Expect(cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "platform", Name: keysv1alpha1.CanaryName}, canary)).To(Succeed())
+
+	install.Kubectl(t, cp, "apply", "--server-side", "-k", install.Config("samples"))
+	run(t, helm(t), append([]string{"upgrade", "keys", folder, "--set=verifier.replicas=5"}, in...)...)
+	g.Expect(install.Kubectl(t, cp, "get", "deployment", "-n", "platform", "apikey-verifier", "-o", "jsonpath={.spec.replicas}")).To(Equal("5"))
+
+	run(t, helm(t), append([]string{"uninstall", "keys"}, in...)...)
+	g.Expect(apierrors.IsNotFound(cp.Client.Get(t.Context(), client.ObjectKeyFromObject(canary), canary))).To(BeTrue())
+	g.Expect(install.Kubectl(t, cp, "get", "apikeys", "-A", "-o", "name")).To(ContainSubstring("storefront"))
+	g.Expect(install.Kubectl(t, cp, "get", "clusterroles,validatingadmissionpolicies", "-o", "name")).NotTo(ContainSubstring("apikey"))
+}

@@ -1,0 +1,84 @@
+// Command fetch brings programs of others into bin/, and builds this project's meanwhile:
+//
+//	fetch [-own NAME=PACKAGE]... [-ldflags FLAGS] [PROGRAM...]
+//
+// It prints nothing to standard output, and to standard error what it does and what remains. FETCH_DOWNLOAD=no builds
+// everything from Go modules.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/hack/tools/fetch/programs"
+)
+
+func main() {
+	var own []programs.Own
+	flag.Func("own", "a program of this project to build meanwhile: NAME=PACKAGE", func(value string) error {
+		name, pkg, ok := strings.Cut(value, "=")
+		if !ok {
+			return fmt.Errorf("%q is not NAME=PACKAGE", value)
+		}
+		own = append(own, programs.Own{Name: name, Package: pkg})
+		return nil
+	})
+	ldflags := flag.String("ldflags", "-s -w", "the linker's flags for this project's programs")
+	flag.Parse()
+	if err := run(own, *ldflags, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "set-up:", err)
+		os.Exit(1)
+	}
+}
+
+func run(own []programs.Own, ldflags string, names []string) error {
+	wanted, err := programs.Find(names...)
+	if err != nil {
+		return err
+	}
+	top, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(top, "bin")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	endWithParent(cancel)
+	progress := programs.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	defer progress.Close()
+	b := &programs.Bringer{
+		Top: top, Bin: bin, Ldflags: ldflags, Progress: progress,
+		Download: os.Getenv("FETCH_DOWNLOAD") != "no",
+	}
+	err = b.Bring(ctx, own, wanted)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("interrupted; what was compiled and downloaded is kept, and the next run continues")
+	}
+	return err
+}
+
+// endWithParent cancels when the process that started this one is gone: make's shell does not pass SIGTERM on.
+func endWithParent(cancel context.CancelFunc) {
+	parent := os.Getppid()
+	go func() {
+		for os.Getppid() == parent {
+			time.Sleep(time.Second)
+		}
+		cancel()
+	}()
+}
+
+// isTerminal reports whether somebody looks at a file that can be rewritten.
+func isTerminal(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}

