@@ -54,7 +54,7 @@ const (
 )
 
 func (a *api) tenant() string {
-	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme"},"spec":{"id":"1","state":"Active","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load())
+	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme","resourceVersion":"%d"},"spec":{"id":"1","state":"Active","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load(), a.most.Load())
 }
 
 // ServeHTTP implements http.Handler.
@@ -73,7 +73,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.watchTenants(w, r)
 			return
 		}
-		write(w, `{%s,"kind":"TenantList","metadata":{},"items":[%s]}`, apiVersion, a.tenant())
+		write(w, `{%s,"kind":"TenantList","metadata":{"resourceVersion":"1"},"items":[%s]}`, apiVersion, a.tenant())
 	default:
 		switch {
 		case a.barred.Load():

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -79,18 +80,16 @@ func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1
 
 // FollowTenant calls a function when a tenant has changed, once to begin with, until the context ends or something goes wrong.
 func (c *Client) FollowTenant(ctx context.Context, name string, changed func()) error {
-	watcher, err := c.api.Watch(ctx, &keysv1alpha1.TenantList{}, client.MatchingFields{"metadata.name": name})
-	if err != nil {
+	var list keysv1alpha1.TenantList
+	options := &client.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name)}
+	if err := c.api.List(ctx, &list, options); err != nil {
 		return err
 	}
-	defer watcher.Stop()
-	for event := range watcher.ResultChan() {
-		if event.Type == watch.Error {
-			return apierrors.FromObject(event.Object)
-		}
+	changed()
+	return c.watch(ctx, &list, options, list.ResourceVersion, func(watch.Event) (done bool, err error) {
 		changed()
-	}
-	return ctx.Err()
+		return false, nil
+	})
 }
 
 // Quota returns how many of a tenant's keys are active, and how many may be.

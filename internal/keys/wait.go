@@ -98,10 +98,12 @@ func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Go
 	options := scopeOf(keys)
 	for len(w.pending) > 0 {
 		err := c.follow(ctx, w, options)
-		if ctx.Err() != nil {
+		switch {
+		case len(w.pending) == 0:
+		case ctx.Err() != nil:
 			return errors.Join(w.failed, &TimeoutError{Waiting: w.names(), cause: ctx.Err()})
-		}
-		if err != nil {
+		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err): // The watch fell behind: list anew.
+		case err != nil:
 			return errors.Join(w.failed, err)
 		}
 	}
@@ -120,7 +122,7 @@ func scopeOf(keys []*keysv1alpha1.ApiKey) *client.ListOptions {
 	return options
 }
 
-// follow lists and watches once, until nothing is pending or the watch ends.
+// follow lists and then watches, until nothing is pending or something goes wrong.
 func (c *Client) follow(ctx context.Context, w *wait, options *client.ListOptions) error {
 	var list keysv1alpha1.ApiKeyList
 	if err := c.api.List(ctx, &list, options); err != nil {
@@ -139,32 +141,14 @@ func (c *Client) follow(ctx context.Context, w *wait, options *client.ListOption
 	if len(w.pending) == 0 {
 		return nil
 	}
-	from := *options
-	from.Raw = &metav1.ListOptions{ResourceVersion: list.ResourceVersion}
-	watcher, err := c.api.Watch(ctx, &keysv1alpha1.ApiKeyList{}, &from)
-	if err != nil {
-		return err
-	}
-	defer watcher.Stop()
-	for len(w.pending) > 0 {
-		event, open := <-watcher.ResultChan()
-		if !open {
-			return nil // A watch that ends is taken up again.
-		}
-		key, ok := event.Object.(*keysv1alpha1.ApiKey)
-		switch {
-		case event.Type == watch.Error:
-			if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-				return err
-			}
-			return nil
-		case ok && event.Type == watch.Deleted:
+	return c.watch(ctx, &list, options, list.ResourceVersion, func(event watch.Event) (done bool, err error) {
+		if key, ok := event.Object.(*keysv1alpha1.ApiKey); ok && event.Type == watch.Deleted {
 			w.gone(client.ObjectKeyFromObject(key))
-		case ok:
+		} else if ok {
 			w.see(key)
 		}
-	}
-	return nil
+		return len(w.pending) == 0, nil
+	})
 }
 
 // wait is what is known of the keys that are waited for.
