@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -81,7 +80,7 @@ func (o *options) Complete() error {
 	if o.shutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-timeout=%s must be more than nothing", o.shutdownTimeout))
 	}
-	o.allowed = strings.FieldsFunc(o.hosts, func(r rune) bool { return r == ',' || r == ' ' })
+	o.allowed = daemon.SplitList(o.hosts)
 	return errors.Join(errs...)
 }
 

@@ -27,7 +27,7 @@ func newEndpoint(o options, config *rest.Config, own *certificates.Own) (managed
 	}
 	var err error
 	if o.metricsSecure {
-		endpoint.Guard, err = kubeauth.NewForConfig(config, nil, ctrl.Log.WithName("caller"))
+		endpoint.Guard, err = kubeauth.NewForConfig(config, kubeauth.Options{Log: ctrl.Log.WithName("caller")})
 	}
 	return endpoint, err
 }

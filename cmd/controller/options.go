@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -84,13 +83,13 @@ func (o *options) Complete() error {
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must both be set, or neither"))
 	}
-	o.served = list(o.namespaces)
+	o.served = daemon.SplitList(o.namespaces)
 	for _, namespace := range o.served {
 		for _, fault := range validation.ValidateNamespaceName(namespace, false) {
 			errs = append(errs, fmt.Errorf("--namespaces: %q is no namespace's name: %s", namespace, fault))
 		}
 	}
-	for _, text := range list(o.expiryWarnings) {
+	for _, text := range daemon.SplitList(o.expiryWarnings) {
 		warning, err := time.ParseDuration(text)
 		if err != nil || warning <= 0 {
 			errs = append(errs, fmt.Errorf("--expiry-warnings: %q is not a length of time such as 24h", text))
@@ -98,9 +97,4 @@ func (o *options) Complete() error {
 		o.warnings = append(o.warnings, warning)
 	}
 	return errors.Join(errs...)
-}
-
-// list reads what is separated by commas.
-func list(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }

@@ -49,23 +49,16 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	guard, err := kubeauth.NewForConfig(config, o.audiences, logf.Log.WithName("caller"))
+	guard, err := kubeauth.NewForConfig(config, kubeauth.Options{
+		Audiences: o.audiences, Trust: o.trust, Log: logf.Log.WithName("caller"),
+	})
 	if err != nil {
 		return err
 	}
-	guard.Behind(o.trust)
 	decider, self, err := newReplica(o, config, registry)
 	if err != nil {
 		return err
 	}
-	if self.audit, err = newAudit(o, registry); err != nil {
-		return err
-	}
-	decider.AuditTo(self.audit)
-	if self.tracer, err = newTracer(o); err != nil {
-		return err
-	}
-	decider.TraceTo(self.tracer)
 	if self.servers, err = serving.New(serving.Options{
 		HTTPAddress: o.httpAddress, GRPCAddress: o.grpcAddress, TLS: secure.config(), Credentials: secure.overGRPC(),
 		Reflection: o.grpcReflection, Ready: self.ready, Registry: registry,
@@ -119,8 +112,16 @@ func newReplica(o options, config *rest.Config, registry prometheus.Registerer) 
 	if err != nil {
 		return nil, nil, err
 	}
-	self := &replica{keys: keys, usage: uses, timeout: o.shutdownTimeout}
-	decider := decide.New(view, keys, now, registry)
-	decider.NoteTo(uses)
-	return decider, self, nil
+	log, err := newAudit(o, registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	tracer, err := newTracer(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	self := &replica{keys: keys, usage: uses, audit: log, tracer: tracer, timeout: o.shutdownTimeout}
+	return decide.New(decide.Options{
+		View: view, Source: keys, Clock: now, Registry: registry, Uses: uses, Audit: log, Tracer: tracer,
+	}), self, nil
 }

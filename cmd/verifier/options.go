@@ -116,8 +116,8 @@ func (o *options) Complete() error {
 	if err := daemon.CheckTimeout(o.startupTimeout); err != nil {
 		errs = append(errs, err)
 	}
-	o.audiences, o.reviewed = list(o.callerAudiences), list(o.reviewAudiences)
-	trust, err := clientip.NewTrust(list(o.trustedProxies))
+	o.audiences, o.reviewed = daemon.SplitList(o.callerAudiences), daemon.SplitList(o.reviewAudiences)
+	trust, err := clientip.NewTrust(daemon.SplitList(o.trustedProxies))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))
 	}
@@ -152,9 +152,4 @@ func (o *options) checkPorts() (errs []error) {
 		errs = append(errs, err)
 	}
 	return errs
-}
-
-// list reads what is separated by commas.
-func list(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }

@@ -95,8 +95,9 @@ func verifier(n int) (served, error) {
 	if err != nil {
 		return served{}, err
 	}
-	decider := decide.New(view, alwaysFresh{}, verifierclock.New(time.Now).Now, prometheus.NewRegistry())
-	decider.NoteTo(uses)
+	decider := decide.New(decide.Options{
+		View: view, Source: alwaysFresh{}, Clock: verifierclock.New(time.Now).Now, Registry: prometheus.NewRegistry(), Uses: uses,
+	})
 	servers, err := serving.New(serving.Options{
 		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error { return nil },
 		Registry: prometheus.NewRegistry(),

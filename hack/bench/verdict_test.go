@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -81,9 +82,9 @@ func TestLedger(t *testing.T) {
 	}
 	var got []string
 	for _, f := range book.figures {
-		got = append(got, f.Verdict+map[bool]string{true: "+", false: "-"}[f.Met])
+		got = append(got, fmt.Sprintf("%s: %t", f.Verdict, f.Met))
 	}
-	if text := strings.Join(got, " "); text != "yes+ no- within the spread+ left out-" {
+	if text := strings.Join(got, ", "); text != "yes: true, no: false, within the spread: true, left out: false" {
 		t.Error(text)
 	}
 }

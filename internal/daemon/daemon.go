@@ -75,6 +75,11 @@ func run(name string, o Options, out io.Writer, serve func(context.Context, *res
 	return serve(signals.SetupSignalHandler(), config)
 }
 
+// SplitList returns the elements of a flag's value that separates them by commas. Spaces and empty elements are dropped.
+func SplitList(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
 // parse reads the flags. Asked for help, it prints that; what is wrong is for the caller to say, in one line.
 func parse(name string, out io.Writer) error {
 	flags := flag.CommandLine

@@ -26,6 +26,23 @@ type Uses interface {
 	Used(meter index.Meter, now time.Time)
 }
 
+// Options are what a Decider works with.
+type Options struct {
+	// View is the live index, and Source says how far it can be trusted.
+	View   *index.View
+	Source Source
+	// Clock returns the time.
+	Clock func() time.Time
+	// Registry gets the metrics. None has a label whose values grow with keys or tenants.
+	Registry prometheus.Registerer
+
+	// Uses records when credentials were used, Audit writes each decision to a log, and Tracer makes it a span. Each may be
+	// nil.
+	Uses   Uses
+	Audit  *audit.Log
+	Tracer *tracing.Tracer
+}
+
 // Decider decides requests from the live index.
 type Decider struct {
 	view        *index.View
@@ -37,18 +54,21 @@ type Decider struct {
 	tracer      *tracing.Tracer
 }
 
-// New returns a decider and registers its metrics, none of which has a label that grows with keys or tenants.
-func New(view *index.View, source Source, clock func() time.Time, registry prometheus.Registerer) *Decider {
-	d := &Decider{view: view, source: source, clock: clock, instruments: newInstruments(registry)}
-	registry.MustRegister(
+// New returns a decider and registers its metrics.
+func New(o Options) *Decider {
+	d := &Decider{
+		view: o.View, source: o.Source, clock: o.Clock, instruments: newInstruments(o.Registry),
+		uses: o.Uses, audit: o.Audit, tracer: o.Tracer,
+	}
+	o.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_index_credentials",
 			Help: "Credentials in the index.",
-		}, func() float64 { return float64(view.Credentials.Len()) }),
+		}, func() float64 { return float64(d.view.Credentials.Len()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_index_tenants",
 			Help: "Tenants in the index.",
-		}, func() float64 { return float64(view.TenantCount()) }),
+		}, func() float64 { return float64(d.view.TenantCount()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_fresh_as_of_timestamp_seconds",
 			Help: "Time before which everything that was committed is known to have been applied; 0 before the first proof.",
@@ -56,15 +76,6 @@ func New(view *index.View, source Source, clock func() time.Time, registry prome
 	)
 	return d
 }
-
-// NoteTo has the uses of credentials from now on be noted. It is for before the first.
-func (d *Decider) NoteTo(uses Uses) { d.uses = uses }
-
-// AuditTo has every decision from now on go to an audit log. It is for before the first.
-func (d *Decider) AuditTo(log *audit.Log) { d.audit = log }
-
-// TraceTo has every decision from now on be a span. It is for before the first.
-func (d *Decider) TraceTo(tracer *tracing.Tracer) { d.tracer = tracer }
 
 // Decide answers a request of one of the surfaces.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {

@@ -56,7 +56,8 @@ type harness struct {
 	key  string
 }
 
-func newHarness(t testing.TB) *harness {
+// newHarness returns a harness. Options change those of its decider.
+func newHarness(t testing.TB, options ...func(*decide.Options)) *harness {
 	t.Helper()
 	root, err := token.RootFrom(bytes.Repeat([]byte{7}, token.RootLength))
 	if err != nil {
@@ -80,16 +81,19 @@ func newHarness(t testing.TB) *harness {
 		Digest:  key.Digest(),
 		Granted: []keysv1alpha1.Scope{"products:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}})
-	h.Decider = decide.New(h.view, &h.source, func() time.Time {
+	o := decide.Options{View: h.view, Source: &h.source, Registry: h.registry, Clock: func() time.Time {
 		h.now = h.now.Add(h.step)
 		return h.now
-	}, h.registry)
+	}}
+	for _, option := range options {
+		option(&o)
+	}
+	h.Decider = decide.New(o)
 	return h
 }
 
-// meter has the uses of the harness' key be noted, by the number of its meter.
-func (h *harness) meter(uses decide.Uses, meter index.Meter) {
-	h.NoteTo(uses)
+// meter gives the harness' key a meter.
+func (h *harness) meter(meter index.Meter) {
 	before := h.view.Credentials.Find(func(*index.Claim) bool { return true })
 	after := *before[0]
 	after.Meter = meter
@@ -167,7 +171,7 @@ func TestExpiredStaysExpired(t *testing.T) {
 			h := newHarness(t)
 			var wall, elapsed time.Duration
 			now := clock.From(noon, func() (time.Time, time.Duration) { return noon.Add(wall), elapsed }).Now
-			decider := decide.New(h.view, &h.source, now, prometheus.NewRegistry())
+			decider := decide.New(decide.Options{View: h.view, Source: &h.source, Clock: now, Registry: prometheus.NewRegistry()})
 			elapsed = max(test.at[0], 0)
 			for i, at := range test.at {
 				wall = at
@@ -253,9 +257,9 @@ func (u *used) Used(meter index.Meter, at time.Time) {
 
 // TestUsesAreNoted checks that what passes is a use, and nothing else is.
 func TestUsesAreNoted(t *testing.T) {
-	h := newHarness(t)
 	meter := &used{meter: 7}
-	h.meter(meter, 7)
+	h := newHarness(t, func(o *decide.Options) { o.Uses = meter })
+	h.meter(7)
 	h.Decide("nginx", h.request(h.key))
 	h.now = noon.Add(time.Minute)
 	h.Identify("introspect", h.key, nil, netip.Addr{})
@@ -282,10 +286,9 @@ func TestUsesAreNoted(t *testing.T) {
 }
 
 func TestDecisionsAreAudited(t *testing.T) {
-	h := newHarness(t)
 	var lines bytes.Buffer
-	log := audit.New(audit.Options{To: &lines, SampleAllowed: 1, Log: logr.Discard(), Registry: h.registry})
-	h.AuditTo(log)
+	log := audit.New(audit.Options{To: &lines, SampleAllowed: 1, Log: logr.Discard(), Registry: prometheus.NewRegistry()})
+	h := newHarness(t, func(o *decide.Options) { o.Audit = log })
 	h.Decide("nginx", h.request(h.key))
 	h.Refuse("forward", verify.ReasonMisconfigured)
 	h.Identify("introspect", "junk", nil, netip.MustParseAddr("203.0.113.7"))
@@ -366,7 +369,6 @@ func TestGauges(t *testing.T) {
 }
 
 func TestDecisionsAreTraced(t *testing.T) {
-	h := newHarness(t)
 	var spans bytes.Buffer
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = spans.ReadFrom(r.Body)
@@ -376,7 +378,7 @@ func TestDecisionsAreTraced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.TraceTo(tracer)
+	h := newHarness(t, func(o *decide.Options) { o.Tracer = tracer })
 	h.Decide("nginx", h.request(h.key))
 	h.Refuse("forward", verify.ReasonMisconfigured)
 	h.Identify("introspect", "junk", nil, netip.Addr{})

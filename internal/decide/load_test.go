@@ -7,31 +7,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/decide"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
-
-// metered has the harness' key metered as in production.
-func (h *harness) metered(t testing.TB) {
-	t.Helper()
-	recorder, err := usage.New(usage.Options{
-		Config: &rest.Config{Host: "127.0.0.1:1"}, Name: "one", Clock: func() time.Time { return h.now }, Registry: h.registry,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.meter(recorder, recorder.Apply(&keysv1alpha1.ApiKey{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "key"},
-		Status:     keysv1alpha1.ApiKeyStatus{Credentials: []keysv1alpha1.Credential{{ID: "AcmeKey1"}}},
-	})("AcmeKey1"))
-}
 
 // routed is a request for a route, as most are.
 func (h *harness) routed(key string) *verify.Request {
@@ -41,10 +28,21 @@ func (h *harness) routed(key string) *verify.Request {
 	return request
 }
 
+// newLoad returns a harness whose key has its uses recorded, as in production.
 func newLoad(t testing.TB) *harness {
 	t.Helper()
-	h := newHarness(t)
-	h.metered(t)
+	var h *harness
+	recorder, err := usage.New(usage.Options{
+		Config: &rest.Config{Host: "127.0.0.1:1"}, Name: "one", Clock: func() time.Time { return h.now }, Registry: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = newHarness(t, func(o *decide.Options) { o.Uses = recorder })
+	h.meter(recorder.Apply(&keysv1alpha1.ApiKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "key"},
+		Status:     keysv1alpha1.ApiKeyStatus{Credentials: []keysv1alpha1.Credential{{ID: "AcmeKey1"}}},
+	})("AcmeKey1"))
 	h.view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{*fixture.Policy("nexuscommerce")}))
 	wantReason(t, h.Decide("nginx", h.routed(h.key)), verify.ReasonAllowed)
 	return h

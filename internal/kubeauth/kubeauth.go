@@ -63,8 +63,10 @@ type Options struct {
 	Audiences []string
 	// APIServerToo accepts a token for the API server's own audience beside those. It is for callers that can have no other token.
 	APIServerToo bool
-	Clock        clock.Clock
-	Log          logr.Logger
+	// Trust is the proxies whose X-Forwarded-For tells their callers apart. The zero value trusts none.
+	Trust clientip.Trust
+	Clock clock.Clock
+	Log   logr.Logger
 }
 
 // Guard lets callers pass who may. The zero value can't be used.
@@ -74,7 +76,6 @@ type Guard struct {
 	// before has the tokens of callers who were allowed a while ago.
 	before *cache.LRUExpireCache
 	peers  *peers
-	trust  clientip.Trust
 }
 
 // New returns a guard.
@@ -88,8 +89,9 @@ func New(options Options) *Guard {
 	}
 }
 
-// NewForConfig returns a guard that asks an API server. Its account needs to create TokenReviews and SubjectAccessReviews.
-func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Guard, error) {
+// NewForConfig returns a guard that asks an API server by the real clock: it sets Cluster and Clock of the options. The
+// account needs to create TokenReviews and SubjectAccessReviews.
+func NewForConfig(config *rest.Config, options Options) (*Guard, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // It would have callers wait. How often the API server is asked is up to peers.
 	tokens, err := restclient.ForGroup(config, authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme)
@@ -100,16 +102,14 @@ func NewForConfig(config *rest.Config, audiences []string, log logr.Logger) (*Gu
 	if err != nil {
 		return nil, err
 	}
-	return New(Options{Cluster: cluster{tokens, access}, Audiences: audiences, Clock: clock.RealClock{}, Log: log}), nil
+	options.Cluster, options.Clock = cluster{tokens, access}, clock.RealClock{}
+	return New(options), nil
 }
-
-// Behind has callers told apart that come by way of trusted proxies. It is for before the first.
-func (g *Guard) Behind(trust clientip.Trust) { g.trust = trust }
 
 // peer is the address that a request comes from, as far as it is known.
 func (g *Guard) peer(r *http.Request) netip.Addr {
 	peer := clientip.Peer(r.RemoteAddr)
-	if client := g.trust.Client(peer, r.Header["X-Forwarded-For"]); client.IsValid() {
+	if client := g.options.Trust.Client(peer, r.Header["X-Forwarded-For"]); client.IsValid() {
 		return client
 	}
 	return peer
@@ -121,7 +121,7 @@ func (g *Guard) WithAPIServer() *Guard {
 	options := g.options
 	options.APIServerToo = true
 	other := New(options)
-	other.peers, other.trust = g.peers, g.trust
+	other.peers = g.peers
 	return other
 }
 

@@ -99,9 +99,14 @@ type harness struct {
 }
 
 func newHarness(audiences ...string) *harness {
+	return newHarnessBehind(clientip.Trust{}, audiences...)
+}
+
+// newHarnessBehind returns a harness whose guard trusts proxies.
+func newHarnessBehind(trust clientip.Trust, audiences ...string) *harness {
 	h := &harness{cluster: &cluster{}, clock: clocktesting.NewFakeClock(time.Now())}
 	h.guard = kubeauth.New(kubeauth.Options{
-		Cluster: h.cluster, Audiences: audiences, Clock: h.clock,
+		Cluster: h.cluster, Audiences: audiences, Trust: trust, Clock: h.clock,
 		Log: funcr.New(func(prefix, args string) { fmt.Fprintln(&h.log, prefix, args) }, funcr.Options{Verbosity: 10}),
 	})
 	h.handler = h.guard.Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))
@@ -395,12 +400,11 @@ func TestManyPeersDoNotDisplaceWhoIsKnown(t *testing.T) {
 // TestBehindProxies tells callers apart that come by way of a trusted proxy, and believes nobody else.
 func TestBehindProxies(t *testing.T) {
 	for proxy, refused := range map[string]bool{"10.0.0.1": false, "10.0.0.2": true} {
-		h := newHarness()
 		trust, err := clientip.NewTrust([]string{"10.0.0.1/32"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.guard.Behind(trust)
+		h := newHarnessBehind(trust)
 		ask := func(client, token string) int {
 			r := httptest.NewRequest(http.MethodPost, "/whatever", http.NoBody)
 			r.RemoteAddr = net.JoinHostPort(proxy, "1234")

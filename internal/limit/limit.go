@@ -98,29 +98,35 @@ type Listener struct {
 	begin, end sync.Once
 }
 
+// Option changes a listener that is being made.
+type Option func(*Listener)
+
+// OnClose calls a function for every connection that is closed because it exceeded the bounds.
+func OnClose(closed func(Reason)) Option { return func(l *Listener) { l.closed = closed } }
+
 // New returns a listener within bounds.
-func New(listener net.Listener, bounds Bounds) *Listener {
+func New(listener net.Listener, bounds Bounds, options ...Option) *Listener {
 	l := &Listener{
 		Listener: listener, bounds: bounds, closed: func(Reason) {}, now: now,
 		conns: map[*Conn]struct{}{}, peers: map[netip.Addr]*peer{}, ended: make(chan struct{}),
 	}
 	l.left.Store(bounds.Shared)
+	for _, option := range options {
+		option(l)
+	}
 	return l
 }
 
 // NewTLS returns a listener of decrypted connections within bounds; a nil configuration is plain text. A server is to take
 // HTTP/2 on them as if it were not encrypted.
-func NewTLS(listener net.Listener, bounds Bounds, secure *tls.Config) *Listener {
-	l := New(listener, bounds)
+func NewTLS(listener net.Listener, bounds Bounds, secure *tls.Config, options ...Option) *Listener {
+	l := New(listener, bounds, options...)
 	if secure != nil {
 		l.secure = secure.Clone()
 		l.secure.NextProtos = bounds.protocols()
 	}
 	return l
 }
-
-// Tell has a function told of every connection that is closed because of the bounds. It is for before the first.
-func (l *Listener) Tell(closed func(Reason)) { l.closed = closed }
 
 // Accept implements net.Listener.
 func (l *Listener) Accept() (net.Conn, error) {

@@ -33,13 +33,15 @@ func listen(t *testing.T, bounds limit.Bounds) *port {
 		t.Fatal(err)
 	}
 	p := &port{}
-	p.Listener = limit.New(plain, bounds)
+	p.Listener = limit.New(plain, bounds, limit.OnClose(p.note))
 	p.pass(time.Hour)
 	p.SetNow(p.now.Load)
-	p.Tell(func(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) })
 	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
+
+// note counts a connection that was closed.
+func (p *port) note(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) }
 
 // pass has time pass.
 func (p *port) pass(d time.Duration) { p.now.Add(int64(d)) }
@@ -404,8 +406,8 @@ func TestHandshakeThatDoesNotEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &port{Listener: limit.NewTLS(plain, small, &tls.Config{})}
-	p.Tell(func(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) })
+	p := &port{}
+	p.Listener = limit.NewTLS(plain, small, &tls.Config{}, limit.OnClose(p.note))
 	t.Cleanup(func() { _ = p.Close() })
 	client, server := p.connect(t, "127.0.0.1")
 	record := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xf0}, bytes.Repeat([]byte{1}, 16<<10-4)...)

@@ -101,7 +101,10 @@ func (c counted) Clone() credentials.TransportCredentials {
 }
 
 // NewGRPC answers Envoy.
-func NewGRPC(listener net.Listener, authorization *extauthz.GRPC, health *Health, secure credentials.TransportCredentials, reflect bool) *Server {
+func NewGRPC(
+	listener net.Listener, authorization *extauthz.GRPC, health *Health, secure credentials.TransportCredentials, reflect bool,
+	options ...limit.Option,
+) *Server {
 	s := grpc.NewServer(
 		grpc.Creds(counted{secure}),
 		grpc.ForceServerCodecV2(extauthz.Codec()),
@@ -122,7 +125,7 @@ func NewGRPC(listener net.Listener, authorization *extauthz.GRPC, health *Health
 		reflection.Register(s)
 	}
 	return &Server{
-		listener: limit.New(listener, GRPCBounds),
+		listener: limit.New(listener, GRPCBounds, options...),
 		serve:    s.Serve,
 		drain: func(ctx context.Context) error {
 			health.stop() // Whoever watches would keep the server from ending.

@@ -28,7 +28,9 @@ func (unsynced) FreshAsOf() time.Time                 { return time.Time{} }
 // request sends a request line as it is to the verifier's routes, and returns the answer and its body.
 func request(t *testing.T, line string) (*http.Response, string) {
 	t.Helper()
-	decider := decide.New(index.NewView(), unsynced{}, time.Now, prometheus.NewRegistry())
+	decider := decide.New(decide.Options{
+		View: index.NewView(), Source: unsynced{}, Clock: time.Now, Registry: prometheus.NewRegistry(),
+	})
 	listener, err := Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -87,27 +87,29 @@ func New(o Options) ([]*Server, error) {
 		return nil, err
 	}
 	authorization := extauthz.NewGRPC(o.Decider, o.Trust, o.KeepToken)
-	servers := []*Server{
-		NewHTTP(overHTTP, NewRoutes(o.RouteOptions), o.TLS),
-		NewGRPC(overGRPC, authorization, NewHealth(o.Ready), o.Credentials, o.Reflection),
-	}
-	countClosed(o.Registry, map[string]*Server{"http": servers[0], "grpc": servers[1]})
-	return servers, nil
+	closed := newClosedCounter(o.Registry)
+	return []*Server{
+		NewHTTP(overHTTP, NewRoutes(o.RouteOptions), o.TLS, countClosed(closed, "http")),
+		NewGRPC(overGRPC, authorization, NewHealth(o.Ready), o.Credentials, o.Reflection, countClosed(closed, "grpc")),
+	}, nil
 }
 
-// countClosed counts the connections that exceeded the bounds of their port.
-func countClosed(registry prometheus.Registerer, servers map[string]*Server) {
+// newClosedCounter returns a counter of the connections that exceeded the bounds of their port.
+func newClosedCounter(registry prometheus.Registerer) *prometheus.CounterVec {
 	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "apikey_verifier_connections_closed_total",
 		Help: "Connections that were closed because they exceeded the bounds of their port, by reason.",
 	}, []string{"port", "reason"})
-	for port, server := range servers {
-		for _, reason := range limit.Reasons {
-			closed.WithLabelValues(port, string(reason))
-		}
-		server.listener.Tell(func(reason limit.Reason) { closed.WithLabelValues(port, string(reason)).Inc() })
-	}
 	registry.MustRegister(closed)
+	return closed
+}
+
+// countClosed makes a listener count the connections of a port that it closes. Each reason's series is there from the start.
+func countClosed(closed *prometheus.CounterVec, port string) limit.Option {
+	for _, reason := range limit.Reasons {
+		closed.WithLabelValues(port, string(reason))
+	}
+	return limit.OnClose(func(reason limit.Reason) { closed.WithLabelValues(port, string(reason)).Inc() })
 }
 
 // Listen makes a flag's address one that a server answers at.
@@ -144,7 +146,7 @@ func limitBody(w http.ResponseWriter) {
 }
 
 // NewHTTP answers over HTTP/1 and HTTP/2, without TLS where there is no configuration for it.
-func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *Server {
+func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config, options ...limit.Option) *Server {
 	var leaving atomic.Bool
 	s := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -164,7 +166,7 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config) *S
 	}
 	HTTPBounds.Apply(s)
 	return &Server{
-		listener: limit.NewTLS(listener, HTTPBounds, secure),
+		listener: limit.NewTLS(listener, HTTPBounds, secure, options...),
 		serve: func(l net.Listener) error {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err

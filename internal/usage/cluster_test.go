@@ -68,8 +68,9 @@ func startReplica(t *testing.T, cp *controlplane.ControlPlane, ahead time.Durati
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Decider = decide.New(r.view, r.feed, clock, prometheus.NewRegistry())
-	r.NoteTo(r.Recorder)
+	r.Decider = decide.New(decide.Options{
+		View: r.view, Source: r.feed, Clock: clock, Registry: prometheus.NewRegistry(), Uses: r.Recorder,
+	})
 	feeding, stopFeeding := context.WithCancel(context.Background())
 	recording, stopRecording := context.WithCancel(feeding)
 	var feed, recorder sync.WaitGroup
