@@ -60,9 +60,9 @@ func filledView(n int) (*index.View, *usage.Recorder, error) {
 	for i := range n {
 		s := resident(i)
 		key := s.apiKey()
-		claims, meter := index.ClaimsOf(key), uses.Apply(key)
+		claims, slot := index.ClaimsOf(key), uses.Apply(key)
 		for _, claim := range claims {
-			claim.Meter = meter(claim.CredentialID)
+			claim.UsageSlot = slot(claim.CredentialID)
 		}
 		view.Credentials.Put(key.Namespace+"/"+key.Name, claims)
 		if id, ok := index.ParseTenantID(s.tenantID); ok {

@@ -1,5 +1,5 @@
-// Package decide puts the pure decision to the live index and the clock, for every surface, and tells those who want to
-// know what comes out: metrics, the meter of the credential that was used, the audit log, traces.
+// Package decide decides requests for all surfaces. It calls the pure decision of internal/verify with the live index
+// and the current time, and reports the result: to metrics, the usage slot of the credential, the audit log and traces.
 package decide
 
 import (
@@ -14,32 +14,30 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// Source says how far the index can be trusted.
+// Source reports how current the index is.
 type Source interface {
 	Freshness(now time.Time) verify.Freshness
 	FreshAsOf() time.Time
 }
 
-// Uses notes when credentials were used.
+// Uses records when credentials were used.
 type Uses interface {
 	// Used neither waits nor allocates.
-	Used(meter index.Meter, now time.Time)
+	Used(slot index.UsageSlot, now time.Time)
 }
 
-// Options are what a Decider works with.
+// Options configure a Decider.
 type Options struct {
-	// View is the live index, and Source says how far it can be trusted.
 	View   *index.View
 	Source Source
-	// Clock returns the time.
-	Clock func() time.Time
-	// Registry gets the metrics. None has a label whose values grow with keys or tenants.
+	// Clock returns the current time.
+	Clock    func() time.Time
 	Registry prometheus.Registerer
-
-	// Uses records when credentials were used, Audit writes each decision to a log, and Tracer makes it a span. Each may be
-	// nil.
-	Uses   Uses
-	Audit  *audit.Log
+	// Uses is optional. It records each use of a credential.
+	Uses Uses
+	// Audit is optional. Every decision is passed to it.
+	Audit *audit.Log
+	// Tracer is optional. Every decision becomes a span.
 	Tracer *tracing.Tracer
 }
 
@@ -54,13 +52,13 @@ type Decider struct {
 	tracer      *tracing.Tracer
 }
 
-// New returns a decider and registers its metrics.
-func New(o Options) *Decider {
+// New returns a decider and registers its metrics, none of which has a label that grows with keys or tenants.
+func New(options Options) *Decider {
 	d := &Decider{
-		view: o.View, source: o.Source, clock: o.Clock, instruments: newInstruments(o.Registry),
-		uses: o.Uses, audit: o.Audit, tracer: o.Tracer,
+		view: options.View, source: options.Source, clock: options.Clock, instruments: newInstruments(options.Registry),
+		uses: options.Uses, audit: options.Audit, tracer: options.Tracer,
 	}
-	o.Registry.MustRegister(
+	options.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_index_credentials",
 			Help: "Credentials in the index.",
@@ -77,40 +75,43 @@ func New(o Options) *Decider {
 	return d
 }
 
-// Decide answers a request of one of the surfaces.
+// Decide decides a request that a surface has received.
 func (d *Decider) Decide(surface string, request *verify.Request) verify.Decision {
 	now := d.clock()
-	return d.conclude(now, surface, request, verify.Decide(d.view, request, d.source.Freshness(now), now))
+	return d.report(now, surface, request, verify.Decide(d.view, request, d.source.Freshness(now), now))
 }
 
-// Identify answers one of the surfaces whose a token is: to a tenant, or where that is nil, to who names none. The client's address
-// is the zero address where it isn't known.
+// Identify decides whose key a token is, for a surface: within a tenant, or among all if the tenant is nil. The
+// client's address is the zero address if it isn't known.
 func (d *Decider) Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision {
 	now := d.clock()
 	decision := verify.Identify(d.view, bearer, tenant, client, d.source.Freshness(now), now)
-	return d.conclude(now, surface, &verify.Request{Client: client}, decision)
+	return d.report(now, surface, &verify.Request{Client: client}, decision)
 }
 
-// Explain says what would become of a request with a credential, to a person: it is no decision, and isn't counted.
+// Explain explains to a person how a request with a credential would be decided. It is not counted as a decision.
 func (d *Decider) Explain(claim *index.Claim, request *verify.Request) verify.Explanation {
 	now := d.clock()
 	return verify.Explain(d.view, claim, request, d.source.Freshness(now), now)
 }
 
-// Find returns the credentials that are wanted, for a person.
+// Find returns the credentials for which wanted is true. It scans the whole index, so it is for people, not for
+// requests.
 func (d *Decider) Find(wanted func(*index.Claim) bool) []*index.Claim {
 	return d.view.Credentials.Find(wanted)
 }
 
-// Refuse answers a request that a surface can't put to Decide, because the proxy did not say what it has to.
+// Refuse refuses a request for which a surface can't call Decide, because the proxy did not send what it has to.
 func (d *Decider) Refuse(surface string, reason verify.Reason) verify.Decision {
-	return d.conclude(d.clock(), surface, &verify.Request{}, verify.Decision{Outcome: verify.Forbidden, Reason: reason})
+	return d.report(d.clock(), surface, &verify.Request{}, verify.Decision{Outcome: verify.Forbidden, Reason: reason})
 }
 
-// conclude tells of a decision that was begun at a time.
-func (d *Decider) conclude(begun time.Time, surface string, request *verify.Request, decision verify.Decision) verify.Decision {
-	if decision.Outcome == verify.Allow && decision.Grant.Meter != 0 && d.uses != nil {
-		d.uses.Used(decision.Grant.Meter, begun)
+// report passes a decision to metrics, usage, audit log and tracer, and returns it.
+func (d *Decider) report(
+	begun time.Time, surface string, request *verify.Request, decision verify.Decision,
+) verify.Decision {
+	if decision.Outcome == verify.Allow && decision.Grant.UsageSlot != 0 && d.uses != nil {
+		d.uses.Used(decision.Grant.UsageSlot, begun)
 	}
 	ended := d.clock()
 	d.instruments.observe(kind{surface, decision.Outcome, decision.Reason}, ended.Sub(begun))

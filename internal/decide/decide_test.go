@@ -44,20 +44,25 @@ func (s *source) Freshness(now time.Time) verify.Freshness {
 
 func (s *source) FreshAsOf() time.Time { return s.asOf }
 
-// harness is a decider with one key, which expires in an hour, and a clock that stands still.
+// harness is a decider with one key, which expires in an hour, and a clock that tests move.
 type harness struct {
 	*decide.Decider
 	registry *prometheus.Registry
 	view     *index.View
 	source   source
 	now      time.Time
-	// step is how far the clock goes with every look at it.
+	// step is how far the clock advances each time it is read.
 	step time.Duration
 	key  string
 }
 
-// newHarness returns a harness. Options change those of its decider.
-func newHarness(t testing.TB, options ...func(*decide.Options)) *harness {
+func newHarness(t testing.TB) *harness {
+	t.Helper()
+	return newHarnessWith(t, decide.Options{})
+}
+
+// newHarnessWith returns a harness with the given options; view, source, clock and registry are the harness' own.
+func newHarnessWith(t testing.TB, options decide.Options) *harness {
 	t.Helper()
 	root, err := token.RootFrom(bytes.Repeat([]byte{7}, token.RootLength))
 	if err != nil {
@@ -81,32 +86,31 @@ func newHarness(t testing.TB, options ...func(*decide.Options)) *harness {
 		Digest:  key.Digest(),
 		Granted: []keysv1alpha1.Scope{"products:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}})
-	o := decide.Options{View: h.view, Source: &h.source, Registry: h.registry, Clock: func() time.Time {
+	options.View, options.Source, options.Registry = h.view, &h.source, h.registry
+	options.Clock = func() time.Time {
 		h.now = h.now.Add(h.step)
 		return h.now
-	}}
-	for _, option := range options {
-		option(&o)
 	}
-	h.Decider = decide.New(o)
+	h.Decider = decide.New(options)
 	return h
 }
 
-// meter gives the harness' key a meter.
-func (h *harness) meter(meter index.Meter) {
+// setUsageSlot gives the harness' key a usage slot.
+func (h *harness) setUsageSlot(slot index.UsageSlot) {
 	before := h.view.Credentials.Find(func(*index.Claim) bool { return true })
 	after := *before[0]
-	after.Meter = meter
+	after.UsageSlot = slot
 	h.view.Credentials.Put("a/key", []*index.Claim{&after})
 }
 
 func (h *harness) request(key string) *verify.Request {
 	return &verify.Request{
-		Authorization: []string{"Bearer " + key}, TenantID: []string{acme}, FixedScopes: []keysv1alpha1.Scope{"products:read"},
+		Authorization: []string{"Bearer " + key}, TenantID: []string{acme},
+		FixedScopes: []keysv1alpha1.Scope{"products:read"},
 	}
 }
 
-// series are the values of every metric by its labels, such as "outcome=allow reason=allowed".
+// series returns the values of every metric by its labels, such as "outcome=allow reason=allowed".
 func (h *harness) series(t *testing.T) map[string]map[string]float64 {
 	t.Helper()
 	families, err := h.registry.Gather()
@@ -121,7 +125,7 @@ func (h *harness) series(t *testing.T) map[string]map[string]float64 {
 			for _, label := range metric.GetLabel() {
 				labels = append(labels, label.GetName()+"="+label.GetValue())
 			}
-			// It is one of them.
+			// Only one of them is set.
 			values[strings.Join(labels, " ")] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() +
 				float64(metric.GetHistogram().GetSampleCount())
 		}
@@ -137,9 +141,9 @@ func wantReason(t testing.TB, got verify.Decision, want verify.Reason) {
 	}
 }
 
-// TestDecideTakesTheClockOnce checks that the key's expiry and the index's freshness are both held against the clock at
-// the time of the request.
-func TestDecideTakesTheClockOnce(t *testing.T) {
+// TestDecideUsesTheTimeOfTheRequest checks that both the key's expiry and the index's freshness are judged by the clock
+// at the time of the request.
+func TestDecideUsesTheTimeOfTheRequest(t *testing.T) {
 	h := newHarness(t)
 	wantReason(t, h.Decide("nginx", h.request(h.key)), verify.ReasonAllowed)
 	h.now = noon.Add(time.Hour - 1)
@@ -150,17 +154,19 @@ func TestDecideTakesTheClockOnce(t *testing.T) {
 	wantReason(t, h.Decide("nginx", h.request(h.key)), verify.ReasonUnavailable)
 }
 
-// TestExpiredStaysExpired sets the wall clock, before and after a key expires.
+// TestExpiredStaysExpired checks that an expired key stays expired when the wall clock is set.
 func TestExpiredStaysExpired(t *testing.T) {
 	for name, test := range map[string]struct {
-		at   []time.Duration // what the wall clock says after noon, one request after another
+		at   []time.Duration // the wall clock at each request, relative to noon
 		want []verify.Reason
 	}{
 		"back by an hour after it has expired": {
-			[]time.Duration{0, time.Hour, time.Minute}, []verify.Reason{verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
+			[]time.Duration{0, time.Hour, time.Minute},
+			[]verify.Reason{verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
 		},
-		"forward by an hour, and right again": {
-			[]time.Duration{0, time.Hour + time.Minute, 2 * time.Minute}, []verify.Reason{verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
+		"forward by an hour, then corrected": {
+			[]time.Duration{0, time.Hour + time.Minute, 2 * time.Minute},
+			[]verify.Reason{verify.ReasonAllowed, verify.ReasonExpired, verify.ReasonExpired},
 		},
 		"back by an hour before it expires": {
 			[]time.Duration{59 * time.Minute, -time.Minute, -30 * time.Second, 0},
@@ -171,7 +177,9 @@ func TestExpiredStaysExpired(t *testing.T) {
 			h := newHarness(t)
 			var wall, elapsed time.Duration
 			now := clock.From(noon, func() (time.Time, time.Duration) { return noon.Add(wall), elapsed }).Now
-			decider := decide.New(decide.Options{View: h.view, Source: &h.source, Clock: now, Registry: prometheus.NewRegistry()})
+			decider := decide.New(decide.Options{
+				View: h.view, Source: &h.source, Clock: now, Registry: prometheus.NewRegistry(),
+			})
 			elapsed = max(test.at[0], 0)
 			for i, at := range test.at {
 				wall = at
@@ -184,7 +192,7 @@ func TestExpiredStaysExpired(t *testing.T) {
 	}
 }
 
-// TestDecideReadsTheLiveIndex checks that what the feed applies counts from the next request on.
+// TestDecideReadsTheLiveIndex checks that changes to the index take effect with the next request.
 func TestDecideReadsTheLiveIndex(t *testing.T) {
 	h := newHarness(t)
 	wantReason(t, h.Decide("nginx", h.request(h.key)), verify.ReasonAllowed)
@@ -216,7 +224,7 @@ func TestDecisionsAreCounted(t *testing.T) {
 	}
 }
 
-// TestDecisionsAreTimed checks that it is by the injected clock, from the beginning of a decision to its end.
+// TestDecisionsAreTimed checks that decisions are timed by the injected clock, from beginning to end.
 func TestDecisionsAreTimed(t *testing.T) {
 	h := newHarness(t)
 	h.step = 3 * time.Microsecond
@@ -243,29 +251,29 @@ func TestDecisionsAreTimed(t *testing.T) {
 	}
 }
 
-// used counts uses of a meter.
-type used struct {
-	meter index.Meter
+// recorder records the uses of one slot.
+type recorder struct {
+	slot  index.UsageSlot
 	times []time.Time
 }
 
-func (u *used) Used(meter index.Meter, at time.Time) {
-	if meter == u.meter {
-		u.times = append(u.times, at)
+func (r *recorder) Used(slot index.UsageSlot, at time.Time) {
+	if slot == r.slot {
+		r.times = append(r.times, at)
 	}
 }
 
-// TestUsesAreNoted checks that what passes is a use, and nothing else is.
-func TestUsesAreNoted(t *testing.T) {
-	meter := &used{meter: 7}
-	h := newHarness(t, func(o *decide.Options) { o.Uses = meter })
-	h.meter(7)
+// TestUsesAreRecorded checks that allowed requests are recorded as uses, and nothing else.
+func TestUsesAreRecorded(t *testing.T) {
+	uses := &recorder{slot: 7}
+	h := newHarnessWith(t, decide.Options{Uses: uses})
+	h.setUsageSlot(7)
 	h.Decide("nginx", h.request(h.key))
 	h.now = noon.Add(time.Minute)
 	h.Identify("introspect", h.key, nil, netip.Addr{})
 	want := []time.Time{noon, noon.Add(time.Minute)}
-	if !slices.Equal(meter.times, want) {
-		t.Errorf("used at %s, want %s", meter.times, want)
+	if !slices.Equal(uses.times, want) {
+		t.Errorf("used at %s, want %s", uses.times, want)
 	}
 
 	lacking := h.request(h.key)
@@ -280,15 +288,17 @@ func TestUsesAreNoted(t *testing.T) {
 	h.Decide("nginx", h.request(h.key))
 	h.now = noon.Add(time.Hour)
 	h.Decide("nginx", h.request(h.key))
-	if !slices.Equal(meter.times, want) {
-		t.Errorf("what was refused or explained is a use: %s", meter.times)
+	if !slices.Equal(uses.times, want) {
+		t.Errorf("refused or explained requests are recorded as uses: %s", uses.times)
 	}
 }
 
 func TestDecisionsAreAudited(t *testing.T) {
 	var lines bytes.Buffer
-	log := audit.New(audit.Options{To: &lines, SampleAllowed: 1, Log: logr.Discard(), Registry: prometheus.NewRegistry()})
-	h := newHarness(t, func(o *decide.Options) { o.Audit = log })
+	log := audit.New(audit.Options{
+		To: &lines, SampleAllowed: 1, Log: logr.Discard(), Registry: prometheus.NewRegistry(),
+	})
+	h := newHarnessWith(t, decide.Options{Audit: log})
 	h.Decide("nginx", h.request(h.key))
 	h.Refuse("forward", verify.ReasonMisconfigured)
 	h.Identify("introspect", "junk", nil, netip.MustParseAddr("203.0.113.7"))
@@ -306,16 +316,19 @@ func TestDecisionsAreAudited(t *testing.T) {
 	}
 }
 
-func TestRefuseNeverLetsPass(t *testing.T) {
+func TestRefuseNeverAllows(t *testing.T) {
 	h := newHarness(t)
-	for _, reason := range []verify.Reason{verify.ReasonMisconfigured, verify.ReasonHeaderNominated, verify.ReasonAllowed, ""} {
+	for _, reason := range []verify.Reason{
+		verify.ReasonMisconfigured, verify.ReasonHeaderNominated, verify.ReasonAllowed, "",
+	} {
 		if got := h.Refuse("nginx", reason); got.Status() != 403 || got.Outcome == verify.Allow {
 			t.Errorf("status %d for reason %q", got.Status(), reason)
 		}
 	}
 }
 
-// TestLabelsAreBounded has a thousand keys, tenants, hosts and paths come by: none of them may become a label.
+// TestLabelsAreBounded decides requests with a thousand keys, tenants, hosts and paths. None of these may become a
+// label.
 func TestLabelsAreBounded(t *testing.T) {
 	h := newHarness(t)
 	for n := range 1000 {
@@ -374,11 +387,12 @@ func TestDecisionsAreTraced(t *testing.T) {
 		_, _ = spans.ReadFrom(r.Body)
 	}))
 	defer collector.Close()
-	tracer, err := tracing.New(t.Context(), tracing.Options{Endpoint: collector.URL, Name: "verifier-1", Log: logr.Discard()})
+	tracer, err := tracing.New(t.Context(),
+		tracing.Options{Endpoint: collector.URL, Name: "verifier-1", Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHarness(t, func(o *decide.Options) { o.Tracer = tracer })
+	h := newHarnessWith(t, decide.Options{Tracer: tracer})
 	h.Decide("nginx", h.request(h.key))
 	h.Refuse("forward", verify.ReasonMisconfigured)
 	h.Identify("introspect", "junk", nil, netip.Addr{})
@@ -387,10 +401,10 @@ func TestDecisionsAreTraced(t *testing.T) {
 	}
 	for _, want := range []string{"nginx", "allowed", "forward", "proxy_misconfigured", "introspect", "malformed_token"} {
 		if !bytes.Contains(spans.Bytes(), []byte(want)) {
-			t.Errorf("no span says %s", want)
+			t.Errorf("no span has %s", want)
 		}
 	}
 	if bytes.Contains(spans.Bytes(), []byte(h.key)) || bytes.Contains(spans.Bytes(), []byte(acme)) {
-		t.Error("a span says whose key it was")
+		t.Error("a span reveals the key or its tenant")
 	}
 }

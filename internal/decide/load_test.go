@@ -20,7 +20,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// routed is a request for a route, as most are.
+// routed returns a request that is decided by its route, as most are.
 func (h *harness) routed(key string) *verify.Request {
 	request := h.request(key)
 	request.FixedScopes = nil
@@ -28,18 +28,19 @@ func (h *harness) routed(key string) *verify.Request {
 	return request
 }
 
-// newLoad returns a harness whose key has its uses recorded, as in production.
+// newLoad returns a harness with a usage recorder and routes, as in production.
 func newLoad(t testing.TB) *harness {
 	t.Helper()
 	var h *harness
-	recorder, err := usage.New(usage.Options{
-		Config: &rest.Config{Host: "127.0.0.1:1"}, Name: "one", Clock: func() time.Time { return h.now }, Registry: prometheus.NewRegistry(),
+	uses, err := usage.New(usage.Options{
+		Config: &rest.Config{Host: "127.0.0.1:1"}, Name: "one",
+		Clock: func() time.Time { return h.now }, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = newHarness(t, func(o *decide.Options) { o.Uses = recorder })
-	h.meter(recorder.Apply(&keysv1alpha1.ApiKey{
+	h = newHarnessWith(t, decide.Options{Uses: uses})
+	h.setUsageSlot(uses.Apply(&keysv1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "key"},
 		Status:     keysv1alpha1.ApiKeyStatus{Credentials: []keysv1alpha1.Credential{{ID: "AcmeKey1"}}},
 	})("AcmeKey1"))
@@ -48,8 +49,8 @@ func newLoad(t testing.TB) *harness {
 	return h
 }
 
-// TestAllocations checks that a request that passes costs no memory, with all that is told of it: counters, the histogram
-// and the credential's meter, which has something new to note each time.
+// TestAllocations checks that a decision allocates nothing, including its counters, the histogram and the usage slot,
+// which records a new time with each request.
 func TestAllocations(t *testing.T) {
 	h := newLoad(t)
 	for name, key := range map[string]string{"good": h.key, "malformed": "junk", "unknown": unknown(t)} {
@@ -63,8 +64,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestJunkLeavesNothing has a flood of tokens that are none, each another, with tenants and routes of their own: nothing of
-// them is kept.
+// TestJunkLeavesNothing checks that a flood of different invalid tokens, tenants and routes leaves nothing in memory.
 func TestJunkLeavesNothing(t *testing.T) {
 	h := newLoad(t)
 	root, err := token.RootFrom(bytes.Repeat([]byte{8}, token.RootLength))
@@ -86,20 +86,20 @@ func TestJunkLeavesNothing(t *testing.T) {
 			request.TenantID[0] = fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
 			request.Target = "/api/" + tok
 			if got := h.Decide("nginx", request); got.Outcome == verify.Allow {
-				t.Fatal("junk passes")
+				t.Fatal("an invalid token is allowed")
 			}
 		}
 	}
 	flood(10_000)
 	before := heap()
-	flood(300_000) // As many as 30 seconds bring at 10,000 a second.
+	flood(300_000) // 30 seconds at 10,000 per second.
 	if after := heap(); after > before+64<<10 {
 		t.Errorf("%d bytes before, %d after", before, after)
 	}
 	runtime.KeepAlive(h)
 }
 
-// heap is how many bytes are in use.
+// heap returns how many bytes are in use.
 func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.GC()
@@ -108,7 +108,7 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-// unknown is a well-formed token that no key has.
+// unknown returns a well-formed token that belongs to no key.
 func unknown(t testing.TB) string {
 	t.Helper()
 	root, err := token.RootFrom(bytes.Repeat([]byte{8}, token.RootLength))
@@ -122,8 +122,8 @@ func unknown(t testing.TB) string {
 	return tok.Reveal()
 }
 
-// BenchmarkDecide is what a decision costs with all that is told of it. Compare with BenchmarkDecide in internal/verify,
-// which is the decision alone.
+// BenchmarkDecide measures a decision including its reports. BenchmarkDecide in internal/verify measures the decision
+// alone.
 func BenchmarkDecide(b *testing.B) {
 	for _, c := range []struct{ name, key string }{{"good", ""}, {"malformed", "junk"}, {"unknown", unknown(b)}} {
 		b.Run(c.name, func(b *testing.B) {

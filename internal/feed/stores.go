@@ -206,7 +206,7 @@ func (s *credentialStore) metered(key *keysv1alpha1.ApiKey, claims []*index.Clai
 	if s.usage != nil {
 		meter := s.usage.Apply(key)
 		for _, claim := range claims {
-			claim.Meter = meter(claim.CredentialID)
+			claim.UsageSlot = meter(claim.CredentialID)
 		}
 	}
 	return claims

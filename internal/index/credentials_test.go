@@ -421,7 +421,7 @@ func TestPutOfTheSameChangesNothing(t *testing.T) {
 		g.CredentialID, g.Tenant, g.NotAfter = "7Hk2PqZx", index.TenantID{1}, 5
 		g.Granted, g.Asked = []keysv1alpha1.Scope{"products:read"}, []keysv1alpha1.Scope{"products:*"}
 		g.Allowlists = [2]index.Allowlist{index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/8"}), index.NewAllowlist([]keysv1alpha1.CIDR{"fd00::/8"})}
-		g.Meter = 7
+		g.UsageSlot = 7
 		return g
 	}
 	c := index.NewCredentials()
@@ -451,7 +451,7 @@ func TestPutOfTheSameChangesNothing(t *testing.T) {
 		"a block that can't be read": func(g *index.Claim) {
 			g.Allowlists[1] = index.NewAllowlist([]keysv1alpha1.CIDR{"banana"})
 		},
-		"meter": func(g *index.Claim) { g.Meter = 8 },
+		"meter": func(g *index.Claim) { g.UsageSlot = 8 },
 	} {
 		c.Put("a/key", []*index.Claim{before})
 		changed := full()

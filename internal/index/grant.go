@@ -42,9 +42,9 @@ type Grant struct {
 	Issued int64
 	// NotAfter is from when on the credential is refused, in nanoseconds since 1970, or Never.
 	NotAfter int64
-	// Meter notes every request that the credential lets pass; 0 is none.
-	Meter Meter
-	State State
+	// UsageSlot notes every request that the credential lets pass; 0 is none.
+	UsageSlot UsageSlot
+	State     State
 	// Minted says that the controller minted the token for the key. Anybody may bring the digest of any token; nobody can choose
 	// which token is minted.
 	Minted bool
@@ -53,8 +53,8 @@ type Grant struct {
 // Known says whether there is a credential.
 func (g *Grant) Known() bool { return g.CredentialID != "" || g.Name != "" }
 
-// Meter is the number of what notes the uses of a credential. It is the same before and after its grant changes.
-type Meter uint32
+// UsageSlot is the number of what notes the uses of a credential. It is the same before and after its grant changes.
+type UsageSlot uint32
 
 // Claim is everything that a decision needs to know of one credential, as it is put into the index. Instants are kept to the
 // second and within the years from 1970 to 2106, but for NotAfter.

@@ -85,7 +85,7 @@ func anyClaim(random *rand.Rand, object string, digests int) *index.Claim {
 	c := claim(object, random.IntN(3), digest(n))
 	c.Minted = mints(object, n)
 	c.CredentialID, c.Tenant, c.State = fmt.Sprintf("%08d", random.IntN(10)), index.TenantID{byte(random.IntN(3))}, index.State(random.IntN(3))
-	c.NotAfter, c.Meter, c.Issued = int64(random.IntN(20)), index.Meter(random.IntN(3)), 7
+	c.NotAfter, c.UsageSlot, c.Issued = int64(random.IntN(20)), index.UsageSlot(random.IntN(3)), 7
 	c.Granted, c.Asked = []keysv1alpha1.Scope{scopeOf(c.NotAfter)}, []keysv1alpha1.Scope{"a:b"}
 	c.ScopesHeader = string(scopeOf(c.NotAfter))
 	if random.IntN(2) == 0 {

@@ -9,17 +9,17 @@ import (
 
 // record is what is kept of one claim besides its terms.
 type record struct {
-	digest   token.Digest
-	tenant   TenantID
-	notAfter int64
-	terms    uint32
-	meter    Meter
-	created  uint32
-	issued   uint32
-	state    State
-	minted   bool
-	id       string
-	name     string
+	digest    token.Digest
+	tenant    TenantID
+	notAfter  int64
+	terms     uint32
+	usageSlot UsageSlot
+	created   uint32
+	issued    uint32
+	state     State
+	minted    bool
+	id        string
+	name      string
 }
 
 // entry is a record as a bucket has it, and whatever comes after it there. The id and the name, which the answer to a request has,
@@ -29,17 +29,17 @@ type entry string
 
 // Where things are in an entry. Numbers are little-endian.
 const (
-	atDigest   = 0
-	atTenant   = atDigest + 32
-	atNotAfter = atTenant + 16
-	atTerms    = atNotAfter + 8
-	atMeter    = atTerms + 4
-	atCreated  = atMeter + 4
-	atIssued   = atCreated + 4
-	atNameLen  = atIssued + 4
-	atIDLen    = atNameLen + 2
-	atState    = atIDLen + 1
-	atID       = atState + 1
+	atDigest    = 0
+	atTenant    = atDigest + 32
+	atNotAfter  = atTenant + 16
+	atTerms     = atNotAfter + 8
+	atUsageSlot = atTerms + 4
+	atCreated   = atUsageSlot + 4
+	atIssued    = atCreated + 4
+	atNameLen   = atIssued + 4
+	atIDLen     = atNameLen + 2
+	atState     = atIDLen + 1
+	atID        = atState + 1
 
 	// alignment is what the length of an entry is a multiple of.
 	alignment = 4
@@ -57,7 +57,7 @@ func (r *record) entry() entry {
 	e = append(e, r.tenant[:]...)
 	e = binary.LittleEndian.AppendUint64(e, uint64(r.notAfter)) //nolint:gosec // It comes back the same.
 	e = binary.LittleEndian.AppendUint32(e, r.terms)
-	e = binary.LittleEndian.AppendUint32(e, uint32(r.meter))
+	e = binary.LittleEndian.AppendUint32(e, uint32(r.usageSlot))
 	e = binary.LittleEndian.AppendUint32(e, r.created)
 	e = binary.LittleEndian.AppendUint32(e, r.issued)
 	e = binary.LittleEndian.AppendUint16(e, uint16(len(r.name))) //nolint:gosec // See the schema.
@@ -77,7 +77,7 @@ func (r *record) entry() entry {
 // record returns what the entry is of.
 func (e entry) record() record {
 	return record{
-		digest: e.digest(), tenant: e.tenant(), notAfter: e.notAfter(), terms: e.terms(), meter: e.meter(), created: e.created(),
+		digest: e.digest(), tenant: e.tenant(), notAfter: e.notAfter(), terms: e.terms(), usageSlot: e.usageSlot(), created: e.created(),
 		issued: e.issued(), state: e.state(), minted: e.minted(), id: e.id(), name: e.name(),
 	}
 }
@@ -107,13 +107,13 @@ func (e entry) sharesTenant(other entry) bool {
 	return e.uint64(atTenant) == other.uint64(atTenant) && e.uint64(atTenant+8) == other.uint64(atTenant+8)
 }
 
-func (e entry) notAfter() int64 { return int64(e.uint64(atNotAfter)) } //nolint:gosec // It was one.
-func (e entry) terms() uint32   { return e.uint32(atTerms) }
-func (e entry) meter() Meter    { return Meter(e.uint32(atMeter)) }
-func (e entry) created() uint32 { return e.uint32(atCreated) }
-func (e entry) issued() uint32  { return e.uint32(atIssued) }
-func (e entry) state() State    { return State(e[atState] &^ mintedBit) }
-func (e entry) minted() bool    { return e[atState]&mintedBit != 0 }
+func (e entry) notAfter() int64      { return int64(e.uint64(atNotAfter)) } //nolint:gosec // It was one.
+func (e entry) terms() uint32        { return e.uint32(atTerms) }
+func (e entry) usageSlot() UsageSlot { return UsageSlot(e.uint32(atUsageSlot)) }
+func (e entry) created() uint32      { return e.uint32(atCreated) }
+func (e entry) issued() uint32       { return e.uint32(atIssued) }
+func (e entry) state() State         { return State(e[atState] &^ mintedBit) }
+func (e entry) minted() bool         { return e[atState]&mintedBit != 0 }
 
 // bars reports whether the entry is of a revoked key whose token was minted: nobody's claim of the digest counts then.
 func (e entry) bars() bool { return e[atState] == barring }
@@ -148,7 +148,7 @@ func uint64At(s string, at int) uint64 {
 func (e entry) grant(terms *Terms, into *Grant) {
 	into.CredentialID, into.Name, into.ScopesHeader = e.id(), e.name(), terms.scopesHeader
 	into.Tenant, into.Issued, into.NotAfter = e.tenant(), int64(e.issued()), e.notAfter()
-	into.Meter, into.State, into.Minted = e.meter(), e.state(), e.minted()
+	into.UsageSlot, into.State, into.Minted = e.usageSlot(), e.state(), e.minted()
 }
 
 // claim puts everything that is known of a record into a claim.
@@ -161,7 +161,7 @@ func (e entry) claim(terms *Terms, into *Claim) {
 // newRecord returns what is kept of an object's claim.
 func newRecord(claim *Claim, object string, terms uint32) record {
 	return record{
-		digest: claim.Digest, tenant: claim.Tenant, notAfter: claim.NotAfter, terms: terms, meter: claim.Meter,
+		digest: claim.Digest, tenant: claim.Tenant, notAfter: claim.NotAfter, terms: terms, usageSlot: claim.UsageSlot,
 		created: seconds(claim.Created.Unix()), issued: seconds(claim.Issued), state: claim.State,
 		minted: claim.Minted, id: claim.CredentialID, name: object,
 	}

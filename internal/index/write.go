@@ -94,7 +94,7 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 		// When a credential was issued never changes, and no decision depends on it.
 		wanted.issued = held.issued
 		if !meters {
-			wanted.meter = held.meter
+			wanted.usageSlot = held.usageSlot
 		}
 		if !ok || wanted != held {
 			return false

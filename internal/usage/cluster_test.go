@@ -29,18 +29,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-const patience = time.Minute
+const timeout = time.Minute
 
 var canary = types.NamespacedName{Namespace: controlplane.SystemNamespace, Name: keysv1alpha1.CanaryName}
 
-// start starts a control plane with what config/rbac and config/policy let a verifier do.
+// start starts a control plane with the roles and policies of config/rbac and config/policy.
 func start(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
 	return install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")
 }
 
-// replica is all of a verifier but its surfaces.
+// replica is a verifier without its surfaces.
 type replica struct {
 	*decide.Decider
 	*usage.Recorder
@@ -57,13 +57,15 @@ func startReplica(t *testing.T, cp *controlplane.ControlPlane, ahead time.Durati
 	r := &replica{view: index.NewView()}
 	var err error
 	r.Recorder, err = usage.New(usage.Options{
-		Config: config, Canary: canary, Name: name, Budget: 1000, Log: logr.Discard(), Clock: clock, Registry: prometheus.NewRegistry(),
+		Config: config, Canary: canary, Name: name, Budget: 1000,
+		Log: logr.Discard(), Clock: clock, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.feed, err = feed.New(feed.Options{
-		Config: config, Canary: canary, Name: name, MaxStaleness: time.Minute, View: r.view, Usage: r.Recorder, Log: logr.Discard(), Clock: clock,
+		Config: config, Canary: canary, Name: name, MaxStaleness: time.Minute,
+		View: r.view, Usage: r.Recorder, Log: logr.Discard(), Clock: clock,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,14 +85,14 @@ func startReplica(t *testing.T, cp *controlplane.ControlPlane, ahead time.Durati
 	r.stop = sync.OnceFunc(func() {
 		stopRecording()
 		recorder.Wait()
-		flush, cancel := context.WithTimeout(feeding, patience)
+		flush, cancel := context.WithTimeout(feeding, timeout)
 		defer cancel()
 		r.Flush(flush)
 		stopFeeding()
 		feed.Wait()
 	})
 	t.Cleanup(r.stop)
-	program.WaitUntil(t, patience, "a replica that is fresh", r.feed.Ready)
+	program.WaitUntil(t, timeout, "a replica that is fresh", r.feed.Ready)
 	return r
 }
 
@@ -130,7 +132,7 @@ func issue(t *testing.T, cp *controlplane.ControlPlane, keys int) []issued {
 			Scopes:      key.Spec.Scopes,
 			Credentials: []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: tok.Digest().String(), IssuedTime: metav1.Now()}},
 		}
-		// The policy keeps administrators out too.
+		// The policy lets only the controller write status; not even administrators may.
 		if err := as(t, cp, "apikey-controller").Status().Update(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +152,8 @@ func as(t *testing.T, cp *controlplane.ControlPlane, account string) client.Clie
 
 func (r *replica) use(k issued) error {
 	decision := r.Decide("test", &verify.Request{
-		Authorization: []string{"Bearer " + k.token}, TenantID: []string{k.tenant}, FixedScopes: []keysv1alpha1.Scope{"products:read"},
+		Authorization: []string{"Bearer " + k.token}, TenantID: []string{k.tenant},
+		FixedScopes: []keysv1alpha1.Scope{"products:read"},
 	})
 	if decision.Outcome != verify.Allow {
 		return fmt.Errorf("%s is refused: %s", k, decision.Reason)
@@ -196,10 +199,10 @@ func (w *writes) all() map[string][]time.Time {
 	return maps.Clone(w.keys)
 }
 
-// await uses all keys through all replicas, over and over, until each key has been written so often.
+// await uses all keys through all replicas, over and over, until each key has been written as often as wanted.
 func (w *writes) await(t *testing.T, keys []issued, replicas []*replica, times int) {
 	t.Helper()
-	program.WaitUntil(t, patience, fmt.Sprint(times, " writes of each key"), func() error {
+	program.WaitUntil(t, timeout, fmt.Sprint(times, " writes of each key"), func() error {
 		for _, r := range replicas {
 			for _, key := range keys {
 				if err := r.use(key); err != nil {
@@ -227,8 +230,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// testTwoReplicas has two verifiers with the rights of config see the same traffic, for as long as it takes that every key
-// is written a second time: each write is one that was needed.
+// testTwoReplicas sends the same traffic to two verifiers, with the rights of config, until every key has been written
+// twice. No write may be superfluous.
 func testTwoReplicas(t *testing.T, cp *controlplane.ControlPlane) {
 	keys := issue(t, cp, 30)
 	replicas := []*replica{startReplica(t, cp, 0), startReplica(t, cp, 0)}
@@ -249,7 +252,8 @@ func testTwoReplicas(t *testing.T, cp *controlplane.ControlPlane) {
 	if err := cp.Client.Get(t.Context(), keys[0].ObjectKey, key); err != nil {
 		t.Fatal(err)
 	}
-	if len(key.Status.Usage) != 1 || key.Status.Usage[0].ID != "7Hk2PqZx" || !key.Status.Usage[0].LastUsedTime.Equal(key.Status.LastUsedTime) {
+	if len(key.Status.Usage) != 1 || key.Status.Usage[0].ID != "7Hk2PqZx" ||
+		!key.Status.Usage[0].LastUsedTime.Equal(key.Status.LastUsedTime) {
 		t.Errorf("usage %v, last used %s", key.Status.Usage, key.Status.LastUsedTime)
 	}
 	managers := map[string]int{}
@@ -257,12 +261,12 @@ func testTwoReplicas(t *testing.T, cp *controlplane.ControlPlane) {
 		managers[fields.Manager+" "+fields.Subresource]++
 	}
 	if managers["apikey-verifier status"] != 1 {
-		t.Errorf("fields are managed by %v, want one entry of the verifiers' together", managers)
+		t.Errorf("fields are managed by %v, want one manager for all verifiers", managers)
 	}
 }
 
-// testClocksThatDiffer has three verifiers see the same traffic whose clocks differ by no more than the resolution: what any of
-// them writes later is later. A time that is further ahead is nobody's word (see TestATimeThatHasNotComeIsReplaced).
+// testClocksThatDiffer sends the same traffic to three verifiers whose clocks differ by no more than the resolution.
+// The times that they write may only increase. For clocks that differ by more, see TestTimesInTheFutureAreReplaced.
 func testClocksThatDiffer(t *testing.T, cp *controlplane.ControlPlane) {
 	keys := issue(t, cp, 10)
 	const off = usage.Resolution/2 - time.Second
@@ -283,13 +287,13 @@ func testClocksThatDiffer(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 }
 
-// testStoppingFlushes checks that a replica that is told to stop writes what it knows, and that what only it saw is not
-// lost.
+// testStoppingFlushes checks that a replica writes everything before it stops, so that uses which only it has seen are
+// not lost.
 func testStoppingFlushes(t *testing.T, cp *controlplane.ControlPlane) {
 	keys := issue(t, cp, 10)
 	one, _ := startReplica(t, cp, 0), startReplica(t, cp, 0)
 	for _, key := range keys {
-		program.WaitUntil(t, patience, "an index that has "+key.Name, func() error { return one.use(key) })
+		program.WaitUntil(t, timeout, "an index that has "+key.Name, func() error { return one.use(key) })
 	}
 	one.stop()
 	for _, k := range keys {

@@ -25,9 +25,10 @@ func newMetrics(r *Recorder, registry prometheus.Registerer) *recorderMetrics {
 		m.writes,
 		gauge("apikey_verifier_usage_pending", "ApiKeys whose last use waits to be written.",
 			func() float64 { return float64(r.queue.len()) }),
-		gauge("apikey_verifier_usage_oldest_pending_seconds", "How long the one among them waits that waits the longest; 0 if none does.",
+		gauge("apikey_verifier_usage_oldest_pending_seconds", "How long the one among them waits that waits the longest; "+
+			"0 if none does.",
 			func() float64 {
-				if oldest := r.queue.oldest(); !oldest.IsZero() {
+				if oldest := r.queue.waitingSince(); !oldest.IsZero() {
 					return max(r.options.Clock().Sub(oldest).Seconds(), 0)
 				}
 				return 0

@@ -10,59 +10,61 @@ import (
 )
 
 const (
-	// silence is how long after its last sign of life on the canary a verifier counts as gone: verifiers leave one every 2
-	// seconds. Where there are many of them they leave it less often, so it is at least silencePerVerifier for each.
-	silence            = 15 * time.Second
-	silencePerVerifier = time.Second
-	// recent is for how long a replica that wrote a key is the first to write it again.
+	// peerTimeout is how long after its last probe on the canary a verifier counts as gone. Verifiers probe every 2
+	// seconds, but less often if there are many, so the timeout is at least peerTimeoutEach for each of them.
+	peerTimeout     = 15 * time.Second
+	peerTimeoutEach = time.Second
+	// recent is for how long the replica that wrote a key last is the first to write it again.
 	recent = 3 * resolution
-	// firstGrace is how long the others wait for the one whose turn it is, and lastGrace how long the last of them does.
+	// firstGrace is how long the second replica waits for the first to write a key; lastGrace is how long the last waits.
 	firstGrace, lastGrace = 2 * time.Second, 5 * time.Second
 )
 
-// peers are the verifiers that are alive, as they themselves say on the canary.
+// peers are the verifiers that are alive, according to their probes on the canary.
 type peers struct {
-	self  string
-	heard map[string]sign
-	// alive are the names of the others, and count how many all of them are.
+	self     string
+	lastSeen map[string]probeSeen
+	// alive are the names of the others. count includes this one.
 	alive []string
 	count int
 }
 
-// sign is a verifier's latest annotation, and when it was first seen, by our own clock.
-type sign struct {
+// probeSeen is the latest annotation of a verifier, and when it was first seen, by this replica's clock.
+type probeSeen struct {
 	value string
 	since time.Time
 }
 
 func newPeers(self string) peers {
-	return peers{self: self, heard: map[string]sign{}, count: 1}
+	return peers{self: self, lastSeen: map[string]probeSeen{}, count: 1}
 }
 
-// observe takes in the canary.
+// observe updates the peers from the canary.
 func (p *peers) observe(canary *keysv1alpha1.ApiKey, now time.Time) {
-	for name := range p.heard {
+	for name := range p.lastSeen {
 		if _, ok := canary.Annotations[keysv1alpha1.ProbeAnnotationPrefix+name]; !ok {
-			delete(p.heard, name)
+			delete(p.lastSeen, name)
 		}
 	}
 	for annotation, value := range canary.Annotations {
 		name, ok := strings.CutPrefix(annotation, keysv1alpha1.ProbeAnnotationPrefix)
 		if ok && !probe.Alive(value) {
-			delete(p.heard, name)
+			delete(p.lastSeen, name)
 			continue
 		}
-		if ok && name != p.self && p.heard[name].value != value {
-			p.heard[name] = sign{value: value, since: now}
+		if ok && name != p.self && p.lastSeen[name].value != value {
+			p.lastSeen[name] = probeSeen{value: value, since: now}
 		}
 	}
-	p.settle(now)
+	p.countAlive(now)
 }
 
-func (p *peers) settle(now time.Time) {
+// countAlive updates alive and count.
+// countAlive updates alive and count.
+func (p *peers) countAlive(now time.Time) {
 	p.alive = p.alive[:0]
-	limit := max(silence, silencePerVerifier*time.Duration(len(p.heard)))
-	for name, last := range p.heard {
+	limit := max(peerTimeout, peerTimeoutEach*time.Duration(len(p.lastSeen)))
+	for name, last := range p.lastSeen {
 		if now.Sub(last.since) <= limit {
 			p.alive = append(p.alive, name)
 		}
@@ -70,8 +72,8 @@ func (p *peers) settle(now time.Time) {
 	p.count = len(p.alive) + 1
 }
 
-// turn says how many replicas come before this one with an object. All of them reckon alike.
-func (p *peers) turn(o *object, now time.Time) int {
+// replicasAhead returns how many replicas should write the object before this one. All replicas come to the same order.
+func (p *peers) replicasAhead(o *object, now time.Time) int {
 	rank := p.rank(string(o.uid))
 	if now.Unix()-o.lastUsed >= recent {
 		return rank
@@ -82,7 +84,8 @@ func (p *peers) turn(o *object, now time.Time) int {
 	return min(max(rank, 1), max(p.count-1, 0))
 }
 
-// rank is this replica's place among all of them for a key, by the hashes of their names with it.
+// rank returns the position of this replica among all of them for a key, by hashes of their names and the key's UID
+// (rendezvous hashing).
 func (p *peers) rank(uid string) int {
 	own, rank := weight(uid, p.self), 0
 	for _, name := range p.alive {
@@ -97,7 +100,7 @@ func weight(uid, name string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name)) // It never fails.
 	_, _ = h.Write([]byte(uid))
-	// FNV leaves its high bits, which decide, all but alike for names that are: this is murmur3's way to mix them.
+	// For similar names, FNV's high bits, which decide, are nearly the same. This is how murmur3 mixes them.
 	sum := h.Sum64()
 	sum ^= sum >> 33
 	sum *= 0xff51afd7ed558ccd
@@ -106,13 +109,13 @@ func weight(uid, name string) uint64 {
 	return sum ^ sum>>33
 }
 
-// grace is how long a replica leaves an object to those whose turn comes before.
-func grace(turn, count int) time.Duration {
+// grace returns how long a replica waits for those ahead of it to write an object.
+func grace(ahead, count int) time.Duration {
 	switch {
-	case turn == 0:
+	case ahead == 0:
 		return 0
 	case count <= 2:
 		return firstGrace
 	}
-	return firstGrace + (lastGrace-firstGrace)*time.Duration(turn-1)/time.Duration(count-2)
+	return firstGrace + (lastGrace-firstGrace)*time.Duration(ahead-1)/time.Duration(count-2)
 }

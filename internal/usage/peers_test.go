@@ -13,7 +13,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-func (r *replica) alive(names ...string) {
+// observeAlive passes a canary with new probes of the named replicas to the recorder.
+func (r *replica) observeAlive(names ...string) {
 	probes := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{
 		Namespace: canary.Namespace, Name: canary.Name, Annotations: map[string]string{"unrelated": "x"},
 	}}
@@ -23,19 +24,19 @@ func (r *replica) alive(names ...string) {
 	r.Apply(probes)
 }
 
-// TestReplicasTakeTurns has three replicas see the same traffic: nothing is written twice within the resolution, even
-// where nobody knows yet of what was written last.
+// TestReplicasTakeTurns sends the same traffic to three replicas. Nothing is written twice within the resolution, even
+// if no replica has seen the others' last writes yet.
 func TestReplicasTakeTurns(t *testing.T) {
 	const keys = 60
 	s := newServer(t)
 	replicas := []*replica{s.replica("one"), s.replica("two"), s.replica("three")}
 	for n := range keys {
-		s.put(key(fmt.Sprint("key-", n), "first000"))
+		s.put(newKey(fmt.Sprint("key-", n), "first000"))
 	}
 	for second := range 60 {
 		for _, r := range replicas {
 			r.now = noon.Add(time.Duration(second) * time.Second)
-			r.alive("one", "two", "three")
+			r.observeAlive("one", "two", "three")
 			for n := range keys {
 				r.use(fmt.Sprint("key-", n), "first000")
 			}
@@ -52,8 +53,8 @@ func TestReplicasTakeTurns(t *testing.T) {
 			t.Errorf("%s was written at %v", name, writes)
 		}
 	}
-	if s.asked != keys*6 {
-		t.Errorf("%d writes for %d values: replicas did what others had done", s.asked, keys*6)
+	if s.attempts != keys*6 {
+		t.Errorf("%d writes for %d values: replicas repeated each other's writes", s.attempts, keys*6)
 	}
 	for _, r := range replicas {
 		if got := r.series(t)["apikey_verifier_usage_writes_total result=written"]; got < keys || got > 4*keys {
@@ -62,16 +63,16 @@ func TestReplicasTakeTurns(t *testing.T) {
 	}
 }
 
-// TestOthersStepIn checks that a key is written whose turn is with a replica that doesn't see its traffic, and that who
-// sees it doesn't wait again the next time.
-func TestOthersStepIn(t *testing.T) {
+// TestOtherReplicasStepIn checks that a key is written even if the first replica in line does not see its traffic, and
+// that the replica which wrote it does not wait the next time.
+func TestOtherReplicasStepIn(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	r.alive("one", "two", "three", "four")
+	r.observeAlive("one", "two", "three", "four")
 	waited := 0
 	for n := range 40 {
 		name := fmt.Sprint("key-", n)
-		s.put(key(name, "first000"))
+		s.put(newKey(name, "first000"))
 		r.now = noon
 		r.use(name, "first000")
 		r.writeAll()
@@ -91,7 +92,7 @@ func TestOthersStepIn(t *testing.T) {
 	}
 }
 
-func TestTurnsAreEven(t *testing.T) {
+func TestKeysAreSpreadEvenly(t *testing.T) {
 	names := []string{"verifier-6d5f7c9b8-x2x4k", "verifier-6d5f7c9b8-p9q7z", "verifier-6d5f7c9b8-m3n5b"}
 	first := map[string]int{}
 	for n := range 3000 {
@@ -104,14 +105,14 @@ func TestTurnsAreEven(t *testing.T) {
 				}
 			}
 			p.count = 3
-			turn := p.turn(&object{uid: types.UID(fmt.Sprintf("3714240b-2e06-4c35-8856-%012x", n))}, noon)
-			if turn == 0 {
+			ahead := p.replicasAhead(&object{uid: types.UID(fmt.Sprintf("3714240b-2e06-4c35-8856-%012x", n))}, noon)
+			if ahead == 0 {
 				first[self]++
 			}
-			seen[turn] = true
+			seen[ahead] = true
 		}
 		if len(seen) != 3 {
-			t.Fatalf("turns %v", seen)
+			t.Fatalf("positions %v, want three different ones", seen)
 		}
 	}
 	for _, name := range names {
@@ -136,7 +137,7 @@ func TestTheBudgetIsForAllReplicas(t *testing.T) {
 		{[]string{"one"}, time.Second, 20},
 	} {
 		r.now = r.now.Add(c.after)
-		r.alive(c.alive...)
+		r.observeAlive(c.alive...)
 		if got := r.share(); got != c.share {
 			t.Errorf("with %v the share is %v a second, want %v", c.alive, got, c.share)
 		}
@@ -145,24 +146,25 @@ func TestTheBudgetIsForAllReplicas(t *testing.T) {
 		t.Errorf("the metric says %v", got)
 	}
 
-	// One that has died leaves its annotation behind, and counts no longer once it is silent.
+	// A replica that has died leaves its annotation behind. It no longer counts after the timeout.
 	dead := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{
-		Namespace: canary.Namespace, Name: canary.Name, Annotations: map[string]string{keysv1alpha1.ProbeAnnotationPrefix + "dead": "x"},
+		Namespace: canary.Namespace, Name: canary.Name,
+		Annotations: map[string]string{keysv1alpha1.ProbeAnnotationPrefix + "dead": "x"},
 	}}
 	r.Apply(dead)
 	if got := r.share(); got != 10 {
 		t.Errorf("share %v", got)
 	}
-	r.now = r.now.Add(silence + 1)
+	r.now = r.now.Add(peerTimeout + 1)
 	r.Apply(dead)
 	if got := r.share(); got != 20 {
 		t.Errorf("share %v with one that is silent", got)
 	}
 
-	r.alive("one", "two")
-	s.put(key("a", "first000"))
+	r.observeAlive("one", "two")
+	s.put(newKey("a", "first000"))
 	r.use("a", "first000")
-	s.put(key("b", "first000"))
+	s.put(newKey("b", "first000"))
 	r.use("b", "first000")
 	r.now = r.now.Add(lastGrace)
 	if r.gap() > 0 || !r.writeOne() || r.gap() != 100*time.Millisecond {

@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// queue holds the objects that are to be written: those whose time has not come by when it does, the others by whose
-// status is the oldest.
+// queue holds the objects that are to be written. Those that have to wait are ordered by when they may be written, the
+// others by the age of their status, the oldest first.
 type queue struct {
-	waiting, ready line
+	waiting, ready objectHeap
 }
 
-// place is where an object is in the queue.
-type place struct {
-	line  *line
-	at    int
+// pendingWrite is the position of an object in the queue, and the state of its write.
+type pendingWrite struct {
+	heap  *objectHeap
+	index int
 	since time.Time
-	// notBefore is when it may be written at the earliest.
+	// notBefore is the earliest time at which the object may be written.
 	notBefore time.Time
-	// order is how old its status is, in seconds since 1970.
+	// order is the time in status that the ready objects are ordered by, in seconds since 1970.
 	order int64
-	// busy says that a write is under way; attempts counts those that failed in a row.
+	// busy reports whether a write is under way. attempts counts those that failed in a row.
 	busy     bool
 	attempts int
 }
 
-func (p *place) queued() bool { return p != nil && (p.line != nil || p.busy) }
+func (p *pendingWrite) queued() bool { return p != nil && (p.heap != nil || p.busy) }
 
 func (q *queue) len() int { return len(q.waiting.objects) + len(q.ready.objects) }
 
-// add puts an object that is in neither line into the queue.
+// add puts an object into the queue. It must not be there already.
 func (q *queue) add(o *object, since, notBefore time.Time, order int64) {
 	o.since, o.notBefore, o.order = since, notBefore, order
 	q.waiting.before, q.ready.before = sooner, older
@@ -40,11 +40,11 @@ func (q *queue) add(o *object, since, notBefore time.Time, order int64) {
 	}
 }
 
-// promote lets a number of those be written whose time has come, and says whether there are more.
-func (q *queue) promote(now time.Time, number int) (more bool) {
+// promote makes up to limit objects ready that have waited long enough, and reports whether there are more.
+func (q *queue) promote(now time.Time, limit int) (more bool) {
 	for len(q.waiting.objects) > 0 && !q.waiting.objects[0].notBefore.After(now) {
-		number--
-		if number < 0 {
+		limit--
+		if limit < 0 {
 			return true
 		}
 		o := q.waiting.objects[0]
@@ -54,7 +54,7 @@ func (q *queue) promote(now time.Time, number int) (more bool) {
 	return false
 }
 
-// next takes the next object out that may be written, or returns nil.
+// next removes and returns the next object that may be written, or returns nil.
 func (q *queue) next() *object {
 	if len(q.ready.objects) == 0 {
 		return nil
@@ -65,21 +65,21 @@ func (q *queue) next() *object {
 }
 
 func (q *queue) remove(o *object) {
-	if o.place != nil && o.line != nil {
-		heap.Remove(o.line, o.at)
+	if o.pendingWrite != nil && o.heap != nil {
+		heap.Remove(o.heap, o.index)
 	}
 }
 
-// oldest returns since when the object that waits the longest does.
-func (q *queue) oldest() (oldest time.Time) {
+// waitingSince returns when the longest waiting object was put into the queue, or the zero time.
+func (q *queue) waitingSince() (since time.Time) {
 	for _, objects := range [...][]*object{q.waiting.objects, q.ready.objects} {
 		for _, o := range objects {
-			if oldest.IsZero() || o.since.Before(oldest) {
-				oldest = o.since
+			if since.IsZero() || o.since.Before(since) {
+				since = o.since
 			}
 		}
 	}
-	return oldest
+	return since
 }
 
 func sooner(a, b *object) bool { return a.notBefore.Before(b.notBefore) }
@@ -91,33 +91,33 @@ func older(a, b *object) bool {
 	return a.since.Before(b.since)
 }
 
-// line is a heap.
-type line struct {
+// objectHeap is a heap of objects. It keeps their positions in it up to date.
+type objectHeap struct {
 	objects []*object
 	before  func(a, b *object) bool
 }
 
-func (l *line) Len() int           { return len(l.objects) }
-func (l *line) Less(i, j int) bool { return l.before(l.objects[i], l.objects[j]) }
+func (l *objectHeap) Len() int           { return len(l.objects) }
+func (l *objectHeap) Less(i, j int) bool { return l.before(l.objects[i], l.objects[j]) }
 
-func (l *line) Swap(i, j int) {
+func (l *objectHeap) Swap(i, j int) {
 	l.objects[i], l.objects[j] = l.objects[j], l.objects[i]
-	l.objects[i].at, l.objects[j].at = i, j
+	l.objects[i].index, l.objects[j].index = i, j
 }
 
 // Push implements heap.Interface.
-func (l *line) Push(x any) {
+func (l *objectHeap) Push(x any) {
 	o := x.(*object) //nolint:errcheck,forcetypeassert // Nothing else is pushed.
-	o.line, o.at = l, len(l.objects)
+	o.heap, o.index = l, len(l.objects)
 	l.objects = append(l.objects, o)
 }
 
 // Pop implements heap.Interface.
-func (l *line) Pop() any {
+func (l *objectHeap) Pop() any {
 	last := len(l.objects) - 1
 	o := l.objects[last]
 	l.objects[last] = nil
 	l.objects = l.objects[:last]
-	o.line = nil
+	o.heap = nil
 	return o
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// BenchmarkAHundredThousandKeys is what it costs to look at so many keys that all have been used, how long the feed
-// has to wait because of it, and what a key takes in memory.
+// BenchmarkAHundredThousandKeys measures what it costs to collect that many keys when all of them have been used, how
+// long the feed has to wait because of it, and how much memory a key takes.
 func BenchmarkAHundredThousandKeys(b *testing.B) {
 	const keys = 100_000
 	s := newServer(nil)
 	before := inUse()
 	r := s.replica("one")
 	for n := range keys {
-		r.Apply(key(fmt.Sprint("key-", n), "first000"))
+		r.Apply(newKey(fmt.Sprint("key-", n), "first000"))
 	}
 	perKey := float64(inUse()-before) / keys
 	longest := time.Duration(0)
@@ -29,7 +29,7 @@ func BenchmarkAHundredThousandKeys(b *testing.B) {
 			r.keep(o)
 		}
 		r.mu.Unlock()
-		for n := range index.Meter(keys) {
+		for n := range index.UsageSlot(keys) {
 			r.Used(n+1, r.now)
 		}
 		for more := true; more; {

@@ -1,26 +1,28 @@
-// Package usage notes when each credential was last used, and writes it to the status of its ApiKey.
+// Package usage records when each credential was last used, and writes it to the status of its ApiKey.
 //
-//	                      once in 10 s, if at all            paced by the budget
-//	decision ──▶ meter ──────────────────────▶ queue ──────────────────────────▶ API server
-//	              two atomic loads               ▲  oldest first                     │
+//	                     at most once in 10 s                paced by the budget
+//	decision ──▶ slot ──────────────────────▶ queue ──────────────────────────▶ API server
+//	              two atomic loads               ▲  oldest status first              │
 //	                                             └── what replicas have written ◀────┘ watch (the feed)
 //
-// A decision only ever touches its credential's meter, which neither waits nor allocates. All else happens behind it:
+// A decision touches only the usage slot of its credential, and neither waits nor allocates. Everything else happens in
+// the background:
 //
-//   - What is in status to within the resolution, whoever wrote it, isn't written again.
-//   - Replicas that see the same traffic take turns: the one that wrote a key last writes it again, and among those that
-//     have not, their names' hashes with the key decide. The others write only what is still missing a while later.
-//   - Every write carries the resourceVersion that it is based on, so no replica takes back what another has written,
-//     whatever their clocks say, and of two that write at the same time one is told of a conflict and finds nothing left
-//     to do.
-//   - The budget is for all replicas together. Beyond it the keys wait whose status is the youngest, so all of them grow
-//     old alike.
-//   - A time that has not come is nobody's word: it is neither believed nor written, and the next use replaces it.
-//   - A write replaces the whole list, so what is in it of credentials that are gone goes with it.
+//   - A time is not written if status already has it to within the resolution, whichever replica wrote it.
+//   - Replicas that see the same traffic don't write the same keys. The one that wrote a key last writes it again. If
+//     none has, hashes of the key and the replicas' names decide. The others write only what is still missing a while
+//     later.
+//   - Every write carries the resourceVersion that it is based on. So no replica overwrites a later time, whatever its
+//     clock says. If two write at once, one gets a conflict and then finds nothing left to do.
+//   - The budget is shared by all replicas. When it is exhausted, the keys with the oldest status are written first, so
+//     the status of all keys ages evenly.
+//   - A time in the future is neither trusted nor written. The next use replaces it.
+//   - A write replaces the whole list, so it also removes the times of credentials that no longer exist.
 //
-// Of most keys there is nothing to be written: all that is kept of those is an entry in an archive, and meters.
+// Most keys have nothing to be written. They are kept in serialized form in the idle store, and only their slots are
+// ordinary memory.
 //
-// What is lost with a process, or with an API server that is away, is precision and nothing else.
+// If a process ends or the API server is away, nothing is lost but precision.
 package usage
 
 import (
@@ -34,69 +36,71 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// Resolution is how much later than what status says a use must be to be written.
+// Resolution is how much later than the time in status a use must be to be written.
 const Resolution = 10 * time.Second
 
 const resolution = int64(Resolution / time.Second)
 
-// atOnce is how many objects are put into the queue while the feed waits.
-const atOnce = 500
+// batchSize is how many objects are put into the queue at a time, while the lock is held and the feed waits.
+const batchSize = 500
 
-// Recorder notes uses, and writes them back while it runs. It is told of every ApiKey by the feed.
+// Recorder records uses, and writes them back while it runs. The feed passes every ApiKey to it.
 type Recorder struct {
 	options Options
 	patch   patcher
 	metrics *recorderMetrics
-	numbers numbers
+	slots   slots
 
 	mu sync.Mutex
-	// objects are those that wait to be written, are being written, or are gone for the API server and not yet for the feed;
-	// all others are at rest.
+	// objects are those that wait to be written, are being written, or are deleted on the API server but not yet by the
+	// feed. All others are in idle.
 	objects map[string]*object
-	atRest  archive
+	idle    idleStore
 	queue   queue
 	peers   peers
-	// pausedUntil is until when nothing is written, because the API server asked for that or is not to be had; failures
-	// are how often in a row.
+	// pausedUntil is the time before which nothing is written, because the API server asked for a pause or can't be
+	// reached. failures counts failed writes in a row.
 	pausedUntil time.Time
 	failures    int
-	// last is when the last write began, and underWay how many have begun and not ended.
+	// last is when the last write began. inFlight counts writes that have begun and not ended.
 	last     time.Time
-	underWay int
+	inFlight int
 }
 
-// object is an ApiKey, the unit of what is written.
+// object is what the recorder knows of an ApiKey, the unit in which usage is written.
 type object struct {
-	// name is its namespace and name, with a slash between.
+	// name is the ApiKey's namespace and name, separated by a slash.
 	name string
 	uid  types.UID
-	// version is the resourceVersion of what is known of it.
+	// version is the latest resourceVersion that the recorder has seen.
 	version string
 	// credentials are in the order of the key's status.
 	credentials []credential
-	// lastUsed is status.lastUsedTime, in seconds since 1970 as all times here; 0 for never.
+	// lastUsed is status.lastUsedTime in seconds since 1970, as are all times here; 0 means never.
 	lastUsed int64
-	// ours is what this replica wrote to lastUsed itself, if it was the last to write.
+	// ours reports whether lastUsed was written by this replica.
 	ours bool
+	// gone reports whether the ApiKey is deleted or being deleted.
 	gone bool
-	// place is where it is in the queue; nil for one that is neither there nor being written.
-	*place
+	// pendingWrite is nil unless the object is in the queue or being written.
+	*pendingWrite
 }
 
-// credential is one of an object's, with what notes its uses.
+// credential is one credential of an object, and the slot that records its uses.
 type credential struct {
-	id     string
-	number index.Meter
-	*meter
+	id         string
+	slotNumber index.UsageSlot
+	*slot
 }
 
-// Used notes a use of a credential, whose meter has the number. It neither waits nor allocates.
-func (r *Recorder) Used(number index.Meter, now time.Time) {
-	r.numbers.used(number, now)
+// Used records a use of the credential that has the slot. It neither waits nor allocates.
+func (r *Recorder) Used(number index.UsageSlot, now time.Time) {
+	r.slots.recordUse(number, now)
 }
 
-// Apply takes in an ApiKey as it now is. What it returns finds the number of the meter of each of its credentials.
-func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) index.Meter {
+// Apply updates the recorder with the current state of an ApiKey. It returns a function that finds the slot of each of
+// the key's credentials.
+func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) index.UsageSlot {
 	name := key.Namespace + "/" + key.Name
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +116,7 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 		if o != nil {
 			r.drop(o)
 		}
-		return func(string) index.Meter { return 0 }
+		return func(string) index.UsageSlot { return 0 }
 	}
 	if o == nil {
 		o = &object{name: name, uid: key.UID}
@@ -124,35 +128,35 @@ func (r *Recorder) Apply(key *keysv1alpha1.ApiKey) func(credentialID string) ind
 	}
 	o.gone = key.DeletionTimestamp != nil
 	r.keep(o)
-	return o.number
+	return o.slotNumber
 }
 
-// adopt makes an object's credentials those of the key, and takes in what its status says of them.
+// adopt updates an object with the key's credentials and the times in its status.
 func (r *Recorder) adopt(o *object, key *keysv1alpha1.ApiKey) {
 	now := r.options.Clock()
 	o.credentials = slices.DeleteFunc(o.credentials, func(c credential) bool {
 		if slices.ContainsFunc(key.Status.Credentials, func(of keysv1alpha1.Credential) bool { return of.ID == c.id }) {
 			return false
 		}
-		r.numbers.take(c.number, now)
+		r.slots.release(c.slotNumber, now)
 		return true
 	})
 	for i := range key.Status.Credentials {
 		id := key.Status.Credentials[i].ID
 		if !slices.ContainsFunc(o.credentials, func(c credential) bool { return c.id == id }) {
-			number, meter := r.numbers.give(r.atRest.hash(o.name), now)
-			o.credentials = append(o.credentials, credential{id, number, meter})
+			number, s := r.slots.acquire(r.idle.hash(o.name), now)
+			o.credentials = append(o.credentials, credential{id, number, s})
 		}
 	}
 	for _, c := range o.credentials {
-		if c.ahead(now.Unix()) {
-			r.numbers.reset(c.number, 0)
+		if c.inFuture(now.Unix()) {
+			r.slots.reset(c.slotNumber, 0)
 		}
 	}
 	for _, usage := range key.Status.Usage {
 		for _, c := range o.credentials {
 			if c.id == usage.ID {
-				c.know(bounded(usage.LastUsedTime.Unix(), now.Unix()))
+				c.observeWritten(bounded(usage.LastUsedTime.Unix(), now.Unix()))
 			}
 		}
 	}
@@ -165,37 +169,38 @@ func (r *Recorder) adopt(o *object, key *keysv1alpha1.ApiKey) {
 	}
 }
 
-// find returns an object that is known, or nil. It is at rest no more, until it is kept or dropped.
+// find returns an object, or nil if there is none of that name. It takes the object out of the idle store; the caller
+// then keeps or drops it.
 func (r *Recorder) find(name string) *object {
 	if o := r.objects[name]; o != nil {
 		return o
 	}
-	return r.awaken(r.atRest.takeNamed(name))
+	return r.load(r.idle.takeNamed(name))
 }
 
-// awaken gives an object that was at rest, if there is one, what it lacks.
-func (r *Recorder) awaken(o *object) *object {
+// load attaches the slots to an object that was taken out of the idle store. The object may be nil.
+func (r *Recorder) load(o *object) *object {
 	if o == nil {
 		return nil
 	}
 	for i := range o.credentials {
-		o.credentials[i].meter = r.numbers.at(o.credentials[i].number)
+		o.credentials[i].slot = r.slots.at(o.credentials[i].slotNumber)
 	}
 	return o
 }
 
-// keep keeps an object: at rest where there is nothing to do.
+// keep stores an object: in the idle store if there is nothing to do.
 func (r *Recorder) keep(o *object) {
 	if o.gone || o.queued() {
 		r.objects[o.name] = o
 		return
 	}
-	o.place = nil
+	o.pendingWrite = nil
 	delete(r.objects, o.name)
-	r.atRest.put(o)
+	r.idle.put(o)
 }
 
-// Forget forgets an ApiKey that is gone.
+// Forget removes an ApiKey that was deleted.
 func (r *Recorder) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -204,7 +209,7 @@ func (r *Recorder) Forget(name string) {
 	}
 }
 
-// Retain forgets the ApiKeys that are not among those present.
+// Retain removes all ApiKeys whose names are not in present.
 func (r *Recorder) Retain(present map[string]struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,7 +219,7 @@ func (r *Recorder) Retain(present map[string]struct{}) {
 			absent = append(absent, name)
 		}
 	}
-	r.atRest.names(func(name []byte) {
+	r.idle.eachName(func(name []byte) {
 		if _, ok := present[string(name)]; !ok {
 			absent = append(absent, string(name))
 		}
@@ -224,32 +229,32 @@ func (r *Recorder) Retain(present map[string]struct{}) {
 	}
 }
 
-// drop drops an object that was found.
+// drop removes an object that find has returned.
 func (r *Recorder) drop(o *object) {
 	o.gone = true
 	r.queue.remove(o)
 	for _, c := range o.credentials {
-		r.numbers.take(c.number, r.options.Clock())
+		r.slots.release(c.slotNumber, r.options.Clock())
 	}
 	delete(r.objects, o.name)
 }
 
-// number returns the number of the meter of a credential, or 0.
-func (o *object) number(id string) index.Meter {
+// slotNumber returns the slot of a credential, or 0.
+func (o *object) slotNumber(id string) index.UsageSlot {
 	for _, c := range o.credentials {
 		if c.id == id {
-			return c.number
+			return c.slotNumber
 		}
 	}
 	return 0
 }
 
-// due says whether there is anything to write.
+// due reports whether the object has a use to be written.
 func (o *object) due() bool {
 	return slices.ContainsFunc(o.credentials, func(c credential) bool { return c.due() })
 }
 
-// oldest is what status says of the credential, among those that are to be written, that it says the oldest of.
+// oldest returns the earliest time in status among those that have to be replaced.
 func (o *object) oldest() int64 {
 	oldest := o.lastUsed
 	for _, c := range o.credentials {
@@ -260,8 +265,8 @@ func (o *object) oldest() int64 {
 	return oldest
 }
 
-// collect puts into the queue what has been used since the last time. It lets the feed in between: what is revoked must not
-// wait for this.
+// collect puts the objects that have been used since its last call into the queue. It releases the lock between
+// batches, so that the feed, and with it a revocation, doesn't wait for all of them.
 func (r *Recorder) collect() {
 	for r.collectSome() {
 		continue
@@ -272,22 +277,22 @@ func (r *Recorder) collectSome() (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.options.Clock()
-	more = r.numbers.look(atOnce, func(number index.Meter, m *meter) {
+	more = r.slots.popUsed(batchSize, func(number index.UsageSlot, m *slot) {
 		if !m.due() {
 			return
 		}
-		// One that is not at rest is in the queue already, or gone.
-		if o := r.awaken(r.atRest.takeNumbered(m.hash, number)); o != nil {
-			o.place = &place{}
-			turn := r.peers.turn(o, now)
-			r.queue.add(o, now, now.Add(grace(turn, r.peers.count)), o.oldest()+int64(turn)*resolution)
+		// An object that is not in the idle store is in the queue already, or gone.
+		if o := r.load(r.idle.takeWithSlot(m.hash, number)); o != nil {
+			o.pendingWrite = &pendingWrite{}
+			ahead := r.peers.replicasAhead(o, now)
+			r.queue.add(o, now, now.Add(grace(ahead, r.peers.count)), o.oldest()+int64(ahead)*resolution)
 			r.keep(o)
 		}
 	})
-	return r.queue.promote(now, atOnce) || more
+	return r.queue.promote(now, batchSize) || more
 }
 
-// pick takes the object out of the queue that is to be written next, if any may be now.
+// pick takes the next object to write out of the queue. It returns nil if nothing may be written now.
 func (r *Recorder) pick(now time.Time) *object {
 	if now.Before(r.pausedUntil) {
 		return nil
@@ -301,9 +306,9 @@ func (r *Recorder) pick(now time.Time) *object {
 	}
 }
 
-// Compact moves together what is known of keys, once many have come.
+// Compact reduces the memory that the idle store takes. Call it after many keys have been added.
 func (r *Recorder) Compact() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.atRest.compact()
+	r.idle.compact()
 }

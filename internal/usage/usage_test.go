@@ -26,22 +26,22 @@ var (
 	canary   = types.NamespacedName{Namespace: "apikey-system", Name: keysv1alpha1.CanaryName}
 )
 
-// server is an API server as far as writes of usage go: it checks uid and resourceVersion, and tells every replica of
-// each change, at once or when told to.
+// server stands in for an API server that usage is written to. It checks uid and resourceVersion, and passes each
+// change to every replica, at once or on deliver.
 type server struct {
 	t        *testing.T
 	mu       sync.Mutex
 	version  int
 	keys     map[string]*keysv1alpha1.ApiKey
 	replicas []*replica
-	// held are the changes that no replica has been told of, while hold is set.
+	// held are the changes that have not been delivered, because hold is set.
 	hold bool
 	held []*keysv1alpha1.ApiKey
-	// fail, if not nil, is what writes get.
+	// fail, if not nil, returns the error of a write.
 	fail func(name string) error
 	// writes are the values of lastUsedTime in the order they were written, by key.
-	writes map[string][]int64
-	asked  int
+	writes   map[string][]int64
+	attempts int
 }
 
 // replica is a recorder with a clock of its own.
@@ -59,7 +59,8 @@ func newServer(t *testing.T) *server {
 func (s *server) replica(name string) *replica {
 	r := &replica{server: s, now: noon, registry: prometheus.NewRegistry()}
 	r.Recorder = newRecorder(Options{
-		Canary: canary, Name: name, Budget: 20, Log: logr.Discard(), Clock: func() time.Time { return r.now }, Registry: r.registry,
+		Canary: canary, Name: name, Budget: 20,
+		Log: logr.Discard(), Clock: func() time.Time { return r.now }, Registry: r.registry,
 	}, s.patch)
 	s.replicas = append(s.replicas, r)
 	for _, key := range s.keys {
@@ -68,7 +69,7 @@ func (s *server) replica(name string) *replica {
 	return r
 }
 
-// put creates or changes a key, as somebody else than a verifier does.
+// put creates or changes a key, as anyone other than a verifier does.
 func (s *server) put(key *keysv1alpha1.ApiKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +86,7 @@ func (s *server) commit(key *keysv1alpha1.ApiKey) {
 	}
 }
 
-// deliver tells the replicas of what they have not been told of.
+// deliver passes the held changes to the replicas.
 func (s *server) deliver() {
 	for _, key := range s.held {
 		for _, r := range s.replicas {
@@ -95,11 +96,11 @@ func (s *server) deliver() {
 	s.held = nil
 }
 
-// patch is a patcher.
+// patch implements patcher.
 func (s *server) patch(_ context.Context, name string, patch []byte) (*keysv1alpha1.ApiKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.attempts++
 	if s.fail != nil {
 		if err := s.fail(name); err != nil {
 			return nil, err
@@ -129,7 +130,8 @@ func (s *server) patch(_ context.Context, name string, patch []byte) (*keysv1alp
 	}
 	key = key.DeepCopy()
 	key.Status.Usage = nil
-	if err := json.Unmarshal(slices.Concat([]byte(`{"status":`), must(json.Marshal(p.Status)), []byte("}")), key); err != nil {
+	status := slices.Concat([]byte(`{"status":`), must(json.Marshal(p.Status)), []byte("}"))
+	if err := json.Unmarshal(status, key); err != nil {
 		s.t.Fatal(err)
 	}
 	s.writes[name] = append(s.writes[name], key.Status.LastUsedTime.Unix()-noon.Unix())
@@ -144,9 +146,11 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// key is a key with credentials of the given ids.
-func key(name string, ids ...string) *keysv1alpha1.ApiKey {
-	k := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: "warehouse", Name: name, UID: types.UID("uid of " + name)}}
+// newKey returns a key with credentials of the given IDs.
+func newKey(name string, ids ...string) *keysv1alpha1.ApiKey {
+	k := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "warehouse", Name: name, UID: types.UID("uid of " + name),
+	}}
 	for _, id := range ids {
 		k.Status.Credentials = append(k.Status.Credentials, keysv1alpha1.Credential{ID: id})
 	}
@@ -157,20 +161,20 @@ func key(name string, ids ...string) *keysv1alpha1.ApiKey {
 func (r *replica) use(name, id string) {
 	r.mu.Lock()
 	o := r.find("warehouse/" + name)
-	number := o.number(id)
+	number := o.slotNumber(id)
 	r.keep(o)
 	r.mu.Unlock()
 	r.Used(number, r.now)
 }
 
-// writeOne makes the write that is next, and says whether there was one.
+// writeOne makes the next write, and reports whether there was one.
 func (r *replica) writeOne() bool {
 	c := r.begin()
 	if c == nil {
 		return false
 	}
 	written, err := r.patch(context.Background(), c.object.name, c.patch)
-	r.settle(c, written, err)
+	r.finish(c, written, err)
 	return true
 }
 
@@ -186,10 +190,10 @@ func (s *server) wantWrites(name string, want ...int64) {
 	}
 }
 
-func TestUsesAreWrittenOnceInTheResolution(t *testing.T) {
+func TestUsesAreWrittenOncePerResolution(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000"))
+	s.put(newKey("a", "first000"))
 	for second := range 35 {
 		r.now = noon.Add(time.Duration(second) * time.Second)
 		r.use("a", "first000")
@@ -198,13 +202,15 @@ func TestUsesAreWrittenOnceInTheResolution(t *testing.T) {
 	s.wantWrites("a", 0, 10, 20, 30)
 }
 
-func TestWhatAnotherHasWrittenIsNotWrittenAgain(t *testing.T) {
+func TestWritesOfOtherReplicasAreNotRepeated(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000"))
+	s.put(newKey("a", "first000"))
 	r.use("a", "first000")
 	other := s.keys["warehouse/a"].DeepCopy()
-	other.Status.Usage = []keysv1alpha1.CredentialUsage{{ID: "first000", LastUsedTime: metav1.Time{Time: noon.Add(-9 * time.Second)}}}
+	other.Status.Usage = []keysv1alpha1.CredentialUsage{{
+		ID: "first000", LastUsedTime: metav1.Time{Time: noon.Add(-9 * time.Second)},
+	}}
 	s.put(other)
 	r.writeAll()
 	s.wantWrites("a")
@@ -214,25 +220,25 @@ func TestWhatAnotherHasWrittenIsNotWrittenAgain(t *testing.T) {
 	s.wantWrites("a", 1)
 }
 
-func TestEachCredentialHasItsTimeAndTheKeyTheNewest(t *testing.T) {
+func TestTheKeyHasTheLatestTimeOfItsCredentials(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000", "second00"))
+	s.put(newKey("a", "first000", "second00"))
 	r.use("a", "second00")
 	r.writeAll()
 	r.now = noon.Add(time.Minute)
 	r.use("a", "first000")
 	r.writeAll()
 	status := s.keys["warehouse/a"].Status
-	if len(status.Usage) != 2 || status.Usage[0].ID != "first000" || !status.Usage[0].LastUsedTime.Time.Equal(noon.Add(time.Minute)) ||
-		!status.Usage[1].LastUsedTime.Time.Equal(noon) {
+	if len(status.Usage) != 2 || status.Usage[0].ID != "first000" ||
+		!status.Usage[0].LastUsedTime.Time.Equal(noon.Add(time.Minute)) || !status.Usage[1].LastUsedTime.Time.Equal(noon) {
 		t.Errorf("usage is %v", status.Usage)
 	}
 	if !status.LastUsedTime.Time.Equal(noon.Add(time.Minute)) {
 		t.Errorf("last used at %s", status.LastUsedTime)
 	}
 
-	// Rotated: the first credential is gone, and its entry goes with the next write. The key's own time goes nowhere.
+	// After a rotation the first credential is gone. The next write removes its time; the time of the key stays.
 	rotated := s.keys["warehouse/a"].DeepCopy()
 	rotated.Status.Credentials = []keysv1alpha1.Credential{{ID: "second00"}, {ID: "third000"}}
 	s.put(rotated)
@@ -248,13 +254,13 @@ func TestEachCredentialHasItsTimeAndTheKeyTheNewest(t *testing.T) {
 	}
 }
 
-// TestTimesNeverGoBack has replicas with clocks that differ by as much as they may and that are set back, and whose knowledge is old. What is
-// further ahead is ahead_test.go's.
+// TestTimesNeverGoBack uses keys through replicas that see changes late and whose clocks differ by up to the resolution
+// and are set back. Clocks that differ by more are in clock_test.go.
 func TestTimesNeverGoBack(t *testing.T) {
 	s := newServer(t)
 	replicas := []*replica{s.replica("one"), s.replica("two"), s.replica("three")}
 	for n := range 5 {
-		s.put(key(fmt.Sprint("key-", n), "first000"))
+		s.put(newKey(fmt.Sprint("key-", n), "first000"))
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	latest := map[string]int64{}
@@ -274,7 +280,7 @@ func TestTimesNeverGoBack(t *testing.T) {
 	}
 	s.hold = false
 	s.deliver()
-	for range 20 { // More than the keys, because some writes are overtaken.
+	for range 20 { // More often than there are keys, because some writes conflict.
 		for _, r := range replicas {
 			r.now = noon.Add(4 * time.Hour)
 			r.writeAll()
@@ -290,23 +296,23 @@ func TestTimesNeverGoBack(t *testing.T) {
 	}
 }
 
-// TestBeyondTheBudgetAllKeysGrowOldAlike has more keys in use than can be written within the resolution.
-func TestBeyondTheBudgetAllKeysGrowOldAlike(t *testing.T) {
+// TestKeysAgeEvenlyBeyondTheBudget uses more keys than the budget can write within the resolution.
+func TestKeysAgeEvenlyBeyondTheBudget(t *testing.T) {
 	const keys, perSecond, seconds = 400, 10, 160
 	s := newServer(t)
 	replicas := []*replica{s.replica("one"), s.replica("two")}
 	for n := range keys {
-		s.put(key(fmt.Sprint("key-", n), "first000"))
+		s.put(newKey(fmt.Sprint("key-", n), "first000"))
 	}
 	for second := range seconds {
 		for _, r := range replicas {
 			r.now = noon.Add(time.Duration(second) * time.Second)
-			r.alive("one", "two")
+			r.observeAlive("one", "two")
 			for n := range keys {
 				r.use(fmt.Sprint("key-", n), "first000")
 			}
 		}
-		s.hold = true // Each learns a second late what the other did.
+		s.hold = true // Each replica sees the other's writes a second late.
 		for range perSecond / 2 {
 			for _, r := range replicas {
 				r.writeOne()
@@ -315,8 +321,8 @@ func TestBeyondTheBudgetAllKeysGrowOldAlike(t *testing.T) {
 		s.hold = false
 		s.deliver()
 	}
-	if s.asked > seconds*perSecond {
-		t.Errorf("%d writes in %d seconds", s.asked, seconds)
+	if s.attempts > seconds*perSecond {
+		t.Errorf("%d writes in %d seconds", s.attempts, seconds)
 	}
 	for name, writes := range s.writes {
 		if len(writes) < 3 || len(writes) > 5 {

@@ -21,16 +21,17 @@ import (
 )
 
 const (
-	// fieldManager is that of all verifiers: whose turn it is changes, and a manager for each that ever ran would pile up.
+	// fieldManager is the same for all verifiers. Different replicas write a key over time, and with a manager for each
+	// of them managedFields would only ever grow.
 	fieldManager = "apikey-verifier"
-	// poll is how often the meters are looked at.
+	// poll is how often the slots are read.
 	poll = 200 * time.Millisecond
 	// timeout is how long a write may take.
 	timeout = 5 * time.Second
-	// inFlight is how many writes may be under way at a time.
-	inFlight = 4
-	// minBackoff and maxBackoff are how long nothing is written after a failure of the API server's, or to one key after
-	// a failure of that key's.
+	// maxInFlight is how many writes may be under way at a time.
+	maxInFlight = 4
+	// minBackoff and maxBackoff bound how long nothing is written after the API server has failed, and how long one key
+	// is not written after its own write has failed.
 	minBackoff, maxBackoff = time.Second, time.Minute
 )
 
@@ -38,22 +39,22 @@ const (
 type Options struct {
 	// Config reaches the API server as the verifier's account.
 	Config *rest.Config
-	// Canary is the ApiKey on which verifiers say that they are alive.
+	// Canary is the ApiKey that verifiers write their probes to.
 	Canary types.NamespacedName
-	// Name is this verifier's own among all that run.
+	// Name is the name of this verifier, unique among those that run.
 	Name string
-	// Budget is how many writes a second all verifiers together may make; 0 is for none.
+	// Budget is how many writes per second all verifiers together may make. With 0 nothing is written.
 	Budget float64
 	Log    logr.Logger
-	// Clock is time.Now but in tests.
+	// Clock is time.Now except in tests.
 	Clock    func() time.Time
 	Registry prometheus.Registerer
 }
 
-// patcher sends a merge patch of a status, and returns the object as it is then.
+// patcher sends a merge patch of a status, and returns the resulting object.
 type patcher func(ctx context.Context, name string, patch []byte) (*keysv1alpha1.ApiKey, error)
 
-// New returns a recorder that writes nothing until it is run, and registers its metrics.
+// New returns a recorder and registers its metrics. It writes nothing until it is started.
 func New(options Options) (*Recorder, error) {
 	patch, err := patchThrough(options.Config)
 	if err != nil {
@@ -67,24 +68,24 @@ func newRecorder(options Options, patch patcher) *Recorder {
 		options: options,
 		patch:   patch,
 		objects: map[string]*object{},
-		atRest:  newArchive(),
+		idle:    newIdleStore(),
 		peers:   newPeers(options.Name),
 	}
 	r.metrics = newMetrics(r, options.Registry)
 	return r
 }
 
-// patchThrough returns a patcher with connections of its own: writes never hold up the feed.
+// patchThrough returns a patcher with its own connections, so that writes never delay the feed.
 func patchThrough(config *rest.Config) (patcher, error) {
 	config = rest.CopyConfig(config)
-	config.QPS = -1 // The budget is what limits it.
+	config.QPS = -1 // The budget limits it.
 	client, err := restclient.ForGroup(config, keysv1alpha1.GroupVersion, keysv1alpha1.AddToScheme)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, object string, patch []byte) (*keysv1alpha1.ApiKey, error) {
+	return func(ctx context.Context, fullName string, patch []byte) (*keysv1alpha1.ApiKey, error) {
 		key := &keysv1alpha1.ApiKey{}
-		namespace, name, _ := strings.Cut(object, "/")
+		namespace, name, _ := strings.Cut(fullName, "/")
 		err := client.Patch(types.MergePatchType).MaxRetries(0).
 			Namespace(namespace).Resource("apikeys").Name(name).SubResource("status").
 			Param("fieldManager", fieldManager).
@@ -98,59 +99,59 @@ func (r *Recorder) Start(ctx context.Context) {
 	r.write(ctx, func() bool { return false })
 }
 
-// Flush writes what is pending, within the budget, until there is no more, the context ends or the API server is not to be
-// had. Whose turn it is does not matter then.
+// Flush writes everything that is pending, within the budget and without waiting for other replicas. It returns when
+// nothing is left, the context ends or the API server can't be reached.
 func (r *Recorder) Flush(ctx context.Context) {
 	r.write(ctx, func() bool {
 		r.collect()
-		for r.hurry() {
+		for r.skipGrace() {
 			continue
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.queue.len()+r.underWay == 0 || r.failures > 1
+		return r.queue.len()+r.inFlight == 0 || r.failures > 1
 	})
 }
 
-// hurry lets some be written that would wait for other replicas, and says whether there are more.
-func (r *Recorder) hurry() (more bool) {
+// skipGrace makes a batch of objects ready that would wait for other replicas, and reports whether there are more.
+func (r *Recorder) skipGrace() (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.queue.promote(r.options.Clock().Add(lastGrace), atOnce)
+	return r.queue.promote(r.options.Clock().Add(lastGrace), batchSize)
 }
 
-// write writes what is due, at the pace of this replica's share of the budget, until it is done or the context ends.
+// write writes what is due, within this replica's share of the budget, until done reports true or the context ends.
 func (r *Recorder) write(ctx context.Context, done func() bool) {
 	if r.options.Budget <= 0 {
 		return
 	}
 	var writes sync.WaitGroup
 	defer writes.Wait()
-	slots := make(chan struct{}, inFlight)
+	semaphore := make(chan struct{}, maxInFlight)
 	for ctx.Err() == nil && !done() {
 		pause(ctx, r.gap())
 		select {
 		case <-ctx.Done():
 			return
-		case slots <- struct{}{}:
+		case semaphore <- struct{}{}:
 		}
 		call := r.begin()
 		if call == nil {
-			<-slots
+			<-semaphore
 			pause(ctx, poll)
 			continue
 		}
 		writes.Go(func() {
-			defer func() { <-slots }()
+			defer func() { <-semaphore }()
 			limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 			defer cancel()
 			key, err := r.patch(limit, call.object.name, call.patch)
-			r.settle(call, key, err)
+			r.finish(call, key, err)
 		})
 	}
 }
 
-// gap is how long to wait until the next write, so that no second has more of them than this replica's share.
+// gap returns how long to wait until the next write, so that this replica stays within its share of the budget.
 func (r *Recorder) gap() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,19 +159,19 @@ func (r *Recorder) gap() time.Duration {
 	return r.last.Add(between).Sub(r.options.Clock())
 }
 
-// share is how many writes a second are this replica's.
+// share returns how many writes per second this replica may make.
 func (r *Recorder) share() float64 { return r.options.Budget / float64(r.peers.count) }
 
-// call is a write that is under way: the latest use of each meter, as it is written.
-type call struct {
-	object *object
-	patch  []byte
-	used   map[*meter]int64
-	last   int64
+// statusWrite is a write that is under way, with the times that it writes.
+type statusWrite struct {
+	object   *object
+	patch    []byte
+	used     map[*slot]int64
+	lastUsed int64
 }
 
-// begin takes the next object and makes its patch; nil if none is to be written now.
-func (r *Recorder) begin() *call {
+// begin takes the next object and prepares its patch. It returns nil if there is nothing to write now.
+func (r *Recorder) begin() *statusWrite {
 	r.collect()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -181,57 +182,59 @@ func (r *Recorder) begin() *call {
 	}
 	o.busy = true
 	r.last = now
-	r.underWay++
-	c := &call{object: o, used: make(map[*meter]int64, len(o.credentials)), last: bounded(o.lastUsed, now.Unix())}
+	r.inFlight++
+	c := &statusWrite{
+		object: o, used: make(map[*slot]int64, len(o.credentials)), lastUsed: bounded(o.lastUsed, now.Unix()),
+	}
 	usage := make([]keysv1alpha1.CredentialUsage, 0, len(o.credentials))
-	for _, credential := range o.credentials {
-		if credential.ahead(now.Unix()) {
-			r.numbers.reset(credential.number, min(credential.used.Load(), now.Unix()))
+	for _, cred := range o.credentials {
+		if cred.inFuture(now.Unix()) {
+			r.slots.reset(cred.slotNumber, min(cred.used.Load(), now.Unix()))
 		}
-		// The later one: no write takes anything back.
-		at := max(credential.used.Load(), credential.written.Load())
+		// The later of the two, so that no write moves a time back.
+		at := max(cred.used.Load(), cred.written.Load())
 		if at == 0 {
 			continue
 		}
-		c.used[credential.meter], c.last = at, max(c.last, at)
-		usage = append(usage, keysv1alpha1.CredentialUsage{ID: credential.id, LastUsedTime: metav1.Unix(at, 0)})
+		c.used[cred.slot], c.lastUsed = at, max(c.lastUsed, at)
+		usage = append(usage, keysv1alpha1.CredentialUsage{ID: cred.id, LastUsedTime: metav1.Unix(at, 0)})
 	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": o.uid, "resourceVersion": o.version},
-		"status":   map[string]any{"lastUsedTime": metav1.Unix(c.last, 0), "usage": usage},
+		"status":   map[string]any{"lastUsedTime": metav1.Unix(c.lastUsed, 0), "usage": usage},
 	})
 	if err != nil {
-		panic(err) // Every field is one that can be marshalled.
+		panic(err) // All fields can be marshalled.
 	}
 	c.patch = patch
 	return c
 }
 
-// settle takes in what has become of a write.
-func (r *Recorder) settle(c *call, key *keysv1alpha1.ApiKey, err error) {
+// finish updates the recorder with the result of a write.
+func (r *Recorder) finish(c *statusWrite, key *keysv1alpha1.ApiKey, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o, now := c.object, r.options.Clock()
 	o.busy = false
-	r.underWay--
+	r.inFlight--
 	result := resultOf(err)
 	r.metrics.writes.WithLabelValues(result).Inc()
 	switch result {
 	case resultWritten:
-		o.version, o.lastUsed, o.ours, o.attempts = key.ResourceVersion, c.last, true, 0
+		o.version, o.lastUsed, o.ours, o.attempts = key.ResourceVersion, c.lastUsed, true, 0
 		for m, used := range c.used {
-			m.know(used)
+			m.observeWritten(used)
 		}
 		r.recovered()
-		r.again(o, now, now)
+		r.requeue(o, now, now)
 	case resultGone:
-		o.gone = true // The feed will say so too.
+		o.gone = true // The feed will report the deletion, too.
 	case resultConflict, resultRefused:
 		o.attempts++
 		r.recovered()
-		r.again(o, now, now.Add(backoff(o.attempts)))
+		r.requeue(o, now, now.Add(backoff(o.attempts)))
 	default:
-		// The key is kept back too, so that one that always fails doesn't keep the others from their turn.
+		// The key waits as well, so that one that always fails doesn't hold up the others.
 		o.attempts++
 		r.failures++
 		r.pausedUntil = now.Add(backoff(r.failures))
@@ -241,18 +244,18 @@ func (r *Recorder) settle(c *call, key *keysv1alpha1.ApiKey, err error) {
 		if r.failures == 1 {
 			r.options.Log.Error(err, "Can't write when keys were last used: trying again", "key", o.name)
 		}
-		r.again(o, now, now.Add(backoff(o.attempts)))
+		r.requeue(o, now, now.Add(backoff(o.attempts)))
 	}
 	if result == resultRefused && o.attempts == 1 {
 		r.options.Log.Error(err, "Can't write when a key was last used: trying again", "key", o.name)
 	}
-	if r.objects[o.name] == o { // It may have been dropped.
+	if r.objects[o.name] == o { // It may have been dropped meanwhile.
 		r.keep(o)
 	}
 }
 
-// again puts an object back into the queue if there is still, or again, something to write.
-func (r *Recorder) again(o *object, now, notBefore time.Time) {
+// requeue puts an object back into the queue if it still, or again, has something to write.
+func (r *Recorder) requeue(o *object, now, notBefore time.Time) {
 	if o.gone || !o.due() {
 		return
 	}
@@ -263,6 +266,8 @@ func (r *Recorder) again(o *object, now, notBefore time.Time) {
 	r.queue.add(o, since, notBefore, o.oldest())
 }
 
+// recovered ends the pause after a failure of the API server.
+// recovered ends the pause after a failure of the API server.
 func (r *Recorder) recovered() {
 	if r.failures > 0 {
 		r.options.Log.Info("Writes when keys were last used again")
@@ -270,7 +275,7 @@ func (r *Recorder) recovered() {
 	r.failures, r.pausedUntil = 0, time.Time{}
 }
 
-// backoff is how long to wait after a number of failures in a row.
+// backoff returns how long to wait after a number of failures in a row.
 func backoff(failures int) time.Duration {
 	return min(minBackoff<<min(failures-1, 10), maxBackoff)
 }
@@ -282,7 +287,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Results of a write, as they are counted.
+// Results of a write, as the metric counts them.
 const (
 	resultWritten  = "written"
 	resultConflict = "conflict"
@@ -291,7 +296,8 @@ const (
 	resultFailed   = "failed"
 )
 
-// resultOf tells what is wrong with one key from what is wrong with the API server, or with the verifier's account.
+// resultOf returns the result of a write. It distinguishes faults of one key from those of the API server or the
+// verifier's account.
 func resultOf(err error) string {
 	var status apierrors.APIStatus
 	switch {
@@ -301,7 +307,8 @@ func resultOf(err error) string {
 		return resultConflict
 	case apierrors.IsNotFound(err):
 		return resultGone
-	case errors.As(err, &status) && (status.Status().Code == http.StatusUnprocessableEntity || status.Status().Code == http.StatusBadRequest):
+	case errors.As(err, &status) && (status.Status().Code == http.StatusUnprocessableEntity ||
+		status.Status().Code == http.StatusBadRequest):
 		return resultRefused
 	}
 	return resultFailed

@@ -10,11 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestWhatIsGoneIsNotWritten(t *testing.T) {
+func TestDeletedKeysAreNotWritten(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
 	for _, name := range []string{"deleting", "deleted", "missing", "replaced", "stripped"} {
-		s.put(key(name, "first000"))
+		s.put(newKey(name, "first000"))
 		r.use(name, "first000")
 	}
 	deleting := s.keys["warehouse/deleting"].DeepCopy()
@@ -22,42 +22,45 @@ func TestWhatIsGoneIsNotWritten(t *testing.T) {
 	s.put(deleting)
 	r.Forget("warehouse/deleted")
 	r.Retain(map[string]struct{}{"warehouse/deleting": {}, "warehouse/replaced": {}, "warehouse/stripped": {}})
-	replaced := key("replaced", "first000")
+	replaced := newKey("replaced", "first000")
 	replaced.UID = "another"
 	s.put(replaced)
-	s.put(key("stripped"))
+	s.put(newKey("stripped"))
 	r.writeAll()
-	if s.asked != 0 {
-		t.Errorf("%d writes: %v", s.asked, s.writes)
+	if s.attempts != 0 {
+		t.Errorf("%d writes: %v", s.attempts, s.writes)
 	}
-	if len(r.objects) != 1 || r.atRest.size != 1 || r.queue.len() != 0 {
-		t.Errorf("%d objects, %d at rest and %d in the queue are left", len(r.objects), r.atRest.size, r.queue.len())
+	if len(r.objects) != 1 || r.idle.size != 1 || r.queue.len() != 0 {
+		t.Errorf("%d objects, %d idle and %d in the queue are left", len(r.objects), r.idle.size, r.queue.len())
 	}
 }
 
-// failures are what an API server may say to a write.
+var invalid = &apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusUnprocessableEntity}}
+
+// failures are the ways in which an API server may fail a write.
 var failures = map[string]struct {
 	err    error
 	result string
-	// others says that other keys are written meanwhile, and wait is how long the key is kept back.
+	// others reports whether other keys are written meanwhile. wait is how long this key is not tried again.
 	others bool
 	wait   time.Duration
 }{
 	"conflict":           {apierrors.NewConflict(resource, "bad", nil), "conflict", true, time.Second},
-	"invalid":            {&apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusUnprocessableEntity}}, "refused", true, time.Second},
+	"invalid":            {invalid, "refused", true, time.Second},
 	"unavailable":        {apierrors.NewServiceUnavailable("away"), "failed", false, time.Second},
 	"no permission":      {apierrors.NewForbidden(resource, "bad", nil), "failed", false, time.Second},
 	"connection refused": {fmt.Errorf("connection refused"), "failed", false, time.Second},
 	"asked to wait":      {apierrors.NewTooManyRequests("later", 7), "failed", false, 7 * time.Second},
 }
 
-// TestFailures checks that what fails is tried again, later and later, and that one key's failure is not another's.
+// TestFailures checks that failed writes are retried with growing delays, and that the failure of one key doesn't delay
+// others.
 func TestFailures(t *testing.T) {
 	for name, c := range failures {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
 			r := s.replica("one")
-			s.put(key("bad", "first000"))
+			s.put(newKey("bad", "first000"))
 			r.use("bad", "first000")
 			s.fail = func(name string) error {
 				if name == "warehouse/bad" {
@@ -71,15 +74,15 @@ func TestFailures(t *testing.T) {
 			if got := r.series(t)["apikey_verifier_usage_writes_total result="+c.result]; got != 1 {
 				t.Errorf("counted %v as %s", got, c.result)
 			}
-			s.put(key("good", "first000"))
+			s.put(newKey("good", "first000"))
 			r.use("good", "first000")
 			if got := r.writeOne(); got != c.others {
 				t.Errorf("another key was written: %t", got)
 			}
 			r.now = noon.Add(c.wait - 1)
-			before := s.asked
+			before := s.attempts
 			r.writeAll()
-			if s.asked != before {
+			if s.attempts != before {
 				t.Errorf("tried again too soon")
 			}
 			r.now = noon.Add(c.wait)
@@ -97,28 +100,29 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestGoneMeanwhile checks that a key that the API server no longer has is tried once.
-func TestGoneMeanwhile(t *testing.T) {
+// TestKeyDeletedBeforeTheWrite checks that the recorder tries only once to write a key that no longer exists.
+func TestKeyDeletedBeforeTheWrite(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000"))
+	s.put(newKey("a", "first000"))
 	r.use("a", "first000")
 	delete(s.keys, "warehouse/a")
 	r.writeAll()
 	r.now = noon.Add(time.Hour)
 	r.use("a", "first000")
 	r.writeAll()
-	if s.asked != 1 {
-		t.Errorf("%d attempts", s.asked)
+	if s.attempts != 1 {
+		t.Errorf("%d attempts", s.attempts)
 	}
 }
 
-// TestFailuresForAnHour checks that an API server that is away for long is seldom asked, and then told of all.
-func TestFailuresForAnHour(t *testing.T) {
+// TestAPIServerAwayForAnHour checks that the recorder seldom calls an API server that is away, and writes everything
+// once it is back.
+func TestAPIServerAwayForAnHour(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
 	for n := range 100 {
-		s.put(key(fmt.Sprint("key-", n), "first000"))
+		s.put(newKey(fmt.Sprint("key-", n), "first000"))
 	}
 	s.fail = func(string) error { return apierrors.NewServiceUnavailable("away") }
 	for second := range 3600 {
@@ -128,8 +132,8 @@ func TestFailuresForAnHour(t *testing.T) {
 		}
 		r.writeAll()
 	}
-	if s.asked > 80 {
-		t.Errorf("%d attempts while the API server was away for an hour", s.asked)
+	if s.attempts > 80 {
+		t.Errorf("%d attempts while the API server was away for an hour", s.attempts)
 	}
 	if got := r.series(t)["apikey_verifier_usage_pending"]; got != 100 {
 		t.Errorf("%v pending", got)
@@ -145,15 +149,15 @@ func TestFailuresForAnHour(t *testing.T) {
 	}
 }
 
-// TestFlush checks that what is pending is written whoever's turn it is, and that an API server that is away is not
-// waited for.
+// TestFlush checks that Flush writes everything without waiting for other replicas, and that it does not wait for an
+// API server that is away.
 func TestFlush(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
 	r.options.Budget = 1e6
-	r.alive("one", "two", "three")
+	r.observeAlive("one", "two", "three")
 	for n := range 50 {
-		s.put(key(fmt.Sprint("key-", n), "first000"))
+		s.put(newKey(fmt.Sprint("key-", n), "first000"))
 		r.use(fmt.Sprint("key-", n), "first000")
 	}
 	r.options.Clock = time.Now
@@ -164,12 +168,12 @@ func TestFlush(t *testing.T) {
 	r.Flush(t.Context()) // There is nothing to do.
 
 	s.fail = func(string) error { return fmt.Errorf("connection refused") }
-	s.put(key("another", "first000"))
+	s.put(newKey("another", "first000"))
 	r.use("another", "first000")
 	r.Flush(t.Context())
 }
 
-// series are the values of the replica's metrics, by name and label.
+// series returns the values of the replica's metrics, by name and label.
 func (r *replica) series(t *testing.T) map[string]float64 {
 	t.Helper()
 	families, err := r.registry.Gather()
@@ -183,7 +187,7 @@ func (r *replica) series(t *testing.T) map[string]float64 {
 			for _, label := range metric.GetLabel() {
 				name += " " + label.GetName() + "=" + label.GetValue()
 			}
-			values[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() // It is one of them.
+			values[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() // Only one of them is set.
 		}
 	}
 	return values

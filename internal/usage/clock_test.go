@@ -9,8 +9,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// ahead has status say that a credential was used at a time that has not come.
-func (s *server) ahead(name, id string, by time.Duration) {
+// reportFutureUse writes a time in the future to the status of a key, as a verifier with a wrong clock does.
+func (s *server) reportFutureUse(name, id string, by time.Duration) {
 	changed := s.keys["warehouse/"+name].DeepCopy()
 	future := metav1.NewTime(noon.Add(by))
 	changed.Status.Usage = []keysv1alpha1.CredentialUsage{{ID: id, LastUsedTime: future}}
@@ -18,16 +18,16 @@ func (s *server) ahead(name, id string, by time.Duration) {
 	s.put(changed)
 }
 
-// TestATimeThatHasNotComeIsReplaced checks that what a verifier with another clock has written is replaced with the next use, before that or
-// after it.
-func TestATimeThatHasNotComeIsReplaced(t *testing.T) {
+// TestTimesInTheFutureAreReplaced checks that the next use replaces a time in the future, whether the credential was
+// used before or after that time was written.
+func TestTimesInTheFutureAreReplaced(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000"))
-	s.put(key("b", "first000"))
+	s.put(newKey("a", "first000"))
+	s.put(newKey("b", "first000"))
 	r.use("a", "first000")
 	for _, name := range []string{"a", "b"} {
-		s.ahead(name, "first000", 24*time.Hour)
+		s.reportFutureUse(name, "first000", 24*time.Hour)
 	}
 	r.use("b", "first000")
 	r.writeAll()
@@ -36,7 +36,7 @@ func TestATimeThatHasNotComeIsReplaced(t *testing.T) {
 
 	r.now = noon.Add(time.Minute)
 	r.use("a", "first000")
-	s.ahead("a", "first000", time.Hour)
+	s.reportFutureUse("a", "first000", time.Hour)
 	r.writeAll()
 	s.wantWrites("a", 0, 60)
 	if used := s.keys["warehouse/a"].Status.Usage[0].LastUsedTime; !used.Time.Equal(r.now) {
@@ -44,17 +44,17 @@ func TestATimeThatHasNotComeIsReplaced(t *testing.T) {
 	}
 }
 
-// TestAClockThatIsPutRight checks that a replica writes true times again once its clock does, and takes back what it wrote before.
-func TestAClockThatIsPutRight(t *testing.T) {
+// TestTheClockIsCorrected checks that a replica whose clock was ahead replaces its own times once the clock is right.
+func TestTheClockIsCorrected(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000"))
+	s.put(newKey("a", "first000"))
 	r.now = noon.Add(time.Hour)
 	r.use("a", "first000")
 	r.writeAll()
 	r.use("a", "first000")
 	r.now = noon
-	s.put(s.keys["warehouse/a"].DeepCopy()) // Some change of it, such as the controller's.
+	s.put(s.keys["warehouse/a"].DeepCopy()) // Any change of the object, such as one of the controller's.
 	r.use("a", "first000")
 	r.writeAll()
 	s.wantWrites("a", 3600, 0)
@@ -64,12 +64,13 @@ func TestAClockThatIsPutRight(t *testing.T) {
 	s.wantWrites("a", 3600, 0, 10)
 }
 
-// TestClocksThatDifferByLittle checks that a time which is as far ahead as the resolution is another replica's word.
-func TestClocksThatDifferByLittle(t *testing.T) {
+// TestSmallClockSkewIsTolerated checks that a time in the future is trusted if it is ahead by no more than the
+// resolution.
+func TestSmallClockSkewIsTolerated(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")
-	s.put(key("a", "first000"))
-	s.ahead("a", "first000", Resolution)
+	s.put(newKey("a", "first000"))
+	s.reportFutureUse("a", "first000", Resolution)
 	r.use("a", "first000")
 	r.writeAll()
 	s.wantWrites("a")

@@ -13,17 +13,17 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// TestArchiveKeepsWhatItIsGiven puts objects in and takes them out at random, by name and by number: each comes out once, as it
-// was put in, however many there are and however often they are moved.
-func TestArchiveKeepsWhatItIsGiven(t *testing.T) {
+// TestIdleStoreKeepsWhatItIsGiven puts objects in and takes them out at random, by name and by slot. Each comes out
+// once and unchanged, however many there are and however often pages are split and compacted.
+func TestIdleStoreKeepsWhatItIsGiven(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	a, kept := newArchive(), map[string]object{}
+	a, kept := newIdleStore(), map[string]object{}
 	for n := range 20_000 {
 		name := fmt.Sprintf("ns-%d/key-%d", n%7, random.IntN(4000))
 		want, known := kept[name]
 		var got *object
 		if known && random.IntN(2) == 0 {
-			got = a.takeNumbered(a.hash(name), want.credentials[random.IntN(len(want.credentials))].number)
+			got = a.takeWithSlot(a.hash(name), want.credentials[random.IntN(len(want.credentials))].slotNumber)
 		} else {
 			got = a.takeNamed(name)
 		}
@@ -37,7 +37,8 @@ func TestArchiveKeepsWhatItIsGiven(t *testing.T) {
 				lastUsed: random.Int64N(1 << 40), ours: random.IntN(2) == 0,
 			}
 			for c := range 1 + random.IntN(2) {
-				o.credentials = append(o.credentials, credential{id: fmt.Sprint("id-", c), number: index.Meter(2*n + c + 1)})
+				o.credentials = append(o.credentials,
+					credential{id: fmt.Sprint("id-", c), slotNumber: index.UsageSlot(2*n + c + 1)})
 			}
 			kept[name] = o
 			a.put(&o)
@@ -47,7 +48,7 @@ func TestArchiveKeepsWhatItIsGiven(t *testing.T) {
 		}
 	}
 	var names []string
-	a.names(func(name []byte) { names = append(names, string(name)) })
+	a.eachName(func(name []byte) { names = append(names, string(name)) })
 	slices.Sort(names)
 	if !slices.Equal(names, slices.Sorted(maps.Keys(kept))) || a.size != len(kept) {
 		t.Errorf("%d names and a size of %d, want %d", len(names), a.size, len(kept))
@@ -55,7 +56,7 @@ func TestArchiveKeepsWhatItIsGiven(t *testing.T) {
 	if len(a.pages) < len(kept)/perPage {
 		t.Errorf("%d pages of %d objects", len(a.pages), len(kept))
 	}
-	if a.takeNumbered(a.hash("ns-1/key-1"), 0) != nil || a.takeNamed("ns-1/key") != nil {
+	if a.takeWithSlot(a.hash("ns-1/key-1"), 0) != nil || a.takeNamed("ns-1/key") != nil {
 		t.Error("what was never put in was found")
 	}
 }
