@@ -21,6 +21,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/console"
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
+	"github.com/nexuscommerce/apikey-operator/internal/httpserver"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
@@ -91,18 +92,8 @@ func pageServer(o options, page *console.Console, certificate *certwatcher.CertW
 		asked.Add(1)
 		go page.KeepUp(ctx, asked.Done)
 		asked.Wait() // What users have signed out of elsewhere is known before anybody is answered.
-		server := page.NewServer()
-		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(limit.NewTLS(listener, console.Bounds, secure)) }()
 		ctrl.Log.WithName("console").Info("Answering", "address", listener.Addr().String())
-		select {
-		case err := <-failed:
-			return err
-		case <-ctx.Done():
-		}
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.shutdownTimeout)
-		defer cancel()
-		return server.Shutdown(end)
+		return httpserver.Serve(ctx, page.NewServer(), limit.NewTLS(listener, console.Bounds, secure), o.shutdownTimeout)
 	}
 }
 

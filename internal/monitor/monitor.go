@@ -11,7 +11,6 @@ package monitor
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	certutil "k8s.io/client-go/util/cert"
 
+	"github.com/nexuscommerce/apikey-operator/internal/httpserver"
 	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 	"github.com/nexuscommerce/apikey-operator/internal/version"
@@ -30,8 +30,8 @@ import (
 const (
 	// patience is how long who asks may take to say what for.
 	patience = 10 * time.Second
-	// parting is how long answers may take that are under way when the program ends.
-	parting = 5 * time.Second
+	// drainTimeout is how long requests under way may take once the program is told to stop.
+	drainTimeout = 5 * time.Second
 	// answerWithin is how long an answer may take, and idle how long a connection is kept on which nothing is asked.
 	answerWithin = 30 * time.Second
 	idle         = 2 * time.Minute
@@ -131,16 +131,7 @@ func NewServer(listener net.Listener, handler http.Handler, secure *tls.Config) 
 // Serve answers until the context ends, over TLS where there is a configuration for it. It is for what few ask.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, secure *tls.Config) error {
 	server, bounded := NewServer(listener, handler, secure)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(bounded) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
-	defer cancel()
-	return errors.Join(server.Shutdown(end), server.Close())
+	return httpserver.Serve(ctx, server, bounded, drainTimeout)
 }
 
 // Build is a metric that says which version of a program runs. Its value is always 1.
