@@ -11,11 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/httpserver"
 )
 
 func main() {
@@ -59,13 +62,10 @@ func answer(w http.ResponseWriter, r *http.Request) {
 
 // serve answers on port 8080 until the context ends.
 func serve(ctx context.Context, handler http.Handler) error {
-	server := &http.Server{Addr: ":8080", Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		<-ctx.Done()
-		_ = server.Shutdown(context.Background()) // What is under way is answered first.
-	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":8080")
+	if err != nil {
 		return err
 	}
-	return nil
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	return httpserver.Serve(ctx, server, listener, time.Minute)
 }
