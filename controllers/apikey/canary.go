@@ -138,7 +138,7 @@ func (v *verifiers) save(ctx context.Context, _ *keysv1alpha1.ApiKey) error {
 	defer v.registryMu.Unlock()
 	v.mu.Lock()
 	changed, document := v.roster.Changed(), v.roster.Document(v.clock.Now())
-	v.roster.Saved()
+	v.roster.MarkSaved()
 	v.mu.Unlock()
 	if !changed {
 		return nil
@@ -146,7 +146,7 @@ func (v *verifiers) save(ctx context.Context, _ *keysv1alpha1.ApiKey) error {
 	err := v.registry.write(ctx, document)
 	if err != nil {
 		v.mu.Lock()
-		v.roster.Touch()
+		v.roster.MarkChanged()
 		v.mu.Unlock()
 	}
 	return err
@@ -208,7 +208,7 @@ func (v *verifiers) dismiss(ctx context.Context, canary *keysv1alpha1.ApiKey) er
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for name, record := range departed {
-		v.roster.Dismiss(name, record, v.clock.Now())
+		v.roster.Prune(name, record, v.clock.Now())
 	}
 	v.take(canary)
 	return nil

@@ -182,13 +182,13 @@ func (v *verifiers) take(canary *keysv1alpha1.ApiKey) {
 	}
 	v.version = canary.ResourceVersion
 	sealed := canary.Annotations[keysv1alpha1.SealAnnotation] == string(canary.UID)
-	v.roster.Take(string(canary.UID), sealed, probe.Records(canary), v.clock.Now())
+	v.roster.Observe(string(canary.UID), sealed, probe.Records(canary), v.clock.Now())
 }
 
 // judge holds what is known of verifiers against a change. Of a revocation, a verifier that nobody knows of may know nothing, and
 // accept the key. A token waits for it no longer than one that is not cut off takes to speak up: one that is refuses the token.
 func (v *verifiers) judge(change waitingFor) progress {
-	p := progress{Progress: v.roster.Judge(change.resourceVersion, v.clock.Now()), since: change.since}
+	p := progress{Progress: v.roster.Progress(change.resourceVersion, v.clock.Now()), since: change.since}
 	if change.what != keysv1alpha1.ReasonRevoked && p.UnknownFor > speakUp {
 		p.Unknown = 0
 	}

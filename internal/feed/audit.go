@@ -20,7 +20,7 @@ const auditPage = 500
 // breaking leaves no other trace. It must never find anything.
 func (f *Feed) audit(ctx context.Context) {
 	for took := time.Duration(0); ; {
-		pause(ctx, f.pace.audit(f.options.AuditEvery, took)*time.Duration(90+rand.IntN(20))/100) //nolint:gosec // Nothing secret.
+		pause(ctx, f.intervals.audit(f.options.AuditEvery, took)*time.Duration(90+rand.IntN(20))/100) //nolint:gosec // Nothing secret.
 		if ctx.Err() != nil {
 			return
 		}
@@ -55,7 +55,7 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration
 	began := f.options.Clock()
 	version, err := f.eachKey(ctx, func(key *keysv1alpha1.ApiKey) {
 		listed[maphash.String(seed, objectName(key))] = struct{}{}
-		if !f.keys.agrees(key) {
+		if !f.keys.matches(key) {
 			suspects[objectName(key)] = key
 		}
 	})
@@ -71,11 +71,11 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration
 	if len(suspects) == 0 {
 		return nil, took, nil
 	}
-	if err := f.reach(ctx, version); err != nil {
+	if err := f.waitFor(ctx, version); err != nil {
 		return nil, took, err
 	}
 	for name, key := range suspects {
-		if f.keys.mend(name, key) {
+		if f.keys.repair(name, key) {
 			lost = append(lost, name)
 			f.metrics.divergence.Inc()
 			f.options.Log.Error(errors.New("a change did not come on the watch"), "The index differed from the API server, and was mended", "apiKey", name)
@@ -88,7 +88,7 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration
 func (f *Feed) eachKey(ctx context.Context, each func(*keysv1alpha1.ApiKey)) (string, error) {
 	options := metav1.ListOptions{Limit: auditPage}
 	for version := ""; ; {
-		page, err := f.eachOfPage(ctx, options, each)
+		page, err := f.eachOnPage(ctx, options, each)
 		if err != nil {
 			return "", fmt.Errorf("listing apikeys: %w", err)
 		}
@@ -101,8 +101,8 @@ func (f *Feed) eachKey(ctx context.Context, each func(*keysv1alpha1.ApiKey)) (st
 	}
 }
 
-// eachOfPage calls a function with the keys of a part of a list, as each is read, and returns the list's metadata.
-func (f *Feed) eachOfPage(ctx context.Context, options metav1.ListOptions, each func(*keysv1alpha1.ApiKey)) (metav1.ListMeta, error) {
+// eachOnPage calls a function with the keys of a part of a list, as each is read, and returns the list's metadata.
+func (f *Feed) eachOnPage(ctx context.Context, options metav1.ListOptions, each func(*keysv1alpha1.ApiKey)) (metav1.ListMeta, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	body, err := f.bulk.Get().Resource(allKeys.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
@@ -120,11 +120,11 @@ func (f *Feed) eachOfPage(ctx context.Context, options metav1.ListOptions, each 
 	})
 }
 
-// reach waits until the index has applied everything up to a resourceVersion.
-func (f *Feed) reach(ctx context.Context, version string) error {
-	patience, cancel := context.WithTimeout(ctx, 2*f.pace.patience())
+// waitFor waits until the index has applied everything up to a resourceVersion.
+func (f *Feed) waitFor(ctx context.Context, version string) error {
+	patience, cancel := context.WithTimeout(ctx, 2*f.intervals.timeout())
 	defer cancel()
-	f.acknowledge() // The nonce that this writes comes after it.
+	f.requestAcknowledgement() // The nonce that this writes comes after it.
 	for newer(version, f.keys.applied()) {
 		pause(patience, 20*time.Millisecond)
 		if patience.Err() != nil {

@@ -13,11 +13,11 @@ import (
 )
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{Timeout: usualPatience, KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
+	return (&net.Dialer{Timeout: usualTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
 }
 
-// epochs are the times between one list of everything and the next.
-type epochs struct {
+// generations are the times between one list of everything and the next.
+type generations struct {
 	mu     sync.Mutex
 	parent context.Context //nolint:containedctx // It is what each epoch's is made from.
 	ctx    context.Context //nolint:containedctx // It is what ends with the epoch.
@@ -25,7 +25,7 @@ type epochs struct {
 }
 
 // begin begins the first epoch. All end with the context.
-func (e *epochs) begin(ctx context.Context) {
+func (e *generations) begin(ctx context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.parent = ctx
@@ -33,7 +33,7 @@ func (e *epochs) begin(ctx context.Context) {
 }
 
 // next ends the current epoch.
-func (e *epochs) next() {
+func (e *generations) next() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.end()
@@ -41,15 +41,15 @@ func (e *epochs) next() {
 }
 
 // current returns what ends with the current epoch.
-func (e *epochs) current() context.Context {
+func (e *generations) current() context.Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.ctx
 }
 
-// catchUp knows whether all ApiKeys are being listed, and whether that gets anywhere: where they are many, a list may take
+// initialSync knows whether all ApiKeys are being listed, and whether that gets anywhere: where they are many, a list may take
 // longer than a proof may, and no nonce comes back before it is complete.
-type catchUp struct {
+type initialSync struct {
 	clock func() time.Time
 
 	mu       sync.Mutex
@@ -59,7 +59,7 @@ type catchUp struct {
 }
 
 // begin records that a resource is listed from now on. Only ApiKeys are many.
-func (c *catchUp) begin(resource string) {
+func (c *initialSync) begin(resource string) {
 	if resource != "apikeys" {
 		return
 	}
@@ -69,8 +69,8 @@ func (c *catchUp) begin(resource string) {
 	c.underWay, c.advanced = true, c.clock()
 }
 
-// advance records that something has come in.
-func (c *catchUp) advance() {
+// progress records that something has come in.
+func (c *initialSync) progress() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.underWay {
@@ -79,54 +79,54 @@ func (c *catchUp) advance() {
 }
 
 // end records that the list is complete.
-func (c *catchUp) end() {
+func (c *initialSync) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.underWay, c.done = false, c.clock()
 }
 
-// ended returns when the last list was complete; zero while there was none.
-func (c *catchUp) ended() time.Time {
+// completed returns when the last list was complete; zero while there was none.
+func (c *initialSync) completed() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.done
 }
 
-// advances says whether a list is under way of which something has come in not long ago.
-func (c *catchUp) advances(now time.Time, patience time.Duration) bool {
+// progressing says whether a list is under way of which something has come in not long ago.
+func (c *initialSync) progressing(now time.Time, patience time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.underWay && now.Sub(c.advanced) <= patience
 }
 
-// meter tells a catchUp of what comes in of ApiKeys.
-type meter struct {
-	next    http.RoundTripper
-	catchUp *catchUp
+// progressTransport tells a catchUp of what comes in of ApiKeys.
+type progressTransport struct {
+	next http.RoundTripper
+	sync *initialSync
 }
 
 // RoundTrip implements http.RoundTripper.
-func (m *meter) RoundTrip(request *http.Request) (*http.Response, error) {
+func (m *progressTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := m.next.RoundTrip(request)
 	if err == nil && request.Method == http.MethodGet && strings.HasSuffix(request.URL.Path, "/apikeys") {
-		response.Body = &meteredBody{ReadCloser: response.Body, catchUp: m.catchUp}
+		response.Body = &progressBody{ReadCloser: response.Body, sync: m.sync}
 	}
 	return response, err
 }
 
 // WrappedRoundTripper implements net.RoundTripperWrapper, by which client-go finds what is underneath.
-func (m *meter) WrappedRoundTripper() http.RoundTripper { return m.next }
+func (m *progressTransport) WrappedRoundTripper() http.RoundTripper { return m.next }
 
-type meteredBody struct {
+type progressBody struct {
 	io.ReadCloser
-	catchUp *catchUp
+	sync *initialSync
 }
 
 // Read implements io.Reader.
-func (b *meteredBody) Read(p []byte) (int, error) {
+func (b *progressBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		b.catchUp.advance()
+		b.sync.progress()
 	}
 	return n, err
 }

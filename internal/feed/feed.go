@@ -71,21 +71,21 @@ type Options struct {
 
 // Feed keeps an index up to date.
 type Feed struct {
-	options Options
-	pace    *pace
+	options   Options
+	intervals *intervals
 	// client is for watches and nonces. Lists come over bulk, which has connections of its own: what a watch shows meanwhile must
 	// not wait behind them.
-	client    rest.Interface
-	bulk      rest.Interface
-	dialer    *connrotation.Dialer
-	catchUp   *catchUp
-	epochs    epochs
-	freshness *freshness
-	prober    *prober
-	metrics   *instruments
-	keys      *credentialStore
-	tenants   *smallStore[*keysv1alpha1.Tenant]
-	policies  *smallStore[*keysv1alpha1.AccessPolicy]
+	client      rest.Interface
+	bulk        rest.Interface
+	dialer      *connrotation.Dialer
+	initialSync *initialSync
+	generations generations
+	freshness   *freshness
+	prober      *prober
+	metrics     *instruments
+	keys        *credentialStore
+	tenants     *smallStore[*keysv1alpha1.Tenant]
+	policies    *smallStore[*keysv1alpha1.AccessPolicy]
 	// awaited holds one signal at most: something has been applied that the controller waits for.
 	awaited chan struct{}
 	// unacknowledged is how many such changes there have been since a nonce was last written for one.
@@ -97,18 +97,20 @@ type Feed struct {
 // New returns a feed that does nothing until it is run.
 func New(options Options) (*Feed, error) {
 	f := &Feed{
-		options:   options,
-		pace:      &pace{bound: options.MaxStaleness},
-		dialer:    connrotation.NewDialer(dial),
-		catchUp:   &catchUp{clock: options.Clock},
-		freshness: newFreshness(options.MaxStaleness),
-		tenants:   newSmallStore(applyTenants(options.View)),
-		policies:  newSmallStore(applyPolicies(options.View)),
-		awaited:   make(chan struct{}, 1),
+		options:     options,
+		intervals:   &intervals{bound: options.MaxStaleness},
+		dialer:      connrotation.NewDialer(dial),
+		initialSync: &initialSync{clock: options.Clock},
+		freshness:   newFreshness(options.MaxStaleness),
+		tenants:     newSmallStore(applyTenants(options.View)),
+		policies:    newSmallStore(applyPolicies(options.View)),
+		awaited:     make(chan struct{}, 1),
 	}
 	var err error
 	// What comes of a list of all keys is noted. That an audit gets on is no sign that such a list does.
-	metered := func(next http.RoundTripper) http.RoundTripper { return &meter{next: next, catchUp: f.catchUp} }
+	metered := func(next http.RoundTripper) http.RoundTripper {
+		return &progressTransport{next: next, sync: f.initialSync}
+	}
 	if f.client, err = f.newClient(metered); err == nil {
 		f.bulk, err = f.newClient(nil)
 	}
@@ -119,8 +121,8 @@ func New(options Options) (*Feed, error) {
 		credentials: options.View.Credentials,
 		synced: func() {
 			f.freshness.keysSynced()
-			f.catchUp.end()
-			time.AfterFunc(time.Second, f.tidy) // The reflector is done with the list by then.
+			f.initialSync.end()
+			time.AfterFunc(time.Second, f.releaseMemory) // The reflector is done with the list by then.
 		},
 		usage: options.Usage,
 		observe: func(canary *keysv1alpha1.ApiKey) {
@@ -130,16 +132,16 @@ func New(options Options) (*Feed, error) {
 				f.freshness.prove(apiKeys, written)
 			}
 		},
-		wentBack: f.wentBack,
-		awaited:  f.acknowledge,
+		rollbackDetected: f.rollbackDetected,
+		awaited:          f.requestAcknowledgement,
 	}
-	f.prober = newProber(f.client, options, f.keys.applied, f.pace)
+	f.prober = newProber(f.client, options, f.keys.applied, f.intervals)
 	f.metrics = newInstruments(f)
 	return f, nil
 }
 
-// tidy gives back what reading a list took.
-func (f *Feed) tidy() {
+// releaseMemory gives back what reading a list took.
+func (f *Feed) releaseMemory() {
 	f.keys.compact()
 	gctuning.SaveMemory(false)
 	debug.FreeOSMemory()
@@ -162,8 +164,8 @@ func (f *Feed) newClient(wrap transport.WrapperFunc) (rest.Interface, error) {
 	return rest.RESTClientFor(config)
 }
 
-// acknowledge has the controller told how far the index is, soon.
-func (f *Feed) acknowledge() {
+// requestAcknowledgement has the controller told how far the index is, soon.
+func (f *Feed) requestAcknowledgement() {
 	f.unacknowledged.Add(1)
 	select {
 	case f.awaited <- struct{}{}:
@@ -171,11 +173,11 @@ func (f *Feed) acknowledge() {
 	}
 }
 
-// wentBack has everything refused for as long as the process runs. What was revoked or deleted since the backup may be there
+// rollbackDetected has everything refused for as long as the process runs. What was revoked or deleted since the backup may be there
 // again, and works again with whoever has not seen its end: somebody has to put that right first. Whoever starts the verifier
 // again says that it was.
-func (f *Feed) wentBack(sign string) {
-	if f.freshness.back.CompareAndSwap(false, true) {
+func (f *Feed) rollbackDetected(sign string) {
+	if f.freshness.rolledBack.CompareAndSwap(false, true) {
 		f.options.Log.Error(errors.New(sign), "The API server has gone back in time: etcd was restored from a backup. Everything is refused "+
 			"until keys that have come back are revoked again (docs/restore.md) and the verifiers are started again")
 	}
@@ -192,7 +194,7 @@ func (f *Feed) contest(by rival) {
 	if f.freshness.contested.Swap(&by.until) == nil {
 		f.options.Log.Error(errors.New("another verifier writes to the canary under the name of this one"),
 			"Everything is refused until the other has stopped: give each verifier a --name of its own", "name", f.options.Name, "other", by.instance)
-		f.acknowledge()
+		f.requestAcknowledgement()
 	}
 }
 
@@ -204,7 +206,7 @@ func (f *Feed) FreshAsOf() time.Time { return *f.freshness.oldest.Load() }
 
 // Ready says why no request can pass yet, or any more; nil if it can.
 func (f *Feed) Ready() error {
-	if f.freshness.back.Load() {
+	if f.freshness.rolledBack.Load() {
 		return errors.New("etcd was restored from a backup: see the runbook, then start the verifiers again")
 	}
 	switch now := f.options.Clock(); f.Freshness(now) {
@@ -213,7 +215,7 @@ func (f *Feed) Ready() error {
 	case verify.NotSynced:
 		return fmt.Errorf("the first list of keys, tenants and policies is not complete")
 	case verify.Stale:
-		if f.freshness.closed.Load() {
+		if f.freshness.signedOff.Load() {
 			return errors.New("the verifier has signed off")
 		}
 		if f.FreshAsOf().IsZero() {
@@ -236,22 +238,22 @@ func (f *Feed) Describe() string {
 
 // Start runs the feed until the context ends.
 func (f *Feed) Start(ctx context.Context) error {
-	f.epochs.begin(ctx)
+	f.generations.begin(ctx)
 	var group sync.WaitGroup
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { f.reflect(ctx, allKeys, f.keys) },
 		func(ctx context.Context) { f.reflect(ctx, allTenants, f.tenants) },
 		func(ctx context.Context) { f.reflect(ctx, allPolicies, f.policies) },
 		f.prove,
-		f.watchOver,
+		f.superviseProbes,
 		f.audit,
 	} {
 		group.Go(func() { run(ctx) })
 	}
 	group.Wait()
 	// Nobody must wait for a verifier that is gone. From here on it accepts nothing: nobody does wait for it.
-	f.freshness.closed.Store(true)
-	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.pace.patience())
+	f.freshness.signedOff.Store(true)
+	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.intervals.timeout())
 	defer cancel()
 	if err := f.prober.signOff(goodbye); err != nil {
 		f.options.Log.Info("Could not sign off: the controller waits for this verifier until --max-staleness has passed", "error", err.Error())
@@ -259,23 +261,23 @@ func (f *Feed) Start(ctx context.Context) error {
 	return nil
 }
 
-// kind is how a resource is read.
-type kind struct {
+// resourceKind is how a resource is read.
+type resourceKind struct {
 	resource string
 	expected runtime.Object
-	read     reader
+	read     objectReader
 }
 
 var (
 	// allKeys are many; the others are few.
-	allKeys     = kind{"apikeys", &keysv1alpha1.ApiKey{}, readKey}
-	allTenants  = kind{"tenants", &keysv1alpha1.Tenant{}, readTenant}
-	allPolicies = kind{"accesspolicies", &keysv1alpha1.AccessPolicy{}, readPolicy}
+	allKeys     = resourceKind{"apikeys", &keysv1alpha1.ApiKey{}, readKey}
+	allTenants  = resourceKind{"tenants", &keysv1alpha1.Tenant{}, readTenant}
+	allPolicies = resourceKind{"accesspolicies", &keysv1alpha1.AccessPolicy{}, readPolicy}
 )
 
 // reflect lists and watches a resource into a store until the context ends, and begins again from a list whenever an epoch
 // ends. Every list is a consistent read: a server that lags behind must not take back what another has shown already.
-func (f *Feed) reflect(ctx context.Context, k kind, store cache.ReflectorStore) {
+func (f *Feed) reflect(ctx context.Context, k resourceKind, store cache.ReflectorStore) {
 	request := func(options metav1.ListOptions) *rest.Request {
 		return f.client.Get().Resource(k.resource).VersionedParams(&options, metav1.ParameterCodec)
 	}
@@ -284,13 +286,13 @@ func (f *Feed) reflect(ctx context.Context, k kind, store cache.ReflectorStore) 
 			if options.ResourceVersion == "0" {
 				options.ResourceVersion = ""
 			}
-			f.catchUp.begin(k.resource)
+			f.initialSync.begin(k.resource)
 			return request(options).Do(ctx).Get()
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
 			if ptr.Deref(options.SendInitialEvents, false) {
-				f.catchUp.begin(k.resource)
+				f.initialSync.begin(k.resource)
 			}
 			stream, err := request(options).Stream(ctx)
 			if err != nil {
@@ -303,6 +305,6 @@ func (f *Feed) reflect(ctx context.Context, k kind, store cache.ReflectorStore) 
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 5 * time.Second, Steps: 10}
 	for ctx.Err() == nil {
 		cache.NewReflectorWithOptions(listWatch, k.expected, store, cache.ReflectorOptions{Name: k.resource, Backoff: &backoff}).
-			RunWithContext(f.epochs.current())
+			RunWithContext(f.generations.current())
 	}
 }

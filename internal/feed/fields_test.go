@@ -68,7 +68,7 @@ var ignored = map[string]map[string]string{
 func TestNoFieldIsForgotten(t *testing.T) {
 	for kind, test := range map[string]struct {
 		object runtime.Object
-		read   reader
+		read   objectReader
 	}{
 		"ApiKey":       {&keysv1alpha1.ApiKey{}, readKey},
 		"Tenant":       {&keysv1alpha1.Tenant{}, readTenant},
@@ -99,7 +99,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 }
 
 // decoded returns what a reader reads of an object.
-func decoded(t *testing.T, object runtime.Object, read reader) runtime.Object {
+func decoded(t *testing.T, object runtime.Object, read objectReader) runtime.Object {
 	t.Helper()
 	content, err := json.Marshal(object)
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// stream is one of the three kinds whose freshness is proved on its own.
-type stream int
+// proofStream is one of the three kinds whose freshness is proved on its own.
+type proofStream int
 
 const (
-	apiKeys stream = iota
+	apiKeys proofStream = iota
 	tenants
 	policies
 	streams
@@ -27,13 +27,13 @@ type freshness struct {
 	asOf   [streams]time.Time
 	oldest atomic.Pointer[time.Time]
 	synced atomic.Bool
-	// back says that the API server has gone back in time: nothing can be trusted any more.
-	back atomic.Bool
-	// closed says that the verifier has signed off.
-	closed atomic.Bool
+	// rolledBack says that the API server has gone back in time: nothing can be trusted any more.
+	rolledBack atomic.Bool
+	// signedOff says that the verifier has signed off.
+	signedOff atomic.Bool
 	// contested is until when another process's word may pass for this one's; nil if there is none.
-	contested atomic.Pointer[time.Time]
-	keysRun   bool
+	contested  atomic.Pointer[time.Time]
+	keysListed bool
 }
 
 func newFreshness(bound time.Duration) *freshness {
@@ -46,21 +46,21 @@ func newFreshness(bound time.Duration) *freshness {
 func (f *freshness) keysSynced() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.keysRun = true
-	f.settle()
+	f.keysListed = true
+	f.update()
 }
 
 // prove records that everything committed before t has been applied. Proofs that come late take nothing back.
-func (f *freshness) prove(s stream, t time.Time) {
+func (f *freshness) prove(s proofStream, t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if t.After(f.asOf[s]) {
 		f.asOf[s] = t
-		f.settle()
+		f.update()
 	}
 }
 
-func (f *freshness) settle() {
+func (f *freshness) update() {
 	oldest := f.asOf[0]
 	for _, t := range f.asOf[1:] {
 		if t.Before(oldest) {
@@ -68,7 +68,7 @@ func (f *freshness) settle() {
 		}
 	}
 	f.oldest.Store(&oldest)
-	f.synced.Store(f.keysRun && !f.asOf[tenants].IsZero() && !f.asOf[policies].IsZero())
+	f.synced.Store(f.keysListed && !f.asOf[tenants].IsZero() && !f.asOf[policies].IsZero())
 }
 
 // at says how far the index can be trusted at a given time.
@@ -76,7 +76,7 @@ func (f *freshness) at(now time.Time) verify.Freshness {
 	if !f.synced.Load() {
 		return verify.NotSynced
 	}
-	if f.back.Load() || f.closed.Load() {
+	if f.rolledBack.Load() || f.signedOff.Load() {
 		return verify.Stale
 	}
 	if until := f.contested.Load(); until != nil && now.Before(*until) {

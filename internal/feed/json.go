@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// text reads a string.
-func text(value []byte, into *string) error {
+// readString reads a string.
+func readString(value []byte, into *string) error {
 	if len(value) >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
 		*into = string(value[1 : len(value)-1])
 		return nil
@@ -20,19 +20,19 @@ var errJSON = errors.New("not JSON as the API server writes it")
 // eachField calls a function with the name and the value of each field of an object, which may be null. What the function
 // passes over is not looked into.
 func eachField(b []byte, each func(name string, value []byte) error) error {
-	b = blank(b)
+	b = skipBlanks(b)
 	if string(bytes.TrimRight(b, " \t\r\n")) == "null" {
 		return nil
 	}
 	return eachMember(b, '{', '}', func(b []byte) (rest []byte, err error) {
-		name, rest, err := next(b)
+		name, rest, err := nextValue(b)
 		if err != nil || len(name) < 2 || name[0] != '"' {
 			return nil, errJSON
 		}
-		if rest = blank(rest); len(rest) == 0 || rest[0] != ':' {
+		if rest = skipBlanks(rest); len(rest) == 0 || rest[0] != ':' {
 			return nil, errJSON
 		}
-		value, rest, err := next(blank(rest[1:]))
+		value, rest, err := nextValue(skipBlanks(rest[1:]))
 		if err != nil {
 			return nil, err
 		}
@@ -42,12 +42,12 @@ func eachField(b []byte, each func(name string, value []byte) error) error {
 
 // eachElement calls a function with each element of an array, which may be null.
 func eachElement(b []byte, each func(element []byte) error) error {
-	b = blank(b)
+	b = skipBlanks(b)
 	if string(bytes.TrimRight(b, " \t\r\n")) == "null" {
 		return nil
 	}
 	return eachMember(b, '[', ']', func(b []byte) (rest []byte, err error) {
-		element, rest, err := next(b)
+		element, rest, err := nextValue(b)
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +60,7 @@ func eachMember(b []byte, opens, closes byte, member func(b []byte) (rest []byte
 	if len(b) == 0 || b[0] != opens {
 		return errJSON
 	}
-	b = blank(b[1:])
+	b = skipBlanks(b[1:])
 	if len(b) > 0 && b[0] == closes {
 		return nil
 	}
@@ -69,7 +69,7 @@ func eachMember(b []byte, opens, closes byte, member func(b []byte) (rest []byte
 		if b, err = member(b); err != nil {
 			return err
 		}
-		b = blank(b)
+		b = skipBlanks(b)
 		switch {
 		case len(b) == 0:
 			return errJSON
@@ -78,17 +78,17 @@ func eachMember(b []byte, opens, closes byte, member func(b []byte) (rest []byte
 		case b[0] != ',':
 			return errJSON
 		}
-		b = blank(b[1:])
+		b = skipBlanks(b[1:])
 	}
 }
 
-// next returns the value that b begins with, and what follows it.
-func next(b []byte) (value, rest []byte, err error) {
+// nextValue returns the value that b begins with, and what follows it.
+func nextValue(b []byte) (value, rest []byte, err error) {
 	depth := 0
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
 		case '"':
-			end := closing(b, i)
+			end := stringEnd(b, i)
 			if end < 0 {
 				return nil, nil, errJSON
 			}
@@ -121,8 +121,8 @@ func scalar(b []byte, end int) (value, rest []byte, err error) {
 	return b[:end], b[end:], nil
 }
 
-// closing returns where a string ends that begins at i, or -1.
-func closing(b []byte, i int) int {
+// stringEnd returns where a string ends that begins at i, or -1.
+func stringEnd(b []byte, i int) int {
 	for i++; ; i++ {
 		n := bytes.IndexByte(b[i:], '"')
 		if n < 0 {
@@ -139,7 +139,7 @@ func closing(b []byte, i int) int {
 	}
 }
 
-func blank(b []byte) []byte {
+func skipBlanks(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
 		b = b[1:]
 	}

@@ -13,7 +13,7 @@ import (
 
 // listInto reads a whole resource consistently into a store, which proves that everything committed before the list
 // began has been applied. It says when it gets on.
-func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.ReflectorStore, advances func()) error {
+func listInto(ctx context.Context, f *Feed, k resourceKind, s proofStream, store cache.ReflectorStore, advances func()) error {
 	started := f.options.Clock()
 	body, err := f.bulk.Get().Resource(k.resource).Stream(ctx)
 	if err != nil {
@@ -21,7 +21,7 @@ func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.Reflec
 	}
 	defer func() { _ = body.Close() }()
 	var items []any
-	meta, err := readList(&tracked{body, advances}, func(item []byte) error {
+	meta, err := readList(&progressReader{body, advances}, func(item []byte) error {
 		object, err := k.read(item)
 		items = append(items, object)
 		return err
@@ -36,17 +36,17 @@ func listInto(ctx context.Context, f *Feed, k kind, s stream, store cache.Reflec
 	return nil
 }
 
-// tracked is a reader that says when something has come.
-type tracked struct {
+// progressReader is a reader that says when something has come.
+type progressReader struct {
 	io.Reader
-	advances func()
+	progress func()
 }
 
 // Read implements io.Reader.
-func (t *tracked) Read(p []byte) (int, error) {
+func (t *progressReader) Read(p []byte) (int, error) {
 	n, err := t.Reader.Read(p)
 	if n > 0 {
-		t.advances()
+		t.progress()
 	}
 	return n, err
 }
@@ -127,7 +127,7 @@ func (s *scanner) fill() error {
 // peek returns the next character that is not blank.
 func (s *scanner) peek() (byte, error) {
 	for {
-		rest := blank(s.buffer[s.at:])
+		rest := skipBlanks(s.buffer[s.at:])
 		s.at = len(s.buffer) - len(rest)
 		if len(rest) > 0 {
 			return rest[0], nil
@@ -169,7 +169,7 @@ func (s *scanner) value() ([]byte, error) {
 		return nil, err
 	}
 	for {
-		value, rest, err := next(s.buffer[s.at:])
+		value, rest, err := nextValue(s.buffer[s.at:])
 		if err == nil {
 			s.at = len(s.buffer) - len(rest)
 			return value, nil

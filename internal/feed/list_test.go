@@ -137,7 +137,7 @@ func TestReadPolicyMissesNothing(t *testing.T) {
 	if !reflect.DeepEqual(part.Spec, policy.Spec) || part.Name != policy.Name || !part.CreationTimestamp.Equal(&policy.CreationTimestamp) {
 		t.Errorf("read %+v, want %+v", part, policy)
 	}
-	for _, read := range []reader{readTenant, readPolicy} {
+	for _, read := range []objectReader{readTenant, readPolicy} {
 		if _, err := read([]byte(`{"metadata":{"name":"a"},"spec":[]}`)); err == nil {
 			t.Error("a spec is read that is none")
 		}

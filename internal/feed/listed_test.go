@@ -57,7 +57,7 @@ func TestRestoredList(t *testing.T) {
 	back := false
 	s := &credentialStore{
 		credentials: index.NewCredentials(),
-		observe:     func(*keysv1alpha1.ApiKey) {}, synced: func() {}, wentBack: func(string) { back = true },
+		observe:     func(*keysv1alpha1.ApiKey) {}, synced: func() {}, rollbackDetected: func(string) { back = true },
 	}
 	deleted, paused, taken := listedKey("deleted"), listedKey("paused"), listedKey("taken")
 	suspended, revoked := paused.DeepCopy(), taken.DeepCopy()

@@ -73,7 +73,7 @@ func (f *Feed) nameContested() float64 {
 }
 
 func (f *Feed) restored() float64 {
-	if f.freshness.back.Load() {
+	if f.freshness.rolledBack.Load() {
 		return 1
 	}
 	return 0

@@ -57,13 +57,13 @@ func readKeyInto(object []byte, key *keysv1alpha1.ApiKey) error {
 func readMeta(meta *metav1.ObjectMeta, name string, value []byte) error {
 	switch name {
 	case "namespace":
-		return text(value, &meta.Namespace)
+		return readString(value, &meta.Namespace)
 	case "name":
-		return text(value, &meta.Name)
+		return readString(value, &meta.Name)
 	case "resourceVersion":
-		return text(value, &meta.ResourceVersion)
+		return readString(value, &meta.ResourceVersion)
 	case "uid":
-		return text(value, (*string)(&meta.UID))
+		return readString(value, (*string)(&meta.UID))
 	case "creationTimestamp":
 		return json.Unmarshal(value, &meta.CreationTimestamp)
 	case "deletionTimestamp":
@@ -79,9 +79,9 @@ func readMeta(meta *metav1.ObjectMeta, name string, value []byte) error {
 func readSpec(spec *keysv1alpha1.ApiKeySpec, name string, value []byte) error {
 	switch name {
 	case "state":
-		return text(value, (*string)(&spec.State))
+		return readString(value, (*string)(&spec.State))
 	case "expiry":
-		return text(value, (*string)(&spec.Expiry))
+		return readString(value, (*string)(&spec.Expiry))
 	case "scopes":
 		return json.Unmarshal(value, &spec.Scopes)
 	case "allowedCIDRs":
@@ -93,7 +93,7 @@ func readSpec(spec *keysv1alpha1.ApiKeySpec, name string, value []byte) error {
 func readStatus(status *keysv1alpha1.ApiKeyStatus, name string, value []byte) error {
 	switch name {
 	case "tenantID":
-		return text(value, &status.TenantID)
+		return readString(value, &status.TenantID)
 	case "scopes":
 		return json.Unmarshal(value, &status.Scopes)
 	case "allowedCIDRs":
@@ -114,11 +114,11 @@ func readStatus(status *keysv1alpha1.ApiKeyStatus, name string, value []byte) er
 			err := eachField(element, func(name string, value []byte) error {
 				switch name {
 				case "type":
-					return text(value, &condition.Type)
+					return readString(value, &condition.Type)
 				case "status":
-					return text(value, (*string)(&condition.Status))
+					return readString(value, (*string)(&condition.Status))
 				case "reason":
-					return text(value, &condition.Reason)
+					return readString(value, &condition.Reason)
 				}
 				return nil
 			})

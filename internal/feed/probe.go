@@ -31,16 +31,16 @@ type prober struct {
 	// instance is this process's own, and pod the UID of its pod, if it is in one.
 	instance, pod string
 	// applied returns how far the index is.
-	applied func() string
-	pace    *pace
+	applied   func() string
+	intervals *intervals
 	// written is how many nonces have been.
 	written atomic.Uint64
 
 	mu      sync.Mutex
 	pending map[string]time.Time
-	// spoke is set once a nonce of this process has come back: whoever else's comes later is not its predecessor's.
-	spoke bool
-	rival rival
+	// confirmed is set once a nonce of this process has come back: whoever else's comes later is not its predecessor's.
+	confirmed bool
+	rival     rival
 }
 
 // rival is another process that writes under this one's name.
@@ -50,7 +50,7 @@ type rival struct {
 	until time.Time
 }
 
-func newProber(client rest.Interface, o Options, applied func() string, pace *pace) *prober {
+func newProber(client rest.Interface, o Options, applied func() string, pace *intervals) *prober {
 	return &prober{
 		client:     client,
 		canary:     o.Canary,
@@ -61,7 +61,7 @@ func newProber(client rest.Interface, o Options, applied func() string, pace *pa
 		instance:   rand.Text(),
 		pod:        o.Pod,
 		applied:    applied,
-		pace:       pace,
+		intervals:  pace,
 		pending:    map[string]time.Time{},
 	}
 }
@@ -128,7 +128,7 @@ func (p *prober) apply(ctx context.Context, annotations map[string]string) error
 
 // observe takes the canary as it came on the watch. It returns when the nonce on it was written, if it is one of ours.
 func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
-	p.pace.replicas.Store(probe.Count(canary))
+	p.intervals.replicas.Store(probe.Count(canary))
 	value, ok := canary.Annotations[p.annotation]
 	if !ok {
 		return time.Time{}, false
@@ -140,7 +140,7 @@ func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
 		p.contest(value, record)
 		return time.Time{}, false
 	}
-	p.spoke = true
+	p.confirmed = true
 	written, ok := p.pending[record.Nonce]
 	if !ok {
 		return time.Time{}, false
@@ -158,7 +158,7 @@ func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
 // other's word then passes for its own, so both refuse everything meanwhile.
 func (p *prober) contest(value string, record probe.Record) {
 	switch {
-	case !p.spoke:
+	case !p.confirmed:
 	case record.SignedOff && value != probe.Gone:
 		if record.Instance == p.rival.instance {
 			p.rival = rival{}

@@ -14,7 +14,7 @@ import (
 func (f *Feed) prove(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	health := &health{feed: f}
+	health := &proofAttempts{feed: f}
 	for {
 		select {
 		case <-ctx.Done():
@@ -22,9 +22,9 @@ func (f *Feed) prove(ctx context.Context) {
 		case <-timer.C:
 			health.attempt(ctx, f.proveOnce)
 			// Replicas that were started together don't stay in step.
-			timer.Reset(f.pace.interval() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
+			timer.Reset(f.intervals.probes() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
 		case <-f.awaited:
-			health.attempt(ctx, func(ctx context.Context, _ func()) error { return f.sayHowFar(ctx) })
+			health.attempt(ctx, func(ctx context.Context, _ func()) error { return f.acknowledge(ctx) })
 		}
 	}
 }
@@ -33,7 +33,7 @@ func (f *Feed) prove(ctx context.Context) {
 // that they get on.
 func (f *Feed) proveOnce(ctx context.Context, advances func()) error {
 	if began := f.options.Clock(); !began.Before(f.listsDue) {
-		err := f.meanwhile(ctx, func(ctx context.Context) error {
+		err := f.acknowledgeWhile(ctx, func(ctx context.Context) error {
 			if err := listInto(ctx, f, allTenants, tenants, f.tenants, advances); err != nil {
 				return err
 			}
@@ -42,14 +42,14 @@ func (f *Feed) proveOnce(ctx context.Context, advances func()) error {
 		if err != nil {
 			return err
 		}
-		f.listsDue = began.Add(f.pace.lists(f.options.Clock().Sub(began)))
+		f.listsDue = began.Add(f.intervals.lists(f.options.Clock().Sub(began)))
 	}
 	return f.prober.send(ctx)
 }
 
-// meanwhile goes on telling the controller how far the index is while something else is done: a consistent list waits until the API
+// acknowledgeWhile goes on telling the controller how far the index is while something else is done: a consistent list waits until the API
 // server knows that it has everything, for 100 ms as a rule.
-func (f *Feed) meanwhile(ctx context.Context, do func(context.Context) error) error {
+func (f *Feed) acknowledgeWhile(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
@@ -59,7 +59,7 @@ func (f *Feed) meanwhile(ctx context.Context, do func(context.Context) error) er
 		case err := <-done:
 			return err
 		case <-f.awaited:
-			if err := f.sayHowFar(ctx); err != nil {
+			if err := f.acknowledge(ctx); err != nil {
 				cancel()
 				return errors.Join(err, <-done)
 			}
@@ -67,17 +67,17 @@ func (f *Feed) meanwhile(ctx context.Context, do func(context.Context) error) er
 	}
 }
 
-// sayHowFar writes a nonce because the controller waits for it, and rests until there may be another.
-func (f *Feed) sayHowFar(ctx context.Context) error {
+// acknowledge writes a nonce because the controller waits for it, and rests until there may be another.
+func (f *Feed) acknowledge(ctx context.Context) error {
 	began, changes := f.options.Clock(), f.unacknowledged.Swap(0)
 	err := f.prober.send(ctx)
-	pause(ctx, f.pace.acknowledgements(f.options.Clock().Sub(began), changes))
+	pause(ctx, f.intervals.acknowledgements(f.options.Clock().Sub(began), changes))
 	return err
 }
 
-// watchOver gives up the connections over which a nonce does not come back in time, until the context ends.
-func (f *Feed) watchOver(ctx context.Context) {
-	tick := time.NewTicker(f.pace.patience() / 10)
+// superviseProbes gives up the connections over which a nonce does not come back in time, until the context ends.
+func (f *Feed) superviseProbes(ctx context.Context) {
+	tick := time.NewTicker(f.intervals.timeout() / 10)
 	defer tick.Stop()
 	for {
 		select {
@@ -87,10 +87,10 @@ func (f *Feed) watchOver(ctx context.Context) {
 		}
 		now := f.options.Clock()
 		waits, ok := f.prober.oldestPending()
-		if listed := f.catchUp.ended(); listed.After(waits) {
+		if listed := f.initialSync.completed(); listed.After(waits) {
 			waits = listed // What was written before a list is in it, or comes after it.
 		}
-		if patience := f.pace.patience(); ok && now.Sub(waits) > patience && !f.catchUp.advances(now, patience) {
+		if patience := f.intervals.timeout(); ok && now.Sub(waits) > patience && !f.initialSync.progressing(now, patience) {
 			f.options.Log.Info("A freshness probe has not come back on the watch: reconnecting",
 				"after", now.Sub(waits).Round(time.Millisecond).String(), "freshAsOf", f.FreshAsOf())
 			f.reconnect(true)
@@ -105,12 +105,12 @@ func (f *Feed) reconnect(relist bool) {
 	f.prober.forget()
 	f.dialer.CloseAll()
 	if relist {
-		f.epochs.next()
+		f.generations.next()
 	}
 }
 
-// health remembers how the last attempts at a proof went. What is logged is a change.
-type health struct {
+// proofAttempts remembers how the last attempts at a proof went. What is logged is a change.
+type proofAttempts struct {
 	feed *Feed
 	// since is when the first of the attempts was made that have failed since one succeeded, or since the connections were
 	// given up; zero after a success.
@@ -118,9 +118,9 @@ type health struct {
 }
 
 // attempt makes one attempt at a proof.
-func (h *health) attempt(ctx context.Context, prove func(ctx context.Context, advances func()) error) {
+func (h *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Context, advances func()) error) {
 	f := h.feed
-	call, advances, end := f.pace.patiently(ctx)
+	call, advances, end := f.intervals.probeContext(ctx)
 	defer end()
 	err := prove(call, advances)
 	if ctx.Err() != nil {
@@ -140,9 +140,9 @@ func (h *health) attempt(ctx context.Context, prove func(ctx context.Context, ad
 	}
 	unanswered := errors.Is(context.Cause(call), context.DeadlineExceeded)
 	switch {
-	case f.catchUp.advances(now, f.pace.patience()):
+	case f.initialSync.progressing(now, f.intervals.timeout()):
 		// A long list is on its way, and must not be begun again for what it delays.
-	case apierrors.ReasonForError(err) != "" && !unanswered && now.Sub(h.since) < f.pace.patience():
+	case apierrors.ReasonForError(err) != "" && !unanswered && now.Sub(h.since) < f.intervals.timeout():
 		// The server answers. It is asked again, before another is looked for that may answer otherwise.
 	default:
 		f.reconnect(unanswered)

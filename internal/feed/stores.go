@@ -26,8 +26,8 @@ type credentialStore struct {
 	// observe is called with the canary, after all that came before it has been applied.
 	observe func(canary *keysv1alpha1.ApiKey)
 	synced  func()
-	// wentBack is called when what the API server shows is older than what it has shown before.
-	wentBack func(sign string)
+	// rollbackDetected is called when what the API server shows is older than what it has shown before.
+	rollbackDetected func(sign string)
 	// awaited is called when something has been applied that the controller waits for.
 	awaited func()
 	// touched are, while an audit is under way, the names of what has been applied since it began.
@@ -94,8 +94,8 @@ func (s *credentialStore) Delete(obj any) error {
 	return nil
 }
 
-// listed is a key of a streamed list that has been applied: its name.
-type listed string
+// listedName is a key of a streamed list that has been applied: its name.
+type listedName string
 
 // Transformer implements cache.TransformingStore. A reflector collects a streamed list before it is handed over, transformed,
 // which of very many keys would take several times what the index does. So each is applied as it comes, and its name is all
@@ -109,12 +109,12 @@ func (s *credentialStore) Transformer() cache.TransformFunc {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if claims := index.ClaimsOf(key); s.version != "" && s.widen(claims) {
-			s.compare(claims)
+		if claims := index.ClaimsOf(key); s.version != "" && s.grantsMore(claims) {
+			s.detectRollback(claims)
 			return obj, nil
 		}
 		s.put(key)
-		return listed(objectName(key)), nil
+		return listedName(objectName(key)), nil
 	}
 }
 
@@ -122,17 +122,17 @@ func (s *credentialStore) Transformer() cache.TransformFunc {
 func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	s.mu.Lock()
 	if newer(s.version, resourceVersion) {
-		s.wentBack("a list at resourceVersion " + resourceVersion + " after one at " + s.version)
+		s.rollbackDetected("a list at resourceVersion " + resourceVersion + " after one at " + s.version)
 	}
 	for _, obj := range list { // Before any of them can let a request pass.
 		if key, ok := obj.(*keysv1alpha1.ApiKey); ok {
-			s.compare(index.ClaimsOf(key))
+			s.detectRollback(index.ClaimsOf(key))
 		}
 	}
 	present := make(map[string]struct{}, len(list))
 	var canary *keysv1alpha1.ApiKey
 	for _, obj := range list {
-		if name, ok := obj.(listed); ok {
+		if name, ok := obj.(listedName); ok {
 			present[string(name)] = struct{}{}
 			continue
 		}
@@ -142,7 +142,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 			return fmt.Errorf("expected an ApiKey, got %T", obj)
 		}
 		present[objectName(key)] = struct{}{}
-		s.credentials.Put(objectName(key), s.metered(key, index.ClaimsOf(key)))
+		s.credentials.Put(objectName(key), s.assignUsageSlots(key, index.ClaimsOf(key)))
 		if keystate.IsCanary(key) {
 			canary = key
 		}
@@ -170,12 +170,12 @@ func (*credentialStore) Resync() error { return nil }
 
 func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
 	claims := index.ClaimsOf(key)
-	s.compare(claims)
-	s.set(objectName(key), s.metered(key, claims))
+	s.detectRollback(claims)
+	s.set(objectName(key), s.assignUsageSlots(key, claims))
 }
 
-// widen says whether a credential among them is unknown, or was refused and isn't any more.
-func (s *credentialStore) widen(claims []*index.Claim) bool {
+// grantsMore says whether a credential among them is unknown, or was refused and isn't any more.
+func (s *credentialStore) grantsMore(claims []*index.Claim) bool {
 	for _, claim := range claims {
 		var before index.Grant
 		if !s.credentials.Held(claim.Name, &claim.Digest, &before) ||
@@ -186,9 +186,9 @@ func (s *credentialStore) widen(claims []*index.Claim) bool {
 	return false
 }
 
-// compare looks for a key that was revoked and isn't any more. The API server lets that happen to nobody: another state of
+// detectRollback looks for a key that was revoked and isn't any more. The API server lets that happen to nobody: another state of
 // etcd has taken the place of the one that it was in.
-func (s *credentialStore) compare(claims []*index.Claim) {
+func (s *credentialStore) detectRollback(claims []*index.Claim) {
 	for _, claim := range claims {
 		if claim.State == index.StateRevoked || claim.State == index.StateDeleting {
 			continue
@@ -196,13 +196,13 @@ func (s *credentialStore) compare(claims []*index.Claim) {
 		var before index.Grant
 		if s.credentials.Held(claim.Name, &claim.Digest, &before) && before.State == index.StateRevoked &&
 			before.CredentialID == claim.CredentialID && before.Issued == claim.Issued {
-			s.wentBack("ApiKey " + claim.Name + " was revoked, and isn't any more")
+			s.rollbackDetected("ApiKey " + claim.Name + " was revoked, and isn't any more")
 		}
 	}
 }
 
-// metered has the uses of a key's credentials be noted.
-func (s *credentialStore) metered(key *keysv1alpha1.ApiKey, claims []*index.Claim) []*index.Claim {
+// assignUsageSlots has the uses of a key's credentials be noted.
+func (s *credentialStore) assignUsageSlots(key *keysv1alpha1.ApiKey, claims []*index.Claim) []*index.Claim {
 	if s.usage != nil {
 		meter := s.usage.Apply(key)
 		for _, claim := range claims {
@@ -249,8 +249,8 @@ func (s *credentialStore) untrack() {
 	s.touched = nil
 }
 
-// agrees says whether the index holds of a key what it should.
-func (s *credentialStore) agrees(key *keysv1alpha1.ApiKey) bool {
+// matches says whether the index holds of a key what it should.
+func (s *credentialStore) matches(key *keysv1alpha1.ApiKey) bool {
 	claims := index.ClaimsOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,9 +264,9 @@ func (s *credentialStore) names() []string {
 	return s.credentials.Objects()
 }
 
-// mend has the index hold of a key what it should, or nothing where the key is nil, and says whether it did not. What has
+// repair has the index hold of a key what it should, or nothing where the key is nil, and says whether it did not. What has
 // been applied since track is left alone: it is newer.
-func (s *credentialStore) mend(name string, key *keysv1alpha1.ApiKey) bool {
+func (s *credentialStore) repair(name string, key *keysv1alpha1.ApiKey) bool {
 	var claims []*index.Claim
 	if key != nil {
 		claims = index.ClaimsOf(key)
@@ -298,8 +298,8 @@ func isAwaited(key *keysv1alpha1.ApiKey) bool {
 	return len(credentials) > 0 && credentials[len(credentials)-1].PublishedTime == nil
 }
 
-// object is what a smallStore keeps: a pointer to a kind of which there are few.
-type object interface {
+// fewObject is what a smallStore keeps: a pointer to a kind of which there are few.
+type fewObject interface {
 	*keysv1alpha1.Tenant | *keysv1alpha1.AccessPolicy
 	GetName() string
 	GetResourceVersion() string
@@ -309,14 +309,14 @@ type object interface {
 // smallStore keeps all objects of a kind of which there are few, fed by a watch and by consistent lists side by side. The
 // two overtake one another, so it never goes back: what is older than what has been applied already is dropped. Each is
 // complete up to its own resourceVersion, so nothing is lost by that.
-type smallStore[T object] struct {
+type smallStore[T fewObject] struct {
 	mu      sync.Mutex
 	objects map[string]T
 	applied string
 	apply   func(map[string]T)
 }
 
-func newSmallStore[T object](apply func(map[string]T)) *smallStore[T] {
+func newSmallStore[T fewObject](apply func(map[string]T)) *smallStore[T] {
 	return &smallStore[T]{objects: map[string]T{}, apply: apply}
 }
 
@@ -381,7 +381,7 @@ func (s *smallStore[T]) Replace(list []any, resourceVersion string) error {
 
 // same says whether two states of an object differ in nothing but the resourceVersion. Most of a Tenant's do: whoever takes a place
 // in its ledger, or gives one back, writes it.
-func same[T object](a, b T) bool {
+func same[T fewObject](a, b T) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

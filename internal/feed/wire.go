@@ -14,20 +14,20 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// reader reads of an object what counts here, and passes over the rest. It keeps nothing of what it is given.
-type reader func(object []byte) (runtime.Object, error)
+// objectReader reads of an object what counts here, and passes over the rest. It keeps nothing of what it is given.
+type objectReader func(object []byte) (runtime.Object, error)
 
 // wireWatch implements watch.Interface over a stream of watch events, an event a line. Of each object it reads only what
 // counts here: where keys are many, reading all of it, twice, as client-go does, would be most of a verifier's start.
 type wireWatch struct {
 	stream io.ReadCloser
-	read   reader
+	read   objectReader
 	events chan watch.Event
 	stop   chan struct{}
 	once   sync.Once
 }
 
-func watchStream(stream io.ReadCloser, read reader) *wireWatch {
+func watchStream(stream io.ReadCloser, read objectReader) *wireWatch {
 	w := &wireWatch{stream: stream, read: read, events: make(chan watch.Event), stop: make(chan struct{})}
 	go w.receive()
 	return w
@@ -75,13 +75,13 @@ func (w *wireWatch) receive() {
 }
 
 // readEvent reads a watch event. It keeps nothing of the line.
-func readEvent(line []byte, read reader) (watch.Event, error) {
+func readEvent(line []byte, read objectReader) (watch.Event, error) {
 	var event watch.Event
 	var object []byte
 	err := eachField(line, func(name string, value []byte) error {
 		switch name {
 		case "type":
-			return text(value, (*string)(&event.Type))
+			return readString(value, (*string)(&event.Type))
 		case "object":
 			object = value
 		}

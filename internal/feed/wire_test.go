@@ -51,14 +51,14 @@ func everything() *keysv1alpha1.ApiKey {
 	return key
 }
 
-func condition(kind, status, reason string) func(*keysv1alpha1.ApiKey) {
+func withCondition(kind, status, reason string) func(*keysv1alpha1.ApiKey) {
 	return func(k *keysv1alpha1.ApiKey) {
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionStatus(status), Reason: reason, LastTransitionTime: metav1.Time{Time: noon}})
 	}
 }
 
-// counts is all that is looked at of a key, beside its grants.
-func counts(k *keysv1alpha1.ApiKey) []any {
+// relevantFields is all that is looked at of a key, beside its grants.
+func relevantFields(k *keysv1alpha1.ApiKey) []any {
 	return []any{
 		k.Namespace, k.Name, k.UID, k.ResourceVersion, k.CreationTimestamp, k.DeletionTimestamp, k.Labels, k.Annotations,
 		k.Status.Credentials, k.Status.Usage, k.Status.LastUsedTime, keystate.IsCanary(k), isAwaited(k), keystate.RefusalOf(k),
@@ -73,10 +73,10 @@ func TestReadKeyMissesNothing(t *testing.T) {
 		"no status":             func(k *keysv1alpha1.ApiKey) { k.Status = keysv1alpha1.ApiKeyStatus{} },
 		"suspended":             func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended },
 		"revoked in spec":       func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked },
-		"revoked in status":     condition(keysv1alpha1.ConditionRevoked, "True", keysv1alpha1.ReasonRevoked),
-		"effectively":           condition(keysv1alpha1.ConditionRevocationEffective, "True", keysv1alpha1.ReasonRevoked),
-		"expired":               condition(keysv1alpha1.ConditionExpired, "True", "Expired"),
-		"tenant changed":        condition(keysv1alpha1.ConditionAdmitted, "False", keysv1alpha1.ReasonTenantChanged),
+		"revoked in status":     withCondition(keysv1alpha1.ConditionRevoked, "True", keysv1alpha1.ReasonRevoked),
+		"effectively":           withCondition(keysv1alpha1.ConditionRevocationEffective, "True", keysv1alpha1.ReasonRevoked),
+		"expired":               withCondition(keysv1alpha1.ConditionExpired, "True", "Expired"),
+		"tenant changed":        withCondition(keysv1alpha1.ConditionAdmitted, "False", keysv1alpha1.ReasonTenantChanged),
 		"deleting":              func(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: noon} },
 		"never expires":         func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry, k.Status.ExpiresTime = "", nil },
 		"no allowlist in spec":  func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = nil },
@@ -113,7 +113,7 @@ func TestReadKeyMissesNothing(t *testing.T) {
 				if got, want := index.ClaimsOf(part), index.ClaimsOf(whole); !reflect.DeepEqual(got, want) {
 					t.Errorf("claims %+v, want %+v", got, want)
 				}
-				if got, want := counts(part), counts(whole); !reflect.DeepEqual(got, want) {
+				if got, want := relevantFields(part), relevantFields(whole); !reflect.DeepEqual(got, want) {
 					t.Errorf("read %+v, want %+v", got, want)
 				}
 			}

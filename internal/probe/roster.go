@@ -25,15 +25,15 @@ type Roster struct {
 	// departed are those that have left, and when, for as long as a verifier could still name them as its rival.
 	departed map[Verifier]time.Time
 	// canary is the UID of the canary that was seen last, and sealed whether it bore its seal.
-	canary string
-	sealed bool
-	seen   bool
+	canary     string
+	sealed     bool
+	canarySeen bool
 	// loaded is set once Load was called: what earlier processes knew is in the roster. first says that there were none.
 	loaded, first bool
-	// lost is when it showed last that verifiers may be missing from the roster, and for how long after it one of those may go
+	// missingSince is when it showed last that verifiers may be missing from the roster, and for how long after it one of those may go
 	// on.
-	lost      time.Time
-	lostBound time.Duration
+	missingSince time.Time
+	missingBound time.Duration
 	// longest is the longest bound when there was last a verifier.
 	longest time.Duration
 	changed bool
@@ -42,19 +42,19 @@ type Roster struct {
 // member is a verifier that may be answering.
 type member struct {
 	record Record
-	// heard is when its latest nonce was seen first, or, if its probe was taken away since, when that was seen.
-	heard   time.Time
-	present bool
+	// lastSeen is when its latest nonce was seen first, or, if its probe was taken away since, when that was seen.
+	lastSeen time.Time
+	present  bool
 }
 
-func (m *member) closed(now time.Time) bool { return now.Sub(m.heard) > m.record.Bound() }
+func (m *member) closed(now time.Time) bool { return now.Sub(m.lastSeen) > m.record.Bound() }
 
 const (
-	// mostMembers bounds the roster. There are not that many verifiers, but one that is hostile may say that it is another each time.
-	mostMembers = 500
-	// afterwards is how long a verifier that has no probe stays in the roster once it must refuse everything, to be counted as
+	// maxMembers bounds the roster. There are not that many verifiers, but one that is hostile may say that it is another each time.
+	maxMembers = 500
+	// keepClosed is how long a verifier that has no probe stays in the roster once it must refuse everything, to be counted as
 	// one that nobody waits for.
-	afterwards = time.Minute
+	keepClosed = time.Minute
 )
 
 // NewRoster returns a roster in which nobody is.
@@ -74,8 +74,8 @@ type Progress struct {
 	Unknown, UnknownFor time.Duration
 }
 
-// Judge holds the roster against a change.
-func (r *Roster) Judge(resourceVersion string, now time.Time) Progress {
+// Progress holds the roster against a change.
+func (r *Roster) Progress(resourceVersion string, now time.Time) Progress {
 	var p Progress
 	for verifier, m := range r.members {
 		switch {
@@ -88,31 +88,31 @@ func (r *Roster) Judge(resourceVersion string, now time.Time) Progress {
 		}
 	}
 	slices.Sort(p.Behind)
-	if p.UnknownFor = now.Sub(r.lost); !r.lost.IsZero() && p.UnknownFor <= r.lostBound {
-		p.Unknown = r.lostBound
+	if p.UnknownFor = now.Sub(r.missingSince); !r.missingSince.IsZero() && p.UnknownFor <= r.missingBound {
+		p.Unknown = r.missingBound
 	}
 	return p
 }
 
-// Take takes in what a canary says. Only a newer state of it may follow an older one.
-func (r *Roster) Take(canary string, sealed bool, records map[string]Record, now time.Time) {
+// Observe takes in what a canary says. Only a newer state of it may follow an older one.
+func (r *Roster) Observe(canary string, sealed bool, records map[string]Record, now time.Time) {
 	for verifier, m := range r.members {
 		if record, ok := records[verifier.Name]; m.present && (!ok || record.Instance != verifier.Instance) {
-			m.present, m.heard = false, now // Its last nonce may be one that nobody here has seen.
+			m.present, m.lastSeen = false, now // Its last nonce may be one that nobody here has seen.
 		}
 	}
 	for name, record := range records {
 		if record.SignedOff {
 			r.signOff(name, record.Instance, now)
 		} else {
-			r.hear(Verifier{name, record.Instance}, record, now)
+			r.observeRecord(Verifier{name, record.Instance}, record, now)
 		}
 	}
-	r.look(canary, sealed, now)
-	r.tidy(now)
+	r.detectReplacement(canary, sealed, now)
+	r.expire(now)
 }
 
-func (r *Roster) hear(verifier Verifier, record Record, now time.Time) {
+func (r *Roster) observeRecord(verifier Verifier, record Record, now time.Time) {
 	m := r.members[verifier]
 	if m == nil {
 		r.makeRoom(now)
@@ -123,7 +123,7 @@ func (r *Roster) hear(verifier Verifier, record Record, now time.Time) {
 	}
 	news := !m.present || m.record.Nonce != record.Nonce
 	if news {
-		m.heard = now
+		m.lastSeen = now
 	}
 	r.changed = r.changed || known(verifier, m.record) != known(verifier, record)
 	m.record, m.present = record, true
@@ -132,7 +132,7 @@ func (r *Roster) hear(verifier Verifier, record Record, now time.Time) {
 	case record.Contested == "":
 		r.supersede(verifier, record, now)
 	case news && r.members[rival] == nil && r.departed[rival].IsZero():
-		r.lose(now) // The verifier has seen one that nobody here has.
+		r.markMissing(now) // The verifier has seen one that nobody here has.
 	}
 }
 
@@ -163,51 +163,51 @@ func (r *Roster) remove(verifier Verifier, now time.Time) {
 
 // makeRoom keeps the roster within its bound. Whoever has been silent for longest goes, and counts as one that nobody knows of.
 func (r *Roster) makeRoom(now time.Time) {
-	if len(r.members) < mostMembers {
+	if len(r.members) < maxMembers {
 		return
 	}
 	var longest Verifier
 	var since time.Time
 	for verifier, m := range r.members {
-		if since.IsZero() || m.heard.Before(since) {
-			longest, since = verifier, m.heard
+		if since.IsZero() || m.lastSeen.Before(since) {
+			longest, since = verifier, m.lastSeen
 		}
 	}
 	bound := r.members[longest].record.Bound()
 	r.remove(longest, now)
-	r.lose(now)
-	r.lostBound = max(r.lostBound, bound)
+	r.markMissing(now)
+	r.missingBound = max(r.missingBound, bound)
 }
 
-// look looks whether the canary was replaced as a whole, or is another object: then its seal is gone, and with it may be probes that
+// detectReplacement looks whether the canary was replaced as a whole, or is another object: then its seal is gone, and with it may be probes that
 // nobody here has seen.
-func (r *Roster) look(canary string, sealed bool, now time.Time) {
-	replaced := r.seen && (canary != r.canary || r.sealed && !sealed)
-	if r.loaded && !r.first && (replaced || !r.seen && !sealed) {
-		r.lose(now)
+func (r *Roster) detectReplacement(canary string, sealed bool, now time.Time) {
+	replaced := r.canarySeen && (canary != r.canary || r.sealed && !sealed)
+	if r.loaded && !r.first && (replaced || !r.canarySeen && !sealed) {
+		r.markMissing(now)
 	}
-	r.canary, r.sealed, r.seen = canary, sealed, true
+	r.canary, r.sealed, r.canarySeen = canary, sealed, true
 	r.first = r.first && !sealed
 }
 
-// lose notes that somebody may be missing from the roster.
-func (r *Roster) lose(now time.Time) {
+// markMissing notes that somebody may be missing from the roster.
+func (r *Roster) markMissing(now time.Time) {
 	bound := r.longest
-	if !r.lost.IsZero() && now.Sub(r.lost) <= r.lostBound {
-		bound = max(bound, r.lostBound)
+	if !r.missingSince.IsZero() && now.Sub(r.missingSince) <= r.missingBound {
+		bound = max(bound, r.missingBound)
 	}
-	r.lost, r.lostBound = now, bound
+	r.missingSince, r.missingBound = now, bound
 }
 
-// tidy forgets those that have no probe and must refuse everything.
-func (r *Roster) tidy(now time.Time) {
+// expire forgets those that have no probe and must refuse everything.
+func (r *Roster) expire(now time.Time) {
 	for verifier, m := range r.members {
-		if !m.present && now.Sub(m.heard) > m.record.Bound()+afterwards {
+		if !m.present && now.Sub(m.lastSeen) > m.record.Bound()+keepClosed {
 			r.remove(verifier, now)
 		}
 	}
 	for verifier, since := range r.departed {
-		if now.Sub(since) > Longest || len(r.departed) > mostMembers {
+		if now.Sub(since) > Longest || len(r.departed) > maxMembers {
 			delete(r.departed, verifier)
 		}
 	}
@@ -231,14 +231,14 @@ func (r *Roster) Closed(name string, record Record, now time.Time) bool {
 	return m != nil && m.present && m.record.Nonce == record.Nonce && m.closed(now)
 }
 
-// Dismiss removes a verifier whose probe was taken off the canary because it must refuse everything.
-func (r *Roster) Dismiss(name string, record Record, now time.Time) {
+// Prune removes a verifier whose probe was taken off the canary because it must refuse everything.
+func (r *Roster) Prune(name string, record Record, now time.Time) {
 	r.remove(Verifier{name, record.Instance}, now)
 }
 
 // SealDue reports whether the canary is to be sealed: it bears no seal, and nobody can be missing from it any more.
 func (r *Roster) SealDue(now time.Time) bool {
-	return r.loaded && r.seen && !r.sealed && r.Judge("", now).Unknown == 0
+	return r.loaded && r.canarySeen && !r.sealed && r.Progress("", now).Unknown == 0
 }
 
 // Document is what a roster leaves to the process that follows.
@@ -270,14 +270,14 @@ func (r *Roster) Load(document *Document, now time.Time) {
 			switch {
 			case r.hasLeft(k.Verifier):
 				r.changed = true // Or the process after this one would wait for it, once its sign-off is taken off the canary.
-			case r.members[k.Verifier] == nil && len(r.members) < mostMembers:
-				r.members[k.Verifier] = &member{record: Record{Instance: k.Instance, Pod: k.Pod, MaxStaleness: k.MaxStaleness}, heard: now}
+			case r.members[k.Verifier] == nil && len(r.members) < maxMembers:
+				r.members[k.Verifier] = &member{record: Record{Instance: k.Instance, Pod: k.Pod, MaxStaleness: k.MaxStaleness}, lastSeen: now}
 			}
 		}
 		r.longest = max(r.longestBound(), min(document.Longest.Duration, Longest))
 	}
-	if !r.loaded && document != nil && r.seen && !r.sealed {
-		r.lose(now)
+	if !r.loaded && document != nil && r.canarySeen && !r.sealed {
+		r.markMissing(now)
 	}
 	r.loaded = true
 }
@@ -304,8 +304,8 @@ func (r *Roster) Document(now time.Time) Document {
 // Changed reports whether Document has changed since Saved was called last.
 func (r *Roster) Changed() bool { return r.changed }
 
-// Saved notes that the document is being written, and Touch that it has to be after all.
-func (r *Roster) Saved() { r.changed = false }
+// MarkSaved notes that the document is being written, and Touch that it has to be after all.
+func (r *Roster) MarkSaved() { r.changed = false }
 
-// Touch notes that the document is to be written.
-func (r *Roster) Touch() { r.changed = true }
+// MarkChanged notes that the document is to be written.
+func (r *Roster) MarkChanged() { r.changed = true }

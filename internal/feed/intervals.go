@@ -9,8 +9,8 @@ import (
 const (
 	// usualInterval is how often freshness is proved.
 	usualInterval = 2 * time.Second
-	// usualPatience is how long a proof may take before the connection is given up.
-	usualPatience = 5 * time.Second
+	// usualTimeout is how long a proof may take before the connection is given up.
+	usualTimeout = 5 * time.Second
 	// probeGap bounds what all replicas together write: one nonce in this time.
 	probeGap = 200 * time.Millisecond
 	// acknowledgementGap does so for nonces that tell the controller what it waits for.
@@ -29,44 +29,44 @@ const (
 	auditShare = 20
 )
 
-// pace says how often things are done. The more replicas there are, the less often each writes; the shorter the bound, the
+// intervals says how often things are done. The more replicas there are, the less often each writes; the shorter the bound, the
 // more often it must.
-type pace struct {
+type intervals struct {
 	bound    time.Duration
 	replicas atomic.Int64
 }
 
-// interval is how long from one proof to the next. A quarter of the bound lets two proofs fail before requests do.
-func (p *pace) interval() time.Duration {
-	return min(max(usualInterval, p.all(probeGap)), p.bound/4)
+// probes is how long from one proof to the next. A quarter of the bound lets two proofs fail before requests do.
+func (p *intervals) probes() time.Duration {
+	return min(max(usualInterval, p.allReplicas(probeGap)), p.bound/4)
 }
 
 // lists is how long from one list of tenants and policies to the next, if the last took so long. They prove the freshness of
 // their streams as nonces do that of keys, but the tenants' ledgers are in them: where keys are many, those are megabytes, of
 // which the API server makes many times as much garbage, and revocations wait for its collector. An eighth of the bound leaves time
 // for one that fails. What happens to a tenant comes on its watch at once, whatever this is.
-func (p *pace) lists(took time.Duration) time.Duration {
+func (p *intervals) lists(took time.Duration) time.Duration {
 	return max(min(usualLists, p.bound/8), min(listShare*took, p.bound/4))
 }
 
 // acknowledgements is how soon after one nonce, which took a while to write, the next may follow, where the controller waits
 // for it. As long as there is one change at a time, each is acknowledged as it comes. Where one nonce was for several, the API
 // server is busy with them: the busier it is, the more of what there is to acknowledge goes into the next.
-func (p *pace) acknowledgements(took time.Duration, changes int64) time.Duration {
-	gap := p.all(acknowledgementGap) - took
+func (p *intervals) acknowledgements(took time.Duration, changes int64) time.Duration {
+	gap := p.allReplicas(acknowledgementGap) - took
 	if changes > 1 {
 		gap = max(gap, min(acknowledgementShare*took, longestGap))
 	}
 	return max(gap, 0)
 }
 
-// patience is how long a proof may take.
-func (p *pace) patience() time.Duration { return min(usualPatience, p.bound/2) }
+// timeout is how long a proof may take.
+func (p *intervals) timeout() time.Duration { return min(usualTimeout, p.bound/2) }
 
-// patiently returns a context for a proof, which ends with DeadlineExceeded as its cause when nothing has advanced for as long
+// probeContext returns a context for a proof, which ends with DeadlineExceeded as its cause when nothing has advanced for as long
 // as patience: a long list over a slow line gets on for longer than that. After half the bound it ends in any case.
-func (p *pace) patiently(ctx context.Context) (call context.Context, advances, end func()) {
-	patience := p.patience()
+func (p *intervals) probeContext(ctx context.Context) (call context.Context, advances, end func()) {
+	patience := p.timeout()
 	ctx, cancel := context.WithTimeout(ctx, p.bound/2)
 	call, giveUp := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(patience, func() { giveUp(context.DeadlineExceeded) })
@@ -79,13 +79,13 @@ func (p *pace) patiently(ctx context.Context) (call context.Context, advances, e
 
 // audit is how long from one audit to the next, if the last one took so long. What a watch has lost without a trace is
 // found within the bound, but where keys are so many that looking for it would be most of what the verifier does.
-func (p *pace) audit(every, took time.Duration) time.Duration {
+func (p *intervals) audit(every, took time.Duration) time.Duration {
 	if every == 0 {
 		every = min(usualAudit, p.bound/2)
 	}
 	return max(every, auditShare*took)
 }
 
-func (p *pace) all(gap time.Duration) time.Duration {
+func (p *intervals) allReplicas(gap time.Duration) time.Duration {
 	return gap * time.Duration(max(p.replicas.Load(), 1))
 }

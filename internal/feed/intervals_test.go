@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestPace(t *testing.T) {
+func TestIntervals(t *testing.T) {
 	for name, test := range map[string]struct {
 		bound                        time.Duration
 		replicas                     int64
@@ -25,11 +25,11 @@ func TestPace(t *testing.T) {
 		"short, and fifty":        {4 * time.Second, 50, time.Second, 2 * time.Second, 2 * time.Second, 250 * time.Millisecond, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &pace{bound: test.bound}
+			p := &intervals{bound: test.bound}
 			p.replicas.Store(test.replicas)
 			for what, durations := range map[string][2]time.Duration{
-				"from one proof to the next":               {p.interval(), test.interval},
-				"how long a proof may take":                {p.patience(), test.patience},
+				"from one proof to the next":               {p.probes(), test.interval},
+				"how long a proof may take":                {p.timeout(), test.patience},
 				"after an acknowledgement of one change":   {p.acknowledgements(time.Millisecond, 1), test.acknowledgements - time.Millisecond},
 				"after one of one that took a second":      {p.acknowledgements(time.Second, 1), 0},
 				"after one of several":                     {p.acknowledgements(time.Millisecond, 2), max(4*time.Millisecond, test.acknowledgements-time.Millisecond)},
@@ -50,17 +50,17 @@ func TestPace(t *testing.T) {
 }
 
 // TestPatiently: a proof is given up when nothing comes any more, and not for how long it takes as long as something does.
-func TestPatiently(t *testing.T) {
-	p := &pace{bound: time.Minute}
+func TestProbeContext(t *testing.T) {
+	p := &intervals{bound: time.Minute}
 	for name, test := range map[string]struct{ each, after time.Duration }{
-		"nothing comes":                     {time.Hour, usualPatience},
-		"something comes again and again":   {usualPatience - time.Second, p.bound / 2},
-		"something comes, but not for long": {usualPatience + time.Second, usualPatience},
+		"nothing comes":                     {time.Hour, usualTimeout},
+		"something comes again and again":   {usualTimeout - time.Second, p.bound / 2},
+		"something comes, but not for long": {usualTimeout + time.Second, usualTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				call, advances, end := p.patiently(t.Context())
+				call, advances, end := p.probeContext(t.Context())
 				defer end()
 				for tick := time.NewTicker(test.each); call.Err() == nil; {
 					select {
@@ -76,7 +76,7 @@ func TestPatiently(t *testing.T) {
 			})
 		})
 	}
-	call, _, end := p.patiently(t.Context())
+	call, _, end := p.probeContext(t.Context())
 	end()
 	if !errors.Is(context.Cause(call), context.Canceled) {
 		t.Errorf("one that has ended in time: %v", context.Cause(call))
