@@ -38,7 +38,7 @@ type change struct {
 // command returns a command that makes the change.
 func (c *change) command(cmd *cobra.Command) *cobra.Command {
 	cmd.Use = c.verb + " [NAME...]"
-	cmd.Args = args(0, 500, "names of keys")
+	cmd.Args = argCount(0, 500, "names of keys")
 	cmd.ValidArgsFunction = c.completeKeys(500)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) }
 	c.which.addFlags(cmd)
@@ -208,7 +208,7 @@ func (c *change) setState(to keysv1alpha1.ApiKeyState) {
 
 // await waits for keys, and keeps their last state in them.
 func (c *change) await(ctx context.Context, client *keys.Client, w *waiting, changed []*keysv1alpha1.ApiKey, goal keys.Goal,
-	told func(key *keysv1alpha1.ApiKey, took time.Duration),
+	reached func(key *keysv1alpha1.ApiKey, after time.Duration),
 ) error {
 	ctx, cancel := w.context(ctx)
 	defer cancel()
@@ -220,7 +220,7 @@ func (c *change) await(ctx context.Context, client *keys.Client, w *waiting, cha
 			}
 		}
 		if done {
-			told(seen, c.now().Sub(began))
+			reached(seen, c.now().Sub(began))
 		}
 	})
 }

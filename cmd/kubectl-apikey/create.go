@@ -65,7 +65,7 @@ kubectl apikey create price-feed -n warehouse --scopes pricing:read --show --yes
 # A token that never enters the cluster, and the manifest for Git
 kubectl apikey create supplier-feed -n warehouse --scopes products:read --local -o yaml \
     --token-file supplier-feed.token > supplier-feed.yaml`,
-		Args: args(1, 1, "one argument, the key's name"),
+		Args: argCount(1, 1, "one argument, the key's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.request.Name = args[0]
 			return c.run(cmd.Context())
@@ -234,7 +234,7 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 	err := client.Await(ctx, []*keysv1alpha1.ApiKey{key}, keys.Ready, func(seen *keysv1alpha1.ApiKey, done bool) {
 		seen.DeepCopyInto(key)
 		if done {
-			c.say("Ready after %s.", took(c.now().Sub(began)))
+			c.say("Ready after %s.", elapsed(c.now().Sub(began)))
 			return
 		}
 		ready := apimeta.FindStatusCondition(seen.Status.Conditions, keysv1alpha1.ConditionReady)
@@ -249,8 +249,8 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 	return err
 }
 
-// took writes how long something took, for people.
-func took(d time.Duration) string { return d.Round(time.Millisecond).String() }
+// elapsed writes how long something took, for people.
+func elapsed(d time.Duration) string { return d.Round(time.Millisecond).String() }
 
 // finish prints the result: the object where -o asks for it, or where the token is.
 func (c *create) finish(key *keysv1alpha1.ApiKey) error {

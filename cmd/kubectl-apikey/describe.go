@@ -24,7 +24,7 @@ func newDescribe(s *session) *cobra.Command {
 		Long: `Show all about a key: what it was granted beside what it asks for, its tokens by their public id, its conditions with what
 to do about each, and who mounts its Secret. The Secret itself is not read.`,
 		Example:           `kubectl apikey describe warehouse-integration -n warehouse`,
-		Args:              args(1, 1, "one argument, the key's name"),
+		Args:              argCount(1, 1, "one argument, the key's name"),
 		ValidArgsFunction: s.completeKeys(1),
 	}
 	out := addOutput(cmd)
@@ -100,7 +100,7 @@ func describeUse(t *metav1.Time, now time.Time) string {
 	if t == nil {
 		return never
 	}
-	used := keys.UsedBy(*t, now)
+	used := keys.NotAfter(*t, now)
 	return fmt.Sprintf("%s (%s)", moment(&used), ago(used.Time, now))
 }
 

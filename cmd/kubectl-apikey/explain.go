@@ -28,7 +28,7 @@ is on the host of the tenant's API base URL.
 Where the key or its tenant allows some addresses only, say with --from where the request comes from.`,
 		Example: `kubectl apikey explain warehouse-integration GET https://your-nexuscommerce.com/api/inventory/7 -n warehouse
 kubectl apikey explain storefront GET /api/products -n warehouse --from 203.0.113.7`,
-		Args: args(3, 3, "three arguments, such as storefront GET https://your-nexuscommerce.com/api/products"),
+		Args: argCount(3, 3, "three arguments, such as storefront GET https://your-nexuscommerce.com/api/products"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions},
@@ -107,15 +107,16 @@ func (s *session) explain(ctx context.Context, name string, question keys.Questi
 			return usagef("the key has no tenant yet, whose host the path could be on: give the whole URL")
 		}
 	}
-	told := keys.NewJudge(s.claimants(ctx, client, key), tenants, policies).Explain(key, question, s.now())
-	if len(told) == 0 {
+	evaluator := keys.NewEvaluator(s.claimants(ctx, client, key), tenants, policies)
+	explanations := evaluator.Explain(key, question, s.now())
+	if len(explanations) == 0 {
 		why := "no controller has issued it"
 		if ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil {
 			why = ready.Reason + ": " + ready.Message
 		}
 		return &exitError{exitNo, fmt.Sprintf("refused: ApiKey %s/%s has no token that a verifier knows (%s)", key.Namespace, key.Name, why)}
 	}
-	return s.explained(key, &question, told, out)
+	return s.explained(key, &question, explanations, out)
 }
 
 // claimants are the keys among which a verifier would look for the token: only one that was made elsewhere can be another
@@ -144,16 +145,16 @@ func hostOf(key *keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant) string {
 }
 
 // explained prints explanations, one for each token. It is an error with exit code 3 unless the newest token may.
-func (s *session) explained(key *keysv1alpha1.ApiKey, question *keys.Question, told []keys.Explanation, out *output) error {
-	newest := &told[len(told)-1]
+func (s *session) explained(key *keysv1alpha1.ApiKey, question *keys.Question, explanations []keys.Explanation, out *output) error {
+	newest := &explanations[len(explanations)-1]
 	if out.forPeople() {
-		for i := range told {
-			if err := s.describeExplanation(key, question, &told[i], len(told) > 1); err != nil {
+		for i := range explanations {
+			if err := s.describeExplanation(key, question, &explanations[i], len(explanations) > 1); err != nil {
 				return err
 			}
 		}
 	} else {
-		object, err := result("Explanation", key.Namespace, key.Name, keys.Report(question, told))
+		object, err := result("Explanation", key.Namespace, key.Name, keys.Report(question, explanations))
 		if err != nil {
 			return err
 		}

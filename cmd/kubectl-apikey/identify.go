@@ -32,7 +32,7 @@ kubectl apikey identify < leaked.token
 
 # On a terminal, asks for it
 echo "$TOKEN" | kubectl apikey identify -o name`,
-		Args: args(0, 0, "no arguments, and never a token: it reads the token from standard input"),
+		Args: argCount(0, 0, "no arguments, and never a token: it reads the token from standard input"),
 	}
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -120,11 +120,11 @@ func (s *session) identify(ctx context.Context, text string, out *output) error 
 	if err != nil {
 		return err
 	}
-	judge, where, err := s.judge(ctx, client, namespace)
+	evaluator, where, err := s.evaluator(ctx, client, namespace)
 	if err != nil {
 		return err
 	}
-	identities, contested := judge.Identify(text, s.now())
+	identities, contested := evaluator.Identify(text, s.now())
 	if len(identities) == 0 {
 		found.Message = fmt.Sprintf("It is unknown: no key in %s has it. It is of another cluster, of a key that was deleted, or was replaced and its overlap is over; or nobody ever issued it.", where)
 		return s.identified(nil, &found, out)
@@ -183,8 +183,8 @@ func describeForm(text string) string {
 	return "it begins as ours do, and its checksum is wrong: it has a typo, or was made up."
 }
 
-// judge returns one that knows all keys that the user may list, and says where those are.
-func (s *session) judge(ctx context.Context, client *keys.Client, namespace string) (*keys.Judge, string, error) {
+// evaluator returns one that knows all keys that the user may list, and says where those are.
+func (s *session) evaluator(ctx context.Context, client *keys.Client, namespace string) (*keys.Evaluator, string, error) {
 	tenants, tenantsErr := client.Tenants(ctx)
 	if tenantsErr != nil && !apierrors.IsForbidden(tenantsErr) {
 		return nil, "", tenantsErr
@@ -203,7 +203,7 @@ func (s *session) judge(ctx context.Context, client *keys.Client, namespace stri
 		s.warn("you may not list tenants: whether the key's tenant is suspended, or limits addresses, is not known")
 		tenants = keys.AssumedTenants(all)
 	}
-	return keys.NewJudge(all, tenants, nil), where, nil
+	return keys.NewEvaluator(all, tenants, nil), where, nil
 }
 
 // identified prints what was found. It is an error with exit code 3 unless the token works.

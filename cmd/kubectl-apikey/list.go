@@ -64,7 +64,7 @@ kubectl apikey list -A --unused-for 90d
 # For scripts
 kubectl apikey list -A -o name
 kubectl apikey list -n warehouse -o jsonpath='{range .items[*]}{.status.prefix}{"\n"}{end}'`,
-		Args: args(0, 0, "no arguments"),
+		Args: argCount(0, 0, "no arguments"),
 	}
 	which.addFlags(cmd)
 	cmd.Flags().StringVar(&expiring, "expiring-within", "", "Only keys that work and will have expired by then, such as 14d.")

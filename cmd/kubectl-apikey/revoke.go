@@ -35,7 +35,7 @@ func newRevoke(s *session) *cobra.Command {
 		}
 		err := c.await(ctx, client, &w, changed, keys.RevocationEffective, func(key *keysv1alpha1.ApiKey, after time.Duration) {
 			effective := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)
-			c.say("ApiKey %s/%s: no verifier accepts it any more, seen after %s. %s", key.Namespace, key.Name, took(after), effective.Message)
+			c.say("ApiKey %s/%s: no verifier accepts it any more, seen after %s. %s", key.Namespace, key.Name, elapsed(after), effective.Message)
 		})
 		if _, ok := errors.AsType[*keys.TimeoutError](err); ok {
 			return fmt.Errorf("%w. The revocation is committed, and verifiers refuse the key as they learn of it; but not every one has said so, or no controller runs. "+

@@ -69,8 +69,8 @@ func execute(ctx context.Context, s *session, args []string) int {
 	return exitCode(err)
 }
 
-// args checks how many arguments there are.
-func args(least, most int, what string) cobra.PositionalArgs {
+// argCount returns a check of how many arguments there are.
+func argCount(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
 			return usagef("%s takes %s; see %s --help", cmd.CommandPath(), what, cmd.CommandPath())

@@ -22,7 +22,7 @@ func newRotate(s *session) *cobra.Command {
 			return "has a token that was made elsewhere: create another key with the new token's digest (kubectl apikey create --local), and revoke this one when nobody uses it any more", true
 		case row.State == keystate.StateExpired:
 			return "", false
-		case row.Over():
+		case row.Ended():
 			return "is " + string(row.State) + ": create another", true
 		case row.Issued.IsZero():
 			return "has no token yet: kubectl apikey describe says why", true
@@ -48,7 +48,7 @@ func newRotate(s *session) *cobra.Command {
 			if first := key.Status.Credentials[0]; len(key.Status.Credentials) > 1 && first.ValidUntil != nil {
 				old = fmt.Sprintf(" The old token works until %s: see that its consumers have read the Secret again by then.", moment(first.ValidUntil))
 			}
-			c.say("ApiKey %s/%s: %s is in Secret %s, after %s.%s", key.Namespace, key.Name, key.Status.Prefix, key.Status.SecretName, took(after), old)
+			c.say("ApiKey %s/%s: %s is in Secret %s, after %s.%s", key.Namespace, key.Name, key.Status.Prefix, key.Status.SecretName, elapsed(after), old)
 		})
 	}
 	cmd := c.command(&cobra.Command{

@@ -18,7 +18,7 @@ func newScopes(s *session) *cobra.Command {
 every path below it too. resource:* and * open whatever they cover.`,
 		Example: `kubectl apikey scopes
 kubectl apikey scopes products:read orders:write`,
-		Args:              args(0, 64, "names of scopes, or nothing"),
+		Args:              argCount(0, 64, "names of scopes, or nothing"),
 		ValidArgsFunction: s.completeScopes,
 	}
 	out := addOutput(cmd)

@@ -13,7 +13,7 @@ func newSuspend(s *session) *cobra.Command {
 	c.setState(keysv1alpha1.ApiKeySuspended)
 	c.skip = func(row *keys.Row) (why string, fault bool) {
 		switch {
-		case row.Over():
+		case row.Ended():
 			return "is " + string(row.State) + ": it is refused already", true
 		case row.State == keystate.StateSuspended:
 			return "is suspended already", false

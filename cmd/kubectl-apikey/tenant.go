@@ -19,7 +19,7 @@ func newTenant(s *session) *cobra.Command {
 		Long:  `Show the tenant that the namespace belongs to, or the one of a name: what clients send and where, how many keys are left, and what keys may be.`,
 		Example: `kubectl apikey tenant -n warehouse
 kubectl apikey tenant acme -o jsonpath='{.spec.id}'`,
-		Args: args(0, 1, "the name of a Tenant, or nothing"),
+		Args: argCount(0, 1, "the name of a Tenant, or nothing"),
 	}
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

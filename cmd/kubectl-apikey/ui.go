@@ -19,9 +19,9 @@ import (
 
 // ui are the flags of the command.
 type ui struct {
-	port      int
-	noBrowser bool
-	idle      time.Duration
+	port        int
+	noBrowser   bool
+	idleTimeout time.Duration
 }
 
 func newUI(s *session) *cobra.Command {
@@ -40,12 +40,12 @@ that is printed.
 It ends on Ctrl-C, and by itself once no browser has had the page open for --idle-timeout.`,
 		Example: `kubectl apikey ui -n warehouse
 kubectl apikey ui --port 8123 --no-browser`,
-		Args: args(0, 0, "no arguments"),
+		Args: argCount(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), s) },
 	}
 	cmd.Flags().IntVar(&f.port, "port", 0, "Port on 127.0.0.1; 0 is one that is free.")
 	cmd.Flags().BoolVar(&f.noBrowser, "no-browser", false, "Print the link, and leave it to you to open it.")
-	cmd.Flags().DurationVar(&f.idle, "idle-timeout", 15*time.Minute, "How long to go on when no page is open; 0 is without end.")
+	cmd.Flags().DurationVar(&f.idleTimeout, "idle-timeout", 15*time.Minute, "How long to go on when no page is open; 0 is without end.")
 	_ = cmd.RegisterFlagCompletionFunc("port", cobra.NoFileCompletions)
 	return cmd
 }
@@ -88,13 +88,13 @@ func (f *ui) run(ctx context.Context, s *session) error {
 func (f *ui) serve(ctx context.Context, s *session, page *console.Console, listener net.Listener) error {
 	start := page.StartPath()
 	link := "http://" + listener.Addr().String() + start
-	door := &door{}
-	defer door.close()
+	browser := &launcher{}
+	defer browser.close()
 	server := page.NewServer()
 	// Other accounts of the machine ask what they like: only who has the link or its session is of any consequence.
-	idle := newIdle(server.Handler, f.idle, page.LetsIn, func(path string) {
+	idle := newIdleTimer(server.Handler, f.idleTimeout, page.LetsIn, func(path string) {
 		if path == start {
-			door.close()
+			browser.close()
 		}
 	})
 	server.Handler = idle
@@ -102,7 +102,7 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 	go func() { ended <- server.Serve(limit.New(listener, console.Bounds)) }()
 
 	if !f.noBrowser {
-		if err := door.open(ctx, link); err != nil {
+		if err := browser.open(ctx, link); err != nil {
 			s.say("No browser was opened: %v", err)
 		}
 	}
@@ -114,18 +114,18 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 	case err = <-ended:
 	case <-ctx.Done():
 	case <-idle.over:
-		s.say("No page was open for %s: good-bye.", f.idle)
+		s.say("No page was open for %s: good-bye.", f.idleTimeout)
 	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if shutdown := server.Shutdown(patience); shutdown != nil {
+	if shutdown := server.Shutdown(closing); shutdown != nil {
 		_ = server.Close() // What is still open is a page that does not hear.
 	}
 	return err
 }
 
-// idle says when nobody has asked for anything for a while. A page that is open always asks: its list is a request that lasts.
-type idle struct {
+// idleTimer says when nobody has asked for anything for a while. A page that is open always asks: its list is a request that lasts.
+type idleTimer struct {
 	next http.Handler
 	// counts reports whether a request comes from the page, and told is called with the path of each.
 	counts func(*http.Request) bool
@@ -138,8 +138,8 @@ type idle struct {
 	timer *time.Timer
 }
 
-func newIdle(next http.Handler, limit time.Duration, counts func(*http.Request) bool, told func(path string)) *idle {
-	i := &idle{next: next, counts: counts, told: told, over: make(chan struct{}), limit: limit}
+func newIdleTimer(next http.Handler, limit time.Duration, counts func(*http.Request) bool, told func(path string)) *idleTimer {
+	i := &idleTimer{next: next, counts: counts, told: told, over: make(chan struct{}), limit: limit}
 	if limit > 0 {
 		i.timer = time.AfterFunc(limit, sync.OnceFunc(func() { close(i.over) }))
 	}
@@ -147,7 +147,7 @@ func newIdle(next http.Handler, limit time.Duration, counts func(*http.Request) 
 }
 
 // ServeHTTP implements http.Handler.
-func (i *idle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (i *idleTimer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if i.counts(r) {
 		i.count(1)
 		defer i.count(-1)
@@ -156,10 +156,10 @@ func (i *idle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.next.ServeHTTP(w, r)
 }
 
-func (i *idle) count(change int) {
+func (i *idleTimer) count(delta int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.now += change
+	i.now += delta
 	switch {
 	case i.timer == nil:
 	case i.now == 0:

@@ -40,8 +40,8 @@ var states = map[string]keysv1alpha1.ApiKeyState{
 
 // create makes a key, and tells how it goes. The last line has the token, if the user may read Secrets: the controller mints
 // it, as for every other key, so that rotation and whoever mounts the Secret have it too.
-func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visit) {
-	filled, err := readWanted(r)
+func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visitor) {
+	filled, err := readForm(r)
 	if err != nil {
 		answerJSON(w, http.StatusBadRequest, &problem{Reason: reasonInvalid, Message: "The form can't be read. Load the page again."})
 		return
@@ -51,7 +51,7 @@ func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	key := filled.request(r.PathValue("namespace")).Key()
-	ctx, cancel := timely(r)
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	existed, err := v.client.Create(ctx, key, false)
 	if existed && err == nil {
@@ -68,14 +68,14 @@ func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 // change rotates, suspends, resumes or revokes a key, and tells how it goes.
-func (c *Console) change(w http.ResponseWriter, r *http.Request, v *visit) {
+func (c *Console) change(w http.ResponseWriter, r *http.Request, v *visitor) {
 	name, change := r.PathValue("name"), r.PathValue("change")
 	state, known := states[change]
 	if !known && change != changeRotate {
 		answerJSON(w, http.StatusNotFound, &problem{Reason: reasonNotFound, Message: "There is no such change."})
 		return
 	}
-	ctx, cancel := timely(r)
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	key, err := v.client.Get(ctx, r.PathValue("namespace"), name)
 	if err != nil {
@@ -119,7 +119,7 @@ type task struct {
 	began   time.Time
 }
 
-func (c *Console) newTask(w http.ResponseWriter, r *http.Request, v *visit) *task {
+func (c *Console) newTask(w http.ResponseWriter, r *http.Request, v *visitor) *task {
 	ctx, cancel := context.WithTimeout(r.Context(), waitMost)
 	stop := context.AfterFunc(c.stopped, cancel)
 	t := &task{console: c, client: v.client, ctx: ctx, out: newWriter(w), began: c.options.Now()}
@@ -173,7 +173,7 @@ func waitingFor(key *keysv1alpha1.ApiKey) string {
 // one.
 func (t *task) reveal(key *keysv1alpha1.ApiKey, done *result) {
 	done.Where = keys.Where(key)
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, apiTimeout)
 	defer cancel()
 	published, err := t.client.Published(ctx, key)
 	switch {

@@ -46,23 +46,23 @@ type Options struct {
 // DefaultLifetime is how long a log-in lasts.
 const DefaultLifetime = 8 * time.Hour
 
-// patience is how long the API server may take for an answer that isn't waited for.
-const patience = 15 * time.Second
+// apiTimeout is how long the API server may take for an answer that isn't waited for.
+const apiTimeout = 15 * time.Second
 
 // Console answers at the page's URLs.
 type Console struct {
-	options Options
-	config  *rest.Config
-	seal    *sealer
-	pages   *pages
-	start   *start       // nil without Own
-	own     *keys.Client // nil without Own
-	endings *endings
-	peers   *peers
-	cross   *http.CrossOriginProtection
-	routes  http.Handler
-	// lookEvery is the constant of that name, but for tests.
-	lookEvery time.Duration
+	options  Options
+	config   *rest.Config
+	seal     *sealer
+	pages    *pages
+	start    *start       // nil without Own
+	own      *keys.Client // nil without Own
+	signOuts *signOuts
+	peers    *peers
+	cross    *http.CrossOriginProtection
+	routes   http.Handler
+	// refreshEvery is the constant of that name, but for tests.
+	refreshEvery time.Duration
 	// stopped ends what would go on for as long as somebody looks.
 	stopped context.Context //nolint:containedctx // It outlives every request.
 	stop    context.CancelFunc
@@ -86,7 +86,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{options: o, seal: seal, config: rest.CopyConfig(o.Config), cross: http.NewCrossOriginProtection(), lookEvery: lookEvery}
+	c := &Console{options: o, seal: seal, config: rest.CopyConfig(o.Config), cross: http.NewCrossOriginProtection(), refreshEvery: refreshEvery}
 	if !o.Own {
 		c.config = rest.AnonymousClientConfig(o.Config)
 	}
@@ -101,8 +101,8 @@ func New(o Options) (*Console, error) {
 			return nil, err
 		}
 	}
-	c.endings = newEndings(o.Now())
-	c.peers = newPeers(&o, seal, c.endings)
+	c.signOuts = newSignOuts(o.Now())
+	c.peers = newPeers(&o, seal, c.signOuts)
 	c.stopped, c.stop = context.WithCancel(context.Background())
 	files, err := newAssets()
 	if err != nil {
@@ -121,14 +121,14 @@ func (c *Console) newRoutes(files http.Handler) http.Handler {
 	} else {
 		c.pageRoutes(mux)
 	}
-	api := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visit)) {
-		mux.HandleFunc(pattern, c.visited(answer, c.turnAwayScript))
+	api := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visitor)) {
+		mux.HandleFunc(pattern, c.forVisitor(answer, c.turnAwayScript))
 	}
 	api("GET /api/namespaces/{namespace}/stream", c.stream)
 	api("GET /api/namespaces/{namespace}/form", c.showForm)
 	api("GET /api/namespaces/{namespace}/keys/{name}", c.showDetails)
-	change := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visit)) {
-		mux.HandleFunc(pattern, takes(jsonKind, c.visited(answer, c.turnAwayScript)))
+	change := func(pattern string, answer func(http.ResponseWriter, *http.Request, *visitor)) {
+		mux.HandleFunc(pattern, takes(jsonKind, c.forVisitor(answer, c.turnAwayScript)))
 	}
 	change("POST /api/namespaces/{namespace}/keys", c.create)
 	change("POST /api/namespaces/{namespace}/keys/{name}/{change}", c.change)
@@ -140,14 +140,14 @@ func (c *Console) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /login", c.showLogin)
 	mux.HandleFunc("POST /login", takes(formKind, c.handleLogin))
 	mux.HandleFunc("POST /logout", takes(formKind, c.handleLogout))
-	page := func(pattern string, show func(http.ResponseWriter, *http.Request, *visit)) {
-		mux.HandleFunc(pattern, c.visited(show, c.turnAway))
+	route := func(pattern string, show func(http.ResponseWriter, *http.Request, *visitor)) {
+		mux.HandleFunc(pattern, c.forVisitor(show, c.turnAway))
 	}
-	page("GET /{$}", c.showFirst)
-	page("GET /namespaces", c.chooseNamespace)
-	page("GET /namespaces/{namespace}", c.showKeys)
-	page("GET /namespaces/{namespace}/keys/{name}", c.showKeys)
-	page("GET /", c.showNothing)
+	route("GET /{$}", c.showFirst)
+	route("GET /namespaces", c.chooseNamespace)
+	route("GET /namespaces/{namespace}", c.showKeys)
+	route("GET /namespaces/{namespace}/keys/{name}", c.showKeys)
+	route("GET /", c.showNothing)
 }
 
 // ServeHTTP implements http.Handler.
@@ -187,7 +187,7 @@ func (c *Console) KeepUp(ctx context.Context, ready func()) {
 			ready()
 			ready = nil
 		}
-		if c.options.Peers == nil || !waited(ctx, pullEvery) {
+		if c.options.Peers == nil || !sleep(ctx, pullEvery) {
 			return
 		}
 	}
@@ -228,8 +228,8 @@ const answerWithin = 30 * time.Second
 // maxBody is how long the body of a request may be.
 const maxBody = 64 << 10
 
-// visit is a request of a user who is known.
-type visit struct {
+// visitor is a request of a user who is known.
+type visitor struct {
 	client *keys.Client
 	// user is the name by which the API server knows the user; blank where nobody has asked yet.
 	user string
@@ -243,10 +243,10 @@ type visit struct {
 	session *session
 }
 
-// visited returns a handler of what needs a user. Who is none is turned away.
-func (c *Console) visited(handle func(http.ResponseWriter, *http.Request, *visit), away func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
+// forVisitor returns a handler of what needs a user. Who is none is turned away.
+func (c *Console) forVisitor(handle func(http.ResponseWriter, *http.Request, *visitor), away func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v, err := c.visit(w, r)
+		v, err := c.visitor(w, r)
 		if err != nil {
 			away(w, r, err)
 			return
@@ -278,7 +278,7 @@ type once struct {
 func (o *once) take(text string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.value == "" || !same(o.value, text) {
+	if o.value == "" || !sameSecret(o.value, text) {
 		return false
 	}
 	o.value = ""

@@ -90,13 +90,13 @@ func TestNothingInline(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		c.pages.write(w, http.StatusOK, name, content)
-		page := w.Body.String()
+		html := w.Body.String()
 		if w.Code != http.StatusOK {
 			t.Errorf("%s: status %d", name, w.Code)
 		}
 		for _, never := range []string{"alert(1)</script>", "<style", "style=", "onclick=", "<script>", "javascript:"} {
-			if strings.Contains(page, never) {
-				t.Errorf("%s has %s:\n%s", name, never, page)
+			if strings.Contains(html, never) {
+				t.Errorf("%s has %s:\n%s", name, never, html)
 			}
 		}
 	}

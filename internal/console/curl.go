@@ -39,8 +39,8 @@ func example(base string, catalogue []keys.ScopeEntry, scopes []keysv1alpha1.Sco
 	if err != nil {
 		return base
 	}
-	covered := func(wanted keysv1alpha1.Scope) bool {
-		return slices.ContainsFunc(scopes, func(s keysv1alpha1.Scope) bool { return access.Covers(s, wanted) })
+	covered := func(scope keysv1alpha1.Scope) bool {
+		return slices.ContainsFunc(scopes, func(s keysv1alpha1.Scope) bool { return access.Covers(s, scope) })
 	}
 	for i := range catalogue {
 		if !covered(catalogue[i].Name) {

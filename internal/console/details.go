@@ -55,8 +55,8 @@ type eventInfo struct {
 	Count   int32  `json:"count"`
 }
 
-func (c *Console) showDetails(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx, cancel := timely(r)
+func (c *Console) showDetails(w http.ResponseWriter, r *http.Request, v *visitor) {
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	key, err := v.client.Get(ctx, r.PathValue("namespace"), r.PathValue("name"))
 	if err != nil {
@@ -107,7 +107,7 @@ func newCredential(key *keysv1alpha1.ApiKey, c *keysv1alpha1.Credential, now tim
 	}
 	for _, use := range key.Status.Usage {
 		if use.ID == c.ID {
-			info.LastUsed = stamp(keys.UsedBy(use.LastUsedTime, now).Time)
+			info.LastUsed = stamp(keys.NotAfter(use.LastUsedTime, now).Time)
 		}
 	}
 	return info

@@ -29,17 +29,17 @@ func TestNamesAreEscaped(t *testing.T) {
 		tenant.Spec.DisplayName, tenant.Spec.APIBaseURL = evil, "https://a/"+evil
 	})
 	now := time.Now()
-	details, err := newDetails(key, newRow(key, now), now)
+	all, err := newDetails(key, newRow(key, now), now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if used, err := time.Parse(time.RFC3339, details.Credentials[0].LastUsed); err != nil || used.After(now) {
-		t.Errorf("used at %s, %v", details.Credentials[0].LastUsed, err)
+	if used, err := time.Parse(time.RFC3339, all.Credentials[0].LastUsed); err != nil || used.After(now) {
+		t.Errorf("used at %s, %v", all.Credentials[0].LastUsed, err)
 	}
-	details.YAML = "" // What a file has, which quotes it.
+	all.YAML = "" // What a file has, which quotes it.
 	catalogue := []keys.ScopeEntry{{Name: "a:b", Description: evil}}
 	for what, shown := range map[string]any{
-		"a row": newRow(key, now), "details": details, "a tenant": newTenantInfo(tenant), "the form": newForm(catalogue, tenant),
+		"a row": newRow(key, now), "details": all, "a tenant": newTenantInfo(tenant), "the form": newForm(catalogue, tenant),
 		"a problem":      explain(apierrors.NewBadRequest(evil)),
 		"a refusal":      explain(apierrors.NewForbidden(schema.GroupResource{}, "a", errors.New(evil))),
 		"a wrong field":  explain(apierrors.NewInvalid(schema.GroupKind{}, "a", nil)),
@@ -80,7 +80,7 @@ func everyText(value any, do func(string)) {
 // TestNameOfAKey checks what the form takes as a name.
 func TestNameOfAKey(t *testing.T) {
 	for name, want := range map[string]bool{"Lager „Süd“": true, "a\nb": false, "a\u202eb": false, "\x1b[2J": false} {
-		filled := &wanted{Name: "a", DisplayName: name, Scopes: []string{"a:b"}}
+		filled := &filledForm{Name: "a", DisplayName: name, Scopes: []string{"a:b"}}
 		if got := len(filled.check()) == 0; got != want {
 			t.Errorf("%q: %v", name, filled.check())
 		}

@@ -17,8 +17,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// form is what Generate New Key offers.
-type form struct {
+// newKeyForm is what Generate New Key offers.
+type newKeyForm struct {
 	Groups []scopeGroup `json:"groups"`
 	// Everything is the scope that opens all, where it is offered.
 	Everything *scopeOffer `json:"everything,omitempty"`
@@ -44,8 +44,8 @@ type scopeOffer struct {
 // usualExpiries are offered where the tenant's can't be read.
 var usualExpiries = []keysv1alpha1.Expiry{"30d", "90d", "1y", keysv1alpha1.ExpiryNever}
 
-func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx, cancel := timely(r)
+func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visitor) {
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	policies, err := v.client.Policies(ctx)
 	free := ""
@@ -69,8 +69,8 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 // newForm returns what a tenant may choose from a catalogue. Without a tenant that is all.
-func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *form {
-	f := &form{Groups: []scopeGroup{}, Expiries: usualExpiries}
+func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *newKeyForm {
+	f := &newKeyForm{Groups: []scopeGroup{}, Expiries: usualExpiries}
 	allowed := []keysv1alpha1.Scope{"*"}
 	if tenant != nil {
 		f.Expiries, allowed = tenant.Spec.ExpiryOptions, tenant.Spec.AllowedScopes
@@ -97,8 +97,8 @@ func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *form {
 	return f
 }
 
-// wanted is what the form is filled in with.
-type wanted struct {
+// filledForm is what the form is filled in with.
+type filledForm struct {
 	Name          string   `json:"name"`
 	DisplayName   string   `json:"displayName"`
 	Scopes        []string `json:"scopes"`
@@ -108,11 +108,11 @@ type wanted struct {
 	RotateOverlap string   `json:"rotateOverlap"`
 }
 
-// readWanted reads what the form is filled in with.
-func readWanted(r *http.Request) (*wanted, error) {
+// readForm reads what the form is filled in with.
+func readForm(r *http.Request) (*filledForm, error) {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
-	filled := &wanted{}
+	filled := &filledForm{}
 	err := decoder.Decode(filled)
 	return filled, err
 }
@@ -120,9 +120,9 @@ func readWanted(r *http.Request) (*wanted, error) {
 var period = regexp.MustCompile(`^[1-9]\d{0,4}[shdw]$`)
 
 // check says what is wrong with what is filled in, so far as that can be said here, and better than the API server does.
-func (f *wanted) check() (wrong []fieldProblem) {
-	is := func(bad bool, field, message string) {
-		if bad {
+func (f *filledForm) check() (wrong []fieldProblem) {
+	is := func(broken bool, field, message string) {
+		if broken {
 			wrong = append(wrong, fieldProblem{field, message})
 		}
 	}
@@ -159,7 +159,7 @@ func blockProblem(block string) string {
 }
 
 // request returns the key that is asked for.
-func (f *wanted) request(namespace string) *keys.Request {
+func (f *filledForm) request(namespace string) *keys.Request {
 	return &keys.Request{
 		Namespace: namespace, Name: f.Name, DisplayName: strings.TrimSpace(f.DisplayName), Scopes: f.Scopes, Expiry: f.Expiry,
 		AllowedCIDRs: f.AllowedCIDRs, RotateEvery: f.RotateEvery, RotateOverlap: f.RotateOverlap,

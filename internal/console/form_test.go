@@ -48,21 +48,21 @@ func TestForm(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	good := wanted{Name: "a", DisplayName: "A", Scopes: []string{"a:read"}}
+	good := filledForm{Name: "a", DisplayName: "A", Scopes: []string{"a:read"}}
 	for name, test := range map[string]struct {
-		change func(*wanted)
+		change func(*filledForm)
 		wrong  []string
 	}{
-		"all is well": {func(*wanted) {}, nil},
-		"everything filled in": {func(w *wanted) {
+		"all is well": {func(*filledForm) {}, nil},
+		"everything filled in": {func(w *filledForm) {
 			w.AllowedCIDRs = []string{"10.0.0.0/8", "2001:db8::/32"}
 			w.RotateEvery, w.RotateOverlap = "30d", "12h"
 		}, nil},
-		"nothing filled in":  {func(w *wanted) { *w = wanted{} }, []string{"displayName", "name", "scopes"}},
-		"a long name":        {func(w *wanted) { w.DisplayName = strings.Repeat("x", 129) }, []string{"displayName"}},
-		"a name with blanks": {func(w *wanted) { w.Name = "a b" }, []string{"name"}},
-		"no block":           {func(w *wanted) { w.AllowedCIDRs = []string{"10.0.0.0/8", "here", "there"} }, []string{"allowedCIDRs"}},
-		"no periods":         {func(w *wanted) { w.RotateEvery, w.RotateOverlap = "monthly", "1y" }, []string{"rotateEvery", "rotateOverlap"}},
+		"nothing filled in":  {func(w *filledForm) { *w = filledForm{} }, []string{"displayName", "name", "scopes"}},
+		"a long name":        {func(w *filledForm) { w.DisplayName = strings.Repeat("x", 129) }, []string{"displayName"}},
+		"a name with blanks": {func(w *filledForm) { w.Name = "a b" }, []string{"name"}},
+		"no block":           {func(w *filledForm) { w.AllowedCIDRs = []string{"10.0.0.0/8", "here", "there"} }, []string{"allowedCIDRs"}},
+		"no periods":         {func(w *filledForm) { w.RotateEvery, w.RotateOverlap = "monthly", "1y" }, []string{"rotateEvery", "rotateOverlap"}},
 	} {
 		filled := good
 		test.change(&filled)

@@ -62,7 +62,7 @@ func quiet(to logr.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
 type lines struct{ to logr.Logger }
 
 // Write implements io.Writer.
-func (l lines) Write(line []byte) (int, error) {
-	l.to.V(1).Info("A connection failed", "error", string(line))
-	return len(line), nil
+func (l lines) Write(message []byte) (int, error) {
+	l.to.V(1).Info("A connection failed", "error", string(message))
+	return len(message), nil
 }

@@ -36,12 +36,12 @@ type loginPage struct {
 // another.
 func (c *Console) showLogin(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	if c.brought(r) != "" {
-		http.Redirect(w, r, cmp.Or(local(query.Get("next")), "/"), http.StatusSeeOther) //nolint:gosec // A path of ours.
+	if c.proxiedToken(r) != "" {
+		http.Redirect(w, r, cmp.Or(ownPath(query.Get("next")), "/"), http.StatusSeeOther) //nolint:gosec // A path of ours.
 		return
 	}
 	c.writeLogin(w, r, http.StatusOK, &loginPage{
-		Next: local(query.Get("next")), Namespace: c.options.Namespace, Ended: query.Get("why") == "expired",
+		Next: ownPath(query.Get("next")), Namespace: c.options.Namespace, Ended: query.Get("why") == "expired",
 	})
 }
 
@@ -56,8 +56,8 @@ func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The form can't be read.", http.StatusBadRequest)
 		return
 	}
-	form := &loginPage{Next: local(r.PostForm.Get("next")), Namespace: strings.TrimSpace(r.PostForm.Get("namespace")), Field: "token"}
-	if !same(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
+	form := &loginPage{Next: ownPath(r.PostForm.Get("next")), Namespace: strings.TrimSpace(r.PostForm.Get("namespace")), Field: "token"}
+	if !sameSecret(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
 		form.Problem = "This form was too old, or your browser keeps no cookies. Try again."
 		c.writeLogin(w, r, http.StatusForbidden, form)
 		return
@@ -69,9 +69,9 @@ func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
 		c.writeLogin(w, r, http.StatusUnprocessableEntity, form)
 		return
 	}
-	user, problem, status := c.identify(r.Context(), given)
-	if problem != "" {
-		form.Problem = problem
+	user, refusal, status := c.identify(r.Context(), given)
+	if refusal != "" {
+		form.Problem = refusal
 		c.writeLogin(w, r, status, form)
 		return
 	}
@@ -97,7 +97,7 @@ func tidy(given string) string {
 }
 
 // identify asks the API server whose a token is, or says what is wrong with it.
-func (c *Console) identify(ctx context.Context, given string) (user, problem string, status int) {
+func (c *Console) identify(ctx context.Context, given string) (user, refusal string, status int) {
 	switch {
 	case given == "":
 		return "", "Paste the token by which the cluster knows you: kubectl create token NAME makes one for a service account.", http.StatusUnprocessableEntity
@@ -110,7 +110,7 @@ func (c *Console) identify(ctx context.Context, given string) (user, problem str
 	if err != nil {
 		return "", "That is no token.", http.StatusUnprocessableEntity
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	user, err = client.WhoAmI(ctx)
 	switch {
@@ -123,7 +123,7 @@ func (c *Console) identify(ctx context.Context, given string) (user, problem str
 }
 
 func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil || !same(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
+	if err := r.ParseForm(); err != nil || !sameSecret(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
 		http.Error(w, "This page is too old: load it again, and sign out.", http.StatusForbidden)
 		return
 	}
@@ -133,8 +133,8 @@ func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/login", http.StatusSeeOther) // It has ended already.
 		return
 	}
-	ended := ending{ID: s.ID, Until: s.Ends}
-	c.endings.add(ended, c.options.Now())
+	ended := signOut{ID: s.ID, Until: s.Ends}
+	c.signOuts.add(ended, c.options.Now())
 	if err := c.peers.tell(r.Context(), ended); err != nil {
 		c.options.Log.Info("Not every replica could be told that somebody has signed out", "error", err.Error())
 		c.pages.message(w, http.StatusBadGateway, "You are signed out in this browser",
@@ -144,8 +144,8 @@ func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// local returns a path of ours, blank for everything else: a link to the log-in leads nowhere else.
-func local(next string) string {
+// ownPath returns a path of ours, blank for everything else: a link to the log-in leads nowhere else.
+func ownPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/namespaces") || path.Clean(u.Path) != u.Path {
 		return ""
@@ -168,7 +168,7 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		c.pages.message(w, http.StatusForbidden, "This page is somebody else's", othersPage)
 	case r.Header.Get("Sec-Fetch-Site") == "cross-site" && !errors.Is(err, errEnded):
 		// A link from another site comes without our cookies, which are SameSite=Strict. Asked for again from here, it comes with them.
-		c.again(w, cmp.Or(local(r.URL.EscapedPath()), "/"))
+		c.again(w, cmp.Or(ownPath(r.URL.EscapedPath()), "/"))
 	default:
 		query := url.Values{"next": {r.URL.EscapedPath()}}
 		if errors.Is(err, errEnded) {

@@ -28,7 +28,9 @@ func newStart() *start { return &start{link: once{value: rand.Text()}, session: 
 func (c *Console) StartPath() string { return "/start/" + c.start.link.value }
 
 // LetsIn reports whether a request comes from the tab of the one user of Own.
-func (c *Console) LetsIn(r *http.Request) bool { return same(r.Header.Get(ownHeader), c.start.session) }
+func (c *Console) LetsIn(r *http.Request) bool {
+	return sameSecret(r.Header.Get(ownHeader), c.start.session)
+}
 
 // startPage hands a secret to the script of the tab that it is opened in.
 type startPage struct {
@@ -71,15 +73,15 @@ func (c *Console) ownRoutes(mux *http.ServeMux) {
 		c.pages.write(w, http.StatusOK, "namespaces", &namespacesPage{page: ownPage("Choose a namespace")})
 	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { c.showNothing(w, r, nil) })
-	mux.HandleFunc("GET /api/user", c.visited(c.tellUser, c.turnAwayScript))
-	mux.HandleFunc("GET /api/namespaces", c.visited(c.tellNamespaces, c.turnAwayScript))
+	mux.HandleFunc("GET /api/user", c.forVisitor(c.tellUser, c.turnAwayScript))
+	mux.HandleFunc("GET /api/namespaces", c.forVisitor(c.tellNamespaces, c.turnAwayScript))
 }
 
 func ownPage(title string) page { return page{Title: title, Own: true} }
 
 // tellUser tells a script of Own whom the API server knows the user as.
-func (c *Console) tellUser(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx, cancel := timely(r)
+func (c *Console) tellUser(w http.ResponseWriter, r *http.Request, v *visitor) {
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	user, err := v.client.WhoAmI(ctx)
 	if err == nil && user == anonymous {
@@ -93,18 +95,18 @@ func (c *Console) tellUser(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 // tellNamespaces tells a script of Own which namespaces there are to choose from.
-func (c *Console) tellNamespaces(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx, cancel := timely(r)
+func (c *Console) tellNamespaces(w http.ResponseWriter, r *http.Request, v *visitor) {
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
-	known, problem := c.knownNamespaces(ctx, v)
+	known, why := c.knownNamespaces(ctx, v)
 	answerJSON(w, http.StatusOK, struct {
 		Known   []knownNamespace `json:"known"`
 		Problem string           `json:"problem,omitempty"`
-	}{known, problem})
+	}{known, why})
 }
 
 // knownNamespaces returns the namespaces that belong to tenants, to whoever may see those, or says why there are none.
-func (c *Console) knownNamespaces(ctx context.Context, v *visit) (known []knownNamespace, problem string) {
+func (c *Console) knownNamespaces(ctx context.Context, v *visitor) (known []knownNamespace, why string) {
 	tenants, err := v.client.Tenants(ctx)
 	if err != nil {
 		return nil, unlisted(err)

@@ -24,8 +24,8 @@ func ask(c *Console, method, path string, change ...func(*http.Request)) *httpte
 	return w
 }
 
-func withSession(session string) func(*http.Request) {
-	return func(r *http.Request) { r.Header.Set(ownHeader, session) }
+func withSession(secret string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(ownHeader, secret) }
 }
 
 var sessionMeta = regexp.MustCompile(`<meta name="session" content="([^"]+)">`)
@@ -57,12 +57,12 @@ func TestOwn(t *testing.T) {
 	if w := ask(c, http.MethodGet, link); w.Code != http.StatusForbidden || sessionMeta.MatchString(w.Body.String()) {
 		t.Errorf("the link once more: %d", w.Code)
 	}
-	session := html.UnescapeString(found[1])
+	secret := html.UnescapeString(found[1])
 	// The API server is not there: whoever is let in hears of that.
-	if w := ask(c, http.MethodGet, "/api/user", withSession(session)); w.Code != http.StatusBadGateway {
+	if w := ask(c, http.MethodGet, "/api/user", withSession(secret)); w.Code != http.StatusBadGateway {
 		t.Errorf("who came by the link: %d %s", w.Code, w.Body)
 	}
-	if w := ask(c, http.MethodPost, "/api/namespaces/shop/keys/a/revoke", withSession(session)); w.Code != http.StatusBadGateway {
+	if w := ask(c, http.MethodPost, "/api/namespaces/shop/keys/a/revoke", withSession(secret)); w.Code != http.StatusBadGateway {
 		t.Errorf("a change by who came by the link: %d %s", w.Code, w.Body)
 	}
 }
@@ -72,20 +72,20 @@ func TestOwn(t *testing.T) {
 func TestOwnLetsNobodyElseIn(t *testing.T) {
 	c := newConsole(t, func(o *Options) { o.Own, o.Hosts, o.Namespace = true, []string{ownHost}, "shop-of-somebody" })
 	in := ask(c, http.MethodGet, c.StartPath())
-	session := html.UnescapeString(sessionMeta.FindStringSubmatch(in.Body.String())[1])
+	secret := html.UnescapeString(sessionMeta.FindStringSubmatch(in.Body.String())[1])
 	answers := []*httptest.ResponseRecorder{in}
 	strangers := map[string]func(*http.Request){
 		"nothing":           func(*http.Request) {},
 		"a guess":           withSession("AAAA"),
-		"a part":            withSession(session[1:]),
-		"the secret, twice": func(r *http.Request) { r.Header[ownHeader] = []string{session, session} },
+		"a part":            withSession(secret[1:]),
+		"the secret, twice": func(r *http.Request) { r.Header[ownHeader] = []string{secret, secret} },
 		"a cookie": func(r *http.Request) {
 			for _, name := range []string{"apikey-session", sessionCookie, ownHeader} {
-				r.AddCookie(&http.Cookie{Name: name, Value: session})
+				r.AddCookie(&http.Cookie{Name: name, Value: secret})
 			}
 		},
-		"a token": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+session) },
-		"a query": func(r *http.Request) { r.URL.RawQuery = "session=" + session },
+		"a token": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) },
+		"a query": func(r *http.Request) { r.URL.RawQuery = "session=" + secret },
 	}
 	for name, change := range strangers {
 		for _, path := range []string{
@@ -101,7 +101,7 @@ func TestOwnLetsNobodyElseIn(t *testing.T) {
 		}
 		for _, path := range []string{"/", "/namespaces", "/namespaces/shop", "/namespaces/shop/keys/a", "/login", "/assets/session.js"} {
 			w := ask(c, http.MethodGet, path, change)
-			if strings.Contains(w.Body.String()+w.Header().Get("Location"), "shop-of-somebody") || strings.Contains(w.Body.String(), session) {
+			if strings.Contains(w.Body.String()+w.Header().Get("Location"), "shop-of-somebody") || strings.Contains(w.Body.String(), secret) {
 				t.Errorf("%s: %s has data", name, path)
 			}
 			answers = append(answers, w)

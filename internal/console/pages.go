@@ -79,15 +79,15 @@ func newPages() (*pages, error) {
 
 // write answers with a page.
 func (p *pages) write(w http.ResponseWriter, status int, name string, content any) {
-	var page bytes.Buffer
-	if err := p.all.ExecuteTemplate(&page, name+".html", content); err != nil {
+	var buffer bytes.Buffer
+	if err := p.all.ExecuteTemplate(&buffer, name+".html", content); err != nil {
 		http.Error(w, "The page can't be made.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(page.Len()))
+	w.Header().Set("Content-Length", strconv.Itoa(buffer.Len()))
 	w.WriteHeader(status)
-	_, _ = page.WriteTo(w) // A browser that has gone away is no fault.
+	_, _ = buffer.WriteTo(w) // A browser that has gone away is no fault.
 }
 
 // message answers with a page that only says something.
@@ -146,12 +146,12 @@ func newAssets() (http.Handler, error) {
 }
 
 // newPage returns what a page of a user has.
-func (c *Console) newPage(r *http.Request, v *visit, title string) (page, error) {
+func (c *Console) newPage(r *http.Request, v *visitor, title string) (page, error) {
 	p := page{Title: title, CSRF: v.csrf, User: v.user, Out: !v.ends.IsZero()}
 	if p.User != "" {
 		return p, nil
 	}
-	ctx, cancel := timely(r)
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	user, err := v.client.WhoAmI(ctx)
 	if err == nil && user == anonymous {
@@ -162,11 +162,11 @@ func (c *Console) newPage(r *http.Request, v *visit, title string) (page, error)
 }
 
 // showFirst leads to the namespace that the user began with.
-func (c *Console) showFirst(w http.ResponseWriter, r *http.Request, v *visit) {
+func (c *Console) showFirst(w http.ResponseWriter, r *http.Request, v *visitor) {
 	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther)
 }
 
-func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visitor) {
 	p, err := c.newPage(r, v, "API Keys")
 	if c.failed(w, r, err) {
 		return
@@ -176,12 +176,12 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit) {
 	})
 }
 
-func (c *Console) showNothing(w http.ResponseWriter, _ *http.Request, _ *visit) {
+func (c *Console) showNothing(w http.ResponseWriter, _ *http.Request, _ *visitor) {
 	c.pages.message(w, http.StatusNotFound, "There is no such page", "Keys are at /namespaces/ and the name of their namespace.")
 }
 
 // chooseNamespace shows the namespaces that belong to tenants, to whoever may see those, and lets everybody name one.
-func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *visit) {
+func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *visitor) {
 	if name := r.URL.Query().Get("namespace"); name != "" {
 		http.Redirect(w, r, pathOf(name), http.StatusSeeOther) //nolint:gosec // A path of ours.
 		return
@@ -190,7 +190,7 @@ func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *vis
 	if c.failed(w, r, err) {
 		return
 	}
-	ctx, cancel := timely(r)
+	ctx, cancel := withAPITimeout(r)
 	defer cancel()
 	content := &namespacesPage{page: p}
 	content.Known, content.Problem = c.knownNamespaces(ctx, v)
@@ -215,7 +215,7 @@ func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) bool
 	}
 	p := explain(err)
 	switch {
-	case p.Reason == reasonSession && c.brought(r) != "": // The form would be of no use: the proxy's word counts first.
+	case p.Reason == reasonSession && c.proxiedToken(r) != "": // The form would be of no use: the proxy's word counts first.
 		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you",
 			"The token that you were signed in with has ended, or the cluster does not trust whoever issued it. Sign out and in again; if that doesn't help, tell whoever runs the cluster.")
 	case p.Reason == reasonSession:

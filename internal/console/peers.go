@@ -21,8 +21,8 @@ const (
 	// peerHeader has the proof that a message is a replica's.
 	peerHeader = "X-Apikey-Peer"
 	// pullEvery is how often a replica asks the others what it may have missed, and peerPatience how long one may take to answer.
-	pullEvery    = 5 * time.Second
-	peerPatience = 3 * time.Second
+	pullEvery   = 5 * time.Second
+	peerTimeout = 3 * time.Second
 	// maxTold is how long a message about one session may be, and maxList the answer about all of them.
 	maxTold, maxList = 1 << 10, 8 << 20
 )
@@ -32,16 +32,16 @@ const (
 // What they say carries a proof by the key of the sessions, which they share; TLS keeps it from others, and vouches for nobody.
 type peers struct {
 	// find returns the addresses of all replicas, this one among them.
-	find    func(ctx context.Context) ([]string, error)
-	scheme  string
-	client  *http.Client
-	seal    *sealer
-	endings *endings
-	now     func() time.Time
+	find     func(ctx context.Context) ([]string, error)
+	scheme   string
+	client   *http.Client
+	seal     *sealer
+	signOuts *signOuts
+	now      func() time.Time
 }
 
-func newPeers(o *Options, seal *sealer, endings *endings) *peers {
-	p := &peers{find: o.Peers, scheme: "https", seal: seal, endings: endings, now: o.Now, client: &http.Client{
+func newPeers(o *Options, seal *sealer, known *signOuts) *peers {
+	p := &peers{find: o.Peers, scheme: "https", seal: seal, signOuts: known, now: o.Now, client: &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}}, //nolint:gosec // See above.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -52,7 +52,7 @@ func newPeers(o *Options, seal *sealer, endings *endings) *peers {
 }
 
 // tell has the other replicas refuse a session, and returns an error unless all that there are have said that they do.
-func (p *peers) tell(ctx context.Context, ended ending) error {
+func (p *peers) tell(ctx context.Context, ended signOut) error {
 	if p.find == nil {
 		return nil
 	}
@@ -80,14 +80,14 @@ func (p *peers) pull(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		list := &endingsList{}
+		list := &signOutList{}
 		if !p.proves(proof, "list", nonce, answer) {
 			return errNoPeer
 		}
 		if err := json.Unmarshal(answer, list); err != nil {
 			return err
 		}
-		p.endings.merge(list, p.now())
+		p.signOuts.merge(list, p.now())
 		return nil
 	})
 }
@@ -97,7 +97,7 @@ var errNoPeer = errors.New("that is no replica with the same --session-key-file"
 
 // each does something with every replica at once. The error says with which it did not work.
 func (p *peers) each(ctx context.Context, do func(ctx context.Context, address string) error) error {
-	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	addresses, err := p.find(ctx)
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *peers) proof(purpose string, messages ...[]byte) string {
 }
 
 func (p *peers) proves(proof, purpose string, messages ...[]byte) bool {
-	return same(proof, p.proof(purpose, messages...))
+	return sameSecret(proof, p.proof(purpose, messages...))
 }
 
 // ServeHTTP answers the other replicas.
@@ -161,7 +161,7 @@ func (p *peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !p.proves(proof, "ask", []byte(nonce)) {
 			break
 		}
-		content, err := json.Marshal(p.endings.list(p.now()))
+		content, err := json.Marshal(p.signOuts.list(p.now()))
 		if err != nil {
 			break
 		}
@@ -171,11 +171,11 @@ func (p *peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case http.MethodPost:
 		message, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTold))
-		var ended ending
+		var ended signOut
 		if err != nil || !p.proves(r.Header.Get(peerHeader), "tell", message) || json.Unmarshal(message, &ended) != nil {
 			break
 		}
-		p.endings.add(ended, p.now())
+		p.signOuts.add(ended, p.now())
 		w.Header().Set(peerHeader, p.proof("told", message, nil))
 		w.WriteHeader(http.StatusOK)
 		return

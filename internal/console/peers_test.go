@@ -175,7 +175,7 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	message, _ := json.Marshal(ending{ID: s.ID, Until: s.Ends})
+	message, _ := json.Marshal(signOut{ID: s.ID, Until: s.Ends})
 	csrf := c.seal.proof("peer tell " + fmt.Sprintf("%d %s", len(message), message)) // What a browser can have put to it.
 	for name, proof := range map[string]string{
 		"none": "", "a guess": "AAAA", "of another message": c.peers.proof("tell", []byte("{}")), "for another purpose": c.peers.proof("told", message),
@@ -199,19 +199,19 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 	wantCookie(t, "a session that strangers would end", c, browser, true)
 
 	stranger := r.start("x") // It answers, and has another key.
-	if err := c.peers.pull(t.Context()); err == nil || c.endings.since.Before(r.clock()) {
+	if err := c.peers.pull(t.Context()); err == nil || c.signOuts.since.Before(r.clock()) {
 		t.Errorf("one with another key is believed: %v", err)
 	}
-	if err := c.peers.tell(t.Context(), ending{ID: "a", Until: r.clock().Add(time.Hour)}); err == nil {
+	if err := c.peers.tell(t.Context(), signOut{ID: "a", Until: r.clock().Add(time.Hour)}); err == nil {
 		t.Error("one with another key counts as told")
 	}
-	if len(stranger.endings.until) > 0 {
+	if len(stranger.signOuts.until) > 0 {
 		t.Error("one with another key has learned of a session")
 	}
 	yes := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	defer yes.Close()
 	r.addresses = []string{yes.Listener.Addr().String()}
-	if err := c.peers.tell(t.Context(), ending{ID: "a", Until: r.clock().Add(time.Hour)}); !errors.Is(err, errNoPeer) {
+	if err := c.peers.tell(t.Context(), signOut{ID: "a", Until: r.clock().Add(time.Hour)}); !errors.Is(err, errNoPeer) {
 		t.Errorf("whoever says yes counts as told: %v", err)
 	}
 }
@@ -232,19 +232,19 @@ func TestPeersNeedAKey(t *testing.T) {
 // another replica says that it knows more.
 func TestEndingsAreBounded(t *testing.T) {
 	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	e := newEndings(begun)
+	e := newSignOuts(begun)
 	now := begun.Add(time.Minute)
-	for i := range maxEndings + 1 {
-		e.add(ending{ID: fmt.Sprint(i), Until: now.Add(time.Hour)}, now)
+	for i := range maxSignOuts + 1 {
+		e.add(signOut{ID: fmt.Sprint(i), Until: now.Add(time.Hour)}, now)
 	}
-	e.merge(&endingsList{Since: begun}, now)
-	if len(e.until) > maxEndings || !e.over(&session{ID: "0", Begun: begun}) || !e.over(&session{ID: "another", Begun: begun}) {
+	e.merge(&signOutList{Since: begun}, now)
+	if len(e.until) > maxSignOuts || !e.ended(&session{ID: "0", Begun: begun}) || !e.ended(&session{ID: "another", Begun: begun}) {
 		t.Errorf("%d are remembered, or a session of before is let in", len(e.until))
 	}
-	if e.over(&session{ID: "new", Begun: now}) {
+	if e.ended(&session{ID: "new", Begun: now}) {
 		t.Error("a session of now is refused")
 	}
-	e.add(ending{ID: "past", Until: now}, now)
+	e.add(signOut{ID: "past", Until: now}, now)
 	if len(e.list(now.Add(time.Hour)).Ended) != 0 {
 		t.Error("sessions that have ended by themselves are remembered")
 	}

@@ -173,7 +173,7 @@ func answerJSON(w http.ResponseWriter, status int, content any) {
 	_ = json.NewEncoder(w).Encode(content) // A browser that has gone away is no fault.
 }
 
-// timely is the context of what the API server is to answer soon.
-func timely(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(r.Context(), patience)
+// withAPITimeout is the context of what the API server is to answer soon.
+func withAPITimeout(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), apiTimeout)
 }

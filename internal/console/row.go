@@ -32,7 +32,7 @@ func newRow(key *keysv1alpha1.ApiKey, now time.Time) *row {
 	shown := &row{
 		Name: r.Name, DisplayName: printable.Text(r.DisplayName), Prefix: r.Prefix, Scopes: r.Scopes,
 		Created: stamp(r.Created), LastUsed: stamp(r.LastUsed), Issued: stamp(r.Issued), Expires: stamp(r.Expires),
-		State: r.State, May: sensible(&r),
+		State: r.State, May: possibleChanges(&r),
 	}
 	if r.State == keystate.StateFailed || r.State == keystate.StateWaiting {
 		shown.Why = printable.Text(cmp.Or(r.Message, r.Reason))
@@ -48,15 +48,15 @@ const (
 	changeRevoke  = "revoke"
 )
 
-// sensible returns the changes that come to something.
-func sensible(r *keys.Row) (changes []string) {
-	if (!r.Over() || r.State == keystate.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keystate.StateSuspended {
+// possibleChanges returns the changes that come to something.
+func possibleChanges(r *keys.Row) (changes []string) {
+	if (!r.Ended() || r.State == keystate.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keystate.StateSuspended {
 		changes = append(changes, changeRotate)
 	}
 	switch {
 	case r.State == keystate.StateSuspended:
 		changes = append(changes, changeResume)
-	case !r.Over():
+	case !r.Ended():
 		changes = append(changes, changeSuspend)
 	}
 	if r.State != keystate.StateRevoked && r.State != keystate.StateRevoking && r.State != keystate.StateDeleting {

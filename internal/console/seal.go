@@ -42,7 +42,7 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	peers, err := hkdf.Key(sha256.New, key, nil, "apikey-console peers", 32)
+	peerKey, err := hkdf.Key(sha256.New, key, nil, "apikey-console peers", 32)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func newSealer(key []byte) (*sealer, error) {
 		return nil, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return &sealer{aead: aead, mac: mac, peers: peers}, err
+	return &sealer{aead: aead, mac: mac, peers: peerKey}, err
 }
 
 // errBroken says that something was not sealed here, or not for this.
@@ -76,7 +76,7 @@ func (s *sealer) open(purpose, text string) ([]byte, error) {
 }
 
 // proof returns what only who may read a page of a visit knows.
-func (s *sealer) proof(visit string) string { return proofBy(s.mac, visit) }
+func (s *sealer) proof(nonce string) string { return proofBy(s.mac, nonce) }
 
 // peerProof returns what only a replica can say of a text.
 func (s *sealer) peerProof(text string) string { return proofBy(s.peers, text) }
@@ -87,5 +87,5 @@ func proofBy(key []byte, text string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// same compares texts without telling by the time it takes how much of them is.
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+// sameSecret compares texts without telling by the time it takes how much of them is.
+func sameSecret(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

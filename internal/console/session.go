@@ -36,10 +36,10 @@ type session struct {
 	Ends      time.Time `json:"e"`
 }
 
-// visit returns whose request it is. The error is errNobody or errEnded, or errForged for a change that the page has not
+// visitor returns whose request it is. The error is errNobody or errEnded, or errForged for a change that the page has not
 // asked for.
-func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
-	v, token, err := c.whose(r)
+func (c *Console) visitor(w http.ResponseWriter, r *http.Request) (*visitor, error) {
+	v, token, err := c.visitorOf(r)
 	if err != nil {
 		return nil, err
 	}
@@ -49,32 +49,32 @@ func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) 
 	if v.csrf == "" {
 		v.csrf = c.seal.proof(c.nonce(w, r))
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && !same(v.csrf, r.Header.Get("X-CSRF-Token")) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !sameSecret(v.csrf, r.Header.Get("X-CSRF-Token")) {
 		return nil, errForged
 	}
 	return v, nil
 }
 
-// whose returns the user of a request, without a client, and the user's token.
-func (c *Console) whose(r *http.Request) (v *visit, token string, err error) {
+// visitorOf returns the user of a request, without a client, and the user's token.
+func (c *Console) visitorOf(r *http.Request) (v *visitor, token string, err error) {
 	if c.options.Own {
-		if sent := r.Header.Values(ownHeader); len(sent) != 1 || !same(sent[0], c.start.session) {
+		if sent := r.Header.Values(ownHeader); len(sent) != 1 || !sameSecret(sent[0], c.start.session) {
 			return nil, "", errNobody
 		}
-		return &visit{namespace: c.options.Namespace}, "", nil
+		return &visitor{namespace: c.options.Namespace}, "", nil
 	}
-	if token := c.brought(r); token != "" {
-		return &visit{namespace: c.options.Namespace}, token, nil
+	if token := c.proxiedToken(r); token != "" {
+		return &visitor{namespace: c.options.Namespace}, token, nil
 	}
 	s, err := c.session(r)
 	if err != nil {
 		return nil, "", err
 	}
-	return &visit{user: s.User, namespace: s.Namespace, ends: s.Ends, session: s}, s.Token, nil
+	return &visitor{user: s.User, namespace: s.Namespace, ends: s.Ends, session: s}, s.Token, nil
 }
 
-// brought returns the token of a user whom a proxy has signed in, or "" where none has.
-func (c *Console) brought(r *http.Request) string {
+// proxiedToken returns the token of a user whom a proxy has signed in, or "" where none has.
+func (c *Console) proxiedToken(r *http.Request) string {
 	if !c.options.Header {
 		return ""
 	}
@@ -117,7 +117,7 @@ func (c *Console) session(r *http.Request) (*session, error) {
 		return nil, errEnded // Sealed by a replica with another key, or before a restart.
 	}
 	s := &session{}
-	if err := json.Unmarshal(content, s); err != nil || !c.options.Now().Before(s.Ends) || c.endings.over(s) {
+	if err := json.Unmarshal(content, s); err != nil || !c.options.Now().Before(s.Ends) || c.signOuts.ended(s) {
 		return nil, errEnded
 	}
 	return s, nil

@@ -98,8 +98,8 @@ func TestSessionEnds(t *testing.T) {
 	if err := c.begin(w, &session{Token: "t", Ends: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	same := newConsole(t, func(o *Options) { o.Now = clock })
-	if _, err := same.session(withCookies(w, http.MethodGet, "/")); err != nil {
+	replica := newConsole(t, func(o *Options) { o.Now = clock })
+	if _, err := replica.session(withCookies(w, http.MethodGet, "/")); err != nil {
 		t.Errorf("another replica with the same key: %v", err)
 	}
 	other := newConsole(t, func(o *Options) { o.Now, o.Key = clock, nil })
@@ -129,9 +129,9 @@ func TestSealIsForOnePurpose(t *testing.T) {
 	if content, err := s.open("one", text); err != nil || string(content) != "content" {
 		t.Errorf("%q, %v", content, err)
 	}
-	for _, bad := range []struct{ purpose, text string }{{"two", text}, {"one", text[1:]}, {"one", ""}, {"one", "?"}} {
-		if content, err := s.open(bad.purpose, bad.text); !errors.Is(err, errBroken) {
-			t.Errorf("%v: %q, %v", bad, content, err)
+	for _, forged := range []struct{ purpose, text string }{{"two", text}, {"one", text[1:]}, {"one", ""}, {"one", "?"}} {
+		if content, err := s.open(forged.purpose, forged.text); !errors.Is(err, errBroken) {
+			t.Errorf("%v: %q, %v", forged, content, err)
 		}
 	}
 	if _, err := newSealer(make([]byte, minKey-1)); err == nil {
@@ -158,7 +158,7 @@ func TestLocal(t *testing.T) {
 		"namespaces":                     "",
 		"/namespaces/shop?next=x#y":      "/namespaces/shop",
 	} {
-		if got := local(next); got != want {
+		if got := ownPath(next); got != want {
 			t.Errorf("%s: %q, want %q", next, got, want)
 		}
 	}

@@ -19,9 +19,9 @@ const (
 	rowsALine = 200
 	// pingEvery is how often a stream that has nothing to tell says so.
 	pingEvery = 10 * time.Second
-	// lookEvery is how often the tenant and the user's rights are looked at while nothing happens: not everybody may watch the one,
+	// refreshEvery is how often the tenant and the user's rights are looked at while nothing happens: not everybody may watch the one,
 	// another tenant may select the namespace too, and a watch that goes on asks nobody for the others.
-	lookEvery = 20 * time.Second
+	refreshEvery = 20 * time.Second
 	// tenantAfter is how long after a change of it or of a key the tenant is looked at: the ledger follows the key.
 	tenantAfter = time.Second
 	// Between attempts to have the API server answer again.
@@ -77,7 +77,7 @@ func (o *writer) write(l *line) error {
 
 // stream tells of the keys of a namespace for as long as somebody looks: all of them, and then each change. What goes wrong
 // with the API server is told too, and tried again.
-func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
+func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visitor) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(c.stopped, cancel)()
@@ -86,14 +86,14 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
 		ctx, ended = context.WithDeadlineCause(ctx, v.ends, errEnded)
 		defer ended()
 	}
-	s := &live{
+	s := &keyStream{
 		console: c, client: v.client, session: v.session, namespace: r.PathValue("namespace"), out: newWriter(w),
 		states: map[string]keystate.State{}, changed: make(chan struct{}, 1),
 	}
 	var beside sync.WaitGroup
-	beside.Go(func() { s.keepLooking(ctx, cancel) })
+	beside.Go(func() { s.keepRefreshing(ctx, cancel) })
 	beside.Go(func() { s.ping(ctx, cancel) })
-	s.keepKeys(ctx)
+	s.streamKeys(ctx)
 	if errors.Is(context.Cause(ctx), errEnded) {
 		_ = s.out.write(&line{Type: "problem", Problem: c.explain(errEnded)})
 	}
@@ -101,8 +101,8 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visit) {
 	beside.Wait()
 }
 
-// live is a stream.
-type live struct {
+// keyStream is a stream.
+type keyStream struct {
 	console   *Console
 	client    *keys.Client
 	session   *session
@@ -120,8 +120,8 @@ type live struct {
 	changed chan struct{}
 }
 
-// keepKeys tells of keys until nobody reads, or nobody is logged in.
-func (s *live) keepKeys(ctx context.Context) {
+// streamKeys tells of keys until nobody reads, or nobody is logged in.
+func (s *keyStream) streamKeys(ctx context.Context) {
 	wait := retryFirst
 	for ctx.Err() == nil {
 		err := s.follow(ctx, func() { wait = retryFirst })
@@ -139,7 +139,7 @@ func (s *live) keepKeys(ctx context.Context) {
 		if p.Reason == reasonForbidden {
 			pause = retryForbidden
 		}
-		if !waited(ctx, pause) {
+		if !sleep(ctx, pause) {
 			return
 		}
 		wait = min(2*wait, retryMost)
@@ -149,10 +149,10 @@ func (s *live) keepKeys(ctx context.Context) {
 // errAgain says that the keys have to be followed from the start.
 var errAgain = errors.New("the user's rights have changed")
 
-// tellRights asks what the user may do, tells it if it is something else than before, and returns whether keys may still be
+// sendRights asks what the user may do, tells it if it is something else than before, and returns whether keys may still be
 // listed.
-func (s *live) tellRights(ctx context.Context) (list bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (s *keyStream) sendRights(ctx context.Context) (list bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	rights, err := s.client.Rights(ctx, s.namespace)
 	if err != nil {
@@ -165,8 +165,8 @@ func (s *live) tellRights(ctx context.Context) (list bool, err error) {
 }
 
 // follow tells what the user may do, and of all keys and their changes, until something goes wrong.
-func (s *live) follow(ctx context.Context, synced func()) error {
-	if _, err := s.tellRights(ctx); err != nil {
+func (s *keyStream) follow(ctx context.Context, synced func()) error {
+	if _, err := s.sendRights(ctx); err != nil {
 		return err
 	}
 	ctx, again := context.WithCancelCause(ctx)
@@ -179,20 +179,20 @@ func (s *live) follow(ctx context.Context, synced func()) error {
 		Listed: s.listed,
 		Synced: func() error {
 			synced()
-			s.look()
+			s.refresh()
 			return s.out.write(&line{Type: "synced"})
 		},
 		Changed: func(key *keysv1alpha1.ApiKey) error {
 			before := s.states[key.Name]
 			shown := s.row(key)
 			if shown.State != before {
-				s.look()
+				s.refresh()
 			}
 			return s.out.write(&line{Type: "row", Rows: []*row{shown}})
 		},
 		Gone: func(key *keysv1alpha1.ApiKey) error {
 			delete(s.states, key.Name)
-			s.look()
+			s.refresh()
 			return s.out.write(&line{Type: "gone", Name: key.Name})
 		},
 	})
@@ -202,7 +202,7 @@ func (s *live) follow(ctx context.Context, synced func()) error {
 	return err
 }
 
-func (s *live) listed(part []keysv1alpha1.ApiKey) error {
+func (s *keyStream) listed(part []keysv1alpha1.ApiKey) error {
 	for len(part) > 0 {
 		rows := make([]*row, min(len(part), rowsALine))
 		for i := range rows {
@@ -217,7 +217,7 @@ func (s *live) listed(part []keysv1alpha1.ApiKey) error {
 }
 
 // row returns a key's row, and remembers what it says.
-func (s *live) row(key *keysv1alpha1.ApiKey) *row {
+func (s *keyStream) row(key *keysv1alpha1.ApiKey) *row {
 	shown := newRow(key, s.console.options.Now())
 	s.states[key.Name] = shown.State
 	if key.Status.TenantID != "" {
@@ -226,31 +226,31 @@ func (s *live) row(key *keysv1alpha1.ApiKey) *row {
 	return shown
 }
 
-// look has the tenant looked at.
-func (s *live) look() {
+// refresh has the tenant looked at.
+func (s *keyStream) refresh() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
 }
 
-// keepLooking tells of the tenant when it has changed, and ends what the user may no longer see.
-func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
+// keepRefreshing tells of the tenant when it has changed, and ends what the user may no longer see.
+func (s *keyStream) keepRefreshing(ctx context.Context, end context.CancelFunc) {
 	var told tenantInfo
-	watched := &tenantWatch{client: s.client, changed: s.look}
+	watched := &tenantWatch{client: s.client, changed: s.refresh}
 	defer watched.end()
 	for {
-		err := s.tellTenant(ctx, &told)
-		watched.turnTo(ctx, told.object)
+		err := s.sendTenant(ctx, &told)
+		watched.switchTo(ctx, told.object)
 		if err == nil && s.rights.Load() != nil {
-			err = s.keepRights(ctx)
+			err = s.checkRights(ctx)
 		}
 		if err != nil && s.console.explain(err).status() == http.StatusUnauthorized {
 			_ = s.out.write(&line{Type: "problem", Problem: s.console.explain(err)})
 			end()
 			return
 		}
-		timer := time.NewTimer(s.console.lookEvery)
+		timer := time.NewTimer(s.console.refreshEvery)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -258,17 +258,17 @@ func (s *live) keepLooking(ctx context.Context, end context.CancelFunc) {
 		case <-timer.C:
 		case <-s.changed:
 			timer.Stop()
-			if !waited(ctx, tenantAfter) {
+			if !sleep(ctx, tenantAfter) {
 				return
 			}
 		}
 	}
 }
 
-// keepRights tells of rights when they have changed. Who may no longer list keys is told of none from then on: the watch would
+// checkRights tells of rights when they have changed. Who may no longer list keys is told of none from then on: the watch would
 // go on until the API server ends it.
-func (s *live) keepRights(ctx context.Context) error {
-	list, err := s.tellRights(ctx)
+func (s *keyStream) checkRights(ctx context.Context) error {
+	list, err := s.sendRights(ctx)
 	if again := s.again.Load(); err == nil && !list && again != nil {
 		(*again)(errAgain)
 	}
@@ -276,9 +276,9 @@ func (s *live) keepRights(ctx context.Context) error {
 }
 
 // ping says that the stream lives, so that a browser can tell when it doesn't. It ends that of who has signed out meanwhile.
-func (s *live) ping(ctx context.Context, gone context.CancelFunc) {
-	for waited(ctx, pingEvery) {
-		if s.session != nil && s.console.endings.over(s.session) {
+func (s *keyStream) ping(ctx context.Context, gone context.CancelFunc) {
+	for sleep(ctx, pingEvery) {
+		if s.session != nil && s.console.signOuts.ended(s.session) {
 			_ = s.out.write(&line{Type: "problem", Problem: s.console.explain(errEnded)})
 			gone()
 			return
@@ -290,8 +290,8 @@ func (s *live) ping(ctx context.Context, gone context.CancelFunc) {
 	}
 }
 
-// waited waits, unless the context ends first.
-func waited(ctx context.Context, d time.Duration) bool {
+// sleep waits, unless the context ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -37,17 +37,17 @@ func follow(t *testing.T, c *Console, r *http.Request, enough func(*line) bool) 
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
+	scanner := bufio.NewScanner(answer.Body)
+	for scanner.Scan() {
 		told := &line{}
-		if err := json.Unmarshal(lines.Bytes(), told); err != nil {
+		if err := json.Unmarshal(scanner.Bytes(), told); err != nil {
 			t.Fatal(err)
 		}
 		if enough(told) {
 			return
 		}
 	}
-	t.Fatalf("the stream has ended: %v", lines.Err())
+	t.Fatalf("the stream has ended: %v", scanner.Err())
 }
 
 // behindProxy takes the user's token from the header.
@@ -58,7 +58,7 @@ func behindProxy(o *Options) { o.Header = true }
 func TestTenantIsLive(t *testing.T) {
 	a := newAPI()
 	c := a.console(t, behindProxy)
-	c.lookEvery = time.Hour
+	c.refreshEvery = time.Hour
 	follow(t, c, proxied(), func(l *line) bool {
 		if l.Tenant == nil {
 			return false
@@ -73,7 +73,7 @@ func TestTenantWithoutWatch(t *testing.T) {
 	a := newAPI()
 	a.unwatched = true
 	c := a.console(t, behindProxy)
-	c.lookEvery = 10 * time.Millisecond
+	c.refreshEvery = 10 * time.Millisecond
 	follow(t, c, proxied(), func(l *line) bool { return l.Tenant != nil && a.most.Add(1) > 23 && a.watches.Load() > 0 })
 }
 
@@ -82,7 +82,7 @@ func TestRightsAreLive(t *testing.T) {
 	a := newAPI()
 	a.bars = true
 	c := a.console(t, behindProxy)
-	c.lookEvery = 10 * time.Millisecond
+	c.refreshEvery = 10 * time.Millisecond
 	var told []bool
 	follow(t, c, proxied(), func(l *line) bool {
 		if l.Rights != nil {

@@ -43,7 +43,7 @@ func nameOf(tenant *keysv1alpha1.Tenant) string {
 
 // tenantInfo returns what the page shows of the tenant of a namespace. Who may not look at tenants learns what keys tell.
 func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace string) (tenantInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	tenant, err := client.TenantFor(ctx, namespace)
 	if err == nil {
@@ -59,8 +59,8 @@ func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace
 		"A ClusterRoleBinding to the ClusterRole apikey-view shows them."}, nil
 }
 
-// tellTenant tells of the tenant, if that is something else than what was told.
-func (s *live) tellTenant(ctx context.Context, told *tenantInfo) error {
+// sendTenant tells of the tenant, if that is something else than what was told.
+func (s *keyStream) sendTenant(ctx context.Context, told *tenantInfo) error {
 	info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
 	if err != nil {
 		return err
@@ -85,9 +85,9 @@ type tenantWatch struct {
 	runs sync.WaitGroup
 }
 
-// turnTo watches the tenant of a name from now on, and no other. Who may not watch tenants is told of nothing: theirs is looked at
+// switchTo watches the tenant of a name from now on, and no other. Who may not watch tenants is told of nothing: theirs is looked at
 // every now and then.
-func (t *tenantWatch) turnTo(ctx context.Context, name string) {
+func (t *tenantWatch) switchTo(ctx context.Context, name string) {
 	if name == t.name {
 		return
 	}
@@ -100,7 +100,7 @@ func (t *tenantWatch) turnTo(ctx context.Context, name string) {
 	t.runs.Go(func() {
 		for {
 			_ = t.client.FollowTenant(ctx, name, t.changed) // Looking every now and then tells what is wrong.
-			if !waited(ctx, retryForbidden) {
+			if !sleep(ctx, retryForbidden) {
 				return
 			}
 		}

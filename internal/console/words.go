@@ -77,7 +77,7 @@ func newCondition(c *metav1.Condition) conditionInfo {
 func tone(c *metav1.Condition) string {
 	switch c.Type {
 	case keysv1alpha1.ConditionReady, keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished, keysv1alpha1.ConditionRevocationEffective:
-		return map[metav1.ConditionStatus]string{metav1.ConditionTrue: "good", metav1.ConditionUnknown: "wait"}[c.Status] + bad(c)
+		return map[metav1.ConditionStatus]string{metav1.ConditionTrue: "good", metav1.ConditionUnknown: "wait"}[c.Status] + falseTone(c)
 	case keysv1alpha1.ConditionStalled:
 		if c.Status == metav1.ConditionTrue {
 			return "bad"
@@ -88,8 +88,8 @@ func tone(c *metav1.Condition) string {
 	return ""
 }
 
-// bad is the tone of what isn't as it should be: unless that was asked for.
-func bad(c *metav1.Condition) string {
+// falseTone is the tone of what isn't as it should be: unless that was asked for.
+func falseTone(c *metav1.Condition) string {
 	if c.Status != metav1.ConditionFalse {
 		return ""
 	}

@@ -27,26 +27,26 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Field managers: who the API server notes as the writer of what a person changes, from the command line or on the page.
-// None may begin with "kubectl": Flux takes back whatever a manager of such a name has written.
+// Field managers: the names under which the API server records a person's changes, from the command line and from the page.
+// None may begin with "kubectl": Flux reverts whatever a manager of such a name has written.
 const (
 	FieldManager     = "apikey-cli"
 	PageFieldManager = "apikey-console"
 )
 
-// pageSize is how many objects are asked for at a time.
+// pageSize is how many objects a list request asks for.
 const pageSize = 500
 
-// Client is the way to the API server, with the rights of whoever it is for.
+// Client talks to the API server, with the rights of one person.
 type Client struct {
 	api     client.WithWatch
 	manager client.FieldOwner
 }
 
-// NewClient returns a client of an API server, for the command line.
+// NewClient returns a client for the command line.
 func NewClient(config *rest.Config) (*Client, error) { return newClient(config, FieldManager) }
 
-// NewPageClient returns a client of an API server, for the page.
+// NewPageClient returns a client for the page.
 func NewPageClient(config *rest.Config) (*Client, error) { return newClient(config, PageFieldManager) }
 
 func newClient(config *rest.Config, manager client.FieldOwner) (*Client, error) {
@@ -69,13 +69,13 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// What clients share: neither changes.
+// Clients share these; neither changes.
 var (
 	scheme = sync.OnceValue(Scheme)
 	kinds  = sync.OnceValue(mapper)
 )
 
-// mapper knows the same kinds, so that no question has to be preceded by others about what the API server has.
+// mapper returns a fixed RESTMapper of the same kinds, so that no discovery requests are needed.
 func mapper() apimeta.RESTMapper {
 	m := apimeta.NewDefaultRESTMapper(nil)
 	for _, kind := range []string{"Event", "Pod", "Secret"} {
@@ -104,7 +104,7 @@ func mapper() apimeta.RESTMapper {
 	return m
 }
 
-// Selection says which keys are meant. The zero value is all in all namespaces.
+// Selection selects keys. The zero value selects all keys of all namespaces.
 type Selection struct {
 	// Namespace is blank for all.
 	Namespace string
@@ -112,7 +112,7 @@ type Selection struct {
 	Fields    fields.Selector
 }
 
-// List returns the keys of a selection, in the API server's order: by namespace and name. The verifiers' canary is none.
+// List returns the keys of a selection, in the API server's order: by namespace and name. It leaves out the verifiers' canary.
 func (c *Client) List(ctx context.Context, selection Selection) ([]keysv1alpha1.ApiKey, error) {
 	var all []keysv1alpha1.ApiKey
 	var page keysv1alpha1.ApiKeyList
@@ -132,7 +132,7 @@ func (c *Client) List(ctx context.Context, selection Selection) ([]keysv1alpha1.
 	}
 }
 
-// withoutCanary returns keys without the one that verifiers prove their freshness through: it is nobody's.
+// withoutCanary removes the key through which verifiers prove their freshness: it belongs to nobody.
 func withoutCanary(all []keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
 	return slices.DeleteFunc(all, func(key keysv1alpha1.ApiKey) bool { return keystate.IsCanary(&key) })
 }
@@ -177,7 +177,7 @@ func (c *Client) Namespaces(ctx context.Context) ([]corev1.Namespace, error) {
 	return list.Items, err
 }
 
-// DryRun has the API server check a change, and not make it.
+// DryRun makes the API server check a change without making it.
 type DryRun bool
 
 func (d DryRun) create(manager client.FieldOwner) []client.CreateOption {
@@ -194,7 +194,7 @@ func (d DryRun) patch(manager client.FieldOwner) []client.PatchOption {
 	return []client.PatchOption{manager}
 }
 
-// ExistsError says that there is another key of that name.
+// ExistsError reports that another key has the name.
 type ExistsError struct {
 	Key *keysv1alpha1.ApiKey
 }
@@ -204,8 +204,7 @@ func (e *ExistsError) Error() string {
 	return fmt.Sprintf("ApiKey %s/%s exists, and asks for something else", e.Key.Namespace, e.Key.Name)
 }
 
-// Create creates a key. One that is there already and asks for the same is as good: the result says so. One that asks for
-// something else is an *ExistsError, and is left alone.
+// Create creates a key. If a key of that name exists and asks for the same, Create succeeds and reports that it existed. If it asks for something else, it is left alone, and the error is an *ExistsError.
 func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun) (existed bool, err error) {
 	err = c.api.Create(ctx, key, dry.create(c.manager)...)
 	if !apierrors.IsAlreadyExists(err) {
@@ -222,14 +221,12 @@ func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRu
 	return true, nil
 }
 
-// SetState asks for a state. The key becomes what the API server has made of it. It is a conflict if the key is not the
-// one that was read, but another by the same name.
+// SetState sets spec.state, and updates key to the API server's answer. The error is a conflict if another key has taken the name since key was read.
 func (c *Client) SetState(ctx context.Context, key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState, dry DryRun) error {
 	return c.patch(ctx, key, dry, "spec", map[string]any{"state": state})
 }
 
-// Rotate asks for a rotation. The request is a value that the key has not been asked with before: Rotated says what has
-// become of it.
+// Rotate requests a rotation. The request must be a value that was not used for this key before; Rotated is the goal that waits for it.
 func (c *Client) Rotate(ctx context.Context, key *keysv1alpha1.ApiKey, request string, dry DryRun) error {
 	return c.patch(ctx, key, dry, "metadata", map[string]any{"annotations": map[string]string{keysv1alpha1.RotateAtAnnotation: request}})
 }

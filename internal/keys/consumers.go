@@ -16,41 +16,40 @@ import (
 // Consumer is a workload that reads a Secret.
 type Consumer struct {
 	Kind, Name string
-	// How says where in the workload, such as `env API_KEY of container app`.
+	// How lists where in the workload, such as `env API_KEY of container app`.
 	How []string
-	// Restart says that it reads the Secret only when it starts: after a rotation it has to be restarted.
+	// Restart is set if it reads the Secret only when it starts, and so must be restarted after a rotation.
 	Restart bool
 }
 
-// Consumers returns who reads a Secret of a namespace: pods, and the workloads that make pods. A pod or workload that a
-// listed one controls is left out. What may not be listed is left out too, and the error, which joins theirs, says so.
+// Consumers returns the pods and workloads of a namespace that read a Secret. A pod or workload that another of them controls is left out. Kinds that the user may not list are left out too; the error joins theirs.
 func (c *Client) Consumers(ctx context.Context, namespace, secret string) ([]Consumer, error) {
 	var consumers []Consumer
 	var failed error
-	for _, kind := range workloads {
-		list := kind.list()
+	for _, w := range workloads {
+		list := w.list()
 		if err := c.list(ctx, list, namespace); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%ss can't be looked at: %w", kind.name, err))
+			failed = errors.Join(failed, fmt.Errorf("%ss can't be looked at: %w", w.name, err))
 			continue
 		}
-		kind.each(list, func(meta *metav1.ObjectMeta, spec *corev1.PodSpec) {
+		w.each(list, func(meta *metav1.ObjectMeta, spec *corev1.PodSpec) {
 			if controlled(meta) {
 				return
 			}
 			if how, restart := Reads(spec, secret); len(how) > 0 {
-				consumers = append(consumers, Consumer{Kind: kind.name, Name: meta.Name, How: how, Restart: restart})
+				consumers = append(consumers, Consumer{Kind: w.name, Name: meta.Name, How: how, Restart: restart})
 			}
 		})
 	}
 	return consumers, failed
 }
 
-// list lists all pages of a kind into one.
+// list lists a kind.
 func (c *Client) list(ctx context.Context, list client.ObjectList, namespace string) error {
 	return c.api.List(ctx, list, client.InNamespace(namespace))
 }
 
-// controlled says whether something else that is looked at made the object.
+// controlled reports whether an object of one of the listed kinds controls this one.
 func controlled(meta *metav1.ObjectMeta) bool {
 	owner := metav1.GetControllerOfNoCopy(meta)
 	return owner != nil && slices.ContainsFunc(workloads, func(w workload) bool { return w.name == owner.Kind })
@@ -63,48 +62,50 @@ type workload struct {
 	each func(list client.ObjectList, do func(*metav1.ObjectMeta, *corev1.PodSpec))
 }
 
-// workloads are the kinds that are looked at.
+// workloads are the kinds that Consumers lists.
 var workloads = []workload{
-	kind("Deployment", func(l *appsv1.DeploymentList, do pods) {
+	workloadKind("Deployment", func(l *appsv1.DeploymentList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec.Template.Spec)
 		}
 	}),
-	kind("StatefulSet", func(l *appsv1.StatefulSetList, do pods) {
+	workloadKind("StatefulSet", func(l *appsv1.StatefulSetList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec.Template.Spec)
 		}
 	}),
-	kind("DaemonSet", func(l *appsv1.DaemonSetList, do pods) {
+	workloadKind("DaemonSet", func(l *appsv1.DaemonSetList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec.Template.Spec)
 		}
 	}),
-	kind("ReplicaSet", func(l *appsv1.ReplicaSetList, do pods) {
+	workloadKind("ReplicaSet", func(l *appsv1.ReplicaSetList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec.Template.Spec)
 		}
 	}),
-	kind("CronJob", func(l *batchv1.CronJobList, do pods) {
+	workloadKind("CronJob", func(l *batchv1.CronJobList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec.JobTemplate.Spec.Template.Spec)
 		}
 	}),
-	kind("Job", func(l *batchv1.JobList, do pods) {
+	workloadKind("Job", func(l *batchv1.JobList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec.Template.Spec)
 		}
 	}),
-	kind("Pod", func(l *corev1.PodList, do pods) {
+	workloadKind("Pod", func(l *corev1.PodList, do pods) {
 		for i := range l.Items {
 			do(&l.Items[i].ObjectMeta, &l.Items[i].Spec)
 		}
 	}),
 }
 
+// pods is called with each object of a kind and its pods' specification.
 type pods = func(*metav1.ObjectMeta, *corev1.PodSpec)
 
-func kind[L any, P interface {
+// workloadKind returns the workload of a kind, with a function that calls another for each object of a list.
+func workloadKind[L any, P interface {
 	*L
 	client.ObjectList
 }](name string, each func(P, pods)) workload {
@@ -119,7 +120,7 @@ func kind[L any, P interface {
 	}
 }
 
-// Reads says how a pod reads a Secret, and whether it does so only when it starts.
+// Reads returns how a pod reads a Secret, and whether it reads it only when it starts.
 func Reads(spec *corev1.PodSpec, secret string) (how []string, restart bool) {
 	volumes := map[string]bool{}
 	for i := range spec.Volumes {
@@ -140,7 +141,7 @@ func Reads(spec *corev1.PodSpec, secret string) (how []string, restart bool) {
 	return how, restart
 }
 
-// inEnvironment says which variables of a container are from a Secret.
+// inEnvironment returns the variables of a container that come from a Secret.
 func inEnvironment(container *corev1.Container, secret string) (how []string) {
 	for _, variable := range container.Env {
 		if source := variable.ValueFrom; source != nil && source.SecretKeyRef != nil && source.SecretKeyRef.Name == secret {
@@ -155,7 +156,7 @@ func inEnvironment(container *corev1.Container, secret string) (how []string) {
 	return how
 }
 
-// inFiles says where a container has some volumes, and whether one of them is never replaced there.
+// inFiles returns where a container mounts any of the volumes, and whether one of those mounts never changes while it runs.
 func inFiles(container *corev1.Container, volumes map[string]bool) (how []string, fixed bool) {
 	for _, mount := range container.VolumeMounts {
 		if volumes[mount.Name] {
@@ -166,6 +167,7 @@ func inFiles(container *corev1.Container, volumes map[string]bool) (how []string
 	return how, fixed
 }
 
+// mounts reports whether a volume has the content of a Secret.
 func mounts(volume *corev1.Volume, secret string) bool {
 	if volume.Secret != nil && volume.Secret.SecretName == secret {
 		return true

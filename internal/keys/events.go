@@ -12,18 +12,18 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Event is something that was said of a key.
+// Event is a Kubernetes event about a key.
 type Event struct {
 	Reason, Message string
-	// Warning says that it may need a person.
+	// Warning is set if it may need a person's attention.
 	Warning bool
-	// Time is when it was said last.
+	// Time is when it last occurred.
 	Time time.Time
-	// Count is how often it was said.
+	// Count is how often it occurred.
 	Count int32
 }
 
-// Events returns what was said of a key and is still kept, the latest first.
+// Events returns the events about a key that the cluster still has, the latest first.
 func (c *Client) Events(ctx context.Context, key *keysv1alpha1.ApiKey) ([]Event, error) {
 	var list corev1.EventList
 	err := c.api.List(ctx, &list, &client.ListOptions{
@@ -37,7 +37,7 @@ func (c *Client) Events(ctx context.Context, key *keysv1alpha1.ApiKey) ([]Event,
 	return events, err
 }
 
-// eventOf reads an event, which has its time and count in one place or another by who has written it.
+// eventOf converts an event. Which fields have its time and its count depends on the API that it was written by.
 func eventOf(e *corev1.Event) Event {
 	event := Event{
 		Reason: e.Reason, Message: e.Message, Warning: e.Type == corev1.EventTypeWarning,

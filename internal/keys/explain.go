@@ -7,7 +7,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// ExplanationReport is explanations for programs.
+// ExplanationReport has the explanations of a request, for programs.
 type ExplanationReport struct {
 	Request      ReportedRequest       `json:"request"`
 	Allowed      bool                  `json:"allowed"`
@@ -22,7 +22,7 @@ type ReportedRequest struct {
 	From   string `json:"from,omitempty"`
 }
 
-// ReportedExplanation is what becomes of the request with one token.
+// ReportedExplanation is the decision about the request with one token.
 type ReportedExplanation struct {
 	Credential string         `json:"credential"`
 	Outcome    string         `json:"outcome"`
@@ -33,7 +33,7 @@ type ReportedExplanation struct {
 	Steps      []ReportedStep `json:"steps"`
 }
 
-// ReportedRule is the rule that the request comes to.
+// ReportedRule is the rule that matches the request.
 type ReportedRule struct {
 	Policy    string               `json:"policy"`
 	Index     int                  `json:"index"`
@@ -50,14 +50,14 @@ type ReportedStep struct {
 	Missing []keysv1alpha1.Scope `json:"missing,omitempty"`
 }
 
-// Report returns explanations for programs. Allowed is that of the newest token, which is the last.
-func Report(question *Question, told []Explanation) *ExplanationReport {
+// Report converts explanations for programs. Allowed is the result for the newest token, which is the last.
+func Report(question *Question, explanations []Explanation) *ExplanationReport {
 	report := &ExplanationReport{Request: ReportedRequest{Method: question.Method, Host: question.Host, Target: question.Target}}
 	if question.From.IsValid() {
 		report.Request.From = question.From.String()
 	}
-	for i := range told {
-		e := &told[i]
+	for i := range explanations {
+		e := &explanations[i]
 		reported := ReportedExplanation{
 			Credential: e.Credential, Outcome: e.Decision.Outcome.String(), Status: e.Decision.Status(),
 			Reason: string(e.Decision.Reason), Message: e.Decision.Message(),
@@ -76,7 +76,7 @@ func Report(question *Question, told []Explanation) *ExplanationReport {
 	return report
 }
 
-// Missing says what a check that refuses a request of a key would take to let it pass.
+// Missing says what would let a request pass a check that refuses it.
 func Missing(step *verify.Step, key *keysv1alpha1.ApiKey, question *Question) string {
 	from := "an address that isn't known (say which with --from)"
 	if question.From.IsValid() {
@@ -108,6 +108,7 @@ func Missing(step *verify.Step, key *keysv1alpha1.ApiKey, question *Question) st
 	return verify.Decision{Reason: step.Reason}.Message()
 }
 
+// stateMissing says why a key in this state is refused, and what to do.
 func stateMissing(reason verify.Reason) string {
 	what := verify.Decision{Reason: reason}.Message()
 	if advice := CommandLine.Advice(string(reason)); advice != "" {

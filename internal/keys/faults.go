@@ -47,7 +47,7 @@ const (
 	FaultRefused
 )
 
-// FaultOf returns what went wrong.
+// FaultOf classifies an error.
 func FaultOf(err error) Fault {
 	var stuck *StuckError
 	var exists *ExistsError
@@ -65,7 +65,7 @@ func FaultOf(err error) Fault {
 	return apiFaultOf(err)
 }
 
-// apiFaultOf returns what went wrong by what the API server says.
+// apiFaultOf classifies an error of the API server.
 func apiFaultOf(err error) Fault {
 	switch text := err.Error(); {
 	case apierrors.IsUnauthorized(err):
@@ -90,11 +90,10 @@ func apiFaultOf(err error) Fault {
 	return FaultUnreachable
 }
 
-// roles are what to ask for where a right is missing.
+// roles is advice for people who lack a right.
 const roles = "Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume)"
 
-// faults say what a fault means, for who does not see the error itself, and what to do about it in each place. In what one means,
-// %s is what the API server says.
+// faults has the meaning of each fault, for people who don't see the error itself, and what to do about it in each frontend. In the meaning, %s stands for the API server's message.
 var faults = map[Fault]struct{ means, commandLine, page string }{
 	FaultUnreachable: {means: "The API server can't be reached.", page: "Try again in a moment; if that doesn't help, tell whoever runs the cluster."},
 	FaultExists:      {means: "The name is taken."},
@@ -129,23 +128,23 @@ var faults = map[Fault]struct{ means, commandLine, page string }{
 	FaultRefused:  {means: "The API server refuses: %s."},
 }
 
-// Explain returns what an error means, for who does not see the error itself, and what to do about it, "" where nothing is known.
-func (p Place) Explain(err error) (means, do string) {
+// Explain returns what an error means, for people who don't see the error itself, and what to do about it, "" where nothing is known.
+func (f Frontend) Explain(err error) (means, do string) {
 	fault := FaultOf(err)
 	switch fault {
 	case FaultStuck:
 		stuck, _ := errors.AsType[*StuckError](err)
-		return sentence(stuck.Message), p.Advice(stuck.Reason)
+		return sentence(stuck.Message), f.Advice(stuck.Reason)
 	case FaultNoTenant:
 		without, _ := errors.AsType[*TenantError](err)
-		advice := p.Advice(without.reason())
-		return sentence(without.Error() + ", so keys in it can't be issued"), p.pick(advice+" Or choose another namespace with -n.", advice)
+		advice := f.Advice(without.reason())
+		return sentence(without.Error() + ", so keys in it can't be issued"), f.pick(advice+" Or choose another namespace with -n.", advice)
 	}
 	text := faults[fault]
-	return strings.ReplaceAll(text.means, "%s", says(fault, err)), p.pick(text.commandLine, text.page)
+	return strings.ReplaceAll(text.means, "%s", serverMessage(fault, err)), f.pick(text.commandLine, text.page)
 }
 
-// sentence returns a text as a sentence.
+// sentence turns a text into a sentence.
 func sentence(text string) string {
 	if text = strings.TrimRight(text, ". "); text == "" {
 		return ""
@@ -153,8 +152,8 @@ func sentence(text string) string {
 	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
-// says returns what the API server says, without the words that say that it is the API server's.
-func says(fault Fault, err error) string {
+// serverMessage returns the API server's message, without the parts that tell people nothing.
+func serverMessage(fault Fault, err error) string {
 	text := err.Error()
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		text = status.Status().Message

@@ -11,21 +11,19 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Follower is told what the keys of a namespace are and how they change. The verifiers' canary is none. What one of its
-// functions returns ends the following.
+// Follower has the functions that Follow calls with the keys of a namespace and their changes. The verifiers' canary is left out. An error that a function returns ends Follow.
 type Follower struct {
-	// Listed is called with one part of the keys after another.
+	// Listed is called with each page of the list.
 	Listed func(part []keysv1alpha1.ApiKey) error
 	// Synced is called when all have been listed.
 	Synced func() error
-	// Changed is called with a key that is new, or another than before.
+	// Changed is called with a key that was created or changed.
 	Changed func(key *keysv1alpha1.ApiKey) error
 	// Gone is called with a key that has been deleted.
 	Gone func(key *keysv1alpha1.ApiKey) error
 }
 
-// Follow lists the keys of a namespace and then watches them, until the context ends or something goes wrong. Called again
-// it begins from the start: whoever follows forgets then what it was told.
+// Follow lists the keys of a namespace and then watches them, until the context ends or something goes wrong. Another call starts over with a list: the caller must forget what it knew.
 func (c *Client) Follow(ctx context.Context, namespace string, f *Follower) error {
 	version, err := c.listTo(ctx, namespace, f)
 	if err != nil {
@@ -34,7 +32,7 @@ func (c *Client) Follow(ctx context.Context, namespace string, f *Follower) erro
 	return c.watch(ctx, &keysv1alpha1.ApiKeyList{}, &client.ListOptions{Namespace: namespace}, version, f.handle)
 }
 
-// handle tells of a change.
+// handle passes a change on.
 func (f *Follower) handle(event watch.Event) (done bool, err error) {
 	key, ok := event.Object.(*keysv1alpha1.ApiKey)
 	switch {
@@ -46,7 +44,7 @@ func (f *Follower) handle(event watch.Event) (done bool, err error) {
 	return false, f.Changed(key)
 }
 
-// listTo tells of all keys, and returns the version of the list.
+// listTo lists all keys, and returns the version of the list.
 func (c *Client) listTo(ctx context.Context, namespace string, f *Follower) (version string, err error) {
 	var page keysv1alpha1.ApiKeyList
 	for {

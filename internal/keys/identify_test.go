@@ -65,8 +65,8 @@ func TestIdentify(t *testing.T) {
 		"registered twice in a tenant":     {[]keysv1alpha1.ApiKey{younger, registered}, []string{"registered+", "younger"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			judge := keys.NewJudge(test.keys, keys.AssumedTenants(test.keys), nil)
-			found, contested := judge.Identify(text, issued.Add(time.Minute))
+			evaluator := keys.NewEvaluator(test.keys, keys.AssumedTenants(test.keys), nil)
+			found, contested := evaluator.Identify(text, issued.Add(time.Minute))
 			var got []string
 			for i := range found {
 				name := found[i].Key.Name
@@ -99,7 +99,7 @@ func TestIdentifySaysWhy(t *testing.T) {
 	revoked := claimant("minted", acme, text, 1, 0)
 	revoked.Spec.State = keysv1alpha1.ApiKeyRevoked
 	all := []keysv1alpha1.ApiKey{revoked, claimant("squatter", globex, text, 0, time.Hour)}
-	found, _ := keys.NewJudge(all, keys.AssumedTenants(all), nil).Identify(text, issued)
+	found, _ := keys.NewEvaluator(all, keys.AssumedTenants(all), nil).Identify(text, issued)
 	if len(found) != 2 || found[1].Decision.Reason != verify.ReasonRevoked {
 		t.Errorf("%+v", found)
 	}

@@ -10,22 +10,22 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Owner is the tool that applies an object from Git or from a chart, and so may undo what is changed by hand.
+// Owner is the tool that applies an object from Git or from a chart, and so may undo manual changes.
 type Owner struct {
 	// Tool is Argo CD, Flux or Helm.
 	Tool string
 	// Name is what applies the object, such as `Application apps` or `release shop/keys`.
 	Name string
-	// Undoes says whether the tool sets spec.state, as far as the object tells.
+	// Undoes is whether the tool sets spec.state, as far as the object shows.
 	Undoes Undoes
 }
 
-// Undoes says whether a tool sets a field.
+// Undoes is whether a tool sets a field, and so undoes a manual change of it.
 type Undoes int
 
 // Whether a tool sets a field.
 const (
-	// MayUndo is where the object doesn't tell.
+	// MayUndo is where the object doesn't show it.
 	MayUndo Undoes = iota
 	// WillUndo is where what the tool has applied names the field.
 	WillUndo
@@ -33,7 +33,7 @@ const (
 	WillNotUndo
 )
 
-// names of labels and annotations by which tools know what is theirs.
+// Labels and annotations by which tools mark their objects.
 const (
 	argoTracking      = "argocd.argoproj.io/tracking-id"
 	argoInstance      = "argocd.argoproj.io/instance"
@@ -43,12 +43,12 @@ const (
 	lastApplied       = "kubectl.kubernetes.io/last-applied-configuration"
 )
 
-// OwnerOf returns what applies an object, nil where a person does. Of several, it is the outermost: a Helm release that Flux
+// OwnerOf returns the tool that applies an object, nil where a person does. Of several, it is the outermost: a Helm release that Flux
 // installs is Flux's.
 func OwnerOf(key *keysv1alpha1.ApiKey) *Owner {
-	owner := named(key)
+	owner := ownerByLabels(key)
 	if owner == nil {
-		owner = applied(key)
+		owner = ownerByManager(key)
 	}
 	if owner != nil {
 		owner.Undoes = setsState(key, owner.Tool)
@@ -56,8 +56,8 @@ func OwnerOf(key *keysv1alpha1.ApiKey) *Owner {
 	return owner
 }
 
-// named finds the owner by its labels and annotations.
-func named(key *keysv1alpha1.ApiKey) *Owner {
+// ownerByLabels finds the owner by its labels and annotations.
+func ownerByLabels(key *keysv1alpha1.ApiKey) *Owner {
 	labels, annotations := key.Labels, key.Annotations
 	if id := annotations[argoTracking]; id != "" {
 		application, _, _ := strings.Cut(id, ":")
@@ -87,8 +87,8 @@ var managers = map[string]string{
 	"kustomize-controller": "Flux", "helm-controller": "Flux", "helm": "Helm",
 }
 
-// applied finds the owner by who has written the object: Argo CD may track what is its own by a label that others use too.
-func applied(key *keysv1alpha1.ApiKey) *Owner {
+// ownerByManager finds the owner by the field managers of the object: Argo CD may mark its objects by a label that others use too.
+func ownerByManager(key *keysv1alpha1.ApiKey) *Owner {
 	for _, entry := range key.ManagedFields {
 		if tool := managers[entry.Manager]; tool != "" && entry.Subresource == "" {
 			name := "what " + entry.Manager + " applies"
@@ -101,8 +101,7 @@ func applied(key *keysv1alpha1.ApiKey) *Owner {
 	return nil
 }
 
-// setsState says whether what a tool has applied names spec.state: by server-side apply, or by what client-side apply has
-// kept of it.
+// setsState returns whether a tool's manifest names spec.state, by the managed fields, or by the annotation of client-side apply.
 func setsState(key *keysv1alpha1.ApiKey, tool string) Undoes {
 	for _, entry := range key.ManagedFields {
 		if managers[entry.Manager] != tool || entry.Operation != metav1.ManagedFieldsOperationApply || entry.FieldsV1 == nil {
@@ -127,14 +126,15 @@ func setsState(key *keysv1alpha1.ApiKey, tool string) Undoes {
 	return MayUndo
 }
 
-func undoes(named bool) Undoes {
-	if named {
+// undoes returns what a tool does whose manifest names a field, or leaves it out.
+func undoes(inManifest bool) Undoes {
+	if inManifest {
 		return WillUndo
 	}
 	return WillNotUndo
 }
 
-// Warning says what becomes of a state that is set by hand, and what to change in Git instead.
+// Warning says what happens to a state that is set by hand, and what to change in Git instead.
 func (o *Owner) Warning(key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState) string {
 	where, next := "in Git", "sync"
 	if o.Tool == "Helm" {

@@ -12,14 +12,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Published is what a key's Secret holds for whoever calls the API with it.
+// Published is what a client needs from a key's Secret to call the API.
 type Published struct {
 	Token token.Token
 	// TenantID and APIBaseURL are those of the key's tenant.
 	TenantID, APIBaseURL string
 }
 
-// Published reads the Secret of a key. It is the only thing here that reads one.
+// Published reads the Secret of a key. Nothing else in this package reads Secrets.
 func (c *Client) Published(ctx context.Context, key *keysv1alpha1.ApiKey) (Published, error) {
 	if key.Status.SecretName == "" {
 		return Published{}, fmt.Errorf("ApiKey %s has no Secret", nameOf(key))

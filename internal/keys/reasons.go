@@ -10,8 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// Reason is what a reason of a condition or of a refusal means, and what a person can do about it. The table of them is what the
-// command line and the page say, and what the tables in docs say: a test compares them.
+// Reason explains a reason of a condition or of a refusal: what it means, and what a person can do about it. The command line, the page and the tables in docs say what this table says; a test compares them.
 type Reason struct {
 	// Name is the reason.
 	Name string
@@ -19,14 +18,14 @@ type Reason struct {
 	Means string
 	// Do is what to do about it, or nothing.
 	Do string
-	// OnPage is what to do for who has the page instead of a command line, where that differs.
+	// OnPage replaces Do for users of the page, where that differs.
 	OnPage string
 }
 
-// nothing is what to do about a reason that says that all is well.
+// nothing is Do where all is well.
 const nothing = "Nothing."
 
-// What to do about a key is the same whether a condition says what is the matter, or a refusal.
+// Advice that conditions and refusals share.
 const (
 	resume    = "Set spec.state to Active when it may work again: for a key, kubectl apikey resume does."
 	another   = "Create another key with kubectl apikey create: a revoked one can't come back."
@@ -173,34 +172,34 @@ var reasons = func() map[string]Reason {
 	return byName
 }()
 
-// Place is where a person reads what to do: each has its own ways to do it.
-type Place int
+// Frontend is what a person uses, which decides how advice is worded.
+type Frontend int
 
-// Places where a person reads what to do.
+// Frontends.
 const (
-	CommandLine Place = iota
+	CommandLine Frontend = iota
 	Page
 )
 
-// pick returns the text of a place.
-func (p Place) pick(commandLine, page string) string {
-	if p == Page {
+// pick returns the text for this frontend.
+func (f Frontend) pick(commandLine, page string) string {
+	if f == Page {
 		return page
 	}
 	return commandLine
 }
 
 // Advice returns what a person can do about a reason of a condition or of a refusal, "" where there is nothing to do.
-func (p Place) Advice(reason string) string {
+func (f Frontend) Advice(reason string) string {
 	found := reasons[reason]
 	if found.Do == nothing {
 		return ""
 	}
-	return p.pick(found.Do, cmp.Or(found.OnPage, found.Do))
+	return f.pick(found.Do, cmp.Or(found.OnPage, found.Do))
 }
 
-// ConditionAdvice returns what a person can do about a condition of a key, "" where it says that all is well.
-func (p Place) ConditionAdvice(condition *metav1.Condition) string {
+// ConditionAdvice returns what a person can do about a condition of a key, "" where all is well.
+func (f Frontend) ConditionAdvice(condition *metav1.Condition) string {
 	switch condition.Type {
 	case keysv1alpha1.ConditionRevocationEffective, keysv1alpha1.ConditionPublished:
 		if condition.Reason == keysv1alpha1.ReasonRevoked {
@@ -209,5 +208,5 @@ func (p Place) ConditionAdvice(condition *metav1.Condition) string {
 	case keysv1alpha1.ConditionReconciling, keysv1alpha1.ConditionStalled:
 		return "" // The condition that has the same reason says it.
 	}
-	return p.Advice(condition.Reason)
+	return f.Advice(condition.Reason)
 }

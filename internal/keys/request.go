@@ -12,14 +12,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Request is what a person says of a key that is to be made.
+// Request is what a person asks for when creating a key.
 type Request struct {
 	Namespace, Name, DisplayName string
 	Scopes                       []string
 	Expiry                       string
 	AllowedCIDRs                 []string
 	RotateEvery, RotateOverlap   string
-	// Secret is the name of the Secret; blank is the key's.
+	// Secret is the name of the Secret; blank means the key's name.
 	Secret string
 }
 
@@ -30,9 +30,9 @@ func (r *Request) Key() *keysv1alpha1.ApiKey {
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name},
 		Spec: keysv1alpha1.ApiKeySpec{
 			DisplayName:  r.DisplayName,
-			Scopes:       typed[keysv1alpha1.Scope](r.Scopes),
+			Scopes:       trimmed[keysv1alpha1.Scope](r.Scopes),
 			Expiry:       keysv1alpha1.Expiry(r.Expiry),
-			AllowedCIDRs: typed[keysv1alpha1.CIDR](r.AllowedCIDRs),
+			AllowedCIDRs: trimmed[keysv1alpha1.CIDR](r.AllowedCIDRs),
 		},
 	}
 	if r.RotateEvery != "" || r.RotateOverlap != "" {
@@ -44,8 +44,8 @@ func (r *Request) Key() *keysv1alpha1.ApiKey {
 	return key
 }
 
-// typed takes the blanks around each text away, and what is there twice.
-func typed[T ~string](texts []string) []T {
+// trimmed removes the blanks around each text, and duplicates.
+func trimmed[T ~string](texts []string) []T {
 	var all []T
 	for _, text := range texts {
 		if one := T(strings.TrimSpace(text)); !slices.Contains(all, one) {
@@ -55,8 +55,7 @@ func typed[T ~string](texts []string) []T {
 	return all
 }
 
-// MakeToken makes a token for a key that brings its own, from a cryptographically secure source, and has the key register
-// its digest. Nothing else of it is kept.
+// MakeToken makes a token from a cryptographically secure source, and sets its digest and prefix in the key's spec. Nothing else of it is kept.
 func MakeToken(random io.Reader, format token.Format, key *keysv1alpha1.ApiKey) (token.Token, error) {
 	made, err := token.New(random, format)
 	if err != nil {
@@ -69,7 +68,7 @@ func MakeToken(random io.Reader, format token.Format, key *keysv1alpha1.ApiKey) 
 	return made, nil
 }
 
-// FormatOf returns the format of a tenant's tokens, as a controller has it by default.
+// FormatOf returns the default format of tokens of an environment.
 func FormatOf(environment keysv1alpha1.Environment) token.Format {
 	if environment == keysv1alpha1.EnvironmentTest {
 		return token.FormatTest
@@ -77,8 +76,7 @@ func FormatOf(environment keysv1alpha1.Environment) token.Format {
 	return token.FormatLive
 }
 
-// Manifest returns what of a key belongs into Git: what is asked for, without what the API server and controllers have made
-// of it.
+// Manifest returns the part of a key that belongs in Git: what a person asks for, without what the API server and controllers have added.
 func Manifest(key *keysv1alpha1.ApiKey) *keysv1alpha1.ApiKey {
 	manifest := &keysv1alpha1.ApiKey{
 		TypeMeta:   metav1.TypeMeta{APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey"},
@@ -91,11 +89,12 @@ func Manifest(key *keysv1alpha1.ApiKey) *keysv1alpha1.ApiKey {
 	return manifest
 }
 
-// sameRequest says whether two keys ask for the same, but for their order and what the schema fills in.
+// sameRequest reports whether two specs ask for the same, apart from the order of lists and the schema's defaults.
 func sameRequest(a, b *keysv1alpha1.ApiKeySpec) bool {
 	return equality.Semantic.DeepEqual(normal(a), normal(b))
 }
 
+// normal returns a copy of a spec with sorted lists and the schema's defaults.
 func normal(spec *keysv1alpha1.ApiKeySpec) *keysv1alpha1.ApiKeySpec {
 	spec = spec.DeepCopy()
 	slices.Sort(spec.Scopes)

@@ -11,14 +11,13 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Rights are what a person may do in a namespace. They say what is worth offering; whether it is let happen, the API server
-// decides when it is asked for.
+// Rights are what a person may do in a namespace. A frontend offers only what they allow; the API server decides about each request.
 type Rights struct {
-	// List is to see the keys, and how they change.
+	// List is to list and watch keys.
 	List bool `json:"list"`
-	// Create is to make keys, and to give back what was taken from one.
+	// Create is to create keys, and to resume them or widen what they may do.
 	Create bool `json:"create"`
-	// Change is to suspend, rotate and revoke.
+	// Change is to suspend, rotate and revoke keys.
 	Change bool `json:"change"`
 	// ReadSecrets is to read the tokens of keys.
 	ReadSecrets bool `json:"readSecrets"`

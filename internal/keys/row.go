@@ -18,7 +18,7 @@ type Row struct {
 	// Prefix is blank before the key is issued.
 	Prefix string
 	Scopes []keysv1alpha1.Scope
-	// Created is when the object was.
+	// Created is when the object was created.
 	Created time.Time
 	// LastUsed is the zero time where no verifier has accepted the key.
 	LastUsed time.Time
@@ -27,15 +27,15 @@ type Row struct {
 	// Expires is the zero time for a key that does not expire, or that has not been issued.
 	Expires time.Time
 	State   keystate.State
-	// Reason and Message are those of the condition that the state is from.
+	// Reason and Message are those of the condition that the state is derived from.
 	Reason, Message string
 	// TenantID and Secret are blank where there is none.
 	TenantID, Secret string
-	// Digest says that the token was made elsewhere.
+	// Digest is set if the token was made elsewhere.
 	Digest bool
 }
 
-// NewRow returns a key's row, as it is at a time.
+// NewRow returns a key's row at a time.
 func NewRow(key *keysv1alpha1.ApiKey, now time.Time) Row {
 	row := Row{
 		Namespace:   key.Namespace,
@@ -49,26 +49,26 @@ func NewRow(key *keysv1alpha1.ApiKey, now time.Time) Row {
 		Digest:      key.Spec.Digest != nil,
 	}
 	if key.Status.LastUsedTime != nil {
-		row.LastUsed = UsedBy(*key.Status.LastUsedTime, now).Time
+		row.LastUsed = NotAfter(*key.Status.LastUsedTime, now).Time
 	}
 	if key.Status.IssuedTime != nil {
 		row.Issued = key.Status.IssuedTime.Time
 	}
 	row.Expires, _ = keystate.Expires(key)
-	row.State, row.Reason, row.Message = told(key, now)
+	row.State, row.Reason, row.Message = stateOf(key, now)
 	return row
 }
 
-// UsedBy returns a time at which something was used, and now where that time has not come: a verifier's clock may be wrong.
-func UsedBy(t metav1.Time, now time.Time) metav1.Time {
+// NotAfter returns a time of use, or now if that is in the future: a verifier's clock may be wrong.
+func NotAfter(t metav1.Time, now time.Time) metav1.Time {
 	if t.After(now) {
 		return metav1.NewTime(now)
 	}
 	return t
 }
 
-// Over says whether a key has come to its end, and will not work again by itself.
-func (r *Row) Over() bool {
+// Ended reports whether a key has ended, and will not work again by itself.
+func (r *Row) Ended() bool {
 	switch r.State {
 	case keystate.StateRevoked, keystate.StateRevoking, keystate.StateExpired, keystate.StateDeleting:
 		return true
@@ -76,10 +76,10 @@ func (r *Row) Over() bool {
 	return false
 }
 
-// Idle returns how long nobody has used a key, and false where it is over or was never issued: there is nothing to tidy up.
+// Idle returns for how long nobody has used a key, and false if it has ended or was never issued.
 // A key that was never used counts from its issue.
 func (r *Row) Idle(now time.Time) (time.Duration, bool) {
-	if r.Over() || r.Issued.IsZero() {
+	if r.Ended() || r.Issued.IsZero() {
 		return 0, false
 	}
 	if r.LastUsed.After(r.Issued) {
@@ -88,22 +88,22 @@ func (r *Row) Idle(now time.Time) (time.Duration, bool) {
 	return now.Sub(r.Issued), true
 }
 
-// Filter says which rows are wanted. The zero value wants all.
+// Filter selects rows. The zero value selects all.
 type Filter struct {
-	// ExpiringWithin wants keys that work and that will have expired when so much time has passed.
+	// ExpiringWithin selects working keys that will have expired after this time.
 	ExpiringWithin time.Duration
-	// UnusedFor wants keys that nobody has used for so long.
+	// UnusedFor selects keys that nobody has used for this long.
 	UnusedFor time.Duration
-	// State, where it is not blank, is the one that is wanted.
+	// State selects keys in this state, if it is not blank.
 	State keystate.State
 }
 
-// Wants says whether a row is wanted.
+// Wants reports whether a row is selected.
 func (f Filter) Wants(r *Row, now time.Time) bool {
 	if f.State != "" && r.State != f.State {
 		return false
 	}
-	if f.ExpiringWithin > 0 && (r.Over() || r.Expires.IsZero() || r.Expires.Sub(now) > f.ExpiringWithin) {
+	if f.ExpiringWithin > 0 && (r.Ended() || r.Expires.IsZero() || r.Expires.Sub(now) > f.ExpiringWithin) {
 		return false
 	}
 	if f.UnusedFor > 0 {

@@ -21,20 +21,19 @@ type ScopeEntry struct {
 
 // ScopeRoute is a route that needs a scope.
 type ScopeRoute struct {
-	// Methods are blank for every method.
+	// Methods are empty for every method.
 	Methods []keysv1alpha1.Method `json:"methods,omitempty"`
 	Host    keysv1alpha1.Host     `json:"host"`
 	Path    string                `json:"path"`
 	// Type is how the path is compared.
 	Type keysv1alpha1.PathMatchType `json:"type"`
-	// With are the other scopes that are needed too.
+	// With are the other scopes that are also needed.
 	With []keysv1alpha1.Scope `json:"with,omitempty"`
-	// Or are the other scopes of which one would do as well.
+	// Or are the other scopes of which one would also do.
 	Or []keysv1alpha1.Scope `json:"or,omitempty"`
 }
 
-// Catalogue returns the scopes that policies declare, sorted, the wildcards last, with the routes that need each. Rules that
-// never decide, because an older one is heard, are left out.
+// Catalogue returns the scopes that policies declare, sorted, the wildcards last, with the routes that need each. Rules that are never in effect, because an older one takes precedence, are left out.
 func Catalogue(policies []keysv1alpha1.AccessPolicy) []ScopeEntry {
 	entries := map[keysv1alpha1.Scope]*ScopeEntry{}
 	for i := range policies {
@@ -48,10 +47,10 @@ func Catalogue(policies []keysv1alpha1.AccessPolicy) []ScopeEntry {
 			entry.Policies = append(entry.Policies, policies[i].Name)
 		}
 	}
-	unheard := access.Compile(policies).Conflicts()
+	overruled := access.Compile(policies).Conflicts()
 	for i := range policies {
 		for j := range policies[i].Spec.Rules {
-			for _, route := range routes(&policies[i], j, unheard) {
+			for _, route := range routes(&policies[i], j, overruled) {
 				addRoute(entries, &policies[i].Spec.Rules[j], route)
 			}
 		}
@@ -61,13 +60,13 @@ func Catalogue(policies []keysv1alpha1.AccessPolicy) []ScopeEntry {
 		all = append(all, *entry)
 	}
 	slices.SortFunc(all, func(a, b ScopeEntry) int {
-		return cmp.Or(cmp.Compare(wildness(a.Name), wildness(b.Name)), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(breadth(a.Name), breadth(b.Name)), cmp.Compare(a.Name, b.Name))
 	})
 	return all
 }
 
-// wildness orders scopes by how much they open.
-func wildness(scope keysv1alpha1.Scope) int {
+// breadth orders scopes by how much they cover.
+func breadth(scope keysv1alpha1.Scope) int {
 	switch {
 	case scope == "*":
 		return 2
@@ -77,23 +76,23 @@ func wildness(scope keysv1alpha1.Scope) int {
 	return 0
 }
 
-// routes returns those that a rule decides.
-func routes(policy *keysv1alpha1.AccessPolicy, rule int, unheard []access.Conflict) []ScopeRoute {
+// routes returns the routes for which a rule is in effect.
+func routes(policy *keysv1alpha1.AccessPolicy, rule int, overruled []access.Conflict) []ScopeRoute {
 	var all []ScopeRoute
 	methods := policy.Spec.Rules[rule].Methods
 	for _, path := range policy.Spec.Rules[rule].Paths {
 		pathType := cmp.Or(path.Type, keysv1alpha1.PathPrefix)
 		for _, host := range policy.Spec.Hosts {
 			lost := func(method keysv1alpha1.Method) bool {
-				return slices.ContainsFunc(unheard, func(c access.Conflict) bool {
+				return slices.ContainsFunc(overruled, func(c access.Conflict) bool {
 					return c.Policy == policy.Name && c.Rule == rule && c.Host == host && c.Path == path.Value && c.Type == pathType && c.Method == method
 				})
 			}
-			heard := slices.DeleteFunc(slices.Clone(methods), lost)
-			if len(methods) == 0 && lost("") || len(methods) > 0 && len(heard) == 0 {
+			inEffect := slices.DeleteFunc(slices.Clone(methods), lost)
+			if len(methods) == 0 && lost("") || len(methods) > 0 && len(inEffect) == 0 {
 				continue
 			}
-			all = append(all, ScopeRoute{Methods: heard, Host: host, Path: path.Value, Type: pathType})
+			all = append(all, ScopeRoute{Methods: inEffect, Host: host, Path: path.Value, Type: pathType})
 		}
 	}
 	return all
@@ -120,7 +119,7 @@ func addRoute(entries map[keysv1alpha1.Scope]*ScopeEntry, rule *keysv1alpha1.Acc
 	}
 }
 
-// String says a route in a line: GET,HEAD your-nexuscommerce.com/api/products/… (and orders:read).
+// String returns a route in one line: GET,HEAD your-nexuscommerce.com/api/products/… (and orders:read).
 func (r *ScopeRoute) String() string {
 	var b strings.Builder
 	methods := "any method"
@@ -140,6 +139,7 @@ func (r *ScopeRoute) String() string {
 	return b.String()
 }
 
+// joined joins values as text.
 func joined[T ~string](values []T, separator string) string {
 	texts := make([]string, len(values))
 	for i := range values {

@@ -7,12 +7,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// told returns the state of a key at a time, and the reason and message of the condition that says so, where one does.
-func told(key *keysv1alpha1.ApiKey, now time.Time) (state keystate.State, reason, message string) {
-	state, says := keystate.StateOf(key, now)
+// stateOf returns the state of a key at a time, with the reason and message of the condition that it is derived from, if there is one.
+func stateOf(key *keysv1alpha1.ApiKey, now time.Time) (state keystate.State, reason, message string) {
+	state, condition := keystate.StateOf(key, now)
 	switch {
-	case says != nil:
-		return state, says.Reason, says.Message
+	case condition != nil:
+		return state, condition.Reason, condition.Message
 	case state == keystate.StateWaiting && !keystate.Observed(key):
 		return state, "", "No controller has seen the key as it is now."
 	}

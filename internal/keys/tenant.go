@@ -15,7 +15,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
 )
 
-// TenantError says why a namespace has no tenant that keys could be made for.
+// TenantError says why a namespace does not belong to exactly one tenant.
 type TenantError struct {
 	Namespace string
 	// Selected are the names of the tenants that select the namespace: none, or more than one.
@@ -30,7 +30,7 @@ func (e *TenantError) Error() string {
 	return fmt.Sprintf("namespace %s is selected by the tenants %s", e.Namespace, strings.Join(e.Selected, ", "))
 }
 
-// reason is that of the condition which a key in the namespace would have.
+// reason returns the reason of the condition that a key in the namespace would have.
 func (e *TenantError) reason() string {
 	if len(e.Selected) == 0 {
 		return keysv1alpha1.ReasonNoTenant
@@ -51,7 +51,7 @@ func TenantOf(namespace string, labels map[string]string, tenants []keysv1alpha1
 	return nil, e
 }
 
-// TenantFor returns the tenant of a namespace. Who may not read the namespace's labels learns it from the keys that are there.
+// TenantFor returns the tenant of a namespace. If the user may not read the namespace's labels, it is the tenant of the keys that are there.
 func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1.Tenant, error) {
 	tenants, err := c.Tenants(ctx)
 	if err != nil {

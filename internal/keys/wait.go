@@ -19,10 +19,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Goal says whether a key has come to where it is waited for, or why it never will.
+// Goal reports whether a key is in the state that is waited for, or why it never will be.
 type Goal func(*keysv1alpha1.ApiKey) (reached bool, err error)
 
-// StuckError says that a key won't come to where it is waited for unless somebody mends something.
+// StuckError reports that a key won't reach its goal until somebody fixes something.
 type StuckError struct {
 	Key, Reason, Message string
 }
@@ -72,8 +72,7 @@ func Rotated(request string) Goal {
 
 func nameOf(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
 
-// TimeoutError says which keys had not come to where they were waited for in time. It is errors.Is
-// context.DeadlineExceeded, or context.Canceled.
+// TimeoutError names the keys that had not reached their goal in time. It unwraps to context.DeadlineExceeded or context.Canceled.
 type TimeoutError struct {
 	Waiting []string
 	cause   error
@@ -87,11 +86,9 @@ func (e *TimeoutError) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e *TimeoutError) Unwrap() error { return e.cause }
 
-// Await watches keys until each has reached its goal, never will, or is gone, or the context ends. It tells of every state
-// of every key that it sees, in their order, and of the last one with done. What it returns first is what went wrong with
-// some key; it waits for the others all the same.
-func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Goal, told func(key *keysv1alpha1.ApiKey, done bool)) error {
-	w := &wait{goal: goal, told: told, pending: map[types.NamespacedName]types.UID{}}
+// Await watches keys until each has reached the goal, never will, or is gone, or the context ends. It calls report with every state of every key that it sees, in order, and with done for the last one. If something is wrong with one key, it waits for the others all the same, and returns the error at the end.
+func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Goal, report func(key *keysv1alpha1.ApiKey, done bool)) error {
+	w := &wait{goal: goal, report: report, pending: map[types.NamespacedName]types.UID{}}
 	for _, key := range keys {
 		w.pending[client.ObjectKeyFromObject(key)] = key.UID
 	}
@@ -110,7 +107,7 @@ func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Go
 	return w.failed
 }
 
-// scopeOf returns the least that has to be watched to see all of some keys.
+// scopeOf returns the options of the smallest list that has all of some keys.
 func scopeOf(keys []*keysv1alpha1.ApiKey) *client.ListOptions {
 	options := &client.ListOptions{}
 	if len(keys) > 0 && !slices.ContainsFunc(keys, func(k *keysv1alpha1.ApiKey) bool { return k.Namespace != keys[0].Namespace }) {
@@ -151,14 +148,15 @@ func (c *Client) follow(ctx context.Context, w *wait, options *client.ListOption
 	})
 }
 
-// wait is what is known of the keys that are waited for.
+// wait is the state of one Await.
 type wait struct {
 	goal    Goal
-	told    func(key *keysv1alpha1.ApiKey, done bool)
+	report  func(key *keysv1alpha1.ApiKey, done bool)
 	pending map[types.NamespacedName]types.UID
 	failed  error
 }
 
+// see checks a key against the goal.
 func (w *wait) see(key *keysv1alpha1.ApiKey) {
 	name := client.ObjectKeyFromObject(key)
 	uid, wanted := w.pending[name]
@@ -174,9 +172,10 @@ func (w *wait) see(key *keysv1alpha1.ApiKey) {
 		delete(w.pending, name)
 		w.failed = errors.Join(w.failed, err)
 	}
-	w.told(key, reached)
+	w.report(key, reached)
 }
 
+// gone notes that a key was deleted.
 func (w *wait) gone(name types.NamespacedName) {
 	if _, wanted := w.pending[name]; wanted {
 		delete(w.pending, name)
@@ -184,6 +183,7 @@ func (w *wait) gone(name types.NamespacedName) {
 	}
 }
 
+// names returns the keys that are still waited for.
 func (w *wait) names() []string {
 	names := make([]string, 0, len(w.pending))
 	for name := range w.pending {

@@ -29,13 +29,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = time.Minute
+const timeout = time.Minute
 
 // readsSecrets is a role that a namespace's administrators have among others.
 const readsSecrets = "reads-secrets"
 
-// world is an installation with two tenants and the page before it.
-type world struct {
+// environment is an installation with two tenants and the page before it.
+type environment struct {
 	cp *controlplane.ControlPlane
 	// url is where the page answers.
 	url string
@@ -43,14 +43,14 @@ type world struct {
 
 // user is who sits at a browser.
 type user struct {
-	*world
+	*environment
 	browser *http.Client
 	// csrf is what the page gave for the requests of its scripts.
 	csrf string
 }
 
 // serve starts the page, over TLS: browsers keep its cookies only then.
-func (w *world) serve(t *testing.T, change func(*console.Options)) *httptest.Server {
+func (w *environment) serve(t *testing.T, change func(*console.Options)) *httptest.Server {
 	t.Helper()
 	o := console.Options{Config: w.cp.Config}
 	if change != nil {
@@ -69,7 +69,7 @@ func (w *world) serve(t *testing.T, change func(*console.Options)) *httptest.Ser
 }
 
 // token returns a token for a service account of a namespace, which a role is bound to, there or everywhere.
-func (w *world) token(t *testing.T, namespace, name string, roles ...string) string {
+func (w *environment) token(t *testing.T, namespace, name string, roles ...string) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	if err := w.cp.Client.Create(t.Context(), account); err != nil {
@@ -95,7 +95,7 @@ func (w *world) token(t *testing.T, namespace, name string, roles ...string) str
 }
 
 // newUser opens a browser.
-func (w *world) newUser(t *testing.T, server *httptest.Server) *user {
+func (w *environment) newUser(t *testing.T, server *httptest.Server) *user {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -103,13 +103,13 @@ func (w *world) newUser(t *testing.T, server *httptest.Server) *user {
 	}
 	browser := *server.Client()
 	browser.Jar = jar
-	return &user{world: &world{cp: w.cp, url: server.URL}, browser: &browser}
+	return &user{environment: &environment{cp: w.cp, url: server.URL}, browser: &browser}
 }
 
 // ask sends a request, and returns the answer and its body.
 func (u *user) ask(t *testing.T, method, path, kind, body string) (answer *http.Response, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, u.url+path, strings.NewReader(body))
 	if err != nil {
@@ -185,7 +185,7 @@ func (u *user) post(t *testing.T, path, body string) (status int, last answered)
 // follow reads the stream of a namespace until a line is wanted, and calls what returns ends it.
 func (u *user) follow(t *testing.T, namespace string, wanted func(*answered) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.url+"/api/namespaces/"+namespace+"/stream", http.NoBody)
 	if err != nil {
@@ -210,11 +210,11 @@ func (u *user) follow(t *testing.T, namespace string, wanted func(*answered) boo
 	t.Fatalf("the stream has ended: %v", lines.Err())
 }
 
-// newWorld starts a control plane with the samples, and a controller unless the test does without.
-func newWorld(t *testing.T) *world {
+// newEnvironment starts a control plane with the samples, and a controller unless the test does without.
+func newEnvironment(t *testing.T) *environment {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	w := &world{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")}
+	w := &environment{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")}
 	install.Kubectl(t, w.cp, "create", "clusterrole", readsSecrets, "--verb=get", "--resource=secrets")
 	install.Controller(t, w.cp, program.Build(t, "./cmd/controller"))
 	install.Kubectl(t, w.cp, "apply", "-k", install.Config("samples"))

@@ -20,7 +20,7 @@ const warehouse = "/api/namespaces/warehouse"
 
 // TestPage is one installation for all that is asked of the page: the users come after one another.
 func TestPage(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	install.Kubectl(t, w.cp, "wait", "--for=condition=Ready", "apikey", "-n", "warehouse", "--all", "--timeout=1m")
 	server := w.serve(t, nil)
 	admin := w.token(t, "warehouse", "admin", "apikey-admin", readsSecrets, "cluster:apikey-view")
@@ -51,7 +51,7 @@ func TestPage(t *testing.T) {
 }
 
 // nobody asks for everything without a session.
-func (*world) nobody(t *testing.T, u *user) {
+func (*environment) nobody(t *testing.T, u *user) {
 	answer, text := u.get(t, "/namespaces/warehouse")
 	if answer.Request.URL.Path != "/login" || strings.Contains(text, "storefront") {
 		t.Errorf("a page: %s\n%s", answer.Request.URL, text)
@@ -69,7 +69,7 @@ func (*world) nobody(t *testing.T, u *user) {
 }
 
 // logIn tries what isn't a token of the cluster's, and then one that is.
-func (w *world) logIn(t *testing.T, admin string) {
+func (w *environment) logIn(t *testing.T, admin string) {
 	server := w.serve(t, nil)
 	key := w.secret(t, "storefront")
 	for given, says := range map[string]string{
@@ -100,7 +100,7 @@ func (w *world) logIn(t *testing.T, admin string) {
 }
 
 // secret returns a key's token.
-func (w *world) secret(t *testing.T, name string) string {
+func (w *environment) secret(t *testing.T, name string) string {
 	t.Helper()
 	secret := &corev1.Secret{}
 	if err := w.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "warehouse", Name: name}, secret); err != nil {
@@ -112,7 +112,7 @@ func (w *world) secret(t *testing.T, name string) string {
 const stock = `{"name":"stock-sync","displayName":"Stock Sync","scopes":["products:read"],"expiry":"90d","allowedCIDRs":["10.0.0.0/8"],"rotateEvery":"30d","rotateOverlap":"1d"}`
 
 // administrator does everything, and is shown the token once.
-func (w *world) administrator(t *testing.T, u *user) {
+func (w *environment) administrator(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		if line.Rights != nil && (!line.Rights.List || !line.Rights.Create || !line.Rights.Change || !line.Rights.ReadSecrets) {
 			t.Errorf("rights %+v", line.Rights)
@@ -161,7 +161,7 @@ func (w *world) administrator(t *testing.T, u *user) {
 }
 
 // viewer sees the list, and is refused every change by the API server.
-func (w *world) viewer(t *testing.T, u *user) {
+func (w *environment) viewer(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		if line.Rights != nil && (!line.Rights.List || line.Rights.Create || line.Rights.Change || line.Rights.ReadSecrets) {
 			t.Errorf("rights %+v", line.Rights)
@@ -179,7 +179,7 @@ func (w *world) viewer(t *testing.T, u *user) {
 }
 
 // maker is told where the token is instead of being shown it.
-func (w *world) maker(t *testing.T, u *user) {
+func (w *environment) maker(t *testing.T, u *user) {
 	status, done := u.post(t, warehouse+"/keys", strings.ReplaceAll(stock, "stock-sync", "makers"))
 	if status != http.StatusOK || done.Result == nil || done.Result.Token != "" || done.Result.Curl != "" || !strings.Contains(done.Result.Where, "Secret warehouse/makers") ||
 		!strings.Contains(done.Result.Message, "You may not read Secrets") {
@@ -188,7 +188,7 @@ func (w *world) maker(t *testing.T, u *user) {
 }
 
 // stranger sees nothing of another tenant's.
-func (w *world) stranger(t *testing.T, u *user) {
+func (w *environment) stranger(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		if len(line.Rows) > 0 || line.Tenant != nil && line.Tenant.ID != "" {
 			t.Errorf("another tenant's: %+v", line)
@@ -205,7 +205,7 @@ func (w *world) stranger(t *testing.T, u *user) {
 }
 
 // header is an OIDC proxy's: each request has the user's token, and the page keeps none.
-func (w *world) header(t *testing.T, admin string) {
+func (w *environment) header(t *testing.T, admin string) {
 	server := w.serve(t, func(o *console.Options) { o.Header = true })
 	u := w.newUser(t, server)
 	u.browser.Transport = bearer{admin, u.browser.Transport}
@@ -251,7 +251,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // ended is a session that ends while its user looks: by the clock, and because the cluster no longer knows the token.
-func (w *world) ended(t *testing.T, admin string) {
+func (w *environment) ended(t *testing.T, admin string) {
 	var passed atomic.Int64
 	server := w.serve(t, func(o *console.Options) {
 		o.Now, o.Lifetime = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }, 10*time.Minute

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// maxEndings is how many sessions that were signed out of are remembered. Beyond it they are all forgotten, and every session that began
+// maxSignOuts is how many sessions that were signed out of are remembered. Beyond it they are all forgotten, and every session that began
 // before is refused: it takes less memory, and lets nobody in.
-const maxEndings = 50_000
+const maxSignOuts = 50_000
 
-// endings are the sessions that somebody has signed out of, for as long as their cookies would otherwise open the page. A session that
+// signOuts are the sessions that somebody has signed out of, for as long as their cookies would otherwise open the page. A session that
 // began before since is refused too: what was signed out of by then may not be known here.
-type endings struct {
+type signOuts struct {
 	mu    sync.Mutex
 	since time.Time
 	// floor is below what since does not go again: from before it, endings were forgotten.
@@ -19,10 +19,12 @@ type endings struct {
 	until map[string]time.Time
 }
 
-func newEndings(now time.Time) *endings { return &endings{since: now, until: map[string]time.Time{}} }
+func newSignOuts(now time.Time) *signOuts {
+	return &signOuts{since: now, until: map[string]time.Time{}}
+}
 
-// over reports whether a session is refused.
-func (e *endings) over(s *session) bool {
+// ended reports whether a session is refused.
+func (e *signOuts) ended(s *session) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, ended := e.until[s.ID]
@@ -30,21 +32,21 @@ func (e *endings) over(s *session) bool {
 }
 
 // add remembers that somebody has signed out of a session.
-func (e *endings) add(ended ending, now time.Time) {
+func (e *signOuts) add(ended signOut, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.put(ended, now)
 }
 
 // put reports whether nothing was forgotten for it.
-func (e *endings) put(ended ending, now time.Time) (complete bool) {
+func (e *signOuts) put(ended signOut, now time.Time) (complete bool) {
 	if _, known := e.until[ended.ID]; known || !now.Before(ended.Until) {
 		return true
 	}
-	if len(e.until) >= maxEndings {
+	if len(e.until) >= maxSignOuts {
 		e.tidy(now)
 	}
-	if complete = len(e.until) < maxEndings; !complete {
+	if complete = len(e.until) < maxSignOuts; !complete {
 		clear(e.until)
 		e.since, e.floor = now, now
 	}
@@ -53,7 +55,7 @@ func (e *endings) put(ended ending, now time.Time) (complete bool) {
 }
 
 // merge takes over what another replica knows: all that was signed out of since a time, which this one then knows too.
-func (e *endings) merge(other *endingsList, now time.Time) {
+func (e *signOuts) merge(other *signOutList, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	complete := true
@@ -69,19 +71,19 @@ func (e *endings) merge(other *endingsList, now time.Time) {
 }
 
 // list returns what is known, for another replica.
-func (e *endings) list(now time.Time) *endingsList {
+func (e *signOuts) list(now time.Time) *signOutList {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.tidy(now)
-	all := &endingsList{Since: e.since, Ended: make([]ending, 0, len(e.until))}
+	all := &signOutList{Since: e.since, Ended: make([]signOut, 0, len(e.until))}
 	for id, until := range e.until {
-		all.Ended = append(all.Ended, ending{ID: id, Until: until})
+		all.Ended = append(all.Ended, signOut{ID: id, Until: until})
 	}
 	return all
 }
 
 // tidy forgets the sessions that have ended by themselves.
-func (e *endings) tidy(now time.Time) {
+func (e *signOuts) tidy(now time.Time) {
 	for id, until := range e.until {
 		if !now.Before(until) {
 			delete(e.until, id)
@@ -89,14 +91,14 @@ func (e *endings) tidy(now time.Time) {
 	}
 }
 
-// endingsList is what one replica tells another.
-type endingsList struct {
+// signOutList is what one replica tells another.
+type signOutList struct {
 	Since time.Time `json:"since"`
-	Ended []ending  `json:"ended"`
+	Ended []signOut `json:"ended"`
 }
 
-// ending is a session that somebody has signed out of, and when it would have ended by itself.
-type ending struct {
+// signOut is a session that somebody has signed out of, and when it would have ended by itself.
+type signOut struct {
 	ID    string    `json:"id"`
 	Until time.Time `json:"until"`
 }

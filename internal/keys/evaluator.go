@@ -13,19 +13,19 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// Judge answers as a verifier would that has just learned these objects. It reads them by the same code.
-type Judge struct {
+// Evaluator decides as a verifier would that knows exactly these objects, with the verifiers' own code.
+type Evaluator struct {
 	view *index.View
 	keys map[string]*keysv1alpha1.ApiKey
 }
 
-// NewJudge returns a judge of what is there.
-func NewJudge(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policies []keysv1alpha1.AccessPolicy) *Judge {
-	j := &Judge{view: index.NewView(), keys: map[string]*keysv1alpha1.ApiKey{}}
+// NewEvaluator returns an Evaluator of the given objects.
+func NewEvaluator(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policies []keysv1alpha1.AccessPolicy) *Evaluator {
+	e := &Evaluator{view: index.NewView(), keys: map[string]*keysv1alpha1.ApiKey{}}
 	for i := range keys {
 		name := nameOf(&keys[i])
-		j.keys[name] = &keys[i]
-		j.view.Credentials.Put(name, index.ClaimsOf(&keys[i]))
+		e.keys[name] = &keys[i]
+		e.view.Credentials.Put(name, index.ClaimsOf(&keys[i]))
 	}
 	all := index.Tenants{}
 	for i := range tenants {
@@ -33,9 +33,9 @@ func NewJudge(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policie
 			all.Add(id, tenant)
 		}
 	}
-	j.view.SetTenants(all)
-	j.view.SetRoutes(access.Compile(policies))
-	return j
+	e.view.SetTenants(all)
+	e.view.SetRoutes(access.Compile(policies))
+	return e
 }
 
 // Question is a request that a person asks about.
@@ -43,41 +43,42 @@ type Question struct {
 	Method, Host string
 	// Target is the path and query, not decoded.
 	Target string
-	// From is the client's address; the zero address is one that isn't known.
+	// From is the client's address; the zero value means that it isn't known.
 	From netip.Addr
-	// TenantID is that of the header X-Tenant-ID; blank is the key's own.
+	// TenantID is the value of the header X-Tenant-ID; blank means the key's own tenant.
 	TenantID string
 }
 
-// Explanation is what becomes of a request with one of a key's tokens, and why.
+// Explanation is the decision about a request with one of a key's tokens, and the reasons for it.
 type Explanation struct {
 	Credential string
 	verify.Explanation
 }
 
 // Explain returns an explanation for each credential of a key, the oldest first: during a rotation's overlap there are two.
-func (j *Judge) Explain(key *keysv1alpha1.ApiKey, question Question, now time.Time) []Explanation {
+func (e *Evaluator) Explain(key *keysv1alpha1.ApiKey, question Question, now time.Time) []Explanation {
 	request := &verify.Request{Method: question.Method, Host: question.Host, Target: question.Target, Client: question.From}
 	if question.TenantID != "" {
 		request.TenantID = []string{question.TenantID}
 	}
 	name := nameOf(key)
 	var all []Explanation
-	for _, claim := range j.view.Credentials.Find(func(claim *index.Claim) bool { return claim.Name == name }) {
+	for _, claim := range e.view.Credentials.Find(func(claim *index.Claim) bool { return claim.Name == name }) {
 		all = append(all, Explanation{
 			Credential:  claim.CredentialID,
-			Explanation: verify.Explain(j.view, claim, request, verify.Fresh, now),
+			Explanation: verify.Explain(e.view, claim, request, verify.Fresh, now),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b Explanation) int { return position(key, a.Credential) - position(key, b.Credential) })
 	return all
 }
 
+// position returns the index of a credential in a key's status.
 func position(key *keysv1alpha1.ApiKey, credential string) int {
 	return slices.IndexFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.ID == credential })
 }
 
-// Form is what can be told of a token by looking at it.
+// Form is what a token's text alone shows.
 type Form string
 
 // Forms of tokens.
@@ -95,7 +96,7 @@ const (
 // formats are those of NexusCommerce's tokens.
 var formats = []token.Format{token.FormatLive, token.FormatTest}
 
-// FormOf looks at a token.
+// FormOf returns the form of a token.
 func FormOf(text string) Form {
 	ours := slices.ContainsFunc(formats, func(f token.Format) bool { return strings.HasPrefix(text, string(f)) })
 	switch {
@@ -114,13 +115,13 @@ type Identity struct {
 	Key *keysv1alpha1.ApiKey
 	// Credential is the public id of the token's.
 	Credential string
-	// Newest says that it is the key's newest credential, and not the one before in its overlap.
+	// Newest is set if it is the key's newest credential, and not a superseded one in its overlap.
 	Newest bool
-	// Minted says that the controller minted the token for this key. Whoever has a token, or its digest, may register it too.
+	// Minted is set if the controller minted the token for this key. Whoever has a token, or its digest, may register it too.
 	Minted bool
-	// Decision says whether the token works for the key's tenant, from whatever address.
+	// Decision is the decision about the token for the key's tenant, whatever the client's address.
 	Decision verify.Decision
-	// Restricted says that it works from some addresses only.
+	// Restricted is set if the token works from some addresses only.
 	Restricted bool
 	// Holder is the key of the same tenant that the token stands for instead, namespace/name; blank where it stands for this one.
 	Holder string
@@ -129,27 +130,26 @@ type Identity struct {
 // Works reports whether the token works as this key's.
 func (i *Identity) Works() bool { return i.Decision.Outcome == verify.Allow || i.Restricted }
 
-// Identify returns every key that claims a token. The first is who the token stands for where a request names no tenant; contested
-// says that nobody does, because several tenants have registered it.
-func (j *Judge) Identify(text string, now time.Time) (claims []Identity, contested bool) {
-	unnamed := verify.Identify(j.view, text, nil, netip.Addr{}, verify.Fresh, now)
+// Identify returns every key that claims a token. The first is the key that the token stands for if a request names no tenant. If contested, there is no such key: several tenants have registered the token.
+func (e *Evaluator) Identify(text string, now time.Time) (claims []Identity, contested bool) {
+	unnamed := verify.Identify(e.view, text, nil, netip.Addr{}, verify.Fresh, now)
 	if unnamed.Reason == verify.ReasonMalformedToken {
 		return nil, false
 	}
 	digest := token.DigestOf(text)
-	for _, claim := range j.view.Credentials.Find(func(claim *index.Claim) bool { return claim.Digest == digest }) {
-		claims = append(claims, j.identity(text, claim, now))
+	for _, claim := range e.view.Credentials.Find(func(claim *index.Claim) bool { return claim.Digest == digest }) {
+		claims = append(claims, e.identity(text, claim, now))
 	}
 	return claims, unnamed.Reason == verify.ReasonTenantRequired
 }
 
-// identity says how a token fares as one key's.
-func (j *Judge) identity(text string, claim *index.Claim, now time.Time) Identity {
-	key := j.keys[claim.Name]
+// identity returns what a token is to one of the keys that claim it.
+func (e *Evaluator) identity(text string, claim *index.Claim, now time.Time) Identity {
+	key := e.keys[claim.Name]
 	found := Identity{
 		Key: key, Credential: claim.CredentialID, Minted: claim.Minted,
 		Newest:   position(key, claim.CredentialID) == len(key.Status.Credentials)-1,
-		Decision: verify.Identify(j.view, text, &claim.Tenant, netip.Addr{}, verify.Fresh, now),
+		Decision: verify.Identify(e.view, text, &claim.Tenant, netip.Addr{}, verify.Fresh, now),
 	}
 	if holder := found.Decision.Grant.Name; holder != claim.Name {
 		found.Holder = holder
@@ -159,7 +159,7 @@ func (j *Judge) identity(text string, claim *index.Claim, now time.Time) Identit
 	return found
 }
 
-// AssumedTenants returns tenants for keys as if all of them worked and limited nothing, for who may not read the real ones.
+// AssumedTenants returns active tenants without limits for keys, for users who may not read the real ones.
 func AssumedTenants(keys []keysv1alpha1.ApiKey) []keysv1alpha1.Tenant {
 	var all []keysv1alpha1.Tenant
 	seen := map[string]bool{}

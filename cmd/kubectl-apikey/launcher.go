@@ -12,16 +12,16 @@ import (
 	"sync"
 )
 
-// door is how a browser gets a link that is a secret: by a file that only its user can read. As an argument, everybody on the
+// launcher is how a browser gets a link that is a secret: by a file that only its user can read. As an argument, everybody on the
 // machine could read it in the list of processes, and be there first.
-type door struct {
+type launcher struct {
 	mu     sync.Mutex
 	folder string
 	closed bool
 }
 
 // open has the person's browser open a link. That the browser does, nobody says.
-func (d *door) open(ctx context.Context, link string) error {
+func (d *launcher) open(ctx context.Context, link string) error {
 	path, err := d.write(link)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (d *door) open(ctx context.Context, link string) error {
 }
 
 // write writes the file, and returns its path.
-func (d *door) write(link string) (string, error) {
+func (d *launcher) write(link string) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -57,7 +57,7 @@ func (d *door) write(link string) (string, error) {
 }
 
 // close removes the file.
-func (d *door) close() {
+func (d *launcher) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
