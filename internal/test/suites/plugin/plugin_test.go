@@ -1,171 +1,167 @@
-// Package plugin_test runs kubectl apikey as a person does, against a real API server with the controller and a verifier
-// beside it, and looks at what it prints, how it ends, and what it leaves behind.
+// Package plugin_test runs kubectl apikey as a person does, against a real API server with the controller and a verifier beside it.
+//
+// Its tests are the scripts in testdata, which read like sessions at a terminal: what is typed, and what is printed. They are testscript's
+// (github.com/rogpeppe/go-internal/testscript) with the commands that commands lists, such as these:
+//
+//	kubectl apikey suspend storefront
+//	stdout 'suspended'
+//	! kubectl apikey explain storefront GET /api/products
+//	code 3
+//	stdout 'refused \(401 suspended\)'
+//
+// All share one control plane. Each script has a namespace of its own, which its kubeconfig names, and a tenant of the same name: both are
+// called after the script, as suspend-shop is after suspend.txtar. The namespaces of config/samples are there too, and no script changes
+// keys in them. A single script is run by its name:
+//
+//	go test ./internal/test/suites/plugin -run 'TestScripts/^suspend$' -v
 package plugin_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = time.Minute
+// timeout bounds how long a test waits for something that has to come.
+const timeout = time.Minute
 
-// installation is a control plane with the samples, the controller and a verifier, and the plugin of a user.
-type installation struct {
+// cluster is a control plane with the samples, the controller and a verifier.
+type cluster struct {
 	cp         *controlplane.ControlPlane
 	controller *program.Process
 	verifier   *program.Process
-	plugin     string
-	// folder is where commands run.
-	folder string
-	// printed is all that the commands have printed, but for what was kept out of it.
-	printed strings.Builder
+	// plugin is the path of the program, and path a folder with kubectl, the plugin, and its completion, by the names that kubectl looks for.
+	plugin, path string
+	// users guards the control plane's authority, which signs for one user at a time.
+	users sync.Mutex
 }
 
-func newInstallation(t *testing.T) *installation {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	cp := install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")
-	i := &installation{cp: cp, folder: t.TempDir(), plugin: program.Build(t, "./cmd/kubectl-apikey")}
-	i.controller = install.Controller(t, cp, program.Build(t, "./cmd/controller"))
+	c := &cluster{cp: cp, plugin: program.Build(t, "./cmd/kubectl-apikey"), path: t.TempDir()}
+	for name, target := range map[string]string{"kubectl": cp.Kubectl, "kubectl-apikey": c.plugin, "kubectl_complete-apikey": c.plugin} {
+		if err := os.Symlink(target, filepath.Join(c.path, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.controller = install.Controller(t, cp, program.Build(t, "./cmd/controller"))
 	health := program.FreeAddress(t)
-	i.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
+	c.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
 		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
 		"--http-bind-address="+program.FreeAddress(t), "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	program.WaitUntil(t, timeout, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	install.Kubectl(t, cp, "apply", "-k", install.Config("samples"))
-	i.await(t, "warehouse", "warehouse-integration", keysv1alpha1.ConditionReady)
-	i.await(t, "warehouse", "storefront", keysv1alpha1.ConditionReady)
-	return i
-}
-
-// await waits until a condition of a key is True.
-func (i *installation) await(t *testing.T, namespace, name, condition string) *keysv1alpha1.ApiKey {
-	t.Helper()
-	return install.Await(t, i.cp, client.ObjectKey{Namespace: namespace, Name: name}, condition, patience)
-}
-
-// outcome is how a command has ended.
-type outcome struct {
-	stdout, stderr string
-	code           int
-}
-
-// invocation is a command that is about to be run.
-type invocation struct {
-	kubeconfig, stdin string
-	// secret is for a command that is to print a token: what it prints is not looked through.
-	secret bool
-	args   []string
-}
-
-// as has a command run with another user's rights.
-func as(kubeconfig string, args ...string) invocation {
-	return invocation{kubeconfig: kubeconfig, args: args}
-}
-
-// run runs the plugin. It may end in whatever way.
-func (i *installation) run(t *testing.T, in invocation) outcome {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
-	command := exec.CommandContext(ctx, i.plugin, in.args...)
-	command.Dir = i.folder
-	if in.kubeconfig == "" {
-		in.kubeconfig = i.cp.Kubeconfig
+	for _, namespace := range []string{"warehouse", "sandbox"} {
+		install.Kubectl(t, cp, "wait", "--for=condition=Ready", "apikey", "--all", "-n", namespace, "--timeout="+timeout.String())
 	}
-	command.Env = append(os.Environ(), "KUBECONFIG="+in.kubeconfig, "HOME="+i.folder)
-	command.Stdin = strings.NewReader(in.stdin)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	err := command.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("kubectl apikey %v: %v", in.args, err)
-	}
-	if !in.secret {
-		i.printed.Write(stdout.Bytes())
-	}
-	i.printed.Write(stderr.Bytes())
-	return outcome{stdout.String(), stderr.String(), command.ProcessState.ExitCode()}
+	return c
 }
 
-// must runs the plugin as an administrator, and has it end well. It returns standard output.
-func (i *installation) must(t *testing.T, args ...string) string {
-	t.Helper()
-	got := i.run(t, invocation{args: args})
-	if got.code != 0 {
-		t.Fatalf("kubectl apikey %s: exit code %d\n%s%s", strings.Join(args, " "), got.code, got.stdout, got.stderr)
-	}
-	return got.stdout
-}
-
-// fails runs the plugin as an administrator, and has it end with an exit code and say all of some things.
-func (i *installation) fails(t *testing.T, code int, said []string, args ...string) outcome {
-	t.Helper()
-	got := i.run(t, invocation{args: args})
-	i.check(t, args, got, code, said)
-	return got
-}
-
-func (i *installation) check(t *testing.T, args []string, got outcome, code int, said []string) {
-	t.Helper()
-	if got.code != code {
-		t.Errorf("kubectl apikey %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got.code, code, got.stdout, got.stderr)
-	}
-	contains(t, got.stdout+got.stderr, said...)
-}
-
-// contains says which texts are not in another.
-func contains(t *testing.T, text string, wanted ...string) {
-	t.Helper()
-	for _, want := range wanted {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in\n%s", want, text)
+// newTenant creates a tenant and a namespace of the same name, which belongs to it.
+func (c *cluster) newTenant(ctx context.Context, name string) error {
+	for _, object := range []client.Object{fixture.Tenant(name), fixture.Namespace(name, name)} {
+		if err := c.cp.Client.Create(ctx, object); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// key reads a key.
-func (i *installation) key(t *testing.T, namespace, name string) *keysv1alpha1.ApiKey {
-	t.Helper()
-	key := &keysv1alpha1.ApiKey{}
-	if err := i.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// token reads the token of a key.
-func (i *installation) token(t *testing.T, namespace, secret string) string {
-	t.Helper()
-	return install.Kubectl(t, i.cp, "get", "secret", "-n", namespace, secret, "-o", "go-template={{.data.token|base64decode}}")
-}
-
-// read reads a file that a command has written, and its mode.
-func (i *installation) read(t *testing.T, name string) (content string, mode os.FileMode) {
-	t.Helper()
-	path := filepath.Join(i.folder, name)
-	bytes, err := os.ReadFile(path)
+// kubeconfig writes a kubeconfig for a user in the given groups, whose default namespace is the given one.
+func (c *cluster) kubeconfig(path, namespace, user string, groups ...string) error {
+	c.users.Lock()
+	defer c.users.Unlock()
+	original, err := c.cp.KubeconfigFor(user, groups...)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	info, err := os.Stat(path)
+	config, err := clientcmd.LoadFromFile(original)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	return string(bytes), info.Mode().Perm()
+	for _, entry := range config.Contexts {
+		entry.Namespace = namespace
+	}
+	return clientcmd.WriteToFile(*config, path)
+}
+
+// shared is the cluster of every test that breaks none.
+var shared struct {
+	sync.Mutex
+	cluster *cluster
+	run     *testRun
+}
+
+// sharedCluster returns the cluster that tests share. The first that asks for it starts it.
+func sharedCluster(t *testing.T) *cluster {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.cluster == nil {
+		shared.run = &testRun{TB: t}
+		shared.cluster = newCluster(shared.run)
+	}
+	return shared.cluster
+}
+
+// testRun is a testing.TB for what several tests use. Its clean-up functions are called when all tests have ended.
+type testRun struct {
+	testing.TB
+	cleanups []func()
+	failed   bool
+}
+
+// Cleanup has a function called when all tests have ended.
+func (r *testRun) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+// Context returns a context that outlives the test.
+func (*testRun) Context() context.Context { return context.Background() }
+
+// TempDir returns a folder that is there until all tests have ended.
+func (r *testRun) TempDir() string {
+	folder, err := os.MkdirTemp("", "plugin-test-")
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
+
+// Error says what went wrong, even when the test that began it has ended.
+func (r *testRun) Error(args ...any) {
+	r.failed = true
+	fmt.Fprintln(os.Stderr, args...)
+}
+
+// end cleans up.
+func (r *testRun) end() {
+	for i := len(r.cleanups) - 1; i >= 0; i-- {
+		r.cleanups[i]()
+	}
+}
+
+// TestMain ends what the tests have shared.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.run != nil {
+		shared.run.end()
+		if shared.run.failed && code == 0 {
+			code = 1
+		}
+	}
+	os.Exit(code)
 }

@@ -13,6 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/processes"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
@@ -24,47 +29,52 @@ const opener = `#!/bin/sh
 stat -c '%a %n' "$1" "$(dirname "$1")" >"$NOTES.new" && cat "$1" >>"$NOTES.new" && mv "$NOTES.new" "$NOTES"
 `
 
+// page is what the tests of the page need: a namespace with the key storefront, a kubeconfig for it, and a browser.
+type page struct {
+	*cluster
+	namespace, kubeconfig string
+	// folder holds the browser, and what it notes.
+	folder string
+}
+
 // TestPage serves the page on this machine: to the one browser that came by the link, with the rights of the kubeconfig, until it
 // is told to stop or nobody looks any more. It fails where the link is given to the browser as an argument, where it is good
 // twice, and where any Host is answered.
 func TestPage(t *testing.T) {
-	i := newInstallation(t)
-	t.Run("who gets in", i.letsOneIn)
-	t.Run("nobody looks", func(t *testing.T) {
-		ui := i.startPage(t, "--no-browser", "--idle-timeout=1s")
-		// Another account of the machine asks all the time, which keeps nothing open.
-		url := startLink.FindStringSubmatch(ui.Log())[1]
-		go func() {
-			for {
-				select {
-				case <-ui.Exited():
-					return
-				case <-time.After(100 * time.Millisecond):
-				}
-				if response, err := http.Get(url + "/namespaces"); err == nil { //nolint:noctx // It ends with the page.
-					_ = response.Body.Close()
-				}
-			}
-		}()
-		select {
-		case <-ui.Exited():
-		case <-t.Context().Done():
-			t.Fatal("it goes on and on")
-		}
-		contains(t, ui.Log(), "No page was open for 1s")
-	})
-	i.fails(t, 2, []string{"-v=8"}, "ui", "--no-browser", "-v=8")
-	i.fails(t, 2, []string{"--port"}, "ui", "--no-browser", "--port=70000")
+	p := newPage(t, sharedCluster(t))
+	t.Run("who gets in", p.letsOneIn)
+	t.Run("nobody looks", p.endsByItself)
 }
 
-// startPage serves the page, and waits until the link is there.
-func (i *installation) startPage(t *testing.T, args ...string) *program.Process {
+func newPage(t *testing.T, c *cluster) *page {
+	t.Helper()
+	p := &page{cluster: c, namespace: "page-shop", folder: t.TempDir()}
+	p.kubeconfig = filepath.Join(p.folder, "kubeconfig")
+	if err := c.newTenant(t.Context(), p.namespace); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.kubeconfig(p.kubeconfig, p.namespace, "page-admin", "system:masters"); err != nil {
+		t.Fatal(err)
+	}
+	key := fixture.ApiKey(p.namespace, "storefront", func(k *keysv1alpha1.ApiKey) { k.Spec.DisplayName = "Storefront" })
+	if err := c.cp.Client.Create(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	install.Await(t, c.cp, client.ObjectKeyFromObject(key), keysv1alpha1.ConditionReady, timeout)
+	if err := os.WriteFile(filepath.Join(p.folder, "xdg-open"), []byte(opener), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// serve serves the page, and waits until the link is there.
+func (p *page) serve(t *testing.T, args ...string) *program.Process {
 	t.Helper()
 	ui := program.Start(t, "env", append([]string{
-		"PATH=" + i.folder + string(os.PathListSeparator) + os.Getenv("PATH"), "NOTES=" + filepath.Join(i.folder, "notes"),
-		i.plugin, "ui", "--kubeconfig=" + i.cp.Kubeconfig, "-n", "warehouse",
+		"PATH=" + p.folder + string(os.PathListSeparator) + os.Getenv("PATH"), "NOTES=" + filepath.Join(p.folder, "notes"),
+		p.plugin, "ui", "--kubeconfig=" + p.kubeconfig,
 	}, args...)...)
-	program.WaitUntil(t, patience, "a link", func() error {
+	program.WaitUntil(t, timeout, "a link", func() error {
 		if !startLink.MatchString(ui.Log()) {
 			return fmt.Errorf("%q", ui.Log())
 		}
@@ -73,22 +83,47 @@ func (i *installation) startPage(t *testing.T, args ...string) *program.Process 
 	return ui
 }
 
-func (i *installation) letsOneIn(t *testing.T) {
-	if err := os.WriteFile(filepath.Join(i.folder, "xdg-open"), []byte(opener), 0o700); err != nil {
-		t.Fatal(err)
+// endsByItself leaves the page alone, which another account of the machine does not: what that asks for all the time keeps nothing open.
+func (p *page) endsByItself(t *testing.T) {
+	ui := p.serve(t, "--no-browser", "--idle-timeout=1s")
+	url := startLink.FindStringSubmatch(ui.Log())[1]
+	go func() {
+		for {
+			select {
+			case <-ui.Exited():
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			if response, err := http.Get(url + "/namespaces"); err == nil { //nolint:noctx // It ends with the page.
+				_ = response.Body.Close()
+			}
+		}
+	}()
+	select {
+	case <-ui.Exited():
+	case <-time.After(timeout):
+		t.Fatal("it goes on and on")
 	}
+	if !strings.Contains(ui.Log(), "No page was open for 1s") {
+		t.Error(ui.Log())
+	}
+}
+
+func (p *page) letsOneIn(t *testing.T) {
 	watch := processes.Start(t)
-	ui := i.startPage(t)
+	ui := p.serve(t)
 	link := startLink.FindStringSubmatch(ui.Log())
 	url, secret := link[1], link[2]
-	file := i.openedFile(t, link[0])
+	file := p.openedFile(t, link[0])
 
-	for _, path := range []string{"/api/user", "/api/namespaces", "/api/namespaces/warehouse/keys/storefront", "/api/namespaces/warehouse/stream", "/start/guessed"} {
+	shop := "/namespaces/" + p.namespace
+	key := "/api" + shop + "/keys/storefront"
+	for _, path := range []string{"/api/user", "/api/namespaces", key, "/api" + shop + "/stream", "/start/guessed"} {
 		if status, _ := visit(t, "", url+path, ""); status < 400 {
 			t.Errorf("%s: %d for who has not come by the link", path, status)
 		}
 	}
-	for _, path := range []string{"/", "/namespaces/warehouse"} {
+	for _, path := range []string{"/", shop} {
 		if _, body := visit(t, "", url+path, ""); strings.Contains(body, "Storefront") {
 			t.Errorf("%s has keys for who has not come by the link", path)
 		}
@@ -101,16 +136,16 @@ func (i *installation) letsOneIn(t *testing.T) {
 	if status != http.StatusOK || session == nil {
 		t.Fatalf("the link: %d", status)
 	}
-	program.WaitUntil(t, patience, "the file to go", func() error {
+	program.WaitUntil(t, timeout, "the file to go", func() error {
 		if _, err := os.Stat(file); !os.IsNotExist(err) {
 			return fmt.Errorf("%s is still there: %w", file, err)
 		}
 		return nil
 	})
-	if status, body := visit(t, session[1], url+"/api/namespaces/warehouse/keys/storefront", ""); status != http.StatusOK || !strings.Contains(body, "Storefront") {
+	if status, body := visit(t, session[1], url+key, ""); status != http.StatusOK || !strings.Contains(body, "Storefront") {
 		t.Errorf("with the link: %d", status)
 	}
-	i.generates(t, url, session[1])
+	p.generates(t, url, session[1])
 	if status, _ := visit(t, session[1], link[0], ""); status < 400 {
 		t.Errorf("the link, once more: %d", status)
 	}
@@ -130,11 +165,11 @@ func (i *installation) letsOneIn(t *testing.T) {
 }
 
 // openedFile returns the file that the browser was given, which must be a person's own and lead to the link.
-func (i *installation) openedFile(t *testing.T, link string) string {
+func (p *page) openedFile(t *testing.T, link string) string {
 	t.Helper()
 	var notes []byte
-	program.WaitUntil(t, patience, "a browser that is opened", func() (err error) {
-		notes, err = os.ReadFile(filepath.Join(i.folder, "notes"))
+	program.WaitUntil(t, timeout, "a browser that is opened", func() (err error) {
+		notes, err = os.ReadFile(filepath.Join(p.folder, "notes"))
 		return err
 	})
 	lines := strings.SplitN(string(notes), "\n", 3)
@@ -146,11 +181,11 @@ func (i *installation) openedFile(t *testing.T, link string) string {
 }
 
 // generates has the page make a key, as its script does.
-func (i *installation) generates(t *testing.T, url, session string) {
+func (p *page) generates(t *testing.T, url, session string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/api/namespaces/warehouse/keys",
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/api/namespaces/"+p.namespace+"/keys",
 		strings.NewReader(`{"displayName":"From Here","name":"from-here","scopes":["products:read"]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +215,7 @@ var sessionMeta = regexp.MustCompile(`<meta name="session" content="([^"]+)">`)
 // beginning of the answer. No answer may set a cookie: other ports of the address would get it.
 func visit(t *testing.T, session, url, host string) (status int, body string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
