@@ -25,7 +25,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
@@ -156,6 +158,7 @@ func (r *testRun) end() {
 
 // TestMain ends what the tests have shared.
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
 	code := m.Run()
 	if shared.run != nil {
 		shared.run.end()
