@@ -1,4 +1,4 @@
 package limit
 
-// SetNow has a listener take the time from a function. It is for before the first connection.
-func (l *Listener) SetNow(now func() int64) { l.now = now }
+// WithNow makes a listener take the time from a function.
+func WithNow(clock func() int64) Option { return func(l *Listener) { l.now = clock } }

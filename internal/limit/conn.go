@@ -10,51 +10,52 @@ import (
 // ErrExceeded is the error of a connection that exceeded the bounds.
 var ErrExceeded = errors.New("the connection exceeds what it may hold")
 
-// Conn is a connection that counts what its requests hold.
+// Conn is a connection that estimates how much memory its requests hold.
 type Conn struct {
-	// Conn is what is read and written: decrypted.
+	// Conn carries the decrypted bytes.
 	net.Conn
 
-	raw      net.Conn
-	envelope *envelope // nil for plain text
-	listener *Listener
-	// accepted, answered and stuck are times: of the beginning, of the last answer, and since when a request is incomplete. 0 is never.
+	raw       net.Conn
+	encrypted *encrypted // nil for plain text
+	listener  *Listener
+	// accepted, answered and stuck are times: when the connection was accepted, when it was last answered, and since when
+	// it has an incomplete request. 0 means never.
 	accepted        int64
 	answered, stuck atomic.Int64
-	// asked is when the last request came that is complete and not answered, or 0.
+	// asked is when the last complete request came that is not answered yet, or 0.
 	asked atomic.Int64
-	peer  *peer // set as it is admitted
-	// writing is since when a write is under way, or 0.
+	peer  *peer // set by admit
+	// writing is when the write under way began, or 0.
 	writing atomic.Int64
-	// taken is what the connection has of the shared memory.
+	// taken is how much shared memory the connection has, in bytes.
 	taken atomic.Int64
 	dead  atomic.Bool
 
-	mu     sync.Mutex
-	speaks meter
+	mu       sync.Mutex
+	protocol protocol
 }
 
-// meter estimates what the requests of a connection hold.
-type meter interface {
-	// read is told of bytes that came, and when. It says whether they are within what the protocol allows for.
+// protocol estimates how much memory the requests of a connection hold, by parsing what goes over it.
+type protocol interface {
+	// read parses bytes that were received at a time. It reports whether they are within what the protocol allows.
 	read(bytes []byte, at int64) bool
-	// wrote is told of bytes that are sent, and says whether they end an answer.
+	// wrote parses bytes that are sent. It reports whether they end a response.
 	wrote(bytes []byte) bool
-	// idle is told that no request is under way.
+	// idle is called when no request is under way.
 	idle()
-	// holds is what requests hold now, in bytes.
+	// holds returns how much memory requests hold now, in bytes.
 	holds() int64
-	// since is when the oldest request began that keeps memory from being given back, and when the last one did that waits for its
-	// answer; 0 is for none.
+	// since returns when the oldest request that still holds memory began, and when the last one that waits for its
+	// response did. 0 means none.
 	since() (stuck, asked int64)
 }
 
 func newConn(l *Listener, raw net.Conn) *Conn {
 	c := &Conn{Conn: raw, raw: raw, listener: l, accepted: l.now()}
 	if l.bounds.HTTP2 {
-		c.speaks = newHTTP2(l.bounds)
+		c.protocol = newHTTP2(l.bounds)
 	} else {
-		c.speaks = &unknown{bounds: l.bounds}
+		c.protocol = &unknown{bounds: l.bounds}
 	}
 	return c
 }
@@ -63,13 +64,13 @@ func newConn(l *Listener, raw net.Conn) *Conn {
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n == 0 {
-		if err != nil && c.envelope != nil {
-			explain(err)
+		if err != nil && c.encrypted != nil {
+			answerPlainHTTP(err)
 		}
 		return n, err
 	}
-	if c.envelope != nil {
-		c.envelope.left.Store(sealed)
+	if c.encrypted != nil {
+		c.encrypted.left.Store(maxUndecrypted)
 	}
 	if reason := c.readMore(b[:n]); reason != "" {
 		c.end(reason)
@@ -78,15 +79,15 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// readMore counts bytes that came, and returns why they are too many, or nothing.
+// readMore counts received bytes. It returns why they exceed the bounds, or an empty reason.
 func (c *Conn) readMore(b []byte) Reason {
 	at := c.listener.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if next, ok := c.speaks.(*unknown); ok {
-		c.speaks = next.meet(b)
+	if next, ok := c.protocol.(*unknown); ok {
+		c.protocol = next.detect(b)
 	}
-	if !c.speaks.read(b, at) {
+	if !c.protocol.read(b, at) {
 		return Malformed
 	}
 	if !c.settle() {
@@ -99,7 +100,7 @@ func (c *Conn) readMore(b []byte) Reason {
 func (c *Conn) Write(b []byte) (int, error) {
 	at := c.listener.now()
 	c.mu.Lock()
-	ended := c.speaks.wrote(b)
+	ended := c.protocol.wrote(b)
 	settled := c.settle()
 	c.mu.Unlock()
 	if ended {
@@ -114,12 +115,12 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Idle is for a server's hook: no request is under way.
+// Idle tells the connection that no request is under way. The server's ConnState hook calls it.
 func (c *Conn) Idle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.speaks.idle()
-	c.settle() // It only gives back.
+	c.protocol.idle()
+	c.settle() // It can only give memory back, so it can't fail.
 }
 
 // Close implements net.Conn.
@@ -129,7 +130,7 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// end closes the connection under whoever reads or writes. They close it too, and have it forgotten.
+// end closes the underlying connection. Its reader or writer then calls Close, which unregisters it.
 func (c *Conn) end(reason Reason) {
 	if c.dead.Swap(true) {
 		return
@@ -144,16 +145,17 @@ func (c *Conn) giveBack() {
 	c.listener.left.Add(c.taken.Swap(0))
 }
 
-// settle takes shared memory or gives it back, so that it is what requests hold. It is for the holder of the lock.
+// settle takes shared memory or gives it back, so that the connection has as much as its requests hold. It reports
+// whether there was enough. The caller holds the lock.
 func (c *Conn) settle() bool {
-	stuck, asked := c.speaks.since()
+	stuck, asked := c.protocol.since()
 	if stuck != c.stuck.Load() {
 		c.stuck.Store(stuck)
 	}
 	if asked != c.asked.Load() {
 		c.asked.Store(asked)
 	}
-	wanted := max(c.speaks.holds()-c.listener.bounds.Own, 0)
+	wanted := max(c.protocol.holds()-c.listener.bounds.Own, 0)
 	wanted = (wanted + unit - 1) / unit * unit
 	more := wanted - c.taken.Load()
 	if more == 0 {
@@ -166,14 +168,15 @@ func (c *Conn) settle() bool {
 	if more < 0 {
 		c.listener.left.Add(-more)
 	}
-	if c.dead.Load() { // Since then.
+	if c.dead.Load() { // It was closed meanwhile.
 		c.giveBack()
 		return false
 	}
 	return true
 }
 
-// stuckSince is when the connection's oldest request began that is incomplete, or the write that is under way; 0 is for neither.
+// stuckSince returns when the connection's oldest incomplete request or its current write began, or 0 if there is
+// neither.
 func (c *Conn) stuckSince() int64 {
 	stuck, writing := c.stuck.Load(), c.writing.Load()
 	if stuck == 0 || writing != 0 && writing < stuck {

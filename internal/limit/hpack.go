@@ -1,7 +1,7 @@
 package limit
 
-// fields returns how many fields a header block has at most: RFC 7541, section 6. What can't be read counts as if each byte
-// were one, as it may be.
+// fields returns the maximum number of fields in a header block (RFC 7541, section 6). What can't be parsed counts as
+// one field a byte.
 func fields(block []byte) int {
 	n := 0
 	for len(block) > 0 {
@@ -12,10 +12,10 @@ func fields(block []byte) int {
 			_, rest, ok = integer(block, 7)
 		case first&0x40 != 0: // a literal that is added to the table
 			rest, ok = literal(block, 6)
-		case first&0x20 != 0: // the size of the table, which is no field
+		case first&0x20 != 0: // a change of the table's size, which is not a field
 			_, rest, ok = integer(block, 5)
 			n--
-		default: // a literal that isn't added
+		default: // a literal that is not added
 			rest, ok = literal(block, 4)
 		}
 		if !ok {
@@ -27,7 +27,7 @@ func fields(block []byte) int {
 	return n
 }
 
-// literal skips a field whose value, and perhaps name, is there in full.
+// literal skips a field with a literal value, and perhaps a literal name. It reports whether all of the field is there.
 func literal(b []byte, prefix int) ([]byte, bool) {
 	index, b, ok := integer(b, prefix)
 	if ok && index == 0 {
@@ -47,7 +47,7 @@ func skipText(b []byte) ([]byte, bool) {
 	return b[length:], true
 }
 
-// integer reads a number that begins with some bits of the first byte: RFC 7541, section 5.1.
+// integer reads an integer whose first byte has so many bits for it (RFC 7541, section 5.1).
 func integer(b []byte, prefix int) (value int, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return 0, nil, false

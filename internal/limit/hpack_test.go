@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestFields counts the fields of header blocks: of RFC 7541, appendix C, and of blocks that are cut off.
+// TestFields counts the fields of header blocks: those of RFC 7541, appendix C, and truncated ones.
 func TestFields(t *testing.T) {
 	for name, test := range map[string]struct {
 		block string
@@ -31,7 +31,7 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// FuzzFields checks that no more fields are counted than can be: each takes a byte.
+// FuzzFields checks that there are never more fields than bytes.
 func FuzzFields(f *testing.F) {
 	f.Add([]byte("\x82\x86\x84\x41\x0fwww.example.com"))
 	f.Add(bytes.Repeat([]byte{0xbe}, 100))

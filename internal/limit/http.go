@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Apply has a server of HTTP keep to the bounds of the Listener that it is to serve, and answer promptly. It speaks HTTP/2 where there are
-// bounds for that.
+// Apply sets up a server for the bounds of the Listener that it will serve. It also makes the server answer without
+// waiting for bodies that handlers don't read. HTTP/2 is on if Streams is set.
 func (b Bounds) Apply(s *http.Server) {
-	s.Handler = promptly(s.Handler)
+	s.Handler = withoutWaiting(s.Handler)
 	s.MaxHeaderBytes = b.Header
 	s.Protocols = &http.Protocols{}
 	s.Protocols.SetHTTP1(true)
-	// In plain text only by prior knowledge. What was encrypted is decrypted by then.
+	// HTTP/2 without TLS, by prior knowledge: the listener decrypts what was encrypted.
 	s.Protocols.SetUnencryptedHTTP2(b.Streams > 0)
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          b.Streams,
@@ -33,7 +33,7 @@ func (b Bounds) Apply(s *http.Server) {
 	}
 }
 
-// protocols are those that TLS is to offer.
+// protocols returns the ALPN protocols that TLS offers.
 func (b Bounds) protocols() []string {
 	if b.Streams > 0 {
 		return []string{"h2", "http/1.1"}
@@ -42,63 +42,63 @@ func (b Bounds) protocols() []string {
 }
 
 const (
-	// grace is how long what is left of a body may take that nobody has read, and spare is how long it may be.
-	grace = 20 * time.Millisecond
-	spare = 64 << 10
+	// drainTimeout is how long the unread rest of a body may take to arrive, and drainBytes is how long it may be.
+	drainTimeout = 20 * time.Millisecond
+	drainBytes   = 64 << 10
 )
 
-// promptly has a request answered at once although its handler has not read all of the body. A client may announce one and not
-// send it, and a proxy pass on that it did; net/http would wait for it before it answers. If the body isn't there by the time of the
-// answer, the connection is closed after that: what comes next on it can't be told from the body.
-func promptly(handler http.Handler) http.Handler {
+// withoutWaiting makes a handler answer at once although it has not read all of the body. A client may announce a body
+// and not send it, and net/http would wait for the body before it answers. If the body isn't there by then, the
+// connection is closed after the response, because the next request can't be told from the body.
+func withoutWaiting(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength == 0 || r.ProtoMajor != 1 { // HTTP/2 doesn't wait.
+		if r.ContentLength == 0 || r.ProtoMajor != 1 { // Go's HTTP/2 server doesn't wait.
 			handler.ServeHTTP(w, r)
 			return
 		}
-		settling := &settling{ResponseWriter: w, request: r}
-		handler.ServeHTTP(settling, r)
-		settling.settle()
+		drainer := &bodyDrainer{ResponseWriter: w, request: r}
+		handler.ServeHTTP(drainer, r)
+		drainer.drain()
 	})
 }
 
-// settling is the answer to a request with a body.
-type settling struct {
+// bodyDrainer is a ResponseWriter that deals with the request's body before the response is sent.
+type bodyDrainer struct {
 	http.ResponseWriter
 	request *http.Request
-	settled bool
+	drained bool
 }
 
 // Unwrap is for http.ResponseController.
-func (s *settling) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (d *bodyDrainer) Unwrap() http.ResponseWriter { return d.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.
-func (s *settling) WriteHeader(status int) {
-	s.settle()
-	s.ResponseWriter.WriteHeader(status)
+func (d *bodyDrainer) WriteHeader(status int) {
+	d.drain()
+	d.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
-func (s *settling) Write(b []byte) (int, error) {
-	s.settle()
-	return s.ResponseWriter.Write(b)
+func (d *bodyDrainer) Write(b []byte) (int, error) {
+	d.drain()
+	return d.ResponseWriter.Write(b)
 }
 
-// settle takes in what is left of the body, or has the connection closed.
-func (s *settling) settle() {
-	if s.settled {
+// drain reads the rest of the body, or makes the server close the connection after the response.
+func (d *bodyDrainer) drain() {
+	if d.drained {
 		return
 	}
-	s.settled = true
-	// With a client that waits to be asked for the body, a read would ask for it.
-	control := http.NewResponseController(s.ResponseWriter)
-	if s.request.Header.Get("Expect") == "" && control.SetReadDeadline(time.Now().Add(grace)) == nil {
-		if _, err := io.CopyN(io.Discard, s.request.Body, spare+1); errors.Is(err, io.EOF) {
-			// The server goes on reading, to hear of a client that goes away: at a deadline it would take every client for one, and end an
-			// answer that takes longer.
+	d.drained = true
+	// With Expect: 100-continue, a read would ask the client for the body.
+	control := http.NewResponseController(d.ResponseWriter)
+	if d.request.Header.Get("Expect") == "" && control.SetReadDeadline(time.Now().Add(drainTimeout)) == nil {
+		if _, err := io.CopyN(io.Discard, d.request.Body, drainBytes+1); errors.Is(err, io.EOF) {
+			// The server keeps reading, to notice clients that disconnect. A deadline would look like a disconnect, and end a
+			// slow response.
 			_ = control.SetReadDeadline(time.Time{})
 			return
 		}
 	}
-	s.Header().Set("Connection", "close")
+	d.Header().Set("Connection", "close")
 }

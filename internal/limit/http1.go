@@ -4,20 +4,21 @@ import (
 	"bytes"
 )
 
-// perField is what a header field holds beyond its text, in bytes: its place in a map, and in the list of a name's values.
+// perField is what a header field holds beyond its text, in bytes: an entry of a map, and of the list of a name's
+// values.
 const perField = 128
 
 var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
-// unknown is a connection that has not said yet which protocol it speaks.
+// unknown is the protocol of a connection before it is detected.
 type unknown struct {
 	bounds Bounds
-	// seen is how much of HTTP/2's preface has come.
+	// seen is how many bytes of HTTP/2's preface have been received.
 	seen int
 }
 
-// meet returns the meter of the protocol that the first bytes are of.
-func (u *unknown) meet(b []byte) meter {
+// detect returns the protocol that begins with the bytes received so far.
+func (u *unknown) detect(b []byte) protocol {
 	rest := preface[u.seen:]
 	n := min(len(rest), len(b))
 	if !bytes.Equal(b[:n], rest[:n]) {
@@ -38,12 +39,12 @@ func (u *unknown) idle()                       {}
 func (u *unknown) holds() int64                { return 0 }
 func (u *unknown) since() (stuck, asked int64) { return 0, 0 }
 
-// http1 is a connection of HTTP/1. How long a header may be, and how long it and the body may take, is the server's business.
+// http1 is HTTP/1. The server itself limits the length of a header, and how long it and the body may take.
 type http1 struct {
 	held int64
-	// tail is what of it may be the beginning of the next request, which the server has read with the end of this one.
+	// tail is the part of held that may belong to the next request, which was read together with the end of this one.
 	tail int64
-	// asked is when the last request came in full, or 0 once it is being answered.
+	// asked is when the last complete request was received, or 0 once its response has begun.
 	asked int64
 }
 
@@ -55,7 +56,7 @@ var (
 
 func (m *http1) read(b []byte, at int64) bool {
 	m.held += cost(b)
-	// Whatever follows a blank line may be another request. Without one, all may be.
+	// What follows a blank line may be another request. Without a blank line, everything may be.
 	switch at := bytes.Index(b, blankLine); {
 	case at >= 0 && !bytes.Contains(b[:at], barelyDone):
 		m.tail = cost(b[at+len(blankLine):])
@@ -69,7 +70,8 @@ func (m *http1) read(b []byte, at int64) bool {
 	return true
 }
 
-// cost is what bytes of requests hold: twice their number, as they come and as they are kept, and what each line may be a field of.
+// cost estimates what received bytes hold: twice their number, once as received and once as parsed, and a header field
+// for each line.
 func cost(b []byte) int64 {
 	return int64(2*len(b)) + int64(bytes.Count(b, blankLine[:1]))*perField
 }
@@ -86,5 +88,5 @@ func (m *http1) idle() { m.held = m.tail }
 
 func (m *http1) holds() int64 { return m.held }
 
-// since says that nothing is stuck: the server has time limits for headers and bodies.
+// since returns 0 for a stuck request, because the server has timeouts for headers and bodies.
 func (m *http1) since() (stuck, asked int64) { return 0, m.asked }

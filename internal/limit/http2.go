@@ -6,17 +6,17 @@ import (
 )
 
 const (
-	// perStream is what a request holds however short it is: its state, a goroutine, its answer.
+	// perStream is what every request holds: its state, a goroutine, its response.
 	perStream = 12 << 10
-	// perFrame is what a frame of data holds beyond its length.
+	// perFrame is what a DATA frame holds beyond its payload.
 	perFrame = 512
-	// perAnswer is what the answer to a frame holds that belongs to no request, until the client takes it.
-	perAnswer = 256
-	// minField is how much a field counts at least of what a header may have.
+	// perReply is what a reply to a frame outside of any request holds, until the client reads it.
+	perReply = 256
+	// minField is the least that a field counts toward the length of a header.
 	minField = 32
-	// maxFrame is how long a frame may be where nothing else was agreed upon.
+	// maxFrame is the longest payload of a frame, HTTP/2's default.
 	maxFrame = 16 << 10
-	// afterReset is how long a request may be worked on that the client has given up.
+	// afterReset is how long a handler may keep working on a request that the client has reset.
 	afterReset = int64(time.Second)
 )
 
@@ -36,13 +36,13 @@ const (
 	flagEndHeaders = 0x4
 )
 
-// frame is the beginning of one.
+// frame is the header of a frame, with the start of its payload.
 type frame struct {
 	length      int
 	kind, flags byte
 	stream      uint32
-	// word is the beginning of the payload, where the kind has a number there that matters: of what a stream depends on, or by how much a
-	// window grows.
+	// word is the number at the start of the payload, for the types where it matters: the stream that a PRIORITY depends
+	// on, or the increment of a WINDOW_UPDATE.
 	word uint32
 }
 
@@ -51,14 +51,15 @@ const (
 	wordLength = 4
 )
 
-// frames finds frames in what goes over a connection in one direction.
+// frames splits what goes over a connection in one direction into frames.
 type frames struct {
 	head [headLength + wordLength]byte
-	have int // of head
-	left int // of the payload
+	have int // bytes of head
+	left int // bytes of the payload that are to come
 }
 
-// next takes what belongs to the frame before off the front, and the head of the next, if all of that is there.
+// next skips the rest of the previous frame and returns the next frame's header, and what follows it. It reports false
+// if the header isn't complete yet.
 func (f *frames) next(b []byte) (frame, []byte, bool) {
 	skipped := min(f.left, len(b))
 	f.left -= skipped
@@ -74,7 +75,7 @@ func (f *frames) next(b []byte) (frame, []byte, bool) {
 	f.left = found.length
 	if (found.kind == framePriority || found.kind == frameWindowUpdate) && found.length >= wordLength {
 		if b = f.fill(b, headLength+wordLength); f.have < len(f.head) {
-			f.left = 0 // Until all of the head is there.
+			f.left = 0 // Nothing of the payload is skipped until the header is complete.
 			return frame{}, nil, false
 		}
 		found.word = binary.BigEndian.Uint32(f.head[headLength:]) &^ (1 << 31)
@@ -84,48 +85,50 @@ func (f *frames) next(b []byte) (frame, []byte, bool) {
 	return found, b, true
 }
 
-// fill takes so many bytes of the head off the front, as far as they are there.
+// fill fills the head up to a length, as far as the bytes reach, and returns the rest of them.
 func (f *frames) fill(b []byte, length int) []byte {
 	n := copy(f.head[min(f.have, length):length], b)
 	f.have += n
 	return b[n:]
 }
 
-// stream is a request under way.
+// stream is a request under way. begun is when it began, held what it holds in bytes, and fields how many header fields
+// it may have.
 type stream struct {
 	id     uint32
 	held   int64
 	begun  int64
 	fields int32
-	// complete says that all of the request has come.
+	// complete means that all of the request was received.
 	complete bool
 }
 
-// http2 is a connection of HTTP/2.
+// http2 is HTTP/2.
 type http2 struct {
 	bounds Bounds
-	// preface is how many bytes are to come before the first frame.
+	// preface is how many bytes of the preface are to come before the first frame.
 	preface  int
 	in, out  frames
 	streams  []stream
 	lastID   uint32
-	blocks   int  // bytes of the header that is coming
-	inBlocks bool // a header is coming
-	blocked  int64
+	blocks   int   // bytes of the header that is being received
+	inBlocks bool  // a header is being received
+	blocked  int64 // when it began
 
 	held int64
-	// stray is what a header holds that comes for no request under way, and owed how many answers have not been sent that belong to none.
+	// stray is what a header outside of any request holds, and owed how many replies outside of any request have not been
+	// sent.
 	stray, owed int64
-	// given is what requests held that were given up, and givenUp when that was last.
-	given, givenUp int64
+	// reset is what the requests that the client has reset held, and resetAt when the last one was.
+	reset, resetAt int64
 }
 
 func newHTTP2(bounds Bounds) *http2 { return &http2{bounds: bounds, preface: len(preface)} }
 
 func (m *http2) read(b []byte, at int64) bool {
-	if m.given > 0 && at-m.givenUp > afterReset {
-		m.held -= m.given
-		m.given = 0
+	if m.reset > 0 && at-m.resetAt > afterReset {
+		m.held -= m.reset
+		m.reset = 0
 	}
 	n := min(m.preface, len(b))
 	m.preface -= n
@@ -136,15 +139,15 @@ func (m *http2) read(b []byte, at int64) bool {
 			return true
 		}
 		b = rest
-		if f.length > maxFrame || !m.came(f, rest, at) {
+		if f.length > maxFrame || !m.received(f, rest, at) {
 			return false
 		}
 	}
 }
 
-// came is told of a frame and what has come after its head, and says whether it is allowed for.
-func (m *http2) came(f frame, b []byte, at int64) bool {
-	if m.answered(f) {
+// received processes a frame, given what follows its header. It reports whether the frame is allowed.
+func (m *http2) received(f frame, b []byte, at int64) bool {
+	if m.needsReply(f) {
 		m.owed++
 	}
 	switch f.kind {
@@ -168,8 +171,8 @@ func (m *http2) came(f frame, b []byte, at int64) bool {
 		m.hold(s, int64(f.length)+perFrame)
 		s.complete = s.complete || f.flags&flagEndStream != 0
 	case frameReset:
-		if s := m.find(f.stream); s != nil { // What works on it may not have noticed.
-			m.given, m.givenUp = m.given+s.held, at
+		if s := m.find(f.stream); s != nil { // Its handler may not have noticed.
+			m.reset, m.resetAt = m.reset+s.held, at
 			m.held += s.held
 			m.remove(s)
 		}
@@ -177,46 +180,47 @@ func (m *http2) came(f frame, b []byte, at int64) bool {
 	return true
 }
 
-// answered reports whether a server answers a frame by one that belongs to no request under way: by an acknowledgement, or by having a
-// stream reset that is not there, or whose frame is at fault.
-func (m *http2) answered(f frame) bool {
+// needsReply reports whether a server replies to a frame outside of any request: with an acknowledgement, or by
+// resetting a stream that isn't open or whose frame is invalid.
+func (m *http2) needsReply(f frame) bool {
 	switch f.kind {
 	case framePing, frameSettings:
 		return f.flags&flagAck == 0
 	case frameData, frameHeaders:
 		return f.stream <= m.lastID && m.find(f.stream) == nil
-	case framePriority: // A stream that depends on itself.
+	case framePriority: // Invalid: the stream depends on itself.
 		return f.word == f.stream
-	case frameWindowUpdate: // A window that grows by nothing.
+	case frameWindowUpdate: // Invalid: the increment is zero.
 		return f.word == 0
 	}
 	return false
 }
 
-// block counts what came of a header. What it holds once it is decoded depends on the number of fields: a byte is enough for one.
+// block counts a part of a header. What a header holds when it is decoded depends on the number of its fields, which
+// may take a single byte each.
 func (m *http2) block(f frame, b []byte, s *stream) bool {
 	m.blocks += f.length + headLength
 	m.inBlocks = f.flags&flagEndHeaders == 0
-	if s == nil { // The server decodes it all the same, before it sees whose it is.
+	if s == nil { // The server decodes it before it looks for the stream.
 		m.stray = 0
 		if m.inBlocks {
 			m.stray = int64(min(m.blocks, m.bounds.Header/minField))*perField + int64(2*m.blocks)
 		}
-		return m.blocks <= m.mostOfBlock()
+		return m.blocks <= m.maxBlock()
 	}
 	most := m.bounds.Header/minField - int(s.fields)
 	there := f.length
 	if f.kind == frameHeaders && f.flags == f.flags&(flagEndStream|flagEndHeaders) && !m.inBlocks && len(b) >= f.length {
-		there = fields(b[:f.length]) // The usual case: all of it is there.
+		there = fields(b[:f.length]) // The usual case: the whole header is in the buffer.
 	}
 	there = max(min(there, most), 0)
 	s.fields += int32(there) //nolint:gosec // It is below Header.
 	m.hold(s, int64(2*f.length)+int64(there)*perField)
-	return m.blocks <= m.mostOfBlock()
+	return m.blocks <= m.maxBlock()
 }
 
-// mostOfBlock is how long a header may be as it is sent, with the heads of its frames. Servers refuse it by what it decodes to.
-func (m *http2) mostOfBlock() int { return 2*m.bounds.Header + maxFrame }
+// maxBlock returns how long an encoded header may be, with the headers of its frames. Servers limit its decoded length.
+func (m *http2) maxBlock() int { return 2*m.bounds.Header + maxFrame }
 
 func (m *http2) open(id uint32, at int64) *stream {
 	m.lastID = id
@@ -255,7 +259,7 @@ func (m *http2) wrote(b []byte) bool {
 			return ended
 		}
 		b = rest
-		m.pay(f)
+		m.sent(f)
 		if f.kind == frameReset || (f.kind == frameHeaders || f.kind == frameData) && f.flags&flagEndStream != 0 {
 			if s := m.find(f.stream); s != nil {
 				m.remove(s)
@@ -265,9 +269,9 @@ func (m *http2) wrote(b []byte) bool {
 	}
 }
 
-// pay is told of a frame that is sent, which may be an answer that was owed. Servers send those before a request's, so few are owed when
-// one of these is sent: what was taken to be owed and never came is forgotten that way.
-func (m *http2) pay(f frame) {
+// sent processes a frame that is sent, which may be a reply that was owed. Servers send those before a request's
+// frames, so few can be owed when such a frame is sent: halving forgets replies that never come.
+func (m *http2) sent(f frame) {
 	switch f.kind {
 	case frameHeaders:
 		m.owed /= 2
@@ -284,7 +288,7 @@ func (m *http2) pay(f frame) {
 
 func (m *http2) idle() {}
 
-func (m *http2) holds() int64 { return m.held + m.stray + m.owed*perAnswer }
+func (m *http2) holds() int64 { return m.held + m.stray + m.owed*perReply }
 
 func (m *http2) since() (stuck, asked int64) {
 	if m.inBlocks {

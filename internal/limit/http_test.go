@@ -11,8 +11,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
 
-// TestAnAnswerMayLast has a handler read a body, begin its answer and go on for longer than is waited for a body: the client is there,
-// and must not be taken for one that has gone away. Red where the read deadline stays.
+// TestAnAnswerMayLast has a handler read the body, begin its response and take longer for it than the timeout of a
+// body. It fails if the read deadline stays, which makes the server take the client for disconnected.
 func TestAnAnswerMayLast(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.ReadAll(r.Body)

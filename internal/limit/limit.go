@@ -1,6 +1,6 @@
-// Package limit bounds what the connections of a port may hold in memory, whoever opens them: how many there are, and how much
-// the requests under way on them take. What the servers themselves bound, such as the length of a header, they bound for one
-// request; a port has thousands.
+// Package limit bounds the memory that a port's connections can use, whoever opens them: how many connections there
+// are, and how much memory their requests take. Go's servers have limits for a single request, such as the length of
+// its header; a port has thousands of requests.
 //
 //	          ┌─────────────┐  decrypted   ┌──────┐  requests   ┌─────────────────────┐
 //	client ──▶│ TLS, if any ├─────────────▶│ Conn ├────────────▶│ net/http or grpc-go │
@@ -9,12 +9,13 @@
 //	                                          ▼
 //	                             Listener: connections, shared memory
 //
-// A connection has some memory of its own, which is enough for what proxies usually ask. What its requests take beyond that comes out
-// of what all connections of the port share. Where nothing is left, a connection that keeps others waiting is closed: the one
-// whose request has been incomplete for the longest time, else the one that holds the most. So the worst case is a product that
-// can be computed: see Bounds.WorstCase.
+// Each connection has an allowance of its own, which is enough for what proxies usually send. Memory beyond that comes
+// from a pool that all connections of the port share. If the pool is empty, a connection is closed: the one whose
+// request has been incomplete for the longest time, else the one that holds the most. So the worst case can be
+// computed: see Bounds.WorstCase.
 //
-// How much a request takes is estimated, and never too low: by the bytes that came, and by how many header fields they can be.
+// How much a request takes is an upper estimate, from the bytes received and from how many header fields they can
+// encode.
 package limit
 
 import (
@@ -29,66 +30,67 @@ import (
 const (
 	// Patience is how long a request may take to be complete once it has begun, and how long a write may be blocked.
 	Patience = 10 * time.Second
-	// unit is what shared memory is taken in, in bytes.
+	// unit is the size of the pieces in which shared memory is taken, in bytes.
 	unit = 64 << 10
 	// sweepEvery is how often Patience is enforced.
 	sweepEvery = time.Second
-	// recent is how long ago a connection may have been answered, or become stuck, to be spared when there is no room for another.
+	// recent is how long a connection is kept after its last answer, or after it became stuck, if another needs its place.
 	recent = 100 * time.Millisecond
-	// answering is how long a connection is spared that waits for an answer.
+	// answering is how long a connection that waits for an answer is kept if another needs its place.
 	answering = 5 * time.Second
 )
 
-// Bounds are those of a port.
+// Bounds are the limits of a port.
 type Bounds struct {
-	// Connections is how many there may be. Another one has a connection closed of who has the most.
+	// Connections is how many there may be. If there are more, one is closed: of the peer with the most connections.
 	Connections int
-	// Rest is what a connection holds in buffers and stacks, in bytes, when nothing is asked.
+	// Rest is what an idle connection holds in buffers and stacks, in bytes.
 	Rest int64
-	// Own is what the requests of one connection may hold before they need shared memory.
+	// Own is what the requests of one connection may hold before they use shared memory, in bytes.
 	Own int64
-	// Shared is what the requests of all connections may hold in addition.
+	// Shared is what the requests of all connections together may hold beyond that, in bytes.
 	Shared int64
 	// Header is how long the header of a request may be, with 32 bytes added for each field, as HTTP/2 counts.
 	Header int
-	// Streams is how many requests a connection may have under way, where it is HTTP/2.
+	// Streams is how many requests an HTTP/2 connection may have under way. 0 means no HTTP/2.
 	Streams int
-	// HTTP2 says that connections are HTTP/2 from the start. Otherwise they say what they are.
+	// HTTP2 means that all connections are HTTP/2. Otherwise the protocol is detected.
 	HTTP2 bool
-	// Lasting says that answers may take as long as they like: they are watches. Otherwise each is to be complete within Patience.
+	// Lasting means that responses may take as long as they like, as watches do. Otherwise each must be complete within
+	// Patience.
 	Lasting bool
 }
 
-// WorstCase is what all connections together can hold at most, in bytes.
+// WorstCase returns the most that all connections together can hold, in bytes.
 func (b Bounds) WorstCase() int64 { return int64(b.Connections)*(b.Rest+b.Own) + b.Shared }
 
 // Reason is why a connection was closed.
 type Reason string
 
 const (
-	// TooManyConnections is for one that gave way to another, or could not be had.
+	// TooManyConnections means that the connection gave way to another, or was not accepted.
 	TooManyConnections Reason = "connections"
-	// TooMuchMemory is for one whose requests held too much.
+	// TooMuchMemory means that the requests held too much memory.
 	TooMuchMemory Reason = "memory"
-	// TooSlow is for one with a request or an answer that took longer than Patience.
+	// TooSlow means that a request or a response took longer than Patience.
 	TooSlow Reason = "slow"
-	// Malformed is for one that exceeds what its protocol allows for: the size of a frame, a header, or the number of streams.
+	// Malformed means that a frame, a header or the number of streams exceeded what the protocol allows.
 	Malformed Reason = "malformed"
 )
 
-// Reasons are all of them.
+// Reasons lists every Reason.
 var Reasons = []Reason{TooManyConnections, TooMuchMemory, TooSlow, Malformed}
 
-// Listener accepts connections within bounds.
+// Listener accepts connections and keeps them within bounds.
 type Listener struct {
 	net.Listener
 
 	bounds Bounds
 	secure *tls.Config
 	closed func(Reason)
-	// now is a time in nanoseconds that is never 0.
+	// now returns a monotonic time in nanoseconds, never 0.
 	now func() int64
-	// left is what is left of the shared memory.
+	// left is how much shared memory is left, in bytes.
 	left atomic.Int64
 
 	mu         sync.Mutex
@@ -104,7 +106,7 @@ type Option func(*Listener)
 // OnClose calls a function for every connection that is closed because it exceeded the bounds.
 func OnClose(closed func(Reason)) Option { return func(l *Listener) { l.closed = closed } }
 
-// New returns a listener within bounds.
+// New wraps a listener and keeps its connections within bounds.
 func New(listener net.Listener, bounds Bounds, options ...Option) *Listener {
 	l := &Listener{
 		Listener: listener, bounds: bounds, closed: func(Reason) {}, now: now,
@@ -117,8 +119,8 @@ func New(listener net.Listener, bounds Bounds, options ...Option) *Listener {
 	return l
 }
 
-// NewTLS returns a listener of decrypted connections within bounds; a nil configuration is plain text. A server is to take
-// HTTP/2 on them as if it were not encrypted.
+// NewTLS is New for TLS: its connections are decrypted. A nil configuration means plain text. A server must treat
+// HTTP/2 on these connections as unencrypted.
 func NewTLS(listener net.Listener, bounds Bounds, secure *tls.Config, options ...Option) *Listener {
 	l := New(listener, bounds, options...)
 	if secure != nil {
@@ -138,8 +140,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		c := newConn(l, raw)
 		if l.secure != nil {
-			c.envelope = newEnvelope(c)
-			c.Conn = tls.Server(c.envelope, l.secure)
+			c.encrypted = newEncrypted(c)
+			c.Conn = tls.Server(c.encrypted, l.secure)
 		}
 		if l.admit(c) {
 			return c, nil
@@ -155,7 +157,7 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// admit takes a connection in, for which another may have to go.
+// admit registers a connection. If the port is full, it closes a less useful one, and reports false if there is none.
 func (l *Listener) admit(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,7 +179,7 @@ func (l *Listener) admit(c *Conn) bool {
 	return true
 }
 
-// remove is for the holder of the lock.
+// remove unregisters a connection. The caller holds the lock.
 func (l *Listener) remove(c *Conn) {
 	if _, ok := l.conns[c]; !ok {
 		return
@@ -189,7 +191,7 @@ func (l *Listener) remove(c *Conn) {
 	}
 }
 
-// take takes shared memory for a connection, for which another may have to go.
+// take takes shared memory for a connection, and reports whether it could. It may close other connections.
 func (l *Listener) take(c *Conn, bytes int64) bool {
 	const attempts = 8
 	for range attempts {
@@ -204,8 +206,8 @@ func (l *Listener) take(c *Conn, bytes int64) bool {
 	return false
 }
 
-// makeRoom closes the connection that has been stuck for the longest time, else the one that holds the most, if that isn't
-// the one which asks.
+// makeRoom closes the connection that has been stuck for the longest time, else the one that holds the most. It reports
+// false if no other connection qualifies.
 func (l *Listener) makeRoom(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,7 +237,7 @@ func (l *Listener) makeRoom(c *Conn) bool {
 	return true
 }
 
-// sweep closes connections that have been stuck for too long.
+// sweep closes connections that have been stuck for longer than Patience, until the listener is closed.
 func (l *Listener) sweep() {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -256,7 +258,7 @@ func (l *Listener) sweep() {
 	}
 }
 
-// forget is for a connection that was closed.
+// forget unregisters a connection that was closed.
 func (l *Listener) forget(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -265,5 +267,5 @@ func (l *Listener) forget(c *Conn) {
 
 var epoch = time.Now()
 
-// now is the time since this program began, in nanoseconds.
+// now returns the time since the program started, in nanoseconds, plus one.
 func now() int64 { return int64(time.Since(epoch)) + 1 }

@@ -18,10 +18,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// port is a listener whose connections are read by the test, and the reasons for which it closed some.
+// port is a listener that counts why connections were closed. The test reads from them.
 type port struct {
 	*limit.Listener
-	// now stands still until it is told to pass, in nanoseconds.
+	// now is the time in nanoseconds. It changes by pass only.
 	now    atomic.Int64
 	closed [4]atomic.Int32
 }
@@ -33,9 +33,8 @@ func listen(t *testing.T, bounds limit.Bounds) *port {
 		t.Fatal(err)
 	}
 	p := &port{}
-	p.Listener = limit.New(plain, bounds, limit.OnClose(p.note))
+	p.Listener = limit.New(plain, bounds, limit.OnClose(p.note), limit.WithNow(p.now.Load))
 	p.pass(time.Hour)
-	p.SetNow(p.now.Load)
 	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
@@ -43,13 +42,14 @@ func listen(t *testing.T, bounds limit.Bounds) *port {
 // note counts a connection that was closed.
 func (p *port) note(reason limit.Reason) { p.closed[slices.Index(limit.Reasons, reason)].Add(1) }
 
-// pass has time pass.
+// pass moves the time forward.
 func (p *port) pass(d time.Duration) { p.now.Add(int64(d)) }
 
 // connect returns both ends of a new connection from an address.
 func (p *port) connect(t *testing.T, from string) (client, server net.Conn) {
 	t.Helper()
-	client, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(t.Context(), "tcp", p.Addr().String())
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	client, err := dialer.DialContext(t.Context(), "tcp", p.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func (p *port) connect(t *testing.T, from string) (client, server net.Conn) {
 	return client, server
 }
 
-// pass has bytes come, and returns the error of who reads them.
+// pass sends bytes from the client, and returns the error of reading them at the server.
 func pass(t *testing.T, client, server net.Conn, b []byte) error {
 	t.Helper()
 	go func() { _, _ = client.Write(b) }()
@@ -82,7 +82,8 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 var small = limit.Bounds{Connections: 10, Own: 16 << 10, Shared: 1 << 20, Header: 8 << 10, Streams: 10, HTTP2: true}
 
-// TestSharedMemory has connections hold more together than there is: the one that was first is stuck for the longest time, and goes.
+// TestSharedMemory uses more shared memory than there is, by two connections: the first one has been stuck for longer,
+// and is closed.
 func TestSharedMemory(t *testing.T) {
 	p := listen(t, small)
 	first, firstServer := p.connect(t, "127.0.0.1")
@@ -91,30 +92,35 @@ func TestSharedMemory(t *testing.T) {
 	}
 	half := bytes.Repeat(frame(0, 0, 1, make([]byte, 16<<10)), 36)
 	if err := pass(t, first, firstServer, half); err != nil {
-		t.Fatalf("within what is shared: %v", err)
+		t.Fatalf("within the shared memory: %v", err)
 	}
-	p.pass(150 * time.Millisecond) // Which is no longer recent.
+	p.pass(150 * time.Millisecond) // Longer than recent.
 	second, secondServer := p.connect(t, "127.0.0.1")
-	if err := pass(t, second, secondServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
-		t.Errorf("who comes second: %v", err)
+	if err := pass(
+		t, second, secondServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...),
+	); err != nil {
+		t.Errorf("the second connection: %v", err)
 	}
 	if _, err := firstServer.Read(make([]byte, 1)); err == nil || p.count(limit.TooMuchMemory) != 1 {
-		t.Errorf("who is stuck stays: %v, closed %d", err, p.count(limit.TooMuchMemory))
+		t.Errorf("the stuck connection was not closed: %v, closed %d", err, p.count(limit.TooMuchMemory))
 	}
 	if err := pass(t, second, secondServer, half); !errors.Is(err, limit.ErrExceeded) {
-		t.Errorf("more than all that is shared: %v", err)
+		t.Errorf("more than all shared memory: %v", err)
 	}
 	third, thirdServer := p.connect(t, "127.0.0.1")
-	if err := pass(t, third, thirdServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...)); err != nil {
-		t.Errorf("what was held is not given back: %v", err)
+	if err := pass(
+		t, third, thirdServer, append(append([]byte(preface), frame(1, 4, 1, []byte{0x82})...), half...),
+	); err != nil {
+		t.Errorf("memory was not given back: %v", err)
 	}
 }
 
-// TestWhoIsStuckGoesFirst has no memory left: of one that holds a little and sends no more, and one that holds more and waits for its
-// answers, the first goes. It fails where makeRoom asks only who holds the most.
-func TestWhoIsStuckGoesFirst(t *testing.T) {
+// TestStuckConnectionGoesFirst runs out of memory with two connections: one holds little and sends no more, the other
+// holds more and waits for its responses. The first is closed. It fails if makeRoom looks only for the one that holds
+// the most.
+func TestStuckConnectionGoesFirst(t *testing.T) {
 	bounds := small
-	bounds.Lasting = true // So that nobody is stuck who waits for an answer.
+	bounds.Lasting = true // So that a connection that waits for its response is not stuck.
 	p := listen(t, bounds)
 	begin := append([]byte(preface), frame(1, 4, 1, []byte{0x82})...)
 	body := frame(0, 0, 1, make([]byte, 16<<10))
@@ -123,23 +129,25 @@ func TestWhoIsStuckGoesFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	waits, waitsServer := p.connect(t, "127.0.0.1")
-	if err := pass(t, waits, waitsServer, append(append(bytes.Clone(begin), bytes.Repeat(body, 36)...), frame(0, 1, 1, nil)...)); err != nil {
+	if err := pass(
+		t, waits, waitsServer, append(append(bytes.Clone(begin), bytes.Repeat(body, 36)...), frame(0, 1, 1, nil)...),
+	); err != nil {
 		t.Fatal(err)
 	}
-	p.pass(150 * time.Millisecond) // Which is no longer recent.
+	p.pass(150 * time.Millisecond) // Longer than recent.
 	next, nextServer := p.connect(t, "127.0.0.1")
 	if err := pass(t, next, nextServer, append(bytes.Clone(begin), bytes.Repeat(body, 18)...)); err != nil {
-		t.Errorf("who comes next: %v", err)
+		t.Errorf("the next connection: %v", err)
 	}
 	if _, err := stuckServer.Read(make([]byte, 1)); err == nil || p.count(limit.TooMuchMemory) != 1 {
-		t.Errorf("who is stuck stays: %v, closed %d", err, p.count(limit.TooMuchMemory))
+		t.Errorf("the stuck connection was not closed: %v, closed %d", err, p.count(limit.TooMuchMemory))
 	}
 	if _, err := waitsServer.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
-		t.Errorf("who waits for its answer: %v", err)
+		t.Errorf("the waiting connection: %v", err)
 	}
 }
 
-// TestAnsweredRequestsHoldNothing has a connection be asked far more than there is to share, one request after another.
+// TestAnsweredRequestsHoldNothing sends far more over one connection than there is memory, one request after another.
 func TestAnsweredRequestsHoldNothing(t *testing.T) {
 	p := listen(t, small)
 	client, server := p.connect(t, "127.0.0.1")
@@ -154,7 +162,7 @@ func TestAnsweredRequestsHoldNothing(t *testing.T) {
 			t.Fatalf("request %d: %v", i, err)
 		}
 		answer := append(frame(1, 4, id, []byte{0x88}), frame(0, 1, id, []byte("answer"))...)
-		for _, part := range [][]byte{answer[:5], answer[5:12], answer[12:]} { // However it is written.
+		for _, part := range [][]byte{answer[:5], answer[5:12], answer[12:]} { // In whatever pieces it is written.
 			if _, err := server.Write(part); err != nil {
 				t.Fatal(err)
 			}
@@ -162,39 +170,57 @@ func TestAnsweredRequestsHoldNothing(t *testing.T) {
 	}
 }
 
-// TestHTTP2Refuses has frames come that no client in good faith sends.
+// TestHTTP2Refuses sends frames that no well-behaved client sends.
 func TestHTTP2Refuses(t *testing.T) {
 	open := append([]byte(preface), frame(1, 0, 1, []byte{0x82})...)
 	for name, test := range map[string]struct {
 		bytes []byte
 		want  limit.Reason
 	}{
-		"a long frame":                 {append([]byte(preface), frame(6, 0, 0, make([]byte, 16<<10+1))...), limit.Malformed},
-		"a header without end":         {append(bytes.Clone(open), bytes.Repeat(frame(9, 0, 1, make([]byte, 16<<10)), 3)...), limit.Malformed},
-		"a header of empty frames":     {append(bytes.Clone(open), bytes.Repeat(frame(9, 0, 1, nil), 5000)...), limit.Malformed},
-		"many requests":                {requests(41, []byte{0x82}, 0), limit.Malformed},
-		"a message that doesn't end":   {append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, make([]byte, 16<<10)), 70)...), limit.TooMuchMemory},
-		"a message byte by byte":       {append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, []byte{1}), 3000)...), limit.TooMuchMemory},
-		"indexed fields":               {requests(40, bytes.Repeat([]byte{0xbe}, 500), 0), limit.TooMuchMemory},
-		"requests that are given up":   {requests(40, bytes.Repeat([]byte{0xbe}, 500), 1), limit.TooMuchMemory},
-		"pings that are not answered":  {append([]byte(preface), bytes.Repeat(frame(6, 0, 0, make([]byte, 8)), 4500)...), limit.TooMuchMemory},
-		"settings that are not":        {append([]byte(preface), bytes.Repeat(frame(4, 0, 0, nil), 4500)...), limit.TooMuchMemory},
-		"windows that grow by nothing": {append([]byte(preface), bytes.Repeat(frame(8, 0, 0, make([]byte, 4)), 4500)...), limit.TooMuchMemory},
-		"dependence on itself":         {append([]byte(preface), bytes.Repeat(frame(2, 0, 1, []byte{0, 0, 0, 1, 0}), 4500)...), limit.TooMuchMemory},
-		"data for one that is closed":  {append(requests(1, []byte{0x82}, 1), bytes.Repeat(frame(0, 0, 1, nil), 4500)...), limit.TooMuchMemory},
+		"a long frame": {append([]byte(preface), frame(6, 0, 0, make([]byte, 16<<10+1))...), limit.Malformed},
+		"a header without end": {
+			append(bytes.Clone(open), bytes.Repeat(frame(9, 0, 1, make([]byte, 16<<10)), 3)...), limit.Malformed,
+		},
+		"a header of empty frames": {
+			append(bytes.Clone(open), bytes.Repeat(frame(9, 0, 1, nil), 5000)...), limit.Malformed,
+		},
+		"many requests": {requests(41, []byte{0x82}, 0), limit.Malformed},
+		"a message that doesn't end": {
+			append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, make([]byte, 16<<10)), 70)...), limit.TooMuchMemory,
+		},
+		"a message byte by byte": {
+			append(requests(1, []byte{0x82}, 0), bytes.Repeat(frame(0, 0, 1, []byte{1}), 3000)...), limit.TooMuchMemory,
+		},
+		"indexed fields":             {requests(40, bytes.Repeat([]byte{0xbe}, 500), 0), limit.TooMuchMemory},
+		"requests that are given up": {requests(40, bytes.Repeat([]byte{0xbe}, 500), 1), limit.TooMuchMemory},
+		"pings that are not answered": {
+			append([]byte(preface), bytes.Repeat(frame(6, 0, 0, make([]byte, 8)), 4500)...), limit.TooMuchMemory,
+		},
+		"settings that are not": {
+			append([]byte(preface), bytes.Repeat(frame(4, 0, 0, nil), 4500)...), limit.TooMuchMemory,
+		},
+		"windows that grow by nothing": {
+			append([]byte(preface), bytes.Repeat(frame(8, 0, 0, make([]byte, 4)), 4500)...), limit.TooMuchMemory,
+		},
+		"dependence on itself": {
+			append([]byte(preface), bytes.Repeat(frame(2, 0, 1, []byte{0, 0, 0, 1, 0}), 4500)...), limit.TooMuchMemory,
+		},
+		"data for one that is closed": {
+			append(requests(1, []byte{0x82}, 1), bytes.Repeat(frame(0, 0, 1, nil), 4500)...), limit.TooMuchMemory,
+		},
 		"the same, of a literal field": {requests(40, bytes.Repeat([]byte{0x10, 1, 'a', 0}, 250), 1), limit.TooMuchMemory},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, small)
 			client, server := p.connect(t, "127.0.0.1")
 			if err := pass(t, client, server, test.bytes); !errors.Is(err, limit.ErrExceeded) || p.count(test.want) != 1 {
-				t.Errorf("%v, of these reasons: %v", err, p.count(test.want))
+				t.Errorf("%v, closed for the expected reason: %d", err, p.count(test.want))
 			}
 		})
 	}
 }
 
-// TestHTTP2Allows has frames come that proxies send as long as they like.
+// TestHTTP2Allows sends frames that proxies may send for as long as they like.
 func TestHTTP2Allows(t *testing.T) {
 	ping, settings := frame(6, 0, 0, make([]byte, 8)), frame(4, 0, 0, nil)
 	for name, test := range map[string]struct{ comes, answer []byte }{
@@ -224,7 +250,7 @@ func TestHTTP2Allows(t *testing.T) {
 	}
 }
 
-// TestHTTP2Strays has headers come for streams that are closed: each holds as much as any, until it ends.
+// TestHTTP2Strays sends headers for streams that are closed. Each holds memory until it ends.
 func TestHTTP2Strays(t *testing.T) {
 	bounds := small
 	bounds.Own, bounds.Shared = 13<<10, 64<<10
@@ -238,7 +264,7 @@ func TestHTTP2Strays(t *testing.T) {
 		if _, err := server.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
 			t.Fatal(err)
 		}
-		for range 3 { // These end, and leave nothing.
+		for range 3 { // These end, and hold nothing.
 			if err := pass(t, client, server, frame(1, 4, 1, block)); err != nil {
 				t.Fatal(err)
 			}
@@ -252,7 +278,7 @@ func TestHTTP2Strays(t *testing.T) {
 	}
 }
 
-// requests are some that don't end, each of which may be given up at once.
+// requests returns the bytes of requests that don't end, each of which may be followed by a reset.
 func requests(n int, block []byte, resets int) []byte {
 	out := []byte(preface)
 	for i := range uint32(n) {
@@ -264,7 +290,8 @@ func requests(n int, block []byte, resets int) []byte {
 	return out
 }
 
-// TestHTTP1 counts header fields, and forgets them once a request is done; but not what came of the next one.
+// TestHTTP1 checks that header fields are counted, and forgotten once the request is answered, unless they belong to
+// the next one.
 func TestHTTP1(t *testing.T) {
 	bounds := small
 	bounds.HTTP2, bounds.Shared = false, 64<<10
@@ -274,11 +301,17 @@ func TestHTTP1(t *testing.T) {
 		rounds []string
 		bad    bool
 	}{
-		"one after another":                {[]string{short, short, short}, false},
-		"long ones one after another":      {[]string{"GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n", "GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n", "GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n"}, false},
-		"too many fields":                  {[]string{"GET / HTTP/1.1\r\n" + string(tiny) + string(tiny) + string(tiny)}, true},
-		"the next with the one before":     {[]string{short + string(tiny), string(tiny), string(tiny)}, true},
-		"HTTP/2's preface, but one letter": {[]string{"PRI * HTTP/2.1\r\n", string(tiny) + string(tiny) + string(tiny)}, true},
+		"one after another": {[]string{short, short, short}, false},
+		"long ones one after another": {
+			slices.Repeat([]string{"GET / HTTP/1.1\r\n" + string(tiny) + "a:\r\n\r\n"}, 3), false,
+		},
+		"too many fields": {
+			[]string{"GET / HTTP/1.1\r\n" + string(tiny) + string(tiny) + string(tiny)}, true,
+		},
+		"the next with the one before": {[]string{short + string(tiny), string(tiny), string(tiny)}, true},
+		"HTTP/2's preface, but one letter": {
+			[]string{"PRI * HTTP/2.1\r\n", string(tiny) + string(tiny) + string(tiny)}, true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, bounds)
@@ -299,7 +332,7 @@ func TestHTTP1(t *testing.T) {
 	}
 }
 
-// TestConnections has more connections come than there may be: those go that were of no use.
+// TestConnections opens more connections than there may be: the unused ones are closed.
 func TestConnections(t *testing.T) {
 	p := listen(t, small)
 	useful, usefulServer := p.connect(t, "127.0.0.2")
@@ -309,7 +342,7 @@ func TestConnections(t *testing.T) {
 	if _, err := usefulServer.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
 		t.Fatal(err)
 	}
-	p.pass(150 * time.Millisecond) // Which is no longer recent.
+	p.pass(150 * time.Millisecond) // Longer than recent.
 	var idle []net.Conn
 	for range 50 {
 		_, server := p.connect(t, "127.0.0.2")
@@ -320,15 +353,15 @@ func TestConnections(t *testing.T) {
 		t.Errorf("%d connections gave way", n)
 	}
 	if err := pass(t, useful, usefulServer, frame(6, 0, 0, make([]byte, 8))); err != nil {
-		t.Errorf("the one that is used: %v", err)
+		t.Errorf("the used connection: %v", err)
 	}
 	if _, err := idle[0].Read(make([]byte, 1)); err == nil {
-		t.Error("the oldest that was never used is open")
+		t.Error("the oldest unused connection is open")
 	}
 }
 
-// TestConnectionsOfPeers has a peer take all connections, and more: another's stay, whether it has asked yet or waits for its
-// answer, and whatever the greedy peer has done on its own.
+// TestConnectionsOfPeers opens all connections and more from one peer: those of another peer stay, whether or not they
+// have an unanswered request, and whatever the first peer does with its own.
 func TestConnectionsOfPeers(t *testing.T) {
 	for name, greedy := range map[string][]byte{
 		"idle":            nil,
@@ -350,7 +383,7 @@ func TestConnectionsOfPeers(t *testing.T) {
 			if err := pass(t, client, asking, append([]byte(preface), frame(1, 5, 1, []byte{0x82})...)); err != nil {
 				t.Fatal(err)
 			}
-			go func() { // Some of which may be refused.
+			go func() { // Some may be refused.
 				for {
 					if _, err := p.Accept(); err != nil {
 						return
@@ -371,7 +404,9 @@ func TestConnectionsOfPeers(t *testing.T) {
 				}
 				return nil
 			})
-			for what, server := range map[string]net.Conn{"that has not asked": handshaking, "that waits for its answer": asking} {
+			for what, server := range map[string]net.Conn{
+				"that has not asked": handshaking, "that waits for its answer": asking,
+			} {
 				if _, err := server.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
 					t.Errorf("the one %s: %v", what, err)
 				}
@@ -380,7 +415,7 @@ func TestConnectionsOfPeers(t *testing.T) {
 	}
 }
 
-// TestTooSlow has a request begin and never end. It fails where nobody sweeps.
+// TestTooSlow sends a request that never ends. It fails if nothing calls sweep.
 func TestTooSlow(t *testing.T) {
 	p := listen(t, small)
 	client, server := p.connect(t, "127.0.0.1")
@@ -395,12 +430,12 @@ func TestTooSlow(t *testing.T) {
 		return nil
 	})
 	if _, err := server.Read(make([]byte, 1)); err == nil {
-		t.Error("it is read on")
+		t.Error("the connection is still read")
 	}
 }
 
-// TestHandshakeThatDoesNotEnd has a client announce a handshake message of 64 KiB, of which TLS would keep all. It fails where what is
-// encrypted has no bound.
+// TestHandshakeThatDoesNotEnd announces a handshake message of 64 KiB, which TLS would buffer. It fails if encrypted
+// bytes are not bounded.
 func TestHandshakeThatDoesNotEnd(t *testing.T) {
 	plain, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

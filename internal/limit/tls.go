@@ -9,28 +9,28 @@ import (
 )
 
 const (
-	// greeting is how many encrypted bytes a handshake may take. TLS itself would keep 64 KiB of one.
-	greeting = 24 << 10
-	// sealed is how many may come, once there was something to decrypt, until there is more. A record has 16 KiB.
-	sealed = 48 << 10
+	// maxHandshake is how many encrypted bytes a handshake may take. TLS itself would buffer 64 KiB.
+	maxHandshake = 24 << 10
+	// maxUndecrypted is how many encrypted bytes may be received without any of them being decrypted. A record has 16 KiB.
+	maxUndecrypted = 48 << 10
 )
 
-// envelope is the encrypted side of a connection. It bounds what TLS keeps of what can't be decrypted yet.
-type envelope struct {
+// encrypted is the encrypted side of a connection. It bounds how much TLS buffers before it can decrypt it.
+type encrypted struct {
 	net.Conn
 	of *Conn
-	// left is how many bytes may come.
+	// left is how many bytes may still be received.
 	left atomic.Int64
 }
 
-func newEnvelope(of *Conn) *envelope {
-	e := &envelope{Conn: of.raw, of: of}
-	e.left.Store(greeting)
+func newEncrypted(of *Conn) *encrypted {
+	e := &encrypted{Conn: of.raw, of: of}
+	e.left.Store(maxHandshake)
 	return e
 }
 
 // Read implements net.Conn.
-func (e *envelope) Read(b []byte) (int, error) {
+func (e *encrypted) Read(b []byte) (int, error) {
 	n, err := e.Conn.Read(b)
 	if e.left.Add(int64(-n)) < 0 {
 		e.of.end(Malformed)
@@ -39,10 +39,11 @@ func (e *envelope) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Secure has a handshake give what is read and written from now on. It is for servers that do that themselves.
+// Secure runs a handshake and uses the connection that it returns from now on. It is for servers that do TLS
+// themselves.
 func (c *Conn) Secure(handshake func(net.Conn) (net.Conn, error)) error {
-	c.envelope = newEnvelope(c)
-	secured, err := handshake(c.envelope)
+	c.encrypted = newEncrypted(c)
+	secured, err := handshake(c.encrypted)
 	if err != nil {
 		return err
 	}
@@ -50,8 +51,8 @@ func (c *Conn) Secure(handshake func(net.Conn) (net.Conn, error)) error {
 	return nil
 }
 
-// explain answers a client that does not speak TLS, as net/http does.
-func explain(err error) {
+// answerPlainHTTP tells a client that it spoke HTTP to a TLS port, as net/http does.
+func answerPlainHTTP(err error) {
 	var fault tls.RecordHeaderError
 	if !errors.As(err, &fault) || fault.Conn == nil {
 		return

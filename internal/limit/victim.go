@@ -6,46 +6,47 @@ import (
 	"net/netip"
 )
 
-// peer is who connects, by address.
+// peer is an address that connections come from.
 type peer struct {
 	address netip.Addr
 	// conns is how many connections it has.
 	conns int
 }
 
-// size tells peers apart that have twice as many connections as others.
+// size returns the magnitude of the number of connections: it grows by one when that doubles.
 func (p *peer) size() int { return bits.Len(uint(p.conns)) }
 
-// network is what peers are told apart by: an address, or an IPv6 network of 64 bits, of which one machine may have all.
+// network returns the address that identifies a peer: an IPv4 address, or a /64 of IPv6, all of which one machine may
+// have.
 func network(remote net.Addr) netip.Addr {
 	parsed, err := netip.ParseAddrPort(remote.String())
 	if err != nil {
-		return netip.Addr{} // It is no address of IP.
+		return netip.Addr{} // It is not an IP address.
 	}
 	address := parsed.Addr().Unmap().WithZone("")
 	if address.Is6() {
-		prefix, _ := address.Prefix(64) // There is no IPv6 address without one.
+		prefix, _ := address.Prefix(64) // Every IPv6 address has one.
 		return prefix.Addr()
 	}
 	return address
 }
 
-// use is how much would be lost with a connection, the least first.
-type use int
+// usefulness is how much would be lost by closing a connection, the least first.
+type usefulness int
 
 const (
 	// unused connections were never answered, although there was time.
-	unused use = iota
-	// idle ones were, a while ago.
+	unused usefulness = iota
+	// idle connections were last answered a while ago.
 	idle
-	// fresh ones were accepted or answered only now.
+	// fresh connections were accepted or answered just now.
 	fresh
-	// waiting ones have asked, and wait for an answer.
+	// waiting connections have a request that is not answered yet.
 	waiting
 )
 
-// use returns of what use a connection is, and since when.
-func (c *Conn) use(at int64) (use, int64) {
+// usefulness returns how useful a connection is, and since when.
+func (c *Conn) usefulness(at int64) (usefulness, int64) {
 	answered, asked := c.answered.Load(), c.asked.Load()
 	last := max(answered, c.accepted)
 	switch {
@@ -59,35 +60,35 @@ func (c *Conn) use(at int64) (use, int64) {
 	return idle, last
 }
 
-// leastUseful returns the connection that is to go for another: one of a peer that has the most, and of those the one of least use
-// for the longest time. Nothing goes for a peer that has more, and what waits for an answer only for one that has far less. It
-// is for the holder of the lock.
+// leastUseful returns the connection to close for a newcomer: one of a peer with the most connections, and of those the
+// one that has been least useful for the longest time. It never returns one of a peer that has fewer connections than
+// the newcomer's, and one that waits for a response only if its peer has far more. The caller holds the lock.
 func (l *Listener) leastUseful(newcomer *Conn) *Conn {
 	at := l.now()
 	var victim *Conn
-	var of use
+	var least usefulness
 	var since int64
 	for c := range l.conns {
-		use, last := c.use(at)
+		useful, last := c.usefulness(at)
 		size, own := c.peer.size(), newcomer.peer.size()
-		if size < own || use == waiting && size == own {
+		if size < own || useful == waiting && size == own {
 			continue
 		}
-		if victim != nil && !before(c.peer.size(), victim.peer.size(), use, of, last, since) {
+		if victim != nil && !before(c.peer.size(), victim.peer.size(), useful, least, last, since) {
 			continue
 		}
-		victim, of, since = c, use, last
+		victim, least, since = c, useful, last
 	}
 	return victim
 }
 
-// before says whether a connection goes before another.
-func before(size, otherSize int, use, otherUse use, last, otherLast int64) bool {
+// before reports whether a connection is to be closed before another.
+func before(size, otherSize int, useful, otherUseful usefulness, last, otherLast int64) bool {
 	switch {
 	case size != otherSize:
 		return size > otherSize
-	case use != otherUse:
-		return use < otherUse
+	case useful != otherUseful:
+		return useful < otherUseful
 	}
 	return last < otherLast
 }
