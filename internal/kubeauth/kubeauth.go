@@ -1,15 +1,16 @@
-// Package kubeauth says who calls one of a program's own endpoints, and whether they may: Kubernetes reads the bearer token
-// (TokenReview) and knows who may do what (SubjectAccessReview of the path and the method). So access is given by binding a
-// ClusterRole that has the path among its nonResourceURLs.
+// Package kubeauth protects a program's own endpoints. Kubernetes authenticates the caller's bearer token (TokenReview)
+// and authorizes the path and the method (SubjectAccessReview). So you grant access by binding a ClusterRole that lists
+// the path in its nonResourceURLs.
 //
 //	request ── Authorization: Bearer … ──▶ TokenReview ── user ──▶ SubjectAccessReview ──▶ handler
 //	           none: 401                   no user: 401             not allowed: 403
 //
-// What can't be asked is refused too, with 503. A verdict is good for a few seconds and no longer, so that a caller who asks
-// often doesn't have the API server asked as often.
+// If the API server can't be asked, the answer is 503. An answer is cached for a few seconds, so that frequent callers
+// don't cause as many requests to the API server.
 //
-// Tokens can be made up. So each peer has its share of what the API server may be asked, and gets 429 beyond that; some is kept for
-// those that ask seldom, and for callers who were allowed before. Nobody waits for a share.
+// Anyone can make up tokens. So each peer has a share of the requests to the API server, and gets 429 beyond that. A
+// part is reserved for peers that call rarely, and a part for callers who were allowed before. Nobody waits for a
+// share.
 package kubeauth
 
 import (
@@ -37,31 +38,34 @@ import (
 )
 
 const (
-	// remembered is how long a verdict is good for.
-	remembered = 10 * time.Second
-	// verdicts is how many of each kind are remembered: those about junk don't push out the others.
-	verdicts = 1024
-	// patience is how long the API server may take.
-	patience = 5 * time.Second
-	// familiar is how long a caller counts as one who was allowed before.
-	familiar = 10 * time.Minute
-	// maxToken is how long a token may be. Those of service accounts have about 1,000 characters.
+	// cacheFor is how long an answer is cached.
+	cacheFor = 10 * time.Second
+	// cacheSize is how many answers are cached, of callers who are allowed and of those who are refused each. So made-up
+	// tokens don't displace callers who are allowed.
+	cacheSize = 1024
+	// timeout is how long the API server may take to answer.
+	timeout = 5 * time.Second
+	// knownFor is how long a caller counts as one who was allowed before.
+	knownFor = 10 * time.Minute
+	// maxToken is how long a token may be. Service accounts' tokens have about 1,000 characters.
 	maxToken = 16 << 10
 )
 
-// Cluster is an API server, as far as it is asked here. What is returned is the review with its answer.
+// Cluster is the part of an API server that a Guard calls. Both methods return the review with its answer.
 type Cluster interface {
 	ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error)
-	ReviewAccess(ctx context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error)
+	ReviewAccess(
+		ctx context.Context, review *authorizationv1.SubjectAccessReview,
+	) (*authorizationv1.SubjectAccessReview, error)
 }
 
 // Options configure a Guard.
 type Options struct {
-	// Cluster answers.
+	// Cluster authenticates and authorizes.
 	Cluster Cluster
-	// Audiences are those of which a token must have one. Without any it must be for the API server's own.
+	// Audiences are the audiences of which a token must have one. If there are none, the token must be for the API server.
 	Audiences []string
-	// APIServerToo accepts a token for the API server's own audience beside those. It is for callers that can have no other token.
+	// APIServerToo also accepts tokens for the API server's own audience, from callers that can have no other token.
 	APIServerToo bool
 	// Trust is the proxies whose X-Forwarded-For tells their callers apart. The zero value trusts none.
 	Trust clientip.Trust
@@ -69,11 +73,11 @@ type Options struct {
 	Log   logr.Logger
 }
 
-// Guard lets callers pass who may. The zero value can't be used.
+// Guard lets only authorized callers pass. The zero value can't be used.
 type Guard struct {
 	options          Options
 	allowed, refused *cache.LRUExpireCache
-	// before has the tokens of callers who were allowed a while ago.
+	// before has the callers who were allowed during the last knownFor.
 	before *cache.LRUExpireCache
 	peers  *peers
 }
@@ -82,9 +86,9 @@ type Guard struct {
 func New(options Options) *Guard {
 	return &Guard{
 		options: options,
-		allowed: cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
-		refused: cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
-		before:  cache.NewLRUExpireCacheWithClock(verdicts, options.Clock),
+		allowed: cache.NewLRUExpireCacheWithClock(cacheSize, options.Clock),
+		refused: cache.NewLRUExpireCacheWithClock(cacheSize, options.Clock),
+		before:  cache.NewLRUExpireCacheWithClock(cacheSize, options.Clock),
 		peers:   newPeers(options.Clock),
 	}
 }
@@ -106,17 +110,17 @@ func NewForConfig(config *rest.Config, options Options) (*Guard, error) {
 	return New(options), nil
 }
 
-// peer is the address that a request comes from, as far as it is known.
-func (g *Guard) peer(r *http.Request) netip.Addr {
-	peer := clientip.Peer(r.RemoteAddr)
-	if client := g.options.Trust.Client(peer, r.Header["X-Forwarded-For"]); client.IsValid() {
+// address returns the address that a request comes from, as far as it is known.
+func (g *Guard) address(r *http.Request) netip.Addr {
+	remote := clientip.Peer(r.RemoteAddr)
+	if client := g.options.Trust.Client(remote, r.Header["X-Forwarded-For"]); client.IsValid() {
 		return client
 	}
-	return peer
+	return remote
 }
 
-// WithAPIServer returns another guard that accepts tokens for the API server's own audience, too. Both together ask the API server no
-// more often than one.
+// WithAPIServer returns another guard that also accepts tokens for the API server's own audience. Both share the limits
+// on requests to the API server.
 func (g *Guard) WithAPIServer() *Guard {
 	options := g.options
 	options.APIServerToo = true
@@ -125,37 +129,41 @@ func (g *Guard) WithAPIServer() *Guard {
 	return other
 }
 
-// cluster asks an API server.
+// cluster is a Cluster over REST.
 type cluster struct{ authentication, authorization rest.Interface }
 
 // ReviewToken implements Cluster.
-func (c cluster) ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
+func (c cluster) ReviewToken(
+	ctx context.Context, review *authenticationv1.TokenReview,
+) (*authenticationv1.TokenReview, error) {
 	answer := &authenticationv1.TokenReview{}
 	return answer, c.authentication.Post().Resource("tokenreviews").Body(review).Do(ctx).Into(answer)
 }
 
 // ReviewAccess implements Cluster.
-func (c cluster) ReviewAccess(ctx context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error) {
+func (c cluster) ReviewAccess(
+	ctx context.Context, review *authorizationv1.SubjectAccessReview,
+) (*authorizationv1.SubjectAccessReview, error) {
 	answer := &authorizationv1.SubjectAccessReview{}
 	return answer, c.authorization.Post().Resource("subjectaccessreviews").Body(review).Do(ctx).Into(answer)
 }
 
-// verdict is what becomes of a caller: 200 or why not.
-type verdict int
+// status is the HTTP status for a caller: 200, or why not.
+type status int
 
 const (
-	allowed         verdict = http.StatusOK
-	unauthenticated verdict = http.StatusUnauthorized
-	forbidden       verdict = http.StatusForbidden
-	tooOften        verdict = http.StatusTooManyRequests
-	unavailable     verdict = http.StatusServiceUnavailable
+	allowed         status = http.StatusOK
+	unauthenticated status = http.StatusUnauthorized
+	forbidden       status = http.StatusForbidden
+	tooOften        status = http.StatusTooManyRequests
+	unavailable     status = http.StatusServiceUnavailable
 )
 
-// Protect returns a handler of a path that only those reach who may do what they ask for there: the verb is the method, in
-// small letters.
+// Protect returns a handler for a path that lets only callers pass who are authorized for the path. The verb is the
+// method in lower case.
 func (g *Guard) Protect(path string, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if v := g.judge(r, path); v != allowed {
+		if v := g.check(r, path); v != allowed {
 			refuse(w, v)
 			return
 		}
@@ -163,24 +171,25 @@ func (g *Guard) Protect(path string, handler http.Handler) http.Handler {
 	})
 }
 
-func (g *Guard) judge(r *http.Request, path string) verdict {
+// check returns the status for a caller, from the cache or from the API server.
+func (g *Guard) check(r *http.Request, path string) status {
 	token := bearer(r)
 	if token == "" {
 		return unauthenticated
 	}
 	attributes := authorizationv1.NonResourceAttributes{Path: path, Verb: strings.ToLower(r.Method)}
-	// A digest, so that no token is kept.
+	// A digest, so that no token is kept in memory.
 	key := sha256.Sum256([]byte(attributes.Verb + "\x00" + path + "\x00" + token))
 	for _, known := range []*cache.LRUExpireCache{g.allowed, g.refused} {
 		if v, ok := known.Get(key); ok {
-			if known, ok := v.(verdict); ok {
+			if known, ok := v.(status); ok {
 				return known
 			}
 		}
 	}
 	_, before := g.before.Get(key)
-	release, admission := g.peers.admit(g.peer(r), before)
-	switch admission {
+	release, result := g.peers.admit(g.address(r), before)
+	switch result {
 	case tooMany:
 		return tooOften
 	case busy:
@@ -188,7 +197,7 @@ func (g *Guard) judge(r *http.Request, path string) verdict {
 	case admitted:
 		defer release()
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	v, err := g.ask(ctx, token, &attributes)
 	switch {
@@ -196,18 +205,20 @@ func (g *Guard) judge(r *http.Request, path string) verdict {
 		if r.Context().Err() == nil {
 			g.options.Log.Error(err, "A caller could not be checked", "path", path)
 		}
-		return unavailable // Not remembered.
+		return unavailable // Not cached.
 	case v == allowed:
-		g.allowed.Add(key, v, remembered)
-		g.before.Add(key, true, familiar)
+		g.allowed.Add(key, v, cacheFor)
+		g.before.Add(key, true, knownFor)
 	default:
-		g.refused.Add(key, v, remembered)
+		g.refused.Add(key, v, cacheFor)
 	}
 	return v
 }
 
-// ask asks the API server.
-func (g *Guard) ask(ctx context.Context, token string, attributes *authorizationv1.NonResourceAttributes) (verdict, error) {
+// ask authenticates and authorizes a caller by the API server.
+func (g *Guard) ask(
+	ctx context.Context, token string, attributes *authorizationv1.NonResourceAttributes,
+) (status, error) {
 	user, err := g.authenticate(ctx, token, g.options.Audiences)
 	if err == nil && user == nil && g.options.APIServerToo && len(g.options.Audiences) > 0 {
 		user, err = g.authenticate(ctx, token, nil)
@@ -236,9 +247,11 @@ func (g *Guard) ask(ctx context.Context, token string, attributes *authorization
 	return allowed, nil
 }
 
-// authenticate returns whose a token is that is for one of these audiences, or for the API server's own where there are none; and
-// nil where it is nobody's. An API server that doesn't answer with any audience has not looked at them.
-func (g *Guard) authenticate(ctx context.Context, token string, audiences []string) (*authenticationv1.UserInfo, error) {
+// authenticate returns the user of a token for one of these audiences, or for the API server's own if there are none.
+// It returns nil if the token is not valid. An API server that answers without audiences has not checked them.
+func (g *Guard) authenticate(
+	ctx context.Context, token string, audiences []string,
+) (*authenticationv1.UserInfo, error) {
 	review, err := g.options.Cluster.ReviewToken(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
 	})
@@ -246,14 +259,16 @@ func (g *Guard) authenticate(ctx context.Context, token string, audiences []stri
 		return nil, err
 	}
 	meant := len(audiences) == 0 ||
-		slices.ContainsFunc(review.Status.Audiences, func(audience string) bool { return slices.Contains(audiences, audience) })
+		slices.ContainsFunc(
+			review.Status.Audiences, func(audience string) bool { return slices.Contains(audiences, audience) },
+		)
 	if !review.Status.Authenticated || !meant {
-		return nil, nil //nolint:nilnil // Nobody.
+		return nil, nil //nolint:nilnil // The token is nobody's.
 	}
 	return &review.Status.User, nil
 }
 
-// bearer returns the one bearer token of a request, or "" where there is none.
+// bearer returns the bearer token of a request, or "" if there is none or more than one.
 func bearer(r *http.Request) string {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
@@ -266,7 +281,7 @@ func bearer(r *http.Request) string {
 	return token
 }
 
-func refuse(w http.ResponseWriter, v verdict) {
+func refuse(w http.ResponseWriter, v status) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
@@ -280,14 +295,15 @@ func refuse(w http.ResponseWriter, v verdict) {
 	_, _ = io.WriteString(w, bodies[v])
 }
 
-// bodies have the form of RFC 6749 section 5.2, whose clients one of the endpoints has.
-var bodies = map[verdict]string{
+// bodies have the form of RFC 6749, section 5.2, which clients of the introspection endpoint expect.
+var bodies = map[status]string{
 	unauthenticated: `{"error":"invalid_client","error_description":"Authenticate with a token that the Kubernetes cluster accepts."}` + "\n",
 	forbidden:       `{"error":"access_denied","error_description":"Your account may not do this: see the documentation for the ClusterRole."}` + "\n",
 	unavailable:     `{"error":"temporarily_unavailable","error_description":"Your account could not be checked. Try again later."}` + "\n",
 }
 
-// withoutDetails says what failed. An API server's errors may name what they are about, so no more than their reason is told.
+// withoutDetails returns an error that names only the kind of request and the reason. An API server's own error may
+// repeat what was sent.
 func withoutDetails(kind string, err error) error {
 	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
 		return errors.New("creating a " + kind + ": " + string(reason))

@@ -33,10 +33,10 @@ const (
 	path  = "/token/introspect"
 )
 
-// cluster is an API server that knows two tokens, and lets the user of one pass.
+// cluster is an API server that knows two tokens, and authorizes the user of one of them.
 type cluster struct {
 	reviewed atomic.Int32
-	// audiences are those that it says the tokens are for, where it is asked for any.
+	// audiences are returned for every token, if the review has any.
 	audiences []string
 	fault     error
 	access    access
@@ -44,7 +44,9 @@ type cluster struct {
 	asked     atomic.Pointer[[]string] // the audiences
 }
 
-func (c *cluster) ReviewToken(ctx context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
+func (c *cluster) ReviewToken(
+	ctx context.Context, review *authenticationv1.TokenReview,
+) (*authenticationv1.TokenReview, error) {
 	c.reviewed.Add(1)
 	if c.wait != nil {
 		select {
@@ -78,7 +80,9 @@ type access struct {
 	denied   bool
 }
 
-func (c *cluster) ReviewAccess(_ context.Context, review *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error) {
+func (c *cluster) ReviewAccess(
+	_ context.Context, review *authorizationv1.SubjectAccessReview,
+) (*authorizationv1.SubjectAccessReview, error) {
 	a := &c.access
 	a.reviewed = review.Spec.DeepCopy()
 	if a.fault != nil {
@@ -117,7 +121,7 @@ func (h *harness) ask(authorization ...string) *httptest.ResponseRecorder {
 	return h.askFrom("192.0.2.1", authorization...)
 }
 
-// askFrom asks from an address.
+// askFrom sends a request from an address.
 func (h *harness) askFrom(address string, authorization ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/whatever", http.NoBody)
 	r.RemoteAddr = net.JoinHostPort(address, "1234")
@@ -127,7 +131,7 @@ func (h *harness) askFrom(address string, authorization ...string) *httptest.Res
 	return w
 }
 
-func TestWhoMay(t *testing.T) {
+func TestAllowedCaller(t *testing.T) {
 	h := newHarness()
 	if w := h.ask("Bearer " + good); w.Code != http.StatusOK || h.passed != 1 {
 		t.Errorf("status %d, passed %d", w.Code, h.passed)
@@ -141,7 +145,7 @@ func TestWhoMay(t *testing.T) {
 	}
 }
 
-func TestWhoMayNot(t *testing.T) {
+func TestRefusedCallers(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "tokenreviews"}, good, errors.New(good))
 	for name, test := range map[string]struct {
 		authorization []string
@@ -149,21 +153,25 @@ func TestWhoMayNot(t *testing.T) {
 		status        int
 		reviews       int32
 	}{
-		"nobody":                      {nil, nil, 401, 0},
-		"an empty header":             {[]string{""}, nil, 401, 0},
-		"no token":                    {[]string{"Bearer "}, nil, 401, 0},
-		"no scheme":                   {[]string{good}, nil, 401, 0},
-		"another scheme":              {[]string{"Basic " + good}, nil, 401, 0},
-		"two headers":                 {[]string{"Bearer " + good, "Bearer " + good}, nil, 401, 0},
-		"two in one":                  {[]string{"Bearer " + good + ",Bearer " + good}, nil, 401, 0},
-		"a space in the token":        {[]string{"Bearer  " + good}, nil, 401, 0},
-		"far too long":                {[]string{"Bearer " + strings.Repeat("a", 1<<20)}, nil, 401, 0},
-		"a token that nobody knows":   {[]string{"Bearer x"}, nil, 401, 1},
-		"a user who may not":          {[]string{"Bearer " + other}, nil, 403, 1},
-		"a user who is denied":        {[]string{"Bearer " + good}, func(h *harness) { h.access.denied = true }, 403, 1},
-		"the verifier may not ask":    {[]string{"Bearer " + good}, func(h *harness) { h.fault = forbidden }, 503, 1},
-		"nobody knows what users may": {[]string{"Bearer " + good}, func(h *harness) { h.access.fault = errors.New(good) }, 503, 1},
-		"the API server is away":      {[]string{"Bearer " + good}, func(h *harness) { h.fault = errors.New("dial " + good) }, 503, 1},
+		"nobody":                    {nil, nil, 401, 0},
+		"an empty header":           {[]string{""}, nil, 401, 0},
+		"no token":                  {[]string{"Bearer "}, nil, 401, 0},
+		"no scheme":                 {[]string{good}, nil, 401, 0},
+		"another scheme":            {[]string{"Basic " + good}, nil, 401, 0},
+		"two headers":               {[]string{"Bearer " + good, "Bearer " + good}, nil, 401, 0},
+		"two in one":                {[]string{"Bearer " + good + ",Bearer " + good}, nil, 401, 0},
+		"a space in the token":      {[]string{"Bearer  " + good}, nil, 401, 0},
+		"far too long":              {[]string{"Bearer " + strings.Repeat("a", 1<<20)}, nil, 401, 0},
+		"a token that nobody knows": {[]string{"Bearer x"}, nil, 401, 1},
+		"a user who may not":        {[]string{"Bearer " + other}, nil, 403, 1},
+		"a user who is denied":      {[]string{"Bearer " + good}, func(h *harness) { h.access.denied = true }, 403, 1},
+		"the verifier may not ask":  {[]string{"Bearer " + good}, func(h *harness) { h.fault = forbidden }, 503, 1},
+		"nobody knows what users may": {
+			[]string{"Bearer " + good}, func(h *harness) { h.access.fault = errors.New(good) }, 503, 1,
+		},
+		"the API server is away": {
+			[]string{"Bearer " + good}, func(h *harness) { h.fault = errors.New("dial " + good) }, 503, 1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness()
@@ -187,8 +195,8 @@ func TestWhoMayNot(t *testing.T) {
 	}
 }
 
-// TestRemembered checks that a verdict is good for ten seconds, and that what couldn't be asked is asked again.
-func TestRemembered(t *testing.T) {
+// TestCache checks that an answer is cached for ten seconds, and that a failure to ask is not.
+func TestCache(t *testing.T) {
 	h := newHarness()
 	for _, token := range []string{good, other, "x"} {
 		before := h.reviewed.Load()
@@ -223,7 +231,7 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
-// TestJunkPushesNobodyOut fails where allowed and refused callers are remembered in one place.
+// TestJunkPushesNobodyOut fails if allowed and refused callers are cached in one place.
 func TestJunkPushesNobodyOut(t *testing.T) {
 	h := newHarness()
 	h.ask("Bearer " + good)
@@ -260,15 +268,19 @@ func TestAudiences(t *testing.T) {
 	}
 }
 
-// TestAPIServerToo checks that a token for the API server is good where that is said, and where it isn't, not.
+// TestAPIServerToo checks that a token for the API server is accepted only by a guard that WithAPIServer returned.
 func TestAPIServerToo(t *testing.T) {
 	h := newHarness("apikey-verifier")
 	h.audiences = []string{"https://kubernetes.default.svc"}
 	if status := h.ask("Bearer " + good).Code; status != http.StatusUnauthorized {
 		t.Errorf("status %d without", status)
 	}
-	h.handler = h.guard.WithAPIServer().Protect(path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }))
-	for token, want := range map[string]int{good: http.StatusOK, "junk": http.StatusUnauthorized, other: http.StatusForbidden} {
+	h.handler = h.guard.WithAPIServer().Protect(
+		path, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { h.passed++ }),
+	)
+	for token, want := range map[string]int{
+		good: http.StatusOK, "junk": http.StatusUnauthorized, other: http.StatusForbidden,
+	} {
 		if status := h.ask("Bearer " + token).Code; status != want {
 			t.Errorf("status %d, want %d", status, want)
 		}
@@ -278,12 +290,12 @@ func TestAPIServerToo(t *testing.T) {
 	}
 }
 
-// TestNotTooManyAtATime checks that callers who can't be asked about are sent away, not kept: first those of a peer that asks about
-// many, then all. Who was allowed before is asked about even so.
+// TestNotTooManyAtATime checks that callers above the limits are turned away at once: first those of a peer that has
+// many, then all. A caller who was allowed before is still served.
 func TestNotTooManyAtATime(t *testing.T) {
 	h := newHarness()
 	h.ask("Bearer " + good)
-	h.clock.Step(time.Minute) // The verdict is forgotten, not that there was one.
+	h.clock.Step(time.Minute) // The answer has left the cache; that the caller was allowed before has not.
 	before := h.reviewed.Load()
 	h.wait = make(chan struct{})
 	answers := make(chan int)
@@ -302,7 +314,7 @@ func TestNotTooManyAtATime(t *testing.T) {
 	}
 	ask("10.0.1.1", "of-a-peer-that-asks-seldom")
 	if status := h.askFrom("10.0.1.1", "Bearer another").Code; status != http.StatusServiceUnavailable {
-		t.Errorf("status %d for one more of a peer that asks about another", status)
+		t.Errorf("status %d for another token of that peer", status)
 	}
 	ask("10.0.0.0", good)
 	close(h.wait)
@@ -318,12 +330,15 @@ func TestNotTooManyAtATime(t *testing.T) {
 	}
 }
 
-// TestNoisyPeers has peers make up tokens, 126 a second each, beside callers in good faith who come from elsewhere and are never
-// refused. Of the noise the API server hears little.
+// TestNoisyPeers has peers make up tokens, 126 a second each. Callers from other addresses are never refused, and the
+// API server is asked about few of the made-up tokens.
 func TestNoisyPeers(t *testing.T) {
 	for name, noisy := range map[string][]string{
-		"one":                           {"127.0.0.2"},
-		"ten":                           {"10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "10.1.0.7", "10.1.0.8", "10.1.0.9", "10.1.0.10"},
+		"one": {"127.0.0.2"},
+		"ten": {
+			"10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "10.1.0.7", "10.1.0.8", "10.1.0.9",
+			"10.1.0.10",
+		},
 		"one IPv6 network":              {"2001:db8::1", "2001:db8::2", "2001:db8::ffff:1", "2001:db8::a:b:c:d"},
 		"where the good ones come from": {"127.0.0.3"},
 	} {
@@ -354,9 +369,9 @@ func TestNoisyPeers(t *testing.T) {
 				h.clock.Step(time.Second / each)
 			}
 			if refused != 0 || passed != 2*seconds {
-				t.Errorf("of callers in good faith %d were answered and %d were not", passed, refused)
+				t.Errorf("of honest callers %d were answered and %d were not", passed, refused)
 			}
-			// 25 a second of the noise, and 25 more of those who ask seldom, among whom everybody is at first.
+			// 25 a second of the made-up tokens, and 25 more of peers that call rarely, as every peer does at first.
 			if heard := int(h.reviewed.Load() - before); heard > 50*(seconds+2) || len(noisy) != 10 && heard > 5*seconds+20+2*seconds {
 				t.Errorf("the API server was asked %d times", heard)
 			}
@@ -364,7 +379,8 @@ func TestNoisyPeers(t *testing.T) {
 	}
 }
 
-// TestManyPeers checks that peers without number take no memory without end, nor have the API server asked without end.
+// TestManyPeers checks that any number of peers takes a bounded amount of memory, and causes a bounded number of
+// requests to the API server.
 func TestManyPeers(t *testing.T) {
 	h := newHarness()
 	for n := range 20_000 {
@@ -375,9 +391,9 @@ func TestManyPeers(t *testing.T) {
 	}
 }
 
-// TestManyPeersDoNotDisplaceWhoIsKnown has every made-up token come from an address of its own, as of many pods or of one that has many
-// addresses. Callers who were allowed before are answered all the same.
-func TestManyPeersDoNotDisplaceWhoIsKnown(t *testing.T) {
+// TestManyPeersDoNotDisplaceKnownCallers makes up tokens that each come from an address of their own, as from many pods
+// or a machine with many addresses. Callers who were allowed before are still served.
+func TestManyPeersDoNotDisplaceKnownCallers(t *testing.T) {
 	h := newHarness()
 	if status := h.askFrom("127.0.0.3", "Bearer "+good).Code; status != http.StatusOK {
 		t.Fatalf("status %d", status)
@@ -397,7 +413,8 @@ func TestManyPeersDoNotDisplaceWhoIsKnown(t *testing.T) {
 	}
 }
 
-// TestBehindProxies tells callers apart that come by way of a trusted proxy, and believes nobody else.
+// TestBehindProxies checks that callers behind a trusted proxy are distinguished, and that other proxies'
+// X-Forwarded-For is ignored.
 func TestBehindProxies(t *testing.T) {
 	for proxy, refused := range map[string]bool{"10.0.0.1": false, "10.0.0.2": true} {
 		trust, err := clientip.NewTrust([]string{"10.0.0.1/32"})

@@ -10,27 +10,29 @@ import (
 )
 
 const (
-	// remembersPeers is how many peers are told apart, and for how long after they last asked. Who comes back later begins anew.
-	remembersPeers = 1024
-	peerFor        = time.Minute
-	// peerPlaces is how many callers of one peer are asked about at a time, and places of all.
-	peerPlaces, places = 4, 32
-	// peerRate and peerBurst are how many callers of one peer are asked about in a second, and at once.
+	// maxPeers is how many peers are distinguished, and peerFor for how long after their last call. A peer that comes back
+	// later starts anew.
+	maxPeers = 1024
+	peerFor  = time.Minute
+	// peerConcurrency is how many callers of one peer the API server is asked about at the same time, and concurrency of
+	// all.
+	peerConcurrency, concurrency = 4, 32
+	// peerRate and peerBurst are how many callers of one peer the API server is asked about per second, and at once.
 	peerRate, peerBurst = 5, 20
-	// rate and burst are those of all peers; so the API server is asked no more often, however many tokens are made up.
+	// rate and burst are those of all peers. They bound the requests to the API server, however many tokens are made up.
 	rate, burst = 25, 50
-	// calm is how much of its burst a peer has left, what was refused included, that asks seldom. It may use what is kept for such
-	// peers: as much again as there is for all. So much is kept for callers who were allowed before, too, of whom nobody can make one up.
-	calm = peerBurst * 3 / 4
+	// quiet is how much of its burst, refused calls included, a peer that calls rarely has left. Such peers have a pool of
+	// their own, as large as the one for all. So have callers who were allowed before, which nobody can make up.
+	quiet = peerBurst * 3 / 4
 )
 
-// bucket holds what may be done at once, and is filled at a rate.
+// bucket is a token bucket.
 type bucket struct {
 	level, size float64
 	at          time.Time
 }
 
-// fill brings the bucket up to date.
+// fill adds what has accrued since the last call.
 func (b *bucket) fill(now time.Time, perSecond float64) {
 	if passed := now.Sub(b.at).Seconds(); passed > 0 {
 		b.level = min(b.level+passed*perSecond, b.size)
@@ -38,39 +40,40 @@ func (b *bucket) fill(now time.Time, perSecond float64) {
 	b.at = now
 }
 
-// spend takes one out, if there is any.
+// spend takes one out, if there is one.
 func (b *bucket) spend() { b.level = max(b.level-1, 0) }
 
-// peer is who asks, by address.
+// peer is an address that callers come from.
 type peer struct {
-	// granted holds callers that may be asked about, and tried, for how often that is wanted.
+	// granted limits how many of its callers the API server is asked about, and tried measures how many there are.
 	granted, tried bucket
 	asking         int
 }
 
-// pool is what callers are asked about from.
+// pool is a share of the requests to the API server.
 type pool struct {
 	bucket
 
-	// asking is how many callers are being asked about.
+	// asking is how many callers the API server is being asked about.
 	asking int
 }
 
 func newPool(now time.Time) pool { return pool{bucket: bucket{burst, burst, now}} }
 
-// free reports whether there is a place.
+// free reports whether another caller may be asked about.
 func (p *pool) free(now time.Time) bool {
 	p.fill(now, rate)
-	return p.asking < places && p.level >= 1
+	return p.asking < concurrency && p.level >= 1
 }
 
-// peers share what the API server may be asked. No peer gets more than its share; some is kept for those that ask seldom.
+// peers share the requests to the API server. No peer gets more than its share, and some are reserved for peers that
+// call rarely.
 type peers struct {
 	clock clock.Clock
 
 	mu    sync.Mutex
 	known *cache.LRUExpireCache
-	// all is for everybody, seldom for peers that ask seldom, and before for callers who were allowed before.
+	// all is for every peer, seldom for peers that call rarely, and before for callers who were allowed before.
 	all, seldom, before pool
 }
 
@@ -78,31 +81,31 @@ func newPeers(c clock.Clock) *peers {
 	now := c.Now()
 	return &peers{
 		clock: c,
-		known: cache.NewLRUExpireCacheWithClock(remembersPeers, c),
+		known: cache.NewLRUExpireCacheWithClock(maxPeers, c),
 		all:   newPool(now), seldom: newPool(now), before: newPool(now),
 	}
 }
 
-// admission says whether a caller may be asked about.
+// admission says whether the API server may be asked about a caller.
 type admission int
 
 const (
 	admitted admission = iota
-	// tooMany is for a peer that has had its share, and busy for one that has not.
+	// tooMany means that the peer has used up its share, and busy that the pools are used up.
 	tooMany
 	busy
 )
 
-// admit takes a place for a caller from an address, who may have been allowed before. Release gives it back; it is nil where
-// there was none. Nobody waits for a place.
+// admit takes a share for a caller from an address, who may have been allowed before. Release gives it back; it is nil
+// if the caller is not admitted.
 func (p *peers) admit(address netip.Addr, before bool) (release func(), result admission) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
 	from := p.find(address, now)
-	seldom := from.tried.level >= calm
+	seldom := from.tried.level >= quiet
 	from.tried.spend()
-	if !before && (from.asking >= peerPlaces || from.granted.level < 1) {
+	if !before && (from.asking >= peerConcurrency || from.granted.level < 1) {
 		return nil, tooMany
 	}
 	switch {
@@ -118,25 +121,25 @@ func (p *peers) admit(address netip.Addr, before bool) (release func(), result a
 	return release, admitted
 }
 
-// take takes a place from a pool, and returns what gives it back.
-func (p *peers) take(from *peer, pool *pool) func() {
-	pool.spend()
-	pool.asking++
+// take takes a share from a pool, and returns a function that gives it back.
+func (p *peers) take(from *peer, share *pool) func() {
+	share.spend()
+	share.asking++
 	from.granted.spend()
 	from.asking++
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		from.asking--
-		pool.asking--
+		share.asking--
 	}
 }
 
-// find returns the peer of an address. An IPv6 network of 64 bits is one: whoever has an address in it has all.
+// find returns the peer of an address. A /64 of IPv6 is one peer, because one machine may have all of it.
 func (p *peers) find(address netip.Addr, now time.Time) *peer {
 	address = address.Unmap().WithZone("")
 	if address.Is6() {
-		network, _ := address.Prefix(64) // There is no IPv6 address without one.
+		network, _ := address.Prefix(64) // Every IPv6 address has one.
 		address = network.Addr()
 	}
 	found, ok := p.known.Get(address)
@@ -145,7 +148,7 @@ func (p *peers) find(address netip.Addr, now time.Time) *peer {
 		full := bucket{peerBurst, peerBurst, now}
 		from = &peer{granted: full, tried: full}
 	}
-	p.known.Add(address, from, peerFor) // Anew, so that it is the last that is forgotten.
+	p.known.Add(address, from, peerFor) // Added again, so that it becomes the most recently used.
 	from.granted.fill(now, peerRate)
 	from.tried.fill(now, peerRate)
 	return from
