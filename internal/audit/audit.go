@@ -1,11 +1,10 @@
-// Package audit writes what was decided, and about whom, one JSON object a line.
+// Package audit writes an audit log of decisions, one JSON object a line.
 //
 //	decision ──▶ queue, bounded ──▶ one goroutine ──▶ file or standard output
 //	             full: dropped       slow or failing:
 //	             and counted         dropped and counted
 //
-// A decision never waits for it and never fails because of it. An entry says nothing that the client's token could be made
-// out from, see redact.
+// A decision never waits for the log and never fails because of it. No entry contains a part of a token: see redact.
 package audit
 
 import (
@@ -26,17 +25,17 @@ import (
 )
 
 const (
-	// queueLength is how many entries wait for a slow writer before further ones are dropped.
+	// queueLength is how many entries are queued for a slow writer before entries are dropped.
 	queueLength = 4096
-	// batchSize is how many bytes are written at a time, about.
+	// batchSize is about how many bytes are written at a time.
 	batchSize = 64 << 10
 )
 
 // Options configure a Log.
 type Options struct {
-	// To is written to, in whole lines.
+	// To is where the log goes, in whole lines.
 	To io.Writer
-	// SampleAllowed is the part of the requests that pass which is written: 1 is all of them. Refusals always are.
+	// SampleAllowed is the fraction of allowed requests that is written: 1 means all. Refusals are always written.
 	SampleAllowed float64
 	Log           logr.Logger
 	Registry      prometheus.Registerer
@@ -50,7 +49,8 @@ type Log struct {
 	dropped prometheus.Counter
 }
 
-// event is what is queued: as little work as possible is done before.
+// event is a queued decision. It is made into an Entry only when it is written, so that requests do as little work as
+// possible.
 type event struct {
 	at       time.Time
 	surface  string
@@ -72,29 +72,29 @@ type Entry struct {
 	// Outcome is allow, unauthorized, forbidden or unavailable, and Reason why.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason"`
-	// Tenant, Key (namespace/name) and Credential (its public id) are those of the key, where the token is one's.
+	// Tenant, Key (namespace/name) and Credential (its public ID) are those of the key that the token belongs to, if any.
 	Tenant     string `json:"tenant,omitempty"`
 	Key        string `json:"key,omitempty"`
 	Credential string `json:"credential,omitempty"`
-	// Method, Host and Path are what the client asked for, decoded and without the query.
+	// Method, Host and Path are what the client requested, decoded and without the query.
 	Method string `json:"method,omitempty"`
 	Host   string `json:"host,omitempty"`
 	Path   string `json:"path,omitempty"`
-	// RequiredScopes are those that the proxy's configuration asks for, and MissingScopes those that the key lacks.
+	// RequiredScopes are the scopes that the proxy's configuration requires, and MissingScopes those that the key lacks.
 	RequiredScopes []keysv1alpha1.Scope `json:"requiredScopes,omitempty"`
 	MissingScopes  string               `json:"missingScopes,omitempty"`
-	// Client is the client's address, where it is known.
+	// Client is the client's address, if it is known.
 	Client string `json:"client,omitempty"`
 }
 
-// Results of an entry, as they are counted.
+// Values of the metric's label.
 const (
 	resultWritten   = "written"
 	resultQueueFull = "queue_full"
 	resultFailed    = "write_failed"
 )
 
-// New returns a log that takes entries, and writes them while it runs. It registers its metrics.
+// New returns a log and registers its metrics. Entries are queued until Start writes them.
 func New(options Options) *Log {
 	entries := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "apikey_verifier_audit_entries_total",
@@ -105,18 +105,23 @@ func New(options Options) *Log {
 		entries.WithLabelValues(result)
 	}
 	return &Log{
-		options: options, queue: make(chan event, queueLength), entries: entries, dropped: entries.WithLabelValues(resultQueueFull),
+		options: options, queue: make(chan event, queueLength),
+		entries: entries, dropped: entries.WithLabelValues(resultQueueFull),
 	}
 }
 
-// Record takes down a decision. It never waits.
+// Record queues a decision. It never waits.
 func (l *Log) Record(at time.Time, surface string, request *verify.Request, decision verify.Decision) {
-	if decision.Outcome == verify.Allow && l.options.SampleAllowed < 1 && rand.Float64() >= l.options.SampleAllowed { //nolint:gosec // Nothing secret.
-		return
+	if share := l.options.SampleAllowed; decision.Outcome == verify.Allow && share < 1 {
+		if rand.Float64() >= share { //nolint:gosec // A sample needs no secure random numbers.
+			return
+		}
 	}
 	e := event{
-		at: at, surface: surface, outcome: decision.Outcome, reason: decision.Reason, missing: decision.MissingScope, grant: decision.Grant,
-		method: limit(request.Method, maxMethod), host: limit(request.Host, maxHost), target: limit(request.Target, maxTarget),
+		at: at, surface: surface,
+		outcome: decision.Outcome, reason: decision.Reason, missing: decision.MissingScope, grant: decision.Grant,
+		method: limit(request.Method, maxMethod), host: limit(request.Host, maxHost),
+		target: limit(request.Target, maxTarget),
 		client: request.Client, required: request.FixedScopes,
 	}
 	select {
@@ -126,7 +131,7 @@ func (l *Log) Record(at time.Time, surface string, request *verify.Request, deci
 	}
 }
 
-// limit keeps a client from filling the memory with what is queued.
+// limit shortens a string, so that clients can't fill the queue's memory.
 func limit(s string, length int) string {
 	if len(s) > length {
 		return strings.Clone(s[:length])
@@ -134,8 +139,8 @@ func limit(s string, length int) string {
 	return s
 }
 
-// Start writes until the context ends, and then what is still queued, unless that takes longer than patience.
-func (l *Log) Start(ctx context.Context, patience time.Duration) {
+// Start writes entries until the context ends. Then it writes those still queued, for no longer than the timeout.
+func (l *Log) Start(ctx context.Context, drainTimeout time.Duration) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -146,8 +151,8 @@ func (l *Log) Start(ctx context.Context, patience time.Duration) {
 		return
 	case <-ctx.Done():
 	}
-	// A writer that hangs is left behind: nobody waits for an audit log.
-	timer := time.NewTimer(patience)
+	// A writer that hangs is abandoned: nothing waits for an audit log.
+	timer := time.NewTimer(drainTimeout)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -176,7 +181,7 @@ func (l *Log) write(ctx context.Context) {
 	}
 }
 
-// writer collects whole lines and writes them.
+// writer collects lines and writes them together.
 type writer struct {
 	log     *Log
 	lines   []byte
@@ -187,7 +192,7 @@ type writer struct {
 func (w *writer) add(e event) {
 	line, err := json.Marshal(e.entry())
 	if err != nil {
-		panic(err) // Every field is one that can be marshalled.
+		panic(err) // Every field can be marshalled.
 	}
 	w.lines = append(append(w.lines, line...), '\n')
 	w.count++
@@ -204,7 +209,7 @@ func (w *writer) flush() {
 		if !w.failing {
 			w.log.options.Log.Error(err, "Can't write to the audit log: entries are lost")
 		}
-		// The line that may have been written in part ends here.
+		// End the line that may have been written in part.
 		w.lines = append(w.lines, '\n')
 	} else {
 		w.log.entries.WithLabelValues(resultWritten).Add(float64(w.count))

@@ -25,13 +25,13 @@ import (
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// sink is a file that can be made to hang or to fail.
+// sink is a writer that can be made to hang or to fail.
 type sink struct {
 	mu    sync.Mutex
 	lines bytes.Buffer
 	fail  error
 	hang  chan struct{}
-	// half says that of what fails a half is written.
+	// half means that a failing write writes half.
 	half bool
 }
 
@@ -72,7 +72,7 @@ type harness struct {
 	stop     func()
 }
 
-// start starts a log that is stopped at the end of the test.
+// start starts a log, and stops it at the end of the test.
 func start(t *testing.T, s *sink, sampleAllowed float64) *harness {
 	t.Helper()
 	h := &harness{sink: s, registry: prometheus.NewRegistry()}
@@ -133,7 +133,8 @@ func TestEntries(t *testing.T) {
 	const identity = `"tenant":"3714240b-2e06-4c35-8856-ccc1c096323e","key":"warehouse/catalog","credential":"7Hk2PqZx"`
 	want := `{"time":"2026-03-01T12:00:00Z","surface":"nginx","outcome":"allow","reason":"allowed",` + identity +
 		`,"method":"GET","host":"api.example.com","path":"/api/products/7","client":"203.0.113.7"}
-{"time":"2026-03-01T12:00:00Z","surface":"forward","outcome":"unauthorized","reason":"unknown_token","method":"POST","host":"api.example.com","path":"/x"}
+{"time":"2026-03-01T12:00:00Z","surface":"forward","outcome":"unauthorized","reason":"unknown_token",` +
+		`"method":"POST","host":"api.example.com","path":"/x"}
 {"time":"2026-03-01T12:00:00Z","surface":"nginx","outcome":"forbidden","reason":"insufficient_scope",` + identity +
 		`,"requiredScopes":["products:read"],"missingScopes":"products:read"}
 `
@@ -145,7 +146,7 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// TestSampling checks that only what passes is sampled.
+// TestSampling checks that only allowed requests are sampled.
 func TestSampling(t *testing.T) {
 	const requests = 2000
 	for sample, within := range map[float64][2]int{0: {0, 0}, 0.25: {300, 700}, 1: {requests, requests}} {
@@ -170,8 +171,8 @@ func TestSampling(t *testing.T) {
 	}
 }
 
-// TestASlowDiskHoldsUpNobody has a writer that hangs: what doesn't fit the queue is dropped and counted, and stopping
-// doesn't wait.
+// TestASlowDiskHoldsUpNobody has a writer that hangs: what doesn't fit into the queue is dropped and counted, and
+// stopping doesn't wait.
 func TestASlowDiskHoldsUpNobody(t *testing.T) {
 	const requests = 2 * queueLength
 	s := &sink{hang: make(chan struct{})}
@@ -194,12 +195,14 @@ func TestASlowDiskHoldsUpNobody(t *testing.T) {
 	close(s.hang)
 }
 
-// TestAFullDisk checks that lines stay whole whatever becomes of one.
+// TestAFullDisk checks that lines stay whole after a failed write.
 func TestAFullDisk(t *testing.T) {
 	s := &sink{fail: errors.New("no space left on device"), half: true}
 	h := start(t, s, 1)
 	h.Record(noon, "nginx", &verify.Request{Target: "/lost"}, refused)
-	gomega.NewWithT(t).Eventually(func() int { return h.counted(t, "write_failed") }, time.Minute).ShouldNot(gomega.BeZero())
+	gomega.NewWithT(t).Eventually(
+		func() int { return h.counted(t, "write_failed") }, time.Minute,
+	).ShouldNot(gomega.BeZero())
 	s.mu.Lock()
 	s.fail = nil
 	s.mu.Unlock()
@@ -212,7 +215,7 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
-// TestStoppingWritesWhatIsQueued checks that nothing is lost that was recorded before.
+// TestStoppingWritesWhatIsQueued checks that no entry that was queued before the end is lost.
 func TestStoppingWritesWhatIsQueued(t *testing.T) {
 	h := start(t, &sink{}, 1)
 	for range queueLength / 2 {
@@ -224,10 +227,13 @@ func TestStoppingWritesWhatIsQueued(t *testing.T) {
 	}
 }
 
-// TestOneLineEach checks that nothing that a client sends can end a line or begin another.
+// TestOneLineEach checks that no text of a client's can end a line or begin another.
 func TestOneLineEach(t *testing.T) {
 	h := start(t, &sink{}, 1)
-	hostile := []string{"\n{\"outcome\":\"allow\"}\n", "%0a%0d{}", "\r", "\x00", "\xff\xfe", "\u2028", `"`, `\`, "</script>", "\x1b[2J", "%ff%fe"}
+	hostile := []string{
+		"\n{\"outcome\":\"allow\"}\n", "%0a%0d{}", "\r", "\x00", "\xff\xfe", "\u2028", `"`, `\`, "</script>", "\x1b[2J",
+		"%ff%fe",
+	}
 	for _, s := range hostile {
 		h.Record(noon, "nginx", &verify.Request{Host: s, Method: s, Target: s}, refused)
 	}
@@ -266,7 +272,7 @@ func encoded(s string, n int) string {
 	return s
 }
 
-// TestNoTokenIsWritten puts tokens wherever a client may.
+// TestNoTokenIsWritten puts tokens wherever a client can.
 func TestNoTokenIsWritten(t *testing.T) {
 	tok := aToken(t)
 	secret := tok[len("nxc_live_")+8 : len(tok)-6]
@@ -332,7 +338,7 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// FuzzPath looks for a way to have a token written.
+// FuzzPath looks for a path that gets a token into the log.
 func FuzzPath(f *testing.F) {
 	tok := aToken(f)
 	f.Add("/api/", "/x", uint8(0))

@@ -6,33 +6,34 @@ const (
 	maxMethod = 64
 	maxHost   = 512
 	maxPath   = 2048
-	// maxTarget is how much of a target is looked at. It bounds what is kept in memory.
+	// maxTarget is how much of a request target is read. It bounds the memory of queued entries.
 	maxTarget = 4096
-	// maxRounds is how often something may be percent-encoded.
-	maxRounds = 5
+	// maxDecodings is how many layers of percent-encoding are decoded.
+	maxDecodings = 5
 
-	// afterUnderscore and alone are how many letters and digits in a row may be part of a token: a token is an underscore
-	// and 57 of them, 43 of which are secret. Less than what is left of one with a typo, or cut short.
+	// afterUnderscore and alone are the lengths from which a run of letters and digits may be part of a token. A token is
+	// an underscore and 57 such characters, 43 of which are secret. The lengths are lower, for tokens with a typo and
+	// truncated ones.
 	afterUnderscore = 20
 	alone           = 40
 
 	redacted = "[redacted]"
 )
 
-// path returns the path of a request's target as it is written: without the query, in which clients put tokens and much
-// else that is nobody's business.
+// path returns the path of a request target for the log. It leaves out the query, where clients put tokens and private
+// data.
 func path(target string) string {
 	if end := strings.IndexAny(target, "?#"); end >= 0 {
 		target = target[:end]
 	}
-	// Encoded once more, a query begins there too.
+	// Decoding may have revealed the beginning of a query.
 	before, _, _ := strings.Cut(clean(target, maxPath), "?")
 	return before
 }
 
-// clean returns something that a client sent as it is written: decoded, so that no encoding hides a token.
+// clean returns a client's text for the log: decoded, so that no encoding hides a token, redacted and shortened.
 func clean(s string, length int) string {
-	for range maxRounds {
+	for range maxDecodings {
 		decoded := decode(s)
 		if decoded == s {
 			s = redact(s)
@@ -46,7 +47,7 @@ func clean(s string, length int) string {
 	return redacted
 }
 
-// decode decodes percent-encoding once, and leaves alone what is none.
+// decode decodes one layer of percent-encoding, and leaves invalid escapes alone.
 func decode(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
@@ -73,7 +74,7 @@ func unhex(c byte) byte {
 	return 255
 }
 
-// redact replaces every word that may hold a token, or most of one. What else has the looks of a token goes with it.
+// redact replaces every word that may contain most of a token. It also replaces other words that look like one.
 func redact(s string) string {
 	var b strings.Builder
 	kept := 0
@@ -100,7 +101,7 @@ func redact(s string) string {
 	return b.String()
 }
 
-// mayHoldToken looks at a word of letters, digits and underscores.
+// mayHoldToken reports whether a word of letters, digits and underscores may contain a token.
 func mayHoldToken(word string) bool {
 	for i, part := range strings.Split(word, "_") {
 		if len(part) >= alone || i > 0 && len(part) >= afterUnderscore {

@@ -1,5 +1,5 @@
-// Package authresponse puts a decision into what the surfaces have in common: the headers that tell the upstream who calls, and
-// the answer to a proxy that asks over HTTP.
+// Package authresponse turns a decision into the response to a proxy's authorization request: the headers that identify
+// the caller to the upstream, and for proxies that ask over HTTP all of the response.
 package authresponse
 
 import (
@@ -9,12 +9,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// Header is a header of an answer.
+// Header is a header of a response.
 type Header struct{ Name, Value string }
 
-// Identity returns the headers that tell the upstream whose request it is, of a decision that lets it pass. All are there,
-// blank where there is no value: proxies that copy a header from an answer replace the client's own only if the answer has
-// it. The names are in the canonical form in which net/http sends them as they are.
+// Identity returns the headers that identify the caller to the upstream, for a decision that allows the request. All
+// are there, empty if there is no value: proxies that copy a header from the response replace the client's own only if
+// the response has it. The names are in canonical form, in which net/http sends them unchanged.
 func Identity(decision verify.Decision) [4]Header {
 	return [...]Header{
 		{"X-Api-Key-Id", decision.Grant.CredentialID},
@@ -24,11 +24,11 @@ func Identity(decision verify.Decision) [4]Header {
 	}
 }
 
-// AppendRefusal appends the headers of a refusal: that nobody may keep it, what the body is, and the challenge where there is
-// one. The host that the client asked for names the challenge's realm.
+// AppendRefusal appends the headers of a refusal: no caching, the body's type, and the challenge if there is one. The
+// host that the client asked for is the challenge's realm.
 func AppendRefusal(to []Header, decision *verify.Decision, host string) []Header {
 	to = append(to,
-		// ingress-nginx caches answers for five minutes where it is told to cache and not told for how long.
+		// With auth-cache-key and no duration, ingress-nginx caches responses for five minutes.
 		Header{"Cache-Control", "no-store"},
 		Header{"Content-Type", "application/json"},
 	)
@@ -38,11 +38,11 @@ func AppendRefusal(to []Header, decision *verify.Decision, host string) []Header
 	return to
 }
 
-// noStore is for every answer that lets a request pass. Nobody changes it.
+// noStore is shared by every response that allows a request. It must not be modified.
 var noStore = []string{"no-store"}
 
-// Write answers a proxy over HTTP: the status that it acts on, identity headers or a challenge, and for a refusal a body that
-// says why.
+// Write responds to a proxy over HTTP: with the status that the proxy acts on, and identity headers, or a challenge and
+// a body that says why the request is refused.
 func Write(w http.ResponseWriter, decision verify.Decision, host string) {
 	if decision.Outcome == verify.Allow {
 		identity := Identity(decision)
@@ -54,11 +54,11 @@ func Write(w http.ResponseWriter, decision verify.Decision, host string) {
 	var headers [3]Header
 	set(w.Header(), AppendRefusal(headers[:0], &decision, host))
 	w.WriteHeader(decision.Status())
-	_, _ = io.WriteString(w, decision.Body()) // A proxy that has gone away is no fault.
+	_, _ = io.WriteString(w, decision.Body()) // A proxy that has disconnected is not an error.
 }
 
-// set puts headers into an answer. Their names are canonical, so that nothing is left for http.Header.Set to do, and the values
-// of all are in one piece of memory.
+// set sets headers. Their names are canonical, so it can skip the work of http.Header.Set, and it allocates once for
+// all values.
 func set(header http.Header, headers []Header) {
 	values := make([]string, len(headers))
 	for i, h := range headers {

@@ -1,5 +1,6 @@
-// Package certificate has a server's certificate, which may be replaced while it runs. It does what controller-runtime's
-// certwatcher does, under the same metrics' names, without what comes with that: leader election, and all kinds of Kubernetes.
+// Package certificate serves a certificate from files that may be replaced while the server runs. It does what
+// controller-runtime's certwatcher does, with the same names of metrics, but without its dependencies: leader election
+// and all kinds of Kubernetes.
 package certificate
 
 import (
@@ -14,31 +15,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// every is how often the files are read.
-const every = 5 * time.Second
+// defaultEvery is how often the files are read by default.
+const defaultEvery = 5 * time.Second
 
-// Options are where a certificate is, and who is told of it.
+// Options configure a Certificate.
 type Options struct {
-	// CertFile has the certificate and those between it and its authority's, KeyFile its private key, in PEM.
+	// CertFile contains the certificate and its intermediates, KeyFile the private key, in PEM.
 	CertFile, KeyFile string
-	// Every is how often they are read, where it is not zero.
+	// Every is how often they are read. 0 means every 5 seconds.
 	Every    time.Duration
 	Log      logr.Logger
 	Registry prometheus.Registerer
 }
 
-// Certificate is a certificate and its key, as the files have them, or have had them when they could last be read.
+// Certificate is the certificate and key that could last be read from the files.
 type Certificate struct {
 	options       Options
 	reads, faults prometheus.Counter
-	// notBefore and notAfter are from when until when it is valid.
+	// notBefore and notAfter are the bounds of its validity.
 	notBefore, notAfter prometheus.Gauge
 	current             atomic.Pointer[tls.Certificate]
-	// cert and key are what was read last. Only New and Start read.
+	// cert and key are the files' contents when they were last read. Only New and Start use them.
 	cert, key []byte
 }
 
-// New reads a certificate, and registers its metrics.
+// New reads a certificate and registers its metrics.
 func New(options Options) (*Certificate, error) {
 	c := &Certificate{
 		options: options,
@@ -49,14 +50,16 @@ func New(options Options) (*Certificate, error) {
 			Name: "certwatcher_read_certificate_errors_total", Help: "How often the certificate could not be read.",
 		}),
 		notBefore: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "apikey_verifier_certificate_not_before_timestamp_seconds", Help: "From when the certificate is valid that is shown to clients.",
+			Name: "apikey_verifier_certificate_not_before_timestamp_seconds",
+			Help: "From when the certificate is valid that is shown to clients.",
 		}),
 		notAfter: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "apikey_verifier_certificate_not_after_timestamp_seconds", Help: "Until when the certificate is valid that is shown to clients.",
+			Name: "apikey_verifier_certificate_not_after_timestamp_seconds",
+			Help: "Until when the certificate is valid that is shown to clients.",
 		}),
 	}
 	if c.options.Every == 0 {
-		c.options.Every = every
+		c.options.Every = defaultEvery
 	}
 	if err := c.read(); err != nil {
 		return nil, err
@@ -65,13 +68,13 @@ func New(options Options) (*Certificate, error) {
 	return c, nil
 }
 
-// GetCertificate is a tls.Config's.
+// GetCertificate is for tls.Config.GetCertificate.
 func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// Start reads the files again and again until the context ends. A pair that can't be read, or doesn't belong together, is logged
-// and counted, and the one before it stands.
+// Start reads the files repeatedly until the context ends. If they can't be read, or don't belong together, it logs and
+// counts that, and keeps the previous certificate.
 func (c *Certificate) Start(ctx context.Context) error {
 	tick := time.NewTicker(c.options.Every)
 	defer tick.Stop()
@@ -83,7 +86,8 @@ func (c *Certificate) Start(ctx context.Context) error {
 		}
 		if err := c.read(); err != nil {
 			c.faults.Inc()
-			c.options.Log.Error(err, "The certificate can't be read: the one before it serves on", "cert", c.options.CertFile, "key", c.options.KeyFile)
+			c.options.Log.Error(err, "The certificate can't be read: the one before it serves on",
+				"cert", c.options.CertFile, "key", c.options.KeyFile)
 		}
 	}
 }

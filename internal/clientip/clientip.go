@@ -1,4 +1,4 @@
-// Package clientip finds the address that a request came from, from what trusted proxies say about it. It is pure.
+// Package clientip finds a client's address from what trusted proxies report. It is pure.
 package clientip
 
 import (
@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Trust is the set of proxies whose word counts. The zero value trusts none.
+// Trust is the set of proxies whose X-Forwarded-For is trusted. The zero value trusts none.
 type Trust struct {
 	proxies []netip.Prefix
 }
 
-// NewTrust reads blocks of proxy addresses. The error names the block that can't be read.
+// NewTrust parses blocks of proxies' addresses. The error names the invalid block.
 func NewTrust(cidrs []string) (Trust, error) {
 	var trust Trust
 	for _, cidr := range cidrs {
@@ -35,11 +35,12 @@ func (t Trust) includes(addr netip.Addr) bool {
 	return false
 }
 
-// Client returns the address of the client, given the peer that sent the request and the values of its X-Forwarded-For
-// header, one element a field line. It walks the chain from the right, where the nearest proxy wrote, past every proxy that
-// is trusted; what stands further left anybody may have written. The zero address says that the client isn't known: the
-// peer is not trusted (it is a proxy all the same, so its own address says nothing), there is no chain, or what it holds
-// where it counts is no plain address.
+// Client returns the client's address, given the peer that sent the request and the values of its X-Forwarded-For
+// header, one for each header line. It walks the chain from the right, where the nearest proxy wrote, past every
+// trusted proxy. Anybody may have written what is further left.
+//
+// It returns the zero address if the client isn't known: the peer is not trusted (it is a proxy all the same, so its
+// own address says nothing), there is no chain, or the deciding element is not an address.
 func (t Trust) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
 	if !t.includes(peer.Unmap()) {
 		return netip.Addr{}
@@ -63,9 +64,8 @@ func (t Trust) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
 	return client
 }
 
-// ClientBeforeOwn is Client for proxies that add their own address to the right of the chain before they ask, as Envoy's HTTP
-// ext_authz does. An element that is all alone is theirs, so the client isn't known; nor is it where the last one is not of a
-// trusted proxy.
+// ClientBeforeOwn is Client for proxies that append their own address to the chain before they ask, as Envoy does with
+// HTTP ext_authz. If that is the only element, or the last element isn't a trusted proxy's, the client isn't known.
 func (t Trust) ClientBeforeOwn(peer netip.Addr, forwardedFor []string) netip.Addr {
 	if !t.includes(peer.Unmap()) || len(forwardedFor) == 0 {
 		return netip.Addr{}
@@ -78,9 +78,9 @@ func (t Trust) ClientBeforeOwn(peer netip.Addr, forwardedFor []string) netip.Add
 	return t.Client(parse(strings.Trim(own, " \t")), others)
 }
 
-// ClientOfProxy is Client for proxies that also say who their own peer is, as Envoy's gRPC ext_authz does: where that peer is
-// no proxy that is trusted, it is the client. Without any trusted proxies the client isn't known: who hasn't named them can't
-// have an allowlist hold for a proxy's address.
+// ClientOfProxy is Client for proxies that also report their own peer, as Envoy does with gRPC ext_authz. A peer that
+// is not a trusted proxy is the client. Without any trusted proxies the client isn't known, so that no allowlist is
+// checked against a proxy's address.
 func (t Trust) ClientOfProxy(peer netip.Addr, forwardedFor []string) netip.Addr {
 	peer = peer.Unmap()
 	if len(t.proxies) == 0 || peer.Zone() != "" {
@@ -92,8 +92,8 @@ func (t Trust) ClientOfProxy(peer netip.Addr, forwardedFor []string) netip.Addr 
 	return t.Client(peer, forwardedFor)
 }
 
-// Peer reads the address of a connection's other end as net.Addr writes it, with a port. The zero address says that it has
-// none.
+// Peer parses the address of a connection's other end, with a port as in net.Addr. It returns the zero address if there
+// is none.
 func Peer(remote string) netip.Addr {
 	addr, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -102,7 +102,7 @@ func Peer(remote string) netip.Addr {
 	return addr.Addr()
 }
 
-// parse reads an address, with or without a port. A zone means something on one machine only, so it is refused.
+// parse parses an address, with or without a port. It refuses zones, which are local to one machine.
 func parse(element string) netip.Addr {
 	addr, err := netip.ParseAddr(element)
 	if err != nil {

@@ -17,26 +17,42 @@ func TestClient(t *testing.T) {
 		forwardedFor []string
 		want         string
 	}{
-		"nobody is trusted":               {nil, "10.0.0.1", []string{"203.0.113.7"}, ""},
-		"peer not trusted":                {[]string{"10.0.0.0/8"}, "192.0.2.1", []string{"203.0.113.7"}, ""},
-		"one proxy":                       {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7"}, "203.0.113.7"},
-		"two proxies":                     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7, 10.0.0.2"}, "203.0.113.7"},
-		"two proxies, two lines":          {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7", "10.0.0.2"}, "203.0.113.7"},
-		"forged by the client":            {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"198.51.100.1, 203.0.113.7"}, "203.0.113.7"},
-		"forged in a line of its own":     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"198.51.100.1", "203.0.113.7"}, "203.0.113.7"},
-		"forged behind a trusted address": {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"198.51.100.1, 10.9.9.9, 203.0.113.7"}, "203.0.113.7"},
-		"all trusted":                     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"10.1.1.1, 10.0.0.2"}, "10.1.1.1"},
-		"no chain":                        {[]string{"10.0.0.0/8"}, "10.0.0.1", nil, ""},
-		"empty chain":                     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{""}, ""},
-		"garbage nearest":                 {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7, unknown"}, ""},
-		"garbage further left":            {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"unknown, 203.0.113.7"}, "203.0.113.7"},
-		"empty element":                   {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7,"}, ""},
-		"v4 mapped":                       {[]string{"10.0.0.0/8"}, "::ffff:10.0.0.1", []string{"::ffff:203.0.113.7"}, "203.0.113.7"},
-		"v6":                              {[]string{"fd00::/8"}, "fd00::1", []string{"2001:db8::7"}, "2001:db8::7"},
-		"zone":                            {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"fe80::1%eth0"}, ""},
-		"port":                            {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7:4711"}, "203.0.113.7"},
-		"v6 and port":                     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"[2001:db8::7]:4711"}, "2001:db8::7"},
-		"quotes":                          {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{`"203.0.113.7"`}, ""},
+		"nobody is trusted": {nil, "10.0.0.1", []string{"203.0.113.7"}, ""},
+		"peer not trusted":  {[]string{"10.0.0.0/8"}, "192.0.2.1", []string{"203.0.113.7"}, ""},
+		"one proxy":         {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7"}, "203.0.113.7"},
+		"two proxies": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7, 10.0.0.2"}, "203.0.113.7",
+		},
+		"two proxies, two lines": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7", "10.0.0.2"}, "203.0.113.7",
+		},
+		"forged by the client": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"198.51.100.1, 203.0.113.7"}, "203.0.113.7",
+		},
+		"forged in a line of its own": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"198.51.100.1", "203.0.113.7"}, "203.0.113.7",
+		},
+		"forged behind a trusted address": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"198.51.100.1, 10.9.9.9, 203.0.113.7"}, "203.0.113.7",
+		},
+		"all trusted":     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"10.1.1.1, 10.0.0.2"}, "10.1.1.1"},
+		"no chain":        {[]string{"10.0.0.0/8"}, "10.0.0.1", nil, ""},
+		"empty chain":     {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{""}, ""},
+		"garbage nearest": {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7, unknown"}, ""},
+		"garbage further left": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"unknown, 203.0.113.7"}, "203.0.113.7",
+		},
+		"empty element": {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7,"}, ""},
+		"v4 mapped": {
+			[]string{"10.0.0.0/8"}, "::ffff:10.0.0.1", []string{"::ffff:203.0.113.7"}, "203.0.113.7",
+		},
+		"v6":   {[]string{"fd00::/8"}, "fd00::1", []string{"2001:db8::7"}, "2001:db8::7"},
+		"zone": {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"fe80::1%eth0"}, ""},
+		"port": {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"203.0.113.7:4711"}, "203.0.113.7"},
+		"v6 and port": {
+			[]string{"10.0.0.0/8"}, "10.0.0.1", []string{"[2001:db8::7]:4711"}, "2001:db8::7",
+		},
+		"quotes": {[]string{"10.0.0.0/8"}, "10.0.0.1", []string{`"203.0.113.7"`}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			trust, err := clientip.NewTrust(test.trusted)
@@ -51,7 +67,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestClientBeforeOwn is about Envoy over HTTP, whose own address is the last.
+// TestClientBeforeOwn covers Envoy over HTTP, whose own address is the last.
 func TestClientBeforeOwn(t *testing.T) {
 	for name, test := range map[string]struct {
 		peer         string
@@ -89,27 +105,35 @@ func TestClientBeforeOwn(t *testing.T) {
 	}
 }
 
-// TestClientOfProxy is about Envoy over gRPC, which says who its own peer is.
+// TestClientOfProxy covers Envoy over gRPC, which reports its own peer.
 func TestClientOfProxy(t *testing.T) {
 	for name, test := range map[string]struct {
 		trusted      []string
-		peer         string // blank where the proxy doesn't say
+		peer         string // empty if the proxy doesn't report it
 		forwardedFor []string
 		want         string
 	}{
-		"the peer is the client":            {[]string{"10.0.0.0/8"}, "203.0.113.7", nil, "203.0.113.7"},
-		"the peer, and what it claims":      {[]string{"10.0.0.0/8"}, "203.0.113.7", []string{"198.51.100.1"}, "203.0.113.7"},
-		"the peer, and what Envoy wrote":    {[]string{"10.0.0.0/8"}, "203.0.113.7", []string{"198.51.100.1,203.0.113.7"}, "203.0.113.7"},
-		"the peer is a proxy":               {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"203.0.113.7"}, "203.0.113.7"},
-		"the peer is a proxy, twice":        {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"203.0.113.7,10.0.0.2"}, "203.0.113.7"},
-		"the peer is a proxy, forged":       {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"198.51.100.1,203.0.113.7,10.0.0.2"}, "203.0.113.7"},
+		"the peer is the client":       {[]string{"10.0.0.0/8"}, "203.0.113.7", nil, "203.0.113.7"},
+		"the peer, and what it claims": {[]string{"10.0.0.0/8"}, "203.0.113.7", []string{"198.51.100.1"}, "203.0.113.7"},
+		"the peer, and what Envoy wrote": {
+			[]string{"10.0.0.0/8"}, "203.0.113.7", []string{"198.51.100.1,203.0.113.7"}, "203.0.113.7",
+		},
+		"the peer is a proxy": {[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"203.0.113.7"}, "203.0.113.7"},
+		"the peer is a proxy, twice": {
+			[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"203.0.113.7,10.0.0.2"}, "203.0.113.7",
+		},
+		"the peer is a proxy, forged": {
+			[]string{"10.0.0.0/8"}, "10.0.0.2", []string{"198.51.100.1,203.0.113.7,10.0.0.2"}, "203.0.113.7",
+		},
 		"the peer is a proxy without chain": {[]string{"10.0.0.0/8"}, "10.0.0.2", nil, ""},
 		"a mapped peer":                     {[]string{"10.0.0.0/8"}, "::ffff:203.0.113.7", nil, "203.0.113.7"},
-		"a mapped peer is a proxy":          {[]string{"10.0.0.0/8"}, "::ffff:10.0.0.2", []string{"203.0.113.7"}, "203.0.113.7"},
-		"v6":                                {[]string{"fd00::/8"}, "2001:db8::7", nil, "2001:db8::7"},
-		"a zone":                            {[]string{"fd00::/8"}, "fe80::1%eth0", nil, ""},
-		"no peer":                           {[]string{"10.0.0.0/8"}, "", []string{"203.0.113.7"}, ""},
-		"nobody is trusted":                 {nil, "203.0.113.7", []string{"203.0.113.7"}, ""},
+		"a mapped peer is a proxy": {
+			[]string{"10.0.0.0/8"}, "::ffff:10.0.0.2", []string{"203.0.113.7"}, "203.0.113.7",
+		},
+		"v6":                {[]string{"fd00::/8"}, "2001:db8::7", nil, "2001:db8::7"},
+		"a zone":            {[]string{"fd00::/8"}, "fe80::1%eth0", nil, ""},
+		"no peer":           {[]string{"10.0.0.0/8"}, "", []string{"203.0.113.7"}, ""},
+		"nobody is trusted": {nil, "203.0.113.7", []string{"203.0.113.7"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			trust, err := clientip.NewTrust(test.trusted)
@@ -126,14 +150,18 @@ func TestClientOfProxy(t *testing.T) {
 }
 
 func TestNewTrustNamesTheCulprit(t *testing.T) {
-	if _, err := clientip.NewTrust([]string{"10.0.0.0/8", "banana"}); err == nil || !strings.Contains(err.Error(), "banana") {
+	_, err := clientip.NewTrust([]string{"10.0.0.0/8", "banana"})
+	if err == nil || !strings.Contains(err.Error(), "banana") {
 		t.Errorf("error %v", err)
 	}
 }
 
-// FuzzTrust checks that whoever reads a block as one of addresses agrees on what is in it.
+// FuzzTrust checks that a block that NewTrust accepts contains what netip says it does.
 func FuzzTrust(f *testing.F) {
-	for _, seed := range []string{"10.0.0.0/8", "10.0.0.1/8", "fd00::/8", "::ffff:10.0.0.0/104", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0.1", "fe80::1%eth0/64", "010.0.0.0/8"} {
+	for _, seed := range []string{
+		"10.0.0.0/8", "10.0.0.1/8", "fd00::/8", "::ffff:10.0.0.0/104", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0.1",
+		"fe80::1%eth0/64", "010.0.0.0/8",
+	} {
 		f.Add(seed, "10.0.0.1")
 	}
 	f.Fuzz(func(t *testing.T, block, address string) {
@@ -146,7 +174,7 @@ func FuzzTrust(f *testing.F) {
 		if err != nil || parsed != nil || addr.Zone() != "" {
 			return
 		}
-		// A peer that is trusted has its word count. Blocks of mapped addresses hold no plain ones.
+		// The chain of a trusted peer counts. Blocks of IPv4-mapped addresses contain no plain ones.
 		trusted := trust.Client(addr, []string{"203.0.113.7"}).IsValid()
 		prefix := netip.MustParsePrefix(block)
 		if within := network.Contains(net.IP(addr.AsSlice())); trusted != within && !prefix.Addr().Is4In6() {
@@ -156,7 +184,9 @@ func FuzzTrust(f *testing.F) {
 }
 
 func FuzzClient(f *testing.F) {
-	for _, seed := range []string{"203.0.113.7", "1.1.1.1, 10.0.0.2", "fe80::1%eth0", "::ffff:1.2.3.4", ",,,", "[::1]:80"} {
+	for _, seed := range []string{
+		"203.0.113.7", "1.1.1.1, 10.0.0.2", "fe80::1%eth0", "::ffff:1.2.3.4", ",,,", "[::1]:80",
+	} {
 		f.Add(seed, seed)
 	}
 	trust, err := clientip.NewTrust([]string{"10.0.0.0/8", "fd00::/8"})
@@ -169,11 +199,12 @@ func FuzzClient(f *testing.F) {
 		if got.Is4In6() || got.Zone() != "" {
 			t.Errorf("%v is not plain", got)
 		}
-		// Whatever the client wrote, an address that a trusted proxy appended is the one that counts.
+		// Whatever the client wrote, the address that a trusted proxy appended is the client's.
 		if got := trust.Client(peer, []string{forged, "203.0.113.7"}); got != netip.MustParseAddr("203.0.113.7") {
 			t.Errorf("%q moved the client to %v", forged, got)
 		}
-		if got := trust.ClientBeforeOwn(peer, []string{forged, "203.0.113.7, 10.0.0.1"}); got != netip.MustParseAddr("203.0.113.7") {
+		got = trust.ClientBeforeOwn(peer, []string{forged, "203.0.113.7, 10.0.0.1"})
+		if got != netip.MustParseAddr("203.0.113.7") {
 			t.Errorf("%q moved the client before the proxy to %v", forged, got)
 		}
 		if got := trust.ClientBeforeOwn(peer, []string{forged}); got.IsValid() && !strings.Contains(forged, ",") {

@@ -16,7 +16,7 @@ type machine struct {
 
 func (m *machine) read() (time.Time, time.Duration) { return m.wall, m.elapsed }
 
-// runs lets time go by, on both clocks.
+// runs advances both clocks.
 func (m *machine) runs(d time.Duration) {
 	m.wall = m.wall.Add(d)
 	m.elapsed += d
@@ -30,16 +30,40 @@ func TestClock(t *testing.T) {
 		happens func(*machine, func())
 		want    time.Duration // after noon
 	}{
-		"time goes by":            {func(m *machine, _ func()) { m.runs(time.Minute) }, time.Minute},
-		"set forward":             {func(m *machine, _ func()) { m.set(time.Hour) }, time.Hour},
-		"suspended for an hour":   {func(m *machine, _ func()) { m.set(time.Hour) }, time.Hour},
-		"set back":                {func(m *machine, _ func()) { m.set(-time.Hour) }, 0},
-		"set back, and goes on":   {func(m *machine, _ func()) { m.set(-time.Hour); m.runs(time.Minute) }, time.Minute},
-		"set forward, then right": {func(m *machine, look func()) { m.set(time.Hour); look(); m.set(-time.Hour); m.runs(time.Minute) }, time.Hour + time.Minute},
-		"set back, then right":    {func(m *machine, look func()) { m.set(-time.Hour); look(); m.runs(time.Minute); m.set(time.Hour) }, time.Minute},
-		"set back twice":          {func(m *machine, look func()) { m.set(-time.Hour); look(); m.set(-time.Hour); m.runs(time.Second) }, time.Second},
-		"set forward twice":       {func(m *machine, look func()) { m.set(time.Hour); look(); m.set(time.Hour) }, 2 * time.Hour},
-		"forward, and far back":   {func(m *machine, look func()) { m.set(time.Hour); look(); m.set(-100 * time.Hour); m.runs(time.Second) }, time.Hour + time.Second},
+		"time goes by":          {func(m *machine, _ func()) { m.runs(time.Minute) }, time.Minute},
+		"set forward":           {func(m *machine, _ func()) { m.set(time.Hour) }, time.Hour},
+		"suspended for an hour": {func(m *machine, _ func()) { m.set(time.Hour) }, time.Hour},
+		"set back":              {func(m *machine, _ func()) { m.set(-time.Hour) }, 0},
+		"set back, and goes on": {func(m *machine, _ func()) { m.set(-time.Hour); m.runs(time.Minute) }, time.Minute},
+		"set forward, then right": {func(m *machine, look func()) {
+			m.set(time.Hour)
+			look()
+			m.set(-time.Hour)
+			m.runs(time.Minute)
+		}, time.Hour + time.Minute},
+		"set back, then right": {func(m *machine, look func()) {
+			m.set(-time.Hour)
+			look()
+			m.runs(time.Minute)
+			m.set(time.Hour)
+		}, time.Minute},
+		"set back twice": {func(m *machine, look func()) {
+			m.set(-time.Hour)
+			look()
+			m.set(-time.Hour)
+			m.runs(time.Second)
+		}, time.Second},
+		"set forward twice": {func(m *machine, look func()) {
+			m.set(time.Hour)
+			look()
+			m.set(time.Hour)
+		}, 2 * time.Hour},
+		"forward, and far back": {func(m *machine, look func()) {
+			m.set(time.Hour)
+			look()
+			m.set(-100 * time.Hour)
+			m.runs(time.Second)
+		}, time.Hour + time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &machine{wall: noon}
@@ -59,17 +83,18 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestClockKeepsTheMonotonicReading checks that ages are still measured by it.
+// TestClockKeepsTheMonotonicReading checks that the times have a monotonic reading.
 func TestClockKeepsTheMonotonicReading(t *testing.T) {
 	c := New(time.Now)
 	before := c.Now()
-	if after := c.Now(); after.Before(before) || after.Round(0) == after { //nolint:staticcheck // Whether it has one is what is compared.
+	after := c.Now()
+	if after.Before(before) || after.Round(0) == after { //nolint:staticcheck // Round removes the monotonic reading.
 		t.Errorf("%s after %s", after, before)
 	}
 }
 
-// TestClockIsReadByMany is for the race detector.
-func TestClockIsReadByMany(t *testing.T) {
+// TestConcurrentNow reads a clock concurrently, for the race detector.
+func TestConcurrentNow(t *testing.T) {
 	var mu sync.Mutex
 	n := 0
 	c := From(noon, func() (time.Time, time.Duration) {

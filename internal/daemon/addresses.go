@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// Address is where a flag says that something listens; "0" is nowhere.
+// Address is the value of a flag that sets where something listens. "0" means nowhere.
 type Address struct{ Flag, Value string }
 
-// CheckAddresses says which addresses nothing can listen at, or two things would, and what to do about it. Whoever listens
-// there later names no flag.
+// CheckAddresses returns an error that names each flag whose address can't be listened on, or that two flags have, and
+// what to do about it. The servers, which listen later, know no flags.
 func CheckAddresses(addresses ...Address) error {
 	var errs []error
 	var listeners []net.Listener
@@ -22,7 +22,7 @@ func CheckAddresses(addresses ...Address) error {
 		}
 		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address.Value)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("--%s=%s: %w: %s", address.Flag, address.Value, err, wayOut(err)))
+			errs = append(errs, fmt.Errorf("--%s=%s: %w: %s", address.Flag, address.Value, err, remedy(err)))
 			continue
 		}
 		listeners = append(listeners, listener)
@@ -33,7 +33,8 @@ func CheckAddresses(addresses ...Address) error {
 	return errors.Join(errs...)
 }
 
-func wayOut(err error) string {
+// remedy returns what to do about an error of listening.
+func remedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "choose another port, or end what listens there"

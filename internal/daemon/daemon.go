@@ -1,5 +1,5 @@
-// Package daemon is what the project's long-running programs share: flags, the log, the way to the API server, checks at the
-// start, and how they end.
+// Package daemon is what the project's long-running programs share: flags, the log, the way to the API server, checks
+// at the start, and how they end.
 package daemon
 
 import (
@@ -21,16 +21,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
-// Options are a command's own flags.
+// Options are a program's own flags.
 type Options interface {
-	// AddFlags declares them.
+	// AddFlags declares the flags.
 	AddFlags(flags *flag.FlagSet)
-	// Complete checks them and reads what is in them. The error names each flag that is wrong.
+	// Complete validates the flags and parses their values. The error names each flag that is wrong.
 	Complete() error
 }
 
-// Main runs a command until it is told to stop, which is when the context ends, and ends the process: with 0, or with 1 and
-// one line that says why.
+// Main runs a program until a signal ends the context, and then ends the process: with 0, or with 1 and one line that
+// says why.
 func Main(name string, o Options, serve func(context.Context, *rest.Config) error) {
 	if err := run(name, o, os.Stdout, serve); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", name, oneLine(err))
@@ -38,7 +38,7 @@ func Main(name string, o Options, serve func(context.Context, *rest.Config) erro
 	}
 }
 
-// oneLine is an error in one line, however many it joins.
+// oneLine returns an error's message in one line, however many errors it joins.
 func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 }
@@ -75,17 +75,18 @@ func run(name string, o Options, out io.Writer, serve func(context.Context, *res
 	return serve(signals.SetupSignalHandler(), config)
 }
 
-// SplitList returns the elements of a flag's value that separates them by commas. Spaces and empty elements are dropped.
+// SplitList returns the elements of a flag's value that separates them by commas. Spaces and empty elements are
+// dropped.
 func SplitList(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// parse reads the flags. Asked for help, it prints that; what is wrong is for the caller to say, in one line.
+// parse parses the command line. It prints the help if the flag asks for it. The caller reports errors, in one line.
 func parse(name string, out io.Writer) error {
 	flags := flag.CommandLine
 	flags.Init(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	// An error is a fact about the world outside, and says what it is about. --zap-stacktrace-level asks for more.
+	// Errors are about the outside world, and their messages say enough. --zap-stacktrace-level turns stack traces on.
 	if err := flags.Set("zap-stacktrace-level", "panic"); err != nil {
 		return err
 	}

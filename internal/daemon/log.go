@@ -6,19 +6,20 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// lazily returns a logger that keeps what each line is to say beside its message until there is a line. Zap encodes that at once, into
-// a kilobyte each time, and controller-runtime gives every round of every controller a logger of its own, of which few are used.
+// lazily returns a logger that encodes the values of WithValues only when a line is logged. Zap encodes them at once,
+// into a kilobyte each time, and controller-runtime makes a logger for every reconciliation, few of which log anything.
 func lazily(log logr.Logger) logr.Logger {
-	return logr.New(lazySink{sink: log.WithCallDepth(1).GetSink()}) // Who logs is one call further away.
+	// The lazy sink is one more call between the caller and zap.
+	return logr.New(lazySink{sink: log.WithCallDepth(1).GetSink()})
 }
 
-// lazySink is a logr.LogSink. It is never changed once it is there.
+// lazySink is a logr.LogSink that keeps its values as they are. It is immutable.
 type lazySink struct {
 	sink   logr.LogSink
 	values []any
 }
 
-// Init implements logr.LogSink. The sink below has been told already.
+// Init implements logr.LogSink. The underlying sink is initialized already.
 func (lazySink) Init(logr.RuntimeInfo) {}
 
 // Enabled implements logr.LogSink.

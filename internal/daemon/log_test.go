@@ -10,8 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// TestLazily checks that a lazy logger says what the one below it would have said, in the same words; errors come with the
-// lines of code that they are from.
+// TestLazily checks that a lazy logger writes the same lines as the one below it, including the callers' positions.
 func TestLazily(t *testing.T) {
 	var texts [2]string
 	for i, wrap := range []func(logr.Logger) logr.Logger{func(log logr.Logger) logr.Logger { return log }, lazily} {
@@ -27,15 +26,15 @@ func TestLazily(t *testing.T) {
 		texts[i] = regexp.MustCompile(`"ts":[^,]*`).ReplaceAllString(out.String(), "")
 	}
 	if texts[0] != texts[1] || texts[0] == "" {
-		t.Errorf("it says\n%s\nand not\n%s", texts[1], texts[0])
+		t.Errorf("logged\n%s\nwant\n%s", texts[1], texts[0])
 	}
 }
 
-// TestLazilyAllocates checks that what is logged with nothing to say costs little.
+// TestLazilyAllocates checks that a logger that logs nothing allocates little.
 func TestLazilyAllocates(t *testing.T) {
 	log := lazily(zap.New(zap.WriteTo(&bytes.Buffer{})))
 	allocations := testing.AllocsPerRun(100, func() { log.WithValues("name", "one").V(1).Info("Not asked for") })
 	if allocations > 3 {
-		t.Errorf("a logger that says nothing makes %v allocations", allocations)
+		t.Errorf("a logger that logs nothing allocates %v times", allocations)
 	}
 }

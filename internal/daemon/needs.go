@@ -21,38 +21,39 @@ import (
 )
 
 const (
-	// askEvery is how long until a need that isn't met is looked at again.
-	askEvery = time.Second
-	// answerWithin is how long the API server may take for all answers.
-	answerWithin = 10 * time.Second
+	// checkEvery is how often an unmet need is checked again.
+	checkEvery = time.Second
+	// checkTimeout is how long one round of checks may take.
+	checkTimeout = 10 * time.Second
 )
 
-// Needs are what a command needs of the cluster before it is of any use.
+// Needs are what a program needs from the cluster before it can do its work.
 type Needs struct {
-	// Permissions are what its account must be allowed to do.
+	// Permissions are what the program's account must be allowed to do.
 	Permissions []Permission
-	// Canary must be there, if it has a name.
+	// Canary is an ApiKey that must exist. It is not checked if the name is empty.
 	Canary types.NamespacedName
-	// Timeout is how long any of this may be lacking from the start; 0 is for ever.
+	// Timeout is how long to wait for the needs. 0 means forever.
 	Timeout time.Duration
 }
 
-// Permission is to do some things with one kind of object.
+// Permission is the right to use some verbs on one kind of object.
 type Permission struct {
-	// Group and Resource are the kind: keys.nexuscommerce.io and apikeys/status.
+	// Group and Resource name the kind, such as keys.nexuscommerce.io and apikeys/status.
 	Group, Resource string
-	// Namespace and Name narrow it; blank is all of them.
+	// Namespace and Name narrow the permission. Empty means all.
 	Namespace, Name string
 	Verbs           []string
 }
 
-// AddTimeoutFlag declares the flag of Needs.Timeout.
+// AddTimeoutFlag declares the flag for Needs.Timeout.
 func AddTimeoutFlag(flags *flag.FlagSet, timeout *time.Duration) {
 	flags.DurationVar(timeout, "startup-timeout", 30*time.Second,
-		"How long to wait at the start for an API server that answers, the kinds and the permissions, before the process ends and says what is lacking. 0 is for ever.")
+		"How long to wait at the start for an API server that answers, the kinds and the permissions, before the process "+
+			"ends and says what is lacking. 0 is for ever.")
 }
 
-// CheckTimeout checks what that flag was set to.
+// CheckTimeout validates the value of that flag.
 func CheckTimeout(timeout time.Duration) error {
 	if timeout < 0 {
 		return fmt.Errorf("--startup-timeout=%s must not be less than nothing", timeout)
@@ -60,9 +61,9 @@ func CheckTimeout(timeout time.Duration) error {
 	return nil
 }
 
-// Await waits until the needs are met, and says in one line what is lacking and what to do about it if that takes too long.
-// The order in which an installation's objects are applied doesn't matter so. It returns early, without an error, when the
-// context ends.
+// Await waits until the needs are met, so the order in which an installation's objects are applied doesn't matter.
+// After the timeout, its error says in one line what is missing and what to do about it. It returns early, without an
+// error, if the context ends.
 func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) error {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
@@ -76,7 +77,7 @@ func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) 
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	tick := time.NewTicker(askEvery)
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for said := ""; ; {
 		lacking := n.check(ctx, client, config.Host)
@@ -97,20 +98,26 @@ func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) 
 	}
 }
 
-// check says which need isn't met, and what to do about it.
+// check returns an error that says which need is not met, and what to do about it.
 func (n Needs) check(ctx context.Context, client rest.Interface, host string) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	for _, check := range []func(context.Context, rest.Interface) error{n.checkKinds, n.checkPermissions, n.checkCanary} {
 		err := check(ctx, client)
 		switch {
-		case err == nil || errors.As(err, new(lacking)):
+		case err == nil || errors.As(err, new(unmet)):
 		case apierrors.IsUnauthorized(err):
-			err = fmt.Errorf("the API server at %s does not know this account (%w): set --kubeconfig or KUBECONFIG to one that it knows, or in a pod look at its service account", host, err)
+			err = fmt.Errorf(
+				"the API server at %s does not know this account (%w): set --kubeconfig or KUBECONFIG to one that it knows, or "+
+					"in a pod look at its service account",
+				host, err,
+			)
 		case apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
 			err = fmt.Errorf("the API server at %s answers with an error (%w): mend what it says", host, err)
 		default:
-			err = fmt.Errorf("the API server at %s can't be reached (%w): check the address, its certificate, and the network to it", host, err)
+			err = fmt.Errorf(
+				"the API server at %s can't be reached (%w): check the address, its certificate, and the network to it", host, err,
+			)
 		}
 		if err != nil {
 			return err
@@ -119,13 +126,13 @@ func (n Needs) check(ctx context.Context, client rest.Interface, host string) er
 	return nil
 }
 
-// lacking is a need that isn't met, and what to do about it.
-type lacking string
+// unmet is the error of a need that is not met, with what to do about it.
+type unmet string
 
 // Error implements error.
-func (l lacking) Error() string { return string(l) }
+func (u unmet) Error() string { return string(u) }
 
-// checkKinds checks that the project's kinds are served.
+// checkKinds checks that the API server serves the project's kinds.
 func (Needs) checkKinds(ctx context.Context, client rest.Interface) error {
 	version := keysv1alpha1.GroupVersion.String()
 	list := &metav1.APIResourceList{}
@@ -134,13 +141,16 @@ func (Needs) checkKinds(ctx context.Context, client rest.Interface) error {
 	}
 	for _, resource := range []string{"apikeys", "tenants", "accesspolicies"} {
 		if !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == resource }) {
-			return lacking(fmt.Sprintf("the API server has no %s of %s: install the kinds with kubectl apply --server-side -k config/crd", resource, version))
+			return unmet(fmt.Sprintf(
+				"the API server has no %s of %s: install the kinds with kubectl apply --server-side -k config/crd", resource,
+				version,
+			))
 		}
 	}
 	return nil
 }
 
-// checkPermissions checks that the account may do what it has to.
+// checkPermissions checks that the account has the permissions.
 func (n Needs) checkPermissions(ctx context.Context, client rest.Interface) error {
 	var denied []string
 	for _, p := range n.Permissions {
@@ -159,12 +169,15 @@ func (n Needs) checkPermissions(ctx context.Context, client rest.Interface) erro
 		}
 	}
 	if len(denied) > 0 {
-		return lacking(fmt.Sprintf("this account may not %s: apply config/rbac as it is, for the namespace that --namespace names", strings.Join(denied, "; ")))
+		return unmet(fmt.Sprintf(
+			"this account may not %s: apply config/rbac as it is, for the namespace that --namespace names",
+			strings.Join(denied, "; "),
+		))
 	}
 	return nil
 }
 
-// allowed asks the API server whether this account may use a verb. Every account may ask.
+// allowed asks the API server whether this account may use a verb. Every account may ask that.
 func (p Permission) allowed(ctx context.Context, client rest.Interface, verb string) (bool, error) {
 	resource, subresource, _ := strings.Cut(p.Resource, "/")
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
@@ -177,7 +190,7 @@ func (p Permission) allowed(ctx context.Context, client rest.Interface, verb str
 	return answer.Status.Allowed, err
 }
 
-// String is the kind as people write it.
+// String returns the permission as people write it.
 func (p Permission) String() string {
 	text := p.Resource
 	if p.Group != "" {
@@ -192,15 +205,20 @@ func (p Permission) String() string {
 	return text
 }
 
-// checkCanary checks that freshness can be proved through the canary.
+// checkCanary checks that the canary exists, through which freshness is proved.
 func (n Needs) checkCanary(ctx context.Context, client rest.Interface) error {
 	if n.Canary.Name == "" {
 		return nil
 	}
-	path := []string{"/apis", keysv1alpha1.GroupVersion.String(), "namespaces", n.Canary.Namespace, "apikeys", n.Canary.Name}
+	path := []string{
+		"/apis", keysv1alpha1.GroupVersion.String(), "namespaces", n.Canary.Namespace, "apikeys", n.Canary.Name,
+	}
 	err := client.Get().AbsPath(path...).Do(ctx).Error()
 	if apierrors.IsNotFound(err) {
-		return lacking(fmt.Sprintf("the canary ApiKey %s is missing: create it with kubectl apply --server-side -f config/verifier/canary.yaml", n.Canary))
+		return unmet(fmt.Sprintf(
+			"the canary ApiKey %s is missing: create it with kubectl apply --server-side -f config/verifier/canary.yaml",
+			n.Canary,
+		))
 	}
 	return err
 }

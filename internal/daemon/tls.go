@@ -2,8 +2,8 @@ package daemon
 
 import "errors"
 
-// CheckTLS checks that a program has either a certificate and its key, by the flags --tls-cert-file and --tls-private-key-file,
-// or --insecure-plain-text: plain text is asked for, never fallen back to.
+// CheckTLS checks that a program has either a certificate and its key (--tls-cert-file, --tls-private-key-file) or
+// --insecure-plain-text. A program never falls back to plain text.
 func CheckTLS(plainText bool, cert, key string) error {
 	switch {
 	case plainText && (cert != "" || key != ""):

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Serve serves until the context ends, and then gives the requests under way so much time to complete. What is still open
-// after that is closed, and the error is context.DeadlineExceeded.
+// Serve serves until the context ends, and then gives the requests under way so much time to complete. What is still
+// open after that is closed, and the error is context.DeadlineExceeded.
 func Serve(ctx context.Context, server *http.Server, listener net.Listener, drainTimeout time.Duration) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

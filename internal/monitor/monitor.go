@@ -1,11 +1,11 @@
-// Package monitor is how the project's programs show their metrics, and to whom.
+// Package monitor serves the metrics of the project's programs, and decides who may read them.
 //
 //	            plain text      a certificate            --metrics-secure, without a certificate
 //	transport   HTTP            HTTPS                    HTTPS, with a certificate that the program signs itself
 //	callers     anybody         anybody, unless          only who may get /metrics, as the API server says
 //	                            --metrics-secure
 //
-// Programs that have a manager show theirs through it: see package managed.
+// Package managed does the same within a controller-runtime manager.
 package monitor
 
 import (
@@ -28,18 +28,18 @@ import (
 )
 
 const (
-	// patience is how long who asks may take to say what for.
-	patience = 10 * time.Second
+	// readTimeout is how long a client may take to send a request.
+	readTimeout = 10 * time.Second
 	// drainTimeout is how long requests under way may take once the program is told to stop.
 	drainTimeout = 5 * time.Second
-	// answerWithin is how long an answer may take, and idle how long a connection is kept on which nothing is asked.
-	answerWithin = 30 * time.Second
-	idle         = 2 * time.Minute
-	// atATime is how many may read metrics at the same time: each makes a page of all of them.
-	atATime = 4
+	// writeTimeout is how long a response may take, and idleTimeout how long an idle connection is kept.
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 2 * time.Minute
+	// maxInFlight is how many requests for metrics are served at the same time. Each builds a page of all metrics.
+	maxInFlight = 4
 )
 
-// Bounds are those of a port that few ask at. docs/threat-model.md has what they add up to.
+// Bounds are those of a port for few clients. docs/threat-model.md adds them up.
 var Bounds = limit.Bounds{
 	Connections: 64,
 	Rest:        64 << 10,
@@ -48,20 +48,21 @@ var Bounds = limit.Bounds{
 	Header:      32 << 10,
 }
 
-// Endpoint is where a program shows its metrics, and whatever else is for people.
+// Endpoint serves a program's metrics, and whatever else is for operators.
 type Endpoint struct {
-	// Address is where to listen, or 0 for nowhere.
+	// Address is where to listen. "0" means nowhere.
 	Address string
-	// Certificate returns that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
+	// Certificate returns the endpoint's certificate. Without it the endpoint uses plain text or, if there is a Guard, a
+	// certificate that it signs itself when it starts.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Guard lets callers pass; nil for all of them.
+	// Guard says which callers may read. Nil means all.
 	Guard *kubeauth.Guard
-	// Metrics are shown at /metrics, and Handlers at their paths.
+	// Metrics are served at /metrics, and Handlers at their paths.
 	Metrics  prometheus.Gatherer
 	Handlers map[string]http.Handler
 }
 
-// Start listens, and answers until the context ends.
+// Start listens, and serves until the context ends.
 func (e Endpoint) Start(ctx context.Context) error {
 	if e.Address == "0" {
 		return nil
@@ -72,18 +73,18 @@ func (e Endpoint) Start(ctx context.Context) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", e.Address)
 	if err != nil {
-		return fmt.Errorf("listening for who asks for metrics: %w", err)
+		return fmt.Errorf("listening for requests for metrics: %w", err)
 	}
 	return Serve(ctx, listener, handler, config)
 }
 
-// Server returns what answers at the endpoint, and its configuration of TLS, or nil for plain text.
+// Server returns the endpoint's handler and its TLS configuration, which is nil for plain text.
 func (e Endpoint) Server() (http.Handler, *tls.Config, error) {
 	config, err := e.secure()
 	return e.handler(), config, err
 }
 
-// secure returns the endpoint's configuration of TLS, or nil for plain text.
+// secure returns the endpoint's TLS configuration, or nil for plain text.
 func (e Endpoint) secure() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: e.Certificate}
 	switch {
@@ -112,29 +113,32 @@ func (e Endpoint) handler() http.Handler {
 		}
 		mux.Handle(path, handler)
 	}
-	show("/metrics", promhttp.HandlerFor(e.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: atATime}))
+	show("/metrics", promhttp.HandlerFor(
+		e.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxInFlight},
+	))
 	for path, handler := range e.Handlers {
 		show(path, handler)
 	}
 	return mux
 }
 
-// NewServer returns a server within Bounds, over TLS where there is a configuration for it, and the listener that it is to serve.
+// NewServer returns a server within Bounds, and the listener that it must serve. It uses TLS if there is a
+// configuration.
 func NewServer(listener net.Listener, handler http.Handler, secure *tls.Config) (*http.Server, net.Listener) {
 	server := &http.Server{
-		Handler: handler, ReadTimeout: patience, WriteTimeout: answerWithin, IdleTimeout: idle,
+		Handler: handler, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
 	Bounds.Apply(server)
 	return server, limit.NewTLS(listener, Bounds, secure)
 }
 
-// Serve answers until the context ends, over TLS where there is a configuration for it. It is for what few ask.
+// Serve serves within Bounds until the context ends. It uses TLS if there is a configuration.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, secure *tls.Config) error {
 	server, bounded := NewServer(listener, handler, secure)
 	return httpserver.Serve(ctx, server, bounded, drainTimeout)
 }
 
-// Build is a metric that says which version of a program runs. Its value is always 1.
+// Build returns the metric apikey_build_info of a program, whose labels are its version and Go's.
 func Build(program string) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "apikey_build_info",

@@ -22,18 +22,22 @@ import (
 
 const patience = 30 * time.Second
 
-// stranger is a cluster that knows nobody.
+// stranger is a cluster that authenticates nobody.
 type stranger struct{}
 
-func (stranger) ReviewToken(_ context.Context, review *authenticationv1.TokenReview) (*authenticationv1.TokenReview, error) {
+func (stranger) ReviewToken(
+	_ context.Context, review *authenticationv1.TokenReview,
+) (*authenticationv1.TokenReview, error) {
 	return review, nil
 }
 
-func (stranger) ReviewAccess(context.Context, *authorizationv1.SubjectAccessReview) (*authorizationv1.SubjectAccessReview, error) {
+func (stranger) ReviewAccess(
+	context.Context, *authorizationv1.SubjectAccessReview,
+) (*authorizationv1.SubjectAccessReview, error) {
 	return nil, errors.New("nobody is known to ask about")
 }
 
-// TestEndpoint asks for metrics and for what else is there, in plain text and where there is a guard.
+// TestEndpoint requests metrics and another path, in plain text and with a guard.
 func TestEndpoint(t *testing.T) {
 	registry := monitor.NewRegistry("a-program")
 	guard := kubeauth.New(kubeauth.Options{Cluster: stranger{}, Clock: clock.RealClock{}, Log: logr.Discard()})
@@ -48,7 +52,9 @@ func TestEndpoint(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			endpoint := monitor.Endpoint{
 				Address: program.FreeAddress(t), Guard: test.guard, Metrics: registry,
-				Handlers: map[string]http.Handler{"/more": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "apikey_build_info") })},
+				Handlers: map[string]http.Handler{"/more": http.HandlerFunc(
+					func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "apikey_build_info") },
+				)},
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -56,7 +62,8 @@ func TestEndpoint(t *testing.T) {
 			for _, path := range []string{"/metrics", "/more"} {
 				program.WaitUntil(t, patience, path, func() error {
 					status, page, err := get(t, test.scheme+"://"+endpoint.Address+path)
-					if err == nil && (status != test.status || strings.Contains(page, "apikey_build_info") != (status == http.StatusOK)) {
+					shown := strings.Contains(page, "apikey_build_info")
+					if err == nil && (status != test.status || shown != (status == http.StatusOK)) {
 						t.Errorf("%s: %d %.200s", path, status, page)
 					}
 					return err

@@ -8,8 +8,8 @@ import (
 	clientmetrics "k8s.io/client-go/tools/metrics"
 )
 
-// NewRegistry returns a registry with what every program shows: of itself, of Go, of the process, and of what it asks the API
-// server. It is for one program of a process, which has no manager.
+// NewRegistry returns a registry with what every program shows: of itself, of Go, of the process, and of what it asks
+// the API server. It is for one program of a process, which has no manager.
 func NewRegistry(program string) *prometheus.Registry {
 	asked := &requests{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rest_client_requests_total", Help: "Requests to the API server, by status, method and host.",

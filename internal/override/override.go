@@ -1,10 +1,10 @@
-// Package override lists the request headers by which a client can have an API read another request than the one that the
-// verifier has decided about. The verifier has Envoy remove them, and every other proxy's guide does so by its own means.
+// Package override lists the request headers by which a client can make an API handle another request than the one that
+// the verifier has allowed. The verifier makes Envoy remove them; the guides for other proxies show how these do.
 package override
 
 import "strings"
 
-// Part is what of a request a header overrides.
+// Part is the part of a request that a header overrides.
 type Part string
 
 // The parts of a request.
@@ -15,16 +15,16 @@ const (
 	Scheme Part = "scheme"
 )
 
-// Header is a request header that some framework, or a middleware in wide use, reads in place of a part of the request itself.
+// Header is a request header that some framework or popular middleware reads in place of a part of the request.
 type Header struct {
 	Name string
 	Part Part
-	// ReadBy names some of those that read it, by default or when told to.
+	// ReadBy names some software that reads it, by default or if configured.
 	ReadBy string
 }
 
-// Headers are all of them. X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Port are not among them: a proxy writes them before it
-// asks, over the client's own or to the right of it, so that to remove them would take away what the proxy says.
+// Headers lists these headers. X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Port are not among them: proxies set
+// them, or append to them, before they ask, so removing them would remove what the proxy reports.
 var Headers = []Header{
 	{"X-HTTP-Method-Override", Method, "Symfony, Laravel, Rack, ASP.NET Core, Jersey, method-override for Express"},
 	{"X-HTTP-Method", Method, "OData, method-override for Express"},
@@ -67,9 +67,9 @@ func Names() []string {
 	return names
 }
 
-// Aliases returns, in lower case, the names that an application takes for one of these headers if it reads an underscore as a
-// hyphen, and those that gunicorn takes for the path itself (forwarder_headers). Proxies that drop or refuse every name with an
-// underscore need not know them.
+// Aliases returns, in lower case, the names that an application that reads underscores as hyphens takes for one of
+// these headers, and those that gunicorn takes for the path (forwarder_headers). Proxies that drop or refuse all names
+// with underscores don't need them.
 func Aliases() []string {
 	aliases := []string{"script_name", "path_info"}
 	for _, name := range Names() {
@@ -78,8 +78,8 @@ func Aliases() []string {
 	return aliases
 }
 
-// Spellings returns a name with each choice of its hyphens turned into underscores, but for the name itself. Many
-// applications read an underscore as a hyphen (CGI, RFC 3875 section 4.1.18).
+// Spellings returns every way to write some of a name's hyphens as underscores, without the name itself. Many
+// applications read an underscore as a hyphen (CGI, RFC 3875, section 4.1.18).
 func Spellings(name string) []string {
 	all := []string{""}
 	for _, c := range name {

@@ -9,7 +9,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/override"
 )
 
-// TestHeaders holds the list to its form, and to the headers of which public reports say that they got past a proxy.
+// TestHeaders checks the form of the list, and that it has the headers of published bypasses.
 func TestHeaders(t *testing.T) {
 	names := override.Names()
 	for i, h := range override.Headers {
@@ -17,7 +17,7 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s is there twice", h.Name)
 		}
 		if textproto.CanonicalMIMEHeaderKey(h.Name) == "" || strings.ContainsAny(h.Name, "_ ") || h.ReadBy == "" {
-			t.Errorf("%+v: not the name of a header that somebody reads", h)
+			t.Errorf("%+v: not a header's name, or nothing reads it", h)
 		}
 		if !slices.Contains([]override.Part{override.Method, override.Path, override.Host, override.Scheme}, h.Part) {
 			t.Errorf("%s overrides %q", h.Name, h.Part)
@@ -35,10 +35,13 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestAliases checks that no choice of hyphens and underscores is left out.
+// TestAliases checks that no choice of hyphens and underscores is missing.
 func TestAliases(t *testing.T) {
 	aliases := override.Aliases()
-	for _, name := range []string{"x_http_method_override", "x-http_method-override", "x_original-url", "x-original_url", "x_host", "script_name", "path_info"} {
+	for _, name := range []string{
+		"x_http_method_override", "x-http_method-override", "x_original-url", "x-original_url", "x_host", "script_name",
+		"path_info",
+	} {
 		if !slices.Contains(aliases, name) {
 			t.Errorf("%s is not there", name)
 		}

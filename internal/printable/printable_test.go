@@ -26,7 +26,7 @@ func TestText(t *testing.T) {
 			t.Errorf("%q is written as %q, want %q", text, got, want)
 		}
 		if is := text == want; printable.Is(text) != is {
-			t.Errorf("%q is said to be printable: %v", text, !is)
+			t.Errorf("Is(%q) = %v", text, !is)
 		}
 		if !printable.Is(printable.Text(text)) {
 			t.Errorf("%q is not printable once it is escaped", text)
@@ -49,9 +49,18 @@ func TestExcerpt(t *testing.T) {
 }
 
 func TestNote(t *testing.T) {
-	for _, text := range []string{"", "short", strings.Repeat("x", 1024), strings.Repeat("x", 1025), strings.Repeat("ü", 1024), "x" + strings.Repeat("倉", 1024)} {
+	for _, text := range []string{
+		"", "short", strings.Repeat("x", 1024), strings.Repeat("x", 1025), strings.Repeat("ü", 1024),
+		"x" + strings.Repeat("倉", 1024),
+	} {
 		got := printable.Note(text)
-		if len(got) > 1024 || len(text) <= 1024 && got != text || len(text) > 1024 && (len(got) < 1018 || !strings.HasSuffix(got, "…")) || !printable.Is(got) {
+		if len(text) <= 1024 {
+			if got != text {
+				t.Errorf("a text of %d bytes is changed to %.20q", len(text), got)
+			}
+			continue
+		}
+		if len(got) > 1024 || len(got) < 1018 || !strings.HasSuffix(got, "…") || !printable.Is(got) {
 			t.Errorf("of %d bytes, %d are left: %.20q", len(text), len(got), got)
 		}
 	}

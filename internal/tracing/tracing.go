@@ -1,8 +1,8 @@
 // Package tracing sends a span for each decision to an OpenTelemetry collector.
 //
-// A span continues the trace that the proxy's request is part of. It says which surface was asked, what came out and why,
-// and nothing about who asked: traces are read by more people than may know that, and kept where nobody thinks of secrets.
-// So the client's tracestate and baggage, in which there can be anything, are not passed on either.
+// A span continues the trace of the proxy's request. It has the surface, the outcome and the reason, and nothing about
+// the client: traces are read by many people, and stored where nobody expects secrets. The client's tracestate and
+// baggage, which can contain anything, are not passed on either.
 package tracing
 
 import (
@@ -24,27 +24,28 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// spanName is that of every span.
+// spanName is the name of every span.
 const spanName = "apikey.check"
 
-// defaultPath is where collectors take traces.
+// defaultPath is where collectors accept traces.
 const defaultPath = "/v1/traces"
 
-// complaintEvery is how often it is logged at most that spans can't be sent.
-const complaintEvery = time.Minute
+// logEvery is how often at most a failure to send spans is logged.
+const logEvery = time.Minute
 
-// Options configure a Tracer. What they leave open is taken from the environment, as OpenTelemetry has it: OTEL_EXPORTER_OTLP_*,
+// Options configure a Tracer. OpenTelemetry's environment variables set the rest: OTEL_EXPORTER_OTLP_*,
 // OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES and so on.
 type Options struct {
-	// Endpoint is the URL of the collector, for OTLP over HTTP, with a path or without. Blank is what the environment says.
+	// Endpoint is the URL of the collector, for OTLP over HTTP, with or without a path. Empty means that the environment
+	// sets it.
 	Endpoint string
-	// Name is this verifier's own among all that run.
+	// Name is this verifier's name.
 	Name    string
 	Version string
 	Log     logr.Logger
 }
 
-// Tracer sends spans.
+// Tracer sends spans to a collector.
 type Tracer struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
@@ -59,7 +60,7 @@ func New(ctx context.Context, options Options) (*Tracer, error) {
 			return nil, fmt.Errorf("setting up traces: %w", err)
 		}
 		if endpoint.Path == "" || endpoint.Path == "/" {
-			endpoint.Path = defaultPath // Which the library adds to what is in the environment, and not here.
+			endpoint.Path = defaultPath // The library adds it only to an endpoint from the environment.
 		}
 		to = append(to, otlptracehttp.WithEndpointURL(endpoint.String()))
 	}
@@ -74,13 +75,13 @@ func New(ctx context.Context, options Options) (*Tracer, error) {
 			attribute.String("service.version", options.Version),
 			attribute.String("service.instance.id", options.Name),
 		),
-		resource.WithFromEnv(), // It has the last word.
+		resource.WithFromEnv(), // Takes precedence.
 	)
 	if err != nil {
 		return nil, fmt.Errorf("setting up traces: %w", err)
 	}
-	otel.SetErrorHandler(&complaints{log: options.Log})
-	// Its queue is bounded; what doesn't fit is dropped.
+	otel.SetErrorHandler(&errorLogger{log: options.Log})
+	// Its queue is bounded. Spans that don't fit are dropped.
 	return newTracer(sdktrace.WithBatcher(exporter), sdktrace.WithResource(self)), nil
 }
 
@@ -89,9 +90,11 @@ func newTracer(options ...sdktrace.TracerProviderOption) *Tracer {
 	return &Tracer{provider: provider, tracer: provider.Tracer("github.com/nexuscommerce/apikey-operator")}
 }
 
-// Record sends the span of a decision, in the background.
+// Record queues the span of a decision, to be sent in the background.
 func (t *Tracer) Record(begun, ended time.Time, surface string, request *verify.Request, decision verify.Decision) {
-	_, span := t.tracer.Start(parent(request.Traceparent), spanName, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(begun))
+	_, span := t.tracer.Start(
+		parent(request.Traceparent), spanName, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(begun),
+	)
 	if span.IsRecording() {
 		span.SetAttributes(
 			attribute.String("apikey.surface", surface),
@@ -105,7 +108,7 @@ func (t *Tracer) Record(begun, ended time.Time, surface string, request *verify.
 	span.End(trace.WithTimestamp(ended))
 }
 
-// parent returns a context with the span that a traceparent header names, if there is exactly one.
+// parent returns a context with the parent span that the traceparent header names, if there is exactly one header.
 func parent(traceparent []string) context.Context {
 	if len(traceparent) != 1 {
 		return context.Background()
@@ -113,5 +116,5 @@ func parent(traceparent []string) context.Context {
 	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent[0]})
 }
 
-// Stop sends what is pending, as long as the context lasts.
+// Stop sends the pending spans, unless the context ends first.
 func (t *Tracer) Stop(ctx context.Context) error { return t.provider.Shutdown(ctx) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,7 +26,7 @@ const (
 	traceID     = "4bf92f3577b34da6a3ce929d0e0e4736"
 	spanID      = "00f067aa0ba902b7"
 	traceparent = "00-" + traceID + "-" + spanID + "-01"
-	// aToken and aTenant are what must not be in a span.
+	// aToken and aTenant must not be in a span.
 	aToken  = "nxc_live_7Hk2PqZx0000000000000000000000000000000000000000000000000"
 	aTenant = "3714240b-2e06-4c35-8856-ccc1c096323e"
 )
@@ -40,11 +41,15 @@ func request(traceparent ...string) *verify.Request {
 }
 
 func allowed() verify.Decision {
-	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: aTenant, Grant: index.Grant{Name: "warehouse/key", CredentialID: "7Hk2PqZx"}}
+	return verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, TenantID: aTenant, Grant: index.Grant{
+		Name: "warehouse/key", CredentialID: "7Hk2PqZx",
+	}}
 }
 
 // record returns the span of one decision.
-func record(t *testing.T, request *verify.Request, decision verify.Decision, options ...sdktrace.TracerProviderOption) tracetest.SpanStubs {
+func record(
+	t *testing.T, request *verify.Request, decision verify.Decision, options ...sdktrace.TracerProviderOption,
+) tracetest.SpanStubs {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
 	tracer := newTracer(append(options, sdktrace.WithSyncer(spans))...)
@@ -59,7 +64,9 @@ func TestSpans(t *testing.T) {
 		status   codes.Code
 	}{
 		"allowed": {allowed(), "allow", codes.Unset},
-		"refused": {verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonUnknownToken}, "unauthorized", codes.Unset},
+		"refused": {
+			verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonUnknownToken}, "unauthorized", codes.Unset,
+		},
 		"not to be checked": {
 			verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, "unavailable", codes.Error,
 		},
@@ -73,16 +80,21 @@ func TestSpans(t *testing.T) {
 		for _, a := range span.Attributes {
 			got[string(a.Key)] = a.Value.AsString()
 		}
-		if len(got) != 3 || got["apikey.surface"] != "nginx" || got["apikey.outcome"] != c.outcome || got["apikey.reason"] != string(c.decision.Reason) {
+		want := map[string]string{
+			"apikey.surface": "nginx", "apikey.outcome": c.outcome, "apikey.reason": string(c.decision.Reason),
+		}
+		if !maps.Equal(got, want) {
 			t.Errorf("%s: attributes %v", name, got)
 		}
-		if span.SpanContext.TraceID().String() != traceID || span.Parent.SpanID().String() != spanID || !span.Parent.IsRemote() {
+		trace, parent := span.SpanContext.TraceID().String(), span.Parent
+		if trace != traceID || parent.SpanID().String() != spanID || !parent.IsRemote() {
 			t.Errorf("%s: trace %s, parent %s", name, span.SpanContext.TraceID(), span.Parent.SpanID())
 		}
 	}
 }
 
-// TestParents checks that a trace is continued where there is exactly one that is well-formed, and begun anew else.
+// TestParents checks that a trace is continued if there is exactly one valid traceparent, and that a new one begins
+// otherwise.
 func TestParents(t *testing.T) {
 	for name, c := range map[string]struct {
 		traceparent []string
@@ -113,9 +125,11 @@ func TestParents(t *testing.T) {
 	}
 }
 
-// TestSent has a collector receive spans: by OTLP, and with nothing of the request or of the key in them.
+// TestSent checks that a collector receives spans by OTLP, with nothing of the request or of the key in them.
 func TestSent(t *testing.T) {
-	for endpoint, want := range map[string]string{"": "/v1/traces", "/": "/v1/traces", "/otlp/v1/traces": "/otlp/v1/traces"} {
+	for endpoint, want := range map[string]string{
+		"": "/v1/traces", "/": "/v1/traces", "/otlp/v1/traces": "/otlp/v1/traces",
+	} {
 		t.Run(endpoint, func(t *testing.T) { testSent(t, endpoint, want) })
 	}
 	t.Run("by the environment", func(t *testing.T) { testSent(t, "environment", "/v1/traces") })
@@ -158,7 +172,7 @@ func testSent(t *testing.T, endpoint, want string) {
 	}
 }
 
-// TestACollectorThatHangsHoldsUpNobody checks that decisions go on, and that stopping doesn't wait.
+// TestACollectorThatHangsHoldsUpNobody checks that decisions don't wait for it, and that stopping doesn't either.
 func TestACollectorThatHangsHoldsUpNobody(t *testing.T) {
 	hang := make(chan struct{})
 	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
@@ -180,7 +194,7 @@ func TestACollectorThatHangsHoldsUpNobody(t *testing.T) {
 
 func TestComplaintsAreFew(t *testing.T) {
 	var log strings.Builder
-	c := &complaints{log: logr.New(sink{&log})}
+	c := &errorLogger{log: logr.New(sink{&log})}
 	for range 100 {
 		c.Handle(errors.New("connection refused"))
 	}
@@ -189,7 +203,7 @@ func TestComplaintsAreFew(t *testing.T) {
 	}
 }
 
-// sink is a logr.LogSink of errors alone.
+// sink is a logr.LogSink that keeps errors.
 type sink struct{ to *strings.Builder }
 
 func (sink) Init(logr.RuntimeInfo)                 {}

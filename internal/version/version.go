@@ -1,4 +1,4 @@
-// Package version says which version of this project a binary is.
+// Package version has the version of this project that a binary was built from.
 package version
 
 import "runtime/debug"
@@ -6,7 +6,7 @@ import "runtime/debug"
 // version is set by the linker, see the Makefile.
 var version string
 
-// String returns the version that the binary was built as, or the commit that Go recorded, or "unknown".
+// String returns the version that the linker set, else the commit that Go recorded, else "unknown".
 func String() string {
 	if version != "" {
 		return version

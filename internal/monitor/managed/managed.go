@@ -1,6 +1,5 @@
-// Package managed shows metrics and answers probes within a controller-runtime manager. It is for the programs that have one.
-//
-// The servers that the manager would bring by itself have no bounds on what their connections may hold.
+// Package managed serves metrics and health checks within a controller-runtime manager. Unlike the manager's own
+// servers, its servers bound the memory of their connections.
 package managed
 
 import (
@@ -20,29 +19,32 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
-// Endpoint is a monitor.Endpoint that a manager runs, with one for probes beside it.
+// Endpoint is a monitor.Endpoint that a manager runs, and one for health checks.
 type Endpoint struct {
-	// Address is where to listen, or 0 for nowhere. Health is where probes ask.
+	// Address is where to listen. "0" means nowhere. Health is the address for health checks.
 	Address, Health string
-	// Certificate returns that of the endpoint; nil for plain text, or where Guard is set, for one that is made as it starts.
+	// Certificate returns the endpoint's certificate. Without it the endpoint uses plain text or, if there is a Guard, a
+	// certificate that it signs itself when it starts.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Reread keeps the certificate up to date while the manager runs; nil where nothing has to.
+	// Reread keeps the certificate up to date while the manager runs. It may be nil.
 	Reread manager.Runnable
-	// Guard lets callers pass; nil for all of them.
+	// Guard says which callers may read. Nil means all.
 	Guard *kubeauth.Guard
 }
 
-// Options are those of a manager's own metrics server: there is to be none.
+// Options turns a manager's own metrics server off.
 func (Endpoint) Options() metricsserver.Options { return metricsserver.Options{BindAddress: "0"} }
 
-// AddTo has a manager run the servers, and what reads the certificate again. The servers answer before anything else is started.
+// AddTo adds the servers and Reread to a manager, which starts the servers before anything else.
 func (e Endpoint) AddTo(m manager.Manager) error {
 	if e.Reread != nil {
 		if err := m.Add(e.Reread); err != nil {
 			return err
 		}
 	}
-	handler, secure, err := monitor.Endpoint{Address: e.Address, Certificate: e.Certificate, Guard: e.Guard, Metrics: metrics.Registry}.Server()
+	handler, secure, err := monitor.Endpoint{
+		Address: e.Address, Certificate: e.Certificate, Guard: e.Guard, Metrics: metrics.Registry,
+	}.Server()
 	if err != nil {
 		return err
 	}
@@ -61,7 +63,7 @@ func add(m manager.Manager, name, address string, handler http.Handler, secure *
 	return m.Add(&manager.Server{Name: name, Server: server, Listener: bounded})
 }
 
-// probes answers that the program runs. There is nothing else to know of programs that have a manager.
+// probes answers every health check with 200: it is enough that the program runs.
 func probes() http.Handler {
 	mux := http.NewServeMux()
 	for _, path := range []string{"/healthz", "/readyz"} {
