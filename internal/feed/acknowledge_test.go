@@ -15,7 +15,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// slowLists holds up lists of tenants, once it is told to, for as long as a request may take.
+// slowLists delays lists of tenants, while slow is set, for as long as a request may take.
 type slowLists struct {
 	http.RoundTripper
 	slow *atomic.Bool
@@ -32,7 +32,7 @@ func (s slowLists) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 var _ = Describe("Acknowledgements", func() {
-	// It fails when lists are waited for in proveOnce without a look at what is awaited.
+	// It fails if proveOnce waits for lists without acknowledging changes meanwhile.
 	It("do not wait for a list", func(ctx SpecContext) {
 		lists := slowLists{slow: &atomic.Bool{}, held: make(chan struct{}, 100)}
 		config := rest.CopyConfig(cp.ServiceAccountConfig("apikey-verifier"))
@@ -44,12 +44,13 @@ var _ = Describe("Acknowledgements", func() {
 		v := startVerifier(config, canary)
 		Eventually(v.feed.Ready).Should(Succeed())
 		lists.slow.Store(true)
-		// The next list comes ten times as long after the first as that took, up to a quarter of the bound.
+		// The next list follows after ten times as long as the first took, up to a quarter of the bound.
 		Eventually(lists.held).Should(Receive())
 
 		tenant := fixture.Tenant(fixture.Name("tenant"))
 		Expect(cp.Client.Create(ctx, fixture.Namespace(tenant.Name, tenant.Name))).To(Succeed())
-		key := fixture.ApiKey(tenant.Name, "ended", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		key := fixture.ApiKey(tenant.Name, "ended",
+			func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 		Expect(cp.Client.Create(ctx, key)).To(Succeed())
 		Eventually(func(g Gomega) {
 			seen := &keysv1alpha1.ApiKey{}
@@ -57,7 +58,7 @@ var _ = Describe("Acknowledgements", func() {
 			records := probe.Records(seen)
 			g.Expect(records).To(HaveKey(v.name))
 			g.Expect(records[v.name].HasApplied(key.ResourceVersion)).To(BeTrue())
-		}).WithTimeout(3 * time.Second).Should(Succeed()) // The list goes on for 5.
+		}).WithTimeout(3 * time.Second).Should(Succeed()) // The list takes 5 seconds.
 		Expect(v.feed.Ready()).To(Succeed())
 	})
 })

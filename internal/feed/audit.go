@@ -13,14 +13,15 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// auditPage is how many keys are held against the index at a time, so that an audit needs little memory.
+// auditPage is how many keys are compared with the index at a time, so that an audit needs little memory.
 const auditPage = 500
 
-// audit holds the index against a full list, again and again until the context ends. A watch that loses an event without
-// breaking leaves no other trace. It must never find anything.
+// audit compares the index with a full list, again and again until the context ends. Nothing else reveals that a watch
+// has lost an event without breaking. An audit should never find anything.
 func (f *Feed) audit(ctx context.Context) {
 	for took := time.Duration(0); ; {
-		pause(ctx, f.intervals.audit(f.options.AuditEvery, took)*time.Duration(90+rand.IntN(20))/100) //nolint:gosec // Nothing secret.
+		jitter := time.Duration(90 + rand.IntN(20)) //nolint:gosec // Nothing secret.
+		pause(ctx, f.intervals.audit(f.options.AuditEvery, took)*jitter/100)
 		if ctx.Err() != nil {
 			return
 		}
@@ -29,27 +30,27 @@ func (f *Feed) audit(ctx context.Context) {
 		switch {
 		case err != nil && ctx.Err() == nil:
 			f.metrics.audits.WithLabelValues("incomplete").Inc()
-			f.options.Log.V(1).Info("The index could not be held against a full list", "error", err.Error())
+			f.options.Log.V(1).Info("The index could not be compared with a full list", "error", err.Error())
 		case err == nil:
 			f.metrics.audits.WithLabelValues("complete").Inc()
 		}
 		if len(lost) > 0 {
-			// What else the connection keeps back, nobody knows.
+			// The connection may have lost more than that.
 			f.reconnect(true)
 		}
 	}
 }
 
-// auditOnce holds the index against one full list, mends what differs, and returns the names of the keys that did, and how
-// long the list took.
+// auditOnce compares the index with one full list and repairs differences. It returns the names of the keys that
+// differed, and how long the list took.
 //
-// The list shows all keys as they were at one resourceVersion, which the index has not reached yet, or has passed. So what
-// differs is looked at again once the index is past it: what it has not touched since before the list was asked for is as
-// it was at that version, in the index and in the list, and must be equal.
+// The list shows all keys at one resourceVersion, which the index may not have reached yet, or may have passed. So keys
+// that differ are compared again once the index has passed that version. A key that was not touched since before the
+// list began then has, in the index and in the list, its state at that version, and the two must be equal.
 func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration, err error) {
 	f.keys.track()
 	defer f.keys.untrack()
-	suspects := map[string]*keysv1alpha1.ApiKey{} // nil for one that the list lacks
+	suspects := map[string]*keysv1alpha1.ApiKey{} // nil for a key that is not in the list
 	seed := maphash.MakeSeed()
 	listed := map[uint64]struct{}{}
 	began := f.options.Clock()
@@ -78,13 +79,14 @@ func (f *Feed) auditOnce(ctx context.Context) (lost []string, took time.Duration
 		if f.keys.repair(name, key) {
 			lost = append(lost, name)
 			f.metrics.divergence.Inc()
-			f.options.Log.Error(errors.New("a change did not come on the watch"), "The index differed from the API server, and was mended", "apiKey", name)
+			f.options.Log.Error(errors.New("a change did not come on the watch"),
+				"The index differed from the API server, and was repaired", "apiKey", name)
 		}
 	}
 	return lost, took, nil
 }
 
-// eachKey calls a function with all keys as they were at one resourceVersion, which it returns.
+// eachKey calls each with all keys as they were at one resourceVersion, and returns that version.
 func (f *Feed) eachKey(ctx context.Context, each func(*keysv1alpha1.ApiKey)) (string, error) {
 	options := metav1.ListOptions{Limit: auditPage}
 	for version := ""; ; {
@@ -101,8 +103,10 @@ func (f *Feed) eachKey(ctx context.Context, each func(*keysv1alpha1.ApiKey)) (st
 	}
 }
 
-// eachOnPage calls a function with the keys of a part of a list, as each is read, and returns the list's metadata.
-func (f *Feed) eachOnPage(ctx context.Context, options metav1.ListOptions, each func(*keysv1alpha1.ApiKey)) (metav1.ListMeta, error) {
+// eachOnPage calls each with every key on a page of a list, and returns the list's metadata.
+func (f *Feed) eachOnPage(
+	ctx context.Context, options metav1.ListOptions, each func(*keysv1alpha1.ApiKey),
+) (metav1.ListMeta, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	body, err := f.bulk.Get().Resource(allKeys.resource).VersionedParams(&options, metav1.ParameterCodec).Stream(ctx)
@@ -122,13 +126,13 @@ func (f *Feed) eachOnPage(ctx context.Context, options metav1.ListOptions, each 
 
 // waitFor waits until the index has applied everything up to a resourceVersion.
 func (f *Feed) waitFor(ctx context.Context, version string) error {
-	patience, cancel := context.WithTimeout(ctx, 2*f.intervals.timeout())
+	limit, cancel := context.WithTimeout(ctx, 2*f.intervals.timeout())
 	defer cancel()
-	f.requestAcknowledgement() // The nonce that this writes comes after it.
+	f.requestAcknowledgement() // The nonce that this writes has a later version.
 	for newer(version, f.keys.applied()) {
-		pause(patience, 20*time.Millisecond)
-		if patience.Err() != nil {
-			return fmt.Errorf("the watch has not come to resourceVersion %s", version)
+		pause(limit, 20*time.Millisecond)
+		if limit.Err() != nil {
+			return fmt.Errorf("the watch has not reached resourceVersion %s", version)
 		}
 	}
 	return nil

@@ -9,8 +9,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// TestIsAwaited: each acknowledgement is a write of every verifier's, so there is one for what the controller waits for and none
-// for what it notes of that.
+// TestIsAwaited checks which states of a key are acknowledged. Each acknowledgement is a write by every verifier, so
+// there must be one for each state that the controller waits for, and none for what the controller writes about that.
 func TestIsAwaited(t *testing.T) {
 	published := metav1.NewTime(time.Now())
 	credentials := func(times ...*metav1.Time) keysv1alpha1.ApiKeyStatus {

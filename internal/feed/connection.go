@@ -16,15 +16,16 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: usualTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
 }
 
-// generations are the times between one list of everything and the next.
+// generations are the watch generations of the feed. A generation begins with a list of everything and lasts until
+// everything has to be listed again.
 type generations struct {
 	mu     sync.Mutex
-	parent context.Context //nolint:containedctx // It is what each epoch's is made from.
-	ctx    context.Context //nolint:containedctx // It is what ends with the epoch.
+	parent context.Context //nolint:containedctx // The context of each generation derives from it.
+	ctx    context.Context //nolint:containedctx // It ends with the current generation.
 	end    context.CancelFunc
 }
 
-// begin begins the first epoch. All end with the context.
+// begin begins the first generation. The last one ends with the context.
 func (e *generations) begin(ctx context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -32,7 +33,7 @@ func (e *generations) begin(ctx context.Context) {
 	e.ctx, e.end = context.WithCancel(ctx)
 }
 
-// next ends the current epoch.
+// next ends the current generation and begins another.
 func (e *generations) next() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -40,25 +41,25 @@ func (e *generations) next() {
 	e.ctx, e.end = context.WithCancel(e.parent)
 }
 
-// current returns what ends with the current epoch.
+// current returns a context that ends with the current generation.
 func (e *generations) current() context.Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.ctx
 }
 
-// initialSync knows whether all ApiKeys are being listed, and whether that gets anywhere: where they are many, a list may take
-// longer than a proof may, and no nonce comes back before it is complete.
+// initialSync tracks the list of all ApiKeys that a watch generation begins with, and whether it makes progress. With
+// many keys, the list may take longer than a proof may, and no nonce comes back before it is complete.
 type initialSync struct {
 	clock func() time.Time
 
 	mu       sync.Mutex
 	underWay bool
-	// advanced is when the last of it came in; done is when the last list was complete.
+	// advanced is when data last arrived. done is when the last list was complete.
 	advanced, done time.Time
 }
 
-// begin records that a resource is listed from now on. Only ApiKeys are many.
+// begin records that the list of a resource begins. It ignores all but ApiKeys, because the others are few.
 func (c *initialSync) begin(resource string) {
 	if resource != "apikeys" {
 		return
@@ -69,7 +70,7 @@ func (c *initialSync) begin(resource string) {
 	c.underWay, c.advanced = true, c.clock()
 }
 
-// progress records that something has come in.
+// progress records that data has arrived.
 func (c *initialSync) progress() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,21 +86,21 @@ func (c *initialSync) end() {
 	c.underWay, c.done = false, c.clock()
 }
 
-// completed returns when the last list was complete; zero while there was none.
+// completed returns when the last list was complete, or zero before the first.
 func (c *initialSync) completed() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.done
 }
 
-// progressing says whether a list is under way of which something has come in not long ago.
-func (c *initialSync) progressing(now time.Time, patience time.Duration) bool {
+// progressing reports whether a list is under way and data has arrived within the timeout.
+func (c *initialSync) progressing(now time.Time, timeout time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.underWay && now.Sub(c.advanced) <= patience
+	return c.underWay && now.Sub(c.advanced) <= timeout
 }
 
-// progressTransport tells a catchUp of what comes in of ApiKeys.
+// progressTransport reports to an initialSync whenever data of ApiKeys arrives.
 type progressTransport struct {
 	next http.RoundTripper
 	sync *initialSync
@@ -114,7 +115,7 @@ func (m *progressTransport) RoundTrip(request *http.Request) (*http.Response, er
 	return response, err
 }
 
-// WrappedRoundTripper implements net.RoundTripperWrapper, by which client-go finds what is underneath.
+// WrappedRoundTripper implements net.RoundTripperWrapper, through which client-go finds the underlying transport.
 func (m *progressTransport) WrappedRoundTripper() http.RoundTripper { return m.next }
 
 type progressBody struct {

@@ -1,16 +1,18 @@
-// Package feed keeps the verifier's index up to date with the API server, and knows how far it is.
+// Package feed keeps the verifier's index up to date with the API server, and knows how current it is.
 //
-//	API server ──watch──▶ reflector ──▶ index        no queue between: what has been observed has been applied
+//	API server ──watch──▶ reflector ──▶ index        no queue in between: whatever is observed is applied
 //	    ▲                     │
 //	    │ nonce               │ the canary
 //	    └────── prober ◀──────┘                      freshAsOf = when the nonce was written
 //
-// An open watch proves nothing: bookmarks come about once a minute, and a half-open connection hides for longer. So each
-// verifier writes a nonce through the same resource that it watches, every two seconds, and what it sees of it is the
-// proof. Tenants and AccessPolicies are few: a consistent list proves those, every few seconds or, where it is long, less often.
+// An open watch proves nothing: bookmarks come about once a minute, and a half-open connection may go unnoticed for
+// longer. So every two seconds each verifier writes a nonce to the resource that it watches. When the nonce comes back
+// on the watch, that proves the index to be current. Tenants and AccessPolicies are few. For those, a consistent list
+// is the proof, every few seconds, or less often if the list is long.
 //
-// A proof that does not come in time ends all connections and all watches; everything is listed and watched anew. What a
-// watch has lost without its connection breaking, no nonce tells: every few minutes the index is held against a full list.
+// If a proof does not arrive in time, the feed closes all connections and ends all watches, and lists and watches
+// everything anew. A nonce does not reveal an event that a watch has lost while its connection stayed open. For that,
+// an audit compares the index with a full list every few minutes.
 package feed
 
 import (
@@ -48,24 +50,24 @@ import (
 type Options struct {
 	// Config reaches the API server as the verifier's account.
 	Config *rest.Config
-	// Canary is the ApiKey that freshness is proved through.
+	// Canary is the ApiKey that the nonces are written to.
 	Canary types.NamespacedName
-	// Name is this verifier's own among all that run: at most 63 characters of a label's value.
+	// Name is the name of this verifier, unique among those that run: a label value of at most 63 characters.
 	Name string
 	// Pod is the UID of the pod that this verifier runs in, or blank.
 	Pod string
-	// MaxStaleness is how old the last proof may be for a request to pass.
+	// MaxStaleness is how old the last proof may be for requests to be allowed.
 	MaxStaleness time.Duration
-	// AuditEvery is how often the index is held against a full list. Zero is as often as MaxStaleness asks for.
+	// AuditEvery is how often the index is compared with a full list. If zero, it follows from MaxStaleness.
 	AuditEvery time.Duration
 	// View is what the feed writes to.
 	View *index.View
-	// Usage, if not nil, is told of every ApiKey, and notes the uses of each.
+	// Usage is optional. It is passed every ApiKey and assigns usage slots to its credentials.
 	Usage *usage.Recorder
 	Log   logr.Logger
 	// Clock never goes back, and its times have a monotonic reading.
 	Clock func() time.Time
-	// Registry is where the feed's metrics go. Nil is nowhere.
+	// Registry is optional. The feed registers its metrics there.
 	Registry prometheus.Registerer
 }
 
@@ -73,8 +75,8 @@ type Options struct {
 type Feed struct {
 	options   Options
 	intervals *intervals
-	// client is for watches and nonces. Lists come over bulk, which has connections of its own: what a watch shows meanwhile must
-	// not wait behind them.
+	// client is for watches and nonces. bulk is for lists and has its own connections, so that watch events don't wait
+	// behind a list.
 	client      rest.Interface
 	bulk        rest.Interface
 	dialer      *connrotation.Dialer
@@ -86,15 +88,15 @@ type Feed struct {
 	keys        *credentialStore
 	tenants     *smallStore[*keysv1alpha1.Tenant]
 	policies    *smallStore[*keysv1alpha1.AccessPolicy]
-	// awaited holds one signal at most: something has been applied that the controller waits for.
+	// awaited holds at most one signal: the feed has applied something that the controller waits for.
 	awaited chan struct{}
-	// unacknowledged is how many such changes there have been since a nonce was last written for one.
+	// unacknowledged counts such changes since a nonce was last written for one.
 	unacknowledged atomic.Int64
-	// listsDue is when tenants and policies are to be listed again. It is prove's own.
+	// listsDue is when tenants and policies are to be listed again. Only prove uses it.
 	listsDue time.Time
 }
 
-// New returns a feed that does nothing until it is run.
+// New returns a feed. It does nothing until it is started.
 func New(options Options) (*Feed, error) {
 	f := &Feed{
 		options:     options,
@@ -107,11 +109,11 @@ func New(options Options) (*Feed, error) {
 		awaited:     make(chan struct{}, 1),
 	}
 	var err error
-	// What comes of a list of all keys is noted. That an audit gets on is no sign that such a list does.
-	metered := func(next http.RoundTripper) http.RoundTripper {
+	// Only client reports progress: the progress of an audit says nothing about that of an initial sync.
+	reporting := func(next http.RoundTripper) http.RoundTripper {
 		return &progressTransport{next: next, sync: f.initialSync}
 	}
-	if f.client, err = f.newClient(metered); err == nil {
+	if f.client, err = f.newClient(reporting); err == nil {
 		f.bulk, err = f.newClient(nil)
 	}
 	if err != nil {
@@ -140,14 +142,14 @@ func New(options Options) (*Feed, error) {
 	return f, nil
 }
 
-// releaseMemory gives back what reading a list took.
+// releaseMemory returns the memory that reading a list took to the operating system.
 func (f *Feed) releaseMemory() {
 	f.keys.compact()
 	gctuning.SaveMemory(false)
 	debug.FreeOSMemory()
 }
 
-// newClient returns a client with connections of its own, which are the feed's to close.
+// newClient returns a client with its own connections, which reconnect can close.
 func (f *Feed) newClient(wrap transport.WrapperFunc) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
@@ -158,13 +160,13 @@ func (f *Feed) newClient(wrap transport.WrapperFunc) (rest.Interface, error) {
 	config.APIPath = "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	config.QPS = -1
-	config.DisableCompression = true // It costs both sides more than it spares a network within a cluster.
+	config.DisableCompression = true // Within a cluster it costs both sides more than it saves on the network.
 	config.Dial = f.dialer.DialContext
 	config.Wrap(wrap)
 	return rest.RESTClientFor(config)
 }
 
-// requestAcknowledgement has the controller told how far the index is, soon.
+// requestAcknowledgement makes prove write a nonce soon, which tells the controller how far the index is.
 func (f *Feed) requestAcknowledgement() {
 	f.unacknowledged.Add(1)
 	select {
@@ -173,17 +175,19 @@ func (f *Feed) requestAcknowledgement() {
 	}
 }
 
-// rollbackDetected has everything refused for as long as the process runs. What was revoked or deleted since the backup may be there
-// again, and works again with whoever has not seen its end: somebody has to put that right first. Whoever starts the verifier
-// again says that it was.
-func (f *Feed) rollbackDetected(sign string) {
+// rollbackDetected makes the verifier refuse everything for as long as the process runs. Keys that were revoked or
+// deleted after the backup may exist again, and would work again. An operator has to fix that first, and then restarts
+// the verifiers.
+func (f *Feed) rollbackDetected(evidence string) {
 	if f.freshness.rolledBack.CompareAndSwap(false, true) {
-		f.options.Log.Error(errors.New(sign), "The API server has gone back in time: etcd was restored from a backup. Everything is refused "+
-			"until keys that have come back are revoked again (docs/restore.md) and the verifiers are started again")
+		f.options.Log.Error(errors.New(evidence),
+			"The API server has gone back in time: etcd was restored from a backup. Everything is refused "+
+				"until keys that have come back are revoked again (docs/restore.md) and the verifiers are started again")
 	}
 }
 
-// contest has everything refused for as long as another process's word may pass for this one's. The other learns of that at once.
+// contest makes the verifier refuse everything for as long as the probes of another process may be taken for its own.
+// The other process learns of that at once.
 func (f *Feed) contest(by rival) {
 	if by.until.IsZero() {
 		if f.freshness.contested.Swap(nil) != nil {
@@ -193,25 +197,28 @@ func (f *Feed) contest(by rival) {
 	}
 	if f.freshness.contested.Swap(&by.until) == nil {
 		f.options.Log.Error(errors.New("another verifier writes to the canary under the name of this one"),
-			"Everything is refused until the other has stopped: give each verifier a --name of its own", "name", f.options.Name, "other", by.instance)
+			"Everything is refused until the other has stopped: give each verifier a --name of its own",
+			"name", f.options.Name, "other", by.instance)
 		f.requestAcknowledgement()
 	}
 }
 
-// Freshness says how far the index can be trusted at a given time.
+// Freshness reports whether the index is current enough to decide at a given time.
 func (f *Feed) Freshness(now time.Time) verify.Freshness { return f.freshness.at(now) }
 
-// FreshAsOf returns the time before which everything that was committed has been applied; zero while there is none.
+// FreshAsOf returns the time up to which all committed changes are known to have been applied. It is zero before the
+// first proof.
 func (f *Feed) FreshAsOf() time.Time { return *f.freshness.oldest.Load() }
 
-// Ready says why no request can pass yet, or any more; nil if it can.
+// Ready returns nil if requests can be allowed, or an error that says why not.
 func (f *Feed) Ready() error {
 	if f.freshness.rolledBack.Load() {
 		return errors.New("etcd was restored from a backup: see the runbook, then start the verifiers again")
 	}
 	switch now := f.options.Clock(); f.Freshness(now) {
 	case verify.Contested:
-		return fmt.Errorf("another verifier has the name %s too, so neither can say what it knows: give each a --name of its own", f.options.Name)
+		return fmt.Errorf("another verifier has the name %s too, so neither can say what it knows: "+
+			"give each a --name of its own", f.options.Name)
 	case verify.NotSynced:
 		return fmt.Errorf("the first list of keys, tenants and policies is not complete")
 	case verify.Stale:
@@ -221,12 +228,13 @@ func (f *Feed) Ready() error {
 		if f.FreshAsOf().IsZero() {
 			return fmt.Errorf("the first freshness probe has not come back")
 		}
-		return fmt.Errorf("last known to be up to date %s ago, which is more than %s", age(f.FreshAsOf(), now).Round(time.Second), f.options.MaxStaleness)
+		return fmt.Errorf("last known to be up to date %s ago, which is more than %s",
+			age(f.FreshAsOf(), now).Round(time.Second), f.options.MaxStaleness)
 	}
 	return nil
 }
 
-// Describe says for people how fresh the index is.
+// Describe returns, for people, how fresh the index is.
 func (f *Feed) Describe() string {
 	asOf := f.FreshAsOf()
 	if asOf.IsZero() {
@@ -251,17 +259,18 @@ func (f *Feed) Start(ctx context.Context) error {
 		group.Go(func() { run(ctx) })
 	}
 	group.Wait()
-	// Nobody must wait for a verifier that is gone. From here on it accepts nothing: nobody does wait for it.
+	// Sign off, so that the controller doesn't wait for this verifier. From here on it must allow nothing.
 	f.freshness.signedOff.Store(true)
-	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.intervals.timeout())
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.intervals.timeout())
 	defer cancel()
-	if err := f.prober.signOff(goodbye); err != nil {
-		f.options.Log.Info("Could not sign off: the controller waits for this verifier until --max-staleness has passed", "error", err.Error())
+	if err := f.prober.signOff(last); err != nil {
+		f.options.Log.Info("Could not sign off: the controller waits for this verifier until --max-staleness has passed",
+			"error", err.Error())
 	}
 	return nil
 }
 
-// resourceKind is how a resource is read.
+// resourceKind is a resource and how its objects are read.
 type resourceKind struct {
 	resource string
 	expected runtime.Object
@@ -275,8 +284,9 @@ var (
 	allPolicies = resourceKind{"accesspolicies", &keysv1alpha1.AccessPolicy{}, readPolicy}
 )
 
-// reflect lists and watches a resource into a store until the context ends, and begins again from a list whenever an epoch
-// ends. Every list is a consistent read: a server that lags behind must not take back what another has shown already.
+// reflect lists and watches a resource into a store until the context ends. It starts over with a list whenever a watch
+// generation ends. Every list is a consistent read, so that an API server that lags behind can't undo what another has
+// already shown.
 func (f *Feed) reflect(ctx context.Context, k resourceKind, store cache.ReflectorStore) {
 	request := func(options metav1.ListOptions) *rest.Request {
 		return f.client.Get().Resource(k.resource).VersionedParams(&options, metav1.ParameterCodec)
@@ -301,10 +311,10 @@ func (f *Feed) reflect(ctx context.Context, k resourceKind, store cache.Reflecto
 			return watchStream(stream, k.read), nil
 		},
 	}
-	// The API server's return is noticed within seconds, however long it was away.
+	// However long the API server was away, its return is noticed within seconds.
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 5 * time.Second, Steps: 10}
 	for ctx.Err() == nil {
-		cache.NewReflectorWithOptions(listWatch, k.expected, store, cache.ReflectorOptions{Name: k.resource, Backoff: &backoff}).
-			RunWithContext(f.generations.current())
+		options := cache.ReflectorOptions{Name: k.resource, Backoff: &backoff}
+		cache.NewReflectorWithOptions(listWatch, k.expected, store, options).RunWithContext(f.generations.current())
 	}
 }

@@ -45,7 +45,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(cp.Client.Create(ctx, fixture.Policy("nexuscommerce"))).To(Succeed())
 })
 
-// offset is a clock that can be moved while others read it.
+// offset is a clock that can be moved while other goroutines read it.
 type offset struct {
 	mu sync.Mutex
 	by time.Duration
@@ -63,7 +63,7 @@ func (o *offset) move(by time.Duration) {
 	o.by += by
 }
 
-// verifier is a feed that runs with the rights of config/rbac.
+// verifier is a running feed with the rights of config/rbac.
 type verifier struct {
 	name  string
 	view  *index.View
@@ -109,7 +109,7 @@ func startNamed(config *rest.Config, canary types.NamespacedName, name string) *
 	return v
 }
 
-// ask asks for GET /api/products with a token.
+// ask decides the request GET /api/products with a token.
 func (v *verifier) ask(tok, tenantID string) verify.Decision {
 	now := v.clock.now()
 	return verify.Decide(v.view, &verify.Request{
@@ -155,7 +155,7 @@ func issue(ctx context.Context) *issued {
 }
 
 var _ = Describe("Feeding the index", func() {
-	It("lets a key pass once it is granted, and refuses it as soon as it is revoked", func(ctx SpecContext) {
+	It("allows a key once it is granted, and refuses it as soon as it is revoked", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
 		Eventually(v.feed.Ready).Should(Succeed())
 		k := issue(ctx)
@@ -166,7 +166,7 @@ var _ = Describe("Feeding the index", func() {
 		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonRevoked))
 	})
 
-	It("refuses what spec takes away, without the controller", func(ctx SpecContext) {
+	It("enforces restrictions in spec without the controller", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
 		Eventually(v.feed.Ready).Should(Succeed())
 		for reason, change := range map[verify.Reason]func(*issued) error{
@@ -197,7 +197,7 @@ var _ = Describe("Feeding the index", func() {
 		}
 	})
 
-	It("never takes an object of the same name for its predecessor (S9)", func(ctx SpecContext) {
+	It("does not accept the token of a deleted key for a new one of the same name (S9)", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
 		Eventually(v.feed.Ready).Should(Succeed())
 		k := issue(ctx)
@@ -209,7 +209,7 @@ var _ = Describe("Feeding the index", func() {
 })
 
 var _ = Describe("Freshness (S7)", func() {
-	It("is not there before the first list is complete, and nothing passes", func(ctx SpecContext) {
+	It("is not proved before the first list is complete, and nothing is allowed", func(ctx SpecContext) {
 		k := issue(ctx)
 		api := newGate(cp.Config)
 		api.stall()
@@ -221,24 +221,25 @@ var _ = Describe("Freshness (S7)", func() {
 		Expect(v.feed.Ready()).To(Succeed())
 	})
 
-	It("is not there without the canary, and nothing passes", func(ctx SpecContext) {
-		// An index that is complete, of which nobody knows as of when. It fails when freshness.settle leaves the ApiKeys'
-		// stream out, or freshness.at takes a zero time for a good one.
+	It("is not proved without the canary, and nothing is allowed", func(ctx SpecContext) {
+		// The index is complete, but it is unknown how current it is. It fails if freshness.update leaves out the stream of
+		// ApiKeys, or if freshness.at accepts a zero time.
 		k := issue(ctx)
-		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), types.NamespacedName{Namespace: canary.Namespace, Name: "no-canary"})
+		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"),
+			types.NamespacedName{Namespace: canary.Namespace, Name: "no-canary"})
 		Eventually(v.feed.Ready).Should(MatchError(ContainSubstring("probe has not come back")))
 		Consistently(v.reasonFor(k)).WithTimeout(500 * time.Millisecond).Should(Equal(verify.ReasonUnavailable))
 	})
 
-	It("ends when the API server falls silent, and comes back with it, without a restart", func(ctx SpecContext) {
-		// It fails when verify.Decide does not look at freshness, or freshness.at not at the bound.
+	It("ends when the API server stops responding, and returns when it responds again", func(ctx SpecContext) {
+		// It fails if verify.Decide ignores freshness, or freshness.at ignores the bound.
 		k := issue(ctx)
 		api := newGate(cp.Config)
 		v := startVerifier(api.through(cp.ServiceAccountConfig("apikey-verifier")), canary)
 		Eventually(v.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
 		proven := v.feed.FreshAsOf()
 
-		api.stall() // Connections stay open; what is sent on them goes nowhere.
+		api.stall() // Connections stay open, but nothing sent on them arrives.
 		k.key.Spec.State = keysv1alpha1.ApiKeyRevoked
 		Expect(cp.Client.Update(ctx, k.key)).To(Succeed())
 		Expect(v.ask(k.token, k.tenant.Spec.ID).Outcome).To(Equal(verify.Allow), "it can't know yet, and is within its bound")
@@ -259,7 +260,7 @@ var _ = Describe("Freshness (S7)", func() {
 		Eventually(v.feed.FreshAsOf).Should(BeTemporally(">", first))
 	})
 
-	It("ends with the verifier, which says so on the canary", func(ctx SpecContext) {
+	It("ends with the verifier, which signs off on the canary", func(ctx SpecContext) {
 		v := startVerifier(cp.ServiceAccountConfig("apikey-verifier"), canary)
 		Eventually(v.feed.Ready).Should(Succeed())
 		v.stop()

@@ -14,7 +14,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// ignored are the fields of spec and status that a verifier does not read, by kind, each with the reason why that lets nothing pass.
+// ignored are the fields of spec and status that a verifier does not read, by kind. Each has a reason why no request is
+// wrongly allowed because of that.
 var ignored = map[string]map[string]string{
 	"ApiKey": {
 		"spec.displayName":                       "for people",
@@ -29,7 +30,7 @@ var ignored = map[string]map[string]string{
 		"status.conditions[].message":            "for people",
 		"status.conditions[].observedGeneration": "a condition that refuses counts whichever spec it is about",
 		"status.conditions[].lastTransitionTime": "for people and for the controller's metrics",
-		"status.observedGeneration":              "spec and status each refuse on their own, whether or not the controller has caught up",
+		"status.observedGeneration":              "spec and status each refuse on their own, whatever the controller saw",
 		"status.prefix":                          "for people",
 		"status.expires":                         "for people; status.expiresTime is read",
 		"status.nextRotationTime":                "for people",
@@ -63,8 +64,8 @@ var ignored = map[string]map[string]string{
 	},
 }
 
-// TestNoFieldIsForgotten checks that each field of spec and status is read, or is ignored for a reason that is written down above.
-// A field that restricts a key, and that nobody reads here, would not be enforced.
+// TestNoFieldIsForgotten checks that each field of spec and status is read, or is ignored for a reason that is given
+// above. A field that restricts a key and is not read here would not be enforced.
 func TestNoFieldIsForgotten(t *testing.T) {
 	for kind, test := range map[string]struct {
 		object runtime.Object
@@ -85,20 +86,21 @@ func TestNoFieldIsForgotten(t *testing.T) {
 			why := ignored[kind][field.path]
 			switch {
 			case !read && why == "":
-				t.Errorf("%s: %s is not read, so what it says is not enforced: read it in objects.go, or say above why it is ignored", kind, field.path)
+				t.Errorf("%s: %s is not read, so it is not enforced: read it in objects.go, or say above why it is ignored",
+					kind, field.path)
 			case read && why != "":
-				t.Errorf("%s: %s is read, and is said to be ignored", kind, field.path)
+				t.Errorf("%s: %s is read, but listed as ignored", kind, field.path)
 			}
 		}
 		for path := range ignored[kind] {
 			if !seen[path] {
-				t.Errorf("%s has no field %s, which is said to be ignored", kind, path)
+				t.Errorf("%s has no field %s, which is listed as ignored", kind, path)
 			}
 		}
 	}
 }
 
-// decoded returns what a reader reads of an object.
+// decoded returns an object as a reader reads it.
 func decoded(t *testing.T, object runtime.Object, read objectReader) runtime.Object {
 	t.Helper()
 	content, err := json.Marshal(object)
@@ -125,7 +127,7 @@ type leaf struct {
 	value reflect.Value
 }
 
-// leaves returns the fields of an object's spec and status. What is missing on the way to one is made.
+// leaves returns the fields of an object's spec and status. It allocates pointers and list elements on the way to them.
 func leaves(object runtime.Object) []leaf {
 	var all []leaf
 	whole := reflect.ValueOf(object).Elem()
@@ -161,7 +163,7 @@ func appendLeaves(all []leaf, path string, value reflect.Value) []leaf {
 	return append(all, leaf{path, value})
 }
 
-// set gives a field the value of a number.
+// set gives a field a value that depends on a number.
 func set(value reflect.Value, number int) {
 	at := time.Date(2026, time.March, number, 12, 0, 0, 0, time.UTC)
 	switch value.Interface().(type) {
@@ -185,6 +187,6 @@ func set(value reflect.Value, number int) {
 		value.Set(reflect.MakeMap(value.Type()))
 		value.SetMapIndex(reflect.ValueOf("name"), element)
 	default:
-		panic(fmt.Sprintf("a field of type %s: say here which values it can have", value.Type()))
+		panic(fmt.Sprintf("a field of type %s: add a case that sets it", value.Type()))
 	}
 }

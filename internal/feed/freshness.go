@@ -8,7 +8,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// proofStream is one of the three kinds whose freshness is proved on its own.
+// proofStream is one of the three kinds. The freshness of each is proved on its own.
 type proofStream int
 
 const (
@@ -18,8 +18,8 @@ const (
 	streams
 )
 
-// freshness keeps, for each stream, the latest time up to which everything that was committed is known to have been
-// applied. Readers take one atomic load.
+// freshness holds, for each stream, the latest time up to which all committed changes are known to have been applied.
+// Readers take one atomic load.
 type freshness struct {
 	bound time.Duration
 
@@ -27,11 +27,11 @@ type freshness struct {
 	asOf   [streams]time.Time
 	oldest atomic.Pointer[time.Time]
 	synced atomic.Bool
-	// rolledBack says that the API server has gone back in time: nothing can be trusted any more.
+	// rolledBack is set once the API server has gone back in time. From then on nothing can be trusted.
 	rolledBack atomic.Bool
-	// signedOff says that the verifier has signed off.
+	// signedOff is set once the verifier has signed off.
 	signedOff atomic.Bool
-	// contested is until when another process's word may pass for this one's; nil if there is none.
+	// contested is the time until which probes of another process may be taken for this one's; nil if there is none.
 	contested  atomic.Pointer[time.Time]
 	keysListed bool
 }
@@ -42,7 +42,7 @@ func newFreshness(bound time.Duration) *freshness {
 	return f
 }
 
-// keysSynced records that the index has been complete once.
+// keysSynced records that all ApiKeys have been listed once.
 func (f *freshness) keysSynced() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,7 +50,7 @@ func (f *freshness) keysSynced() {
 	f.update()
 }
 
-// prove records that everything committed before t has been applied. Proofs that come late take nothing back.
+// prove records that everything committed before t has been applied. A late proof never moves the time back.
 func (f *freshness) prove(s proofStream, t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,6 +60,7 @@ func (f *freshness) prove(s proofStream, t time.Time) {
 	}
 }
 
+// update recomputes oldest and synced.
 func (f *freshness) update() {
 	oldest := f.asOf[0]
 	for _, t := range f.asOf[1:] {
@@ -71,7 +72,7 @@ func (f *freshness) update() {
 	f.synced.Store(f.keysListed && !f.asOf[tenants].IsZero() && !f.asOf[policies].IsZero())
 }
 
-// at says how far the index can be trusted at a given time.
+// at reports whether the index is current enough to decide at a given time.
 func (f *freshness) at(now time.Time) verify.Freshness {
 	if !f.synced.Load() {
 		return verify.NotSynced
@@ -88,8 +89,8 @@ func (f *freshness) at(now time.Time) verify.Freshness {
 	return verify.Fresh
 }
 
-// age is how long ago t was, by the monotonic clock or the wall clock, whichever says longer: the one stands still while
-// a virtual machine is suspended, the other can be set back.
+// age returns how long ago t was, by the monotonic clock or the wall clock, whichever is longer. The monotonic clock
+// stands still while a virtual machine is suspended, and the wall clock can be set back.
 func age(t, now time.Time) time.Duration {
 	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
 }

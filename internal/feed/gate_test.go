@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// gate is a TCP proxy to the API server that can stall: connections stay open, new ones are taken, and what is sent on
-// them arrives nowhere.
+// gate is a TCP proxy to the API server that can stall: connections stay open and new ones are accepted, but nothing
+// that is sent on them arrives.
 type gate struct {
 	listener net.Listener
 	upstream string
@@ -25,7 +25,7 @@ func newGate(config *rest.Config) *gate {
 	GinkgoHelper()
 	upstream, err := url.Parse(config.Host)
 	Expect(err).NotTo(HaveOccurred())
-	if upstream.Host == "" { // envtest leaves the scheme out.
+	if upstream.Host == "" { // envtest omits the scheme.
 		upstream.Host = config.Host
 	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -37,7 +37,7 @@ func newGate(config *rest.Config) *gate {
 	return g
 }
 
-// through returns a config that leads through the gate.
+// through returns a config whose connections go through the gate.
 func (g *gate) through(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Host = "https://" + g.listener.Addr().String()

@@ -11,47 +11,48 @@ const (
 	usualInterval = 2 * time.Second
 	// usualTimeout is how long a proof may take before the connection is given up.
 	usualTimeout = 5 * time.Second
-	// probeGap bounds what all replicas together write: one nonce in this time.
+	// probeGap limits the writes of all replicas together to one nonce in this time.
 	probeGap = 200 * time.Millisecond
-	// acknowledgementGap does so for nonces that tell the controller what it waits for.
+	// acknowledgementGap is the same limit for nonces that the controller waits for.
 	acknowledgementGap = 5 * time.Millisecond
-	// acknowledgementShare is how many times as long as one of several changes takes to be written the next has to wait, up to
-	// longestGap.
+	// acknowledgementShare is the pause after a nonce for several changes, as a multiple of the time that writing it took.
+	// The pause is at most longestGap.
 	acknowledgementShare = 4
 	longestGap           = 250 * time.Millisecond
 	// usualLists is how often tenants and policies are listed.
 	usualLists = 5 * time.Second
-	// listShare is how many times as long as the lists of tenants and policies take the next have to wait.
+	// listShare is the pause after the lists of tenants and policies, as a multiple of the time that they took.
 	listShare = 10
-	// usualAudit is how often the index is held against a full list.
+	// usualAudit is how often the index is compared with a full list.
 	usualAudit = 5 * time.Minute
-	// auditShare is how many times as long as a full list takes the next has to wait.
+	// auditShare is the pause after an audit, as a multiple of the time that its list took.
 	auditShare = 20
 )
 
-// intervals says how often things are done. The more replicas there are, the less often each writes; the shorter the bound, the
-// more often it must.
+// intervals computes how often the feed does things. With more replicas each of them writes less often; with a shorter
+// bound, more often.
 type intervals struct {
 	bound    time.Duration
 	replicas atomic.Int64
 }
 
-// probes is how long from one proof to the next. A quarter of the bound lets two proofs fail before requests do.
+// probes returns the time from one proof to the next. A quarter of the bound lets two proofs fail before requests do.
 func (p *intervals) probes() time.Duration {
 	return min(max(usualInterval, p.allReplicas(probeGap)), p.bound/4)
 }
 
-// lists is how long from one list of tenants and policies to the next, if the last took so long. They prove the freshness of
-// their streams as nonces do that of keys, but the tenants' ledgers are in them: where keys are many, those are megabytes, of
-// which the API server makes many times as much garbage, and revocations wait for its collector. An eighth of the bound leaves time
-// for one that fails. What happens to a tenant comes on its watch at once, whatever this is.
+// lists returns the time from one list of tenants and policies to the next, given how long the last one took. The lists
+// prove the freshness of their streams, as nonces do for keys. But they contain the tenants' ledgers, which with many
+// keys are megabytes. The API server makes many times as much garbage of them, and its garbage collector delays
+// revocations. An eighth of the bound leaves time for a list that fails. Changes of tenants arrive on the watch at
+// once, whatever this interval is.
 func (p *intervals) lists(took time.Duration) time.Duration {
 	return max(min(usualLists, p.bound/8), min(listShare*took, p.bound/4))
 }
 
-// acknowledgements is how soon after one nonce, which took a while to write, the next may follow, where the controller waits
-// for it. As long as there is one change at a time, each is acknowledged as it comes. Where one nonce was for several, the API
-// server is busy with them: the busier it is, the more of what there is to acknowledge goes into the next.
+// acknowledgements returns how long to pause after a nonce that the controller has waited for, given how long it took
+// to write and how many changes it acknowledged. A single change is acknowledged at once. If there were several, the
+// API server is busy with them; the busier it is, the more changes the next nonce acknowledges together.
 func (p *intervals) acknowledgements(took time.Duration, changes int64) time.Duration {
 	gap := p.allReplicas(acknowledgementGap) - took
 	if changes > 1 {
@@ -60,25 +61,27 @@ func (p *intervals) acknowledgements(took time.Duration, changes int64) time.Dur
 	return max(gap, 0)
 }
 
-// timeout is how long a proof may take.
+// timeout returns how long a proof may take.
 func (p *intervals) timeout() time.Duration { return min(usualTimeout, p.bound/2) }
 
-// probeContext returns a context for a proof, which ends with DeadlineExceeded as its cause when nothing has advanced for as long
-// as patience: a long list over a slow line gets on for longer than that. After half the bound it ends in any case.
-func (p *intervals) probeContext(ctx context.Context) (call context.Context, advances, end func()) {
-	patience := p.timeout()
+// probeContext returns a context for a proof. It ends, with DeadlineExceeded as its cause, once progress has not been
+// called for as long as the timeout: a long list over a slow connection may take longer in total. It ends after half
+// the bound in any case.
+func (p *intervals) probeContext(ctx context.Context) (call context.Context, progress, end func()) {
+	timeout := p.timeout()
 	ctx, cancel := context.WithTimeout(ctx, p.bound/2)
 	call, giveUp := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(patience, func() { giveUp(context.DeadlineExceeded) })
-	return call, func() { timer.Reset(patience) }, func() {
+	timer := time.AfterFunc(timeout, func() { giveUp(context.DeadlineExceeded) })
+	return call, func() { timer.Reset(timeout) }, func() {
 		timer.Stop()
 		giveUp(nil)
 		cancel()
 	}
 }
 
-// audit is how long from one audit to the next, if the last one took so long. What a watch has lost without a trace is
-// found within the bound, but where keys are so many that looking for it would be most of what the verifier does.
+// audit returns the time from one audit to the next, given how long the list of the last one took. An event that a
+// watch has lost is found within the bound, unless there are so many keys that audits would take most of the verifier's
+// time.
 func (p *intervals) audit(every, took time.Duration) time.Duration {
 	if every == 0 {
 		every = min(usualAudit, p.bound/2)
@@ -86,6 +89,7 @@ func (p *intervals) audit(every, took time.Duration) time.Duration {
 	return max(every, auditShare*took)
 }
 
+// allReplicas returns the gap between the writes of one replica, given that between the writes of all of them.
 func (p *intervals) allReplicas(gap time.Duration) time.Duration {
 	return gap * time.Duration(max(p.replicas.Load(), 1))
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// readString reads a string.
+// readString reads a JSON string.
 func readString(value []byte, into *string) error {
 	if len(value) >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
 		*into = string(value[1 : len(value)-1])
@@ -17,8 +17,8 @@ func readString(value []byte, into *string) error {
 
 var errJSON = errors.New("not JSON as the API server writes it")
 
-// eachField calls a function with the name and the value of each field of an object, which may be null. What the function
-// passes over is not looked into.
+// eachField calls each with the name and the value of every field of an object, which may be null. Values are not
+// parsed.
 func eachField(b []byte, each func(name string, value []byte) error) error {
 	b = skipBlanks(b)
 	if string(bytes.TrimRight(b, " \t\r\n")) == "null" {
@@ -40,7 +40,7 @@ func eachField(b []byte, each func(name string, value []byte) error) error {
 	})
 }
 
-// eachElement calls a function with each element of an array, which may be null.
+// eachElement calls each with every element of an array, which may be null.
 func eachElement(b []byte, each func(element []byte) error) error {
 	b = skipBlanks(b)
 	if string(bytes.TrimRight(b, " \t\r\n")) == "null" {
@@ -55,7 +55,7 @@ func eachElement(b []byte, each func(element []byte) error) error {
 	})
 }
 
-// eachMember calls a function at each member of what opens and closes with the given characters.
+// eachMember calls member at each member of an object or array, which opens and closes with the given characters.
 func eachMember(b []byte, opens, closes byte, member func(b []byte) (rest []byte, err error)) error {
 	if len(b) == 0 || b[0] != opens {
 		return errJSON
@@ -82,7 +82,7 @@ func eachMember(b []byte, opens, closes byte, member func(b []byte) (rest []byte
 	}
 }
 
-// nextValue returns the value that b begins with, and what follows it.
+// nextValue returns the value that b begins with, and the rest of b.
 func nextValue(b []byte) (value, rest []byte, err error) {
 	depth := 0
 	for i := 0; i < len(b); i++ {
@@ -114,6 +114,7 @@ func nextValue(b []byte) (value, rest []byte, err error) {
 	return nil, nil, errJSON
 }
 
+// scalar returns the number, true, false or null that ends before end, and the rest of b.
 func scalar(b []byte, end int) (value, rest []byte, err error) {
 	if end == 0 {
 		return nil, nil, errJSON
@@ -121,7 +122,7 @@ func scalar(b []byte, end int) (value, rest []byte, err error) {
 	return b[:end], b[end:], nil
 }
 
-// stringEnd returns where a string ends that begins at i, or -1.
+// stringEnd returns the index of the closing quote of the string that begins at i, or -1.
 func stringEnd(b []byte, i int) int {
 	for i++; ; i++ {
 		n := bytes.IndexByte(b[i:], '"')
@@ -139,6 +140,7 @@ func stringEnd(b []byte, i int) int {
 	}
 }
 
+// skipBlanks returns b without leading white space.
 func skipBlanks(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
 		b = b[1:]

@@ -12,8 +12,10 @@ import (
 )
 
 // listInto reads a whole resource consistently into a store, which proves that everything committed before the list
-// began has been applied. It says when it gets on.
-func listInto(ctx context.Context, f *Feed, k resourceKind, s proofStream, store cache.ReflectorStore, advances func()) error {
+// began has been applied. It calls progress whenever data arrives.
+func listInto(
+	ctx context.Context, f *Feed, k resourceKind, s proofStream, store cache.ReflectorStore, progress func(),
+) error {
 	started := f.options.Clock()
 	body, err := f.bulk.Get().Resource(k.resource).Stream(ctx)
 	if err != nil {
@@ -21,7 +23,7 @@ func listInto(ctx context.Context, f *Feed, k resourceKind, s proofStream, store
 	}
 	defer func() { _ = body.Close() }()
 	var items []any
-	meta, err := readList(&progressReader{body, advances}, func(item []byte) error {
+	meta, err := readList(&progressReader{body, progress}, func(item []byte) error {
 		object, err := k.read(item)
 		items = append(items, object)
 		return err
@@ -36,7 +38,7 @@ func listInto(ctx context.Context, f *Feed, k resourceKind, s proofStream, store
 	return nil
 }
 
-// progressReader is a reader that says when something has come.
+// progressReader is a reader that calls progress whenever it has read something.
 type progressReader struct {
 	io.Reader
 	progress func()
@@ -51,8 +53,8 @@ func (t *progressReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readList calls a function with each item of a list, as the API server writes it, and returns the list's metadata. It has
-// no more of it in memory than an item: with very many keys, tenants' ledgers are many megabytes.
+// readList calls each with every item of a list, as the API server writes it, and returns the list's metadata. It never
+// holds more than one item in memory: with very many keys, the tenants' ledgers are many megabytes.
 func readList(from io.Reader, each func(item []byte) error) (meta metav1.ListMeta, err error) {
 	s := &scanner{from: from}
 	if err := s.delimiter('{'); err != nil {
@@ -88,19 +90,20 @@ func readList(from io.Reader, each func(item []byte) error) (meta metav1.ListMet
 	return meta, nil
 }
 
-// scanner reads JSON a value at a time from a stream.
+// scanner reads JSON from a stream, value by value.
 type scanner struct {
 	from io.Reader
-	// buffer has what has been read, of which everything before at is done with.
+	// buffer holds what has been read. Everything before at has been consumed.
 	buffer []byte
 	at     int
 	ended  error
 }
 
-// firstBuffer is what is read at a time, until a value needs more.
+// firstBuffer is the initial size of the buffer. It grows if a value needs more.
 const firstBuffer = 64 << 10
 
-// fill reads more. It returns an error where there is no more: what asks for it is not complete.
+// fill reads more into the buffer. At the end of the stream it returns an error, because it is called only while a
+// value is incomplete.
 func (s *scanner) fill() error {
 	if s.ended != nil {
 		return s.ended
@@ -124,7 +127,7 @@ func (s *scanner) fill() error {
 	return err
 }
 
-// peek returns the next character that is not blank.
+// peek returns the next character that is not white space.
 func (s *scanner) peek() (byte, error) {
 	for {
 		rest := skipBlanks(s.buffer[s.at:])
@@ -138,7 +141,7 @@ func (s *scanner) peek() (byte, error) {
 	}
 }
 
-// delimiter passes over a character that must come next.
+// delimiter consumes a character that must come next.
 func (s *scanner) delimiter(c byte) error {
 	switch is, err := s.peek(); {
 	case err != nil:
@@ -150,7 +153,8 @@ func (s *scanner) delimiter(c byte) error {
 	return nil
 }
 
-// more passes over what follows a member, and says whether another does. It closes with the given character.
+// more consumes what follows a member: a comma, or the given closing character. It reports whether there is another
+// member.
 func (s *scanner) more(closes byte) (bool, error) {
 	is, err := s.peek()
 	if err != nil {
@@ -180,7 +184,7 @@ func (s *scanner) value() ([]byte, error) {
 	}
 }
 
-// elements calls a function with each element of an array.
+// elements calls each with every element of an array.
 func (s *scanner) elements(each func(element []byte) error) error {
 	if err := s.delimiter('['); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// TestReadList reads lists in whatever pieces they come, and none that does not come to its end.
+// TestReadList checks that complete lists are read, in whatever pieces they arrive, and others are refused.
 func TestReadList(t *testing.T) {
 	long := `"` + strings.Repeat(`\"{[`, 100_000) + `"`
 	for name, test := range map[string]struct {
@@ -24,10 +24,14 @@ func TestReadList(t *testing.T) {
 		want []string
 		err  bool
 	}{
-		"items first":   {`{"items":[{"a":1},{"b":[2]}],"metadata":{"resourceVersion":"5"}}`, []string{`{"a":1}`, `{"b":[2]}`}, false},
-		"items last":    {`{"kind":"List","metadata":{"resourceVersion":"5"},"items":[{"a":1}]}` + "\n", []string{`{"a":1}`}, false},
-		"indented":      {"{\n\t\"metadata\": {\n\"resourceVersion\": \"5\"},\n\t\"items\": [\n\t{} ,\n{}\n]\n}", []string{`{}`, `{}`}, false},
-		"long items":    {`{"metadata":{"resourceVersion":"5"},"items":[` + long + `,1,` + long + `]}`, []string{long, "1", long}, false},
+		"items first": {`{"items":[{"a":1},{"b":[2]}],"metadata":{"resourceVersion":"5"}}`,
+			[]string{`{"a":1}`, `{"b":[2]}`}, false},
+		"items last": {`{"kind":"List","metadata":{"resourceVersion":"5"},"items":[{"a":1}]}` + "\n", []string{`{"a":1}`},
+			false},
+		"indented": {"{\n\t\"metadata\": {\n\"resourceVersion\": \"5\"},\n\t\"items\": [\n\t{} ,\n{}\n]\n}",
+			[]string{`{}`, `{}`}, false},
+		"long items": {`{"metadata":{"resourceVersion":"5"},"items":[` + long + `,1,` + long + `]}`,
+			[]string{long, "1", long}, false},
 		"none":          {`{"items":[],"metadata":{"resourceVersion":"5"}}`, nil, false},
 		"null":          {`{"items":null,"metadata":{"resourceVersion":"5"}}`, nil, false},
 		"nothing":       {``, nil, true},
@@ -39,7 +43,8 @@ func TestReadList(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for pieces, from := range map[string]io.Reader{
 				"at once": strings.NewReader(test.list), "in halves": iotest.HalfReader(strings.NewReader(test.list)),
-				"by the byte": iotest.OneByteReader(strings.NewReader(test.list)), "with its end": iotest.DataErrReader(strings.NewReader(test.list)),
+				"by the byte":  iotest.OneByteReader(strings.NewReader(test.list)),
+				"with its end": iotest.DataErrReader(strings.NewReader(test.list)),
 			} {
 				var got []string
 				meta, err := readList(from, func(item []byte) error {
@@ -54,18 +59,18 @@ func TestReadList(t *testing.T) {
 	}
 }
 
-// TestReadListCutOff checks that a list is never taken for complete that was cut off, wherever it was, or that an item of it
-// could not be read.
+// TestReadListCutOff checks that a list is never taken for complete if it was cut off, or if one of its items could not
+// be read.
 func TestReadListCutOff(t *testing.T) {
 	list := `{"items":[{"a":1},{"b":"}]"}],"metadata":{"resourceVersion":"5"}}`
 	ignore := func([]byte) error { return nil }
 	for i := range list {
 		if _, err := readList(strings.NewReader(list[:i]), ignore); err == nil {
-			t.Errorf("a list is read that is cut off after %q", list[:i])
+			t.Errorf("no error for a list that is cut off after %q", list[:i])
 		}
 		broken := io.MultiReader(strings.NewReader(list[:i]), iotest.ErrReader(io.ErrClosedPipe))
 		if _, err := readList(broken, ignore); err == nil {
-			t.Errorf("a list is read whose connection broke after %q", list[:i])
+			t.Errorf("no error for a list whose connection broke after %q", list[:i])
 		}
 	}
 	unreadable := errors.New("unreadable")
@@ -74,7 +79,7 @@ func TestReadListCutOff(t *testing.T) {
 	}
 }
 
-// TestReadTenantMissesNothing holds what is read of a Tenant's and of an AccessPolicy's JSON against what client-go reads of it.
+// TestReadTenantMissesNothing compares what readTenant reads with what encoding/json reads.
 func TestReadTenantMissesNothing(t *testing.T) {
 	at := metav1.NewTime(noon)
 	for name, change := range map[string]func(*keysv1alpha1.Tenant){
@@ -88,9 +93,12 @@ func TestReadTenantMissesNothing(t *testing.T) {
 			tenant := &keysv1alpha1.Tenant{
 				ObjectMeta: everything().ObjectMeta,
 				Spec: keysv1alpha1.TenantSpec{
-					ID: "3714240b-2e06-4c35-8856-ccc1c096323e", DisplayName: `"{[`, AllowedCIDRs: []keysv1alpha1.CIDR{"203.0.113.0/24"},
+					ID: "3714240b-2e06-4c35-8856-ccc1c096323e", DisplayName: `"{[`,
+					AllowedCIDRs: []keysv1alpha1.CIDR{"203.0.113.0/24"},
 				},
-				Status: keysv1alpha1.TenantStatus{ActiveKeys: []keysv1alpha1.ActiveKey{{UID: "u", Namespace: "n", Name: "m", ReservedTime: new(metav1.NewMicroTime(noon))}}},
+				Status: keysv1alpha1.TenantStatus{ActiveKeys: []keysv1alpha1.ActiveKey{{
+					UID: "u", Namespace: "n", Name: "m", ReservedTime: new(metav1.NewMicroTime(noon)),
+				}}},
 			}
 			change(tenant)
 			content, err := json.Marshal(tenant)
@@ -111,11 +119,12 @@ func TestReadTenantMissesNothing(t *testing.T) {
 			if gotID != wantID || gotOK != wantOK || !reflect.DeepEqual(got, want) {
 				t.Errorf("%v %+v %t, want %v %+v %t", gotID, got, gotOK, wantID, want, wantOK)
 			}
-			if fmt.Sprint(part.Name, part.UID, part.ResourceVersion, part.CreationTimestamp) != fmt.Sprint(whole.Name, whole.UID, whole.ResourceVersion, whole.CreationTimestamp) {
+			if fmt.Sprint(part.Name, part.UID, part.ResourceVersion, part.CreationTimestamp) !=
+				fmt.Sprint(whole.Name, whole.UID, whole.ResourceVersion, whole.CreationTimestamp) {
 				t.Errorf("read %+v, want %+v", part.ObjectMeta, whole.ObjectMeta)
 			}
 			if part.Status.ActiveKeys != nil || part.ManagedFields != nil {
-				t.Error("the ledger is kept, which is most of a tenant")
+				t.Error("the ledger is read, which is most of a tenant")
 			}
 		})
 	}
@@ -123,7 +132,8 @@ func TestReadTenantMissesNothing(t *testing.T) {
 
 func TestReadPolicyMissesNothing(t *testing.T) {
 	policy := &keysv1alpha1.AccessPolicy{ObjectMeta: everything().ObjectMeta, Spec: keysv1alpha1.AccessPolicySpec{
-		Hosts: []keysv1alpha1.Host{"your-nexuscommerce.com"}, Scopes: []keysv1alpha1.ScopeDeclaration{{Name: "products:read", Description: "read"}},
+		Hosts:  []keysv1alpha1.Host{"your-nexuscommerce.com"},
+		Scopes: []keysv1alpha1.ScopeDeclaration{{Name: "products:read", Description: "read"}},
 	}}
 	content, err := json.Marshal(policy)
 	if err != nil {
@@ -134,12 +144,13 @@ func TestReadPolicyMissesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	part := object.(*keysv1alpha1.AccessPolicy)
-	if !reflect.DeepEqual(part.Spec, policy.Spec) || part.Name != policy.Name || !part.CreationTimestamp.Equal(&policy.CreationTimestamp) {
+	if !reflect.DeepEqual(part.Spec, policy.Spec) || part.Name != policy.Name ||
+		!part.CreationTimestamp.Equal(&policy.CreationTimestamp) {
 		t.Errorf("read %+v, want %+v", part, policy)
 	}
 	for _, read := range []objectReader{readTenant, readPolicy} {
 		if _, err := read([]byte(`{"metadata":{"name":"a"},"spec":[]}`)); err == nil {
-			t.Error("a spec is read that is none")
+			t.Error("no error for a spec that is not an object")
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// TestStreamedList checks that each key of the first streamed list counts as soon as it is there, that nothing is known to be complete
-// before all of it is, and that of a later list what it lacks goes only then, and what it has anew comes only then.
+// TestStreamedList checks that each key of the first streamed list takes effect as soon as it arrives, and that the
+// index counts as complete only at the end of the list. The changes of a later list take effect only at its end.
 func TestStreamedList(t *testing.T) {
 	observed, synced := 0, 0
 	s := &credentialStore{
@@ -25,7 +25,8 @@ func TestStreamedList(t *testing.T) {
 	canary.Labels = map[string]string{keysv1alpha1.CanaryLabel: ""}
 	first := streamed(t, s, gone, stays)
 	if !knows(s, gone) || !knows(s, stays) || s.applied() != "" || synced != 0 {
-		t.Errorf("while the first list is under way: gone known %t, stays known %t, version %q, %d synced", knows(s, gone), knows(s, stays), s.applied(), synced)
+		t.Errorf("while the first list is under way: gone known %t, stays known %t, version %q, %d synced",
+			knows(s, gone), knows(s, stays), s.applied(), synced)
 	}
 	if err := s.Replace(first, "1"); err != nil {
 		t.Fatal(err)
@@ -52,7 +53,7 @@ func TestStreamedList(t *testing.T) {
 	}
 }
 
-// TestRestoredList checks that a list of another time is known for one before any key of it works that did not work before.
+// TestRestoredList checks that a list of an older state is recognised before any key works that did not work before it.
 func TestRestoredList(t *testing.T) {
 	back := false
 	s := &credentialStore{
@@ -72,11 +73,12 @@ func TestRestoredList(t *testing.T) {
 	}
 	items := streamed(t, s, deleted, paused)
 	if works(deleted) || works(paused) || back {
-		t.Errorf("before the sign: deleted works %t, paused works %t, back in time %t", works(deleted), works(paused), back)
+		t.Errorf("before the evidence: deleted works %t, paused works %t, rollback detected %t",
+			works(deleted), works(paused), back)
 	}
 	items = append(items, streamed(t, s, taken)...)
 	if !back {
-		t.Error("the sign isn't seen")
+		t.Error("the rollback is not detected")
 	}
 	if err := s.Replace(items, "2"); err != nil {
 		t.Fatal(err)
@@ -86,7 +88,7 @@ func TestRestoredList(t *testing.T) {
 	}
 }
 
-// streamed has keys of a list come, and returns what is collected of them.
+// streamed passes keys through the transformer, as those of a streamed list, and returns what the reflector collects.
 func streamed(t *testing.T, s *credentialStore, keys ...*keysv1alpha1.ApiKey) []any {
 	t.Helper()
 	var items []any
@@ -111,8 +113,10 @@ func listedKey(name string) *keysv1alpha1.ApiKey {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "acme", Name: name, UID: types.UID(name), ResourceVersion: "1"},
 		Spec:       keysv1alpha1.ApiKeySpec{State: keysv1alpha1.ApiKeyActive},
 		Status: keysv1alpha1.ApiKeyStatus{
-			TenantID:    "3714240b-2e06-4c35-8856-ccc1c096323e",
-			Credentials: []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: digest.String(), IssuedTime: metav1.Unix(1_700_000_000, 0)}},
+			TenantID: "3714240b-2e06-4c35-8856-ccc1c096323e",
+			Credentials: []keysv1alpha1.Credential{{
+				ID: "7Hk2PqZx", Digest: digest.String(), IssuedTime: metav1.Unix(1_700_000_000, 0),
+			}},
 		},
 	}
 }

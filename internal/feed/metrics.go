@@ -24,7 +24,8 @@ func newInstruments(f *Feed) *instruments {
 		}, []string{"result"}),
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "apikey_verifier_reconnects_total",
-			Help: "Times that all connections to the API server were given up, because freshness could not be proved over them.",
+			Help: "Times that all connections to the API server were given up, " +
+				"because freshness could not be proved over them.",
 		}),
 	}
 	m.audits.WithLabelValues("complete")
@@ -35,7 +36,8 @@ func newInstruments(f *Feed) *instruments {
 	f.options.Registry.MustRegister(m.divergence, m.audits, m.reconnects,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_staleness_seconds",
-			Help: "How long ago the index was last known to be up to date, by whichever clock says longer; +Inf before the first proof.",
+			Help: "How long ago the index was last known to be up to date, by whichever clock says longer; " +
+				"+Inf before the first proof.",
 		}, f.staleness),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_max_staleness_seconds",
@@ -43,7 +45,8 @@ func newInstruments(f *Feed) *instruments {
 		}, f.options.MaxStaleness.Seconds),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_restore_detected",
-			Help: "1 if the API server has shown an older state than before: etcd was restored, and everything is refused until the verifier is started again.",
+			Help: "1 if the API server has shown an older state than before: etcd was restored, " +
+				"and everything is refused until the verifier is started again.",
 		}, f.restored),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_name_contested",

@@ -9,13 +9,14 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// readTenant reads what the index has of a Tenant, and passes over its ledger: that is most of it, twice, with managedFields.
+// readTenant reads the fields of a Tenant that the index needs. It skips the ledger, which is most of the object, twice
+// even, because managedFields repeats it.
 func readTenant(object []byte) (runtime.Object, error) {
 	tenant := &keysv1alpha1.Tenant{}
 	return tenant, readMetaAndSpec(object, &tenant.ObjectMeta, &tenant.Spec)
 }
 
-// readPolicy reads what the index has of an AccessPolicy.
+// readPolicy reads the fields of an AccessPolicy that the index needs.
 func readPolicy(object []byte) (runtime.Object, error) {
 	policy := &keysv1alpha1.AccessPolicy{}
 	return policy, readMetaAndSpec(object, &policy.ObjectMeta, &policy.Spec)
@@ -33,8 +34,8 @@ func readMetaAndSpec(object []byte, meta *metav1.ObjectMeta, spec any) error {
 	})
 }
 
-// readKey reads what the index, the canary, the acknowledgements and the notes of uses need of an ApiKey, and passes over the
-// rest: above all managedFields, conditions' messages, and what spec says of the Secret.
+// readKey reads the fields of an ApiKey that the index, the prober, acknowledgements and usage need. It skips the rest,
+// above all managedFields, the conditions' messages and spec.secret.
 func readKey(object []byte) (runtime.Object, error) {
 	key := &keysv1alpha1.ApiKey{}
 	return key, readKeyInto(object, key)

@@ -19,8 +19,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/probe"
 )
 
-// prober proves the freshness of the ApiKeys' stream: it writes a nonce into an annotation of its own on the canary, and
-// when that comes back on the watch, everything that was committed before it was written has been applied.
+// prober proves the freshness of the stream of ApiKeys. It writes a nonce into its annotation on the canary. When the
+// nonce comes back on the watch, everything that was committed before it was written has been applied.
 type prober struct {
 	client     rest.Interface
 	canary     types.NamespacedName
@@ -28,25 +28,26 @@ type prober struct {
 	manager    string
 	bound      time.Duration
 	clock      func() time.Time
-	// instance is this process's own, and pod the UID of its pod, if it is in one.
+	// instance is a random ID of this process. pod is the UID of its pod, if it is in one.
 	instance, pod string
-	// applied returns how far the index is.
+	// applied returns the resourceVersion up to which the index is complete.
 	applied   func() string
 	intervals *intervals
-	// written is how many nonces have been.
+	// written counts the nonces that were written.
 	written atomic.Uint64
 
 	mu      sync.Mutex
 	pending map[string]time.Time
-	// confirmed is set once a nonce of this process has come back: whoever else's comes later is not its predecessor's.
+	// confirmed is set once a nonce of this process has come back. Another process's record after that is not one that its
+	// predecessor left behind.
 	confirmed bool
 	rival     rival
 }
 
-// rival is another process that writes under this one's name.
+// rival is another process that writes under this process's name.
 type rival struct {
 	instance string
-	// until is when it refuses everything, unless it writes again; zero if there is none.
+	// until is when the rival refuses everything, unless it writes again; zero if there is no rival.
 	until time.Time
 }
 
@@ -66,7 +67,7 @@ func newProber(client rest.Interface, o Options, applied func() string, pace *in
 	}
 }
 
-// send writes a new nonce, and how far the index is.
+// send writes a new nonce, and the resourceVersion up to which the index is complete.
 func (p *prober) send(ctx context.Context) error {
 	started := p.clock()
 	nonce := rand.Text()
@@ -80,7 +81,7 @@ func (p *prober) send(ctx context.Context) error {
 	p.written.Add(1)
 	if err := p.apply(ctx, map[string]string{p.annotation: record.String()}); err != nil {
 		p.mu.Lock()
-		delete(p.pending, nonce) // It may have been written all the same; then a later one proves more.
+		delete(p.pending, nonce) // It may have been written nevertheless. A later nonce then proves more.
 		p.mu.Unlock()
 		return err
 	}
@@ -98,12 +99,12 @@ func (p *prober) record(nonce string, at time.Time) probe.Record {
 	}
 }
 
-// signOff writes that this process answers no more. The annotation stays until the controller has seen that, and takes it away: one
-// that is merely gone may have been taken away by anybody.
+// signOff writes that this process no longer answers. The controller removes the annotation once it has seen that. A
+// verifier does not remove its own: a missing annotation proves nothing, because anyone may have removed it.
 func (p *prober) signOff(ctx context.Context) error {
 	record := p.record(rand.Text(), p.clock())
 	record.SignedOff = true
-	record.MaxStaleness.Duration = probe.Shortest // A controller that doesn't know what it means to sign off waits for no longer.
+	record.MaxStaleness.Duration = probe.Shortest // An older controller, which doesn't know signedOff, waits this long.
 	return p.apply(ctx, map[string]string{p.annotation: record.String()})
 }
 
@@ -121,12 +122,14 @@ func (p *prober) apply(ctx context.Context, annotations map[string]string) error
 		Param("fieldManager", p.manager).Param("force", "true").
 		Body(body).Do(ctx).Error()
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return fmt.Errorf("writing to the canary ApiKey %s, which is part of the installation (config/verifier): %w", p.canary, err)
+		return fmt.Errorf("writing to the canary ApiKey %s, which is part of the installation (config/verifier): %w",
+			p.canary, err)
 	}
 	return err
 }
 
-// observe takes the canary as it came on the watch. It returns when the nonce on it was written, if it is one of ours.
+// observe processes the canary as it came on the watch. If its nonce is one of this process's, it returns when that was
+// written.
 func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
 	p.intervals.replicas.Store(probe.Count(canary))
 	value, ok := canary.Annotations[p.annotation]
@@ -153,9 +156,10 @@ func (p *prober) observe(canary *keysv1alpha1.ApiKey) (time.Time, bool) {
 	return written, true
 }
 
-// contest takes in what somebody else says under this process's name. What was there before it spoke is its predecessor's. Whoever
-// has spoken since is a rival, until it has signed off or must refuse everything. Either can be partitioned at any time, and the
-// other's word then passes for its own, so both refuse everything meanwhile.
+// contest processes a record that another process has written under this process's name. Until a nonce of this process
+// has come back, the record may be that of its predecessor. After that the other process is a rival, until it has
+// signed off or must refuse everything. If one of the two were partitioned, the controller would take the other's
+// records for its own. So both refuse everything meanwhile.
 func (p *prober) contest(value string, record probe.Record) {
 	switch {
 	case !p.confirmed:
@@ -163,15 +167,17 @@ func (p *prober) contest(value string, record probe.Record) {
 		if record.Instance == p.rival.instance {
 			p.rival = rival{}
 		}
-	default: // Also where an administrator vouches that this process has ended: it has not.
-		p.rival = rival{instance: cmp.Or(record.Instance, noInstance), until: p.clock().Add(max(record.Bound(), p.bound))}
+	default: // Also if an administrator vouches that this process has ended: it has not.
+		p.rival = rival{
+			instance: cmp.Or(record.Instance, noInstance), until: p.clock().Add(max(record.Bound(), p.bound)),
+		}
 	}
 }
 
 // noInstance stands for the instance of a rival that has none.
 const noInstance = "unknown"
 
-// contested returns the instance of a process whose word may pass for this one's, and until when; nothing if there is none.
+// contested returns the rival of this process, or the zero value.
 func (p *prober) contested() rival {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -181,7 +187,7 @@ func (p *prober) contested() rival {
 	return p.rival
 }
 
-// oldestPending returns when the oldest nonce that has not come back was written.
+// oldestPending returns when the oldest nonce that has not come back was written. It is false if there is none.
 func (p *prober) oldestPending() (oldest time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,35 +9,35 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// prove proves the freshness of the three streams until the context ends. In between it tells the controller how far the
-// index is, as soon as the controller waits for that.
+// prove proves the freshness of the three streams until the context ends. In between it acknowledges changes that the
+// controller waits for.
 func (f *Feed) prove(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	health := &proofAttempts{feed: f}
+	attempts := &proofAttempts{feed: f}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			health.attempt(ctx, f.proveOnce)
-			// Replicas that were started together don't stay in step.
+			attempts.attempt(ctx, f.proveOnce)
+			// The jitter keeps replicas that were started together from probing together.
 			timer.Reset(f.intervals.probes() * time.Duration(90+rand.IntN(20)) / 100) //nolint:gosec // Nothing secret.
 		case <-f.awaited:
-			health.attempt(ctx, func(ctx context.Context, _ func()) error { return f.acknowledge(ctx) })
+			attempts.attempt(ctx, func(ctx context.Context, _ func()) error { return f.acknowledge(ctx) })
 		}
 	}
 }
 
-// proveOnce proves the freshness of all three streams. Where the lists take long, they have waited for their turn, and say
-// that they get on.
-func (f *Feed) proveOnce(ctx context.Context, advances func()) error {
+// proveOnce proves the freshness of all three streams. It lists tenants and policies only if that is due, and calls
+// progress while data arrives.
+func (f *Feed) proveOnce(ctx context.Context, progress func()) error {
 	if began := f.options.Clock(); !began.Before(f.listsDue) {
 		err := f.acknowledgeWhile(ctx, func(ctx context.Context) error {
-			if err := listInto(ctx, f, allTenants, tenants, f.tenants, advances); err != nil {
+			if err := listInto(ctx, f, allTenants, tenants, f.tenants, progress); err != nil {
 				return err
 			}
-			return listInto(ctx, f, allPolicies, policies, f.policies, advances)
+			return listInto(ctx, f, allPolicies, policies, f.policies, progress)
 		})
 		if err != nil {
 			return err
@@ -47,8 +47,8 @@ func (f *Feed) proveOnce(ctx context.Context, advances func()) error {
 	return f.prober.send(ctx)
 }
 
-// acknowledgeWhile goes on telling the controller how far the index is while something else is done: a consistent list waits until the API
-// server knows that it has everything, for 100 ms as a rule.
+// acknowledgeWhile keeps acknowledging changes while it runs do. A consistent list usually takes 100 ms, because the
+// API server first makes sure that it is up to date itself.
 func (f *Feed) acknowledgeWhile(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -67,7 +67,7 @@ func (f *Feed) acknowledgeWhile(ctx context.Context, do func(context.Context) er
 	}
 }
 
-// acknowledge writes a nonce because the controller waits for it, and rests until there may be another.
+// acknowledge writes a nonce because the controller waits for it, and pauses until the next may be written.
 func (f *Feed) acknowledge(ctx context.Context) error {
 	began, changes := f.options.Clock(), f.unacknowledged.Swap(0)
 	err := f.prober.send(ctx)
@@ -75,7 +75,7 @@ func (f *Feed) acknowledge(ctx context.Context) error {
 	return err
 }
 
-// superviseProbes gives up the connections over which a nonce does not come back in time, until the context ends.
+// superviseProbes reconnects whenever a nonce does not come back in time, until the context ends.
 func (f *Feed) superviseProbes(ctx context.Context) {
 	tick := time.NewTicker(f.intervals.timeout() / 10)
 	defer tick.Stop()
@@ -88,9 +88,9 @@ func (f *Feed) superviseProbes(ctx context.Context) {
 		now := f.options.Clock()
 		waits, ok := f.prober.oldestPending()
 		if listed := f.initialSync.completed(); listed.After(waits) {
-			waits = listed // What was written before a list is in it, or comes after it.
+			waits = listed // A nonce that was written before a list is in it, or comes on the watch after it.
 		}
-		if patience := f.intervals.timeout(); ok && now.Sub(waits) > patience && !f.initialSync.progressing(now, patience) {
+		if timeout := f.intervals.timeout(); ok && now.Sub(waits) > timeout && !f.initialSync.progressing(now, timeout) {
 			f.options.Log.Info("A freshness probe has not come back on the watch: reconnecting",
 				"after", now.Sub(waits).Round(time.Millisecond).String(), "freshAsOf", f.FreshAsOf())
 			f.reconnect(true)
@@ -98,8 +98,8 @@ func (f *Feed) superviseProbes(ctx context.Context) {
 	}
 }
 
-// reconnect ends all connections, so that whatever comes next comes over others. With relist all watches end too, and
-// everything is listed anew; else they are taken up where they were.
+// reconnect closes all connections, so that new ones are made. With relist all watches end too, and everything is
+// listed anew; otherwise they continue where they were.
 func (f *Feed) reconnect(relist bool) {
 	f.metrics.reconnects.Inc()
 	f.prober.forget()
@@ -109,20 +109,20 @@ func (f *Feed) reconnect(relist bool) {
 	}
 }
 
-// proofAttempts remembers how the last attempts at a proof went. What is logged is a change.
+// proofAttempts tracks how the latest attempts at a proof went, and logs when that changes.
 type proofAttempts struct {
 	feed *Feed
-	// since is when the first of the attempts was made that have failed since one succeeded, or since the connections were
-	// given up; zero after a success.
+	// since is when the first of the current series of failures was. A series ends with a success, after which since is
+	// zero, or when the connections are given up.
 	since time.Time
 }
 
 // attempt makes one attempt at a proof.
-func (h *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Context, advances func()) error) {
+func (h *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Context, progress func()) error) {
 	f := h.feed
-	call, advances, end := f.intervals.probeContext(ctx)
+	call, progress, end := f.intervals.probeContext(ctx)
 	defer end()
-	err := prove(call, advances)
+	err := prove(call, progress)
 	if ctx.Err() != nil {
 		return
 	}
@@ -141,9 +141,9 @@ func (h *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Cont
 	unanswered := errors.Is(context.Cause(call), context.DeadlineExceeded)
 	switch {
 	case f.initialSync.progressing(now, f.intervals.timeout()):
-		// A long list is on its way, and must not be begun again for what it delays.
+		// A long list is under way and delays the nonce. Don't start it over.
 	case apierrors.ReasonForError(err) != "" && !unanswered && now.Sub(h.since) < f.intervals.timeout():
-		// The server answers. It is asked again, before another is looked for that may answer otherwise.
+		// The API server answers with an error. Try again before connecting to another, which may answer differently.
 	default:
 		f.reconnect(unanswered)
 		h.since = now

@@ -17,7 +17,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// recordOf is what a verifier says on the canary.
+// recordOf returns a verifier's record on the canary.
 func recordOf(ctx context.Context, name string) probe.Record {
 	GinkgoHelper()
 	seen := &keysv1alpha1.ApiKey{}
@@ -27,18 +27,20 @@ func recordOf(ctx context.Context, name string) probe.Record {
 	return records[name]
 }
 
-// write writes to the canary in a verifier's place; nil takes away what is there.
+// write writes a verifier's annotation on the canary; nil removes it.
 func write(ctx context.Context, name string, value any) {
 	GinkgoHelper()
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{probe.Annotation(name): value}}})
+	annotations := map[string]any{probe.Annotation(name): value}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
 	Expect(err).NotTo(HaveOccurred())
 	object := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: canary.Namespace, Name: canary.Name}}
 	Expect(cp.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 }
 
-// others is what another process says, that refuses everything after two minutes of silence.
-func others(change ...func(*probe.Record)) string {
-	record := probe.Record{Nonce: fixture.Name("nonce"), Instance: "another", Applied: "1", MaxStaleness: metav1.Duration{Duration: 2 * time.Minute}}
+// foreign returns the record of another process, which refuses everything two minutes after its last record.
+func foreign(change ...func(*probe.Record)) string {
+	record := probe.Record{Nonce: fixture.Name("nonce"), Instance: "another", Applied: "1",
+		MaxStaleness: metav1.Duration{Duration: 2 * time.Minute}}
 	for _, c := range change {
 		c(&record)
 	}
@@ -67,38 +69,39 @@ var _ = Describe("A verifier's name (S1)", func() {
 		return v
 	}
 
-	It("is one process's: of two that have it, neither lets anything pass until the other has gone", func(ctx SpecContext) {
-		// It fails when prober.observe takes whatever stands there for its own.
-		k := issue(ctx)
-		first := start(fixture.Name("verifier"))
-		Eventually(first.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
-		second := start(first.name)
-		for _, v := range []*verifier{first, second} {
-			Eventually(v.freshness).Should(Equal(verify.Contested))
-			Expect(v.reasonFor(k)()).To(Equal(verify.ReasonUnavailable))
-			Expect(v.feed.Ready()).To(MatchError(ContainSubstring("another verifier has the name " + first.name)))
-			Expect(v.contested()).To(Equal(1.0))
-		}
-		Eventually(func() string { return recordOf(ctx, first.name).Contested }).ShouldNot(BeEmpty())
-		second.stop()
-		Eventually(first.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
-		Expect(first.contested()).To(Equal(0.0))
-	})
+	It("belongs to one process: of two with the same name, neither allows anything until the other has stopped",
+		func(ctx SpecContext) {
+			// It fails if prober.observe takes any record for its own.
+			k := issue(ctx)
+			first := start(fixture.Name("verifier"))
+			Eventually(first.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
+			second := start(first.name)
+			for _, v := range []*verifier{first, second} {
+				Eventually(v.freshness).Should(Equal(verify.Contested))
+				Expect(v.reasonFor(k)()).To(Equal(verify.ReasonUnavailable))
+				Expect(v.feed.Ready()).To(MatchError(ContainSubstring("another verifier has the name " + first.name)))
+				Expect(v.contested()).To(Equal(1.0))
+			}
+			Eventually(func() string { return recordOf(ctx, first.name).Contested }).ShouldNot(BeEmpty())
+			second.stop()
+			Eventually(first.reasonFor(k)).Should(Equal(verify.ReasonAllowed))
+			Expect(first.contested()).To(Equal(0.0))
+		})
 
-	It("may be that of one that crashed before it", func(ctx SpecContext) {
-		// It fails when contest does not ask whether this process has spoken.
+	It("may be that of a predecessor that crashed", func(ctx SpecContext) {
+		// It fails if contest ignores whether a nonce of this process has come back.
 		name := fixture.Name("verifier")
-		write(ctx, name, others())
+		write(ctx, name, foreign())
 		v := start(name)
 		Eventually(v.feed.Ready).Should(Succeed())
 		Consistently(v.feed.Ready).WithTimeout(3 * time.Second).Should(Succeed())
 		Expect(recordOf(ctx, name).Instance).NotTo(Equal("another"))
-		write(ctx, name, others(func(r *probe.Record) { r.SignedOff = true })) // Its predecessor's last word, late.
+		write(ctx, name, foreign(func(r *probe.Record) { r.SignedOff = true })) // A late record of its predecessor.
 		write(ctx, name, nil)
 		Consistently(v.feed.Ready).WithTimeout(3 * time.Second).Should(Succeed())
 	})
 
-	DescribeTable("that another has used is used again once that one must refuse everything",
+	DescribeTable("can be used again once the other process must refuse everything",
 		func(ctx SpecContext, value string, after time.Duration) {
 			v := start(fixture.Name("verifier"))
 			Eventually(v.feed.Ready).Should(Succeed())
@@ -111,10 +114,12 @@ var _ = Describe("A verifier's name (S1)", func() {
 			Eventually(v.feed.Ready).Should(Succeed())
 			Eventually(func() string { return recordOf(ctx, v.name).Contested }).Should(BeEmpty())
 		},
-		Entry("by its bound", others(), 2*time.Minute),
-		Entry("by this one's bound, where that is longer", others(func(r *probe.Record) { r.MaxStaleness.Duration = 2 * time.Second }), time.Minute),
-		Entry("by the longest bound, where it claims one that there isn't", others(func(r *probe.Record) { r.MaxStaleness.Duration = time.Millisecond }), time.Hour),
-		Entry("by the longest bound, where that can't be read", "?", time.Hour),
-		Entry("by the longest bound, where an administrator says that this one has gone", probe.Gone, time.Hour),
+		Entry("by its bound", foreign(), 2*time.Minute),
+		Entry("by this one's bound, if that is longer",
+			foreign(func(r *probe.Record) { r.MaxStaleness.Duration = 2 * time.Second }), time.Minute),
+		Entry("by the longest bound, if its own is invalid",
+			foreign(func(r *probe.Record) { r.MaxStaleness.Duration = time.Millisecond }), time.Hour),
+		Entry("by the longest bound, if its record can't be read", "?", time.Hour),
+		Entry("by the longest bound, if an administrator says that this one has ended", probe.Gone, time.Hour),
 	)
 })

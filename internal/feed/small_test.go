@@ -8,8 +8,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// TestSmallStore checks that all that counts of a Tenant is applied as it comes, and that all of them are not gone through again for
-// what doesn't: each place that is taken in a ledger, or given back, is another resourceVersion.
+// TestSmallStore checks that relevant changes of a Tenant are applied at once, and that other changes don't cause all
+// tenants to be applied again: each change of a ledger is a new resourceVersion.
 func TestSmallStore(t *testing.T) {
 	tenant := func(name, version string, change ...func(*keysv1alpha1.Tenant)) *keysv1alpha1.Tenant {
 		made := &keysv1alpha1.Tenant{
@@ -42,21 +42,22 @@ func TestSmallStore(t *testing.T) {
 		applied bool
 		version string
 	}{
-		"a ledger's event":             {event(tenant("a", "3")), false, "3"},
-		"an event of before":           {event(tenant("a", "1", suspended)), false, "2"},
-		"suspended":                    {event(tenant("a", "3", suspended)), true, "3"},
-		"another allowlist":            {event(tenant("a", "3", elsewhere)), true, "3"},
-		"deleting":                     {event(tenant("a", "3", deleting)), true, "3"},
-		"a new one":                    {event(tenant("c", "3")), true, "3"},
-		"gone":                         {func(s *store) error { return s.Delete(tenant("a", "3")) }, true, "3"},
-		"a list with other ledgers":    {list("5", tenant("a", "4"), tenant("b", "5")), false, "5"},
-		"a list of before":             {list("1", tenant("a", "1")), false, "2"},
-		"a list with one suspended":    {list("5", tenant("a", "4", suspended), tenant("b", "2")), true, "5"},
-		"a list that lacks one":        {list("5", tenant("b", "2")), true, "5"},
-		"a list with another":          {list("5", tenant("a", "2"), tenant("b", "2"), tenant("c", "4")), true, "5"},
-		"a list with one for another":  {list("5", tenant("a", "2"), tenant("c", "4")), true, "5"},
-		"a list with none of them":     {list("5"), true, "5"},
-		"one that was made once again": {list("5", tenant("a", "4", func(t *keysv1alpha1.Tenant) { t.UID = "v" }), tenant("b", "2")), true, "5"},
+		"a ledger's event":            {event(tenant("a", "3")), false, "3"},
+		"an older event":              {event(tenant("a", "1", suspended)), false, "2"},
+		"suspended":                   {event(tenant("a", "3", suspended)), true, "3"},
+		"another allowlist":           {event(tenant("a", "3", elsewhere)), true, "3"},
+		"deleting":                    {event(tenant("a", "3", deleting)), true, "3"},
+		"a new one":                   {event(tenant("c", "3")), true, "3"},
+		"gone":                        {func(s *store) error { return s.Delete(tenant("a", "3")) }, true, "3"},
+		"a list with other ledgers":   {list("5", tenant("a", "4"), tenant("b", "5")), false, "5"},
+		"an older list":               {list("1", tenant("a", "1")), false, "2"},
+		"a list with one suspended":   {list("5", tenant("a", "4", suspended), tenant("b", "2")), true, "5"},
+		"a list without one":          {list("5", tenant("b", "2")), true, "5"},
+		"a list with another":         {list("5", tenant("a", "2"), tenant("b", "2"), tenant("c", "4")), true, "5"},
+		"a list with one for another": {list("5", tenant("a", "2"), tenant("c", "4")), true, "5"},
+		"a list with none of them":    {list("5"), true, "5"},
+		"one that was created again": {list("5", tenant("a", "4", func(t *keysv1alpha1.Tenant) { t.UID = "v" }),
+			tenant("b", "2")), true, "5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			times := 0
@@ -72,7 +73,7 @@ func TestSmallStore(t *testing.T) {
 				t.Errorf("applied %t, version %s, want %t, %s", applied, s.applied, test.applied, test.version)
 			}
 			if test.applied && len(held) != len(s.objects) {
-				t.Errorf("%d were applied, of %d", len(held), len(s.objects))
+				t.Errorf("%d of %d objects were applied", len(held), len(s.objects))
 			}
 			for name, o := range s.objects {
 				if newer(o.ResourceVersion, s.applied) {
@@ -84,6 +85,6 @@ func TestSmallStore(t *testing.T) {
 	times := 0
 	s := newSmallStore(func(map[string]*keysv1alpha1.Tenant) { times++ })
 	if err := list("2")(s); err != nil || times != 1 {
-		t.Errorf("a first list of none: applied %d times, %v", times, err)
+		t.Errorf("an empty first list: applied %d times, %v", times, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 
@@ -17,7 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
-// credentialStore takes ApiKeys straight from the reflector into the index: what has been observed has been applied.
+// credentialStore puts ApiKeys straight from the reflector into the index, so that whatever is observed is applied.
 type credentialStore struct {
 	mu          sync.Mutex
 	credentials *index.Credentials
@@ -26,15 +27,15 @@ type credentialStore struct {
 	// observe is called with the canary, after all that came before it has been applied.
 	observe func(canary *keysv1alpha1.ApiKey)
 	synced  func()
-	// rollbackDetected is called when what the API server shows is older than what it has shown before.
-	rollbackDetected func(sign string)
+	// rollbackDetected is called when the API server shows an older state than before.
+	rollbackDetected func(evidence string)
 	// awaited is called when something has been applied that the controller waits for.
 	awaited func()
-	// touched are, while an audit is under way, the names of what has been applied since it began.
+	// touched holds, during an audit, the names of the keys that have been applied since it began.
 	touched map[string]struct{}
-	// replaced says that everything has been.
+	// replaced reports whether all keys have been replaced since the audit began.
 	replaced bool
-	// usage, if not nil, is told of every key and notes its uses.
+	// usage is optional. It is passed every key.
 	usage *usage.Recorder
 }
 
@@ -94,13 +95,16 @@ func (s *credentialStore) Delete(obj any) error {
 	return nil
 }
 
-// listedName is a key of a streamed list that has been applied: its name.
+// listedName is the name of a key of a streamed list that has already been applied.
 type listedName string
 
-// Transformer implements cache.TransformingStore. A reflector collects a streamed list before it is handed over, transformed,
-// which of very many keys would take several times what the index does. So each is applied as it comes, and its name is all
-// that is collected. The version is that of before until the list is complete; the canary speaks only then. So does, where this is
-// not the first list, a key that may do more than was known: what comes later in the list may show that etcd was restored.
+// Transformer implements cache.TransformingStore. A reflector transforms the objects of a streamed list and collects
+// them before it calls Replace. With very many keys, that would take several times the memory of the index. So each key
+// is applied as it arrives, and only its name is collected. The version stays as it was until the list is complete.
+//
+// Two kinds of keys are left to Replace: the canary, whose nonce proves something only then; and, unless this is the
+// first list, keys that may do more than the index knows, because a later part of the list may show that etcd was
+// restored.
 func (s *credentialStore) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) {
 		key, ok := obj.(*keysv1alpha1.ApiKey)
@@ -118,13 +122,13 @@ func (s *credentialStore) Transformer() cache.TransformFunc {
 	}
 }
 
-// Replace implements cache.ReflectorStore. Readers see the difference key by key, never an empty index.
+// Replace implements cache.ReflectorStore. Readers see the changes key by key, never an empty index.
 func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	s.mu.Lock()
 	if newer(s.version, resourceVersion) {
 		s.rollbackDetected("a list at resourceVersion " + resourceVersion + " after one at " + s.version)
 	}
-	for _, obj := range list { // Before any of them can let a request pass.
+	for _, obj := range list { // Before any of these keys can take effect.
 		if key, ok := obj.(*keysv1alpha1.ApiKey); ok {
 			s.detectRollback(index.ClaimsOf(key))
 		}
@@ -165,7 +169,7 @@ func (s *credentialStore) Replace(list []any, resourceVersion string) error {
 	return nil
 }
 
-// Resync implements cache.ReflectorStore. There is nothing to do again.
+// Resync implements cache.ReflectorStore. It has nothing to do.
 func (*credentialStore) Resync() error { return nil }
 
 func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
@@ -174,7 +178,7 @@ func (s *credentialStore) put(key *keysv1alpha1.ApiKey) {
 	s.set(objectName(key), s.assignUsageSlots(key, claims))
 }
 
-// grantsMore says whether a credential among them is unknown, or was refused and isn't any more.
+// grantsMore reports whether one of the claims is unknown to the index, or was refused and no longer is.
 func (s *credentialStore) grantsMore(claims []*index.Claim) bool {
 	for _, claim := range claims {
 		var before index.Grant
@@ -186,8 +190,8 @@ func (s *credentialStore) grantsMore(claims []*index.Claim) bool {
 	return false
 }
 
-// detectRollback looks for a key that was revoked and isn't any more. The API server lets that happen to nobody: another state of
-// etcd has taken the place of the one that it was in.
+// detectRollback looks for a claim that was revoked and no longer is. The API server never allows that, so etcd must
+// have been restored to an older state.
 func (s *credentialStore) detectRollback(claims []*index.Claim) {
 	for _, claim := range claims {
 		if claim.State == index.StateRevoked || claim.State == index.StateDeleting {
@@ -201,12 +205,12 @@ func (s *credentialStore) detectRollback(claims []*index.Claim) {
 	}
 }
 
-// assignUsageSlots has the uses of a key's credentials be noted.
+// assignUsageSlots sets the usage slots of a key's claims, and returns the claims.
 func (s *credentialStore) assignUsageSlots(key *keysv1alpha1.ApiKey, claims []*index.Claim) []*index.Claim {
 	if s.usage != nil {
-		meter := s.usage.Apply(key)
+		slotOf := s.usage.Apply(key)
 		for _, claim := range claims {
-			claim.UsageSlot = meter(claim.CredentialID)
+			claim.UsageSlot = slotOf(claim.CredentialID)
 		}
 	}
 	return claims
@@ -226,7 +230,7 @@ func (s *credentialStore) set(name string, claims []*index.Claim) {
 	}
 }
 
-// compact moves together what is known of keys.
+// compact reduces the memory that keys take.
 func (s *credentialStore) compact() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,20 +240,21 @@ func (s *credentialStore) compact() {
 	}
 }
 
-// track begins to remember what is applied, for mend.
+// track starts recording which keys are applied, for repair.
 func (s *credentialStore) track() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.touched, s.replaced = map[string]struct{}{}, false
 }
 
+// untrack stops what track has started.
 func (s *credentialStore) untrack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.touched = nil
 }
 
-// matches says whether the index holds of a key what it should.
+// matches reports whether the claims in the index are those of the key.
 func (s *credentialStore) matches(key *keysv1alpha1.ApiKey) bool {
 	claims := index.ClaimsOf(key)
 	s.mu.Lock()
@@ -257,15 +262,15 @@ func (s *credentialStore) matches(key *keysv1alpha1.ApiKey) bool {
 	return s.credentials.Holds(objectName(key), claims)
 }
 
-// names returns the names of all keys of which the index holds something.
+// names returns the names of all keys that have claims in the index.
 func (s *credentialStore) names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.credentials.Objects()
 }
 
-// repair has the index hold of a key what it should, or nothing where the key is nil, and says whether it did not. What has
-// been applied since track is left alone: it is newer.
+// repair makes the claims in the index those of the key, or removes them if the key is nil. It reports whether they
+// differed. It leaves keys alone that have been applied since track was called, because they are newer.
 func (s *credentialStore) repair(name string, key *keysv1alpha1.ApiKey) bool {
 	var claims []*index.Claim
 	if key != nil {
@@ -287,9 +292,10 @@ func (s *credentialStore) repair(name string, key *keysv1alpha1.ApiKey) bool {
 
 func objectName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
 
-// isAwaited says whether the controller waits for verifiers to have applied this state of a key: a credential that is not
-// published, or a revocation of which it has not said anything yet. What it says first is that it waits, since a state before
-// that; a controller that is new since then learns from the next proof of freshness.
+// isAwaited reports whether the controller waits for verifiers to apply this state of a key: a credential that is not
+// published, or a revocation for which it has not set the condition RevocationEffective. It first sets that to False,
+// which is a later state of the key, so that one needs no acknowledgement of its own. A new controller learns from the
+// next proof of freshness.
 func isAwaited(key *keysv1alpha1.ApiKey) bool {
 	if keystate.Revoked(key) {
 		return apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) == nil
@@ -298,32 +304,27 @@ func isAwaited(key *keysv1alpha1.ApiKey) bool {
 	return len(credentials) > 0 && credentials[len(credentials)-1].PublishedTime == nil
 }
 
-// fewObject is what a smallStore keeps: a pointer to a kind of which there are few.
-type fewObject interface {
-	*keysv1alpha1.Tenant | *keysv1alpha1.AccessPolicy
-	GetName() string
-	GetResourceVersion() string
-	SetResourceVersion(version string)
-}
-
-// smallStore keeps all objects of a kind of which there are few, fed by a watch and by consistent lists side by side. The
-// two overtake one another, so it never goes back: what is older than what has been applied already is dropped. Each is
-// complete up to its own resourceVersion, so nothing is lost by that.
-type smallStore[T fewObject] struct {
+// smallStore keeps all objects of a kind of which there are few. A watch and consistent lists feed it side by side, and
+// either may be ahead of the other. So it drops whatever is older than what it has already applied. Watch and lists are
+// each complete up to their own resourceVersion, so nothing is lost.
+type smallStore[T metav1.Object] struct {
 	mu      sync.Mutex
 	objects map[string]T
 	applied string
 	apply   func(map[string]T)
+	// same reports whether two objects differ in nothing but the resourceVersion.
+	same func(a, b T) bool
 }
 
-func newSmallStore[T fewObject](apply func(map[string]T)) *smallStore[T] {
-	return &smallStore[T]{objects: map[string]T{}, apply: apply}
+// newSmallStore returns an empty store. S is the struct that a T points to.
+func newSmallStore[S any, T structObject[S]](apply func(map[string]T)) *smallStore[T] {
+	return &smallStore[T]{objects: map[string]T{}, apply: apply, same: same[S, T]}
 }
 
 // Add implements cache.ReflectorStore.
 func (s *smallStore[T]) Add(obj any) error {
 	return s.event(obj, func(o T) (changed bool) {
-		changed = !same(s.objects[o.GetName()], o)
+		changed = !s.same(s.objects[o.GetName()], o)
 		s.objects[o.GetName()] = o
 		return changed
 	})
@@ -372,29 +373,34 @@ func (s *smallStore[T]) Replace(list []any, resourceVersion string) error {
 	if newer(s.applied, resourceVersion) {
 		return nil
 	}
-	if s.applied == "" || !maps.EqualFunc(s.objects, objects, same[T]) {
+	if s.applied == "" || !maps.EqualFunc(s.objects, objects, s.same) {
 		s.apply(objects)
 	}
 	s.objects, s.applied = objects, resourceVersion
 	return nil
 }
 
-// same says whether two states of an object differ in nothing but the resourceVersion. Most of a Tenant's do: whoever takes a place
-// in its ledger, or gives one back, writes it.
-func same[T fewObject](a, b T) bool {
+// structObject is a pointer to a struct S that is an object.
+type structObject[S any] interface {
+	*S
+	metav1.Object
+}
+
+// same reports whether two states of an object differ in nothing but the resourceVersion. Most states of a Tenant do,
+// because each change of its ledger writes it.
+func same[S any, T structObject[S]](a, b T) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	version := b.GetResourceVersion()
-	defer b.SetResourceVersion(version)
-	b.SetResourceVersion(a.GetResourceVersion())
-	return reflect.DeepEqual(a, b)
+	copied := *b
+	T(&copied).SetResourceVersion(a.GetResourceVersion())
+	return reflect.DeepEqual(a, T(&copied))
 }
 
-// Resync implements cache.ReflectorStore. There is nothing to do again.
+// Resync implements cache.ReflectorStore. It has nothing to do.
 func (*smallStore[T]) Resync() error { return nil }
 
-// newer says whether a is a later resourceVersion than b (KEP-5504). What can't be compared is not.
+// newer reports whether a is a later resourceVersion than b (KEP-5504). It is false if they can't be compared.
 func newer(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order > 0

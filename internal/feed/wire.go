@@ -14,11 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// objectReader reads of an object what counts here, and passes over the rest. It keeps nothing of what it is given.
+// objectReader reads the fields of an object that the feed needs. It does not keep the slice that it is given.
 type objectReader func(object []byte) (runtime.Object, error)
 
-// wireWatch implements watch.Interface over a stream of watch events, an event a line. Of each object it reads only what
-// counts here: where keys are many, reading all of it, twice, as client-go does, would be most of a verifier's start.
+// wireWatch implements watch.Interface over a stream of watch events, one per line. It reads only the fields of an
+// object that the feed needs. With many keys, reading whole objects, twice, as client-go does, would take most of a
+// verifier's start.
 type wireWatch struct {
 	stream io.ReadCloser
 	read   objectReader
@@ -60,11 +61,12 @@ func (w *wireWatch) receive() {
 			line, long = long, long[:0]
 		}
 		if err != nil {
-			return // A watch that ends is taken up again. What there is of the last line is not an event.
+			return // The reflector continues a watch that has ended. An incomplete last line is not an event.
 		}
 		event, err := readEvent(line, w.read)
 		if err != nil {
-			event = watch.Event{Type: watch.Error, Object: &apierrors.NewInternalError(fmt.Errorf("reading a watch event: %w", err)).ErrStatus}
+			status := apierrors.NewInternalError(fmt.Errorf("reading a watch event: %w", err)).ErrStatus
+			event = watch.Event{Type: watch.Error, Object: &status}
 		}
 		select {
 		case w.events <- event:
@@ -74,7 +76,7 @@ func (w *wireWatch) receive() {
 	}
 }
 
-// readEvent reads a watch event. It keeps nothing of the line.
+// readEvent reads a watch event. It does not keep the line.
 func readEvent(line []byte, read objectReader) (watch.Event, error) {
 	var event watch.Event
 	var object []byte

@@ -19,15 +19,18 @@ import (
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// everything returns a key that has something in every field: what has no form of its own, by reflection.
+// everything returns a key with a value in every field. Fields without a special format are filled by reflection.
 func everything() *keysv1alpha1.ApiKey {
 	at := func(days int) *metav1.Time { return &metav1.Time{Time: noon.AddDate(0, 0, days)} }
 	key := &keysv1alpha1.ApiKey{
 		TypeMeta: metav1.TypeMeta{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "warehouse", Name: "key", UID: "3714240b", ResourceVersion: "4711", Generation: 3, CreationTimestamp: *at(0),
-			Labels:      map[string]string{"app.kubernetes.io/name": "a", "team": `"{[b`},
-			Annotations: map[string]string{"kubectl.kubernetes.io/last-applied-configuration": `{"spec":{"state":"Active"},"a":[1,"\\"]}`},
+			Namespace: "warehouse", Name: "key", UID: "3714240b", ResourceVersion: "4711", Generation: 3,
+			CreationTimestamp: *at(0),
+			Labels:            map[string]string{"app.kubernetes.io/name": "a", "team": `"{[b`},
+			Annotations: map[string]string{
+				"kubectl.kubernetes.io/last-applied-configuration": `{"spec":{"state":"Active"},"a":[1,"\\"]}`,
+			},
 			ManagedFields: []metav1.ManagedFieldsEntry{{
 				Manager: "controller", Operation: "Update", APIVersion: "v1", Time: at(1), FieldsType: "FieldsV1",
 				FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:credentials":{"k:{\"id\":\"7Hk2PqZx\"}":{".":{}}}}}`),
@@ -40,32 +43,38 @@ func everything() *keysv1alpha1.ApiKey {
 	spec.Scopes, spec.Expiry = []keysv1alpha1.Scope{"products:read", "orders:*"}, "90d"
 	spec.AllowedCIDRs, spec.State = []keysv1alpha1.CIDR{"203.0.113.0/24", "2001:db8::/32"}, keysv1alpha1.ApiKeyActive
 	status.TenantID = "3714240b-2e06-4c35-8856-ccc1c096323e"
-	status.Scopes, status.AllowedCIDRs = []keysv1alpha1.Scope{"products:read", "orders:read"}, []keysv1alpha1.CIDR{"203.0.113.0/24"}
+	status.Scopes, status.AllowedCIDRs = []keysv1alpha1.Scope{"products:read", "orders:read"},
+		[]keysv1alpha1.CIDR{"203.0.113.0/24"}
 	status.Credentials = []keysv1alpha1.Credential{
-		{ID: "7Hk2PqZx", Digest: "sha256:" + strings.Repeat("ab", 32), Root: 1, IssuedTime: *at(0), PublishedTime: at(0), ValidUntil: at(9)},
+		{ID: "7Hk2PqZx", Digest: "sha256:" + strings.Repeat("ab", 32), Root: 1, IssuedTime: *at(0), PublishedTime: at(0),
+			ValidUntil: at(9)},
 		{ID: "8Hk2PqZx", Digest: "sha256:" + strings.Repeat("cd", 32), Root: 1, IssuedTime: *at(8)},
 	}
 	status.IssuedTime, status.ExpiresTime, status.LastUsedTime = at(0), at(90), at(3)
 	status.Usage = []keysv1alpha1.CredentialUsage{{ID: "7Hk2PqZx", LastUsedTime: *at(3)}}
-	status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Ready", Message: `It "works", as \ {it} should.`, LastTransitionTime: *at(0)}}
+	status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Ready",
+		Message: `It "works", as \ {it} should.`, LastTransitionTime: *at(0)}}
 	return key
 }
 
 func withCondition(kind, status, reason string) func(*keysv1alpha1.ApiKey) {
 	return func(k *keysv1alpha1.ApiKey) {
-		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionStatus(status), Reason: reason, LastTransitionTime: metav1.Time{Time: noon}})
+		k.Status.Conditions = append(k.Status.Conditions,
+			metav1.Condition{Type: kind, Status: metav1.ConditionStatus(status), Reason: reason,
+				LastTransitionTime: metav1.Time{Time: noon}})
 	}
 }
 
-// relevantFields is all that is looked at of a key, beside its grants.
+// relevantFields returns everything that the feed reads of a key, apart from its claims.
 func relevantFields(k *keysv1alpha1.ApiKey) []any {
 	return []any{
 		k.Namespace, k.Name, k.UID, k.ResourceVersion, k.CreationTimestamp, k.DeletionTimestamp, k.Labels, k.Annotations,
-		k.Status.Credentials, k.Status.Usage, k.Status.LastUsedTime, keystate.IsCanary(k), isAwaited(k), keystate.RefusalOf(k),
+		k.Status.Credentials, k.Status.Usage, k.Status.LastUsedTime, keystate.IsCanary(k), isAwaited(k),
+		keystate.RefusalOf(k),
 	}
 }
 
-// TestReadKeyMissesNothing holds what is read of a key's JSON against what client-go reads of it.
+// TestReadKeyMissesNothing compares what readKey reads with what encoding/json reads.
 func TestReadKeyMissesNothing(t *testing.T) {
 	for name, change := range map[string]func(*keysv1alpha1.ApiKey){
 		"everything":            func(*keysv1alpha1.ApiKey) {},
@@ -128,12 +137,13 @@ func TestReadEvent(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		line string
-		want watch.EventType // blank where it can't be read
+		want watch.EventType // blank if it can't be read
 	}{
-		"added":          {`{"type":"ADDED","object":` + string(key) + `}`, watch.Added},
-		"type last":      {`{"object":` + string(key) + `,"type":"MODIFIED"}`, watch.Modified},
-		"deleted":        {`{"type":"DELETED","object":` + string(key) + `}`, watch.Deleted},
-		"bookmark":       {`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5","annotations":{"k8s.io/initial-events-end":"true"}}}}`, watch.Bookmark},
+		"added":     {`{"type":"ADDED","object":` + string(key) + `}`, watch.Added},
+		"type last": {`{"object":` + string(key) + `,"type":"MODIFIED"}`, watch.Modified},
+		"deleted":   {`{"type":"DELETED","object":` + string(key) + `}`, watch.Deleted},
+		"bookmark": {`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5",` +
+			`"annotations":{"k8s.io/initial-events-end":"true"}}}}`, watch.Bookmark},
 		"error":          {`{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}`, watch.Error},
 		"nothing":        {``, ""},
 		"no object":      {`{"type":"ADDED"}`, ""},
@@ -153,7 +163,8 @@ func TestReadEvent(t *testing.T) {
 	}
 }
 
-// TestWireWatch reads events one after another, some longer than the buffer, and the end of the stream.
+// TestWireWatch checks that events of all lengths are read, some of them longer than the buffer, up to the end of the
+// stream.
 func TestWireWatch(t *testing.T) {
 	var stream bytes.Buffer
 	var want []string
@@ -175,11 +186,12 @@ func TestWireWatch(t *testing.T) {
 		got = append(got, event.Object.(*keysv1alpha1.ApiKey).Name)
 	}
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%d events, want %d, or others", len(got), len(want))
+		t.Errorf("%d events, want %d; or other ones", len(got), len(want))
 	}
 }
 
-// TestReadEventInParts checks that nothing that comes in, cut off or damaged, makes it fall over.
+// TestReadEventInParts checks that readEvent returns an error for an event that is cut off, and doesn't panic for one
+// that is damaged.
 func TestReadEventInParts(t *testing.T) {
 	key, err := json.Marshal(everything())
 	if err != nil {
@@ -188,7 +200,7 @@ func TestReadEventInParts(t *testing.T) {
 	line := []byte(`{"type":"ADDED","object":` + string(key) + `}`)
 	for i := range line {
 		if _, err := readEvent(line[:i], readKey); err == nil {
-			t.Errorf("an event is read that is cut off after %d bytes of %d", i, len(line))
+			t.Errorf("no error for an event that is cut off after %d bytes of %d", i, len(line))
 		}
 		for _, c := range []byte("\"\\{}[],: \n0") {
 			damaged := bytes.Clone(line)
