@@ -38,18 +38,18 @@ func TestIntervals(t *testing.T) {
 			for what, durations := range map[string][2]time.Duration{
 				"from one proof to the next": {p.probes(), test.interval},
 				"how long a proof may take":  {p.timeout(), test.timeout},
-				"after an acknowledgement of one change": {p.acknowledgements(time.Millisecond, 1),
+				"after one change": {p.acknowledgements(time.Millisecond, 1),
 					test.acknowledgements - time.Millisecond},
-				"after one of one change that took a second": {p.acknowledgements(time.Second, 1), 0},
-				"after one of several changes": {p.acknowledgements(time.Millisecond, 2),
+				"after one change that took a second": {p.acknowledgements(time.Second, 1), 0},
+				"after several changes": {p.acknowledgements(time.Millisecond, 2),
 					max(4*time.Millisecond, test.acknowledgements-time.Millisecond)},
-				"after one of several changes that took a second": {p.acknowledgements(time.Second, 2), 250 * time.Millisecond},
-				"from one audit to the next":                      {p.audit(0, 0), test.audit},
-				"from lists that took 10 ms":                      {p.lists(10 * time.Millisecond), min(5*time.Second, test.bound/8)},
-				"from lists that took a second":                   {p.lists(time.Second), min(10*time.Second, test.bound/4)},
-				"from lists that took an hour":                    {p.lists(time.Hour), test.bound / 4},
-				"after an audit whose list took a second":         {p.audit(0, time.Second), test.afterAList},
-				"from one audit to the next, as configured":       {p.audit(time.Second, 0), time.Second},
+				"after several changes that took a second":  {p.acknowledgements(time.Second, 2), 250 * time.Millisecond},
+				"from one audit to the next":                {p.audit(0, 0), test.audit},
+				"from lists that took 10 ms":                {p.lists(10 * time.Millisecond), min(5*time.Second, test.bound/8)},
+				"from lists that took a second":             {p.lists(time.Second), min(10*time.Second, test.bound/4)},
+				"from lists that took an hour":              {p.lists(time.Hour), test.bound / 4},
+				"after an audit whose list took a second":   {p.audit(0, time.Second), test.afterAList},
+				"from one audit to the next, as configured": {p.audit(time.Second, 0), time.Second},
 			} {
 				if durations[0] != durations[1] {
 					t.Errorf("%s: %s, want %s", what, durations[0], durations[1])

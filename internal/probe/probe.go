@@ -1,8 +1,8 @@
-// Package probe is what verifiers say of themselves on the canary, and what follows from it: who may be answering, and how far
-// each has come. It is pure.
+// Package probe defines what verifiers write about themselves on the canary, and what follows from it: which verifiers
+// may be answering, and how far each of them is. It is pure.
 //
-// The controller waits for it: a token is published once every verifier has applied its announcement, and a revocation is
-// effective once every one has applied that, or must refuse everything.
+// The controller relies on it. It publishes a token once every verifier has applied its announcement. A revocation is
+// effective once every verifier has applied it, or must refuse everything.
 package probe
 
 import (
@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// Shortest is the least that a verifier's --max-staleness may be.
+	// Shortest is the lower limit of a verifier's --max-staleness.
 	Shortest = 2 * time.Second
-	// Longest is the most that it may be.
+	// Longest is the upper limit.
 	Longest = time.Hour
 
-	// Gone is what an administrator writes in a verifier's place, to vouch that its process has ended.
+	// Gone is what an administrator writes in place of a verifier's record, to vouch that its process has ended.
 	Gone = "gone"
 )
 
@@ -33,26 +33,26 @@ type Record struct {
 	Nonce string `json:"nonce"`
 	// Time is when the nonce was written, by the verifier's clock.
 	Time metav1.Time `json:"time"`
-	// Applied is the resourceVersion up to which the verifier has applied all changes to ApiKeys.
+	// Applied is the resourceVersion up to which the verifier has applied all changes of ApiKeys.
 	Applied string `json:"applied"`
 	// MaxStaleness is how long after its last proof of freshness the verifier refuses everything.
 	MaxStaleness metav1.Duration `json:"maxStaleness"`
-	// Instance is random, and one process's own: it tells two verifiers of one name apart.
+	// Instance is a random ID of the process. It distinguishes two verifiers of the same name.
 	Instance string `json:"instance,omitempty"`
-	// Pod is the UID of the pod that the process runs in, if it is in one. A pod's container starts only after the one
-	// before it has ended.
+	// Pod is the UID of the pod that the process runs in, if any. A container of a pod starts only after its predecessor
+	// has ended.
 	Pod string `json:"pod,omitempty"`
-	// Contested is the Instance of another process that writes under the same name. As long as it does, the verifier refuses
+	// Contested is the Instance of another process that writes under the same name. While it does, the verifier refuses
 	// everything.
 	Contested string `json:"contested,omitempty"`
-	// SignedOff is a verifier's last word: it answers no more.
+	// SignedOff is set in the last record of a verifier. From then on it no longer answers.
 	SignedOff bool `json:"signedOff,omitempty"`
 }
 
 // Annotation returns the name of a verifier's annotation.
 func Annotation(verifier string) string { return keysv1alpha1.ProbeAnnotationPrefix + verifier }
 
-// String returns the record as it is written.
+// String returns the record as verifiers write it.
 func (r Record) String() string {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -61,7 +61,7 @@ func (r Record) String() string {
 	return string(text)
 }
 
-// Parse reads what String writes, and what an administrator writes in a verifier's place.
+// Parse reads what String writes, and what an administrator writes in its place.
 func Parse(text string) (Record, error) {
 	if text == Gone {
 		return Record{SignedOff: true}, nil
@@ -73,14 +73,14 @@ func Parse(text string) (Record, error) {
 	return r, nil
 }
 
-// HasApplied reports whether the verifier has applied a change (KEP-5504 has resourceVersions compared).
+// HasApplied reports whether the verifier has applied a change. KEP-5504 makes resourceVersions comparable.
 func (r Record) HasApplied(resourceVersion string) bool {
 	order, err := resourceversion.CompareResourceVersion(r.Applied, resourceVersion)
 	return err == nil && order >= 0
 }
 
-// Bound returns how long after its last sign of life the verifier refuses everything. No verifier accepts another bound than
-// from Shortest to Longest, so whatever else is written, or can't be read, counts as Longest.
+// Bound returns how long after its last record the verifier refuses everything. No verifier accepts a bound outside
+// Shortest to Longest, so an invalid or unreadable one counts as Longest.
 func (r Record) Bound() time.Duration {
 	if bound := r.MaxStaleness.Duration; bound >= Shortest && bound <= Longest {
 		return bound
@@ -88,8 +88,8 @@ func (r Record) Bound() time.Duration {
 	return Longest
 }
 
-// Records returns what verifiers say on the canary, by the verifier's name. What can't be read counts as a verifier that
-// has applied nothing.
+// Records returns the records of verifiers on the canary, by the verifier's name. An unreadable record counts as that
+// of a verifier that has applied nothing.
 func Records(canary *keysv1alpha1.ApiKey) map[string]Record {
 	records := map[string]Record{}
 	for name, value := range canary.Annotations {
@@ -106,12 +106,12 @@ func Records(canary *keysv1alpha1.ApiKey) map[string]Record {
 	return records
 }
 
-// Alive reports whether an annotation's value is not a verifier's last word. It reads no more than it must: verifiers look at all
-// of them with every nonce.
+// Alive reports whether an annotation is other than the last record of a verifier. It doesn't parse the record, because
+// verifiers call it for all of them with every nonce.
 func Alive(value string) bool { return value != Gone && !strings.Contains(value, `"signedOff":true`) }
 
-// Count returns how many verifiers say something on the canary, which is how many replicas there are, and a few that have
-// crashed of late.
+// Count returns how many verifiers have a record on the canary: the number of replicas, and a few that have crashed
+// recently.
 func Count(canary *keysv1alpha1.ApiKey) int64 {
 	var n int64
 	for name, value := range canary.Annotations {

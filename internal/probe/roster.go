@@ -8,33 +8,36 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Verifier is one process that answers requests. Another of the same name has another instance; versions before there were
-// instances have none.
+// Verifier is one process that answers requests. Another process of the same name has another instance. Old versions
+// have none.
 type Verifier struct {
 	Name     string `json:"name"`
 	Instance string `json:"instance,omitempty"`
 }
 
-// Roster is which verifiers may be answering. It knows more than the canary shows: somebody may have taken a probe away that is not
-// theirs, or two verifiers may write in one place. So nobody leaves it who has not signed off, or been silent for longer than they
-// may go on.
+// Roster tracks which verifiers may be answering. It knows more than the canary shows, because anyone may have removed
+// a record from there, and two verifiers may write to the same place. So a verifier leaves the roster only after it has
+// signed off, or has been silent for so long that it must refuse everything.
 //
-// Times are of the caller's clock, and count from when something was seen. Verifiers' own times play no part.
+// All times are of the caller's clock, and count from when something was seen. The verifiers' own clocks don't matter.
 type Roster struct {
 	members map[Verifier]*member
-	// departed are those that have left, and when, for as long as a verifier could still name them as its rival.
+	// departed are the verifiers that have left, and when. They are kept as long as another verifier could still name them
+	// as its rival.
 	departed map[Verifier]time.Time
-	// canary is the UID of the canary that was seen last, and sealed whether it bore its seal.
+	// canary is the UID of the canary that was seen last, and sealed whether it had the seal. canarySeen is set once there
+	// was one.
 	canary     string
 	sealed     bool
 	canarySeen bool
-	// loaded is set once Load was called: what earlier processes knew is in the roster. first says that there were none.
+	// loaded is set once Load was called: the roster then includes what earlier processes knew. first is set if there were
+	// none.
 	loaded, first bool
-	// missingSince is when it showed last that verifiers may be missing from the roster, and for how long after it one of those may go
-	// on.
+	// missingSince is when it was last found that the roster may lack verifiers. One of those may go on answering for
+	// missingBound after that.
 	missingSince time.Time
 	missingBound time.Duration
-	// longest is the longest bound when there was last a verifier.
+	// longest is the longest bound of a verifier, as of when there last was one.
 	longest time.Duration
 	changed bool
 }
@@ -42,39 +45,40 @@ type Roster struct {
 // member is a verifier that may be answering.
 type member struct {
 	record Record
-	// lastSeen is when its latest nonce was seen first, or, if its probe was taken away since, when that was seen.
+	// lastSeen is when its latest nonce was first seen, or when its record was found to be removed, if that was later.
 	lastSeen time.Time
 	present  bool
 }
 
+// closed reports whether the verifier must refuse everything.
 func (m *member) closed(now time.Time) bool { return now.Sub(m.lastSeen) > m.record.Bound() }
 
 const (
-	// maxMembers bounds the roster. There are not that many verifiers, but one that is hostile may say that it is another each time.
+	// maxMembers bounds the roster. There are not that many verifiers, but a hostile one may use a new instance each time.
 	maxMembers = 500
-	// keepClosed is how long a verifier that has no probe stays in the roster once it must refuse everything, to be counted as
-	// one that nobody waits for.
+	// keepClosed is how long a verifier without a record stays in the roster after it must refuse everything, so that it
+	// is still counted as closed.
 	keepClosed = time.Minute
 )
 
-// NewRoster returns a roster in which nobody is.
+// NewRoster returns an empty roster.
 func NewRoster() *Roster {
 	return &Roster{members: map[Verifier]*member{}, departed: map[Verifier]time.Time{}}
 }
 
-// Progress is how far the verifiers are with one change.
+// Progress is how far the verifiers are with a change.
 type Progress struct {
-	// Applied is how many have applied it; Behind names those that have not, and may still answer from before it.
+	// Applied is how many have applied it. Behind names those that have not, and may still answer without it.
 	Applied int
 	Behind  []string
 	// Closed is how many have been silent for so long that they refuse everything.
 	Closed int
-	// Unknown is how long a verifier may go on answering that nobody knows of; zero if there can be none. UnknownFor is how long ago
-	// it was found that there may be one.
+	// Unknown is how long a verifier that the roster lacks may go on answering, or zero if there can be none. UnknownFor
+	// is how long ago it was found that there may be one.
 	Unknown, UnknownFor time.Duration
 }
 
-// Progress holds the roster against a change.
+// Progress returns how far the verifiers are with the change that has the resourceVersion.
 func (r *Roster) Progress(resourceVersion string, now time.Time) Progress {
 	var p Progress
 	for verifier, m := range r.members {
@@ -94,11 +98,12 @@ func (r *Roster) Progress(resourceVersion string, now time.Time) Progress {
 	return p
 }
 
-// Observe takes in what a canary says. Only a newer state of it may follow an older one.
+// Observe updates the roster from the records on a canary. Each call must be for a newer state of the canary than the
+// last.
 func (r *Roster) Observe(canary string, sealed bool, records map[string]Record, now time.Time) {
 	for verifier, m := range r.members {
 		if record, ok := records[verifier.Name]; m.present && (!ok || record.Instance != verifier.Instance) {
-			m.present, m.lastSeen = false, now // Its last nonce may be one that nobody here has seen.
+			m.present, m.lastSeen = false, now // Its last nonce may have been removed unseen.
 		}
 	}
 	for name, record := range records {
@@ -112,6 +117,7 @@ func (r *Roster) Observe(canary string, sealed bool, records map[string]Record, 
 	r.expire(now)
 }
 
+// observeRecord updates the roster from the record of one verifier.
 func (r *Roster) observeRecord(verifier Verifier, record Record, now time.Time) {
 	m := r.members[verifier]
 	if m == nil {
@@ -132,11 +138,11 @@ func (r *Roster) observeRecord(verifier Verifier, record Record, now time.Time) 
 	case record.Contested == "":
 		r.supersede(verifier, record, now)
 	case news && r.members[rival] == nil && r.departed[rival].IsZero():
-		r.markMissing(now) // The verifier has seen one that nobody here has.
+		r.markMissing(now) // The verifier has seen one that the roster lacks.
 	}
 }
 
-// supersede removes the verifiers whose place one has taken: those that ran before it in the same pod under the same name.
+// supersede removes the predecessors of a verifier: those that ran before it in the same pod under the same name.
 func (r *Roster) supersede(verifier Verifier, record Record, now time.Time) {
 	for other, m := range r.members {
 		if record.Pod != "" && other.Name == verifier.Name && other != verifier && m.record.Pod == record.Pod {
@@ -145,7 +151,7 @@ func (r *Roster) supersede(verifier Verifier, record Record, now time.Time) {
 	}
 }
 
-// signOff removes a verifier that has said that it answers no more. Without an instance, it is all of that name.
+// signOff removes a verifier that has signed off. Without an instance, it removes all verifiers of the name.
 func (r *Roster) signOff(name, instance string, now time.Time) {
 	for verifier := range r.members {
 		if verifier.Name == name && (instance == "" || verifier.Instance == instance) {
@@ -161,7 +167,8 @@ func (r *Roster) remove(verifier Verifier, now time.Time) {
 	r.changed = true
 }
 
-// makeRoom keeps the roster within its bound. Whoever has been silent for longest goes, and counts as one that nobody knows of.
+// makeRoom keeps the roster within its limit. It removes the verifier that has been silent for longest, and notes that
+// the roster now lacks one.
 func (r *Roster) makeRoom(now time.Time) {
 	if len(r.members) < maxMembers {
 		return
@@ -179,8 +186,8 @@ func (r *Roster) makeRoom(now time.Time) {
 	r.missingBound = max(r.missingBound, bound)
 }
 
-// detectReplacement looks whether the canary was replaced as a whole, or is another object: then its seal is gone, and with it may be probes that
-// nobody here has seen.
+// detectReplacement detects that the canary was replaced or is another object. It then has no seal, and may have lost
+// records that nobody here has seen.
 func (r *Roster) detectReplacement(canary string, sealed bool, now time.Time) {
 	replaced := r.canarySeen && (canary != r.canary || r.sealed && !sealed)
 	if r.loaded && !r.first && (replaced || !r.canarySeen && !sealed) {
@@ -190,7 +197,7 @@ func (r *Roster) detectReplacement(canary string, sealed bool, now time.Time) {
 	r.first = r.first && !sealed
 }
 
-// markMissing notes that somebody may be missing from the roster.
+// markMissing notes that the roster may lack verifiers.
 func (r *Roster) markMissing(now time.Time) {
 	bound := r.longest
 	if !r.missingSince.IsZero() && now.Sub(r.missingSince) <= r.missingBound {
@@ -199,7 +206,7 @@ func (r *Roster) markMissing(now time.Time) {
 	r.missingSince, r.missingBound = now, bound
 }
 
-// expire forgets those that have no probe and must refuse everything.
+// expire removes the verifiers that have no record and have had to refuse everything for a while.
 func (r *Roster) expire(now time.Time) {
 	for verifier, m := range r.members {
 		if !m.present && now.Sub(m.lastSeen) > m.record.Bound()+keepClosed {
@@ -213,7 +220,8 @@ func (r *Roster) expire(now time.Time) {
 	}
 }
 
-// longestBound is the longest bound of a verifier in the roster, or of those that were in it last.
+// longestBound returns the longest bound of the verifiers in the roster or, if it is empty, of those that were in it
+// last.
 func (r *Roster) longestBound() time.Duration {
 	var longest time.Duration
 	for _, m := range r.members {
@@ -222,7 +230,8 @@ func (r *Roster) longestBound() time.Duration {
 	return cmp.Or(longest, r.longest)
 }
 
-// Closed reports whether what a verifier has said may be taken off the canary: it has signed off, or must refuse everything.
+// Closed reports whether a record may be removed from the canary, because its verifier has signed off or must refuse
+// everything.
 func (r *Roster) Closed(name string, record Record, now time.Time) bool {
 	if record.SignedOff {
 		return true
@@ -231,24 +240,24 @@ func (r *Roster) Closed(name string, record Record, now time.Time) bool {
 	return m != nil && m.present && m.record.Nonce == record.Nonce && m.closed(now)
 }
 
-// Prune removes a verifier whose probe was taken off the canary because it must refuse everything.
+// Prune removes a verifier whose record was removed from the canary because it must refuse everything.
 func (r *Roster) Prune(name string, record Record, now time.Time) {
 	r.remove(Verifier{name, record.Instance}, now)
 }
 
-// SealDue reports whether the canary is to be sealed: it bears no seal, and nobody can be missing from it any more.
+// SealDue reports whether the canary should be sealed: it has no seal, and the roster can't lack a verifier any more.
 func (r *Roster) SealDue(now time.Time) bool {
 	return r.loaded && r.canarySeen && !r.sealed && r.Progress("", now).Unknown == 0
 }
 
-// Document is what a roster leaves to the process that follows.
+// Document is what a roster saves for the next process.
 type Document struct {
 	Verifiers []Known `json:"verifiers"`
-	// Longest is the longest bound of these, or of those that were there last.
+	// Longest is the longest bound of these verifiers or, if there are none, of those that were there last.
 	Longest metav1.Duration `json:"longest"`
 }
 
-// Known is a verifier that may be answering.
+// Known is a verifier that may be answering, as it is saved.
 type Known struct {
 	Verifier `json:",inline"`
 
@@ -260,7 +269,7 @@ func known(verifier Verifier, record Record) Known {
 	return Known{Verifier: verifier, Pod: record.Pod, MaxStaleness: metav1.Duration{Duration: record.Bound()}}
 }
 
-// Load takes in what earlier processes knew; nil where there were none. Whatever they knew longer ago counts from now.
+// Load adds what earlier processes have saved; nil if there were none. All times in it count from now.
 func (r *Roster) Load(document *Document, now time.Time) {
 	if !r.loaded {
 		r.first = document == nil && !r.sealed
@@ -269,9 +278,10 @@ func (r *Roster) Load(document *Document, now time.Time) {
 		for _, k := range document.Verifiers {
 			switch {
 			case r.hasLeft(k.Verifier):
-				r.changed = true // Or the process after this one would wait for it, once its sign-off is taken off the canary.
+				r.changed = true // Otherwise the next process would wait for it once its sign-off is removed.
 			case r.members[k.Verifier] == nil && len(r.members) < maxMembers:
-				r.members[k.Verifier] = &member{record: Record{Instance: k.Instance, Pod: k.Pod, MaxStaleness: k.MaxStaleness}, lastSeen: now}
+				record := Record{Instance: k.Instance, Pod: k.Pod, MaxStaleness: k.MaxStaleness}
+				r.members[k.Verifier] = &member{record: record, lastSeen: now}
 			}
 		}
 		r.longest = max(r.longestBound(), min(document.Longest.Duration, Longest))
@@ -282,12 +292,12 @@ func (r *Roster) Load(document *Document, now time.Time) {
 	r.loaded = true
 }
 
-// hasLeft reports whether a verifier has signed off, by its instance or as one of its name.
+// hasLeft reports whether a verifier has signed off, under its instance or under its name alone.
 func (r *Roster) hasLeft(verifier Verifier) bool {
 	return !r.departed[verifier].IsZero() || !r.departed[Verifier{Name: verifier.Name}].IsZero()
 }
 
-// Document returns what the process that follows is to know. Those that must refuse everything are left out.
+// Document returns what the next process has to know. It omits verifiers that must refuse everything.
 func (r *Roster) Document(now time.Time) Document {
 	d := Document{Longest: metav1.Duration{Duration: r.longestBound()}, Verifiers: []Known{}}
 	for verifier, m := range r.members {
@@ -301,11 +311,11 @@ func (r *Roster) Document(now time.Time) Document {
 	return d
 }
 
-// Changed reports whether Document has changed since Saved was called last.
+// Changed reports whether Document has changed since the last call of MarkSaved.
 func (r *Roster) Changed() bool { return r.changed }
 
-// MarkSaved notes that the document is being written, and Touch that it has to be after all.
+// MarkSaved records that the document is being written. If that fails, call MarkChanged.
 func (r *Roster) MarkSaved() { r.changed = false }
 
-// MarkChanged notes that the document is to be written.
+// MarkChanged records that the document has to be written.
 func (r *Roster) MarkChanged() { r.changed = true }

@@ -12,10 +12,10 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// verifierBound is the bound of the verifiers of these tests.
+// verifierBound is the bound of the verifiers in these tests.
 const verifierBound = 5 * time.Minute
 
-// scene is a roster of a controller that has been running for a while, with a canary that is sealed.
+// scene is the roster of a controller that has been running for a while, and a sealed canary.
 type scene struct {
 	*Roster
 
@@ -38,9 +38,12 @@ func newScene(verifiers ...string) *scene {
 
 func (s *scene) observe() { s.Observe(s.uid, s.sealed, s.canary, s.now) }
 
-// report has a verifier write on the canary how far it is.
+// report writes a record on the canary, as a verifier does.
 func (s *scene) report(name, applied string, change ...func(*Record)) {
-	record := Record{Nonce: fmt.Sprint(applied, s.now), Applied: applied, Instance: name + "'s", MaxStaleness: metav1.Duration{Duration: verifierBound}}
+	record := Record{
+		Nonce: fmt.Sprint(applied, s.now), Applied: applied, Instance: name + "'s",
+		MaxStaleness: metav1.Duration{Duration: verifierBound},
+	}
 	for _, c := range change {
 		c(&record)
 	}
@@ -50,14 +53,14 @@ func (s *scene) report(name, applied string, change ...func(*Record)) {
 
 func (s *scene) wait(d time.Duration) { s.now = s.now.Add(d) }
 
-// replaceCanary clears the canary, seal and all.
+// replaceCanary clears the canary, including its seal.
 func (s *scene) replaceCanary() {
 	clear(s.canary)
 	s.sealed = false
 	s.observe()
 }
 
-// restart is the scene of the controller that follows.
+// restart replaces the roster by that of the next controller.
 func (s *scene) restart() {
 	document := s.Document(s.now)
 	s.Roster = NewRoster()
@@ -65,7 +68,7 @@ func (s *scene) restart() {
 	s.observe()
 }
 
-// behind says who is behind change 10, and whether somebody unknown may be.
+// behind returns who is behind with change 10, and whether the roster may lack a verifier.
 func (s *scene) behind() string {
 	p := s.Progress("10", s.now)
 	text := strings.Join(p.Behind, " ")
@@ -89,30 +92,34 @@ func bound(d time.Duration) func(*Record)   { return func(r *Record) { r.MaxStal
 func signedOff(r *Record)                   { r.SignedOff = true }
 func (s *scene) knows(name, id string) bool { return s.members[Verifier{name, id}] != nil }
 
-// TestWhoIsWaitedFor goes through what can happen to what verifiers say. Each ends with who is behind, at once and once the bound has
-// passed.
+// TestWhoIsWaitedFor goes through what can happen to records. Each case lists who is behind, at once and after the
+// bound.
 func TestWhoIsWaitedFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		happens     func(*scene)
 		want, later string
 	}{
-		"nothing":                 {func(*scene) {}, "a b", ""},
-		"both apply it":           {func(s *scene) { s.report("a", "10"); s.report("b", "11") }, "", ""},
-		"one applies it":          {func(s *scene) { s.report("a", "10") }, "b", ""},
-		"one signs off":           {func(s *scene) { s.report("b", "9", signedOff) }, "a", ""},
-		"one is taken off":        {func(s *scene) { delete(s.canary, "b"); s.observe() }, "a b", ""},
-		"one is vouched for":      {func(s *scene) { s.canary["b"] = Record{SignedOff: true}; s.observe() }, "a", ""},
-		"the canary is replaced":  {func(s *scene) { s.replaceCanary() }, "a b ?5m0s", ""},
-		"it is another object":    {func(s *scene) { s.uid = "second"; s.replaceCanary() }, "a b ?5m0s", ""},
-		"it is restored":          {func(s *scene) { s.uid = "second"; s.observe() }, "a b ?5m0s", ""},
-		"replaced, and they live": {func(s *scene) { s.replaceCanary(); s.report("a", "10"); s.report("b", "10") }, " ?5m0s", ""},
+		"nothing":                {func(*scene) {}, "a b", ""},
+		"both apply it":          {func(s *scene) { s.report("a", "10"); s.report("b", "11") }, "", ""},
+		"one applies it":         {func(s *scene) { s.report("a", "10") }, "b", ""},
+		"one signs off":          {func(s *scene) { s.report("b", "9", signedOff) }, "a", ""},
+		"one record is removed":  {func(s *scene) { delete(s.canary, "b"); s.observe() }, "a b", ""},
+		"one is vouched for":     {func(s *scene) { s.canary["b"] = Record{SignedOff: true}; s.observe() }, "a", ""},
+		"the canary is replaced": {func(s *scene) { s.replaceCanary() }, "a b ?5m0s", ""},
+		"it is created again":    {func(s *scene) { s.uid = "second"; s.replaceCanary() }, "a b ?5m0s", ""},
+		"it is restored":         {func(s *scene) { s.uid = "second"; s.observe() }, "a b ?5m0s", ""},
+		"replaced, and both report": {func(s *scene) {
+			s.replaceCanary()
+			s.report("a", "10")
+			s.report("b", "10")
+		}, " ?5m0s", ""},
 		"replaced, and one has a longer bound": {func(s *scene) {
 			s.report("b", "1", bound(time.Hour))
 			s.replaceCanary()
 		}, "a b ?1h0m0s", "b ?1h0m0s"},
 		"a restart":                  {func(s *scene) { s.restart() }, "a b", ""},
 		"replaced, and a restart":    {func(s *scene) { s.replaceCanary(); s.restart() }, "a b ?5m0s", ""},
-		"taken off, and a restart":   {func(s *scene) { delete(s.canary, "b"); s.restart() }, "a b", ""},
+		"removed, and a restart":     {func(s *scene) { delete(s.canary, "b"); s.restart() }, "a b", ""},
 		"signed off, and a restart":  {func(s *scene) { s.report("b", "9", signedOff); s.restart() }, "a", ""},
 		"signed off after a restart": {func(s *scene) { s.restart(); s.report("b", "9", signedOff) }, "a", ""},
 		"two of one name":            {func(s *scene) { s.report("b", "10", instance("another")) }, "a b", ""},
@@ -149,11 +156,11 @@ func TestWhoIsWaitedFor(t *testing.T) {
 			s.report("b", "1", instance("another"), signedOff)
 			s.report("b", "10", contested("another"))
 		}, "a", ""},
-		"no bound":                     {func(s *scene) { s.report("b", "1", bound(0)) }, "a b", "b"},
-		"too short a one":              {func(s *scene) { s.report("b", "1", bound(time.Second)) }, "a b", "b"},
-		"a negative one":               {func(s *scene) { s.report("b", "1", bound(-time.Hour)) }, "a b", "b"},
-		"too long a one":               {func(s *scene) { s.report("b", "1", bound(100*time.Hour)) }, "a b", "b"},
-		"nothing that can be compared": {func(s *scene) { s.report("b", "ten") }, "a b", ""},
+		"no bound":                   {func(s *scene) { s.report("b", "1", bound(0)) }, "a b", "b"},
+		"too short a bound":          {func(s *scene) { s.report("b", "1", bound(time.Second)) }, "a b", "b"},
+		"a negative bound":           {func(s *scene) { s.report("b", "1", bound(-time.Hour)) }, "a b", "b"},
+		"too long a bound":           {func(s *scene) { s.report("b", "1", bound(100*time.Hour)) }, "a b", "b"},
+		"an invalid resourceVersion": {func(s *scene) { s.report("b", "ten") }, "a b", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene("a", "b")
@@ -170,8 +177,9 @@ func TestWhoIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestOneWhosePlaceIsTakenMayHaveSpokenLast checks the same of one in whose place another of its name speaks.
-func TestOneWhosePlaceIsTakenMayHaveSpokenLast(t *testing.T) {
+// TestOverwrittenVerifierMayHaveReported checks that the bound of a verifier whose record was overwritten counts from
+// when that is seen.
+func TestOverwrittenVerifierMayHaveReported(t *testing.T) {
 	s := newScene("a")
 	s.wait(4 * time.Minute)
 	s.report("a", "10", instance("another"))
@@ -181,9 +189,9 @@ func TestOneWhosePlaceIsTakenMayHaveSpokenLast(t *testing.T) {
 	s.expect(t, "")
 }
 
-// TestOneThatIsTakenOffMayHaveSpokenLast checks that the bound of one that is missing counts from when that is seen: what it said
-// last may have been taken off before anybody saw it.
-func TestOneThatIsTakenOffMayHaveSpokenLast(t *testing.T) {
+// TestRemovedVerifierMayHaveReported checks that the bound of a verifier whose record was removed counts from when that
+// is seen: its last record may have been removed before anybody saw it.
+func TestRemovedVerifierMayHaveReported(t *testing.T) {
 	s := newScene("a")
 	s.wait(4 * time.Minute)
 	delete(s.canary, "a")
@@ -194,19 +202,20 @@ func TestOneThatIsTakenOffMayHaveSpokenLast(t *testing.T) {
 	s.wait(time.Minute + time.Second)
 	s.expect(t, "")
 	if p := s.Progress("10", s.now); p.Closed != 1 {
-		t.Errorf("%d refuse everything, want 1", p.Closed)
+		t.Errorf("%d are closed, want 1", p.Closed)
 	}
 	s.wait(time.Hour)
 	s.observe()
 	if p := s.Progress("10", s.now); p.Closed != 0 {
-		t.Error("it is never forgotten")
+		t.Error("it is never removed")
 	}
-	s.report("a", "1") // It was frozen, and goes on.
+	s.report("a", "1") // It was suspended, and continues.
 	s.expect(t, "a")
 }
 
-// TestAFirstStartWaitsForNobody checks that what was never sealed is waited out only where a controller was before.
-func TestAFirstStartWaitsForNobody(t *testing.T) {
+// TestFirstStartDoesNotWait checks that a canary without a seal makes a controller wait only if there was a controller
+// before it.
+func TestFirstStartDoesNotWait(t *testing.T) {
 	r, now := NewRoster(), time.Unix(1_800_000_000, 0)
 	r.Load(nil, now)
 	r.Observe("first", false, map[string]Record{"a": {Nonce: "1", Applied: "10"}}, now)
@@ -214,14 +223,14 @@ func TestAFirstStartWaitsForNobody(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	if !r.SealDue(now) {
-		t.Error("it isn't sealed")
+		t.Error("the canary is not to be sealed")
 	}
 
 	document := r.Document(now)
 	r = NewRoster()
 	r.Observe("first", false, map[string]Record{}, now)
 	if r.SealDue(now) {
-		t.Error("it is sealed by who doesn't lead")
+		t.Error("a controller that doesn't lead seals the canary")
 	}
 	r.Load(&document, now)
 	if p := r.Progress("10", now); p.Unknown != Longest || r.SealDue(now) {
@@ -233,8 +242,8 @@ func TestAFirstStartWaitsForNobody(t *testing.T) {
 	}
 }
 
-// TestOneThatIsNewEachTimeFillsNothing has a hostile verifier say that it is another each time.
-func TestOneThatIsNewEachTimeFillsNothing(t *testing.T) {
+// TestRosterIsBounded checks that a hostile verifier that uses a new instance each time doesn't make the roster grow.
+func TestRosterIsBounded(t *testing.T) {
 	s := newScene("a")
 	s.report("z", "1", bound(time.Hour))
 	for i := range 3 * maxMembers {
@@ -244,7 +253,7 @@ func TestOneThatIsNewEachTimeFillsNothing(t *testing.T) {
 		t.Errorf("%d members, %d that have departed", len(s.members), len(s.departed))
 	}
 	if got := s.behind(); !strings.Contains(got, "?1h0m0s") {
-		t.Errorf("behind is %q: whoever was forgotten for it may be one that answers", got)
+		t.Errorf("behind is %q, want the removed verifier to be counted as unknown", got)
 	}
 	text := fmt.Sprint(s.Document(s.now))
 	if len(text) > 200<<10 {
@@ -252,8 +261,9 @@ func TestOneThatIsNewEachTimeFillsNothing(t *testing.T) {
 	}
 }
 
-// TestWhatIsSaved checks that the document changes when a verifier comes, goes, or has another bound, and not when it speaks.
-func TestWhatIsSaved(t *testing.T) {
+// TestChanged checks that the document changes when a verifier comes, leaves or has another bound, and not with each
+// record.
+func TestChanged(t *testing.T) {
 	s := newScene()
 	for _, step := range []struct {
 		what string
@@ -261,7 +271,7 @@ func TestWhatIsSaved(t *testing.T) {
 		want bool
 	}{
 		{"a comes", func() { s.report("a", "1") }, true},
-		{"a speaks", func() { s.wait(time.Second); s.report("a", "2") }, false},
+		{"a reports", func() { s.wait(time.Second); s.report("a", "2") }, false},
 		{"a has another bound", func() { s.report("a", "3", bound(time.Minute)) }, true},
 		{"another of its name comes", func() { s.report("a", "3", instance("another"), bound(time.Minute)) }, true},
 		{"the canary is replaced", s.replaceCanary, false},
@@ -275,13 +285,14 @@ func TestWhatIsSaved(t *testing.T) {
 		}
 	}
 	if got := s.Document(s.now); len(got.Verifiers) != 0 || got.Longest.Duration != time.Minute {
-		t.Errorf("left is %+v", got)
+		t.Errorf("saved is %+v", got)
 	}
 }
 
-// TestASignOffThatNoControllerSawIsSaved has a verifier sign off between two controllers. Whether the canary or what the first has left
-// comes to the second sooner, that is to be written anew: once the sign-off is taken off the canary, a third would wait for the verifier.
-func TestASignOffThatNoControllerSawIsSaved(t *testing.T) {
+// TestSignOffBetweenControllersIsSaved lets a verifier sign off between two controllers. Whether the second sees the
+// canary or the saved document first, it has to save a new one: once the sign-off is removed from the canary, a third
+// controller would wait for the verifier.
+func TestSignOffBetweenControllersIsSaved(t *testing.T) {
 	for name, load := range map[string]func(*scene, *Document){
 		"the canary comes first":   func(s *scene, d *Document) { s.observe(); s.Load(d, s.now) },
 		"the document comes first": func(s *scene, d *Document) { s.Load(d, s.now); s.observe() },
@@ -292,16 +303,16 @@ func TestASignOffThatNoControllerSawIsSaved(t *testing.T) {
 			s.Roster, s.canary["a"] = NewRoster(), Record{Instance: "a's", SignedOff: true}
 			load(s, &document)
 			if !s.Changed() {
-				t.Error("nothing is to be written")
+				t.Error("there is nothing to be saved")
 			}
 			if got := s.Document(s.now); len(got.Verifiers) != 0 {
-				t.Errorf("left is %+v", got)
+				t.Errorf("saved is %+v", got)
 			}
 		})
 	}
 }
 
-// TestClosed checks what may be taken off the canary.
+// TestClosed checks which records may be removed from the canary.
 func TestClosed(t *testing.T) {
 	s := newScene("a", "b")
 	closed := func() (names []string) {
@@ -314,13 +325,13 @@ func TestClosed(t *testing.T) {
 		return names
 	}
 	if got := closed(); len(got) > 0 {
-		t.Errorf("%v may be taken off", got)
+		t.Errorf("%v may be removed", got)
 	}
 	s.report("b", "1", signedOff)
 	s.wait(verifierBound + time.Second)
 	stranger := Record{Nonce: "x", Instance: "unseen"}
 	if got := closed(); !slices.Equal(got, []string{"a", "b"}) || s.Closed("a", stranger, s.now) {
-		t.Errorf("%v may be taken off", got)
+		t.Errorf("%v may be removed", got)
 	}
 	s.Prune("a", s.canary["a"], s.now)
 	if s.knows("a", "a's") {
@@ -329,7 +340,10 @@ func TestClosed(t *testing.T) {
 }
 
 func TestRecords(t *testing.T) {
-	record := Record{Nonce: "n", Applied: "5", MaxStaleness: metav1.Duration{Duration: time.Minute}, Instance: "i", Pod: "p", Contested: "c"}
+	record := Record{
+		Nonce: "n", Applied: "5", MaxStaleness: metav1.Duration{Duration: time.Minute},
+		Instance: "i", Pod: "p", Contested: "c",
+	}
 	canary := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
 		Annotation("a"): record.String(), Annotation("broken"): "{", Annotation("vouched"): Gone,
 		Annotation("left"): Record{SignedOff: true}.String(), "example.com/note": "x",
