@@ -150,7 +150,7 @@ verify: lint verify-generated verify-crds verify-tidy verify-vulnerabilities ## 
 .PHONY: lint
 lint: tools-lint ## Go code and API conventions.
 	$(LINT) run ./...
-	@set -e; for module in $(SUITES); do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
+	@set -e; for module in $(SUITES) hack/tools/lint; do (set -x; cd $$module && $(CURDIR)/$(LINT) run ./...); done
 
 .PHONY: fmt
 fmt: tools-lint ## Format the Go code.
@@ -180,7 +180,7 @@ clean: ## Remove what was built; ALL=1 also the tools and the control plane, whi
 
 .PHONY: tools-lint
 tools-lint:
-	@hack/go-build.sh hack/tools/lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter $(LINT)
+	@hack/go-build.sh hack/tools/lint . $(LINT)
 
 .PHONY: caddy
 caddy:

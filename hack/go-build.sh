@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds one Go program of the module in DIR, for tools that take minutes the first time: a line of progress every
-# 10 seconds, on standard error. Nothing is done where OUT is newer than the go.mod and go.sum that pin it.
+# 10 seconds, on standard error. Nothing is done where OUT is newer than the go.mod and go.sum that pin it, and, for a package of
+# the module itself, such as ".", than everything in DIR.
 #
 #   go-build.sh DIR PACKAGE OUT [LDFLAGS [TAGS]]
 set -eu
@@ -17,7 +18,11 @@ tags=${5:-}
 
 say() { printf '%s\n' "$*" >&2; }
 
-if [ -x "$3" ] && [ -z "$(find "$module/go.mod" "$module/go.sum" -newer "$3")" ]; then
+case $package in
+. | ./*) newer=$(find "$module" -type f -newer "$3" 2>/dev/null) || : ;;
+*) newer=$(find "$module/go.mod" "$module/go.sum" -newer "$3" 2>/dev/null) || : ;;
+esac
+if [ -x "$3" ] && [ -z "$newer" ]; then
 	exit 0
 fi
 

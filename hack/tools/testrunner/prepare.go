@@ -140,7 +140,11 @@ func tested(top string) ([]string, error) {
 	var all []string
 	for _, path := range paths {
 		dir := filepath.Dir(path)
-		tests, _ := filepath.Glob(filepath.Join(dir, "*_test.go")) // The pattern is right.
+		var tests []string // In the module's folder, or in one below it.
+		for _, pattern := range []string{"*_test.go", "*/*_test.go"} {
+			found, _ := filepath.Glob(filepath.Join(dir, pattern)) // The pattern is right.
+			tests = append(tests, found...)
+		}
 		if len(tests) > 0 {
 			all = append(all, "hack/"+filepath.Base(filepath.Dir(dir))+"/"+filepath.Base(dir))
 		}
