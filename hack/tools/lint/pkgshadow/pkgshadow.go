@@ -1,6 +1,6 @@
-// Package pkgshadow is a linter. It reports variables, parameters, results, receivers, constants and types of a function that have the
-// name of a function or a type of their package. Below such a declaration the name means another thing than everywhere else in the
-// package, so a reader who knows the package misreads it:
+// Package pkgshadow is a linter. It reports variables, parameters, results, receivers, constants and types of a
+// function that have the name of a function or a type of their package. Below such a declaration the name means another
+// thing than everywhere else in the package, so a reader who knows the package misreads it:
 //
 //	func expiry(key Key) time.Time { … }
 //
@@ -9,7 +9,8 @@
 //		…
 //	}
 //
-// Variables and constants of the package don't count, nor do imports. Names of the package's tests count in its tests only.
+// Variables and constants of the package don't count, nor do imports. Names of the package's tests count in its tests
+// only.
 package pkgshadow
 
 import (
@@ -54,7 +55,9 @@ func run(pass *analysis.Pass) (any, error) {
 				}
 			case *ast.TypeSwitchStmt: // Each of its cases has a variable of its own, which no identifier defines.
 				if assign, ok := n.Assign.(*ast.AssignStmt); ok {
-					check(pass, assign.Lhs[0].(*ast.Ident), "variable")
+					if local, ok := assign.Lhs[0].(*ast.Ident); ok {
+						check(pass, local, "variable")
+					}
 				}
 			}
 			return true
@@ -63,7 +66,8 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// isLocal reports whether an object is declared in a function, or in a function's signature. Methods, fields and labels hide nothing.
+// isLocal reports whether an object is declared in a function, or in a function's signature. Methods, fields and labels
+// hide nothing.
 func isLocal(o types.Object) bool {
 	switch o := o.(type) {
 	case *types.Var:
@@ -97,8 +101,8 @@ func kind(o types.Object) string {
 	return "variable"
 }
 
-// check reports a local name if it is that of a function or a type of the package.
-func check(pass *analysis.Pass, local *ast.Ident, kind string) {
+// check reports a local name, of a kind, if it is that of a function or a type of the package.
+func check(pass *analysis.Pass, local *ast.Ident, of string) {
 	hidden := pass.Pkg.Scope().Lookup(local.Name)
 	var what string
 	switch hidden.(type) {
@@ -114,7 +118,7 @@ func check(pass *analysis.Pass, local *ast.Ident, kind string) {
 	}
 	pass.Report(analysis.Diagnostic{
 		Pos: local.Pos(), End: local.End(),
-		Message: fmt.Sprintf("%s %s hides the package's %s of that name", kind, local.Name, what),
+		Message: fmt.Sprintf("%s %s hides the package's %s of that name", of, local.Name, what),
 	})
 }
 
