@@ -13,8 +13,8 @@ func key() string { return "" }
 func length(s string) int { return len(s) }
 
 func variables() int {
-	key := key()          // want `variable key hides the package's function of that name`
-	var length int        // want `variable length hides the package's function of that name`
+	key := key()           // want `variable key hides the package's function of that name`
+	var length int         // want `variable length hides the package's function of that name`
 	record, length := 1, 2 // want `variable record hides the package's type of that name`
 	return len(key) + length + record
 }
