@@ -99,7 +99,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) startPrograms(t *testing.T) {
 	t.Helper()
-	w.controller = install.Controller(t, w.cp, program.Build(t, "./cmd/controller"))
+	w.controller = install.StartController(t, w.cp, program.Build(t, "./cmd/controller"))
 	health, address := program.FreeAddress(t), program.FreeAddress(t)
 	w.verifierURL = "http://" + address
 	w.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),

@@ -42,7 +42,7 @@ func newInstallation(t *testing.T) *installation {
 // lived.
 func (i *installation) start(flags ...string) {
 	i.t.Helper()
-	i.controller = install.Controller(i.t, i.cp, i.binary, append(flags, "--expiry-warnings=3599s")...)
+	i.controller = install.StartController(i.t, i.cp, i.binary, append(flags, "--expiry-warnings=3599s")...)
 }
 
 // live returns an object as the API server has it, in the form in which every tool is given it.

@@ -31,11 +31,12 @@ type Proxy struct {
 	noLeases atomic.Bool
 }
 
-// CutLeases has the proxy answer nothing about leases any more, as if it could not reach the API server. All else goes on.
+// CutLeases has the proxy answer nothing about leases any more, as if it could not reach the API server. All else goes
+// on.
 func (p *Proxy) CutLeases() { p.noLeases.Store(true) }
 
-// New starts a proxy. It calls onWrite for every write but those to leases and events, which say nothing about keys, one
-// call at a time for each connection. It goes with the test.
+// New starts a proxy. It calls onWrite for every write but those to leases and events, which say nothing about keys,
+// one call at a time for each connection. It goes with the test.
 func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interference) *Proxy {
 	t.Helper()
 	transport, err := rest.TransportFor(config)

@@ -35,7 +35,8 @@ func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "an authority for tests"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		Subject: pkix.Name{CommonName: "an authority for tests"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign,
 	}
 	der := a.sign(t, template)
 	var err error
@@ -76,7 +77,8 @@ func (a *Authority) Serving(t testing.TB, names ...string) (certificate, key str
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, Subject: pkix.Name{CommonName: names[0]},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
+			x509.ExtKeyUsageClientAuth}, Subject: pkix.Name{CommonName: names[0]},
 	}
 	for _, name := range names {
 		if address := net.ParseIP(name); address != nil {

@@ -55,7 +55,8 @@ type ControlPlane struct {
 	manager *process
 }
 
-// Root is the folder of this repository's checkout. A program that is built with -trimpath finds it from its working directory.
+// Root is the folder of this repository's checkout. A program that is built with -trimpath finds it from its working
+// directory.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	if filepath.IsAbs(file) {
@@ -138,7 +139,8 @@ func Start(options Options) (_ *ControlPlane, err error) {
 	return cp, err
 }
 
-// KubeconfigFor writes a kubeconfig for a user in the given groups and returns its path. It goes with the control plane.
+// KubeconfigFor writes a kubeconfig for a user in the given groups and returns its path. It goes with the control
+// plane.
 func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, error) {
 	account, err := cp.env.AddUser(envtest.User{Name: user, Groups: groups}, cp.Config)
 	if err != nil {
@@ -171,8 +173,8 @@ func (cp *ControlPlane) ServiceAccountConfig(name string) *rest.Config {
 	return config
 }
 
-// ServiceAccountKubeconfig writes a kubeconfig that acts as ServiceAccountConfig does, and returns its path. It goes with
-// the control plane.
+// ServiceAccountKubeconfig writes a kubeconfig that acts as ServiceAccountConfig does, and returns its path. It goes
+// with the control plane.
 func (cp *ControlPlane) ServiceAccountKubeconfig(name string) (string, error) {
 	return cp.ServiceAccountKubeconfigAt(name, cp.Config.Host)
 }
@@ -230,7 +232,8 @@ type process struct {
 func startControllerManager(assets, kubeconfig string, log *os.File) (*process, error) {
 	command := exec.Command(filepath.Join(assets, "kube-controller-manager"),
 		"--kubeconfig="+kubeconfig, "--leader-elect=false", "--secure-port=0",
-		"--concurrent-gc-syncs=5", "--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,clusterrole-aggregation-controller")
+		"--concurrent-gc-syncs=5",
+		"--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,clusterrole-aggregation-controller")
 	if log != nil {
 		command.Stdout, command.Stderr = log, log
 	}

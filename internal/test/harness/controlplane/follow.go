@@ -10,8 +10,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Follow returns every state that the ApiKeys of a namespace are in from now on, in the order of the commits. A watch that
-// the server closes is taken up again where it ended. The channel is closed when the context ends.
+// Follow returns every state that the ApiKeys of a namespace are in from now on, in the order of the commits. A watch
+// that the server closes is taken up again where it ended. The channel is closed when the context ends.
 func (cp *ControlPlane) Follow(ctx context.Context, namespace string) (<-chan *keysv1alpha1.ApiKey, error) {
 	list := &keysv1alpha1.ApiKeyList{}
 	if err := cp.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {
@@ -28,7 +28,8 @@ func (cp *ControlPlane) Follow(ctx context.Context, namespace string) (<-chan *k
 }
 
 // followFrom passes on what one watch brings, and returns how far it came.
-func (cp *ControlPlane) followFrom(ctx context.Context, namespace, version string, states chan<- *keysv1alpha1.ApiKey) string {
+func (cp *ControlPlane) followFrom(ctx context.Context, namespace, version string,
+	states chan<- *keysv1alpha1.ApiKey) string {
 	watcher, err := cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(namespace),
 		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}})
 	if err != nil {

@@ -13,11 +13,12 @@ import (
 // StopAPIServer ends kube-apiserver. What it holds stays in etcd.
 func (cp *ControlPlane) StopAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Stop() }
 
-// StartAPIServer starts kube-apiserver again, at the same address and with the same identity, and waits until it is healthy.
+// StartAPIServer starts kube-apiserver again, at the same address and with the same identity, and waits until it is
+// healthy.
 func (cp *ControlPlane) StartAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Start() }
 
-// Compact has etcd forget everything before the present: a watch that is to be taken up from an older resourceVersion is
-// answered 410 Gone, once the API server has forgotten it too, as it does when it is started again.
+// Compact has etcd forget everything before the present: a watch that is to be taken up from an older resourceVersion
+// is answered 410 Gone, once the API server has forgotten it too, as it does when it is started again.
 func (cp *ControlPlane) Compact(ctx context.Context) error {
 	list := &keysv1alpha1.ApiKeyList{}
 	if err := cp.Client.List(ctx, list); err != nil {

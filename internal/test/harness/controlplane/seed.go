@@ -13,7 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// seedBatch is how many objects are written in one transaction, and seedBytes how many bytes of them: as many as etcd takes.
+// seedBatch is how many objects are written in one transaction, and seedBytes how many bytes of them: as many as etcd
+// takes.
 const (
 	seedBatch = 128
 	seedBytes = 1 << 20
@@ -25,23 +26,28 @@ const (
 	secrets = "secrets"
 )
 
-// Seed copies an ApiKey n times, straight into etcd, which takes seconds where the API server would take minutes. replace
-// returns the copy's name, and pairs of what in the stored object is replaced by what.
-func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+// Seed copies an ApiKey n times, straight into etcd, which takes seconds where the API server would take minutes.
+// replace returns the copy's name, and pairs of what in the stored object is replaced by what.
+func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n int,
+	replace func(i int) (client.ObjectKey, []string)) error {
 	return cp.seed(ctx, apiKeys, template, n, replace)
 }
 
-// SeedTenants does so with a Tenant, whose name and those of its copies have no namespace. A Tenant that is there is replaced.
-func (cp *ControlPlane) SeedTenants(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+// SeedTenants does so with a Tenant, whose name and those of its copies have no namespace. A Tenant that is there is
+// replaced.
+func (cp *ControlPlane) SeedTenants(ctx context.Context, template client.ObjectKey, n int,
+	replace func(i int) (client.ObjectKey, []string)) error {
 	return cp.seed(ctx, tenants, template, n, replace)
 }
 
 // SeedSecrets does so with a Secret. It is stored as protobuf: what is replaced must be as long as what replaces it.
-func (cp *ControlPlane) SeedSecrets(ctx context.Context, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+func (cp *ControlPlane) SeedSecrets(ctx context.Context, template client.ObjectKey, n int,
+	replace func(i int) (client.ObjectKey, []string)) error {
 	return cp.seed(ctx, secrets, template, n, replace)
 }
 
-func (cp *ControlPlane) seed(ctx context.Context, resource string, template client.ObjectKey, n int, replace func(i int) (client.ObjectKey, []string)) error {
+func (cp *ControlPlane) seed(ctx context.Context, resource string, template client.ObjectKey, n int,
+	replace func(i int) (client.ObjectKey, []string)) error {
 	stored, err := cp.stored(ctx, etcdKey(resource, template))
 	if err != nil {
 		return err
@@ -87,7 +93,8 @@ func (cp *ControlPlane) stored(ctx context.Context, key []byte) ([]byte, error) 
 }
 
 func etcdKey(resource string, name client.ObjectKey) []byte {
-	return []byte("/registry/" + resource + "/" + strings.TrimPrefix(name.String(), "/")) // What has no namespace begins with its name.
+	// What has no namespace begins with its name.
+	return []byte("/registry/" + resource + "/" + strings.TrimPrefix(name.String(), "/"))
 }
 
 // etcd calls a method of etcd's gRPC interface for keys and values, as JSON.

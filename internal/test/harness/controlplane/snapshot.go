@@ -48,8 +48,8 @@ func (cp *ControlPlane) Snapshot(ctx context.Context, path string) (err error) {
 	}
 }
 
-// Restore stops the control plane, has etcdutl restore a snapshot, and starts the control plane again with that. A bump is
-// how far revisions are set forward, as Kubernetes advises; 0 leaves them where they were.
+// Restore stops the control plane, has etcdutl restore a snapshot, and starts the control plane again with that. A bump
+// is how far revisions are set forward, as Kubernetes advises; 0 leaves them where they were.
 func (cp *ControlPlane) Restore(ctx context.Context, etcdutl, snapshot string, bump int) error {
 	dir, err := os.MkdirTemp(cp.dir, "restored")
 	if err != nil {

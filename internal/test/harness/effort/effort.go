@@ -1,5 +1,6 @@
-// Package effort tells suites that repeat or explore how much of that to do. Every kind of check runs at every effort: what
-// differs is how often it is repeated, how many of the possible points are visited, and how long a quiet period is watched.
+// Package effort tells suites that repeat or explore how much of that to do. Every kind of check runs at every effort:
+// what differs is how often it is repeated, how many of the possible points are visited, and how long a quiet period is
+// watched.
 package effort
 
 import (
@@ -7,8 +8,8 @@ import (
 	"os"
 )
 
-// Variable is the environment variable that sets the effort: "quick", "normal" or "full". Unset is full, so that a single
-// test which somebody runs by hand hides nothing.
+// Variable is the environment variable that sets the effort: "quick", "normal" or "full". Unset is full, so that a
+// single test which somebody runs by hand hides nothing.
 const Variable = "TEST_EFFORT"
 
 // Effort is how much a suite does. Larger values include all that smaller ones do.
@@ -49,7 +50,8 @@ func Pick[T any](quick, normal, full T) T {
 	return [...]T{Quick: quick, Normal: normal, Full: full}[Of()]
 }
 
-// Sample returns every nth of the points, beginning with the first: the same points in every run. An n of 1 returns all.
+// Sample returns every nth of the points, beginning with the first: the same points in every run. An n of 1 returns
+// all.
 func Sample[T any](points []T, n int) []T {
 	if n <= 1 {
 		return points

@@ -46,7 +46,8 @@ func Accepted(t *testing.T, parse func(...string) error, cases map[string][]stri
 	}
 }
 
-// Refusals are flags, with one blank between them, that are not taken, and the flag whose fault that is, by the cases' names.
+// Refusals are flags, with one blank between them, that are not taken, and the flag whose fault that is, by the cases'
+// names.
 type Refusals map[string]struct{ Arguments, Culprit string }
 
 // Check checks that the error names the flag that is wrong, and none that isn't.

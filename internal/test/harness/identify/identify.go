@@ -51,7 +51,8 @@ func Active() verify.Decision {
 }
 
 // Post sends a body of some type to a surface. What it answers is JSON that nobody may keep.
-func Post(t *testing.T, surface http.Handler, mediaType, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+func Post(t *testing.T, surface http.Handler, mediaType, body string,
+	change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", mediaType)

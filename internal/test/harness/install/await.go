@@ -14,7 +14,8 @@ import (
 )
 
 // Await waits until a condition of a key is True, and returns the key as it is then.
-func Await(t testing.TB, cp *controlplane.ControlPlane, name client.ObjectKey, condition string, patience time.Duration) *keysv1alpha1.ApiKey {
+func Await(t testing.TB, cp *controlplane.ControlPlane, name client.ObjectKey, condition string,
+	patience time.Duration) *keysv1alpha1.ApiKey {
 	t.Helper()
 	key := &keysv1alpha1.ApiKey{}
 	program.WaitUntil(t, patience, name.Name+" "+condition, func() error {

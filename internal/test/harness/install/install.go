@@ -1,5 +1,5 @@
-// Package install brings the project onto a real control plane for a test: its manifests, and its programs with the rights
-// that these give them.
+// Package install brings the project onto a real control plane for a test: its manifests, and its programs with the
+// rights that these give them.
 package install
 
 import (
@@ -45,8 +45,8 @@ func Config(path ...string) string {
 	return filepath.Join(append([]string{controlplane.Root(), "config"}, path...)...)
 }
 
-// Kustomization makes a kustomization of folders of config/ and components of config/components, and returns its path. It goes
-// with the test.
+// Kustomization makes a kustomization of folders of config/ and components of config/components, and returns its path.
+// It goes with the test.
 func Kustomization(t testing.TB, folders []string, components ...string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -90,8 +90,8 @@ func Kubeconfig(t testing.TB, cp *controlplane.ControlPlane, account string) str
 	return path
 }
 
-// Controller starts a controller that believes to lead. Flags that are given come after, and win.
-func Controller(t testing.TB, cp *controlplane.ControlPlane, binary string, flags ...string) *program.Process {
+// StartController starts a controller without leader election. Flags that are given take precedence.
+func StartController(t testing.TB, cp *controlplane.ControlPlane, binary string, flags ...string) *program.Process {
 	t.Helper()
 	return program.Start(t, binary, append([]string{
 		"--kubeconfig=" + Kubeconfig(t, cp, "apikey-controller"),

@@ -1,9 +1,11 @@
-// Package need finds the programs that tests start and that a machine may lack. A test that needs one asks for it by name:
+// Package need finds the programs that tests start and that a machine may lack. A test that needs one asks for it by
+// name:
 //
 //	nginx := need.Program(t, "nginx")
 //
-// Where the program is missing the test is skipped, with a reason that names it and says how to have it, and hack/tools/testrunner lists the
-// test again at the end of its run. With REQUIRE_ALL=1, as in CI, the test fails instead.
+// Where the program is missing the test is skipped, with a reason that names it and says how to have it, and
+// hack/tools/testrunner lists the test again at the end of its run. With REQUIRE_ALL=1, as in CI, the test fails
+// instead.
 package need
 
 import (
@@ -56,7 +58,8 @@ const assets = "KUBEBUILDER_ASSETS"
 const ensure = "hack/tools/controlplane/ensure.sh"
 
 // systems are the folders whose tests start a control plane.
-var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/suites/gitops", "hack/suites/guides", "hack/suites/helm", "hack/suites/browser"}
+var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/suites/gitops",
+	"hack/suites/guides", "hack/suites/helm", "hack/suites/browser"}
 
 // All are the things that tests need beyond Go and a POSIX shell, in the order in which people read of them.
 var All = []Item{
@@ -74,10 +77,13 @@ var All = []Item{
 		Name: "etcdutl", Without: "restoring etcd from a snapshot", Target: "etcdutl", Built: true,
 		Users: []string{"internal/test/suites/restore"},
 	},
-	{Name: "caddy", Without: "attacks by way of Caddy", Target: "caddy", Built: true, Users: []string{"internal/test/suites/bypass"}},
+	{Name: "caddy", Without: "attacks by way of Caddy", Target: "caddy", Built: true,
+		Users: []string{"internal/test/suites/bypass"}},
 	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/suites/helm"}},
-	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus", Users: []string{"hack/suites/monitoring"}},
-	{Name: "nginx", Without: "attacks by way of nginx", Debian: "nginx-light", Users: []string{"internal/test/suites/bypass"}},
+	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus",
+		Users: []string{"hack/suites/monitoring"}},
+	{Name: "nginx", Without: "attacks by way of nginx", Debian: "nginx-light",
+		Users: []string{"internal/test/suites/bypass"}},
 	{
 		Name: "haproxy", Without: "attacks by way of HAProxy and haproxy-ingress; its ingress's snippets", Debian: "haproxy",
 		Users: []string{"internal/test/suites/bypass", "hack/suites/guides"},
@@ -86,9 +92,12 @@ var All = []Item{
 		Name: "bash", Without: "the documentation's commands", Debian: "bash",
 		Users: []string{"internal/test/suites/docs", "hack/suites/guides"},
 	},
-	{Name: "curl", Without: "the documentation's commands that call the verifier", Debian: "curl", Users: []string{"internal/test/suites/docs"}},
-	{Name: "openssl", Without: "the documentation's commands that make a certificate", Debian: "openssl", Users: []string{"internal/test/suites/docs"}},
-	{Name: "script", Without: "kubectl apikey at a terminal", Debian: "bsdutils", Users: []string{"internal/test/suites/plugin"}},
+	{Name: "curl", Without: "the documentation's commands that call the verifier", Debian: "curl",
+		Users: []string{"internal/test/suites/docs"}},
+	{Name: "openssl", Without: "the documentation's commands that make a certificate", Debian: "openssl",
+		Users: []string{"internal/test/suites/docs"}},
+	{Name: "script", Without: "kubectl apikey at a terminal", Debian: "bsdutils",
+		Users: []string{"internal/test/suites/plugin"}},
 	{
 		Name: "mount namespaces", Without: "disks that are full or read-only", Probe: mountNamespaces,
 		Hint:  "unshare (Debian: util-linux) that may be used: try unshare --map-root-user --mount true",
@@ -99,7 +108,8 @@ var All = []Item{
 		Users: []string{"hack/suites/browser"},
 	},
 	{
-		Name: "axe-core", Without: "barriers of the settings page", Debian: "npm", Hint: "npm (Debian: npm), then make axe", Probe: axe,
+		Name: "axe-core", Without: "barriers of the settings page", Debian: "npm", Hint: "npm (Debian: npm), then make axe",
+		Probe: axe,
 		Users: []string{"hack/suites/browser"},
 	},
 }
@@ -198,8 +208,8 @@ func Program(t testing.TB, name string) string {
 	return ""
 }
 
-// ControlPlane ends the test where the control plane's programs are missing that it starts. A test that was started without
-// KUBEBUILDER_ASSETS goes on, to the error that says what to do.
+// ControlPlane ends the test where the control plane's programs are missing that it starts. A test that was started
+// without KUBEBUILDER_ASSETS goes on, to the error that says what to do.
 func ControlPlane(t testing.TB, others ...string) {
 	t.Helper()
 	if os.Getenv(assets) == "" {
@@ -225,7 +235,8 @@ func Missing(text string) string {
 
 // mountNamespaces tries what tests of disks do.
 func mountNamespaces() error {
-	out, err := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c", "mount -t tmpfs none /tmp").CombinedOutput()
+	out, err := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c",
+		"mount -t tmpfs none /tmp").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}

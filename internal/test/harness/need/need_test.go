@@ -78,7 +78,8 @@ func TestProgram(t *testing.T) {
 	t.Setenv(Require, "")
 	w := &witness{}
 	Program(w, "chromium")
-	if Missing("    a_test.go:1: "+w.skipped) != "chromium" || !strings.Contains(w.skipped, "apt-get install chromium") || w.failed != "" {
+	if Missing("    a_test.go:1: "+w.skipped) != "chromium" || !strings.Contains(w.skipped, "apt-get install chromium") ||
+		w.failed != "" {
 		t.Errorf("%+v", w)
 	}
 	t.Setenv(Require, "1")
@@ -97,7 +98,8 @@ func TestAll(t *testing.T) {
 		if item.Without == "" || item.How() == "" || len(item.Users) == 0 {
 			t.Errorf("%s: what it is for, how to have it or who uses it is missing", item.Name)
 		}
-		if Find(item.Name).Without != item.Without || slices.ContainsFunc(All[:i], func(o Item) bool { return o.Name == item.Name }) {
+		if Find(item.Name).Without != item.Without ||
+			slices.ContainsFunc(All[:i], func(o Item) bool { return o.Name == item.Name }) {
 			t.Errorf("%s is there twice", item.Name)
 		}
 		for _, user := range item.Users {
@@ -130,7 +132,8 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestControlPlanes checks that tests which start a control plane are skipped where there is none. install.ControlPlane sees to it.
+// TestControlPlanes checks that tests which start a control plane are skipped where there is none. install.ControlPlane
+// sees to it.
 func TestControlPlanes(t *testing.T) {
 	found := 0
 	for folder, text := range testsByFolder(t) {

@@ -1,8 +1,8 @@
 // Package pages reads the documentation for the tests that apply its manifests and run its commands.
 //
-// Nothing in a page is skipped silently. Each block of yaml or sh has one runner: internal/test/suites/docs, on a control plane without
-// pods, unless the line above the block names another. What a block needs that a reader has anyway is in a comment that only
-// internal/test/suites/docs reads. A block that nobody can run says why.
+// Nothing in a page is skipped silently. Each block of yaml or sh has one runner: internal/test/suites/docs, on a
+// control plane without pods, unless the line above the block names another. What a block needs that a reader has
+// anyway is in a comment that only internal/test/suites/docs reads. A block that nobody can run says why.
 //
 //	<!-- run by: hack/suites/e2e -->
 //	<!-- applied by: hack/suites/guides -->

@@ -25,8 +25,8 @@ func For(t testing.TB, name string) *Runner {
 	return r
 }
 
-// Take returns the blocks of a section of a page, whose section is empty before the first heading of the second level. There must be
-// some. They are the caller's to run.
+// Take returns the blocks of a section of a page, whose section is empty before the first heading of the second level.
+// There must be some. They are the caller's to run.
 func (r *Runner) Take(t testing.TB, page, section string) []Block {
 	t.Helper()
 	var taken, rest []Block

@@ -1,5 +1,5 @@
-// Package processes watches the machine's list of processes, for tests of what must never be in there: everybody with an account on
-// a machine can read what others were started with.
+// Package processes watches the machine's list of processes, for tests of what must never be in there: everybody with
+// an account on a machine can read what others were started with.
 package processes
 
 import (
@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// interval is how often the list is read. A process that lives for less may be missed; one that asks an API server lives for longer.
+// interval is how often the list is read. A process that lives for less may be missed; one that asks an API server
+// lives for longer.
 const interval = 50 * time.Millisecond
 
 // Process is a process that was seen.
@@ -91,7 +92,8 @@ func (w *Watch) look() {
 		program, _, _ := strings.Cut(string(line), "\x00")
 		environment, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ")) // Others' can't be read by everybody.
 		w.mu.Lock()
-		w.seen[key] = Process{Name: number + " " + filepath.Base(program), Line: string(line), Environment: string(environment)}
+		w.seen[key] = Process{Name: number + " " + filepath.Base(program), Line: string(line),
+			Environment: string(environment)}
 		w.mu.Unlock()
 	}
 }

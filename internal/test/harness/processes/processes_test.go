@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/processes"
 )
 
-// TestSeen starts programs with something in an argument and in the environment, and finds both. They are programs that wait for
-// their standard input, so that they live until they were looked at.
+// TestSeen starts programs with something in an argument and in the environment, and finds both. They are programs that
+// wait for their standard input, so that they live until they were looked at.
 func TestSeen(t *testing.T) {
 	argument, variable := fixture.Name("argument"), fixture.Name("variable")
 	watch := processes.Start(t)

@@ -1,5 +1,5 @@
-// Package program builds this project's binaries and runs them as processes of their own, for tests of what only a whole
-// process can show: being killed, its RBAC, its logs.
+// Package program builds this project's binaries and runs them as processes of their own, for tests of what only a
+// whole process can show: being killed, its RBAC, its logs.
 package program
 
 import (
@@ -22,12 +22,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// Programs is the environment variable that names a folder with the project's programs, as make build leaves them there. The
-// test targets of the Makefile set it after a build, so that not every test links them anew.
+// Programs is the environment variable that names a folder with the project's programs, as make build leaves them
+// there. The test targets of the Makefile set it after a build, so that not every test links them anew.
 const Programs = "APIKEY_PROGRAMS"
 
-// Build returns the path of the binary of a command, such as ./cmd/controller: the one in the folder that Programs names, or
-// else one that is built for the test, from the tree as it is now.
+// Build returns the path of the binary of a command, such as ./cmd/controller: the one in the folder that Programs
+// names, or else one that is built for the test, from the tree as it is now.
 func Build(t testing.TB, command string) string {
 	t.Helper()
 	if folder := os.Getenv(Programs); folder != "" {
@@ -46,7 +46,8 @@ func Build(t testing.TB, command string) string {
 	return binary
 }
 
-// installedName returns the name that make build gives to the binary of a folder of cmd: kubectl finds its plugins by theirs.
+// installedName returns the name that make build gives to the binary of a folder of cmd: kubectl finds its plugins by
+// theirs.
 func installedName(command string) string {
 	if strings.HasPrefix(command, "kubectl-") {
 		return command
@@ -128,8 +129,9 @@ func FreeAddress(t testing.TB) string {
 	return address
 }
 
-// Address returns an address on loopback that nobody listened on a moment ago. Its port is none of those that Linux gives to
-// connections (32768 and up, see ip(7)): whoever connects meanwhile, and there are many, would get one that is free now.
+// Address returns an address on loopback that nobody listened on a moment ago. Its port is none of those that Linux
+// gives to connections (32768 and up, see ip(7)): whoever connects meanwhile, and there are many, would get one that is
+// free now.
 func Address(ctx context.Context) (string, error) {
 	const lowest, ports, attempts = 20000, 12000, 100
 	var err error

@@ -1,4 +1,5 @@
-// Package released goes by the rules of the last release, for tests of what becomes of objects that it took once the rules are stricter.
+// Package released goes by the rules of the last release, for tests of what becomes of objects that it took once the
+// rules are stricter.
 package released
 
 import (
@@ -19,16 +20,20 @@ import (
 
 const twoLines = "two\nlines"
 
-// probes are objects, by the names of their CustomResourceDefinitions, that the last release took and today's rules refuse.
+// probes are objects, by the names of their CustomResourceDefinitions, that the last release took and today's rules
+// refuse.
 var probes = map[string]func() *unstructured.Unstructured{
 	"apikeys": func() *unstructured.Unstructured {
 		return probe("ApiKey", map[string]any{"displayName": twoLines, "scopes": []any{"products:read"}})
 	},
 	"tenants": func() *unstructured.Unstructured {
-		return probe("Tenant", map[string]any{"displayName": twoLines, "id": "3714240b-2e06-4c35-8856-ccc1c096323e", "apiBaseURL": "https://api.example", "namespaceSelector": map[string]any{}})
+		return probe("Tenant",
+			map[string]any{"displayName": twoLines, "id": "3714240b-2e06-4c35-8856-ccc1c096323e",
+				"apiBaseURL": "https://api.example", "namespaceSelector": map[string]any{}})
 	},
 	"accesspolicies": func() *unstructured.Unstructured {
-		return probe("AccessPolicy", map[string]any{"scopes": []any{map[string]any{"name": "products:read", "description": twoLines}}})
+		return probe("AccessPolicy",
+			map[string]any{"scopes": []any{map[string]any{"name": "products:read", "description": twoLines}}})
 	},
 }
 
@@ -39,8 +44,8 @@ func probe(kind string, spec map[string]any) *unstructured.Unstructured {
 	}}
 }
 
-// Under does something under the rules of the last release for a kind, which is given by its plural name, and leaves the API server with
-// the rules of today.
+// Under does something under the rules of the last release for a kind, which is given by its plural name, and leaves
+// the API server with the rules of today.
 func Under(ctx context.Context, c client.Client, plural string, do func() error) error {
 	crd := &unstructured.Unstructured{}
 	crd.SetAPIVersion("apiextensions.k8s.io/v1")
@@ -69,12 +74,14 @@ func Under(ctx context.Context, c client.Client, plural string, do func() error)
 }
 
 // install replaces a definition, and waits until the API server goes by it, which takes a moment.
-func install(ctx context.Context, c client.Client, crd *unstructured.Unstructured, spec any, probe func() *unstructured.Unstructured, takes bool) error {
+func install(ctx context.Context, c client.Client, crd *unstructured.Unstructured, spec any,
+	probe func() *unstructured.Unstructured, takes bool) error {
 	crd.Object["spec"] = spec
 	if err := c.Update(ctx, crd); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		return (c.Create(ctx, probe(), client.DryRunAll) == nil) == takes, nil
-	})
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true,
+		func(ctx context.Context) (bool, error) {
+			return (c.Create(ctx, probe(), client.DryRunAll) == nil) == takes, nil
+		})
 }

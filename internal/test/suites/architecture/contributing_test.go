@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestMap checks that each folder with Go files below internal/test, and each folder of hack, is in the test map, and that the map names no other.
+// TestMap checks that each folder with Go files below internal/test, and each folder of hack, is in the test map, and
+// that the map names no other.
 func TestMap(t *testing.T) {
 	files := tree(t)
 	described := map[string]bool{}
@@ -43,8 +44,8 @@ const (
 	suites  = "internal/test/suites/"
 )
 
-// checkTable checks that a folder of internal/test exists, and that it stands in the table of its kind: that of suites has a third column,
-// which says how long they take.
+// checkTable checks that a folder of internal/test exists, and that it stands in the table of its kind: that of suites
+// has a third column, which says how long they take.
 func checkTable(t *testing.T, name string, columns int) {
 	t.Helper()
 	if !strings.HasPrefix(name, "internal/test/") {
@@ -98,7 +99,8 @@ func checkKind(t *testing.T, files []file, name string) {
 func TestHarnessIsForTests(t *testing.T) {
 	for _, edge := range importsOf(t, tree(t)) {
 		importer, imported := edge[0]+"/", edge[1]+"/"
-		if strings.HasPrefix(imported, harness) && !strings.HasPrefix(importer, harness) && !strings.HasPrefix(importer, "hack/") {
+		if strings.HasPrefix(imported, harness) && !strings.HasPrefix(importer, harness) &&
+			!strings.HasPrefix(importer, "hack/") {
 			t.Errorf("%s imports %s, which is for tests and tools", edge[0], edge[1])
 		}
 	}
@@ -144,17 +146,21 @@ func declares(files []file, folder, name string) bool {
 	})
 }
 
-// TestNotBefore checks that the example of how to add a field names every file of the product, and of its manifests, that a field which is there
-// already is named in: what a field that is like it touches.
+// TestNotBefore checks that the example of how to add a field names every file of the product, and of its manifests,
+// that a field which is there already is named in: what a field that is like it touches.
 func TestNotBefore(t *testing.T) {
 	list := section(t, contributing, "### A spec field")
 	for _, f := range tree(t) {
-		product := strings.HasPrefix(f.path, "api/") || strings.HasPrefix(f.path, "internal/") && !strings.HasPrefix(f.path, "internal/test/") ||
-			strings.HasPrefix(f.path, "cmd/") || strings.HasPrefix(f.path, "controllers/") || strings.HasPrefix(f.path, "config/policy/")
-		if !product || strings.HasSuffix(f.path, "_test.go") || strings.HasSuffix(f.path, ".deepcopy.go") || !touchesExpiry.MatchString(f.text) {
+		product := strings.HasPrefix(f.path, "api/") || strings.HasPrefix(f.path, "internal/") &&
+			!strings.HasPrefix(f.path, "internal/test/") ||
+			strings.HasPrefix(f.path, "cmd/") || strings.HasPrefix(f.path, "controllers/") ||
+			strings.HasPrefix(f.path, "config/policy/")
+		if !product || strings.HasSuffix(f.path, "_test.go") || strings.HasSuffix(f.path, ".deepcopy.go") ||
+			!touchesExpiry.MatchString(f.text) {
 			continue
 		}
-		if folder := path.Dir(f.path); !strings.Contains(list, "`"+f.path+"`") && !strings.Contains(list, "`"+folder+"`") && !strings.Contains(list, "`"+folder+"/") {
+		if folder := path.Dir(f.path); !strings.Contains(list, "`"+f.path+"`") && !strings.Contains(list, "`"+folder+"`") &&
+			!strings.Contains(list, "`"+folder+"/") {
 			t.Errorf("%s reads or writes spec.expiry, and %q names nothing of %s", f.path, "How to add a spec field", folder)
 		}
 	}

@@ -14,10 +14,12 @@ var (
 	namedTest = regexp.MustCompile("\\[`([a-z0-9/-]+)\\.((?:Test|Fuzz)\\w+)`\\]\\(\\.\\./([^)]+)\\)")
 )
 
-// notBuilt maps an invariant without a test to a word that is in the API's types as soon as the invariant has something to hold.
+// notBuilt maps an invariant without a test to a word that is in the API's types as soon as the invariant has something
+// to hold.
 var notBuilt = map[string]string{"S12": "RateLimit"}
 
-// TestInvariants checks that every invariant that the tree cites is defined, that each definition names tests, and that those exist.
+// TestInvariants checks that every invariant that the tree cites is defined, that each definition names tests, and that
+// those exist.
 func TestInvariants(t *testing.T) {
 	files := tree(t)
 	defined := map[string]bool{}
@@ -76,7 +78,8 @@ func checkHeld(t *testing.T, files []file, number, cell string) {
 // declared reports whether a folder has a test of a name.
 func declared(files []file, folder, name string) bool {
 	for _, f := range files {
-		if path.Dir(f.path) == folder && strings.HasSuffix(f.path, "_test.go") && strings.Contains(f.text, "\nfunc "+name+"(") {
+		if path.Dir(f.path) == folder && strings.HasSuffix(f.path, "_test.go") &&
+			strings.Contains(f.text, "\nfunc "+name+"(") {
 			return true
 		}
 	}

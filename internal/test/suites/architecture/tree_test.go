@@ -1,4 +1,5 @@
-// Package architecture_test compares docs/architecture.md and docs/contributing.md with the tree that they describe. It only reads files.
+// Package architecture_test compares docs/architecture.md and docs/contributing.md with the tree that they describe. It
+// only reads files.
 package architecture_test
 
 import (
@@ -72,7 +73,8 @@ func packages(files []file, below ...string) []string {
 	var folders []string
 	for _, f := range files {
 		top, _, _ := strings.Cut(f.path, "/")
-		if folder := path.Dir(f.path); path.Ext(f.path) == ".go" && slices.Contains(below, top) && !slices.Contains(folders, folder) {
+		if folder := path.Dir(f.path); path.Ext(f.path) == ".go" && slices.Contains(below, top) &&
+			!slices.Contains(folders, folder) {
 			folders = append(folders, folder)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package badstart starts the real programs where they can't work, and looks at how they end: with one line that says why
-// and what to do, and an exit code that isn't 0.
+// Package badstart starts the real programs where they can't work, and looks at how they end: with one line that says
+// why and what to do, and an exit code that isn't 0.
 package badstart_test
 
 import (
@@ -51,7 +51,8 @@ func buildAll(t *testing.T) programs {
 // flags are those that a program works with, on free ports; what comes after wins.
 func flags(t *testing.T, name string, after ...string) []string {
 	t.Helper()
-	all := []string{"--metrics-bind-address=" + program.FreeAddress(t), "--health-probe-bind-address=" + program.FreeAddress(t)}
+	all := []string{"--metrics-bind-address=" + program.FreeAddress(t),
+		"--health-probe-bind-address=" + program.FreeAddress(t)}
 	switch name {
 	case controller:
 		all = append(all, "--self-signed-certificates")
@@ -67,8 +68,8 @@ func flags(t *testing.T, name string, after ...string) []string {
 // trace is what a stack has in it, in any form of the log.
 var trace = regexp.MustCompile(`goroutine \d+|\.go:\d+|stacktrace|panic`)
 
-// endsBadly waits until a process has ended, and checks how: with a code that isn't 0, without a stack, and with one line for
-// people, its last, that has each of the given parts.
+// endsBadly waits until a process has ended, and checks how: with a code that isn't 0, without a stack, and with one
+// line for people, its last, that has each of the given parts.
 func endsBadly(t *testing.T, p *program.Process, name string, parts ...string) {
 	t.Helper()
 	select {
@@ -143,7 +144,8 @@ func pair(t *testing.T) (cert, key string) {
 		write(t, "tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
 }
 
-// TestWithoutACluster starts the programs with flags that can't be, and where nothing answers. Parts are what the line says.
+// TestWithoutACluster starts the programs with flags that can't be, and where nothing answers. Parts are what the line
+// says.
 func TestWithoutACluster(t *testing.T) {
 	binaries := buildAll(t)
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -160,31 +162,49 @@ func TestWithoutACluster(t *testing.T) {
 	for name, test := range map[string]struct {
 		programs, flags, parts []string
 	}{
-		"a flag that isn't there":   {every, []string{"--no-such-flag"}, []string{"-no-such-flag", "--help"}},
-		"no length of time":         {both, []string{"--startup-timeout=soon"}, []string{"-startup-timeout", "soon", "--help"}},
-		"less than nothing":         {both, []string{"--startup-timeout=-1s"}, []string{"--startup-timeout", "less than nothing"}},
-		"an argument":               {every, []string{"serve"}, []string{"serve", "--help"}},
-		"several faults":            {onlyVerifier, []string{"--namespace=", "--max-staleness=1s"}, []string{"--namespace", "--max-staleness", "from 2s to 1h"}},
-		"no kubeconfig":             {every, []string{"--kubeconfig=/no/such/file"}, []string{"/no/such/file", "set --kubeconfig or KUBECONFIG"}},
+		"a flag that isn't there": {every, []string{"--no-such-flag"}, []string{"-no-such-flag", "--help"}},
+		"no length of time": {both, []string{"--startup-timeout=soon"},
+			[]string{"-startup-timeout", "soon", "--help"}},
+		"less than nothing": {both, []string{"--startup-timeout=-1s"},
+			[]string{"--startup-timeout", "less than nothing"}},
+		"an argument": {every, []string{"serve"}, []string{"serve", "--help"}},
+		"several faults": {onlyVerifier, []string{"--namespace=", "--max-staleness=1s"},
+			[]string{"--namespace", "--max-staleness", "from 2s to 1h"}},
+		"no kubeconfig": {every, []string{"--kubeconfig=/no/such/file"},
+			[]string{"/no/such/file", "set --kubeconfig or KUBECONFIG"}},
 		"a kubeconfig that is none": {every, []string{"--kubeconfig=" + garbage}, []string{"set --kubeconfig or KUBECONFIG"}},
-		"no API server":             {both, []string{kubeconfig, short}, []string{"http://127.0.0.1:1", "can't be reached", "connection refused", "check the address"}},
+		"no API server": {both, []string{kubeconfig, short},
+			[]string{"http://127.0.0.1:1", "can't be reached", "connection refused", "check the address"}},
 		"a port that is taken": {every, []string{kubeconfig, "--metrics-bind-address=" + taken.Addr().String()},
 			[]string{"--metrics-bind-address=" + taken.Addr().String(), "address already in use", "choose another port"}},
-		"a port twice": {every, []string{kubeconfig, "--metrics-bind-address=127.0.0.1:39999", "--health-probe-bind-address=127.0.0.1:39999"},
+		"a port twice": {every,
+			[]string{kubeconfig, "--metrics-bind-address=127.0.0.1:39999", "--health-probe-bind-address=127.0.0.1:39999"},
 			[]string{"--health-probe-bind-address=127.0.0.1:39999", "choose another port"}},
-		"no address": {every, []string{kubeconfig, "--health-probe-bind-address=8081"}, []string{"--health-probe-bind-address=8081", "such as :8080"}},
-		"no certificate": {withTLS, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=/no/tls.crt", "--tls-private-key-file=/no/tls.key"},
+		"no address": {every, []string{kubeconfig, "--health-probe-bind-address=8081"},
+			[]string{"--health-probe-bind-address=8081", "such as :8080"}},
+		"no certificate": {withTLS,
+			[]string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=/no/tls.crt",
+				"--tls-private-key-file=/no/tls.key"},
 			[]string{"--tls-cert-file=/no/tls.crt", "no such file"}},
-		"a certificate that is none": {withTLS, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + garbage, "--tls-private-key-file=" + otherKey},
+		"a certificate that is none": {withTLS,
+			[]string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + garbage,
+				"--tls-private-key-file=" + otherKey},
 			[]string{"--tls-cert-file=" + garbage, "PEM"}},
-		"another certificate's key": {withTLS, []string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + cert, "--tls-private-key-file=" + otherKey},
+		"another certificate's key": {withTLS,
+			[]string{kubeconfig, "--insecure-plain-text=false", "--tls-cert-file=" + cert, "--tls-private-key-file=" + otherKey},
 			[]string{"--tls-private-key-file=" + otherKey, "does not match"}},
-		"plain text not asked for": {withTLS, []string{kubeconfig, "--insecure-plain-text=false"}, []string{"--tls-cert-file", "or else --insecure-plain-text"}},
-		"no key for sessions":      {onlyConsole, []string{kubeconfig, "--session-key-file=/no/key"}, []string{"--session-key-file", "/no/key", "no such file"}},
-		"too short a key":          {onlyConsole, []string{kubeconfig, "--session-key-file=" + write(t, "key", "short")}, []string{"--session-key-file", "5 bytes", "at least 32"}},
-		"too long a session":       {onlyConsole, []string{kubeconfig, "--session-lifetime=48h"}, []string{"--session-lifetime=48h", "1m to 24h"}},
-		"a device without room":    {onlyVerifier, []string{kubeconfig, "--audit-log=/dev/full"}, []string{"--audit-log", "no space left", "- for standard output"}},
-		"no folder for a log":      {onlyVerifier, []string{kubeconfig, "--audit-log=/no/such/folder/log"}, []string{"--audit-log", "/no/such/folder/log", "- for standard output"}},
+		"plain text not asked for": {withTLS, []string{kubeconfig, "--insecure-plain-text=false"},
+			[]string{"--tls-cert-file", "or else --insecure-plain-text"}},
+		"no key for sessions": {onlyConsole, []string{kubeconfig, "--session-key-file=/no/key"},
+			[]string{"--session-key-file", "/no/key", "no such file"}},
+		"too short a key": {onlyConsole, []string{kubeconfig, "--session-key-file=" + write(t, "key", "short")},
+			[]string{"--session-key-file", "5 bytes", "at least 32"}},
+		"too long a session": {onlyConsole, []string{kubeconfig, "--session-lifetime=48h"},
+			[]string{"--session-lifetime=48h", "1m to 24h"}},
+		"a device without room": {onlyVerifier, []string{kubeconfig, "--audit-log=/dev/full"},
+			[]string{"--audit-log", "no space left", "- for standard output"}},
+		"no folder for a log": {onlyVerifier, []string{kubeconfig, "--audit-log=/no/such/folder/log"},
+			[]string{"--audit-log", "/no/such/folder/log", "- for standard output"}},
 	} {
 		for _, which := range test.programs {
 			t.Run(which+": "+name, func(t *testing.T) {
@@ -198,23 +218,26 @@ func TestWithoutACluster(t *testing.T) {
 func TestDisks(t *testing.T) {
 	binary := build(t)[verifier]
 	for name, test := range map[string]struct{ mount, saying string }{
-		"full":      {`mount -t tmpfs -o size=64k none "$dir" && { head -c 1M /dev/zero >"$dir/filling" || true; }`, "no space left"},
+		"full": {`mount -t tmpfs -o size=64k none "$dir" && { head -c 1M /dev/zero >"$dir/filling" || true; }`,
+			"no space left"},
 		"read-only": {`mount -t tmpfs -o ro none "$dir"`, "read-only file system"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := mounted(t, test.mount+" 2>/dev/null", binary, flags(t, verifier, "--kubeconfig="+unreachable(t), "--audit-log=$dir/log")...)
+			p := mounted(t, test.mount+" 2>/dev/null", binary,
+				flags(t, verifier, "--kubeconfig="+unreachable(t), "--audit-log=$dir/log")...)
 			endsBadly(t, p, verifier, "--audit-log", test.saying, "- for standard output")
 		})
 	}
 }
 
-// mounted starts a program that sees other file systems, as a script mounts them. $dir, in the script and in the flags, is a
-// folder for that.
+// mounted starts a program that sees other file systems, as a script mounts them. $dir, in the script and in the flags,
+// is a folder for that.
 func mounted(t *testing.T, script, binary string, flags ...string) *program.Process {
 	t.Helper()
 	need.Program(t, "mount namespaces")
 	dir := t.TempDir()
-	args := []string{"--map-root-user", "--mount", "sh", "-euc", "dir=" + dir + "\n" + script + "\nexec \"$0\" \"$@\"", binary}
+	args := []string{"--map-root-user", "--mount", "sh", "-euc", "dir=" + dir + "\n" + script + "\nexec \"$0\" \"$@\"",
+		binary}
 	for _, flag := range flags {
 		args = append(args, strings.ReplaceAll(flag, "$dir", dir))
 	}
@@ -232,13 +255,15 @@ func TestOnACluster(t *testing.T) {
 	}
 	for name, parts := range map[string][]string{
 		controller: {"may not get, list, watch apikeys.keys.nexuscommerce.io", "secrets", "leases", "apply config/rbac"},
-		verifier:   {"may not patch apikeys.keys.nexuscommerce.io named verifier-canary in namespace apikey-system", "apply config/rbac"},
+		verifier: {"may not patch apikeys.keys.nexuscommerce.io named verifier-canary in namespace apikey-system",
+			"apply config/rbac"},
 	} {
 		t.Run(name+": no permissions", func(t *testing.T) { endsBadly(t, start(t, name), name, parts...) })
 	}
 	install.Kubectl(t, cp, "apply", "--server-side", "-k", install.Config("rbac"))
 	t.Run(controller+": another namespace", func(t *testing.T) {
-		endsBadly(t, start(t, controller, "--namespace=elsewhere"), controller, "leases", "in namespace elsewhere", "--namespace")
+		endsBadly(t, start(t, controller, "--namespace=elsewhere"), controller, "leases", "in namespace elsewhere",
+			"--namespace")
 	})
 	t.Run(verifier+": no canary", func(t *testing.T) {
 		endsBadly(t, start(t, verifier), verifier, "apikey-system/verifier-canary is missing", "config/verifier/canary.yaml")
@@ -246,15 +271,18 @@ func TestOnACluster(t *testing.T) {
 	t.Run("what comes late is waited for", func(t *testing.T) {
 		address := program.FreeAddress(t)
 		p := start(t, verifier, "--startup-timeout=10m", "--health-probe-bind-address="+address)
-		program.WaitUntil(t, patience, "a verifier that waits", func() error { return says(p, "Waiting for what the start needs") })
+		program.WaitUntil(t, patience, "a verifier that waits",
+			func() error { return says(p, "Waiting for what the start needs") })
 		install.Kubectl(t, cp, "apply", "--server-side", "-f", install.Config("verifier", "canary.yaml"))
 		runs(t, p, address)
 	})
 	t.Run("unknown credentials", func(t *testing.T) {
-		stranger := write(t, "kubeconfig", strings.NewReplacer("http://127.0.0.1:1", cp.Config.Host, "user: {}", "user: {token: unknown}",
-			"server:", "insecure-skip-tls-verify: true, server:").Replace(read(t, unreachable(t))))
+		stranger := write(t, "kubeconfig",
+			strings.NewReplacer("http://127.0.0.1:1", cp.Config.Host, "user: {}", "user: {token: unknown}",
+				"server:", "insecure-skip-tls-verify: true, server:").Replace(read(t, unreachable(t))))
 		for name := range binaries {
-			endsBadly(t, start(t, name, "--kubeconfig="+stranger), name, cp.Config.Host, "does not know this account", "--kubeconfig")
+			endsBadly(t, start(t, name, "--kubeconfig="+stranger), name, cp.Config.Host, "does not know this account",
+				"--kubeconfig")
 		}
 	})
 	// Everything is there, and nothing can be written to.
@@ -262,14 +290,16 @@ func TestOnACluster(t *testing.T) {
 		t.Run(name+": nothing lacks, on a read-only file system", func(t *testing.T) {
 			address := program.FreeAddress(t)
 			p := mounted(t, "mount --make-rprivate /\nmount -o remount,bind,ro /", binary,
-				flags(t, name, "--kubeconfig="+install.Kubeconfig(t, cp, name), "--health-probe-bind-address="+address, "--startup-timeout=30s")...)
+				flags(t, name, "--kubeconfig="+install.Kubeconfig(t, cp, name), "--health-probe-bind-address="+address,
+					"--startup-timeout=30s")...)
 			runs(t, p, address)
 		})
 	}
 	install.Kubectl(t, cp, "delete", "--ignore-not-found", "-f", install.Config("crd", "bases"))
 	for name := range binaries {
 		t.Run(name+": no kinds", func(t *testing.T) {
-			endsBadly(t, start(t, name), name, "has no apikeys of keys.nexuscommerce.io/v1alpha1", "kubectl apply --server-side -k config/crd")
+			endsBadly(t, start(t, name), name, "has no apikeys of keys.nexuscommerce.io/v1alpha1",
+				"kubectl apply --server-side -k config/crd")
 		})
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// exits waits until kubectl-apikey has ended, and checks how: with a code, without a stack, and with an error that has each of the
-// given parts.
+// exits waits until kubectl-apikey has ended, and checks how: with a code, without a stack, and with an error that has
+// each of the given parts.
 func exits(t *testing.T, p *program.Process, code int, parts ...string) {
 	t.Helper()
 	<-p.Exited()
@@ -33,7 +33,8 @@ func exits(t *testing.T, p *program.Process, code int, parts ...string) {
 }
 
 // localKey is a command that makes a token and a manifest, and needs no cluster.
-var localKey = []string{"create", "key", "--namespace=shop", "--scopes=products:read", "--local", "--format=nxc_live_", "--output=yaml", "--yes"}
+var localKey = []string{"create", "key", "--namespace=shop", "--scopes=products:read", "--local", "--format=nxc_live_",
+	"--output=yaml", "--yes"}
 
 // TestPlugin runs kubectl-apikey where it can't do what it is asked for.
 func TestPlugin(t *testing.T) {
@@ -45,9 +46,12 @@ func TestPlugin(t *testing.T) {
 	}{
 		"a flag that isn't there": {2, []string{"list", "--no-such-flag"}, []string{"--no-such-flag", "--help"}},
 		"an argument too many":    {2, []string{"list", "everything", "now"}, []string{"--help"}},
-		"no kubeconfig":           {1, []string{"list", "--kubeconfig=/no/such/file"}, []string{"/no/such/file", "Set --kubeconfig or KUBECONFIG"}},
-		"no API server":           {1, []string{"list", "--kubeconfig=" + unreachable(t)}, []string{"connection refused", "Is the API server up?"}},
-		"no folder for a token":   {1, append(localKey, "--token-file=/no/such/folder/token"), []string{"/no/such/folder/token", fileHint}},
+		"no kubeconfig": {1, []string{"list", "--kubeconfig=/no/such/file"},
+			[]string{"/no/such/file", "Set --kubeconfig or KUBECONFIG"}},
+		"no API server": {1, []string{"list", "--kubeconfig=" + unreachable(t)},
+			[]string{"connection refused", "Is the API server up?"}},
+		"no folder for a token": {1, append(localKey, "--token-file=/no/such/folder/token"),
+			[]string{"/no/such/folder/token", fileHint}},
 	} {
 		t.Run(name, func(t *testing.T) { exits(t, program.Start(t, binary, test.args...), test.code, test.parts...) })
 	}
@@ -71,7 +75,8 @@ func TestPlugin(t *testing.T) {
 		for _, args := range [][]string{{"--help"}, append(localKey, "--token-file="+t.TempDir()+"/token")} {
 			p := program.StartTo(t, full, binary, args...)
 			<-p.Exited()
-			if code := p.ExitCode(); code != 1 || !strings.Contains(p.Log(), "no space left") || !strings.Contains(p.Log(), fileHint) {
+			if code := p.ExitCode(); code != 1 || !strings.Contains(p.Log(), "no space left") ||
+				!strings.Contains(p.Log(), fileHint) {
 				t.Errorf("%v: %d\n%s", args, code, p.Log())
 			}
 		}
@@ -84,7 +89,8 @@ func TestPlugin(t *testing.T) {
 		}
 		exits(t, program.Start(t, binary, "list", "--kubeconfig="+stranger), 1, "forbidden", "Ask for a RoleBinding")
 		install.Kubectl(t, cp, "delete", "-f", install.Config("crd", "bases"))
-		exits(t, program.Start(t, binary, "list", "--kubeconfig="+cp.Kubeconfig), 1, "Is the operator installed in this cluster?")
+		exits(t, program.Start(t, binary, "list", "--kubeconfig="+cp.Kubeconfig), 1,
+			"Is the operator installed in this cluster?")
 	})
 }
 

@@ -16,19 +16,21 @@ import (
 // optional are the rights of config/rbac that the programs start without: what they are for fails alone, and is logged.
 var optional = map[string][]string{
 	controller: {
-		"get apikeys/status.keys.nexuscommerce.io", "get tenants/status.keys.nexuscommerce.io", "get accesspolicies/status.keys.nexuscommerce.io",
+		"get apikeys/status.keys.nexuscommerce.io", "get tenants/status.keys.nexuscommerce.io",
+		"get accesspolicies/status.keys.nexuscommerce.io",
 		"create events", "patch events", // Of the election.
 	},
 }
 
-// TestEveryRightIsAskedFor checks that a program without any rights names each that config/rbac would have given it, so that
-// none of them can lack without its saying so.
+// TestEveryRightIsAskedFor checks that a program without any rights names each that config/rbac would have given it, so
+// that none of them can lack without its saying so.
 func TestEveryRightIsAskedFor(t *testing.T) {
 	binaries := build(t)
 	cp := install.ControlPlane(t, controlplane.Options{})
 	for name, file := range map[string]string{controller: "controller.yaml", verifier: "verifier.yaml"} {
 		t.Run(name, func(t *testing.T) {
-			p := program.Start(t, binaries[name], flags(t, name, "--kubeconfig="+install.Kubeconfig(t, cp, name), "--startup-timeout=1s")...)
+			p := program.Start(t, binaries[name],
+				flags(t, name, "--kubeconfig="+install.Kubeconfig(t, cp, name), "--startup-timeout=1s")...)
 			endsBadly(t, p, name, "this account may not ")
 			lines := strings.Split(strings.TrimSpace(p.Log()), "\n")
 			_, list, _ := strings.Cut(lines[len(lines)-1], "this account may not ")

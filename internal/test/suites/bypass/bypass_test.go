@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// hang is how long a case may leave a proxy waiting for more. It decides nothing: what comes later is judged all the same.
+// hang is how long a case may leave a proxy waiting for more. It decides nothing: what comes later is judged all the
+// same.
 const hang = 300 * time.Millisecond
 
 // target is something that cases are sent to.
@@ -49,7 +50,8 @@ func TestBypass(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := &upstream{}
-				target{upstream: up, send: s.behind(t, w, up), onlyProducts: s.onlyProducts, hidesClient: s.hidesClient}.run(t, hostile, harmless)
+				target{upstream: up, send: s.behind(t, w, up), onlyProducts: s.onlyProducts, hidesClient: s.hidesClient}.run(t,
+					hostile, harmless)
 			})
 		}
 	})
@@ -66,7 +68,8 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 	judged := func(c attack) (fine int) {
 		for _, r := range g.upstream.take() {
 			if fault := j.fault(r); fault != "" {
-				t.Errorf("hostile.txt:%d %s (%s)\n  sent      %.300s\n  upstream  %.300q\n  fault     %s", c.line, c.id, c.source, c.text, redact(r.head), fault)
+				t.Errorf("hostile.txt:%d %s (%s)\n  sent      %.300s\n  upstream  %.300q\n  fault     %s", c.line, c.id, c.source,
+					c.text, redact(r.head), fault)
 			}
 			if r.target != fenceTarget {
 				fine++
@@ -84,7 +87,8 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 	}
 	t.Logf("%d hostile requests: of %d something reached the upstream, and the key may do that", len(hostile), passed)
 	for _, c := range harmless {
-		if g.onlyProducts && !strings.HasPrefix(c.id, "products-") || g.hidesClient && strings.Contains(c.text, "{{nearby}}") {
+		if g.onlyProducts && !strings.HasPrefix(c.id, "products-") || g.hidesClient &&
+			strings.Contains(c.text, "{{nearby}}") {
 			continue
 		}
 		if err := g.send(t.Context(), c.raw, patience); err != nil {

@@ -61,18 +61,21 @@ func readCorpus(t *testing.T, name string, values map[string]string) []attack {
 
 // overriding returns a request for each header that overrides one, by its own name and with underscores.
 func overriding(values map[string]string) (corpus []attack) {
-	content := map[override.Part]string{override.Method: "DELETE", override.Path: "/admin", override.Host: "admin.example.com", override.Scheme: "https"}
+	content := map[override.Part]string{override.Method: "DELETE", override.Path: "/admin",
+		override.Host: "admin.example.com", override.Scheme: "https"}
 	for _, h := range override.Headers {
 		for _, name := range []string{h.Name, strings.ReplaceAll(h.Name, "-", "_")} {
-			text := "GET /api/products HTTP/1.1\r\n" + values["host"] + values["key"] + name + ": " + content[h.Part] + "\r\n\r\n"
-			corpus = append(corpus, attack{id: "override-" + name, source: h.ReadBy, raw: []byte(text), text: name + ": " + content[h.Part]})
+			text := "GET /api/products HTTP/1.1\r\n" + values["host"] + values["key"] + name + ": " + content[h.Part] +
+				"\r\n\r\n"
+			corpus = append(corpus,
+				attack{id: "override-" + name, source: h.ReadBy, raw: []byte(text), text: name + ": " + content[h.Part]})
 		}
 	}
 	return corpus
 }
 
-// atProducts returns the cases that are about another part of a request than its path, asking for the one path that some proxies are set
-// up for.
+// atProducts returns the cases that are about another part of a request than its path, asking for the one path that
+// some proxies are set up for.
 func atProducts(corpus []attack) (moved []attack) {
 	move := strings.NewReplacer("/about", "/api/products", "/users", "/api/products")
 	for _, c := range corpus {

@@ -1,5 +1,5 @@
-// Package bypass sends requests that have become CVEs elsewhere through real proxies, and straight at each surface of the
-// verifier, and lets the upstream judge (S10): whatever reaches it must be something that the key may use.
+// Package bypass sends requests that have become CVEs elsewhere through real proxies, and straight at each surface of
+// the verifier, and lets the upstream judge (S10): whatever reaches it must be something that the key may use.
 //
 //	testdata/hostile.txt ─┐             ┌───────┐  as docs/guides  ┌──────────────────┐ exactly what came
 //	testdata/harmless.txt ┴─ raw bytes ▶│ proxy ├─────────────────▶│ upstream         ├───────────────────▶ judge
@@ -9,15 +9,16 @@
 //	                                  │ verifier ├──▶│ control plane │
 //	                                  └──────────┘   └───────────────┘
 //
-// The judge (judge_test.go) knows nothing of the verifier's code: it evaluates the policy by a few lines of its own, for every
-// reading of a path and of a host that some proxy or framework is known for, and refuses if any of them is beyond the key.
+// The judge (judge_test.go) knows nothing of the verifier's code: it evaluates the policy by a few lines of its own,
+// for every reading of a path and of a host that some proxy or framework is known for, and refuses if any of them is
+// beyond the key.
 //
-// A case is one line of hostile.txt, see there for its form. What is in harmless.txt must pass everywhere, so that a setup
-// in which nothing passes isn't taken for a safe one.
+// A case is one line of hostile.txt, see there for its form. What is in harmless.txt must pass everywhere, so that a
+// setup in which nothing passes isn't taken for a safe one.
 //
-// That the test can fail was seen by breaking the code. Where access.CanonicalPath takes whatever starts with a slash, 2,000
-// faults come from every proxy and surface that tells the verifier a path; where verify.Request.nominates is always false, 150
-// from the surfaces (the proxies' configurations hold by themselves); where clientip.Trust.Client walks X-Forwarded-For from
-// the left, from the surfaces that read it. So they do from a proxy where its guide's file lacks one of the lines that take out
-// underscores, nominations, X-Original-URL or a client's identity headers.
+// That the test can fail was seen by breaking the code. Where access.CanonicalPath takes whatever starts with a slash,
+// 2,000 faults come from every proxy and surface that tells the verifier a path; where verify.Request.nominates is
+// always false, 150 from the surfaces (the proxies' configurations hold by themselves); where clientip.Trust.Client
+// walks X-Forwarded-For from the left, from the surfaces that read it. So they do from a proxy where its guide's file
+// lacks one of the lines that take out underscores, nominations, X-Original-URL or a client's identity headers.
 package bypass_test

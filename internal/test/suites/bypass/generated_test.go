@@ -12,14 +12,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// aboutHosts are the cases about what the configuration of a controller decides, whatever its version of nginx: which host
-// counts, and which headers go. Debian's nginx is older than those controllers' and treats repeated headers in another way.
+// aboutHosts are the cases about what the configuration of a controller decides, whatever its version of nginx: which
+// host counts, and which headers go. Debian's nginx is older than those controllers' and treats repeated headers in
+// another way.
 var aboutHosts = []string{"two-hosts-", "override-", "host-", "target-"}
 
 // cases returns those that are for the proxy.
 func (p proxy) cases(all []attack) []attack {
 	return slices.DeleteFunc(slices.Clone(all), func(c attack) bool {
-		return p.only != nil && !slices.ContainsFunc(p.only, func(prefix string) bool { return strings.HasPrefix(c.id, prefix) })
+		return p.only != nil &&
+			!slices.ContainsFunc(p.only, func(prefix string) bool { return strings.HasPrefix(c.id, prefix) })
 	})
 }
 
@@ -53,10 +55,13 @@ func fill(t *testing.T, name, httpSnippet, serverSnippet string, responseHeaders
 	headers := ""
 	for _, header := range responseHeaders {
 		variable := strings.ToLower(strings.ReplaceAll(header, "-", "_"))
-		headers += "auth_request_set $auth_" + variable + " $upstream_http_" + variable + ";\n\t\tproxy_set_header " + header + " $auth_" + variable + ";\n\t\t"
+		headers += "auth_request_set $auth_" + variable + " $upstream_http_" + variable + ";\n\t\tproxy_set_header " +
+			header + " $auth_" + variable + ";\n\t\t"
 	}
 	comment, rest, _ := strings.Cut(text, "\n\n")
-	return comment + "\n\n" + strings.NewReplacer("HTTP_SNIPPET", httpSnippet, "SERVER_SNIPPET", strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"), "RESPONSE_HEADERS", headers).Replace(rest)
+	return comment + "\n\n" +
+		strings.NewReplacer("HTTP_SNIPPET", httpSnippet, "SERVER_SNIPPET",
+			strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"), "RESPONSE_HEADERS", headers).Replace(rest)
 }
 
 // ingressNginx returns what ingress-nginx makes of its guide's Ingress and ConfigMap.
@@ -100,5 +105,6 @@ func nginxGatewayFabric(t *testing.T) string {
 	for _, snippet := range policy.Spec.Snippets {
 		snippets[snippet.Context] = snippet.Value
 	}
-	return fill(t, "nginx-gateway-fabric.conf", snippets["http"], snippets["http.server"], route.Spec.Rules[0].Filters[0].ExternalAuth.HTTP.AllowedResponseHeaders)
+	return fill(t, "nginx-gateway-fabric.conf", snippets["http"], snippets["http.server"],
+		route.Spec.Rules[0].Filters[0].ExternalAuth.HTTP.AllowedResponseHeaders)
 }

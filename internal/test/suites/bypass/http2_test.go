@@ -58,21 +58,27 @@ func http2Corpus(values map[string]string) (hostile, harmless []http2Case) {
 			"path-space":                 request(method, open, "/users HTTP/1.1 x"),
 			"method-line":                request(method+" http://"+admin+"/users HTTP/1.1\r\nx: y", open, "/users"),
 			"method-space":               request(method+" /admin HTTP/1.1 x", api, "/public"),
-			"scheme-host":                {{":method", method}, {":scheme", "http://" + admin + "/x?"}, {":authority", open}, {":path", "/users"}},
-			"value-line":                 request(method, open, "/users", field{"x-a", "b\r\nhost: " + admin}),
-			"value-request":              request(method, open, "/users", field{"x-a", "b\r\n\r\n" + method + " /users HTTP/1.1\r\nhost: " + admin + "\r\n\r\n"}),
-			"name-line":                  request(method, open, "/users", field{"x-a: b\r\nhost", admin}),
-			"name-colon":                 request(method, open, "/users", field{"host: " + admin + "\r\nx", "y"}),
-			"transfer-encoding":          request(method, open, "/users", field{"transfer-encoding", "chunked"}),
-			"content-length":             request(method, open, "/users", field{"content-length", "40"}),
-			"connection":                 request(method, api, "/about", append([]field{{"connection", "x-tenant-id, x-api-key-id"}}, key...)...),
-			"identity":                   request(method, open, "/users", field{"x-api-key-id", "Admin001"}, field{"x_api_key_scopes", "*"}),
-			"identity-upper":             request(method, open, "/users", field{"X-Api-Key-Id", "Admin001"}),
-			"override":                   request(method, open, "/users", field{"x-original-url", "/admin"}, field{"x-forwarded-host", admin}, field{"x-http-method-override", "DELETE"}),
-			"dots":                       request(method, api, "/public/../admin", key...),
-			"dots-encoded":               request(method, api, "/public/%2e%2e/admin", key...),
+			"scheme-host": {{":method", method}, {":scheme", "http://" + admin + "/x?"}, {":authority", open},
+				{":path", "/users"}},
+			"value-line": request(method, open, "/users", field{"x-a", "b\r\nhost: " + admin}),
+			"value-request": request(method, open, "/users",
+				field{"x-a", "b\r\n\r\n" + method + " /users HTTP/1.1\r\nhost: " + admin + "\r\n\r\n"}),
+			"name-line":         request(method, open, "/users", field{"x-a: b\r\nhost", admin}),
+			"name-colon":        request(method, open, "/users", field{"host: " + admin + "\r\nx", "y"}),
+			"transfer-encoding": request(method, open, "/users", field{"transfer-encoding", "chunked"}),
+			"content-length":    request(method, open, "/users", field{"content-length", "40"}),
+			"connection": request(method, api, "/about",
+				append([]field{{"connection", "x-tenant-id, x-api-key-id"}}, key...)...),
+			"identity": request(method, open, "/users", field{"x-api-key-id", "Admin001"},
+				field{"x_api_key_scopes", "*"}),
+			"identity-upper": request(method, open, "/users", field{"X-Api-Key-Id", "Admin001"}),
+			"override": request(method, open, "/users", field{"x-original-url", "/admin"},
+				field{"x-forwarded-host", admin}, field{"x-http-method-override", "DELETE"}),
+			"dots":         request(method, api, "/public/../admin", key...),
+			"dots-encoded": request(method, api, "/public/%2e%2e/admin", key...),
 		} {
-			hostile = append(hostile, http2Case{id: strings.ToLower(method) + "-" + id, source: "RFC 9113 section 8.3", fields: fields})
+			hostile = append(hostile,
+				http2Case{id: strings.ToLower(method) + "-" + id, source: "RFC 9113 section 8.3", fields: fields})
 		}
 	}
 	return hostile, []http2Case{
@@ -94,7 +100,8 @@ func TestHTTP2(t *testing.T) {
 				sendHTTP2(t.Context(), t, at.http2, c.fields, wait)
 				for _, r := range up.take() {
 					if fault := j.fault(r); fault != "" {
-						t.Errorf("%s (%s)\n  sent      %.300q\n  upstream  %.300q\n  fault     %s", c.id, c.source, c.fields[:4], redact(r.head), fault)
+						t.Errorf("%s (%s)\n  sent      %.300q\n  upstream  %.300q\n  fault     %s", c.id, c.source, c.fields[:4],
+							redact(r.head), fault)
 					} else {
 						fine++
 					}
@@ -126,8 +133,8 @@ func frame(kind, flags byte, stream uint32, payload []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(append(head, flags), stream), payload...)
 }
 
-// sendHTTP2 sends a request on a connection of its own, by prior knowledge, and waits until it has been answered or the time
-// is over. It is written byte by byte, because no client would send such fields.
+// sendHTTP2 sends a request on a connection of its own, by prior knowledge, and waits until it has been answered or the
+// time is over. It is written byte by byte, because no client would send such fields.
 func sendHTTP2(ctx context.Context, t *testing.T, address string, fields []field, wait time.Duration) {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(clientAddress)}}

@@ -20,7 +20,8 @@ type caller struct {
 // identity is what the upstream is told about a caller, by the names of the headers in lower case.
 func (c caller) identity() map[string]string {
 	return map[string]string{
-		"x-api-key-id": c.id, "x-api-key-name": c.name, "x-api-key-scopes": strings.Join(c.scopes, " "), "x-api-key-tenant": c.tenant,
+		"x-api-key-id": c.id, "x-api-key-name": c.name, "x-api-key-scopes": strings.Join(c.scopes,
+			" "), "x-api-key-tenant": c.tenant,
 	}
 }
 
@@ -33,8 +34,8 @@ type judge struct {
 	client string
 }
 
-// misleading are headers that make some framework read another method, path, host or scheme than the request's own. A proxy
-// may write X-Forwarded-Host itself: what it says is judged.
+// misleading are headers that make some framework read another method, path, host or scheme than the request's own. A
+// proxy may write X-Forwarded-Host itself: what it says is judged.
 var misleading = slices.DeleteFunc(override.Names(), func(name string) bool { return name == "x-forwarded-host" })
 
 // fault says why a request must not have reached the upstream, or nothing.
@@ -49,7 +50,8 @@ func (j *judge) fault(r *received) string {
 	}
 	for _, name := range misleading {
 		// What a proxy itself says of the scheme is true.
-		if values := r.values(name); len(values) > 0 && (!strings.HasSuffix(name, "scheme") || !slices.Equal(values, []string{"http"})) {
+		if values := r.values(name); len(values) > 0 &&
+			(!strings.HasSuffix(name, "scheme") || !slices.Equal(values, []string{"http"})) {
 			return fmt.Sprintf("%s is %q", name, values)
 		}
 	}
@@ -119,8 +121,8 @@ func (j *judge) may(who caller, host, method, path string) bool {
 	return who.id != "" && len(rule.AnyOf) == 0
 }
 
-// rule finds the rule of a route as docs/accesspolicy.md has it: the name itself or else the longest wildcard, then the most specific
-// path, then the rule that names the method. No two policies here have a host in common.
+// rule finds the rule of a route as docs/accesspolicy.md has it: the name itself or else the longest wildcard, then the
+// most specific path, then the rule that names the method. No two policies here have a host in common.
 func (j *judge) rule(host, method, path string) (found *keysv1alpha1.AccessRule) {
 	var policy *keysv1alpha1.AccessPolicy
 	longest := -1
@@ -154,7 +156,8 @@ func (j *judge) rule(host, method, path string) (found *keysv1alpha1.AccessRule)
 			if rank > best {
 				best, found = rank, nil
 			}
-			if rank == best && (len(rule.Methods) == 0 && found == nil || slices.Contains(rule.Methods, keysv1alpha1.Method(method))) {
+			if rank == best && (len(rule.Methods) == 0 && found == nil ||
+				slices.Contains(rule.Methods, keysv1alpha1.Method(method))) {
 				found = rule
 			}
 		}
@@ -196,7 +199,8 @@ var rewrites = []func(string) string{
 	func(p string) string { return strings.ReplaceAll(p, "\xe0\x80\xaf", "/") }, // Three bytes long.
 }
 
-var compatible = strings.NewReplacer("／", "/", "．", ".", "；", ";", "＼", `\`, "％", "%", "？", "?", "＃", "#", "‥", "..", "․", ".")
+var compatible = strings.NewReplacer("／", "/", "．", ".", "；", ";", "＼", `\`, "％", "%", "？", "?", "＃", "#", "‥", "..",
+	"․", ".")
 
 func before(s, mark string) string {
 	s, _, _ = strings.Cut(s, mark)
@@ -307,7 +311,8 @@ func name(authority string) string {
 // TestJudge checks the judge itself: what it must not let pass, and that it lets something pass.
 func TestJudge(t *testing.T) {
 	j := newJudge()
-	const who = "X-Tenant-ID: " + acme + "\r\nX-Api-Key-Id: Reader01\r\nX-Api-Key-Name: shop/reader\r\nX-Api-Key-Scopes: products:read site:read\r\nX-Api-Key-Tenant: " + acme + "\r\n"
+	const who = "X-Tenant-ID: " + acme +
+		"\r\nX-Api-Key-Id: Reader01\r\nX-Api-Key-Name: shop/reader\r\nX-Api-Key-Scopes: products:read site:read\r\nX-Api-Key-Tenant: " + acme + "\r\n"
 	const host = "Host: api.example.com\r\n"
 	for request, fine := range map[string]bool{
 		"GET /api/products?a=b HTTP/1.1\r\n" + host + who:                               true,
@@ -347,7 +352,8 @@ func TestJudge(t *testing.T) {
 		}
 	}
 	for host, name := range map[string]string{
-		"api.example.com": "api", "www.shop.example.com": "api", "open.example.com": "open", "admin.example.com": "admin", "vip.shop.example.com": "admin",
+		"api.example.com": "api", "www.shop.example.com": "api", "open.example.com": "open", "admin.example.com": "admin",
+		"vip.shop.example.com": "admin",
 	} {
 		for i := range sites {
 			r := parse([]byte("GET /public HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))

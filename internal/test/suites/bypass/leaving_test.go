@@ -13,9 +13,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// TestVerifierLeaves has the verifier told to stop, and killed, with traffic through each proxy: it says that it isn't ready
-// before it takes no more, and without it nothing passes. Nothing reaches the upstream at any time that would not have done
-// so otherwise, and all is well again once there is a verifier.
+// TestVerifierLeaves has the verifier told to stop, and killed, with traffic through each proxy: it says that it isn't
+// ready before it takes no more, and without it nothing passes. Nothing reaches the upstream at any time that would not
+// have done so otherwise, and all is well again once there is a verifier.
 func TestVerifierLeaves(t *testing.T) {
 	w := newWorld(t)
 	all := t // The verifier outlives the subtest that starts it.
@@ -74,7 +74,8 @@ func (f *front) judged(t *testing.T) int {
 
 // request is one that the key may make, or one with a token that is revoked.
 func (f *front) request(token string) []byte {
-	return []byte("GET /api/products HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme + "\r\nAuthorization: Bearer " + f.values[token] + "\r\n\r\n")
+	return []byte("GET /api/products HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme +
+		"\r\nAuthorization: Bearer " + f.values[token] + "\r\n\r\n")
 }
 
 func (f *front) eventuallyPasses(t *testing.T) {
@@ -88,8 +89,8 @@ func (f *front) eventuallyPasses(t *testing.T) {
 	})
 }
 
-// traffic has clients ask until it is stopped, with keys that are fine and with one that is revoked. It returns once some of
-// them have been let through.
+// traffic has clients ask until it is stopped, with keys that are fine and with one that is revoked. It returns once
+// some of them have been let through.
 func (f *front) traffic(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -43,9 +43,11 @@ type proxy struct {
 }
 
 var proxies = map[string]proxy{
-	"nginx":                runsNginx(proxy{guide: "nginx", file: "nginx.conf"}),
-	"ingress-nginx":        runsNginx(proxy{guide: "ingress-nginx", made: ingressNginx, only: aboutHosts, unchecked: true}),
-	"nginx-gateway-fabric": runsNginx(proxy{guide: "nginx-gateway-fabric", made: nginxGatewayFabric, only: aboutHosts, hidesClient: true}),
+	"nginx": runsNginx(proxy{guide: "nginx", file: "nginx.conf"}),
+	"ingress-nginx": runsNginx(proxy{guide: "ingress-nginx", made: ingressNginx, only: aboutHosts,
+		unchecked: true}),
+	"nginx-gateway-fabric": runsNginx(proxy{guide: "nginx-gateway-fabric", made: nginxGatewayFabric, only: aboutHosts,
+		hidesClient: true}),
 	"haproxy": {
 		guide: "haproxy", file: "haproxy.cfg",
 		program: "haproxy",
@@ -70,8 +72,8 @@ var proxies = map[string]proxy{
 	},
 }
 
-// keepsUnderscores has a Caddy let headers with underscores pass that override a request: an earlier one lets all of them pass, and this one
-// drops them by itself. So what the guide's own line does is seen.
+// keepsUnderscores has a Caddy let headers with underscores pass that override a request: an earlier one lets all of
+// them pass, and this one drops them by itself. So what the guide's own line does is seen.
 func keepsUnderscores(p proxy) proxy {
 	var names []string
 	for _, name := range override.Names() {
@@ -79,7 +81,8 @@ func keepsUnderscores(p proxy) proxy {
 			names = append(names, strings.ReplaceAll(name, "-", "_"))
 		}
 	}
-	p.around = strings.Replace(p.around, "\t\tprotocols ", "\t\texpected_underscore_headers "+strings.Join(names, " ")+"\n\t\tprotocols ", 1)
+	p.around = strings.Replace(p.around, "\t\tprotocols ",
+		"\t\texpected_underscore_headers "+strings.Join(names, " ")+"\n\t\tprotocols ", 1)
 	p.only = []string{"override-"}
 	return p
 }
@@ -108,8 +111,8 @@ type listening struct {
 	http2 string
 }
 
-// start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is missing the test
-// is skipped.
+// start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is
+// missing the test is skipped.
 func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, p.program)
@@ -163,15 +166,15 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.
 	return at, process
 }
 
-// fence follows each case on its connection: nobody needs a key for it, and its answer ends the connection. A case that can't
-// be told from what follows swallows it.
+// fence follows each case on its connection: nobody needs a key for it, and its answer ends the connection. A case that
+// can't be told from what follows swallows it.
 const (
 	fenceTarget = "/public/fence"
 	fence       = "GET " + fenceTarget + " HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"
 )
 
-// send sends what a client says to a proxy, waits until the proxy has closed the connection or the time is over, and returns
-// the status of the first answer, or 0.
+// send sends what a client says to a proxy, waits until the proxy has closed the connection or the time is over, and
+// returns the status of the first answer, or 0.
 func send(ctx context.Context, address string, raw []byte, wait time.Duration) (int, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(clientAddress)}}
 	conn, err := dialer.DialContext(ctx, "tcp", address)

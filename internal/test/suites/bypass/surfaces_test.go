@@ -19,19 +19,22 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
 )
 
-// surface is one of the verifier's, asked by a proxy that changes nothing: what the client sent is what the verifier is told
-// and what the upstream gets. So whatever the verifier lets pass must be fine in every reading, with nobody to help.
+// surface is one of the verifier's, asked by a proxy that changes nothing: what the client sent is what the verifier is
+// told and what the upstream gets. So whatever the verifier lets pass must be fine in every reading, with nobody to
+// help.
 type surface struct {
 	// ask asks the verifier about a request, and returns the identity headers of its 200, and what it wants removed.
 	ask func(w *world, r *received) (pass bool, set map[string]string, remove []string)
-	// onlyProducts, hidesClient as for a target. tellsWhat says that the verifier itself names what is to be removed, aliases with underscores among it.
+	// onlyProducts, hidesClient as for a target. tellsWhat says that the verifier itself names what is to be removed,
+	// aliases with underscores among it.
 	onlyProducts, hidesClient, tellsWhat bool
 }
 
 var surfaces = map[string]surface{
 	"/auth/nginx": {ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		if strings.Contains(r.host(), "/") {
-			return false, nil, nil // X-Original-URL can't say where such a host ends. nginx itself refuses it: ngx_http_validate_host.
+			// X-Original-URL can't say where such a host ends. nginx itself refuses it: ngx_http_validate_host.
+			return false, nil, nil
 		}
 		return w.askHTTP("GET /auth/nginx", "verifier", r, [][2]string{
 			{"X-Original-URL", "http://" + r.host() + r.target}, {"X-Original-Method", r.method}, {"X-Forwarded-For", r.chain()},
@@ -40,22 +43,25 @@ var surfaces = map[string]surface{
 	"/auth/forward": {ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askHTTP("GET /auth/forward", "verifier", r, forwarded(r))
 	}},
-	// As Caddy asks where its configuration has no question mark: docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
+	// As Caddy asks where its configuration has no question mark:
+	// docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
 	"/auth/forward with the client's query": {ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		_, query, _ := strings.Cut(r.target, "?")
 		return w.askHTTP("GET /auth/forward?"+query, "verifier", r, forwarded(r))
 	}},
-	"/auth/static": {onlyProducts: true, hidesClient: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		if !r.isProductsRoute() {
-			return false, nil, nil
-		}
-		return w.askHTTP("GET /auth/static?scope=products:read", "verifier", r, nil)
-	}},
+	"/auth/static": {onlyProducts: true, hidesClient: true,
+		ask: func(w *world, r *received) (bool, map[string]string, []string) {
+			if !r.isProductsRoute() {
+				return false, nil, nil
+			}
+			return w.askHTTP("GET /auth/static?scope=products:read", "verifier", r, nil)
+		}},
 	"/auth/ngf": {hidesClient: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askHTTP("GET /auth/ngf", r.host(), r, [][2]string{{"Path", r.target}, {"Method", r.method}})
 	}},
 	"/ext-authz": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		return w.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r, [][2]string{{"X-Forwarded-For", r.chain() + ", 127.0.0.1"}})
+		return w.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r,
+			[][2]string{{"X-Forwarded-For", r.chain() + ", 127.0.0.1"}})
 	}},
 	"gRPC, headers": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askGRPC(r, nil, func(http *authv3.AttributeContext_HttpRequest) {
@@ -76,19 +82,22 @@ var surfaces = map[string]surface{
 	"gRPC, header_map": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
 		return w.askGRPC(r, nil, r.lines)
 	}},
-	"gRPC, the scope in context_extensions": {tellsWhat: true, onlyProducts: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		if !r.isProductsRoute() {
-			return false, nil, nil
-		}
-		return w.askGRPC(r, map[string]string{"scope": "products:read"}, r.lines)
-	}},
+	"gRPC, the scope in context_extensions": {tellsWhat: true, onlyProducts: true,
+		ask: func(w *world, r *received) (bool, map[string]string, []string) {
+			if !r.isProductsRoute() {
+				return false, nil, nil
+			}
+			return w.askGRPC(r, map[string]string{"scope": "products:read"}, r.lines)
+		}},
 }
 
-// lines puts every line of a request's header into a description of it by itself, as Envoy does with encode_raw_headers.
+// lines puts every line of a request's header into a description of it by itself, as Envoy does with
+// encode_raw_headers.
 func (r *received) lines(http *authv3.AttributeContext_HttpRequest) {
 	http.HeaderMap = &corev3.HeaderMap{}
 	for i, name := range r.names {
-		http.HeaderMap.Headers = append(http.HeaderMap.Headers, &corev3.HeaderValue{Key: strings.ToLower(name), RawValue: []byte(r.contents[i])})
+		http.HeaderMap.Headers = append(http.HeaderMap.Headers,
+			&corev3.HeaderValue{Key: strings.ToLower(name), RawValue: []byte(r.contents[i])})
 	}
 }
 
@@ -104,17 +113,20 @@ func (r *received) isProductsRoute() bool {
 }
 
 // askGRPC asks as Envoy does, and returns what its answer says about the request's headers.
-func (w *world) askGRPC(r *received, extensions map[string]string, describe func(*authv3.AttributeContext_HttpRequest)) (pass bool, set map[string]string, remove []string) {
-	description := &authv3.AttributeContext_HttpRequest{Method: r.method, Path: r.target, Host: r.host(), Scheme: "http", Protocol: "HTTP/1.1"}
+func (w *world) askGRPC(r *received, extensions map[string]string,
+	describe func(*authv3.AttributeContext_HttpRequest)) (pass bool, set map[string]string, remove []string) {
+	description := &authv3.AttributeContext_HttpRequest{Method: r.method, Path: r.target, Host: r.host(), Scheme: "http",
+		Protocol: "HTTP/1.1"}
 	describe(description)
 	source := &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{Address: clientAddress}}}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	response, err := authv3.NewAuthorizationClient(w.envoy).Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-		Source:            &authv3.AttributeContext_Peer{Address: source},
-		Request:           &authv3.AttributeContext_Request{Http: description},
-		ContextExtensions: extensions,
-	}})
+	response, err := authv3.NewAuthorizationClient(w.envoy).Check(ctx,
+		&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+			Source:            &authv3.AttributeContext_Peer{Address: source},
+			Request:           &authv3.AttributeContext_Request{Http: description},
+			ContextExtensions: extensions,
+		}})
 	ok := response.GetOkResponse()
 	if err != nil || ok == nil {
 		return false, nil, nil
@@ -128,7 +140,8 @@ func (w *world) askGRPC(r *received, extensions map[string]string, describe func
 
 func forwarded(r *received) [][2]string {
 	return [][2]string{
-		{"X-Forwarded-Method", r.method}, {"X-Forwarded-Host", r.host()}, {"X-Forwarded-Uri", r.target}, {"X-Forwarded-For", r.chain()},
+		{"X-Forwarded-Method", r.method}, {"X-Forwarded-Host", r.host()}, {"X-Forwarded-Uri", r.target}, {"X-Forwarded-For",
+			r.chain()},
 	}
 }
 
@@ -141,15 +154,16 @@ func (r *received) chain() string {
 
 // ownHeaders are those of a request that are for the next hop only, or that describe its body.
 var ownHeaders = []string{
-	"host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "content-length", "transfer-encoding", "expect",
+	"host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "content-length",
+	"transfer-encoding", "expect",
 }
 
-// configured are headers that the guides' configurations replace or remove, but for those of proxies that the verifier tells
-// to.
+// configured are headers that the guides' configurations replace or remove, but for those of proxies that the verifier
+// tells to.
 var configured = append([]string{"x-forwarded-for", "x-forwarded-host"}, misleading...)
 
-// behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to the
-// first request that is none is asked about.
+// behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to
+// the first request that is none is asked about.
 func (s surface) behind(t *testing.T, w *world, up *upstream) func(context.Context, []byte, time.Duration) error {
 	t.Helper()
 	return func(_ context.Context, raw []byte, _ time.Duration) error {
@@ -173,11 +187,13 @@ func (s surface) behind(t *testing.T, w *world, up *upstream) func(context.Conte
 // forward returns a request as the proxy passes it on: as it came, but for the identity headers.
 func (s surface) forward(r *received, set map[string]string, remove []string) []byte {
 	head := bytes.NewBufferString(r.method + " " + r.target + " HTTP/1.1\r\nHost: " + r.host() + "\r\n")
-	nominated := strings.Split(strings.ToLower(strings.ReplaceAll(strings.Join(r.values("connection"), ","), " ", "")), ",")
+	nominated := strings.Split(strings.ToLower(strings.ReplaceAll(strings.Join(r.values("connection"), ","), " ", "")),
+		",")
 	for i, name := range r.names {
 		lower := strings.ToLower(name)
 		if _, replaced := set[lower]; replaced || slices.Contains(ownHeaders, lower) || slices.Contains(remove, lower) ||
-			slices.Contains(nominated, lower) || lower == "x-forwarded-for" || slices.Contains(configured, strings.ReplaceAll(lower, "_", "-")) && !s.tellsWhat ||
+			slices.Contains(nominated, lower) || lower == "x-forwarded-for" ||
+			slices.Contains(configured, strings.ReplaceAll(lower, "_", "-")) && !s.tellsWhat ||
 			strings.Contains(name, "_") && !s.tellsWhat {
 			continue
 		}
@@ -193,7 +209,8 @@ func (s surface) forward(r *received, set map[string]string, remove []string) []
 }
 
 // askHTTP asks with a request that has all of the client's headers, save where the proxy sets its own.
-func (w *world) askHTTP(line, host string, r *received, own [][2]string) (pass bool, set map[string]string, remove []string) {
+func (w *world) askHTTP(line, host string, r *received, own [][2]string) (pass bool, set map[string]string,
+	remove []string) {
 	head := bytes.NewBufferString(line + " HTTP/1.1\r\nHost: " + host + "\r\n")
 	taken := map[string]bool{}
 	for _, header := range own {
@@ -207,7 +224,8 @@ func (w *world) askHTTP(line, host string, r *received, own [][2]string) (pass b
 		}
 	}
 	head.WriteString("\r\n")
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", w.http, w.authority.Trust(authority.VerifierName))
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", w.http,
+		w.authority.Trust(authority.VerifierName))
 	if err != nil {
 		return false, nil, nil
 	}

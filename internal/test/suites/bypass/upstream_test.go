@@ -79,8 +79,8 @@ func parse(head []byte) *received {
 	return r
 }
 
-// upstream is the API behind the proxy, with an address for each site. It takes whatever comes for a request, and remembers
-// exactly what that was.
+// upstream is the API behind the proxy, with an address for each site. It takes whatever comes for a request, and
+// remembers exactly what that was.
 type upstream struct {
 	addresses map[string]string // by the site's name
 
@@ -112,8 +112,8 @@ func startUpstream(t *testing.T) *upstream {
 	return u
 }
 
-// serve answers every request of a connection with 200. A body ends where the head says; what comes behind it is the next
-// request, whoever wrote it.
+// serve answers every request of a connection with 200. A body ends where the head says; what comes behind it is the
+// next request, whoever wrote it.
 func (u *upstream) serve(conn net.Conn, s *site) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 1<<20)
@@ -188,8 +188,8 @@ func skipBody(in *bufio.Reader, r *received) error {
 	return nil
 }
 
-// readTrailer reads what may follow the last chunk. It is no part of the header, and nobody may take it for one (RFC 9110
-// section 6.5.1).
+// readTrailer reads what may follow the last chunk. It is no part of the header, and nobody may take it for one (RFC
+// 9110 section 6.5.1).
 func readTrailer(in *bufio.Reader, r *received) error {
 	for {
 		line, err := in.ReadString('\n')

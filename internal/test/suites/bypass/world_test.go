@@ -33,25 +33,28 @@ const (
 	clientAddress = "127.0.0.2"
 )
 
-// policies are what the API is. All that isn't declared otherwise falls to a rule that the key satisfies, so that a path
-// which is read in two ways isn't refused for want of a rule.
+// policies are what the API is. All that isn't declared otherwise falls to a rule that the key satisfies, so that a
+// path which is read in two ways isn't refused for want of a rule.
 func policies() []*keysv1alpha1.AccessPolicy {
 	yes := true
 	rule := func(path string, scope keysv1alpha1.Scope, methods ...keysv1alpha1.Method) keysv1alpha1.AccessRule {
 		return keysv1alpha1.AccessRule{
-			Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: path}}, Methods: methods, Scopes: []keysv1alpha1.Scope{scope},
+			Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix,
+				Value: path}}, Methods: methods, Scopes: []keysv1alpha1.Scope{scope},
 		}
 	}
 	export := rule("/api/products/export", "products:export", "GET")
 	export.Paths[0].Type = keysv1alpha1.PathExact
 	public := keysv1alpha1.AccessRule{
-		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: "/public"}}, Methods: []keysv1alpha1.Method{"GET", "HEAD"}, Anonymous: &yes,
+		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix,
+			Value: "/public"}}, Methods: []keysv1alpha1.Method{"GET", "HEAD"}, Anonymous: &yes,
 	}
 	anybody := keysv1alpha1.AccessRule{
 		Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: "/"}}, Anonymous: &yes,
 	}
 	policy := func(name string, hosts []keysv1alpha1.Host, rules ...keysv1alpha1.AccessRule) *keysv1alpha1.AccessPolicy {
-		declared := []keysv1alpha1.ScopeDeclaration{{Name: "site:read"}, {Name: "products:read"}, {Name: "products:write"}, {Name: "products:export"}, {Name: "admin:all"}, {Name: "*"}}
+		declared := []keysv1alpha1.ScopeDeclaration{{Name: "site:read"}, {Name: "products:read"}, {Name: "products:write"},
+			{Name: "products:export"}, {Name: "admin:all"}, {Name: "*"}}
 		return &keysv1alpha1.AccessPolicy{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec:       keysv1alpha1.AccessPolicySpec{Hosts: hosts, Scopes: declared, Rules: rules},
@@ -73,8 +76,8 @@ func policies() []*keysv1alpha1.AccessPolicy {
 	}
 }
 
-// newJudge returns a judge who knows the keys that may pass. The one named Admin001 is in no request, but many claim to be
-// it.
+// newJudge returns a judge who knows the keys that may pass. The one named Admin001 is in no request, but many claim to
+// be it.
 func newJudge() *judge {
 	scopes := []string{"products:read", "site:read"}
 	return &judge{policies: policies(), client: clientAddress, callers: map[string]caller{
@@ -122,19 +125,25 @@ func newWorld(t *testing.T) *world {
 	}
 	past := metav1.NewTime(time.Now().Add(-time.Hour))
 	values := map[string]string{
-		"token":     w.issue(t, "shop", "reader", "Reader01", acme, func(*keysv1alpha1.ApiKey) {}),
-		"nearby":    w.issue(t, "shop", "nearby", "Nearby01", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{clientAddress + "/32"} }),
-		"elsewhere": w.issue(t, "shop", "elsewhere", "Elsewhe1", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"203.0.113.0/24"} }),
-		"revoked":   w.issue(t, "shop", "revoked", "Revoked1", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
-		"suspended": w.issue(t, "shop", "suspended", "Suspend1", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
-		"expired":   w.issue(t, "shop", "expired", "Expired1", acme, func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past }),
-		"other":     w.issue(t, "globex", "other", "Other001", globex, func(*keysv1alpha1.ApiKey) {}),
-		"unknown":   mint(t, "nobody", "Unknown1").Reveal(),
-		"tenantid":  acme, "othertenantid": globex,
+		"token": w.issue(t, "shop", "reader", "Reader01", acme, func(*keysv1alpha1.ApiKey) {}),
+		"nearby": w.issue(t, "shop", "nearby", "Nearby01", acme,
+			func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{clientAddress + "/32"} }),
+		"elsewhere": w.issue(t, "shop", "elsewhere", "Elsewhe1", acme,
+			func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"203.0.113.0/24"} }),
+		"revoked": w.issue(t, "shop", "revoked", "Revoked1", acme,
+			func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
+		"suspended": w.issue(t, "shop", "suspended", "Suspend1", acme,
+			func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
+		"expired": w.issue(t, "shop", "expired", "Expired1", acme,
+			func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past }),
+		"other":    w.issue(t, "globex", "other", "Other001", globex, func(*keysv1alpha1.ApiKey) {}),
+		"unknown":  mint(t, "nobody", "Unknown1").Reveal(),
+		"tenantid": acme, "othertenantid": globex,
 		"host":   "Host: api.example.com\r\n",
 		"tenant": "X-Tenant-ID: " + acme + "\r\n",
 	}
-	w.issue(t, "shop", "admin", "Admin001", acme, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"*"} })
+	w.issue(t, "shop", "admin", "Admin001", acme,
+		func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"*"} })
 	values["auth"] = "Authorization: Bearer " + values["token"] + "\r\n"
 	values["key"] = values["auth"] + values["tenant"]
 	if known := slices.Sorted(maps.Keys(values)); !slices.Equal(known, slices.Sorted(slices.Values(placeholders))) {
@@ -143,7 +152,8 @@ func newWorld(t *testing.T) *world {
 	w.values = values
 	w.startVerifier(t)
 	var err error
-	if w.envoy, err = grpc.NewClient(w.grpc, grpc.WithTransportCredentials(credentials.NewTLS(w.authority.Trust(authority.VerifierName)))); err != nil {
+	if w.envoy, err = grpc.NewClient(w.grpc,
+		grpc.WithTransportCredentials(credentials.NewTLS(w.authority.Trust(authority.VerifierName)))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.envoy.Close() })
@@ -153,12 +163,16 @@ func newWorld(t *testing.T) *world {
 // startVerifier starts a verifier at the world's addresses, and waits until it is ready.
 func (w *world) startVerifier(t *testing.T) {
 	t.Helper()
-	w.verifier = program.Start(t, w.binary, append(slices.Clone(w.certificate), "--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"), "--name=verifier-1",
-		"--metrics-bind-address=0", "--health-probe-bind-address="+w.health, "--http-bind-address="+w.http, "--grpc-bind-address="+w.grpc,
-		"--trusted-proxies=127.0.0.1/32")...)
+	w.verifier = program.Start(t, w.binary,
+		append(slices.Clone(w.certificate), "--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"),
+			"--name=verifier-1",
+			"--metrics-bind-address=0", "--health-probe-bind-address="+w.health, "--http-bind-address="+w.http,
+			"--grpc-bind-address="+w.grpc,
+			"--trusted-proxies=127.0.0.1/32")...)
 	transport := &http.Transport{TLSClientConfig: w.authority.Trust(authority.VerifierName)}
 	defer transport.CloseIdleConnections()
-	program.WaitUntil(t, patience, "a ready verifier", program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+w.health+"/readyz"))
+	program.WaitUntil(t, patience, "a ready verifier",
+		program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+w.health+"/readyz"))
 }
 
 func (w *world) create(t *testing.T, object client.Object) {
@@ -171,7 +185,8 @@ func (w *world) create(t *testing.T, object client.Object) {
 // issue creates a key as the controller leaves it, and returns its token.
 func (w *world) issue(t *testing.T, namespace, name, id, tenant string, change func(*keysv1alpha1.ApiKey)) string {
 	t.Helper()
-	key := fixture.ApiKey(namespace, name, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "site:read"} }, change)
+	key := fixture.ApiKey(namespace, name,
+		func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "site:read"} }, change)
 	status := key.Status
 	w.create(t, key)
 	tok := mint(t, string(key.UID), id)

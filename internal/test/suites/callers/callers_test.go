@@ -1,6 +1,6 @@
-// Package callers_test asks a real verifier what is not for proxies: a real kube-apiserver has it authenticate its users,
-// services ask it about tokens, and people why a key is refused. The controller and the verifier have the rights of
-// config/rbac and no others.
+// Package callers_test asks a real verifier what is not for proxies: a real kube-apiserver has it authenticate its
+// users, services ask it about tokens, and people why a key is refused. The controller and the verifier have the rights
+// of config/rbac and no others.
 package callers_test
 
 import (
@@ -69,15 +69,18 @@ func newInstallation(t *testing.T) *installation {
 		"authentication-token-webhook-cache-ttl":   "1s",
 		"api-audiences":                            audience,
 	}}, "default")
-	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"))
+	install.StartController(t, i.cp, program.Build(t, "./cmd/controller"))
 	i.binary = program.Build(t, "./cmd/verifier")
-	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics, "--health-probe-bind-address="+i.health, "--review-audiences="+testAudience)
+	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics,
+		"--health-probe-bind-address="+i.health, "--review-audiences="+testAudience)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+i.health+"/readyz"))
-	i.start(t, "verifier-0", reviews, append(ca.Flags(t, authority.VerifierName), "--insecure-plain-text=false", "--review-audiences="+audience,
-		"--metrics-bind-address=0", "--health-probe-bind-address=0")...)
+	i.start(t, "verifier-0", reviews,
+		append(ca.Flags(t, authority.VerifierName), "--insecure-plain-text=false", "--review-audiences="+audience,
+			"--metrics-bind-address=0", "--health-probe-bind-address=0")...)
 
 	name, other := fixture.Name("tenant"), fixture.Name("tenant")
-	i.tenant, i.namespace, i.another = fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"), name), fixture.Namespace(fixture.Name("ns"), other)
+	i.tenant, i.namespace, i.another = fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"),
+		name), fixture.Namespace(fixture.Name("ns"), other)
 	i.create(t, fixture.Policy("shop"), i.tenant, fixture.Tenant(other), i.namespace, i.another)
 	return i
 }
@@ -101,7 +104,8 @@ func (i *installation) create(t *testing.T, objects ...client.Object) {
 }
 
 // key creates a key and returns it with its token, once the Secret holds that.
-func (i *installation) key(t *testing.T, namespace string, change ...func(*keysv1alpha1.ApiKey)) (*keysv1alpha1.ApiKey, string) {
+func (i *installation) key(t *testing.T, namespace string, change ...func(*keysv1alpha1.ApiKey)) (*keysv1alpha1.ApiKey,
+	string) {
 	t.Helper()
 	key := fixture.ApiKey(namespace, fixture.Name("key"), change...)
 	i.create(t, key)
@@ -117,7 +121,8 @@ func (i *installation) key(t *testing.T, namespace string, change ...func(*keysv
 
 func (i *installation) patch(t *testing.T, key *keysv1alpha1.ApiKey, patch string) {
 	t.Helper()
-	if err := i.cp.Client.Patch(t.Context(), key.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+	if err := i.cp.Client.Patch(t.Context(), key.DeepCopy(),
+		client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -197,7 +202,8 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 	i.create(t,
 		&rbacv1.Role{
 			ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace.Name, Name: "reads-settings"},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"list"}}},
+			Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"},
+				Verbs: []string{"list"}}},
 		},
 		&rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace.Name, Name: "reads-settings"},
@@ -227,7 +233,8 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 	if got := who.Extra["keys.nexuscommerce.io/credential-id"]; len(got) != 1 || got[0] != key.Status.Credentials[0].ID {
 		t.Errorf("extra %v", who.Extra)
 	}
-	if err := user.List(t.Context(), &corev1.SecretList{}, client.InNamespace(i.namespace.Name)); !apierrors.IsForbidden(err) {
+	if err := user.List(t.Context(), &corev1.SecretList{},
+		client.InNamespace(i.namespace.Name)); !apierrors.IsForbidden(err) {
 		t.Errorf("what is bound to nobody: %v", err)
 	}
 
@@ -235,7 +242,8 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 	if err := list(i.as(t, foreign)); !apierrors.IsForbidden(err) {
 		t.Errorf("another tenant's key: %v", err)
 	}
-	_, limited := i.key(t, i.namespace.Name, func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"127.0.0.0/8"} })
+	_, limited := i.key(t, i.namespace.Name,
+		func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"127.0.0.0/8"} })
 	junk := token[:len(token)-1] + "!"
 	for name, bad := range map[string]string{"a key with an allowlist": limited, "junk": junk} {
 		if err := list(i.as(t, bad)); !apierrors.IsUnauthorized(err) {
@@ -250,11 +258,13 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 	}
 	told, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
-	if err != nil || strings.Contains(string(told), i.tenant.Spec.ID) || !strings.Contains(string(told), "--review-audiences") {
+	if err != nil || strings.Contains(string(told), i.tenant.Spec.ID) ||
+		!strings.Contains(string(told), "--review-audiences") {
 		t.Errorf("%s, %v", told, err)
 	}
 	// A review for another audience than the API server's own is no key's.
-	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{"vault"}}}
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
+		Audiences: []string{"vault"}}}
 	if err := i.cp.Client.Create(t.Context(), review); err != nil || review.Status.Authenticated {
 		t.Errorf("for another audience: authenticated is %t, %v", review.Status.Authenticated, err)
 	}
@@ -277,7 +287,8 @@ func (i *installation) introspection(t *testing.T) []string {
 	service := i.account(t, "apikey-introspect")
 	about := func(caller, token string) (int, map[string]any) {
 		t.Helper()
-		status, answer, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", caller, url.Values{"token": {token}})
+		status, answer, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", caller,
+			url.Values{"token": {token}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,15 +296,18 @@ func (i *installation) introspection(t *testing.T) []string {
 	}
 	var answer map[string]any
 	program.WaitUntil(t, patience, "the ClusterRole to be in force", func() error {
-		status, content, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", service, url.Values{"token": {token}})
+		status, content, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", service,
+			url.Values{"token": {token}})
 		if answer = content; status != http.StatusOK {
 			return fmt.Errorf("status %d, %v, %w", status, content, err)
 		}
 		return nil
 	})
-	if answer["active"] != true || answer["scope"] != "products:read orders:read" || answer["client_id"] != key.Namespace+"/"+key.Name ||
+	if answer["active"] != true || answer["scope"] != "products:read orders:read" ||
+		answer["client_id"] != key.Namespace+"/"+key.Name ||
 		answer["tenant_id"] != i.tenant.Spec.ID || answer["jti"] != key.Status.Credentials[0].ID ||
-		answer["iat"] != float64(key.Status.Credentials[0].IssuedTime.Unix()) || answer["exp"] != float64(key.Status.ExpiresTime.Unix()) {
+		answer["iat"] != float64(key.Status.Credentials[0].IssuedTime.Unix()) ||
+		answer["exp"] != float64(key.Status.ExpiresTime.Unix()) {
 		t.Errorf("%v", answer)
 	}
 	refused := map[string]struct {
@@ -333,13 +347,15 @@ func (i *installation) introspection(t *testing.T) []string {
 // audiences is about a verifier that has one of its own: an account's token for the API server is none for it.
 func (i *installation) audiences(t *testing.T, token string) []string {
 	address, health := program.FreeAddress(t), program.FreeAddress(t)
-	verifier := i.start(t, "verifier-2", address, "--metrics-bind-address=0", "--health-probe-bind-address="+health, "--caller-audiences=apikey-verifier")
+	verifier := i.start(t, "verifier-2", address, "--metrics-bind-address=0", "--health-probe-bind-address="+health,
+		"--caller-audiences=apikey-verifier")
 	defer verifier.Terminate(patience) // Keys wait for one that is killed.
 	program.WaitUntil(t, patience, "another verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
 	meant, other := i.account(t, "apikey-introspect", "apikey-verifier"), i.account(t, "apikey-introspect")
 	for caller, want := range map[string]int{meant: http.StatusOK, other: http.StatusUnauthorized} {
 		program.WaitUntil(t, patience, http.StatusText(want), func() error {
-			status, answer, err := call(t.Context(), http.MethodPost, address+"/token/introspect", caller, url.Values{"token": {token}})
+			status, answer, err := call(t.Context(), http.MethodPost, address+"/token/introspect", caller,
+				url.Values{"token": {token}})
 			if err != nil || status != want {
 				return fmt.Errorf("status %d, %v, %w", status, answer, err)
 			}
@@ -352,7 +368,8 @@ func (i *installation) audiences(t *testing.T, token string) []string {
 func (i *installation) explanations(t *testing.T) []string {
 	key, token := i.key(t, i.namespace.Name)
 	person := i.account(t, "apikey-explain")
-	question := url.Values{"key": {key.Namespace + "/" + key.Name}, "host": {fixture.Host}, "method": {"POST"}, "path": {"/api/products"}}.Encode()
+	question := url.Values{"key": {key.Namespace + "/" + key.Name}, "host": {fixture.Host}, "method": {"POST"},
+		"path": {"/api/products"}}.Encode()
 	var answer map[string]any
 	program.WaitUntil(t, patience, "the ClusterRole to be in force", func() error {
 		status, content, err := call(t.Context(), http.MethodGet, i.metrics+"/debug/explain?"+question, person, nil)
@@ -362,7 +379,8 @@ func (i *installation) explanations(t *testing.T) []string {
 		return nil
 	})
 	told := fmt.Sprint(answer)
-	for _, part := range []string{"outcome:forbidden", "reason:insufficient_scope", "missing:[products:write]", "policy:shop", "rule:1"} {
+	for _, part := range []string{"outcome:forbidden", "reason:insufficient_scope", "missing:[products:write]",
+		"policy:shop", "rule:1"} {
 		if !strings.Contains(told, part) {
 			t.Errorf("no %s in %s", part, told)
 		}
@@ -378,7 +396,8 @@ func (i *installation) explanations(t *testing.T) []string {
 		"where probes ask":          {i.health, person, http.StatusNotFound},
 		"where proxies ask, nobody": {i.address, "", http.StatusNotFound},
 	} {
-		if status, answer, err := call(t.Context(), http.MethodGet, test.address+"/debug/explain?"+question, test.caller, nil); err != nil || status != test.status {
+		if status, answer, err := call(t.Context(), http.MethodGet, test.address+"/debug/explain?"+question, test.caller,
+			nil); err != nil || status != test.status {
 			t.Errorf("%s: status %d, %v, %v", name, status, answer, err)
 		}
 	}

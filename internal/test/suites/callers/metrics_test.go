@@ -13,14 +13,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// monitoring reads the metrics of both programs as config/ has them run: over TLS, by the certificates that the controller signs,
-// and by who may.
+// monitoring reads the metrics of both programs as config/ has them run: over TLS, by the certificates that the
+// controller signs, and by who may.
 func (i *installation) monitoring(t *testing.T) {
 	may, mayNot := i.account(t, "apikey-metrics-reader"), i.account(t, "")
 	controller, verifier := program.FreeAddress(t), program.FreeAddress(t)
-	install.Controller(t, i.cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+controller, "--metrics-secure", "--self-signed-certificates")
+	install.StartController(t, i.cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+controller,
+		"--metrics-secure", "--self-signed-certificates")
 	another := i.start(t, "verifier-2", program.FreeAddress(t), append(install.Mounted(t, i.cp, "apikey-verifier-tls"),
-		"--insecure-plain-text=false", "--metrics-bind-address="+verifier, "--metrics-secure", "--health-probe-bind-address=0")...)
+		"--insecure-plain-text=false", "--metrics-bind-address="+verifier, "--metrics-secure",
+		"--health-probe-bind-address=0")...)
 	defer another.Terminate(patience) // It says goodbye, or keys would wait for it.
 
 	for name, test := range map[string]struct{ address, has string }{
@@ -42,7 +44,8 @@ func (i *installation) monitoring(t *testing.T) {
 			if name == "apikey-controller" && path != "/metrics" {
 				continue
 			}
-			for token, want := range map[string]int{"": http.StatusUnauthorized, "junk": http.StatusUnauthorized, mayNot: http.StatusForbidden, may: want} {
+			for token, want := range map[string]int{"": http.StatusUnauthorized, "junk": http.StatusUnauthorized,
+				mayNot: http.StatusForbidden, may: want} {
 				status, body, err := read(t.Context(), web, "https://"+test.address+path, token)
 				if err != nil || status != want {
 					t.Errorf("%s%s: %d, %v, want %d", name, path, status, err, want)
@@ -52,7 +55,8 @@ func (i *installation) monitoring(t *testing.T) {
 				}
 			}
 		}
-		if status, body, err := read(t.Context(), http.DefaultClient, "http://"+test.address+"/metrics", may); err == nil && status < 400 {
+		if status, body, err := read(t.Context(), http.DefaultClient, "http://"+test.address+"/metrics", may); err == nil &&
+			status < 400 {
 			t.Errorf("%s answers in plain text: %d %s", name, status, body)
 		}
 	}

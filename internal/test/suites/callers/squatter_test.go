@@ -19,12 +19,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// squatters has another tenant register the digests of a tenant's tokens, before and after it does, and asks whose they are in every
-// way that there is.
+// squatters has another tenant register the digests of a tenant's tokens, before and after it does, and asks whose they
+// are in every way that there is.
 func (i *installation) squatters(t *testing.T) []string {
 	service := i.account(t, "apikey-introspect")
 	program.WaitUntil(t, patience, "the ClusterRole to be in force", func() error {
-		status, content, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", service, url.Values{"token": {"x"}})
+		status, content, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", service,
+			url.Values{"token": {"x"}})
 		if status != http.StatusOK {
 			return fmt.Errorf("status %d, %v, %w", status, content, err)
 		}
@@ -87,7 +88,8 @@ func name(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Na
 func (s *squatting) register(t *testing.T, namespace, tok string) *keysv1alpha1.ApiKey {
 	t.Helper()
 	key := fixture.ApiKey(namespace, fixture.Name("key"), func(k *keysv1alpha1.ApiKey) {
-		k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: strings.TrimPrefix(token.DigestOf(tok).String(), "sha256:"), Prefix: tok[:17]}
+		k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: strings.TrimPrefix(token.DigestOf(tok).String(), "sha256:"),
+			Prefix: tok[:17]}
 	})
 	s.create(t, key)
 	return key
@@ -109,32 +111,33 @@ func (s *squatting) refused(t *testing.T, key *keysv1alpha1.ApiKey, why string) 
 	})
 }
 
-// wait waits until a token stands for the given keys, asked about without a tenant, for the tenant and for the other; blank where
-// it is inactive.
+// wait waits until a token stands for the given keys, asked about without a tenant, for the tenant and for the other;
+// blank where it is inactive.
 func (s *squatting) wait(t *testing.T, tok, unnamed, mine, others string) {
 	t.Helper()
 	own, other := s.tenant.Spec.ID, ""
-	program.WaitUntil(t, patience, fmt.Sprintf("whose the token is to be %q, %q to its tenant, %q to the other", unnamed, mine, others), func() error {
-		if other == "" {
-			id, err := s.tenantOf(t, s.another.Labels)
-			if err != nil {
-				return err
+	program.WaitUntil(t, patience,
+		fmt.Sprintf("whose the token is to be %q, %q to its tenant, %q to the other", unnamed, mine, others), func() error {
+			if other == "" {
+				id, err := s.tenantOf(t, s.another.Labels)
+				if err != nil {
+					return err
+				}
+				other = id
 			}
-			other = id
-		}
-		for tenant, want := range map[string]string{"": unnamed, own: mine, other: others} {
-			if got, err := s.introspected(t, tok, tenant); err != nil || got != want {
-				return fmt.Errorf("introspection for %q says %q, want %q, %w", tenant, got, want, err)
+			for tenant, want := range map[string]string{"": unnamed, own: mine, other: others} {
+				if got, err := s.introspected(t, tok, tenant); err != nil || got != want {
+					return fmt.Errorf("introspection for %q says %q, want %q, %w", tenant, got, want, err)
+				}
+				if want == "tenant_required" {
+					want = ""
+				}
+				if got, err := s.reviewed(t, tok, tenant); err != nil || got != want {
+					return fmt.Errorf("a review for %q says %q, want %q, %w", tenant, got, want, err)
+				}
 			}
-			if want == "tenant_required" {
-				want = ""
-			}
-			if got, err := s.reviewed(t, tok, tenant); err != nil || got != want {
-				return fmt.Errorf("a review for %q says %q, want %q, %w", tenant, got, want, err)
-			}
-		}
-		return nil
-	})
+			return nil
+		})
 }
 
 // tenantOf returns the ID of the tenant that selects a namespace's labels.
@@ -180,7 +183,8 @@ func (s *squatting) reviewed(t *testing.T, tok, tenant string) (string, error) {
 	if tenant != "" {
 		address += "/" + tenant
 	}
-	body := `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"` + tok + `","audiences":["` + testAudience + `"]}}`
+	body := `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"` + tok + `","audiences":["` +
+		testAudience + `"]}}`
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
 		return "", err

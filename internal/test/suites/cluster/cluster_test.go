@@ -1,5 +1,5 @@
-// Package cluster looks at what kube-controller-manager does with keys: garbage collection and the deletion of namespaces,
-// which nothing of this project may hold up; and at the controller when nothing is to be done.
+// Package cluster looks at what kube-controller-manager does with keys: garbage collection and the deletion of
+// namespaces, which nothing of this project may hold up; and at the controller when nothing is to be done.
 package cluster_test
 
 import (
@@ -162,8 +162,8 @@ func TestDeletion(t *testing.T) {
 	program.WaitUntil(t, patience, "the deletion of the namespace", l.gone(t.Context(), namespace))
 }
 
-// TestIdle (L4) restarts the controller among many keys and leaves it alone: for five minutes and with 1,000 keys where the effort is
-// full. It has nothing to write.
+// TestIdle (L4) restarts the controller among many keys and leaves it alone: for five minutes and with 1,000 keys where
+// the effort is full. It has nothing to write.
 func TestIdle(t *testing.T) {
 	const tenants = 2
 	keys, length := effort.Pick(20, 100, 500), effort.Pick(10*time.Second, 45*time.Second, 5*time.Minute)
@@ -186,6 +186,7 @@ func TestIdle(t *testing.T) {
 	defer l.mu.Unlock()
 	if len(l.writes) > 0 {
 		slices.Sort(l.writes)
-		t.Errorf("%d writes in %s, when nothing changed: %s …", len(l.writes), length, strings.Join(l.writes[:min(len(l.writes), 5)], ", "))
+		t.Errorf("%d writes in %s, when nothing changed: %s …", len(l.writes), length,
+			strings.Join(l.writes[:min(len(l.writes), 5)], ", "))
 	}
 }

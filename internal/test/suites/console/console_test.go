@@ -1,5 +1,6 @@
-// Package console_test uses the settings page as browsers do, without one: its pages and the requests of its scripts, against a
-// real API server, with the rights of a tenant's administrator, of who may only look, of another tenant's, and of nobody.
+// Package console_test uses the settings page as browsers do, without one: its pages and the requests of its scripts,
+// against a real API server, with the rights of a tenant's administrator, of who may only look, of another tenant's,
+// and of nobody.
 package console_test
 
 import (
@@ -87,7 +88,8 @@ func (w *environment) token(t *testing.T, namespace, name string, roles ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := accounts.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	request, err := accounts.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), name,
+		&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +189,8 @@ func (u *user) follow(t *testing.T, namespace string, wanted func(*answered) boo
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.url+"/api/namespaces/"+namespace+"/stream", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.url+"/api/namespaces/"+namespace+"/stream",
+		http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +219,7 @@ func newEnvironment(t *testing.T) *environment {
 	ctrl.SetLogger(logr.Discard())
 	w := &environment{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")}
 	install.Kubectl(t, w.cp, "create", "clusterrole", readsSecrets, "--verb=get", "--resource=secrets")
-	install.Controller(t, w.cp, program.Build(t, "./cmd/controller"))
+	install.StartController(t, w.cp, program.Build(t, "./cmd/controller"))
 	install.Kubectl(t, w.cp, "apply", "-k", install.Config("samples"))
 	return w
 }

@@ -90,7 +90,8 @@ func (w *environment) logIn(t *testing.T, admin string) {
 	}
 	u := w.newUser(t, server)
 	answer, text := u.signIn(t, " Bearer "+admin+"\n", "", "/namespaces/warehouse/keys/storefront")
-	if answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" || !strings.Contains(text, "system:serviceaccount:warehouse:admin") || strings.Contains(text, admin) {
+	if answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" ||
+		!strings.Contains(text, "system:serviceaccount:warehouse:admin") || strings.Contains(text, admin) {
 		t.Errorf("%s\n%s", answer.Request.URL, text)
 	}
 	u.ask(t, http.MethodPost, "/logout", "application/x-www-form-urlencoded", "csrf="+u.csrf)
@@ -114,10 +115,12 @@ const stock = `{"name":"stock-sync","displayName":"Stock Sync","scopes":["produc
 // administrator does everything, and is shown the token once.
 func (w *environment) administrator(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
-		if line.Rights != nil && (!line.Rights.List || !line.Rights.Create || !line.Rights.Change || !line.Rights.ReadSecrets) {
+		if line.Rights != nil &&
+			(!line.Rights.List || !line.Rights.Create || !line.Rights.Change || !line.Rights.ReadSecrets) {
 			t.Errorf("rights %+v", line.Rights)
 		}
-		return line.Tenant != nil && line.Tenant.ID == "3714240b-2e06-4c35-8856-ccc1c096323e" && line.Tenant.BaseURL != "" && line.Tenant.Most == 20
+		return line.Tenant != nil && line.Tenant.ID == "3714240b-2e06-4c35-8856-ccc1c096323e" && line.Tenant.BaseURL != "" &&
+			line.Tenant.Most == 20
 	})
 	if _, text := u.get(t, "/namespaces"); !strings.Contains(text, "You may not list namespaces") {
 		t.Errorf("the choice of a namespace:\n%s", text)
@@ -127,10 +130,12 @@ func (w *environment) administrator(t *testing.T, u *user) {
 		t.Fatalf("%d %+v", status, done)
 	}
 	token := w.secret(t, "stock-sync")
-	if r := done.Result; r.Token != token || !strings.Contains(r.Curl, "/api/products") || !strings.Contains(r.Curl, token) || strings.Contains(r.YAML, token) || !strings.Contains(r.YAML, "rotation:") {
+	if r := done.Result; r.Token != token || !strings.Contains(r.Curl, "/api/products") ||
+		!strings.Contains(r.Curl, token) || strings.Contains(r.YAML, token) || !strings.Contains(r.YAML, "rotation:") {
 		t.Errorf("where: %s, YAML:\n%s", r.Where, r.YAML)
 	}
-	if status, again := u.post(t, warehouse+"/keys", stock); status != http.StatusConflict || again.Result != nil || again.Fields[0].Field != "name" {
+	if status, again := u.post(t, warehouse+"/keys", stock); status != http.StatusConflict || again.Result != nil ||
+		again.Fields[0].Field != "name" {
 		t.Errorf("the same once more: %d %+v", status, again)
 	}
 	for _, path := range []string{"/keys/stock-sync", "/form"} {
@@ -138,7 +143,8 @@ func (w *environment) administrator(t *testing.T, u *user) {
 			t.Errorf("GET %s shows the token", path)
 		}
 	}
-	for _, change := range []struct{ name, state string }{{"suspend", "Suspended"}, {"resume", "Active"}, {"rotate", "Active"}, {"revoke", "Revoked"}} {
+	for _, change := range []struct{ name, state string }{{"suspend", "Suspended"}, {"resume", "Active"},
+		{"rotate", "Active"}, {"revoke", "Revoked"}} {
 		status, done := u.post(t, warehouse+"/keys/stock-sync/"+change.name, "{}")
 		if status != http.StatusOK || done.Result == nil || done.Result.Row.State != change.state {
 			t.Errorf("%s: %d %+v", change.name, status, done)
@@ -148,14 +154,19 @@ func (w *environment) administrator(t *testing.T, u *user) {
 			t.Errorf("%s: the answer has a token: %t", change.name, done.Result.Token != "")
 		}
 	}
-	if status, wrong := u.post(t, warehouse+"/keys", `{"name":"A","displayName":"","scopes":[],"expiry":""}`); status != http.StatusUnprocessableEntity || len(wrong.Fields) != 3 {
+	if status, wrong := u.post(t, warehouse+"/keys",
+		`{"name":"A","displayName":"","scopes":[],"expiry":""}`); status != http.StatusUnprocessableEntity ||
+		len(wrong.Fields) != 3 {
 		t.Errorf("a form not filled in: %d %+v", status, wrong)
 	}
-	if status, wrong := u.post(t, warehouse+"/keys", strings.NewReplacer("stock-sync", "other", `"1d"`, `"60d"`).Replace(stock)); status != http.StatusUnprocessableEntity || wrong.Fields[0].Field != "rotateOverlap" {
+	if status, wrong := u.post(t, warehouse+"/keys",
+		strings.NewReplacer("stock-sync", "other", `"1d"`,
+			`"60d"`).Replace(stock)); status != http.StatusUnprocessableEntity || wrong.Fields[0].Field != "rotateOverlap" {
 		t.Errorf("what only the API server knows: %d %+v", status, wrong)
 	}
 	u.csrf = ""
-	if status, forged := u.post(t, warehouse+"/keys/storefront/revoke", "{}"); status != http.StatusForbidden || forged.Reason != "forged" {
+	if status, forged := u.post(t, warehouse+"/keys/storefront/revoke", "{}"); status != http.StatusForbidden ||
+		forged.Reason != "forged" {
 		t.Errorf("a change that the page has not asked for: %d %+v", status, forged)
 	}
 }
@@ -171,8 +182,11 @@ func (w *environment) viewer(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		return line.Tenant != nil && strings.Contains(line.Tenant.Problem, "You may not read tenants")
 	})
-	for _, path := range []string{"/keys", "/keys/storefront/rotate", "/keys/storefront/suspend", "/keys/storefront/revoke"} {
-		if status, no := u.post(t, warehouse+path, strings.ReplaceAll(stock, "stock-sync", "viewers")); status != http.StatusForbidden || !strings.Contains(no.Message, "apikey-admin") {
+	for _, path := range []string{"/keys", "/keys/storefront/rotate", "/keys/storefront/suspend",
+		"/keys/storefront/revoke"} {
+		if status, no := u.post(t, warehouse+path,
+			strings.ReplaceAll(stock, "stock-sync",
+				"viewers")); status != http.StatusForbidden || !strings.Contains(no.Message, "apikey-admin") {
 			t.Errorf("POST %s: %d %+v", path, status, no)
 		}
 	}
@@ -181,7 +195,8 @@ func (w *environment) viewer(t *testing.T, u *user) {
 // maker is told where the token is instead of being shown it.
 func (w *environment) maker(t *testing.T, u *user) {
 	status, done := u.post(t, warehouse+"/keys", strings.ReplaceAll(stock, "stock-sync", "makers"))
-	if status != http.StatusOK || done.Result == nil || done.Result.Token != "" || done.Result.Curl != "" || !strings.Contains(done.Result.Where, "Secret warehouse/makers") ||
+	if status != http.StatusOK || done.Result == nil || done.Result.Token != "" || done.Result.Curl != "" ||
+		!strings.Contains(done.Result.Where, "Secret warehouse/makers") ||
 		!strings.Contains(done.Result.Message, "You may not read Secrets") {
 		t.Errorf("%d %+v", status, done)
 	}
@@ -195,13 +210,15 @@ func (w *environment) stranger(t *testing.T, u *user) {
 		}
 		return line.Problem != nil && line.Problem.Reason == "forbidden"
 	})
-	if answer, text := u.ask(t, http.MethodGet, warehouse+"/keys/storefront", "", ""); answer.StatusCode != http.StatusForbidden {
+	if answer, text := u.ask(t, http.MethodGet, warehouse+"/keys/storefront", "",
+		""); answer.StatusCode != http.StatusForbidden {
 		t.Errorf("details: %d %s", answer.StatusCode, text)
 	}
 	if status, _ := u.post(t, warehouse+"/keys/storefront/revoke", "{}"); status != http.StatusForbidden {
 		t.Errorf("revoking: %d", status)
 	}
-	u.follow(t, "sandbox", func(line *answered) bool { return len(line.Rows) == 1 && line.Rows[0].Name == "nightly-analytics" })
+	u.follow(t, "sandbox",
+		func(line *answered) bool { return len(line.Rows) == 1 && line.Rows[0].Name == "nightly-analytics" })
 }
 
 // header is an OIDC proxy's: each request has the user's token, and the page keeps none.
@@ -210,7 +227,8 @@ func (w *environment) header(t *testing.T, admin string) {
 	u := w.newUser(t, server)
 	u.browser.Transport = bearer{admin, u.browser.Transport}
 	answer, text := u.get(t, "/namespaces/warehouse")
-	if answer.StatusCode != http.StatusOK || !strings.Contains(text, "system:serviceaccount:warehouse:admin") || strings.Contains(text, "Sign out") {
+	if answer.StatusCode != http.StatusOK || !strings.Contains(text, "system:serviceaccount:warehouse:admin") ||
+		strings.Contains(text, "Sign out") {
 		t.Errorf("%d\n%s", answer.StatusCode, text)
 	}
 	for _, cookie := range u.browser.Jar.Cookies(answer.Request.URL) {
@@ -218,7 +236,8 @@ func (w *environment) header(t *testing.T, admin string) {
 			t.Errorf("cookie %s", cookie.Name)
 		}
 	}
-	if status, done := u.post(t, warehouse+"/keys/storefront/suspend", "{}"); status != http.StatusOK || done.Result == nil {
+	if status, done := u.post(t, warehouse+"/keys/storefront/suspend", "{}"); status != http.StatusOK ||
+		done.Result == nil {
 		t.Errorf("%d %+v", status, done)
 	}
 	off := w.newUser(t, w.serve(t, nil))
@@ -226,12 +245,14 @@ func (w *environment) header(t *testing.T, admin string) {
 	if answer, _ := off.get(t, "/namespaces/warehouse"); answer.Request.URL.Path != "/login" {
 		t.Errorf("the header counts where it was not asked for: %s", answer.Request.URL)
 	}
-	if answer, _ := u.get(t, "/login?why=expired&next=/namespaces/warehouse/keys/storefront"); answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" {
+	if answer, _ := u.get(t,
+		"/login?why=expired&next=/namespaces/warehouse/keys/storefront"); answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" {
 		t.Errorf("who is signed in is to sign in at %s", answer.Request.URL)
 	}
 	u.browser.Transport = bearer{"nobody's", server.Client().Transport}
 	for _, path := range []string{"/namespaces/warehouse", "/login"} {
-		if answer, text := u.get(t, path); answer.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "The cluster does not know you") {
+		if answer, text := u.get(t, path); answer.StatusCode != http.StatusUnauthorized ||
+			!strings.Contains(text, "The cluster does not know you") {
 			t.Errorf("%s with a token that the cluster does not know: %d\n%s", path, answer.StatusCode, text)
 		}
 	}
@@ -260,18 +281,21 @@ func (w *environment) ended(t *testing.T, admin string) {
 	u.signIn(t, admin, "warehouse", "")
 	passed.Store(int64(10 * time.Minute))
 	if answer, text := u.get(t, "/namespaces/warehouse/keys/storefront"); answer.Request.URL.Path != "/login" ||
-		!strings.Contains(text, "Your session has ended") || answer.Request.URL.Query().Get("next") != "/namespaces/warehouse/keys/storefront" {
+		!strings.Contains(text, "Your session has ended") ||
+		answer.Request.URL.Query().Get("next") != "/namespaces/warehouse/keys/storefront" {
 		t.Errorf("by the clock: %s\n%s", answer.Request.URL, text)
 	}
 	gone := w.token(t, "warehouse", "leaver", "apikey-admin")
 	server = w.serve(t, nil)
 	u = w.newUser(t, server)
 	u.signIn(t, gone, "warehouse", "")
-	if err := w.cp.Client.Delete(context.WithoutCancel(t.Context()), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "warehouse", Name: "leaver"}}); err != nil {
+	if err := w.cp.Client.Delete(context.WithoutCancel(t.Context()),
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "warehouse", Name: "leaver"}}); err != nil {
 		t.Fatal(err)
 	}
 	u.follow(t, "warehouse", func(line *answered) bool { return line.Problem != nil && line.Problem.Reason == "session" })
-	if status, no := u.post(t, warehouse+"/keys/storefront/revoke", "{}"); status != http.StatusUnauthorized || no.Reason != "session" {
+	if status, no := u.post(t, warehouse+"/keys/storefront/revoke", "{}"); status != http.StatusUnauthorized ||
+		no.Reason != "session" {
 		t.Errorf("%d %+v", status, no)
 	}
 }

@@ -50,7 +50,8 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		points := 0
 		for write := 1 + first%step; ; write += step {
 			done := false
-			if !t.Run(fmt.Sprintf("%s write %d", moment, write), func(t *testing.T) { done = l.round(t, write, moment) }) || done {
+			if !t.Run(fmt.Sprintf("%s write %d", moment, write), func(t *testing.T) { done = l.round(t, write, moment) }) ||
+				done {
 				break
 			}
 			points++
@@ -63,8 +64,8 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 }
 
-// round mints one key, with the controller killed at one write. It is true when the controller was done without coming to
-// that write.
+// round mints one key, with the controller killed at one write. It is true when the controller was done without coming
+// to that write.
 func (l *lab) round(t *testing.T, write int, moment moment) bool {
 	ctx := t.Context()
 	name := fixture.Name("tenant")
@@ -107,11 +108,15 @@ func (l *lab) permit(t *testing.T, namespace string) {
 		}
 	}
 	for i := range roles.Items {
-		create(t, l.cp.Client, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: roles.Items[i].Name}, Rules: roles.Items[i].Rules})
+		create(t, l.cp.Client,
+			&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: roles.Items[i].Name},
+				Rules: roles.Items[i].Rules})
 	}
 	for i := range bindings.Items {
 		b := &bindings.Items[i]
-		create(t, l.cp.Client, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: b.Name}, Subjects: b.Subjects, RoleRef: b.RoleRef})
+		create(t, l.cp.Client,
+			&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: b.Name}, Subjects: b.Subjects,
+				RoleRef: b.RoleRef})
 	}
 }
 
@@ -174,7 +179,8 @@ func (l *lab) record(t *testing.T, key *keysv1alpha1.ApiKey) func() []string {
 }
 
 // check looks at what is left: one credential for ever, one Secret with its token, one place, one root key.
-func (l *lab) check(ctx context.Context, t *testing.T, key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, system *corev1.Namespace, digests []string) {
+func (l *lab) check(ctx context.Context, t *testing.T, key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant,
+	system *corev1.Namespace, digests []string) {
 	t.Helper()
 	// S4: whatever was announced first is what it stays.
 	if len(digests) != 1 || len(key.Status.Credentials) != 1 || key.Status.Credentials[0].Digest != digests[0] {

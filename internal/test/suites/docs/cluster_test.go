@@ -42,8 +42,9 @@ type installation struct {
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
 	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
-	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t), controller: program.FreeAddress(t),
-		folder: t.TempDir(), plugin: program.Build(t, "./cmd/kubectl-apikey")}
+	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t),
+		controller: program.FreeAddress(t),
+		folder:     t.TempDir(), plugin: program.Build(t, "./cmd/kubectl-apikey")}
 	for _, name := range []string{"config", "docs"} {
 		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
 			t.Fatal(err)
@@ -61,7 +62,8 @@ func newInstallation(t *testing.T) *installation {
 	program.Start(t, program.Build(t, "./cmd/verifier"), append(install.Mounted(t, cp, "apikey-verifier-tls"),
 		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
 		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
-		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t), "--caller-audiences=apikey-verifier")...)
+		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t),
+		"--caller-audiences=apikey-verifier")...)
 	program.WaitUntil(t, patience, "a ready verifier", install.AnswersTLS(t, cp, verifierName, health, "/readyz"))
 	return i
 }
@@ -75,7 +77,8 @@ func (i *installation) run(t *testing.T, script string) {
 	command.Dir = i.folder
 	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder,
 		"VERIFIER="+i.at(t, verifierName, i.verifier), "VERIFIER_ADMIN="+i.at(t, metricsName, i.verifierMetrics),
-		"PATH="+strings.Join([]string{filepath.Dir(i.cp.Kubectl), filepath.Dir(i.plugin), os.Getenv("PATH")}, string(os.PathListSeparator)))
+		"PATH="+strings.Join([]string{filepath.Dir(i.cp.Kubectl), filepath.Dir(i.plugin), os.Getenv("PATH")},
+			string(os.PathListSeparator)))
 	command.Stdin = strings.NewReader(script)
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
@@ -114,8 +117,8 @@ func (i *installation) at(t *testing.T, name, address string) string {
 	return "https://" + name + ":" + port
 }
 
-// begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one root
-// key.
+// begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one
+// root key.
 func (i *installation) begin(t *testing.T, examples []pages.Block) {
 	t.Helper()
 	i.run(t, `
@@ -173,8 +176,8 @@ func blocksToApply(t *testing.T) (examples []pages.Block) {
 	return examples
 }
 
-// TestOnAControlPlane applies every example, and runs every command, section by section: each begins with the samples and
-// the examples, and its blocks are one script.
+// TestOnAControlPlane applies every example, and runs every command, section by section: each begins with the samples
+// and the examples, and its blocks are one script.
 func TestOnAControlPlane(t *testing.T) {
 	all := pages.Run(t)
 	examples := blocksToApply(t)
@@ -285,7 +288,8 @@ func TestMakeToken(t *testing.T) {
 	for _, format := range []string{"nxc_live_", "nxc_test_"} {
 		for range 10 { // The checksum's leading zeros and its order of bytes are a matter of luck.
 			file := filepath.Join(t.TempDir(), "token")
-			command := exec.CommandContext(t.Context(), "sh", filepath.Join(controlplane.Root(), "docs", "examples", "make-token.sh"), format, file)
+			command := exec.CommandContext(t.Context(), "sh",
+				filepath.Join(controlplane.Root(), "docs", "examples", "make-token.sh"), format, file)
 			out, err := command.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -298,7 +302,8 @@ func TestMakeToken(t *testing.T) {
 			if err != nil || len(content) != 66 {
 				t.Fatalf("no token: %v", err)
 			}
-			want := fmt.Sprintf("digest:\n  sha256: %s\n  prefix: %s\n", strings.TrimPrefix(made.Digest().String(), "sha256:"), made.Prefix())
+			want := fmt.Sprintf("digest:\n  sha256: %s\n  prefix: %s\n", strings.TrimPrefix(made.Digest().String(), "sha256:"),
+				made.Prefix())
 			if string(out) != want || !strings.HasPrefix(made.Prefix(), format) {
 				t.Errorf("printed %q, want %q", out, want)
 			}

@@ -64,7 +64,8 @@ func constants(t *testing.T, folder string, do func(group, name, typeName, value
 
 // TestEveryCondition checks that each condition and reason is in the page of its kind.
 func TestEveryCondition(t *testing.T) {
-	apikey, tenant, accesspolicy := pages.Read(t, "docs/apikey.md"), pages.Read(t, "docs/tenant.md"), pages.Read(t, "docs/accesspolicy.md")
+	apikey, tenant, accesspolicy := pages.Read(t, "docs/apikey.md"), pages.Read(t, "docs/tenant.md"), pages.Read(t,
+		"docs/accesspolicy.md")
 	found := 0
 	constants(t, "api/v1alpha1", func(group, name, _, value string) {
 		if !strings.HasPrefix(name, "Condition") && !strings.HasPrefix(name, "Reason") {
@@ -194,8 +195,8 @@ func kinds(t *testing.T) []kind {
 	return all
 }
 
-// TestEveryField checks that each field has a row, with what the schema says of it, and that each message with which the API
-// server refuses one is there to be found.
+// TestEveryField checks that each field has a row, with what the schema says of it, and that each message with which
+// the API server refuses one is there to be found.
 func TestEveryField(t *testing.T) {
 	for _, k := range kinds(t) {
 		p := pages.Read(t, "docs/"+strings.ToLower(k.Spec.Names.Kind)+".md")

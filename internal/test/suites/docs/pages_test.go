@@ -56,8 +56,8 @@ func TestExamplesAreFiles(t *testing.T) {
 	}
 }
 
-// TestGuidesShowTheirFiles checks that what a guide shows is a file in the folder of its name, that no file there is without
-// mention, and that nothing in a guide looks as if it were run.
+// TestGuidesShowTheirFiles checks that what a guide shows is a file in the folder of its name, that no file there is
+// without mention, and that nothing in a guide looks as if it were run.
 func TestGuidesShowTheirFiles(t *testing.T) {
 	shown := 0
 	for _, p := range proxyGuides(t) {

@@ -31,9 +31,9 @@ var labelledByReaders = map[string]string{
 	"kubernetes.io/metadata.name":   "every namespace has it, and these are other projects'",
 }
 
-// TestSelectors has every selector of the documentation, its scripts and the manifests select among real objects: those of an
-// installation with the samples and the examples. One that selects nothing is misspelt, and so is one that a page says selects
-// none and that does.
+// TestSelectors has every selector of the documentation, its scripts and the manifests select among real objects: those
+// of an installation with the samples and the examples. One that selects nothing is misspelt, and so is one that a page
+// says selects none and that does.
 func TestSelectors(t *testing.T) {
 	i := newInstallation(t)
 	i.begin(t, blocksToApply(t))
@@ -67,7 +67,8 @@ func (i *installation) settle(t *testing.T) {
 	}
 	for j := range deployments.Items { // Nothing here makes pods of them.
 		d := &deployments.Items[j]
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name, Labels: d.Spec.Template.Labels}, Spec: d.Spec.Template.Spec}
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name,
+			Labels: d.Spec.Template.Labels}, Spec: d.Spec.Template.Spec}
 		if err := i.cp.Client.Create(t.Context(), pod); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,8 @@ func (i *installation) settle(t *testing.T) {
 // selects says that nothing is selected.
 func (i *installation) selects(t *testing.T, resource string, args ...string) error {
 	t.Helper()
-	out, err := i.cp.RunKubectl(t.Context(), append([]string{"get", resource, "--ignore-not-found", "-o", "name"}, args...)...)
+	out, err := i.cp.RunKubectl(t.Context(),
+		append([]string{"get", resource, "--ignore-not-found", "-o", "name"}, args...)...)
 	if err != nil {
 		return err
 	}
@@ -365,7 +367,8 @@ func (i *installation) labelsAreThere(t *testing.T) {
 	}
 }
 
-// backupHasNoToken checks that what docs/restore.md says to back up has no token, and what it says to leave out has them all.
+// backupHasNoToken checks that what docs/restore.md says to back up has no token, and what it says to leave out has
+// them all.
 func (i *installation) backupHasNoToken(t *testing.T) {
 	withTokens := map[string]bool{}
 	for _, b := range pages.Read(t, "docs/restore.md").Blocks {

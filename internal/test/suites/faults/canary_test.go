@@ -57,7 +57,7 @@ func (s *site) restart() {
 	if s.controller != nil {
 		s.controller.Kill()
 	}
-	s.controller = install.Controller(s.t, s.cp, s.binary)
+	s.controller = install.StartController(s.t, s.cp, s.binary)
 }
 
 // mint creates a key and waits until it is ready.
@@ -69,7 +69,8 @@ func (s *site) mint(t *testing.T) *fixture.Issued {
 	}
 	name := client.ObjectKeyFromObject(key)
 	program.WaitUntil(t, patience, "a key that is ready", func() error {
-		if err := s.cp.Client.Get(t.Context(), name, key); err != nil || apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady) {
+		if err := s.cp.Client.Get(t.Context(), name, key); err != nil ||
+			apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady) {
 			return err
 		}
 		return fmt.Errorf("%v", key.Status.Conditions)
@@ -144,8 +145,8 @@ func (s *site) canary(t *testing.T) *keysv1alpha1.ApiKey {
 	return canary
 }
 
-// TestCanaryReplaced has one of two verifiers be cut off, and somebody take away what it has said. A revocation is effective only once
-// that verifier refuses the key, and then it is.
+// TestCanaryReplaced has one of two verifiers be cut off, and somebody take away what it has said. A revocation is
+// effective only once that verifier refuses the key, and then it is.
 func TestCanaryReplaced(t *testing.T) {
 	s := newSite(t)
 	file := install.Config("verifier", "canary.yaml")
@@ -156,7 +157,8 @@ func TestCanaryReplaced(t *testing.T) {
 	strip := func(t *testing.T) {
 		for annotation := range s.canary(t).Annotations {
 			if strings.HasPrefix(annotation, keysv1alpha1.ProbeAnnotationPrefix) {
-				install.Kubectl(t, s.cp, "annotate", "apikey", "-n", controlplane.SystemNamespace, keysv1alpha1.CanaryName, annotation+"-")
+				install.Kubectl(t, s.cp, "annotate", "apikey", "-n", controlplane.SystemNamespace, keysv1alpha1.CanaryName,
+					annotation+"-")
 			}
 		}
 	}
@@ -303,7 +305,8 @@ func TestOneName(t *testing.T) {
 		issued := s.mint(t)
 		a.asks(issued)
 		a.process.Kill()
-		install.Kubectl(t, s.cp, "annotate", "--overwrite", "apikey", "-n", controlplane.SystemNamespace, keysv1alpha1.CanaryName, probe.Annotation("ended")+"="+probe.Gone)
+		install.Kubectl(t, s.cp, "annotate", "--overwrite", "apikey", "-n", controlplane.SystemNamespace,
+			keysv1alpha1.CanaryName, probe.Annotation("ended")+"="+probe.Gone)
 		began, effective := s.revoked(t, issued.Key)
 		if took := effective.Sub(began); took > longBound/2 {
 			t.Errorf("effective only after %s", took)

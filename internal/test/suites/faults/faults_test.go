@@ -112,7 +112,8 @@ func TestLostEvent(t *testing.T) {
 	}
 }
 
-// TestFrozen stops a verifier for longer than its bound. What is asked while it is frozen is answered when it is thawed.
+// TestFrozen stops a verifier for longer than its bound. What is asked while it is frozen is answered when it is
+// thawed.
 func TestFrozen(t *testing.T) {
 	cp := start(t)
 	s, _ := onWire(t, cp, program.Build(t, "./cmd/verifier"), bound)
@@ -131,7 +132,8 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
-// TestAPIServerAway takes the API server away for longer than the bound of one verifier, and for less than that of another.
+// TestAPIServerAway takes the API server away for longer than the bound of one verifier, and for less than that of
+// another.
 func TestAPIServerAway(t *testing.T) {
 	cp := start(t)
 	binary := program.Build(t, "./cmd/verifier")
@@ -205,7 +207,8 @@ func TestWithoutController(t *testing.T) {
 		t.Errorf("as of %g, and no later", got)
 	}
 	key := &keysv1alpha1.ApiKey{}
-	if err := cp.Client.Get(t.Context(), client.ObjectKeyFromObject(s.goes.issued.Key), key); err != nil || len(key.Status.Conditions) != 0 {
+	if err := cp.Client.Get(t.Context(), client.ObjectKeyFromObject(s.goes.issued.Key), key); err != nil ||
+		len(key.Status.Conditions) != 0 {
 		t.Errorf("a controller has been here: %v %v", key.Status.Conditions, err)
 	}
 }

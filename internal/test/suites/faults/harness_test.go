@@ -1,5 +1,5 @@
-// Package faults breaks what is between a verifier and the API server, in every way that it can break, and checks that no
-// revoked key is accepted beyond the bound, that the verifier recovers without a restart, and that its metrics tell.
+// Package faults breaks what is between a verifier and the API server, in every way that it can break, and checks that
+// no revoked key is accepted beyond the bound, that the verifier recovers without a restart, and that its metrics tell.
 //
 // No controller runs where a test does not say so: revocation, expiry and freshness work without one.
 package faults_test
@@ -71,17 +71,21 @@ func watch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig strin
 	t.Helper()
 	s := launch(t, cp, binary, kubeconfig, fixture.Name("verifier"), bound)
 	s.stays, s.goes = s.call(s.issue()), s.call(s.issue())
-	s.await("a verifier that lets both keys pass", func() error { return first(s.ready(), s.stays.last(200), s.goes.last(200)) })
+	s.await("a verifier that lets both keys pass",
+		func() error { return first(s.ready(), s.stays.last(200), s.goes.last(200)) })
 	return s
 }
 
 // launch starts a verifier that nobody asks yet.
-func launch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig, name string, bound time.Duration) *subject {
+func launch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig, name string,
+	bound time.Duration) *subject {
 	t.Helper()
 	address, health, metrics := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
-	s := &subject{t: t, cp: cp, bound: bound, url: "http://" + address, health: "http://" + health, metrics: "http://" + metrics}
+	s := &subject{t: t, cp: cp, bound: bound, url: "http://" + address, health: "http://" + health,
+		metrics: "http://" + metrics}
 	s.process = program.Start(t, binary, "--kubeconfig="+kubeconfig, "--name="+name,
-		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
+		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t),
+		"--insecure-plain-text",
 		"--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -94,7 +94,8 @@ func (s *sifted) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if text := s.sieve.holds.Load(); text != nil && bytes.Contains(line, []byte(*text)) && s.sieve.holds.CompareAndSwap(text, nil) {
+		if text := s.sieve.holds.Load(); text != nil && bytes.Contains(line, []byte(*text)) &&
+			s.sieve.holds.CompareAndSwap(text, nil) {
 			s.sieve.lost.Add(1)
 			continue
 		}

@@ -34,7 +34,7 @@ func newInstallation(t *testing.T) *installation {
 	cp := install.ControlPlane(t, controlplane.Options{}, "default")
 	metrics := program.FreeAddress(t)
 	i := &installation{cp: cp, metricsURL: "http://" + metrics + "/metrics"}
-	install.Controller(t, cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+metrics)
+	install.StartController(t, cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+metrics)
 	return i
 }
 

@@ -76,7 +76,8 @@ func (i *installation) apply(t *testing.T, objects []*unstructured.Unstructured)
 
 // inNamespaces returns the samples in namespaces of their own, which first come without labels: without a
 // kube-controller-manager no namespace goes away.
-func inNamespaces(samples map[string][]*unstructured.Unstructured, suffix string) map[string][]*unstructured.Unstructured {
+func inNamespaces(samples map[string][]*unstructured.Unstructured,
+	suffix string) map[string][]*unstructured.Unstructured {
 	objects := map[string][]*unstructured.Unstructured{}
 	for kind := range samples {
 		for _, sample := range samples[kind] {

@@ -19,8 +19,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// TestSecondApplyWritesNothing applies the samples twice: afterwards every object is what it was before, to the last byte
-// of its metadata. It fails when publish.stamp always sets publishedTime.
+// TestSecondApplyWritesNothing applies the samples twice: afterwards every object is what it was before, to the last
+// byte of its metadata. It fails when publish.stamp always sets publishedTime.
 func TestSecondApplyWritesNothing(t *testing.T) {
 	for name, flags := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +38,8 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 			}
 			// Another tenant has every key judged again.
 			other := fixture.Name("tenant")
-			for _, object := range []client.Object{fixture.Tenant(other), fixture.Namespace(other, other), fixture.ApiKey(other, "key")} {
+			for _, object := range []client.Object{fixture.Tenant(other), fixture.Namespace(other, other),
+				fixture.ApiKey(other, "key")} {
 				if err := i.cp.Client.Create(t.Context(), object); err != nil {
 					t.Fatal(err)
 				}
@@ -97,7 +98,10 @@ func (i *installation) everything(t *testing.T) map[string]string {
 func (i *installation) awaitRest(t *testing.T) {
 	t.Helper()
 	program.WaitUntil(t, patience, "a controller at rest", program.Answers(t.Context(), i.metricsURL,
-		`controller_runtime_active_workers{controller="apikey"} 0`, `workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
-		`controller_runtime_active_workers{controller="tenant"} 0`, `workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
-		`controller_runtime_active_workers{controller="accesspolicy"} 0`, `workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`))
+		`controller_runtime_active_workers{controller="apikey"} 0`,
+		`workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
+		`controller_runtime_active_workers{controller="tenant"} 0`,
+		`workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
+		`controller_runtime_active_workers{controller="accesspolicy"} 0`,
+		`workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`))
 }

@@ -1,4 +1,5 @@
-// Package handover has replicas take over from one another: controllers by the election of a leader, verifiers under load.
+// Package handover has replicas take over from one another: controllers by the election of a leader, verifiers under
+// load.
 package handover_test
 
 import (
@@ -74,8 +75,10 @@ type write struct {
 
 func newElection(t *testing.T) *election {
 	t.Helper()
-	e := &election{cp: install.ControlPlane(t, controlplane.Options{}, "rbac"), binary: program.Build(t, "./cmd/controller")}
-	tenant := fixture.Tenant(fixture.Name("tenant"), func(tenant *keysv1alpha1.Tenant) { tenant.Spec.MaxKeys = ptr.To[int32](500) })
+	e := &election{cp: install.ControlPlane(t, controlplane.Options{}, "rbac"),
+		binary: program.Build(t, "./cmd/controller")}
+	tenant := fixture.Tenant(fixture.Name("tenant"),
+		func(tenant *keysv1alpha1.Tenant) { tenant.Spec.MaxKeys = ptr.To[int32](500) })
 	namespace := fixture.Namespace(fixture.Name("ns"), tenant.Name)
 	e.namespace = namespace.Name
 	for _, object := range []client.Object{fixture.Policy("nexuscommerce"), tenant, namespace} {
@@ -103,7 +106,8 @@ func (e *election) stand(t *testing.T) *candidate {
 		return apiproxy.Interference{}
 	})
 	health := program.FreeAddress(t)
-	c.Process = program.Start(t, e.binary, "--kubeconfig="+c.proxy.Kubeconfig(t), "--metrics-bind-address=0", "--health-probe-bind-address="+health)
+	c.Process = program.Start(t, e.binary, "--kubeconfig="+c.proxy.Kubeconfig(t), "--metrics-bind-address=0",
+		"--health-probe-bind-address="+health)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("a controller's log:\n%s", c.Log())
@@ -193,14 +197,16 @@ func TestControllers(t *testing.T) {
 func (e *election) check(t *testing.T, deposed *candidate) {
 	t.Helper()
 	lease := &coordinationv1.Lease{}
-	if err := e.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: "apikey-controller"}, lease); err != nil {
+	if err := e.cp.Client.Get(t.Context(),
+		client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: "apikey-controller"}, lease); err != nil {
 		t.Fatal(err)
 	}
 	deposed.mu.Lock()
 	if len(deposed.writes) == 0 {
 		t.Error("the deposed leader has written nothing, ever")
 	} else if last := deposed.writes[len(deposed.writes)-1]; !last.at.Before(lease.Spec.AcquireTime.Time) {
-		t.Errorf("the deposed leader writes (%s) at %s, and another was elected at %s", last.what, last.at, lease.Spec.AcquireTime)
+		t.Errorf("the deposed leader writes (%s) at %s, and another was elected at %s", last.what, last.at,
+			lease.Spec.AcquireTime)
 	}
 	deposed.mu.Unlock()
 	for i := range e.count {

@@ -17,8 +17,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// envoy is a client as Envoy is: it has a connection to one of the Service's endpoints, and makes another one when that endpoint says that
-// it is going. What was asked until then is answered.
+// envoy is a client as Envoy is: it has a connection to one of the Service's endpoints, and makes another one when that
+// endpoint says that it is going. What was asked until then is answered.
 type envoy struct {
 	connection *grpc.ClientConn
 	request    *authv3.CheckRequest
@@ -27,7 +27,8 @@ type envoy struct {
 
 func newEnvoy(t *testing.T, s *service, asked *atomic.Int64, issued *fixture.Issued) *envoy {
 	t.Helper()
-	connection, err := grpc.NewClient("passthrough:///verifier", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
+	connection, err := grpc.NewClient("passthrough:///verifier", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.connect(ctx) }))
 	if err != nil {
 		t.Fatal(err)

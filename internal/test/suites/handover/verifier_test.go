@@ -116,7 +116,8 @@ func (f *fleet) start(t *testing.T) replica {
 	f.started++
 	r := replica{http: program.FreeAddress(t), grpc: program.FreeAddress(t)}
 	health := program.FreeAddress(t)
-	r.Process = program.Start(t, f.binary, "--kubeconfig="+install.Kubeconfig(t, f.cp, "apikey-verifier"), fmt.Sprintf("--name=verifier-%d", f.started),
+	r.Process = program.Start(t, f.binary, "--kubeconfig="+install.Kubeconfig(t, f.cp, "apikey-verifier"),
+		fmt.Sprintf("--name=verifier-%d", f.started),
 		"--http-bind-address="+r.http, "--grpc-bind-address="+r.grpc, "--insecure-plain-text",
 		"--metrics-bind-address=0", "--health-probe-bind-address="+health)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
@@ -142,10 +143,11 @@ type asker interface {
 	close()
 }
 
-// TestVerifiers replaces all verifiers, one after the other, while proxies ask over connections that they keep, by HTTP and by gRPC. No
-// request fails.
+// TestVerifiers replaces all verifiers, one after the other, while proxies ask over connections that they keep, by HTTP
+// and by gRPC. No request fails.
 func TestVerifiers(t *testing.T) {
-	f := &fleet{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"), binary: program.Build(t, "./cmd/verifier")}
+	f := &fleet{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"),
+		binary: program.Build(t, "./cmd/verifier")}
 	if err := f.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}

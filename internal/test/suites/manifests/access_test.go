@@ -66,7 +66,8 @@ func allowed(ctx context.Context, who subject, what action) bool {
 		User:   who.name,
 		Groups: who.groups,
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Verb: what.verb, Group: group, Version: "*", Resource: name, Subresource: subresource, Namespace: what.namespace, Name: what.name,
+			Verb: what.verb, Group: group, Version: "*", Resource: name, Subresource: subresource, Namespace: what.namespace,
+			Name: what.name,
 		},
 	}}
 	Expect(cp.Client.Create(ctx, review)).To(Succeed())
@@ -135,8 +136,10 @@ func writes(ctx context.Context, who subject) []string {
 	GinkgoHelper()
 	all := func(resource) bool { return true }
 	everybodys := writesTo(ctx, serviceAccount("default"), all)
-	Expect(everybodys).To(HaveEach(ContainSubstring("reviews.auth")), "an account without permissions may only ask about itself")
-	return slices.DeleteFunc(writesTo(ctx, who, all), func(write string) bool { return slices.Contains(everybodys, write) })
+	Expect(everybodys).To(HaveEach(ContainSubstring("reviews.auth")),
+		"an account without permissions may only ask about itself")
+	return slices.DeleteFunc(writesTo(ctx, who, all),
+		func(write string) bool { return slices.Contains(everybodys, write) })
 }
 
 // writesTo are what somebody may write among the resources that are asked about.
@@ -208,14 +211,15 @@ func escalations(ctx context.Context, who subject) []string {
 	GinkgoHelper()
 	var found []string
 	for verb, on := range map[string][]string{
-		"*":           {"*.*", "secrets", apikeys, apikeys + "/status"},
-		"impersonate": {"users", "groups", "serviceaccounts", "uids.authentication.k8s.io", "userextras.authentication.k8s.io"},
-		"bind":        {"roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io"},
-		"escalate":    {"roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io"},
-		"approve":     {"signers.certificates.k8s.io"},
-		"sign":        {"signers.certificates.k8s.io"},
-		"attest":      {"signers.certificates.k8s.io"},
-		"get":         {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy"},
+		"*": {"*.*", "secrets", apikeys, apikeys + "/status"},
+		"impersonate": {"users", "groups", "serviceaccounts", "uids.authentication.k8s.io",
+			"userextras.authentication.k8s.io"},
+		"bind":     {"roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io"},
+		"escalate": {"roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io"},
+		"approve":  {"signers.certificates.k8s.io"},
+		"sign":     {"signers.certificates.k8s.io"},
+		"attest":   {"signers.certificates.k8s.io"},
+		"get":      {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy"},
 	} {
 		for _, resource := range on {
 			for _, namespace := range []string{"", systemNamespace, tenantNamespace} {

@@ -47,7 +47,8 @@ func changedRights(plain, objects []*unstructured.Unstructured) []string {
 
 var _ = Describe("config/components", func() {
 	It("run pods that the namespace admits, each and all at once", func(ctx SpecContext) {
-		sets := [][]string{slices.DeleteFunc(components(), func(name string) bool { return name == "tls" })} // cert-manager has it too.
+		// cert-manager has it too.
+		sets := [][]string{slices.DeleteFunc(components(), func(name string) bool { return name == "tls" })}
 		for _, component := range components() {
 			sets = append(sets, []string{component})
 		}
@@ -57,7 +58,8 @@ var _ = Describe("config/components", func() {
 				HaveKeyWithValue("pod-security.kubernetes.io/enforce", "restricted"), "%v", set)
 			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
 				template := built[appsv1.Deployment](objects, "Deployment", name).Spec.Template
-				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: systemNamespace}, Spec: template.Spec}
+				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: systemNamespace},
+					Spec: template.Spec}
 				Expect(cp.Client.Create(ctx, pod, client.DryRunAll)).To(Succeed(), "%s with %v", name, set)
 			}
 		}
@@ -85,8 +87,9 @@ var _ = Describe("config/components", func() {
 		DeferCleanup(cp.Client.Delete, binding)
 		Expect(binding.Subjects).To(HaveLen(1))
 		prometheus := subject{
-			name:   "system:serviceaccount:" + binding.Subjects[0].Namespace + ":" + binding.Subjects[0].Name,
-			groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + binding.Subjects[0].Namespace, "system:authenticated"},
+			name: "system:serviceaccount:" + binding.Subjects[0].Namespace + ":" + binding.Subjects[0].Name,
+			groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + binding.Subjects[0].Namespace,
+				"system:authenticated"},
 		}
 		Expect(writes(ctx, prometheus)).To(BeEmpty())
 		Expect(escalations(ctx, prometheus)).To(BeEmpty())
@@ -102,17 +105,20 @@ var _ = Describe("config/components", func() {
 		})
 		controller := serviceAccount("apikey-controller")
 		everywhere := writes(ctx, controller)
-		kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-k", install.Kustomization(GinkgoTB(), []string{"default"}, "namespaces"))
+		kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-k",
+			install.Kustomization(GinkgoTB(), []string{"default"}, "namespaces"))
 		kubectl(ctx, "delete", "clusterrolebinding", "apikey-controller-secrets")
 
-		limited := slices.DeleteFunc(everywhere, func(write string) bool { return strings.HasSuffix(write, " secrets everywhere") })
+		limited := slices.DeleteFunc(everywhere,
+			func(write string) bool { return strings.HasSuffix(write, " secrets everywhere") })
 		Expect(writes(ctx, controller)).To(ConsistOf(append(limited,
 			"create secrets in apikey-system", "update secrets in apikey-system", "delete secrets in apikey-system",
 			"create secrets in warehouse", "update secrets in warehouse", "delete secrets in warehouse",
 		)))
 		Expect(escalations(ctx, controller)).To(BeEmpty())
 		for _, verb := range []string{"get", "list", "watch"} {
-			for namespace, may := range map[string]bool{"": false, systemNamespace: true, tenantNamespace: true, "sandbox": false, "default": false, "kube-system": false} {
+			for namespace, may := range map[string]bool{"": false, systemNamespace: true, tenantNamespace: true,
+				"sandbox": false, "default": false, "kube-system": false} {
 				what := action{verb: verb, resource: "secrets", namespace: namespace}
 				Expect(allowed(ctx, controller, what)).To(Equal(may), what.String())
 			}

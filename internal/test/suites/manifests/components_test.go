@@ -41,10 +41,12 @@ func build(ctx SpecContext, components ...string) []*unstructured.Unstructured {
 // built finds an object among those of an installation.
 func built[T any](objects []*unstructured.Unstructured, kind, name string) *T {
 	GinkgoHelper()
-	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind && o.GetName() == name })
+	i := slices.IndexFunc(objects,
+		func(o *unstructured.Unstructured) bool { return o.GetKind() == kind && o.GetName() == name })
 	Expect(i).To(BeNumerically(">=", 0), "%s %s", kind, name)
 	object := new(T)
-	Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(objects[i].Object, object, true)).To(Succeed())
+	Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(objects[i].Object, object,
+		true)).To(Succeed())
 	return object
 }
 
@@ -83,13 +85,15 @@ var _ = Describe("config/components", func() {
 			objects := build(ctx, component)
 			Expect(objects).NotTo(Equal(plain), "%s changes nothing", component)
 			for _, object := range objects {
-				if slices.Contains(foreign, object.GroupVersionKind().Group) || slices.ContainsFunc(plain, func(o *unstructured.Unstructured) bool {
-					return equality.Semantic.DeepEqual(o, object)
-				}) {
+				if slices.Contains(foreign, object.GroupVersionKind().Group) ||
+					slices.ContainsFunc(plain, func(o *unstructured.Unstructured) bool {
+						return equality.Semantic.DeepEqual(o, object)
+					}) {
 					continue // No kind of this cluster's; or applied by the other specs.
 				}
 				Expect(cp.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.DryRunAll,
-					client.FieldOwner("test"), client.ForceOwnership)).To(Succeed(), "%s: %s %s", component, object.GetKind(), object.GetName())
+					client.FieldOwner("test"), client.ForceOwnership)).To(Succeed(), "%s: %s %s", component, object.GetKind(),
+					object.GetName())
 			}
 		}
 	})
@@ -103,7 +107,8 @@ var _ = Describe("config/components", func() {
 				scheme = ""
 			}
 			Expect(slices.Contains(container.Args, "--insecure-plain-text")).To(Equal(plain), component)
-			Expect(slices.ContainsFunc(container.Args, func(arg string) bool { return strings.HasPrefix(arg, "--tls-") })).To(Equal(!plain), component)
+			Expect(slices.ContainsFunc(container.Args,
+				func(arg string) bool { return strings.HasPrefix(arg, "--tls-") })).To(Equal(!plain), component)
 			for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
 				Expect(probe.HTTPGet.Scheme).To(Equal(scheme), component)
 			}
@@ -117,7 +122,8 @@ var _ = Describe("config/components", func() {
 
 	It("has the controller sign certificates, but where they come from elsewhere", func(ctx SpecContext) {
 		for _, component := range components() {
-			container := built[appsv1.Deployment](build(ctx, component), "Deployment", "apikey-controller").Spec.Template.Spec.Containers[0]
+			container := built[appsv1.Deployment](build(ctx, component), "Deployment",
+				"apikey-controller").Spec.Template.Spec.Containers[0]
 			elsewhere := component == "tls" || component == "cert-manager"
 			Expect(slices.Contains(container.Args, "--self-signed-certificates")).To(Equal(!elsewhere), component)
 			if elsewhere {
@@ -129,7 +135,8 @@ var _ = Describe("config/components", func() {
 	})
 
 	It("sends the token of Prometheus to nobody but whom it has checked", func(ctx SpecContext) {
-		for _, components := range [][]string{{"monitoring"}, {"monitoring", "tls"}, {"monitoring", "cert-manager"}, {"monitoring", "plain-text"}} {
+		for _, components := range [][]string{{"monitoring"}, {"monitoring", "tls"}, {"monitoring", "cert-manager"},
+			{"monitoring", "plain-text"}} {
 			objects := build(ctx, components...)
 			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
 				monitor := built[map[string]any](objects, "ServiceMonitor", name)
@@ -138,15 +145,17 @@ var _ = Describe("config/components", func() {
 				Expect(endpoints).To(HaveLen(1))
 				if slices.Contains(components, "plain-text") && name == "apikey-verifier" {
 					Expect(endpoints[0]).To(And(HaveLen(2), HaveKeyWithValue("scheme", "http"), HaveKeyWithValue("port", "metrics")))
-					Expect(built[appsv1.Deployment](objects, "Deployment", name).Spec.Template.Spec.Containers[0].Args).NotTo(ContainElement("--metrics-secure"))
+					Expect(built[appsv1.Deployment](objects, "Deployment",
+						name).Spec.Template.Spec.Containers[0].Args).NotTo(ContainElement("--metrics-secure"))
 					continue
 				}
 				ca := map[string]any{"configMap": map[string]any{"name": certificates.BundleName, "key": certificates.BundleKey}}
 				if slices.Contains(components, "cert-manager") {
 					ca = map[string]any{"secret": map[string]any{"name": name + "-tls", "key": "ca.crt"}}
 				}
-				Expect(endpoints[0]).To(And(HaveKeyWithValue("scheme", "https"), HaveKey("bearerTokenFile"), HaveKeyWithValue("tlsConfig",
-					Equal(map[string]any{"ca": ca, "serverName": name + "-metrics.apikey-system.svc"}))), "%v: %s", components, name)
+				Expect(endpoints[0]).To(And(HaveKeyWithValue("scheme", "https"), HaveKey("bearerTokenFile"),
+					HaveKeyWithValue("tlsConfig",
+						Equal(map[string]any{"ca": ca, "serverName": name + "-metrics.apikey-system.svc"}))), "%v: %s", components, name)
 			}
 		}
 	})
@@ -172,7 +181,8 @@ var _ = Describe("config/components", func() {
 	It("limits the controller to the namespaces that it serves", func(ctx SpecContext) {
 		objects := build(ctx, "namespaces")
 		Expect(objects).NotTo(ContainElement(HaveField("Object", And(
-			HaveKeyWithValue("kind", "ClusterRoleBinding"), HaveKeyWithValue("metadata", HaveKeyWithValue("name", "apikey-controller-secrets"))))))
+			HaveKeyWithValue("kind", "ClusterRoleBinding"), HaveKeyWithValue("metadata",
+				HaveKeyWithValue("name", "apikey-controller-secrets"))))))
 		bound := []string{}
 		for _, object := range objects {
 			if object.GetKind() == "RoleBinding" && object.GetName() == "apikey-controller-secrets" {
@@ -241,7 +251,8 @@ func aboutPorts(objects []*unstructured.Unstructured, name string) {
 		selected++
 		for _, rule := range policy.Spec.Ingress {
 			for _, port := range rule.Ports {
-				Expect(template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name", port.Port.StrVal)), "%s: %s", policy.Name, name)
+				Expect(template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name", port.Port.StrVal)), "%s: %s",
+					policy.Name, name)
 			}
 		}
 	}

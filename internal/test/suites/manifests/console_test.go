@@ -30,7 +30,8 @@ var _ = Describe("The console", func() {
 				}
 			}
 		}
-		Expect(built[corev1.ServiceAccount](objects, "ServiceAccount", "apikey-console").AutomountServiceAccountToken).To(HaveValue(BeFalse()))
+		Expect(built[corev1.ServiceAccount](objects, "ServiceAccount",
+			"apikey-console").AutomountServiceAccountToken).To(HaveValue(BeFalse()))
 		pod := built[appsv1.Deployment](objects, "Deployment", "apikey-console").Spec.Template.Spec
 		Expect(pod.ServiceAccountName).To(Equal("apikey-console"))
 		Expect(pod.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
@@ -59,7 +60,8 @@ var _ = Describe("The console", func() {
 		service := built[corev1.Service](objects, "Service", "apikey-console")
 		Expect(service.Spec.Selector).To(Equal(deployment.Spec.Selector.MatchLabels))
 		for _, port := range service.Spec.Ports {
-			Expect(deployment.Spec.Template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name", port.TargetPort.StrVal)))
+			Expect(deployment.Spec.Template.Spec.Containers[0].Ports).To(ContainElement(HaveField("Name",
+				port.TargetPort.StrVal)))
 		}
 	})
 
@@ -72,7 +74,8 @@ var _ = Describe("The console", func() {
 		Expect(service.Spec.Selector).To(Equal(deployment.Spec.Selector.MatchLabels))
 		Expect(deployment.Spec.Template.Spec.Containers[0].Args).To(ContainElement("--peers=apikey-console-peers:8443"))
 		// A headless Service leads to the pod itself, so the port is the pod's.
-		Expect(deployment.Spec.Template.Spec.Containers[0].Ports).To(ContainElement(And(HaveField("Name", "https"), HaveField("ContainerPort", int32(8443)))))
+		Expect(deployment.Spec.Template.Spec.Containers[0].Ports).To(ContainElement(And(HaveField("Name", "https"),
+			HaveField("ContainerPort", int32(8443)))))
 	})
 
 	It("finds the API server by a kubeconfig in which nobody's credentials are", func(ctx SpecContext) {

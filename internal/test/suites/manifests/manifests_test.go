@@ -30,7 +30,8 @@ var _ = Describe("config", func() {
 		Expect(kubectl(ctx, "kustomize", folder(name))).To(ContainSubstring("kind: "))
 		apply(ctx, name)
 	},
-		Entry(nil, "crd"), Entry(nil, "rbac"), Entry(nil, "policy"), Entry(nil, "controller"), Entry(nil, "verifier"), Entry(nil, "samples"), Entry(nil, "default"),
+		Entry(nil, "crd"), Entry(nil, "rbac"), Entry(nil, "policy"), Entry(nil, "controller"), Entry(nil,
+			"verifier"), Entry(nil, "samples"), Entry(nil, "default"),
 	)
 
 	DescribeTable("changes nothing when it is applied again", func(ctx SpecContext, name string) {
@@ -49,7 +50,8 @@ var _ = Describe("config", func() {
 
 	It("has TLS on every port of the verifier's, and tokens of its callers for nothing else", func(ctx SpecContext) {
 		var verifier appsv1.Deployment
-		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "apikey-verifier"}, &verifier)).To(Succeed())
+		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "apikey-verifier"},
+			&verifier)).To(Succeed())
 		pod := verifier.Spec.Template.Spec
 		container := pod.Containers[0]
 		Expect(container.Args).To(ContainElements(
@@ -59,30 +61,33 @@ var _ = Describe("config", func() {
 			Expect(probe.HTTPGet.Scheme).To(Equal(corev1.URISchemeHTTPS))
 		}
 		Expect(container.VolumeMounts).To(ContainElement(And(
-			HaveField("Name", pod.Volumes[0].Name), HaveField("MountPath", "/etc/apikey-verifier/tls"), HaveField("SubPath", ""))))
+			HaveField("Name", pod.Volumes[0].Name), HaveField("MountPath", "/etc/apikey-verifier/tls"), HaveField("SubPath",
+				""))))
 		Expect(pod.Volumes[0].Secret.SecretName).To(Equal("apikey-verifier-tls"))
 		Expect(pod.Volumes[0].Secret.Optional).To(BeNil(), "pods wait for it")
 		Expect(container.Args).To(ContainElement("--caller-audiences=apikey-verifier"))
 	})
 
-	It("has the controller sign the certificates that pods mount, for the Services that they are behind", func(ctx SpecContext) {
-		var controller appsv1.Deployment
-		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "apikey-controller"}, &controller)).To(Succeed())
-		Expect(controller.Spec.Template.Spec.Containers[0].Args).To(ContainElement("--self-signed-certificates"))
-		Expect(controller.Spec.Template.Spec.Volumes).To(BeEmpty(), "it would wait for what it makes")
-		objects := build(ctx, "console")
-		for secret, services := range certificates.Serving {
-			deployment := strings.TrimSuffix(secret, "-tls")
-			pod := built[appsv1.Deployment](objects, "Deployment", deployment).Spec.Template
-			if secret != certificates.ControllerSecret {
-				Expect(pod.Spec.Volumes).To(ContainElement(HaveField("Secret", HaveField("SecretName", secret))), deployment)
+	It("has the controller sign the certificates that pods mount, for the Services that they are behind",
+		func(ctx SpecContext) {
+			var controller appsv1.Deployment
+			Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "apikey-controller"},
+				&controller)).To(Succeed())
+			Expect(controller.Spec.Template.Spec.Containers[0].Args).To(ContainElement("--self-signed-certificates"))
+			Expect(controller.Spec.Template.Spec.Volumes).To(BeEmpty(), "it would wait for what it makes")
+			objects := build(ctx, "console")
+			for secret, services := range certificates.Serving {
+				deployment := strings.TrimSuffix(secret, "-tls")
+				pod := built[appsv1.Deployment](objects, "Deployment", deployment).Spec.Template
+				if secret != certificates.ControllerSecret {
+					Expect(pod.Spec.Volumes).To(ContainElement(HaveField("Secret", HaveField("SecretName", secret))), deployment)
+				}
+				for _, service := range services {
+					selector := built[corev1.Service](objects, "Service", service).Spec.Selector
+					Expect(labels.SelectorFromSet(selector).Matches(labels.Set(pod.Labels))).To(BeTrue(), service)
+				}
 			}
-			for _, service := range services {
-				selector := built[corev1.Service](objects, "Service", service).Spec.Selector
-				Expect(labels.SelectorFromSet(selector).Matches(labels.Set(pod.Labels))).To(BeTrue(), service)
-			}
-		}
-	})
+		})
 
 	It("has a canary that is no key", func(ctx SpecContext) {
 		var canary keysv1alpha1.ApiKey
@@ -146,7 +151,8 @@ var _ = Describe("Deployments", func() {
 
 	It("run pods that the namespace admits", func(ctx SpecContext) {
 		careless := pod(corev1.PodSpec{Containers: []corev1.Container{{Name: "careless", Image: "careless"}}})
-		Expect(cp.Client.Create(ctx, careless, client.DryRunAll)).To(MatchError(apierrors.IsForbidden, "restricted pod security"))
+		Expect(cp.Client.Create(ctx, careless, client.DryRunAll)).To(MatchError(apierrors.IsForbidden,
+			"restricted pod security"))
 		for _, deployment := range list(ctx) {
 			Expect(cp.Client.Create(ctx, pod(deployment.Spec.Template.Spec), client.DryRunAll)).To(Succeed(), deployment.Name)
 		}
@@ -156,7 +162,8 @@ var _ = Describe("Deployments", func() {
 		for _, deployment := range list(ctx) {
 			account := deployment.Spec.Template.Spec.ServiceAccountName
 			Expect(account).To(Equal(deployment.Name))
-			Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: account}, &corev1.ServiceAccount{})).To(Succeed())
+			Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: account},
+				&corev1.ServiceAccount{})).To(Succeed())
 		}
 	})
 
@@ -207,14 +214,17 @@ var _ = Describe("Deployments", func() {
 		for _, deployment := range list(ctx) {
 			container := deployment.Spec.Template.Spec.Containers[0]
 			for _, m := range measured {
-				peak := map[string]float64{"apikey-verifier": m.Verifier.Peak, "apikey-controller": m.Controller.Peak}[deployment.Name]
+				peak := map[string]float64{"apikey-verifier": m.Verifier.Peak,
+					"apikey-controller": m.Controller.Peak}[deployment.Name]
 				Expect(peak).To(BeNumerically(">", 10))
 				if m.Keys <= 1000 {
-					Expect(container.Resources.Requests.Memory().AsApproximateFloat64()/(1<<20)).To(BeNumerically(">", peak), "%s, %d keys", deployment.Name, m.Keys)
+					Expect(container.Resources.Requests.Memory().AsApproximateFloat64()/(1<<20)).To(BeNumerically(">", peak),
+						"%s, %d keys", deployment.Name, m.Keys)
 				}
 				if m.Keys <= 100_000 {
 					seen++
-					Expect(container.Resources.Limits.Memory().AsApproximateFloat64()/(1<<20)).To(BeNumerically(">", peak), "%s, %d keys", deployment.Name, m.Keys)
+					Expect(container.Resources.Limits.Memory().AsApproximateFloat64()/(1<<20)).To(BeNumerically(">", peak),
+						"%s, %d keys", deployment.Name, m.Keys)
 				}
 			}
 		}

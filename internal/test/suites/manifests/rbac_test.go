@@ -67,19 +67,21 @@ var _ = Describe("The verifier's account", func() {
 		}
 	})
 
-	It("can write a key's usage and its own annotation on the canary, ask who its callers are, and nothing else", func(ctx SpecContext) {
-		Expect(writes(ctx, serviceAccount("apikey-verifier"))).To(ConsistOf(
-			"patch "+apikeys+"/status everywhere",
-			"patch "+apikeys+" verifier-canary in apikey-system",
-			"create tokenreviews.authentication.k8s.io everywhere",
-			"create subjectaccessreviews.authorization.k8s.io everywhere",
-		))
-	})
+	It("can write a key's usage and its own annotation on the canary, ask who its callers are, and nothing else",
+		func(ctx SpecContext) {
+			Expect(writes(ctx, serviceAccount("apikey-verifier"))).To(ConsistOf(
+				"patch "+apikeys+"/status everywhere",
+				"patch "+apikeys+" verifier-canary in apikey-system",
+				"create tokenreviews.authentication.k8s.io everywhere",
+				"create subjectaccessreviews.authorization.k8s.io everywhere",
+			))
+		})
 
 	It("can read its three kinds", func(ctx SpecContext) {
 		for _, resource := range []string{apikeys, tenants, accessPolicies} {
 			for _, verb := range []string{"get", "list", "watch"} {
-				Expect(allowed(ctx, serviceAccount("apikey-verifier"), action{verb: verb, resource: resource})).To(BeTrue(), "%s %s", verb, resource)
+				Expect(allowed(ctx, serviceAccount("apikey-verifier"), action{verb: verb, resource: resource})).To(BeTrue(),
+					"%s %s", verb, resource)
 			}
 		}
 	})
@@ -104,7 +106,8 @@ var _ = Describe("The verifier's account", func() {
 	It("can't write to a key, only to its status", func(ctx SpecContext) {
 		verifier := clientFor("apikey-verifier")
 		key := sampleKey(ctx)
-		revoke := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"},"status":{"lastUsedTime":"2026-11-23T12:00:00Z"}}`))
+		revoke := client.RawPatch(types.MergePatchType,
+			[]byte(`{"spec":{"state":"Revoked"},"status":{"lastUsedTime":"2026-11-23T12:00:00Z"}}`))
 		Expect(verifier.Patch(ctx, key, revoke)).To(MatchError(apierrors.IsForbidden, "forbidden"))
 		Expect(verifier.Status().Patch(ctx, key, revoke, client.DryRunAll)).To(Succeed())
 		Expect(key.Status.LastUsedTime).NotTo(BeNil())
@@ -142,7 +145,8 @@ var _ = Describe("The controller's account", func() {
 	It("can read what it decides from", func(ctx SpecContext) {
 		for _, resource := range []string{apikeys, tenants, accessPolicies, "namespaces", "secrets"} {
 			for _, verb := range []string{"get", "list", "watch"} {
-				Expect(allowed(ctx, serviceAccount("apikey-controller"), action{verb: verb, resource: resource})).To(BeTrue(), "%s %s", verb, resource)
+				Expect(allowed(ctx, serviceAccount("apikey-controller"), action{verb: verb, resource: resource})).To(BeTrue(),
+					"%s %s", verb, resource)
 			}
 		}
 	})
@@ -157,7 +161,8 @@ var _ = Describe("The controller's account", func() {
 		key.Spec.Scopes = []keysv1alpha1.Scope{"*"}
 		key.Status.Scopes = []keysv1alpha1.Scope{"products:read"}
 		Expect(controller.Update(ctx, key)).To(MatchError(apierrors.IsForbidden, "forbidden"))
-		Expect(controller.Patch(ctx, key, client.MergeFrom(sampleKey(ctx)))).To(MatchError(apierrors.IsForbidden, "forbidden"))
+		Expect(controller.Patch(ctx, key, client.MergeFrom(sampleKey(ctx)))).To(MatchError(apierrors.IsForbidden,
+			"forbidden"))
 
 		Expect(controller.Status().Update(ctx, key, client.DryRunAll)).To(Succeed())
 		Expect(key.Spec.Scopes).To(ConsistOf(keysv1alpha1.Scope("products:read")))
@@ -204,31 +209,32 @@ var _ = Describe("A person", Ordered, func() {
 		))
 	})
 
-	DescribeTable("reads keys where the role is bound, and tenants where it is bound for the cluster", func(ctx SpecContext, role string) {
-		for _, verb := range []string{"get", "list", "watch"} {
-			Expect(allowed(ctx, person(role), action{verb: verb, resource: apikeys, namespace: tenantNamespace})).To(BeTrue())
-			Expect(allowed(ctx, person(role), action{verb: verb, resource: apikeys, namespace: systemNamespace})).To(BeFalse())
-			Expect(allowed(ctx, person(role), action{verb: verb, resource: tenants})).To(BeFalse())
-		}
-
-		everywhere := person("cluster-" + role)
-		binding := &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: everywhere.name}},
-		}
-		Expect(cp.Client.Create(ctx, binding)).To(Succeed())
-		DeferCleanup(cp.Client.Delete, binding)
-		for _, resource := range []string{apikeys, tenants, accessPolicies} {
-			Eventually(func(ctx context.Context) bool {
-				return allowed(ctx, everywhere, action{verb: "list", resource: resource})
-			}).WithContext(ctx).Should(BeTrue(), resource)
-			for _, verb := range []string{"create", "update", "patch", "delete"} {
-				Expect(allowed(ctx, everywhere, action{verb: verb, resource: resource})).To(
-					Equal(resource == apikeys && mayWrite(role, verb)), "%s %s", verb, resource)
+	DescribeTable("reads keys where the role is bound, and tenants where it is bound for the cluster",
+		func(ctx SpecContext, role string) {
+			for _, verb := range []string{"get", "list", "watch"} {
+				Expect(allowed(ctx, person(role), action{verb: verb, resource: apikeys, namespace: tenantNamespace})).To(BeTrue())
+				Expect(allowed(ctx, person(role), action{verb: verb, resource: apikeys, namespace: systemNamespace})).To(BeFalse())
+				Expect(allowed(ctx, person(role), action{verb: verb, resource: tenants})).To(BeFalse())
 			}
-		}
-	},
+
+			everywhere := person("cluster-" + role)
+			binding := &rbacv1.ClusterRoleBinding{
+				ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
+				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+				Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: everywhere.name}},
+			}
+			Expect(cp.Client.Create(ctx, binding)).To(Succeed())
+			DeferCleanup(cp.Client.Delete, binding)
+			for _, resource := range []string{apikeys, tenants, accessPolicies} {
+				Eventually(func(ctx context.Context) bool {
+					return allowed(ctx, everywhere, action{verb: "list", resource: resource})
+				}).WithContext(ctx).Should(BeTrue(), resource)
+				for _, verb := range []string{"create", "update", "patch", "delete"} {
+					Expect(allowed(ctx, everywhere, action{verb: verb, resource: resource})).To(
+						Equal(resource == apikeys && mayWrite(role, verb)), "%s %s", verb, resource)
+				}
+			}
+		},
 		Entry(nil, "view"), Entry(nil, "edit"), Entry(nil, "admin"),
 	)
 })

@@ -31,7 +31,8 @@ func TestManifests(t *testing.T) {
 	RunSpecs(t, "Manifests")
 }
 
-// What is installed here is installed as config/default/kustomization.yaml says, on a cluster that doesn't know the kinds.
+// What is installed here is installed as config/default/kustomization.yaml says, on a cluster that doesn't know the
+// kinds.
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(30 * time.Second)
 	var err error

@@ -31,7 +31,8 @@ var _ = Describe("Workflows", func() {
 				Jobs        map[string]any
 			}
 			Expect(yaml.Unmarshal(content, &workflow)).To(Succeed())
-			Expect(workflow.Permissions).To(Equal(map[string]string{"contents": "read"}), "what a job needs beyond, it says itself")
+			Expect(workflow.Permissions).To(Equal(map[string]string{"contents": "read"}),
+				"what a job needs beyond, it says itself")
 			Expect(workflow.Jobs).NotTo(BeEmpty())
 			for _, match := range makes.FindAllStringSubmatch(string(content), -1) {
 				Expect(string(makefile)).To(MatchRegexp(`(?m)^`+match[1]+`:`), "make %s in %s", match[1], path)
@@ -69,7 +70,8 @@ var _ = Describe("Workflows", func() {
 			return 0
 		}
 		kinds := publish.Steps[named("kinds")]
-		Expect(kinds.Run).To(And(ContainSubstring("make release-crds\n"), ContainSubstring("git status --porcelain -- hack/tools/crdcompat/released")))
+		Expect(kinds.Run).To(And(ContainSubstring("make release-crds\n"),
+			ContainSubstring("git status --porcelain -- hack/tools/crdcompat/released")))
 		Expect(named("kinds")).To(BeNumerically("<", named("image")), "before anything is published")
 	})
 })

@@ -1,5 +1,5 @@
-// Package memory_test holds what the ports of each program may have their connections take, and what the program needs by itself,
-// against the memory limit of its manifest, and against what the threat model says.
+// Package memory_test holds what the ports of each program may have their connections take, and what the program needs
+// by itself, against the memory limit of its manifest, and against what the threat model says.
 package memory_test
 
 import (
@@ -33,18 +33,20 @@ type port struct {
 var programs = map[string]struct {
 	manifest string
 	ports    []port
-	// needs is what the program takes with the keys that its manifest speaks of, in MiB, where it isn't in docs/scale.json.
+	// needs is what the program takes with the keys that its manifest speaks of, in MiB, where it isn't in
+	// docs/scale.json.
 	needs float64
 }{
 	"verifier": {"verifier/deployment.yaml", []port{
 		{"http", serving.HTTPBounds}, {"grpc", serving.GRPCBounds}, {"metrics", monitor.Bounds}, {"health", monitor.Bounds},
 	}, 0},
 	"controller": {"controller/deployment.yaml", []port{{"metrics", monitor.Bounds}, {"health", monitor.Bounds}}, 0},
-	"console":    {"components/console/deployment.yaml", []port{{"https", console.Bounds}, {"health", monitor.Bounds}}, 256},
+	"console": {"components/console/deployment.yaml", []port{{"https", console.Bounds}, {"health", monitor.Bounds}},
+		256},
 }
 
-// TestWorstCase checks that every port has bounds, that what they come to is below the limit beside what the program needs, and
-// that docs/threat-model.md has these numbers.
+// TestWorstCase checks that every port has bounds, that what they come to is below the limit beside what the program
+// needs, and that docs/threat-model.md has these numbers.
 func TestWorstCase(t *testing.T) {
 	model := read(t, "docs", "threat-model.md")
 	for name, program := range programs {
@@ -62,7 +64,8 @@ func TestWorstCase(t *testing.T) {
 			}
 			b := program.ports[i].bounds
 			total += b.WorstCase()
-			row := fmt.Sprintf("| %s %#q | %d | %d KiB | %d MiB | %d MiB |", name, exposed.Name, b.Connections, (b.Rest+b.Own)>>10, b.Shared/mebi, up(b.WorstCase()))
+			row := fmt.Sprintf("| %s %#q | %d | %d KiB | %d MiB | %d MiB |", name, exposed.Name, b.Connections,
+				(b.Rest+b.Own)>>10, b.Shared/mebi, up(b.WorstCase()))
 			if !strings.Contains(model, row+"\n") {
 				t.Errorf("docs/threat-model.md lacks the row\n%s", row)
 			}

@@ -59,7 +59,7 @@ func newCluster(t testing.TB) *cluster {
 			t.Fatal(err)
 		}
 	}
-	c.controller = install.Controller(t, cp, program.Build(t, "./cmd/controller"))
+	c.controller = install.StartController(t, cp, program.Build(t, "./cmd/controller"))
 	health := program.FreeAddress(t)
 	c.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
 		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",

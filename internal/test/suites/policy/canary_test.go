@@ -23,7 +23,8 @@ var _ = Describe("The canary's label", func() {
 	It("is on no other ApiKey", func(ctx SpecContext) {
 		for _, key := range []*keysv1alpha1.ApiKey{
 			fixture.ApiKey(namespace, fixture.Name("key"), labelled),
-			fixture.ApiKey(namespace, fixture.Name("key"), labelled, func(k *keysv1alpha1.ApiKey) { k.Labels[keysv1alpha1.CanaryLabel] = "" }),
+			fixture.ApiKey(namespace, fixture.Name("key"), labelled,
+				func(k *keysv1alpha1.ApiKey) { k.Labels[keysv1alpha1.CanaryLabel] = "" }),
 			fixture.ApiKey(namespace, "", labelled, func(k *keysv1alpha1.ApiKey) { k.GenerateName = "key-" }),
 			fixture.ApiKey(namespace, canaryName, labelled),
 			fixture.ApiKey(systemNamespace, fixture.Name("key"), labelled),
@@ -31,12 +32,14 @@ var _ = Describe("The canary's label", func() {
 			Expect(cp.Client.Create(ctx, key)).To(beRefusedBy(policy, field, wayOut), key.Namespace+"/"+key.Name)
 		}
 		for _, somebody := range []client.Client{cp.Client, author, editor} {
-			Expect(somebody.Patch(ctx, create(ctx), merge(`{"metadata":{"labels":{"keys.nexuscommerce.io/canary":"true"}}}`))).To(beRefusedBy(policy, field, wayOut))
+			Expect(somebody.Patch(ctx, create(ctx),
+				merge(`{"metadata":{"labels":{"keys.nexuscommerce.io/canary":"true"}}}`))).To(beRefusedBy(policy, field, wayOut))
 		}
 	})
 
 	It("has others' labels and names left alone", func(ctx SpecContext) {
-		Expect(author.Create(ctx, fixture.ApiKey(namespace, "", func(k *keysv1alpha1.ApiKey) { k.GenerateName = "key-" }))).To(Succeed())
+		Expect(author.Create(ctx,
+			fixture.ApiKey(namespace, "", func(k *keysv1alpha1.ApiKey) { k.GenerateName = "key-" }))).To(Succeed())
 		key := create(ctx)
 		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"labels":{"keys.nexuscommerce.io/other":"true"}}}`))).To(Succeed())
 	})
@@ -47,7 +50,8 @@ var _ = Describe("The canary's label", func() {
 		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"finalizers":["example.com/a"]}}`))).To(Succeed())
 		Expect(editor.Patch(ctx, key, merge(`{"spec":{"state":"Revoked"}}`))).To(Succeed())
 		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"finalizers":null,"labels":null}}`))).To(Succeed())
-		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"labels":{"keys.nexuscommerce.io/canary":"true"}}}`))).To(beRefusedBy(policy, field, wayOut))
+		Expect(editor.Patch(ctx, key,
+			merge(`{"metadata":{"labels":{"keys.nexuscommerce.io/canary":"true"}}}`))).To(beRefusedBy(policy, field, wayOut))
 	})
 
 	It("stays on the canary", func(ctx SpecContext) {
@@ -81,14 +85,16 @@ var _ = Describe("The canary", func() {
 
 	It("may be given another name for people", func(ctx SpecContext) {
 		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"spec":{"displayName":"Canary"}}`))).To(Succeed())
-		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"spec":{"displayName":"Proof of the verifiers' freshness"}}`))).To(Succeed())
+		Expect(cp.Client.Patch(ctx, canary(ctx),
+			merge(`{"spec":{"displayName":"Proof of the verifiers' freshness"}}`))).To(Succeed())
 	})
 
 	It("may be deleted, and is created as config/verifier has it", func(ctx SpecContext) {
 		like := func(change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
-			return fixture.ApiKey(systemNamespace, canaryName, append([]func(*keysv1alpha1.ApiKey){labelled, func(k *keysv1alpha1.ApiKey) {
-				k.Spec = keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"canary:none"}, State: keysv1alpha1.ApiKeySuspended}
-			}}, change...)...)
+			return fixture.ApiKey(systemNamespace, canaryName,
+				append([]func(*keysv1alpha1.ApiKey){labelled, func(k *keysv1alpha1.ApiKey) {
+					k.Spec = keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"canary:none"}, State: keysv1alpha1.ApiKeySuspended}
+				}}, change...)...)
 		}
 		kubectl(ctx, "delete", "--cascade=foreground", "--filename", folder("verifier", "canary.yaml"))
 		DeferCleanup(func(ctx SpecContext) {
@@ -96,8 +102,10 @@ var _ = Describe("The canary", func() {
 		})
 
 		Expect(cp.Client.Create(ctx, like(), client.DryRunAll)).To(Succeed())
-		Expect(cp.Client.Create(ctx, like(func(k *keysv1alpha1.ApiKey) { k.Labels = nil }))).To(beRefusedBy(policy, "metadata.labels[", wayOut))
-		Expect(cp.Client.Create(ctx, like(func(k *keysv1alpha1.ApiKey) { k.Spec.State = "" }))).To(beRefusedBy(policy, "spec: ", wayOut))
+		Expect(cp.Client.Create(ctx, like(func(k *keysv1alpha1.ApiKey) { k.Labels = nil }))).To(beRefusedBy(policy,
+			"metadata.labels[", wayOut))
+		Expect(cp.Client.Create(ctx, like(func(k *keysv1alpha1.ApiKey) { k.Spec.State = "" }))).To(beRefusedBy(policy,
+			"spec: ", wayOut))
 		Expect(cp.Client.Create(ctx, like(func(k *keysv1alpha1.ApiKey) {
 			k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: strings.Repeat("a", 64), Prefix: "nxc_live_7Hk2PqZx"}
 		}))).To(beRefusedBy(policy, "spec: ", wayOut))
@@ -109,7 +117,8 @@ var _ = Describe("The canary", func() {
 
 	It("proves freshness even where it is not what it should be, and can be put right", func(ctx SpecContext) {
 		without(ctx, policy, func() {
-			Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"labels":null},"spec":{"state":"Active","expiry":"1y"}}`))).To(Succeed())
+			Expect(cp.Client.Patch(ctx, canary(ctx),
+				merge(`{"metadata":{"labels":null},"spec":{"state":"Active","expiry":"1y"}}`))).To(Succeed())
 		})
 		verifier := clientFor(cp.ServiceAccountConfig("apikey-verifier"))
 		Expect(probe(ctx, verifier, "outside-a-pod", probeOf("outside-a-pod", "one"))).To(Succeed())
@@ -128,30 +137,38 @@ var _ = Describe("A verifier's annotation on the canary", func() {
 		GinkgoHelper()
 		name := fixture.Name("crashed")
 		Expect(probe(ctx, as(verifierAccount), name, probeOf(name, "one"))).To(Succeed())
-		return keysv1alpha1.ProbeAnnotationPrefix + name, "metadata.annotations[" + keysv1alpha1.ProbeAnnotationPrefix + name + "]: "
+		return keysv1alpha1.ProbeAnnotationPrefix + name, "metadata.annotations[" + keysv1alpha1.ProbeAnnotationPrefix +
+			name + "]: "
 	}
 
 	It("is written by nobody else", func(ctx SpecContext) {
 		annotation, field := somebodys(ctx)
-		for _, somebody := range []client.Client{cp.Client, as(controllerAccount), as("system:serviceaccount:default:apikey-verifier")} {
-			Expect(somebody.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:"two"}}}`, annotation))).To(beRefusedBy(policy, field, "leave it out"))
-			Expect(somebody.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io/new":"two"}}}`))).To(
+		for _, somebody := range []client.Client{cp.Client, as(controllerAccount),
+			as("system:serviceaccount:default:apikey-verifier")} {
+			Expect(somebody.Patch(ctx, canary(ctx),
+				merge(`{"metadata":{"annotations":{%q:"two"}}}`, annotation))).To(beRefusedBy(policy, field, "leave it out"))
+			Expect(somebody.Patch(ctx, canary(ctx),
+				merge(`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io/new":"two"}}}`))).To(
 				beRefusedBy(policy, "metadata.annotations[probe.keys.nexuscommerce.io/new]: ", "leave it out"))
 		}
-		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{"example.com/note":"hello"}}}`))).To(Succeed())
-		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{"example.com/note":null}}}`))).To(Succeed())
+		Expect(cp.Client.Patch(ctx, canary(ctx),
+			merge(`{"metadata":{"annotations":{"example.com/note":"hello"}}}`))).To(Succeed())
+		Expect(cp.Client.Patch(ctx, canary(ctx),
+			merge(`{"metadata":{"annotations":{"example.com/note":null}}}`))).To(Succeed())
 	})
 
 	It("is removed by the controller, once nobody has to wait for it", func(ctx SpecContext) {
 		annotation, _ := somebodys(ctx)
-		Expect(as(controllerAccount).Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:null}}}`, annotation))).To(Succeed())
+		Expect(as(controllerAccount).Patch(ctx, canary(ctx),
+			merge(`{"metadata":{"annotations":{%q:null}}}`, annotation))).To(Succeed())
 		Expect(canary(ctx).Annotations).NotTo(HaveKey(annotation))
 	})
 
 	It("is removed by who may delete the canary, when its verifier can't any more", func(ctx SpecContext) {
 		annotation, field := somebodys(ctx)
 		remove := merge(`{"metadata":{"annotations":{%q:null}}}`, annotation)
-		Expect(personIn(ctx, systemNamespace, "apikey-edit").Patch(ctx, canary(ctx), remove)).To(beRefusedBy(policy, field, "leave it as it is"))
+		Expect(personIn(ctx, systemNamespace, "apikey-edit").Patch(ctx, canary(ctx), remove)).To(beRefusedBy(policy, field,
+			"leave it as it is"))
 		Expect(personIn(ctx, systemNamespace, "apikey-admin").Patch(ctx, canary(ctx), remove)).To(Succeed())
 		Expect(canary(ctx).Annotations).NotTo(HaveKey(annotation))
 	})
@@ -161,13 +178,15 @@ var _ = Describe("A verifier's annotation on the canary", func() {
 		gone := func(value string) client.Patch {
 			return merge(`{"metadata":{"annotations":{%q:%q}}}`, annotation, value)
 		}
-		for _, somebody := range []client.Client{personIn(ctx, systemNamespace, "apikey-edit"), clientFor(cp.ServiceAccountConfig("apikey-controller"))} {
+		for _, somebody := range []client.Client{personIn(ctx, systemNamespace, "apikey-edit"),
+			clientFor(cp.ServiceAccountConfig("apikey-controller"))} {
 			Expect(somebody.Patch(ctx, canary(ctx), gone("gone"))).To(beRefusedBy(policy, field, "leave it out"))
 		}
 		admin := personIn(ctx, systemNamespace, "apikey-admin")
 		Expect(admin.Patch(ctx, canary(ctx), gone("Gone"))).To(beRefusedBy(policy, field, "leave it out"))
 		Expect(admin.Patch(ctx, canary(ctx), gone("gone"))).To(Succeed())
-		Expect(as(controllerAccount).Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:null}}}`, annotation))).To(Succeed())
+		Expect(as(controllerAccount).Patch(ctx, canary(ctx),
+			merge(`{"metadata":{"annotations":{%q:null}}}`, annotation))).To(Succeed())
 	})
 
 	It("is sealed by the controller alone", func(ctx SpecContext) {
@@ -181,10 +200,12 @@ var _ = Describe("A verifier's annotation on the canary", func() {
 		}
 		Expect(as(verifierAccount).Patch(ctx, canary(ctx), seal(canary(ctx).UID))).NotTo(Succeed())
 		Expect(as(controllerAccount).Patch(ctx, canary(ctx), seal(canary(ctx).UID))).To(Succeed())
-		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{%q:null}}}`, keysv1alpha1.SealAnnotation))).To(Succeed())
+		Expect(cp.Client.Patch(ctx, canary(ctx),
+			merge(`{"metadata":{"annotations":{%q:null}}}`, keysv1alpha1.SealAnnotation))).To(Succeed())
 	})
 
 	It("means nothing elsewhere", func(ctx SpecContext) {
-		Expect(editor.Patch(ctx, create(ctx), merge(`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io/a":"b"}}}`))).To(Succeed())
+		Expect(editor.Patch(ctx, create(ctx),
+			merge(`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io/a":"b"}}}`))).To(Succeed())
 	})
 })

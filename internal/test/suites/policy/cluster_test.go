@@ -62,7 +62,8 @@ var _ = Describe("Every policy", func() {
 			Expect(err).NotTo(HaveOccurred())
 			text.Write(content)
 		}
-		for _, name := range []string{controllerAccount, verifierAccount, keysv1alpha1.CanaryLabel, keysv1alpha1.ProbeAnnotationPrefix, keysv1alpha1.RotateAtAnnotation} {
+		for _, name := range []string{controllerAccount, verifierAccount, keysv1alpha1.CanaryLabel,
+			keysv1alpha1.ProbeAnnotationPrefix, keysv1alpha1.RotateAtAnnotation} {
 			Expect(text.String()).To(ContainSubstring("'" + name + "'"))
 		}
 	})
@@ -96,8 +97,10 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		key := create(ctx, state("Suspended"))
 		secret := owned(ctx, key)
 		collector := inKubernetes("generic-garbage-collector")
-		Expect(collector.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"finalizers":["foregroundDeletion"]}}`), client.DryRunAll)).To(Succeed())
-		Expect(collector.Patch(ctx, canary(ctx), merge(`{"metadata":{"finalizers":["orphan"]}}`), client.DryRunAll)).To(Succeed())
+		Expect(collector.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"finalizers":["foregroundDeletion"]}}`),
+			client.DryRunAll)).To(Succeed())
+		Expect(collector.Patch(ctx, canary(ctx), merge(`{"metadata":{"finalizers":["orphan"]}}`),
+			client.DryRunAll)).To(Succeed())
 		Expect(editor.Delete(ctx, key)).To(MatchError(apierrors.IsForbidden, "by RBAC"))
 		Expect(author.Delete(ctx, key, client.PropagationPolicy(metav1.DeletePropagationForeground))).To(Succeed())
 		gone(ctx, key)
@@ -112,7 +115,8 @@ var _ = Describe("What the cluster itself does to keys", func() {
 			Expect(cp.Client.Create(ctx, key)).To(Succeed())
 			owned(ctx, key)
 		}
-		Expect(inKubernetes("namespace-controller").DeleteAllOf(ctx, &keysv1alpha1.ApiKey{}, client.InNamespace(systemNamespace), client.DryRunAll)).To(Succeed())
+		Expect(inKubernetes("namespace-controller").DeleteAllOf(ctx, &keysv1alpha1.ApiKey{},
+			client.InNamespace(systemNamespace), client.DryRunAll)).To(Succeed())
 		Expect(cp.Client.Delete(ctx, place)).To(Succeed())
 		gone(ctx, place)
 	})
@@ -126,7 +130,8 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		}
 		Expect(apply(author, `{"scopes":["products:read"],"expiry":"30d"}`)).To(Succeed())
 		Expect(apply(author, `{"scopes":["*"],"rotation":{"every":"7d"}}`)).To(Succeed())
-		Expect(apply(editor, `{"scopes":["*"],"rotation":{"every":"30d"}}`)).To(beRefusedBy("apikey-widening", "spec.rotation: ", "ask somebody"))
+		Expect(apply(editor, `{"scopes":["*"],"rotation":{"every":"30d"}}`)).To(beRefusedBy("apikey-widening",
+			"spec.rotation: ", "ask somebody"))
 		Expect(apply(editor, `{"scopes":["products:read"],"rotation":{"every":"7d"}}`)).To(Succeed())
 	})
 
@@ -137,7 +142,8 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		Expect(cp.Client.Update(ctx, canary(ctx))).To(Succeed())
 	})
 
-	// Whoever applies an object and takes back the last label or annotation leaves a null, which is neither a map nor nothing.
+	// Whoever applies an object and takes back the last label or annotation leaves a null, which is neither a map nor
+	// nothing.
 	It("passes: labels and annotations that are null", func(ctx SpecContext) {
 		key := create(ctx, rotateAt("now"))
 		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"annotations":null}}`))).To(Succeed())
@@ -151,7 +157,8 @@ var _ = Describe("What the cluster itself does to keys", func() {
 			Expect(apply(`"labels":null,"annotations":null`, spec)).To(Succeed())
 			Expect(apply(`"labels":null,"annotations":null`, spec)).To(Succeed())
 		}
-		Expect(as(verifierAccount).Status().Patch(ctx, key.DeepCopy(), merge(`{"status":{"lastUsedTime":"2026-12-01T00:00:00Z"}}`))).To(Succeed())
+		Expect(as(verifierAccount).Status().Patch(ctx, key.DeepCopy(),
+			merge(`{"status":{"lastUsedTime":"2026-12-01T00:00:00Z"}}`))).To(Succeed())
 	})
 
 	It("passes: the last verifier that stops, and the first that starts", func(ctx SpecContext) {

@@ -26,13 +26,15 @@ var verifiersFields = []string{"usage", "lastUsedTime"}
 func fullStatus() keysv1alpha1.ApiKeyStatus {
 	then := metav1.Date(2026, 11, 23, 12, 0, 0, 0, metav1.Now().Location())
 	return keysv1alpha1.ApiKeyStatus{
-		Conditions:          []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Suspended", Message: "The key is suspended.", LastTransitionTime: then}},
-		ObservedGeneration:  1,
-		Prefix:              "nxc_live_7Hk2PqZx",
-		TenantID:            "3714240b-2e06-4c35-8856-ccc1c096323e",
-		Scopes:              []keysv1alpha1.Scope{"products:read"},
-		AllowedCIDRs:        []keysv1alpha1.CIDR{"203.0.113.0/24"},
-		Credentials:         []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: digest("a"), Root: 1, IssuedTime: then, ValidUntil: &then}},
+		Conditions: []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Suspended",
+			Message: "The key is suspended.", LastTransitionTime: then}},
+		ObservedGeneration: 1,
+		Prefix:             "nxc_live_7Hk2PqZx",
+		TenantID:           "3714240b-2e06-4c35-8856-ccc1c096323e",
+		Scopes:             []keysv1alpha1.Scope{"products:read"},
+		AllowedCIDRs:       []keysv1alpha1.CIDR{"203.0.113.0/24"},
+		Credentials: []keysv1alpha1.Credential{{ID: "7Hk2PqZx", Digest: digest("a"), Root: 1, IssuedTime: then,
+			ValidUntil: &then}},
 		IssuedTime:          &then,
 		ExpiresTime:         &then,
 		Expires:             "2027-02-21",
@@ -55,7 +57,8 @@ func fields(of any) map[string]string {
 	found := map[string]string{}
 	for i := range value.NumField() {
 		name, _, _ := strings.Cut(value.Type().Field(i).Tag.Get("json"), ",")
-		Expect(value.Field(i).IsZero()).To(BeFalse(), "%T has a field %s: give it a value here, so that it is asked who may change it", of, name)
+		Expect(value.Field(i).IsZero()).To(BeFalse(),
+			"%T has a field %s: give it a value here, so that it is asked who may change it", of, name)
 		text, err := json.Marshal(value.Field(i).Interface())
 		Expect(err).NotTo(HaveOccurred())
 		found[name] = string(text)
@@ -174,14 +177,17 @@ var _ = Describe("The verifier's account, in the status of an ApiKey,", func() {
 			if slices.Contains(verifiersFields, name) {
 				verdict = Succeed()
 			}
-			Expect(verifier.Status().Patch(ctx, full.DeepCopy(), merge(`{"status":{%q:null}}`, name), client.DryRunAll)).To(verdict, "removing %s", name)
-			Expect(verifier.Status().Patch(ctx, empty.DeepCopy(), merge(`{"status":{%q:%s}}`, name, value), client.DryRunAll)).To(verdict, "adding %s", name)
+			Expect(verifier.Status().Patch(ctx, full.DeepCopy(), merge(`{"status":{%q:null}}`, name),
+				client.DryRunAll)).To(verdict, "removing %s", name)
+			Expect(verifier.Status().Patch(ctx, empty.DeepCopy(), merge(`{"status":{%q:%s}}`, name, value),
+				client.DryRunAll)).To(verdict, "adding %s", name)
 		}
 	})
 
 	DescribeTable("changes nothing within another field", func(ctx SpecContext, field, status string) {
 		key := issued(ctx, fullStatus())
-		Expect(as(verifierAccount).Status().Patch(ctx, key, merge(`{"status":%s}`, status))).To(beRefusedBy(policy, field+": ", wayOut))
+		Expect(as(verifierAccount).Status().Patch(ctx, key, merge(`{"status":%s}`, status))).To(beRefusedBy(policy,
+			field+": ", wayOut))
 	},
 		Entry(nil, "status.scopes", `{"scopes":["products:read","products:write"]}`),
 		Entry(nil, "status.scopes", `{"scopes":["*"],"lastUsedTime":"2026-12-01T00:00:00Z"}`),
@@ -189,7 +195,8 @@ var _ = Describe("The verifier's account, in the status of an ApiKey,", func() {
 		Entry(nil, "status.observedGeneration", `{"observedGeneration":2}`),
 		Entry(nil, "status.binding", `{"binding":{"name":"another"}}`),
 		Entry(nil, "status.expiresTime", `{"expiresTime":"2036-12-01T00:00:00Z"}`),
-		Entry(nil, "status.credentials", `{"credentials":[{"id":"7Hk2PqZx","digest":"`+digest("b")+`","issuedTime":"2026-12-01T00:00:00Z"}]}`),
+		Entry(nil, "status.credentials",
+			`{"credentials":[{"id":"7Hk2PqZx","digest":"`+digest("b")+`","issuedTime":"2026-12-01T00:00:00Z"}]}`),
 		Entry(nil, "status.binding", `{"binding":null,"usage":null,"lastUsedTime":null}`),
 	)
 
@@ -197,12 +204,14 @@ var _ = Describe("The verifier's account, in the status of an ApiKey,", func() {
 		key := issued(ctx, fullStatus())
 		patch := merge(`{"status":{"expiresTime":null,"scopes":["*"],"usage":null}}`)
 		Expect(as(verifierAccount).Status().Patch(ctx, key, patch)).To(SatisfyAny(
-			beRefusedBy(policy, "status.expiresTime, status.scopes: ", wayOut), beRefusedBy(policy, "status.scopes, status.expiresTime: ", wayOut)))
+			beRefusedBy(policy, "status.expiresTime, status.scopes: ", wayOut), beRefusedBy(policy,
+				"status.scopes, status.expiresTime: ", wayOut)))
 	})
 
 	It("doesn't remove it whole", func(ctx SpecContext) {
 		key := issued(ctx, fullStatus())
-		Expect(as(verifierAccount).Status().Patch(ctx, key.DeepCopy(), merge(`{"status":null}`))).To(beRefusedBy(policy, "status.", wayOut))
+		Expect(as(verifierAccount).Status().Patch(ctx, key.DeepCopy(), merge(`{"status":null}`))).To(beRefusedBy(policy,
+			"status.", wayOut))
 		key.Status = keysv1alpha1.ApiKeyStatus{}
 		Expect(as(verifierAccount).Status().Update(ctx, key)).To(beRefusedBy(policy, "status.", wayOut))
 	})

@@ -1,8 +1,8 @@
-// Package policy_test asks a real API server what the ValidatingAdmissionPolicies of config/policy let pass, and what they
-// refuse, to whom.
+// Package policy_test asks a real API server what the ValidatingAdmissionPolicies of config/policy let pass, and what
+// they refuse, to whom.
 //
-// Nearly everybody here is also in system:masters, so that it is never RBAC that refuses. Who is judged by the permissions
-// of config/rbac says so.
+// Nearly everybody here is also in system:masters, so that it is never RBAC that refuses. Who is judged by the
+// permissions of config/rbac says so.
 package policy_test
 
 import (
@@ -85,8 +85,8 @@ func kubectl(ctx context.Context, args ...string) string {
 	return out
 }
 
-// settle waits until every change to a policy or a binding that was made before is in force: the API server learns them in
-// order, so all are once it refuses what a policy made after them is against.
+// settle waits until every change to a policy or a binding that was made before is in force: the API server learns them
+// in order, so all are once it refuses what a policy made after them is against.
 func settle(ctx context.Context) {
 	GinkgoHelper()
 	name := fixture.Name("settle")
@@ -97,7 +97,8 @@ func settle(ctx context.Context) {
 				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
 					RuleWithOperations: admissionregistrationv1.RuleWithOperations{
 						Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-						Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+						Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"},
+							Resources: []string{"configmaps"}},
 					},
 				}},
 			},
@@ -126,7 +127,8 @@ func without(ctx context.Context, policy string, do func()) {
 	GinkgoHelper()
 	actions := func(actions string) {
 		GinkgoHelper()
-		kubectl(ctx, "patch", "validatingadmissionpolicybinding", policy, "--type=merge", "--patch", `{"spec":{"validationActions":[`+actions+`]}}`)
+		kubectl(ctx, "patch", "validatingadmissionpolicybinding", policy, "--type=merge", "--patch",
+			`{"spec":{"validationActions":[`+actions+`]}}`)
 		settle(ctx)
 	}
 	actions(`"Warn","Audit"`)

@@ -25,10 +25,12 @@ var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
 		GinkgoHelper()
 		name := fixture.Name("namespaces")
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"}, Verbs: []string{"*"}},
+			{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"},
+				Verbs: []string{"*"}},
 		}}
 		if len(verbs) > 0 {
-			role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{"keys.nexuscommerce.io"}, Resources: []string{"tenants"}, Verbs: verbs})
+			role.Rules = append(role.Rules,
+				rbacv1.PolicyRule{APIGroups: []string{"keys.nexuscommerce.io"}, Resources: []string{"tenants"}, Verbs: verbs})
 		}
 		Expect(cp.Client.Create(ctx, role)).To(Succeed())
 		Expect(cp.Client.Create(ctx, &rbacv1.ClusterRoleBinding{
@@ -37,11 +39,15 @@ var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
 		})).To(Succeed())
 		who := person(name)
-		Eventually(func(ctx context.Context) error { return who.List(ctx, &corev1.NamespaceList{}) }).WithContext(ctx).WithTimeout(patience).Should(Succeed())
+		Eventually(func(ctx context.Context) error {
+			return who.List(ctx,
+				&corev1.NamespaceList{})
+		}).WithContext(ctx).WithTimeout(patience).Should(Succeed())
 		return who
 	}
 	place := func(tenant string) *corev1.Namespace {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.Name("ns"), Labels: map[string]string{"example.com/team": "a"}}}
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.Name("ns"),
+			Labels: map[string]string{"example.com/team": "a"}}}
 		if tenant != "" {
 			ns.Labels["nexuscommerce.io/tenant"] = tenant
 		}
@@ -73,15 +79,18 @@ var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
 	})
 
 	It("refuses to have it set, changed or removed, also by way of a subresource", func(ctx SpecContext) {
-		Expect(operator.Patch(ctx, made(ctx, ""), merge(`{"metadata":{"labels":{"nexuscommerce.io/tenant":"acme"}}}`))).To(beRefusedBy(policy, field, wayOut))
-		Expect(operator.Patch(ctx, made(ctx, ""), merge(`{"metadata":{"labels":{"nexuscommerce.io/tenant":""}}}`))).To(beRefusedBy(policy, field, wayOut))
+		Expect(operator.Patch(ctx, made(ctx, ""),
+			merge(`{"metadata":{"labels":{"nexuscommerce.io/tenant":"acme"}}}`))).To(beRefusedBy(policy, field, wayOut))
+		Expect(operator.Patch(ctx, made(ctx, ""),
+			merge(`{"metadata":{"labels":{"nexuscommerce.io/tenant":""}}}`))).To(beRefusedBy(policy, field, wayOut))
 		for _, change := range []string{
 			`{"metadata":{"labels":{"nexuscommerce.io/tenant":"globex"}}}`,
 			`{"metadata":{"labels":{"nexuscommerce.io/tenant":null}}}`,
 			`{"metadata":{"labels":null}}`,
 		} {
 			Expect(operator.Patch(ctx, made(ctx, "acme"), merge("%s", change))).To(beRefusedBy(policy, field, wayOut), change)
-			Expect(operator.Status().Patch(ctx, made(ctx, "acme"), merge("%s", change))).To(beRefusedBy(policy, field, wayOut), change)
+			Expect(operator.Status().Patch(ctx, made(ctx, "acme"), merge("%s", change))).To(beRefusedBy(policy, field, wayOut),
+				change)
 		}
 		ns := made(ctx, "acme")
 		ns.Labels["nexuscommerce.io/tenant"] = "globex"
@@ -91,7 +100,8 @@ var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
 
 	It("leaves everything else about a namespace alone", func(ctx SpecContext) {
 		ns := made(ctx, "acme")
-		Expect(operator.Patch(ctx, ns, merge(`{"metadata":{"labels":{"example.com/team":"b"},"annotations":{"example.com/a":"b"}}}`))).To(Succeed())
+		Expect(operator.Patch(ctx, ns,
+			merge(`{"metadata":{"labels":{"example.com/team":"b"},"annotations":{"example.com/a":"b"}}}`))).To(Succeed())
 		Expect(operator.Status().Patch(ctx, ns, merge(`{"metadata":{"annotations":{"example.com/c":"d"}}}`))).To(Succeed())
 		Expect(operator.Patch(ctx, made(ctx, ""), merge(`{"metadata":{"labels":null}}`))).To(Succeed())
 		Expect(operator.Delete(ctx, ns)).To(Succeed())

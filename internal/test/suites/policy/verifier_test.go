@@ -44,20 +44,22 @@ var _ = Describe("The verifier's account, on the canary,", func() {
 		Expect(canary(ctx).Annotations).NotTo(HaveKey(annotation))
 	})
 
-	It("writes the annotation of its own pod, and no other's, as the token that is bound to the pod says", func(ctx SpecContext) {
-		verifier, pod := verifierInPod(ctx)
-		Expect(probe(ctx, verifier, pod, probeOf(pod, "one"))).To(Succeed())
-		Expect(probe(ctx, as(verifierAccount, inPod("another")), "another", probeOf("another", "one"))).To(Succeed())
+	It("writes the annotation of its own pod, and no other's, as the token that is bound to the pod says",
+		func(ctx SpecContext) {
+			verifier, pod := verifierInPod(ctx)
+			Expect(probe(ctx, verifier, pod, probeOf(pod, "one"))).To(Succeed())
+			Expect(probe(ctx, as(verifierAccount, inPod("another")), "another", probeOf("another", "one"))).To(Succeed())
 
-		foreign := "metadata.annotations[" + keysv1alpha1.ProbeAnnotationPrefix + "another]: "
-		for _, nonce := range []string{`"two"`, "null"} {
-			Expect(verifier.Patch(ctx, canary(ctx), merge(`{"metadata":{"annotations":{"%sanother":%s}}}`, keysv1alpha1.ProbeAnnotationPrefix, nonce))).To(
-				beRefusedBy(policy, foreign, "named after its pod: leave --name as it is"))
-		}
-		Expect(probe(ctx, verifier, "another", "null")).To(beRefusedBy(policy, foreign, "named after its pod"))
-		Expect(probe(ctx, verifier, pod, "null")).To(Succeed())
-		Expect(canary(ctx).Annotations).To(HaveKey(keysv1alpha1.ProbeAnnotationPrefix + "another"))
-	})
+			foreign := "metadata.annotations[" + keysv1alpha1.ProbeAnnotationPrefix + "another]: "
+			for _, nonce := range []string{`"two"`, "null"} {
+				Expect(verifier.Patch(ctx, canary(ctx),
+					merge(`{"metadata":{"annotations":{"%sanother":%s}}}`, keysv1alpha1.ProbeAnnotationPrefix, nonce))).To(
+					beRefusedBy(policy, foreign, "named after its pod: leave --name as it is"))
+			}
+			Expect(probe(ctx, verifier, "another", "null")).To(beRefusedBy(policy, foreign, "named after its pod"))
+			Expect(probe(ctx, verifier, pod, "null")).To(Succeed())
+			Expect(canary(ctx).Annotations).To(HaveKey(keysv1alpha1.ProbeAnnotationPrefix + "another"))
+		})
 
 	DescribeTable("changes nothing else", func(ctx SpecContext, field, way, change string) {
 		for _, verifier := range []client.Client{as(verifierAccount), as(verifierAccount, inPod("some-pod"))} {
@@ -69,9 +71,12 @@ var _ = Describe("The verifier's account, on the canary,", func() {
 		Entry(nil, "spec", wayOut, `{"spec":{"displayName":"Mine"}}`),
 		Entry(nil, "metadata.labels", wayOut, `{"metadata":{"labels":{"a":"b"}}}`),
 		Entry(nil, "metadata.finalizers", wayOut, `{"metadata":{"finalizers":["example.com/a"]}}`),
-		Entry(nil, "metadata.ownerReferences", wayOut, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"a"}]}}`),
-		Entry(nil, "metadata.annotations[keys.nexuscommerce.io/rotateAt]", "only its annotation", `{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}}}`),
-		Entry(nil, "metadata.annotations[probe.keys.nexuscommerce.io]", "only its annotation", `{"metadata":{"annotations":{"probe.keys.nexuscommerce.io":"now"}}}`),
+		Entry(nil, "metadata.ownerReferences", wayOut,
+			`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"a"}]}}`),
+		Entry(nil, "metadata.annotations[keys.nexuscommerce.io/rotateAt]", "only its annotation",
+			`{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}}}`),
+		Entry(nil, "metadata.annotations[probe.keys.nexuscommerce.io]", "only its annotation",
+			`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io":"now"}}}`),
 		Entry("its annotation and more", "spec", wayOut,
 			`{"spec":{"displayName":"Mine"},"metadata":{"annotations":{"probe.keys.nexuscommerce.io/some-pod":"now"}}}`),
 	)
@@ -90,14 +95,16 @@ var _ = Describe("The verifier's account, on the canary,", func() {
 	})
 
 	It("neither creates nor deletes it", func(ctx SpecContext) {
-		Expect(as(verifierAccount).Delete(ctx, canary(ctx))).To(beRefusedBy(policy, "the verifier's account may write to no object but", "apikey-system/verifier-canary"))
+		Expect(as(verifierAccount).Delete(ctx, canary(ctx))).To(beRefusedBy(policy,
+			"the verifier's account may write to no object but", "apikey-system/verifier-canary"))
 		again := canary(ctx)
 		again.ResourceVersion, again.UID = "", ""
 		Expect(cp.Client.Delete(ctx, canary(ctx))).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) {
 			kubectl(ctx, "apply", "--server-side", "--filename", folder("verifier", "canary.yaml"))
 		})
-		Expect(as(verifierAccount).Create(ctx, again)).To(beRefusedBy(policy, "the verifier's account may write to no object but", "neither create nor delete"))
+		Expect(as(verifierAccount).Create(ctx, again)).To(beRefusedBy(policy,
+			"the verifier's account may write to no object but", "neither create nor delete"))
 	})
 })
 
@@ -116,10 +123,12 @@ var _ = Describe("The verifier's account, on any other object,", func() {
 		Expect(cp.Client.Create(ctx, access)).To(Succeed())
 
 		for _, object := range []client.Object{key, namesake, neighbour, tenant, access} {
-			Expect(verifier.Patch(ctx, object, merge(`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io/a":"b"}}}`))).To(beRefusedBy(policy, field, ""))
+			Expect(verifier.Patch(ctx, object,
+				merge(`{"metadata":{"annotations":{"probe.keys.nexuscommerce.io/a":"b"}}}`))).To(beRefusedBy(policy, field, ""))
 			Expect(verifier.Delete(ctx, object)).To(beRefusedBy(policy, field, ""))
 		}
-		Expect(verifier.DeleteAllOf(ctx, &keysv1alpha1.ApiKey{}, client.InNamespace(namespace))).To(beRefusedBy(policy, field, ""))
+		Expect(verifier.DeleteAllOf(ctx, &keysv1alpha1.ApiKey{}, client.InNamespace(namespace))).To(beRefusedBy(policy, field,
+			""))
 		Expect(verifier.Create(ctx, fixture.ApiKey(namespace, fixture.Name("key")))).To(beRefusedBy(policy, field, ""))
 		Expect(verifier.Create(ctx, fixture.Tenant(fixture.Name("tenant")))).To(beRefusedBy(policy, field, ""))
 	})

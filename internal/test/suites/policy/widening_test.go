@@ -63,9 +63,11 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		Entry("suspends and narrows", scopes("*"), all(state("Suspended"), scopes("products:read"))),
 		Entry("leaves a suspended key suspended", state("Suspended"), all(state("Suspended"), expiry("30d"))),
 		Entry("removes a scope", scopes("orders:read", "products:read"), scopes("products:read")),
-		Entry("takes scopes in another order", scopes("orders:read", "products:read"), scopes("products:read", "orders:read")),
+		Entry("takes scopes in another order", scopes("orders:read", "products:read"),
+			scopes("products:read", "orders:read")),
 		Entry("replaces * by less", scopes("*"), scopes("products:*", "orders:read")),
-		Entry("replaces an action's wildcard by one action", scopes("products:*", "orders:read"), scopes("products:read", "products:write")),
+		Entry("replaces an action's wildcard by one action", scopes("products:*", "orders:read"),
+			scopes("products:read", "products:write")),
 		Entry("shortens the expiry", expiry("90d"), expiry("30d")),
 		Entry("shortens the expiry in another unit", expiry("31d"), expiry("4w")),
 		Entry("shortens the expiry in hours", expiry("1d"), expiry("24h")),
@@ -84,7 +86,8 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		Entry("renames", nothing, func(k *keysv1alpha1.ApiKey) { k.Spec.DisplayName = "Another" }),
 		Entry("renames to nothing", nothing, func(k *keysv1alpha1.ApiKey) { k.Spec.DisplayName = "" }),
 		Entry("asks for a rotation", nothing, rotateAt("now")),
-		Entry("labels", state("Suspended"), func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{"example.com/team": "a"} }),
+		Entry("labels", state("Suspended"),
+			func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{"example.com/team": "a"} }),
 	)
 
 	DescribeTable("doesn't give, which who may create keys does", func(ctx SpecContext, field string, from, to change) {
@@ -97,12 +100,15 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		Expect(author.Patch(ctx, key.DeepCopy(), client.MergeFrom(before), client.DryRunAll)).To(Succeed())
 		Expect(author.Update(ctx, key)).To(Succeed())
 	},
-		Entry("a scope", "spec.scopes: you may take scopes away from this key, and not add orders:read: ", nothing, scopes("products:read", "orders:read")),
+		Entry("a scope", "spec.scopes: you may take scopes away from this key, and not add orders:read: ", nothing,
+			scopes("products:read", "orders:read")),
 		Entry("another scope", "spec.scopes: ", scopes("products:read", "orders:read"), scopes("products:write")),
-		Entry("a wildcard", "spec.scopes: you may take scopes away from this key, and not add products:*: ", nothing, scopes("products:*")),
+		Entry("a wildcard", "spec.scopes: you may take scopes away from this key, and not add products:*: ", nothing,
+			scopes("products:*")),
 		Entry("everything", "spec.scopes: ", scopes("products:*"), scopes("*")),
 		Entry("a scope that only begins alike", "spec.scopes: ", scopes("products:*"), scopes("products-eu:read")),
-		Entry("a scope beside narrowing", "spec.scopes: ", all(scopes("products:read"), expiry("90d")), all(scopes("orders:read"), expiry("30d"))),
+		Entry("a scope beside narrowing", "spec.scopes: ", all(scopes("products:read"), expiry("90d")),
+			all(scopes("orders:read"), expiry("30d"))),
 		Entry("a scope to a key that it suspends", "spec.scopes: ", nothing, all(state("Suspended"), scopes("*"))),
 		Entry("a longer expiry", "spec.expiry: ", expiry("30d"), expiry("90d")),
 		Entry("a longer expiry in a smaller unit", "spec.expiry: ", expiry("1d"), expiry("90000s")),
@@ -110,20 +116,24 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		Entry("366 days for a year", "spec.expiry: ", expiry("1y"), expiry("366d")),
 		Entry("no expiry", "spec.expiry: ", expiry("99y"), expiry("")),
 		Entry("Never", "spec.expiry: ", expiry("90d"), expiry("Never")),
-		Entry("every address", "spec.allowedCIDRs: without any block, every address is allowed", cidrs("203.0.113.0/24"), cidrs()),
+		Entry("every address", "spec.allowedCIDRs: without any block, every address is allowed", cidrs("203.0.113.0/24"),
+			cidrs()),
 		Entry("another block", "spec.allowedCIDRs: you may narrow this list, and no block of it contains 198.51.100.0/24: ",
 			cidrs("203.0.113.0/24"), cidrs("203.0.113.0/24", "198.51.100.0/24")),
 		Entry("a wider block", "spec.allowedCIDRs: ", cidrs("203.0.113.0/24"), cidrs("203.0.112.0/23")),
 		Entry("every IPv6 address", "spec.allowedCIDRs: ", cidrs("0.0.0.0/0"), cidrs("::/0")),
-		Entry("an end to a suspension", "spec.state: you may suspend or revoke this key, and not make it Active again: ", state("Suspended"), state("Active")),
+		Entry("an end to a suspension", "spec.state: you may suspend or revoke this key, and not make it Active again: ",
+			state("Suspended"), state("Active")),
 		Entry("an end to a suspension by leaving the state out", "spec.state: ", state("Suspended"), state("")),
 		Entry("a rotation", "spec.rotation: ", nothing, rotation("30d", "")),
 		Entry("a token for longer", "spec.rotation: ", rotation("7d", "1h"), rotation("7d", "6d")),
-		Entry("a token for ever", "spec.rotation: ", rotation("7d", ""), func(k *keysv1alpha1.ApiKey) { k.Spec.Rotation = nil }),
+		Entry("a token for ever", "spec.rotation: ", rotation("7d", ""),
+			func(k *keysv1alpha1.ApiKey) { k.Spec.Rotation = nil }),
 		Entry("a Secret that is copied elsewhere", "spec.secret: ", nothing, func(k *keysv1alpha1.ApiKey) {
 			k.Spec.Secret = &keysv1alpha1.SecretTemplate{Annotations: map[string]string{"reflector.v1.k8s.emberstack.com/reflection-allowed": "true"}}
 		}),
-		Entry("another Secret", "spec.secret: ", func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "a"} },
+		Entry("another Secret", "spec.secret: ",
+			func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "a"} },
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "b"} }),
 	)
 
@@ -149,20 +159,24 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 				Expect(editor.Patch(ctx, key.DeepCopy(), remove, client.DryRunAll)).To(Succeed())
 			case "scopes", "digest": // The one is required, the other never changes.
 			default:
-				Expect(editor.Patch(ctx, key.DeepCopy(), remove, client.DryRunAll)).To(beRefusedBy(policy, "spec."+name+": ", wayOut), name)
+				Expect(editor.Patch(ctx, key.DeepCopy(), remove, client.DryRunAll)).To(beRefusedBy(policy, "spec."+name+": ",
+					wayOut), name)
 			}
 		}
 	})
 
 	It("doesn't have an expired key issued again", func(ctx SpecContext) {
 		key := issued(ctx, keysv1alpha1.ApiKeyStatus{Conditions: []metav1.Condition{
-			{Type: keysv1alpha1.ConditionExpired, Status: metav1.ConditionTrue, Reason: "Expired", LastTransitionTime: metav1.Now()},
+			{Type: keysv1alpha1.ConditionExpired, Status: metav1.ConditionTrue, Reason: "Expired",
+				LastTransitionTime: metav1.Now()},
 		}})
 		ask := merge(`{"metadata":{"annotations":{%q:"now"}}}`, keysv1alpha1.RotateAtAnnotation)
-		Expect(editor.Patch(ctx, key.DeepCopy(), ask)).To(beRefusedBy(policy, "metadata.annotations[keys.nexuscommerce.io/rotateAt]: ", wayOut))
+		Expect(editor.Patch(ctx, key.DeepCopy(), ask)).To(beRefusedBy(policy,
+			"metadata.annotations[keys.nexuscommerce.io/rotateAt]: ", wayOut))
 		Expect(author.Patch(ctx, key.DeepCopy(), ask)).To(Succeed())
 		again := merge(`{"metadata":{"annotations":{%q:"again"}}}`, keysv1alpha1.RotateAtAnnotation)
-		Expect(editor.Patch(ctx, key.DeepCopy(), again)).To(beRefusedBy(policy, "metadata.annotations[keys.nexuscommerce.io/rotateAt]: ", wayOut))
+		Expect(editor.Patch(ctx, key.DeepCopy(), again)).To(beRefusedBy(policy,
+			"metadata.annotations[keys.nexuscommerce.io/rotateAt]: ", wayOut))
 
 		By("judging nothing else about it")
 		Expect(editor.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"labels":{"example.com/team":"a"}}}`))).To(Succeed())
@@ -181,7 +195,8 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 			k.Spec.Scopes, k.Spec.AllowedCIDRs = nil, nil
 			for i := range 64 {
 				k.Spec.Scopes = append(k.Spec.Scopes, keysv1alpha1.Scope(long(i)+":*"))
-				k.Spec.AllowedCIDRs = append(k.Spec.AllowedCIDRs, keysv1alpha1.CIDR(fmt.Sprintf("2001:db8:ffff:ffff:ff%02x::/80", i)))
+				k.Spec.AllowedCIDRs = append(k.Spec.AllowedCIDRs,
+					keysv1alpha1.CIDR(fmt.Sprintf("2001:db8:ffff:ffff:ff%02x::/80", i)))
 			}
 		})
 		for i := range 64 {

@@ -29,11 +29,13 @@ import (
 const (
 	// stranger is the address that attacks come from; who is honest has 127.0.0.1.
 	stranger = "127.0.0.2"
-	// few is how much an attack over few connections may add to the resident memory, in bytes, of which 28 MiB are the heap's
-	// usual headroom. many is for as many connections as somebody likes: two fifths of the manifests' limit, and far below what
-	// docs/threat-model.md comes to. A machine that has much else to do collects garbage later, and comes to 240 MiB.
+	// few is how much an attack over few connections may add to the resident memory, in bytes, of which 28 MiB are the
+	// heap's usual headroom. many is for as many connections as somebody likes: two fifths of the manifests' limit, and
+	// far below what docs/threat-model.md comes to. A machine that has much else to do collects garbage later, and comes
+	// to 240 MiB.
 	few, many = 64 << 20, 400 << 20
-	// meanwhile is how often who is honest asks at every port while what the attack has left behind is held: for a second or two.
+	// meanwhile is how often who is honest asks at every port while what the attack has left behind is held: for a second
+	// or two.
 	meanwhile = 50
 )
 
@@ -90,9 +92,10 @@ var floods = map[string]struct {
 	"gRPC: unfinished messages of 4 MiB": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
 		unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 4<<20)
 	}},
-	"gRPC: unfinished messages that are allowed, over many connections": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
-		each(20, func(int) { unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 60<<10) })
-	}},
+	"gRPC: unfinished messages that are allowed, over many connections": {many,
+		func(t *testing.T, v *verifier, secure *tls.Config) {
+			each(20, func(int) { unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 60<<10) })
+		}},
 	"gRPC: messages byte by byte": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
 		each(10, func(int) {
 			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
@@ -277,8 +280,8 @@ func memory(t *testing.T, pid int) (now, most int) {
 	return now, most
 }
 
-// TestFloods checks that what comes without credentials takes little memory, and that others are answered meanwhile. Of each
-// attack there is a new verifier.
+// TestFloods checks that what comes without credentials takes little memory, and that others are answered meanwhile. Of
+// each attack there is a new verifier.
 func TestFloods(t *testing.T) {
 	binary := program.Build(t, "./cmd/verifier")
 	cert, key, trust := certificate(t)
@@ -341,7 +344,8 @@ func newHonest(t *testing.T, v *verifier, secure *tls.Config) *honest {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = connection.Close() })
-	web := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: secure.Clone(), DialContext: (&net.Dialer{}).DialContext}}
+	web := &http.Client{Timeout: 5 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: secure.Clone(), DialContext: (&net.Dialer{}).DialContext}}
 	t.Cleanup(web.CloseIdleConnections)
 	return &honest{
 		web: web, grpc: authv3.NewAuthorizationClient(connection),

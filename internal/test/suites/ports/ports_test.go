@@ -54,7 +54,8 @@ func start(t *testing.T, binary string, flags ...string) *verifier {
 	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v := &verifier{http: program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t), metrics: program.FreeAddress(t)}
+	v := &verifier{http: program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t),
+		metrics: program.FreeAddress(t)}
 	v.Process = program.Start(t, binary, append([]string{
 		"--kubeconfig=" + path, "--name=verifier-1", "--http-bind-address=" + v.http, "--grpc-bind-address=" + v.grpc,
 		"--health-probe-bind-address=" + v.health, "--metrics-bind-address=" + v.metrics, "--startup-timeout=0",
@@ -90,7 +91,8 @@ func certificate(t *testing.T) (cert, key string, trust *tls.Config) {
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for path, content := range map[string][]byte{cert: encoded, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})} {
+	for path, content := range map[string][]byte{cert: encoded,
+		key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -100,8 +102,8 @@ func certificate(t *testing.T) (cert, key string, trust *tls.Config) {
 	return cert, key, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 }
 
-// TestEveryPort checks that each port answers over TLS where there is a certificate and in plain text where that is asked for,
-// and not the other way; and that nothing passes without an API server, at any of them.
+// TestEveryPort checks that each port answers over TLS where there is a certificate and in plain text where that is
+// asked for, and not the other way; and that nothing passes without an API server, at any of them.
 func TestEveryPort(t *testing.T) {
 	binary := program.Build(t, "./cmd/verifier")
 	cert, key, trust := certificate(t)
@@ -110,7 +112,8 @@ func TestEveryPort(t *testing.T) {
 		scheme, wrong string
 		credentials   credentials.TransportCredentials
 	}{
-		"TLS":        {[]string{"--tls-cert-file=" + cert, "--tls-private-key-file=" + key}, "https", "http", credentials.NewTLS(trust)},
+		"TLS": {[]string{"--tls-cert-file=" + cert, "--tls-private-key-file=" + key}, "https", "http",
+			credentials.NewTLS(trust)},
 		"plain text": {[]string{"--insecure-plain-text"}, "http", "https", insecure.NewCredentials()},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +155,8 @@ func TestEveryPort(t *testing.T) {
 			}
 			defer connection.Close()
 			answer, err := authv3.NewAuthorizationClient(connection).Check(t.Context(), &authv3.CheckRequest{})
-			if err != nil || answer.GetDeniedResponse() == nil || !strings.Contains(answer.GetDeniedResponse().GetBody(), "proxy_misconfigured") {
+			if err != nil || answer.GetDeniedResponse() == nil ||
+				!strings.Contains(answer.GetDeniedResponse().GetBody(), "proxy_misconfigured") {
 				t.Errorf("a check: %v, error %v", answer, err)
 			}
 			health, err := healthv1.NewHealthClient(connection).Check(t.Context(), &healthv1.HealthCheckRequest{})
@@ -188,10 +192,12 @@ func TestPlainTextIsAskedFor(t *testing.T) {
 		flags  []string
 		saying string
 	}{
-		"nothing said":        {nil, "--insecure-plain-text"},
-		"no key":              {[]string{"--tls-cert-file=" + cert}, "--tls-private-key-file"},
-		"both":                {[]string{"--tls-cert-file=" + cert, "--tls-private-key-file=" + key, "--insecure-plain-text"}, "--insecure-plain-text"},
-		"no such certificate": {[]string{"--tls-cert-file=" + cert + "x", "--tls-private-key-file=" + key}, "--tls-cert-file"},
+		"nothing said": {nil, "--insecure-plain-text"},
+		"no key":       {[]string{"--tls-cert-file=" + cert}, "--tls-private-key-file"},
+		"both": {[]string{"--tls-cert-file=" + cert, "--tls-private-key-file=" + key, "--insecure-plain-text"},
+			"--insecure-plain-text"},
+		"no such certificate": {[]string{"--tls-cert-file=" + cert + "x", "--tls-private-key-file=" + key},
+			"--tls-cert-file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := start(t, binary, test.flags...)

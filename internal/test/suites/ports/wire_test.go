@@ -54,10 +54,14 @@ func attackBy(t *testing.T, dialer *net.Dialer, from, address string, secure *tl
 	return &attacker{Conn: conn, next: 1}
 }
 
-// takingNothing is for a connection of which nobody takes anything: the kernel keeps little, so that whoever sends has to wait.
+// takingNothing is for a connection of which nobody takes anything: the kernel keeps little, so that whoever sends has
+// to wait.
 func takingNothing(_, _ string, raw syscall.RawConn) error {
 	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF,
+			4096)
+	}); err != nil {
 		return err
 	}
 	return failed
@@ -131,7 +135,8 @@ const newest = 0x80 | 62
 
 // call is the header of a request for a path by POST.
 func call(path string) []byte {
-	return bytes.Join([][]byte{{0x83, 0x86, 0x44}, text(path), {0x41}, text("verifier"), {0x5f}, text("application/grpc"), field("te", "trailers")}, nil)
+	return bytes.Join([][]byte{{0x83, 0x86, 0x44}, text(path), {0x41}, text("verifier"), {0x5f}, text("application/grpc"),
+		field("te", "trailers")}, nil)
 }
 
 const check = "/envoy.service.auth.v3.Authorization/Check"

@@ -27,13 +27,14 @@ const (
 )
 
 // TestNeverMoreThanMaxKeys (S3) creates 100 keys at once for a tenant that may have 20, with two controllers that both
-// believe to lead, 20 times in full. It fails when reserve.run writes the ledger without the resourceVersion that it has read.
+// believe to lead, 20 times in full. It fails when reserve.run writes the ledger without the resourceVersion that it
+// has read.
 func TestNeverMoreThanMaxKeys(t *testing.T) {
 	cp := install.ControlPlane(t, controlplane.Options{}, "rbac")
 	create(t, cp.Client, fixture.Policy("nexuscommerce"))
 	binary := program.Build(t, "./cmd/controller")
 	for range 2 {
-		install.Controller(t, cp, binary)
+		install.StartController(t, cp, binary)
 	}
 	for n := range effort.Pick(1, 4, 20) {
 		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) { round(t, cp) })

@@ -1,5 +1,5 @@
-// Package restore takes a cluster back to an earlier state, by a snapshot of etcd or by a backup of objects, and looks at
-// which keys work then.
+// Package restore takes a cluster back to an earlier state, by a snapshot of etcd or by a backup of objects, and looks
+// at which keys work then.
 package restore_test
 
 import (
@@ -54,12 +54,13 @@ func newLab(t *testing.T, options controlplane.Options) *lab {
 		verifierBinary: program.Build(t, "./cmd/verifier"), controllerBinary: program.Build(t, "./cmd/controller"),
 		tenant: fixture.Tenant(name), namespace: fixture.Name("ns"),
 	}
-	for _, object := range []client.Object{fixture.Policy("nexuscommerce"), l.tenant, fixture.Namespace(l.namespace, name)} {
+	for _, object := range []client.Object{fixture.Policy("nexuscommerce"), l.tenant,
+		fixture.Namespace(l.namespace, name)} {
 		if err := l.cp.Client.Create(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l.controller = install.Controller(t, l.cp, l.controllerBinary)
+	l.controller = install.StartController(t, l.cp, l.controllerBinary)
 	return l
 }
 
@@ -68,7 +69,8 @@ func (l *lab) startVerifier(t *testing.T) *verifier {
 	t.Helper()
 	l.verifiers++
 	v := &verifier{http: program.FreeAddress(t), health: program.FreeAddress(t), metrics: program.FreeAddress(t)}
-	v.Process = program.Start(t, l.verifierBinary, "--kubeconfig="+install.Kubeconfig(t, l.cp, "apikey-verifier"), fmt.Sprintf("--name=verifier-%d", l.verifiers),
+	v.Process = program.Start(t, l.verifierBinary, "--kubeconfig="+install.Kubeconfig(t, l.cp, "apikey-verifier"),
+		fmt.Sprintf("--name=verifier-%d", l.verifiers),
 		"--http-bind-address="+v.http, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
 		"--metrics-bind-address="+v.metrics, "--health-probe-bind-address="+v.health)
 	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+v.health+"/readyz"))
@@ -136,7 +138,8 @@ func (l *lab) answers(t *testing.T, v *verifier, token string, status int, reaso
 func (l *lab) script(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), filepath.Join(controlplane.Root(), "docs", "examples", name), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+l.cp.Kubeconfig, "PATH="+filepath.Dir(l.cp.Kubectl)+":"+os.Getenv("PATH"))
+	command.Env = append(os.Environ(), "KUBECONFIG="+l.cp.Kubeconfig,
+		"PATH="+filepath.Dir(l.cp.Kubectl)+":"+os.Getenv("PATH"))
 	var complaint strings.Builder
 	command.Stderr = &complaint
 	out, err := command.Output()
@@ -154,8 +157,8 @@ func (l *lab) change(t *testing.T, name, patch string) {
 
 const revoked = `{"spec":{"state":"Revoked"}}`
 
-// history is what has become of keys by the time that etcd is restored, and what is left of it: tokens by what happened to their keys
-// after the snapshot, the snapshot's path, and that of the list of keys in force.
+// history is what has become of keys by the time that etcd is restored, and what is left of it: tokens by what happened
+// to their keys after the snapshot, the snapshot's path, and that of the list of keys in force.
 type history struct {
 	kept, later, taken, deleted, paused, rotated string
 	snapshot, list                               string
@@ -164,7 +167,8 @@ type history struct {
 // live has keys made, a snapshot taken, and then something happen to each key that a running verifier learns of.
 func (l *lab) live(t *testing.T, running *verifier) history {
 	t.Helper()
-	h := history{kept: l.mint(t, "kept"), taken: l.mint(t, "taken"), deleted: l.mint(t, "deleted"), paused: l.mint(t, "paused"), rotated: l.mint(t, "rotated")}
+	h := history{kept: l.mint(t, "kept"), taken: l.mint(t, "taken"), deleted: l.mint(t, "deleted"),
+		paused: l.mint(t, "paused"), rotated: l.mint(t, "rotated")}
 	h.snapshot, h.list = filepath.Join(t.TempDir(), "snapshot.db"), filepath.Join(t.TempDir(), "keys.txt")
 	if err := l.cp.Snapshot(t.Context(), h.snapshot); err != nil {
 		t.Fatal(err)
@@ -174,7 +178,8 @@ func (l *lab) live(t *testing.T, running *verifier) history {
 	l.await(t, "taken", keysv1alpha1.ConditionRevocationEffective)
 	l.change(t, "paused", `{"spec":{"state":"Suspended"}}`)
 	install.Kubectl(t, l.cp, "delete", "apikey", "-n", l.namespace, "deleted")
-	l.change(t, "rotated", `{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}},"spec":{"rotation":{"overlap":"1s"}}}`)
+	l.change(t, "rotated",
+		`{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}},"spec":{"rotation":{"overlap":"1s"}}}`)
 	for _, token := range []string{h.taken, h.deleted, h.paused, h.rotated} { // The last at the end of the overlap.
 		l.answers(t, running, token, http.StatusUnauthorized, "")
 	}
@@ -184,8 +189,8 @@ func (l *lab) live(t *testing.T, running *verifier) history {
 	return h
 }
 
-// TestEtcd restores a snapshot of etcd, with revisions that go back and with revisions that are set forward. It goes through
-// docs/restore.md.
+// TestEtcd restores a snapshot of etcd, with revisions that go back and with revisions that are set forward. It goes
+// through docs/restore.md.
 func TestEtcd(t *testing.T) {
 	etcdutl := need.Program(t, "etcdutl")
 	for name, bump := range map[string]int{"revisions go back": 0, "revisions are set forward": 1_000_000_000} {
@@ -207,7 +212,7 @@ func TestEtcd(t *testing.T) {
 			}
 
 			l.controller.Kill()
-			l.controller = install.Controller(t, l.cp, l.controllerBinary)
+			l.controller = install.StartController(t, l.cp, l.controllerBinary)
 			l.script(t, "after-restore.sh", h.list)
 			l.await(t, "taken", keysv1alpha1.ConditionRevoked)
 			stop()
@@ -224,7 +229,8 @@ func TestEtcd(t *testing.T) {
 func (l *lab) noticesByItself(t *testing.T, running *verifier, h history) {
 	t.Helper()
 	l.answers(t, running, h.kept, http.StatusForbidden, "unavailable")
-	program.WaitUntil(t, patience, "the metric", program.Answers(t.Context(), "http://"+running.metrics+"/metrics", "\napikey_verifier_restore_detected 1\n"))
+	program.WaitUntil(t, patience, "the metric",
+		program.Answers(t.Context(), "http://"+running.metrics+"/metrics", "\napikey_verifier_restore_detected 1\n"))
 	if err := program.Answers(t.Context(), "http://"+running.health+"/readyz")(); err == nil {
 		t.Error("it is ready")
 	}
@@ -242,7 +248,8 @@ func (l *lab) isAsTheListSays(t *testing.T, h history) {
 		reason string
 	}{
 		h.kept: {http.StatusOK, ""}, h.later: {http.StatusUnauthorized, "invalid_token"},
-		h.taken: {http.StatusUnauthorized, "revoked"}, h.deleted: {http.StatusUnauthorized, "revoked"}, h.paused: {http.StatusUnauthorized, "suspended"},
+		h.taken: {http.StatusUnauthorized, "revoked"}, h.deleted: {http.StatusUnauthorized,
+			"revoked"}, h.paused: {http.StatusUnauthorized, "suspended"},
 	} {
 		l.answers(t, v, token, want.status, want.reason)
 	}

@@ -37,7 +37,8 @@ func (l *lab) register(t *testing.T, name string) token.Token {
 		t.Fatal(err)
 	}
 	key := fixture.ApiKey(l.namespace, name, func(key *keysv1alpha1.ApiKey) {
-		key.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: elsewhere.Digest().String()[len("sha256:"):], Prefix: elsewhere.Prefix()}
+		key.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: elsewhere.Digest().String()[len("sha256:"):],
+			Prefix: elsewhere.Prefix()}
 	})
 	if err := l.cp.Client.Create(t.Context(), key); err != nil {
 		t.Fatal(err)
@@ -54,7 +55,8 @@ func (l *lab) backUp(t *testing.T, secretName string) (*keysv1alpha1.ApiKeyList,
 		t.Fatal(err)
 	}
 	secret := &corev1.Secret{}
-	if err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: secretName}, secret); err != nil {
+	if err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: secretName},
+		secret); err != nil {
 		t.Fatal(err)
 	}
 	for i := range keys.Items {
@@ -72,8 +74,8 @@ func (l *lab) backUp(t *testing.T, secretName string) (*keysv1alpha1.ApiKeyList,
 	return keys, secret
 }
 
-// TestObjects deletes keys and creates them again as a backup of objects does (Velero's, or kubectl get -o yaml): without
-// status, with other UIDs, and with their Secrets there first.
+// TestObjects deletes keys and creates them again as a backup of objects does (Velero's, or kubectl get -o yaml):
+// without status, with other UIDs, and with their Secrets there first.
 func TestObjects(t *testing.T) {
 	l := newLab(t, controlplane.Options{ControllerManager: true})
 	v := l.startVerifier(t)

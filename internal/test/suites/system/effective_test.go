@@ -11,39 +11,36 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestNothingPassesOnceARevocationIsEffective revokes keys one after another, each while it is asked about all the time (S1).
-// What is asked after a watch has shown RevocationEffective=True must be refused.
+// TestNothingPassesOnceARevocationIsEffective revokes keys one after another, each while the verifier is asked about it
+// all the time (S1). A request that is sent after a watch has shown RevocationEffective=True must be refused.
 func TestNothingPassesOnceARevocationIsEffective(t *testing.T) {
-	i := newInstallation(t)
-	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
-		t.Fatal(err)
-	}
-	const rounds, askers = 5, 4
-	for range rounds {
-		key := i.mint(t)
-		tok, tenantID := i.tokenOf(t, key), key.Status.TenantID
-		i.eventually(t, tok, tenantID, "GET", "/api/products", http.StatusOK)
+	i := newInstallationWithPolicy(t)
+	const keys, clients = 5, 4
+	for range keys {
+		key, token := i.NewKey(t)
+		question := install.Question{Token: token, TenantID: key.Status.TenantID}
+		i.Verifier.AwaitAnswer(t, question, http.StatusOK, "")
 		ctx, cancel := context.WithCancel(t.Context())
-		states, err := i.cp.Follow(ctx, key.Namespace)
+		states, err := i.Follow(ctx, key.Namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var effective atomic.Bool
 		var late, refused atomic.Int64
 		var group sync.WaitGroup
-		for range askers {
+		for range clients {
 			group.Go(func() {
 				for after := 0; after < 20 && ctx.Err() == nil; {
 					over := effective.Load() // Before it is asked.
-					a, err := i.ask(ctx, tok, tenantID, "GET", "/api/products")
+					answer, err := i.Verifier.Ask(ctx, question)
 					if !over || err != nil {
 						continue
 					}
 					after++
-					if a.status == http.StatusUnauthorized {
+					if answer.Status == http.StatusUnauthorized {
 						refused.Add(1)
 					} else {
 						late.Add(1)
@@ -51,7 +48,7 @@ func TestNothingPassesOnceARevocationIsEffective(t *testing.T) {
 				}
 			})
 		}
-		update(t, i, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		i.Revoke(t, key)
 		for state := range states {
 			condition := apimeta.FindStatusCondition(state.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)
 			if condition != nil && condition.Status == "True" {
@@ -64,7 +61,7 @@ func TestNothingPassesOnceARevocationIsEffective(t *testing.T) {
 		}
 		group.Wait()
 		cancel()
-		if late.Load() != 0 || refused.Load() != 20*askers {
+		if late.Load() != 0 || refused.Load() != 20*clients {
 			t.Errorf("%d refused, and %d not, that were asked once the revocation was effective", refused.Load(), late.Load())
 		}
 	}

@@ -12,11 +12,12 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// checkManagers checks that what docs/architecture.md#who-writes-what says of field managers is true of a key that was used, and
-// of the canary.
-func (i *installation) checkManagers(t *testing.T, key *keysv1alpha1.ApiKey) {
+// checkManagers checks that what docs/architecture.md#who-writes-what says of field managers is true of a key that was
+// used, and of the canary.
+func checkManagers(t *testing.T, i *install.Installation, key *keysv1alpha1.ApiKey) {
 	t.Helper()
 	ofStatus := managers(t, key, "f:status")
 	if ofStatus["credentials"] == "" || ofStatus["usage"] == "" {
@@ -32,10 +33,8 @@ func (i *installation) checkManagers(t *testing.T, key *keysv1alpha1.ApiKey) {
 		}
 	}
 	canary := &keysv1alpha1.ApiKey{}
-	name := client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: keysv1alpha1.CanaryName}
-	if err := i.cp.Client.Get(t.Context(), name, canary); err != nil {
-		t.Fatal(err)
-	}
+	canary.Namespace, canary.Name = controlplane.SystemNamespace, keysv1alpha1.CanaryName
+	i.Get(t, canary)
 	probes := 0
 	for field, manager := range managers(t, canary, "f:metadata", "f:annotations") {
 		want := "apikey-controller Update" // of the seal

@@ -16,72 +16,68 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// TestTokensAreNowhereElse (S2) mints keys in every way that could make somebody mention one, uses them, and then looks
-// for the tokens and the root key in every object, log, metric and answer there is. It fails, for one, when
-// secretdata's refuse quotes what has been rendered, when String of
-// token.Token is removed and a token is logged, or when the label of a key's Secret holds it.
+// TestTokensAreNowhereElse (S2) mints keys in every way that could make a program mention one, uses them, and then
+// looks for the tokens and the root key in every object, log, metric and answer. It fails, for one, if an error of
+// secretdata quotes the text that was rendered, if a token is logged and token.Token has no method String, or if the
+// label of a key's Secret holds the token.
 func TestTokensAreNowhereElse(t *testing.T) {
-	i := newInstallation(t)
-	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
-		t.Fatal(err)
-	}
-	key := i.mint(t)
-	shaped := i.mint(t, func(k *keysv1alpha1.ApiKey) {
-		k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "shaped", Data: map[string]keysv1alpha1.Template{"c": "key={{.Token}}"}}
+	i := newInstallationWithPolicy(t)
+	key, token := i.NewKey(t)
+	shaped, _ := i.NewKey(t, func(k *keysv1alpha1.ApiKey) {
+		k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "shaped",
+			Data: map[string]keysv1alpha1.Template{"c": "key={{.Token}}"}}
 	})
-	revoked := i.mint(t)
+	revoked, _ := i.NewKey(t)
 	needles := map[string]string{}
 	for name, k := range map[string]*keysv1alpha1.ApiKey{"key": key, "shaped": shaped, "revoked": revoked} {
-		token := i.tokenOf(t, k)
-		i.eventually(t, token, k.Status.TenantID, http.MethodGet, "/api/products", http.StatusOK)
-		// The secret part alone would do; whoever has that has the token.
-		needles[name] = token[len(k.Status.Prefix) : len(token)-6]
+		whole := i.Token(t, k)
+		i.Verifier.AwaitAnswer(t, install.Question{Token: whole, TenantID: k.Status.TenantID}, http.StatusOK, "")
+		needles[name] = whole[len(k.Status.Prefix) : len(whole)-6] // The secret part: whoever has that has the token.
 	}
-	token := i.tokenOf(t, key)
 	var answers strings.Builder
-	for _, attempt := range []struct{ token, tenant, method, target string }{
-		{token, key.Status.TenantID, "POST", "/api/products"},
-		{token, fixture.UUID(), "GET", "/api/products"},
-		{token, token, "GET", "/api/products"},
-		{token, key.Status.TenantID, token, "/api/products"},
-		{token, key.Status.TenantID, "GET", "/" + token},
-		{token + "0", key.Status.TenantID, "GET", "/api/products"},
-		{token + " " + token, key.Status.TenantID, "GET", "/api/products"},
+	tenant := key.Status.TenantID
+	for _, question := range []install.Question{
+		{Token: token, TenantID: tenant, Method: http.MethodPost},
+		{Token: token, TenantID: fixture.UUID()},
+		{Token: token, TenantID: token},
+		{Token: token, TenantID: tenant, Method: token},
+		{Token: token, TenantID: tenant, Target: "/" + token},
+		{Token: token + "0", TenantID: tenant},
+		{Token: token + " " + token, TenantID: tenant},
 	} {
-		got, err := i.ask(t.Context(), attempt.token, attempt.tenant, attempt.method, attempt.target)
+		got, err := i.Verifier.Ask(t.Context(), question)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.status == http.StatusOK {
+		if got.Status == http.StatusOK {
 			t.Error("a request passes that should not")
 		}
-		fmt.Fprintln(&answers, got.status, got.header, got.body)
+		fmt.Fprintln(&answers, got.Status, got.Header, got.Body)
 	}
 	provoke(t, i, key, shaped, revoked)
 
 	root := &corev1.Secret{}
-	if err := i.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: "apikey-root-1"}, root); err != nil {
-		t.Fatal(err)
-	}
+	root.Namespace, root.Name = controlplane.SystemNamespace, "apikey-root-1"
+	i.Get(t, root)
 	needles["root key"] = string(root.Data["key"])
 
 	places := objects(t, i)
-	places["the controller's log"] = i.controller.Log()
-	places["the verifier's log"] = i.verifier.Log()
-	places["the controller's metrics"] = program.Get(t, "http://"+i.controllerMetrics+"/metrics")
-	places["the verifier's metrics"] = program.Get(t, "http://"+i.verifierMetrics+"/metrics")
+	places["the controller's log"] = i.Controller.Log()
+	places["the verifier's log"] = i.Verifier.Log()
+	places["the controller's metrics"] = program.Get(t, "http://"+i.Controller.Metrics+"/metrics")
+	places["the verifier's metrics"] = program.Get(t, "http://"+i.Verifier.Metrics+"/metrics")
 	places["the verifier's answers"] = answers.String()
 	for place, content := range places {
 		if content == "" {
-			t.Errorf("%s: nothing there to look at", place)
+			t.Errorf("%s: it is empty", place)
 		}
 		for name, needle := range needles {
 			for encoding, encoded := range encodings(needle) {
@@ -93,33 +89,32 @@ func TestTokensAreNowhereElse(t *testing.T) {
 	}
 }
 
-// provoke makes the controller write about the keys: a template that fails on the token, a Secret that is in the way, one
-// that is damaged, and a revocation.
-func provoke(t *testing.T, i *installation, key, shaped, revoked *keysv1alpha1.ApiKey) {
+// provoke makes the controller write about the keys: a template that fails on the token, a Secret that is in the way,
+// one that is damaged, and a revocation.
+func provoke(t *testing.T, i *install.Installation, key, shaped, revoked *keysv1alpha1.ApiKey) {
 	t.Helper()
 	inTheWay := &corev1.Secret{}
 	inTheWay.Namespace, inTheWay.Name = key.Namespace, "in-the-way"
-	if err := i.cp.Client.Create(t.Context(), inTheWay); err != nil {
-		t.Fatal(err)
-	}
-	update(t, i, shaped, func(k *keysv1alpha1.ApiKey) {
+	i.Create(t, inTheWay)
+	install.Update(t, i, shaped, func(k *keysv1alpha1.ApiKey) {
 		k.Spec.Secret.Data["c"] = `{{.Token}}{{"\q"}}` // The API server refuses what is more obvious.
 	})
-	update(t, i, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "in-the-way"} })
-	update(t, i, revoked, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
-	i.await(t, shaped, keysv1alpha1.ReasonInvalidTemplate)
-	i.await(t, key, keysv1alpha1.ReasonSecretConflict)
-	i.await(t, revoked, keysv1alpha1.ReasonRevoked)
+	install.Update(t, i, key,
+		func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "in-the-way"} })
+	i.Revoke(t, revoked)
+	i.Await(t, shaped, keysv1alpha1.ReasonInvalidTemplate)
+	i.Await(t, key, keysv1alpha1.ReasonSecretConflict)
+	i.Await(t, revoked, keysv1alpha1.ReasonRevoked)
 }
 
 // objects returns every object in the cluster but the Secrets that may hold a token or the root key.
-func objects(t *testing.T, i *installation) map[string]string {
+func objects(t *testing.T, i *install.Installation) map[string]string {
 	t.Helper()
-	dynamicClient, err := dynamic.NewForConfig(i.cp.Config)
+	dynamicClient, err := dynamic.NewForConfig(i.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	discovered, err := discovery.NewDiscoveryClientForConfig(i.cp.Config)
+	discovered, err := discovery.NewDiscoveryClientForConfig(i.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +153,7 @@ func objects(t *testing.T, i *installation) map[string]string {
 	return found
 }
 
-// mayHoldToken says whether a Secret is owned by an ApiKey, or holds the root key.
+// mayHoldToken reports whether a Secret is owned by an ApiKey, or holds the root key.
 func mayHoldToken(secret *unstructured.Unstructured) bool {
 	for _, owner := range secret.GetOwnerReferences() {
 		if owner.Kind == "ApiKey" && owner.Controller != nil && *owner.Controller {
@@ -168,7 +163,7 @@ func mayHoldToken(secret *unstructured.Unstructured) bool {
 	return secret.GetLabels()[keysv1alpha1.RootLabel] != ""
 }
 
-// encodings are how a secret could appear.
+// encodings returns the forms in which a secret could appear.
 func encodings(needle string) map[string]string {
 	forms := map[string]string{"plain text": needle, "hexadecimal": hex.EncodeToString([]byte(needle))}
 	// Base64 of a longer text that the needle is in: at each of the three offsets, without the characters at the ends

@@ -3,6 +3,7 @@ package system_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,16 +16,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// reconciles is how many times the controller has looked at a key.
-func (i *installation) reconciles(t *testing.T) float64 {
+// reconciliations returns how many times the controller has reconciled a key.
+func reconciliations(t *testing.T, i *install.Installation) float64 {
 	t.Helper()
 	total := 0.0
-	lines := bufio.NewScanner(strings.NewReader(program.Get(t, "http://"+i.controllerMetrics+"/metrics")))
+	lines := bufio.NewScanner(strings.NewReader(program.Get(t, "http://"+i.Controller.Metrics+"/metrics")))
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), `controller_runtime_reconcile_total{controller="apikey"`) {
 			value, err := strconv.ParseFloat(lines.Text()[strings.LastIndex(lines.Text(), " ")+1:], 64)
@@ -37,13 +37,13 @@ func (i *installation) reconciles(t *testing.T) float64 {
 	return total
 }
 
-// idle waits until the controller has looked at no key for a while, and returns how many times it had by then.
-func (i *installation) idle(t *testing.T) float64 {
+// awaitIdle waits until the controller has reconciled no key for a while, and returns how many times it had by then.
+func awaitIdle(t *testing.T, i *install.Installation) float64 {
 	t.Helper()
 	const quiet = 2 * time.Second
-	last, since := i.reconciles(t), time.Now()
-	program.WaitUntil(t, patience, "a controller that is done", func() error {
-		if total := i.reconciles(t); total != last {
+	last, since := reconciliations(t, i), time.Now()
+	program.WaitUntil(t, timeout, "a controller that is done", func() error {
+		if total := reconciliations(t, i); total != last {
 			last, since = total, time.Now()
 		}
 		if time.Since(since) < quiet {
@@ -55,79 +55,67 @@ func (i *installation) idle(t *testing.T) float64 {
 }
 
 // awaitUse waits until a key's status says that it was used.
-func (i *installation) awaitUse(t *testing.T, key *keysv1alpha1.ApiKey) {
+func awaitUse(t *testing.T, i *install.Installation, key *keysv1alpha1.ApiKey) {
 	t.Helper()
-	program.WaitUntil(t, patience, "a key that was used", func() error {
-		if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
+	program.WaitUntil(t, timeout, "a key that was used", func() error {
+		if err := i.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
 			return err
 		}
 		if key.Status.LastUsedTime == nil {
-			return fmt.Errorf("it was not, says its status")
+			return errors.New("its status does not say that it was")
 		}
 		return nil
 	})
 }
 
-// TestLastUsed has keys used: it is seen in kubectl's table and in the audit log, the controller has nothing to do because
-// of it (L4), and what a verifier knows when it is told to stop isn't lost.
+// TestLastUsed uses keys. Their status, kubectl's table and the audit log say so; the controller has nothing to do
+// because of it (L4); and a verifier that is told to stop writes what it knows first.
 func TestLastUsed(t *testing.T) {
-	i := newInstallation(t)
-	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
-		t.Fatal(err)
-	}
+	i := newInstallationWithPolicy(t)
 	log := filepath.Join(t.TempDir(), "audit.jsonl")
-	second := i.secondVerifier(t, log)
-	keys := []*keysv1alpha1.ApiKey{i.mint(t), i.mint(t), i.mint(t), i.mint(t)}
-	before := i.idle(t)
+	second := i.StartVerifier(t, install.VerifierOptions{Flags: []string{"--audit-log=" + log}})
+	keys := make([]*keysv1alpha1.ApiKey, 4)
+	for n := range keys {
+		keys[n], _ = i.NewKey(t)
+	}
+	before := awaitIdle(t, i)
 
 	used := keys[0]
-	i.eventually(t, i.tokenOf(t, used), used.Status.TenantID, http.MethodGet, "/api/products?token="+i.tokenOf(t, used), http.StatusOK)
-	i.awaitUse(t, used)
+	token := i.Token(t, used)
+	second.AwaitAnswer(t,
+		install.Question{Token: token, TenantID: used.Status.TenantID,
+			Target: "/api/products?token=" + token}, http.StatusOK, "")
+	awaitUse(t, i, used)
 	if len(used.Status.Usage) != 1 || used.Status.Usage[0].ID != used.Status.Credentials[0].ID {
 		t.Errorf("usage %v of credentials %v", used.Status.Usage, used.Status.Credentials)
 	}
-	i.checkTable(t, used)
-	i.checkManagers(t, used)
+	checkTable(t, i, used)
+	checkManagers(t, i, used)
 
 	for _, key := range keys[1:] {
-		i.eventually(t, i.tokenOf(t, key), key.Status.TenantID, http.MethodGet, "/api/products", http.StatusOK)
+		second.AwaitAnswer(t, install.Question{Token: i.Token(t, key), TenantID: key.Status.TenantID}, http.StatusOK, "")
 	}
-	if code := second.Terminate(patience); code != 0 {
+	if code := second.Terminate(timeout); code != 0 {
 		t.Errorf("the verifier ended with %d\n%s", code, second.Log())
 	}
 	for _, key := range keys[1:] {
-		if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
-			t.Fatal(err)
-		}
+		i.Get(t, key)
 		if key.Status.LastUsedTime == nil {
 			t.Error("a key was used before the verifier was told to stop, and its status doesn't say so")
 		}
 	}
-	// That a verifier has come and gone has the controller look at the canary, twice at most.
-	if looked := i.reconciles(t) - before; looked >= float64(len(keys)) {
-		t.Errorf("the controller looked %v times at %d keys, and at the canary, because they were used", looked, len(keys))
+	// The controller reconciles the canary when a verifier has come and when it has gone: twice at most.
+	if looked := reconciliations(t, i) - before; looked >= float64(len(keys)) {
+		t.Errorf("the controller reconciled %v times because %d keys were used", looked, len(keys))
 	}
 
-	i.checkAuditLog(t, log, keys)
-}
-
-// secondVerifier starts one beside the installation's, which writes an audit log, and has it asked from now on.
-func (i *installation) secondVerifier(t *testing.T, log string) *program.Process {
-	t.Helper()
-	health, address := program.FreeAddress(t), program.FreeAddress(t)
-	second := program.Start(t, program.Build(t, "./cmd/verifier"),
-		"--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=verifier-2", "--audit-log="+log,
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
-		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
-	program.WaitUntil(t, patience, "a second verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	i.verifierURL = "http://" + address
-	return second
+	checkAuditLog(t, i, log, keys)
 }
 
 // checkTable checks that kubectl's table says when a key was used.
-func (i *installation) checkTable(t *testing.T, used *keysv1alpha1.ApiKey) {
+func checkTable(t *testing.T, i *install.Installation, used *keysv1alpha1.ApiKey) {
 	t.Helper()
-	table, err := i.cp.RunKubectl(t.Context(), "get", "apikey", "-n", used.Namespace, used.Name)
+	table, err := i.RunKubectl(t.Context(), "get", "apikey", "-n", used.Namespace, used.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +126,7 @@ func (i *installation) checkTable(t *testing.T, used *keysv1alpha1.ApiKey) {
 }
 
 // checkAuditLog checks that a request with each key is in the audit log, and the token of none.
-func (i *installation) checkAuditLog(t *testing.T, log string, keys []*keysv1alpha1.ApiKey) {
+func checkAuditLog(t *testing.T, i *install.Installation, log string, keys []*keysv1alpha1.ApiKey) {
 	t.Helper()
 	written, err := os.ReadFile(log)
 	if err != nil {
@@ -155,54 +143,46 @@ func (i *installation) checkAuditLog(t *testing.T, log string, keys []*keysv1alp
 		}
 	}
 	if passed != len(keys) {
-		t.Errorf("%d requests passed, says the audit log:\n%s", passed, written)
+		t.Errorf("%d requests passed, according to the audit log:\n%s", passed, written)
 	}
 	for _, key := range keys {
-		if strings.Contains(string(written), i.tokenOf(t, key)) {
+		if strings.Contains(string(written), i.Token(t, key)) {
 			t.Error("a token is in the audit log")
 		}
 	}
 }
 
-// TestAuditLogToAPipeThatIsClosed checks that a verifier outlives whoever reads its standard output.
+// TestAuditLogToAPipeThatIsClosed checks that a verifier answers on when nobody reads its standard output any more.
 func TestAuditLogToAPipeThatIsClosed(t *testing.T) {
-	i := newInstallation(t)
-	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
-		t.Fatal(err)
-	}
+	i := newInstallationWithPolicy(t)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	health, address := program.FreeAddress(t), program.FreeAddress(t)
-	verifier := program.StartTo(t, writer, program.Build(t, "./cmd/verifier"),
-		"--kubeconfig="+install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=verifier-2", "--audit-log=-",
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
-		"--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
+	verifier := i.StartVerifier(t, install.VerifierOptions{Flags: []string{"--audit-log=-"}, Stdout: writer})
 	if err := writer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	program.WaitUntil(t, patience, "a second verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	i.verifierURL = "http://" + address
-	key := i.mint(t)
-	token := i.tokenOf(t, key)
-	i.eventually(t, token, key.Status.TenantID, http.MethodGet, "/api/products", http.StatusOK)
-	if line, err := bufio.NewReader(reader).ReadString('\n'); err != nil || !strings.Contains(line, key.Namespace+"/"+key.Name) {
+	key, token := i.NewKey(t)
+	question := install.Question{Token: token, TenantID: key.Status.TenantID}
+	verifier.AwaitAnswer(t, question, http.StatusOK, "")
+	if line, err := bufio.NewReader(reader).ReadString('\n'); err != nil ||
+		!strings.Contains(line, key.Namespace+"/"+key.Name) {
 		t.Errorf("%s: %v", line, err)
 	}
 	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	program.WaitUntil(t, patience, "a write that fails", func() error {
-		if got, err := i.ask(t.Context(), token, key.Status.TenantID, http.MethodGet, "/api/products"); err != nil || got.status != http.StatusOK {
+	program.WaitUntil(t, timeout, "a write that fails", func() error {
+		if got, err := verifier.Ask(t.Context(), question); err != nil || got.Status != http.StatusOK {
 			t.Fatalf("%v %v", got, err)
 		}
 		if !strings.Contains(verifier.Log(), "Can't write to the audit log") {
-			return fmt.Errorf("none is logged")
+			return errors.New("none is logged")
 		}
 		return nil
 	})
-	if code := verifier.Terminate(patience); code != 0 {
+	if code := verifier.Terminate(timeout); code != 0 {
 		t.Errorf("the verifier ended with %d\n%s", code, verifier.Log())
 	}
 }
