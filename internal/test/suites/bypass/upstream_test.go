@@ -188,8 +188,8 @@ func skipBody(in *bufio.Reader, r *received) error {
 	return nil
 }
 
-// readTrailer reads what may follow the last chunk. It is no part of the header, and nobody may take it for one (RFC
-// 9110 section 6.5.1).
+// readTrailer reads the fields that may follow the last chunk. They are no part of the header, and must not be taken
+// for one (RFC 9110 section 6.5.1).
 func readTrailer(in *bufio.Reader, r *received) error {
 	for {
 		line, err := in.ReadString('\n')
