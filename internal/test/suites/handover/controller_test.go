@@ -15,7 +15,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -27,23 +26,23 @@ import (
 )
 
 const (
-	patience = 2 * time.Minute
+	timeout = 2 * time.Minute
 
 	// onShutdown and onCrash are how long it may take until another controller works: what the documentation promises.
 	onShutdown = 5 * time.Second
 	onCrash    = 20 * time.Second
 )
 
-// election is a cluster with controllers that want to lead.
+// election is an installation with controllers that want to lead.
 type election struct {
-	cp        *controlplane.ControlPlane
-	binary    string
+	*install.Installation
+
 	namespace string
 	count     int
 	secrets   tally
 }
 
-// tally is how many Secrets have come and gone.
+// tally counts the Secrets that were created and deleted.
 type tally struct{ created, deleted atomic.Int64 }
 
 // follow counts what a watch shows.
@@ -58,9 +57,9 @@ func (c *tally) follow(events <-chan watch.Event) {
 	}
 }
 
-// candidate is one of them.
+// candidate is one of the controllers.
 type candidate struct {
-	*program.Process
+	*install.Controller
 
 	proxy *apiproxy.Proxy
 
@@ -75,18 +74,12 @@ type write struct {
 
 func newElection(t *testing.T) *election {
 	t.Helper()
-	e := &election{cp: install.ControlPlane(t, controlplane.Options{}, "rbac"),
-		binary: program.Build(t, "./cmd/controller")}
-	tenant := fixture.Tenant(fixture.Name("tenant"),
-		func(tenant *keysv1alpha1.Tenant) { tenant.Spec.MaxKeys = ptr.To[int32](500) })
-	namespace := fixture.Namespace(fixture.Name("ns"), tenant.Name)
+	e := &election{Installation: install.New(t, install.Options{
+		Manifests: []string{"rbac"}, Objects: []client.Object{fixture.Policy("nexuscommerce")},
+	})}
+	_, namespace := e.NewTenant(t, func(tenant *keysv1alpha1.Tenant) { tenant.Spec.MaxKeys = new(int32(500)) })
 	e.namespace = namespace.Name
-	for _, object := range []client.Object{fixture.Policy("nexuscommerce"), tenant, namespace} {
-		if err := e.cp.Client.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-	secrets, err := e.cp.Client.Watch(t.Context(), &corev1.SecretList{}, client.InNamespace(e.namespace))
+	secrets, err := e.Client.Watch(t.Context(), &corev1.SecretList{}, client.InNamespace(e.namespace))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,48 +88,39 @@ func newElection(t *testing.T) *election {
 	return e
 }
 
-// stand starts another controller, and waits until it leads or stands by.
-func (e *election) stand(t *testing.T) *candidate {
+// startCandidate starts another controller, and waits until it leads or stands by.
+func (e *election) startCandidate(t *testing.T) *candidate {
 	t.Helper()
 	c := &candidate{}
-	c.proxy = apiproxy.New(t, e.cp.ServiceAccountConfig("apikey-controller"), func(r *http.Request) apiproxy.Interference {
+	c.proxy = apiproxy.New(t, e.ServiceAccountConfig("apikey-controller"), func(r *http.Request) apiproxy.Interference {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.writes = append(c.writes, write{time.Now(), r.Method + " " + r.URL.Path})
 		return apiproxy.Interference{}
 	})
-	health := program.FreeAddress(t)
-	c.Process = program.Start(t, e.binary, "--kubeconfig="+c.proxy.Kubeconfig(t), "--metrics-bind-address=0",
-		"--health-probe-bind-address="+health)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("a controller's log:\n%s", c.Log())
-		}
-	})
-	program.WaitUntil(t, patience, "a controller that stands for election", func() error {
+	c.Controller = e.StartController(t, install.ControllerOptions{Kubeconfig: c.proxy.Kubeconfig(t), LeaderElection: true})
+	program.WaitUntil(t, timeout, "a controller that stands for election", func() error {
 		if !strings.Contains(c.Log(), "acquire leader lease") {
 			return errors.New(c.Log())
 		}
-		return program.Answers(t.Context(), "http://"+health+"/readyz")()
+		return program.Answers(t.Context(), "http://"+c.Health+"/readyz")()
 	})
 	return c
 }
 
-// ask creates a key, and returns its name.
-func (e *election) ask(t *testing.T) string {
+// createKey creates a key, and returns its name.
+func (e *election) createKey(t *testing.T) string {
 	t.Helper()
 	e.count++
 	key := fixture.ApiKey(e.namespace, fmt.Sprintf("key-%d", e.count))
-	if err := e.cp.Client.Create(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
+	e.Create(t, key)
 	return key.Name
 }
 
 // issued waits until a key is Ready.
 func (e *election) issued(t *testing.T, name string) {
 	t.Helper()
-	install.Await(t, e.cp, client.ObjectKey{Namespace: e.namespace, Name: name}, keysv1alpha1.ConditionReady, patience)
+	e.Await(t, fixture.ApiKey(e.namespace, name), keysv1alpha1.ConditionReady)
 }
 
 // within fails if more time has passed than is promised.
@@ -152,25 +136,25 @@ func within(t *testing.T, began time.Time, promise time.Duration) {
 // TestControllers has one leader after the other go: told to stop, killed, and cut off from its lease alone.
 func TestControllers(t *testing.T) {
 	e := newElection(t)
-	first := e.stand(t)
-	e.issued(t, e.ask(t))
-	second := e.stand(t)
+	first := e.startCandidate(t)
+	e.issued(t, e.createKey(t))
+	second := e.startCandidate(t)
 
 	began := time.Now()
-	if code := first.Terminate(patience); code != 0 {
+	if code := first.Terminate(timeout); code != 0 {
 		t.Errorf("told to stop, the leader ends with %d", code)
 	}
-	e.issued(t, e.ask(t))
+	e.issued(t, e.createKey(t))
 	within(t, began, onShutdown)
 
-	third := e.stand(t)
+	third := e.startCandidate(t)
 	began = time.Now()
 	second.Kill()
-	e.issued(t, e.ask(t))
+	e.issued(t, e.createKey(t))
 	within(t, began, onCrash)
 
-	// There is work all the time, and the leader could do it: only its lease is out of its reach.
-	e.stand(t)
+	// There is work all the time, and the leader could do it: it only can't reach its lease.
+	e.startCandidate(t)
 	began = time.Now()
 	third.proxy.CutLeases()
 	work := time.NewTicker(100 * time.Millisecond)
@@ -180,27 +164,25 @@ func TestControllers(t *testing.T) {
 		case <-third.Exited():
 			running = false
 		case <-work.C:
-			e.ask(t)
-		case <-time.After(patience):
+			e.createKey(t)
+		case <-time.After(timeout):
 			t.Fatal("the controller that was cut off from its lease runs on")
 		}
 	}
 	if log := third.Log(); third.ExitCode() == 0 || !strings.Contains(log, "apikey-controller: leader election lost") {
 		t.Errorf("it ends with %d:\n%s", third.ExitCode(), log)
 	}
-	e.issued(t, e.ask(t))
+	e.issued(t, e.createKey(t))
 	within(t, began, onCrash)
 	e.check(t, third)
 }
 
-// check looks at what was done: nothing by the deposed after another was elected, and nothing twice.
+// check checks that the deposed leader wrote nothing after another was elected, and that nothing was done twice.
 func (e *election) check(t *testing.T, deposed *candidate) {
 	t.Helper()
 	lease := &coordinationv1.Lease{}
-	if err := e.cp.Client.Get(t.Context(),
-		client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: "apikey-controller"}, lease); err != nil {
-		t.Fatal(err)
-	}
+	lease.Namespace, lease.Name = controlplane.SystemNamespace, "apikey-controller"
+	e.Get(t, lease)
 	deposed.mu.Lock()
 	if len(deposed.writes) == 0 {
 		t.Error("the deposed leader has written nothing, ever")
@@ -213,7 +195,7 @@ func (e *election) check(t *testing.T, deposed *candidate) {
 		e.issued(t, fmt.Sprintf("key-%d", i+1))
 	}
 	var keys keysv1alpha1.ApiKeyList
-	if err := e.cp.Client.List(t.Context(), &keys, client.InNamespace(e.namespace)); err != nil {
+	if err := e.Client.List(t.Context(), &keys, client.InNamespace(e.namespace)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range keys.Items {
@@ -221,8 +203,8 @@ func (e *election) check(t *testing.T, deposed *candidate) {
 			t.Errorf("%s has %d credentials", keys.Items[i].Name, len(credentials))
 		}
 	}
-	// What counts is what the API server has made: one who is cut off may have asked for a Secret that another then makes.
-	program.WaitUntil(t, patience, "a Secret of each key", func() error {
+	// The API server's count is right: a leader that is cut off may have asked for a Secret that another then makes.
+	program.WaitUntil(t, timeout, "a Secret of each key", func() error {
 		if there := e.secrets.created.Load() - e.secrets.deleted.Load(); there != int64(e.count) {
 			return fmt.Errorf("%d Secrets of %d keys", there, e.count)
 		}

@@ -12,13 +12,14 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// service is what a Service does: it has a new connection go to one of its endpoints, and leaves open ones alone.
+// service does what a Service does: a new connection goes to one of its endpoints, and open ones stay where they are.
 type service struct {
 	mu        sync.Mutex
 	endpoints []string
@@ -31,7 +32,7 @@ func (s *service) add(address string) {
 	s.endpoints = append(s.endpoints, address)
 }
 
-// remove is what Kubernetes does to a pod that is going, while the preStop hook waits for it to be done everywhere.
+// remove does what Kubernetes does to a pod that ends, while the preStop hook waits until every node has heard of it.
 func (s *service) remove(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,8 +47,8 @@ func (s *service) connect(ctx context.Context) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
-// proxy is a client as proxies are: it keeps a connection open as long as the other side does, and asks for one request
-// after the other on it. It never asks twice.
+// proxy is a client as proxies are: it keeps a connection open as long as the other side does, and asks one question
+// after the other on it. It never repeats one.
 type proxy struct {
 	service *service
 	request *http.Request
@@ -95,44 +96,29 @@ func (p *proxy) close() {
 	}
 }
 
-// replica is a verifier and where it answers.
-type replica struct {
-	*program.Process
-
-	http, grpc string
-}
-
-// fleet are the verifiers of a cluster, behind the two ports of their Service.
+// fleet is an installation whose verifiers are behind the two ports of their Service.
 type fleet struct {
-	cp         *controlplane.ControlPlane
-	binary     string
+	*install.Installation
+
 	http, grpc service
-	started    int
 }
 
 // start starts another replica, which gets connections once it is ready.
-func (f *fleet) start(t *testing.T) replica {
+func (f *fleet) start(t *testing.T) *install.Verifier {
 	t.Helper()
-	f.started++
-	r := replica{http: program.FreeAddress(t), grpc: program.FreeAddress(t)}
-	health := program.FreeAddress(t)
-	r.Process = program.Start(t, f.binary, "--kubeconfig="+install.Kubeconfig(t, f.cp, "apikey-verifier"),
-		fmt.Sprintf("--name=verifier-%d", f.started),
-		"--http-bind-address="+r.http, "--grpc-bind-address="+r.grpc, "--insecure-plain-text",
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health)
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	f.http.add(r.http)
-	f.grpc.add(r.grpc)
-	return r
+	replica := f.StartVerifier(t, install.VerifierOptions{})
+	f.http.add(replica.HTTP)
+	f.grpc.add(replica.GRPC)
+	return replica
 }
 
-// stop has a replica end as Kubernetes does: it gets no new connections, then it is told.
-func (f *fleet) stop(t *testing.T, r replica) {
+// stop ends a replica as Kubernetes does: it gets no new connections, and then a signal.
+func (f *fleet) stop(t *testing.T, replica *install.Verifier) {
 	t.Helper()
-	f.http.remove(r.http)
-	f.grpc.remove(r.grpc)
-	if code := r.Terminate(patience); code != 0 {
-		t.Errorf("a verifier ends with %d:\n%s", code, r.Log())
+	f.http.remove(replica.HTTP)
+	f.grpc.remove(replica.GRPC)
+	if code := replica.Terminate(timeout); code != 0 {
+		t.Errorf("a verifier ends with %d:\n%s", code, replica.Log())
 	}
 }
 
@@ -146,16 +132,14 @@ type asker interface {
 // TestVerifiers replaces all verifiers, one after the other, while proxies ask over connections that they keep, by HTTP
 // and by gRPC. No request fails.
 func TestVerifiers(t *testing.T) {
-	f := &fleet{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"),
-		binary: program.Build(t, "./cmd/verifier")}
-	if err := f.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
-		t.Fatal(err)
-	}
-	issued, err := fixture.Issue(t.Context(), f.cp.Client)
+	f := &fleet{Installation: install.New(t, install.Options{
+		Manifests: []string{"rbac", "verifier/canary.yaml"}, Objects: []client.Object{fixture.Policy("nexuscommerce")},
+	})}
+	issued, err := fixture.Issue(t.Context(), f.Client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	replicas := make([]replica, 3)
+	replicas := make([]*install.Verifier, 3)
 	for i := range replicas {
 		replicas[i] = f.start(t)
 	}
@@ -179,37 +163,34 @@ func TestVerifiers(t *testing.T) {
 		})
 	}
 	for i := range replicas {
-		more(t, &overHTTP, &overGRPC)
+		awaitRequests(t, &overHTTP, &overGRPC)
 		f.stop(t, replicas[i])
-		more(t, &overHTTP, &overGRPC)
+		awaitRequests(t, &overHTTP, &overGRPC)
 		replicas[i] = f.start(t)
 	}
-	more(t, &overHTTP, &overGRPC)
+	awaitRequests(t, &overHTTP, &overGRPC)
 	stop()
 	clients.Wait()
 	t.Logf("%d requests over HTTP, %d over gRPC", overHTTP.Load(), overGRPC.Load())
 }
 
-// question is what a proxy asks about a request that may pass.
+// question returns what a proxy asks about a request that may pass.
 func question(t *testing.T, issued *fixture.Issued) *http.Request {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, "http://verifier/auth/nginx", http.NoBody)
+	q := install.Question{Token: issued.Token, TenantID: issued.Tenant.Spec.ID}
+	request, err := q.Request(t.Context(), "http://verifier")
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("X-Original-URL", "https://"+fixture.Host+"/api/products")
-	request.Header.Set("X-Original-Method", http.MethodGet)
-	request.Header.Set("X-Tenant-ID", issued.Tenant.Spec.ID)
-	request.Header.Set("Authorization", "Bearer "+issued.Token)
 	return request
 }
 
-// more waits until a good many more requests have passed, of each kind.
-func more(t *testing.T, asked ...*atomic.Int64) {
+// awaitRequests waits until many more requests have passed, of each kind.
+func awaitRequests(t *testing.T, asked ...*atomic.Int64) {
 	t.Helper()
 	for _, count := range asked {
 		goal := count.Load() + 1000
-		program.WaitUntil(t, patience, "requests that pass", func() error {
+		program.WaitUntil(t, timeout, "requests that pass", func() error {
 			if n := count.Load(); n < goal {
 				return fmt.Errorf("%d of %d", n, goal)
 			}

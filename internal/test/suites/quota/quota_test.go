@@ -1,4 +1,4 @@
-// Package quota has two controllers mint keys of one tenant at the same time.
+// Package quota lets two controllers mint keys of one tenant at the same time.
 package quota_test
 
 import (
@@ -13,49 +13,47 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/effort"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 const (
-	created  = 100
-	maxKeys  = 20
-	patience = 2 * time.Minute
+	created = 100
+	maxKeys = 20
+	timeout = 2 * time.Minute
 )
 
 // TestNeverMoreThanMaxKeys (S3) creates 100 keys at once for a tenant that may have 20, with two controllers that both
-// believe to lead, 20 times in full. It fails when reserve.run writes the ledger without the resourceVersion that it
+// believe to lead, 20 times in full. It fails if the controller writes the ledger without the resourceVersion that it
 // has read.
 func TestNeverMoreThanMaxKeys(t *testing.T) {
-	cp := install.ControlPlane(t, controlplane.Options{}, "rbac")
-	create(t, cp.Client, fixture.Policy("nexuscommerce"))
-	binary := program.Build(t, "./cmd/controller")
+	i := install.New(t, install.Options{
+		Manifests: []string{"rbac"}, Objects: []client.Object{fixture.Policy("nexuscommerce")},
+	})
 	for range 2 {
-		install.StartController(t, cp, binary)
+		i.StartController(t, install.ControllerOptions{})
 	}
 	for n := range effort.Pick(1, 4, 20) {
-		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) { round(t, cp) })
+		t.Run(fmt.Sprintf("tenant %d", n+1), func(t *testing.T) { fillQuota(t, i) })
 	}
 }
 
-func round(t *testing.T, cp *controlplane.ControlPlane) {
-	c, name := cp.Client, fixture.Name("tenant")
-	tenant, namespace := fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"), name)
-	create(t, c, tenant, namespace)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+// fillQuota creates keys of a tenant of its own, all at once, and counts those that are active until each is Ready or
+// refused.
+func fillQuota(t *testing.T, i *install.Installation) {
+	tenant, namespace := i.NewTenant(t)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	states, err := cp.Follow(ctx, namespace.Name)
+	states, err := i.Follow(ctx, namespace.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	var creating sync.WaitGroup
-	for i := range created {
+	for n := range created {
 		creating.Go(func() {
-			if err := c.Create(ctx, fixture.ApiKey(namespace.Name, fmt.Sprintf("key-%d", i))); err != nil {
+			if err := i.Client.Create(ctx, fixture.ApiKey(namespace.Name, fmt.Sprintf("key-%d", n))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -66,7 +64,7 @@ func round(t *testing.T, cp *controlplane.ControlPlane) {
 	for len(ready) < maxKeys || len(ready)+len(refused) < created {
 		key, ok := <-states
 		if !ok {
-			t.Fatalf("after %s, %d keys are ready and %d refused", patience, len(ready), len(refused))
+			t.Fatalf("after %s, %d keys are ready and %d refused", timeout, len(ready), len(refused))
 		}
 		if len(key.Status.Credentials) > 0 {
 			active[key.UID] = true
@@ -78,9 +76,7 @@ func round(t *testing.T, cp *controlplane.ControlPlane) {
 		set(ready, key.UID, condition != nil && condition.Reason == keysv1alpha1.ReasonReady)
 		set(refused, key.UID, condition != nil && condition.Reason == keysv1alpha1.ReasonQuotaExceeded)
 	}
-	if err := c.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
-		t.Fatal(err)
-	}
+	i.Get(t, tenant)
 	if len(active) != maxKeys || len(tenant.Status.ActiveKeys) != maxKeys {
 		t.Errorf("%d active keys and %d places taken, want %d", len(active), len(tenant.Status.ActiveKeys), maxKeys)
 	}
@@ -92,13 +88,4 @@ func set(m map[types.UID]bool, uid types.UID, in bool) {
 		return
 	}
 	delete(m, uid)
-}
-
-func create(t *testing.T, c client.Client, objects ...client.Object) {
-	t.Helper()
-	for _, object := range objects {
-		if err := c.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

@@ -5,7 +5,6 @@ package restore_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -26,164 +24,110 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = 2 * time.Minute
+const timeout = 2 * time.Minute
 
-// lab is an installation with one tenant.
-type lab struct {
-	cp               *controlplane.ControlPlane
-	verifierBinary   string
-	controller       *program.Process
-	controllerBinary string
-	tenant           *keysv1alpha1.Tenant
-	namespace        string
-	verifiers        int
+// testbed is an installation with a controller and one tenant.
+type testbed struct {
+	*install.Installation
+
+	tenant    *keysv1alpha1.Tenant
+	namespace string
 }
 
-// verifier is a running one.
-type verifier struct {
-	*program.Process
-
-	http, health, metrics string
-}
-
-func newLab(t *testing.T, options controlplane.Options) *lab {
+func newTestbed(t *testing.T, options controlplane.Options) *testbed {
 	t.Helper()
-	name := fixture.Name("tenant")
-	l := &lab{
-		cp:             install.ControlPlane(t, options, "rbac", "verifier/canary.yaml"),
-		verifierBinary: program.Build(t, "./cmd/verifier"), controllerBinary: program.Build(t, "./cmd/controller"),
-		tenant: fixture.Tenant(name), namespace: fixture.Name("ns"),
-	}
-	for _, object := range []client.Object{fixture.Policy("nexuscommerce"), l.tenant,
-		fixture.Namespace(l.namespace, name)} {
-		if err := l.cp.Client.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l.controller = install.StartController(t, l.cp, l.controllerBinary)
-	return l
+	b := &testbed{Installation: install.New(t, install.Options{
+		ControlPlane: options,
+		Manifests:    []string{"rbac", "verifier/canary.yaml"},
+		Objects:      []client.Object{fixture.Policy("nexuscommerce")},
+		Controller:   &install.ControllerOptions{},
+	})}
+	tenant, namespace := b.NewTenant(t)
+	b.tenant, b.namespace = tenant, namespace.Name
+	return b
 }
 
-// startVerifier starts one, and waits until it is ready.
-func (l *lab) startVerifier(t *testing.T) *verifier {
+// startVerifier starts a verifier, and waits until it is ready.
+func (b *testbed) startVerifier(t *testing.T) *install.Verifier {
 	t.Helper()
-	l.verifiers++
-	v := &verifier{http: program.FreeAddress(t), health: program.FreeAddress(t), metrics: program.FreeAddress(t)}
-	v.Process = program.Start(t, l.verifierBinary, "--kubeconfig="+install.Kubeconfig(t, l.cp, "apikey-verifier"),
-		fmt.Sprintf("--name=verifier-%d", l.verifiers),
-		"--http-bind-address="+v.http, "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text",
-		"--metrics-bind-address="+v.metrics, "--health-probe-bind-address="+v.health)
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+v.health+"/readyz"))
-	return v
+	return b.StartVerifier(t, install.VerifierOptions{})
 }
 
 // mint creates a key, waits until it is Ready, and returns its token.
-func (l *lab) mint(t *testing.T, name string) string {
+func (b *testbed) mint(t *testing.T, name string) string {
 	t.Helper()
-	key := fixture.ApiKey(l.namespace, name)
-	if err := l.cp.Client.Create(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
-	l.await(t, name, keysv1alpha1.ConditionReady)
-	return l.token(t, name)
+	return b.Mint(t, fixture.ApiKey(b.namespace, name))
 }
 
-// await waits until a key has a condition.
-func (l *lab) await(t *testing.T, name, condition string) {
+// await waits until a condition of a key is True, and returns the key.
+func (b *testbed) await(t *testing.T, name, condition string) *keysv1alpha1.ApiKey {
 	t.Helper()
-	install.Await(t, l.cp, client.ObjectKey{Namespace: l.namespace, Name: name}, condition, patience)
+	key := fixture.ApiKey(b.namespace, name)
+	b.Await(t, key, condition)
+	return key
 }
 
-func (l *lab) token(t *testing.T, name string) string {
-	t.Helper()
-	secret := &corev1.Secret{}
-	if err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: name}, secret); err != nil {
-		t.Fatal(err)
-	}
-	return string(secret.Data["token"])
-}
-
-// ask asks a verifier about a request with a token, and returns the status and the body.
-func (l *lab) ask(ctx context.Context, v *verifier, token string) (int, string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.http+"/auth/nginx", http.NoBody)
-	if err != nil {
-		return 0, "", err
-	}
-	request.Header.Set("X-Original-URL", "https://"+fixture.Host+"/api/products")
-	request.Header.Set("X-Original-Method", http.MethodGet)
-	request.Header.Set("X-Tenant-ID", l.tenant.Spec.ID)
-	request.Header.Set("Authorization", "Bearer "+token)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(body), err
+// question asks about a request with a token.
+func (b *testbed) question(token string) install.Question {
+	return install.Question{Token: token, TenantID: b.tenant.Spec.ID}
 }
 
 // answers waits until a verifier answers so about a token.
-func (l *lab) answers(t *testing.T, v *verifier, token string, status int, reason string) {
+func (b *testbed) answers(t *testing.T, v *install.Verifier, token string, status int, reason string) {
 	t.Helper()
-	program.WaitUntil(t, patience, fmt.Sprintf("%d %s", status, reason), func() error {
-		got, body, err := l.ask(t.Context(), v, token)
-		if err == nil && (got != status || !strings.Contains(body, reason)) {
-			err = fmt.Errorf("%d %s", got, body)
-		}
-		return err
-	})
+	v.AwaitAnswer(t, b.question(token), status, reason)
 }
 
 // script runs a script of the documentation as an administrator, and returns what it prints.
-func (l *lab) script(t *testing.T, name string, args ...string) string {
+func (b *testbed) script(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), filepath.Join(controlplane.Root(), "docs", "examples", name), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+l.cp.Kubeconfig,
-		"PATH="+filepath.Dir(l.cp.Kubectl)+":"+os.Getenv("PATH"))
-	var complaint strings.Builder
-	command.Stderr = &complaint
+	command.Env = append(os.Environ(), "KUBECONFIG="+b.Kubeconfig,
+		"PATH="+filepath.Dir(b.Kubectl)+":"+os.Getenv("PATH"))
+	var stderr strings.Builder
+	command.Stderr = &stderr
 	out, err := command.Output()
 	if err != nil {
-		t.Fatalf("%s: %v\n%s%s", name, err, out, complaint.String())
+		t.Fatalf("%s: %v\n%s%s", name, err, out, stderr.String())
 	}
 	return string(out)
 }
 
-// change changes a key as a person does.
-func (l *lab) change(t *testing.T, name, patch string) {
+// change patches a key with kubectl.
+func (b *testbed) change(t *testing.T, name, patch string) {
 	t.Helper()
-	install.Kubectl(t, l.cp, "patch", "apikey", "-n", l.namespace, name, "--type=merge", "-p", patch)
+	install.Kubectl(t, b.ControlPlane, "patch", "apikey", "-n", b.namespace, name, "--type=merge", "-p", patch)
 }
 
 const revoked = `{"spec":{"state":"Revoked"}}`
 
-// history is what has become of keys by the time that etcd is restored, and what is left of it: tokens by what happened
-// to their keys after the snapshot, the snapshot's path, and that of the list of keys in force.
+// history has the tokens of keys by what happened to the keys after a snapshot of etcd, the path of the snapshot, and
+// the path of the list of keys in force.
 type history struct {
 	kept, later, taken, deleted, paused, rotated string
 	snapshot, list                               string
 }
 
-// live has keys made, a snapshot taken, and then something happen to each key that a running verifier learns of.
-func (l *lab) live(t *testing.T, running *verifier) history {
+// record creates keys, takes a snapshot, and then changes each key in a way that a running verifier learns of.
+func (b *testbed) record(t *testing.T, running *install.Verifier) history {
 	t.Helper()
-	h := history{kept: l.mint(t, "kept"), taken: l.mint(t, "taken"), deleted: l.mint(t, "deleted"),
-		paused: l.mint(t, "paused"), rotated: l.mint(t, "rotated")}
+	h := history{kept: b.mint(t, "kept"), taken: b.mint(t, "taken"), deleted: b.mint(t, "deleted"),
+		paused: b.mint(t, "paused"), rotated: b.mint(t, "rotated")}
 	h.snapshot, h.list = filepath.Join(t.TempDir(), "snapshot.db"), filepath.Join(t.TempDir(), "keys.txt")
-	if err := l.cp.Snapshot(t.Context(), h.snapshot); err != nil {
+	if err := b.Snapshot(t.Context(), h.snapshot); err != nil {
 		t.Fatal(err)
 	}
-	h.later = l.mint(t, "later")
-	l.change(t, "taken", revoked)
-	l.await(t, "taken", keysv1alpha1.ConditionRevocationEffective)
-	l.change(t, "paused", `{"spec":{"state":"Suspended"}}`)
-	install.Kubectl(t, l.cp, "delete", "apikey", "-n", l.namespace, "deleted")
-	l.change(t, "rotated",
+	h.later = b.mint(t, "later")
+	b.change(t, "taken", revoked)
+	b.await(t, "taken", keysv1alpha1.ConditionRevocationEffective)
+	b.change(t, "paused", `{"spec":{"state":"Suspended"}}`)
+	install.Kubectl(t, b.ControlPlane, "delete", "apikey", "-n", b.namespace, "deleted")
+	b.change(t, "rotated",
 		`{"metadata":{"annotations":{"keys.nexuscommerce.io/rotateAt":"now"}},"spec":{"rotation":{"overlap":"1s"}}}`)
 	for _, token := range []string{h.taken, h.deleted, h.paused, h.rotated} { // The last at the end of the overlap.
-		l.answers(t, running, token, http.StatusUnauthorized, "")
+		b.answers(t, running, token, http.StatusUnauthorized, "")
 	}
-	if err := os.WriteFile(h.list, []byte(l.script(t, "keys-in-force.sh")), 0o600); err != nil {
+	if err := os.WriteFile(h.list, []byte(b.script(t, "keys-in-force.sh")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -195,43 +139,43 @@ func TestEtcd(t *testing.T) {
 	etcdutl := need.Program(t, "etcdutl")
 	for name, bump := range map[string]int{"revisions go back": 0, "revisions are set forward": 1_000_000_000} {
 		t.Run(name, func(t *testing.T) {
-			// Stopped, it waits no longer than this for watches to end.
-			l := newLab(t, controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5s"}})
-			running := l.startVerifier(t)
-			h := l.live(t, running)
+			// An API server that is stopped waits no longer than this for watches to end.
+			b := newTestbed(t, controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5s"}})
+			running := b.startVerifier(t)
+			h := b.record(t, running)
 
-			stop := l.neverPasses(t, running, h.taken, h.deleted, h.paused)
-			if err := l.cp.Restore(t.Context(), etcdutl, h.snapshot, bump); err != nil {
+			stop := b.neverPasses(t, running, h.taken, h.deleted, h.paused)
+			if err := b.Restore(t.Context(), etcdutl, h.snapshot, bump); err != nil {
 				t.Fatal(err)
 			}
-			l.noticesByItself(t, running, h)
-			// What is started now can't know: that is why the documentation says not to, yet.
-			fresh := l.startVerifier(t)
+			b.noticesByItself(t, running, h)
+			// A verifier that is started now can't know: that is why the documentation says not to start any yet.
+			fresh := b.startVerifier(t)
 			for _, token := range []string{h.kept, h.taken, h.deleted, h.paused, h.rotated} {
-				l.answers(t, fresh, token, http.StatusOK, "")
+				b.answers(t, fresh, token, http.StatusOK, "")
 			}
 
-			l.controller.Kill()
-			l.controller = install.StartController(t, l.cp, l.controllerBinary)
-			l.script(t, "after-restore.sh", h.list)
-			l.await(t, "taken", keysv1alpha1.ConditionRevoked)
+			b.Controller.Kill()
+			b.Controller = b.StartController(t, install.ControllerOptions{})
+			b.script(t, "after-restore.sh", h.list)
+			b.await(t, "taken", keysv1alpha1.ConditionRevoked)
 			stop()
-			for _, v := range []*verifier{running, fresh} {
-				v.Terminate(patience)
+			for _, v := range []*install.Verifier{running, fresh} {
+				v.Terminate(timeout)
 			}
-			l.isAsTheListSays(t, h)
-			l.script(t, "after-restore.sh", h.list)
+			b.isAsTheListSays(t, h)
+			b.script(t, "after-restore.sh", h.list)
 		})
 	}
 }
 
-// noticesByItself checks that a verifier that runs knows that this is not what it has seen, without being told.
-func (l *lab) noticesByItself(t *testing.T, running *verifier, h history) {
+// noticesByItself checks that a running verifier finds out without being told that the cluster is at an earlier state.
+func (b *testbed) noticesByItself(t *testing.T, running *install.Verifier, h history) {
 	t.Helper()
-	l.answers(t, running, h.kept, http.StatusForbidden, "unavailable")
-	program.WaitUntil(t, patience, "the metric",
-		program.Answers(t.Context(), "http://"+running.metrics+"/metrics", "\napikey_verifier_restore_detected 1\n"))
-	if err := program.Answers(t.Context(), "http://"+running.health+"/readyz")(); err == nil {
+	b.answers(t, running, h.kept, http.StatusForbidden, "unavailable")
+	program.WaitUntil(t, timeout, "the metric",
+		program.Answers(t.Context(), "http://"+running.Metrics+"/metrics", "\napikey_verifier_restore_detected 1\n"))
+	if err := program.Answers(t.Context(), "http://"+running.Health+"/readyz")(); err == nil {
 		t.Error("it is ready")
 	}
 	if !strings.Contains(running.Log(), "etcd was restored from a backup") {
@@ -239,10 +183,10 @@ func (l *lab) noticesByItself(t *testing.T, running *verifier, h history) {
 	}
 }
 
-// isAsTheListSays checks that what had been taken away is taken away again, by a verifier that is started after it.
-func (l *lab) isAsTheListSays(t *testing.T, h history) {
+// isAsTheListSays checks that a verifier that is started now refuses the keys that are not in the list.
+func (b *testbed) isAsTheListSays(t *testing.T, h history) {
 	t.Helper()
-	v := l.startVerifier(t)
+	v := b.startVerifier(t)
 	for token, want := range map[string]struct {
 		status int
 		reason string
@@ -251,11 +195,11 @@ func (l *lab) isAsTheListSays(t *testing.T, h history) {
 		h.taken: {http.StatusUnauthorized, "revoked"}, h.deleted: {http.StatusUnauthorized,
 			"revoked"}, h.paused: {http.StatusUnauthorized, "suspended"},
 	} {
-		l.answers(t, v, token, want.status, want.reason)
+		b.answers(t, v, token, want.status, want.reason)
 	}
-	key := &keysv1alpha1.ApiKey{}
-	program.WaitUntil(t, patience, "a rotated key", func() error {
-		err := l.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: l.namespace, Name: "rotated"}, key)
+	key := fixture.ApiKey(b.namespace, "rotated")
+	program.WaitUntil(t, timeout, "a rotated key", func() error {
+		err := b.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key)
 		if err == nil && (len(key.Status.Credentials) != 2 || key.Status.Credentials[0].ValidUntil == nil) {
 			err = fmt.Errorf("credentials %v", key.Status.Credentials)
 		}
@@ -264,7 +208,7 @@ func (l *lab) isAsTheListSays(t *testing.T, h history) {
 }
 
 // neverPasses asks a verifier again and again about tokens that must not pass, until it is stopped.
-func (l *lab) neverPasses(t *testing.T, v *verifier, tokens ...string) (stop func()) {
+func (b *testbed) neverPasses(t *testing.T, v *install.Verifier, tokens ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -275,7 +219,7 @@ func (l *lab) neverPasses(t *testing.T, v *verifier, tokens ...string) (stop fun
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			for i, token := range tokens {
-				if status, _, err := l.ask(ctx, v, token); err == nil && status == http.StatusOK {
+				if answer, err := v.Ask(ctx, b.question(token)); err == nil && answer.Status == http.StatusOK {
 					t.Errorf("token %d passes at a verifier that has seen its end", i)
 					return
 				}

@@ -69,7 +69,7 @@ func TestTokensAreNowhereElse(t *testing.T) {
 	i.Get(t, root)
 	needles["root key"] = string(root.Data["key"])
 
-	places := objects(t, i)
+	places := allObjects(t, i)
 	places["the controller's log"] = i.Controller.Log()
 	places["the verifier's log"] = i.Verifier.Log()
 	places["the controller's metrics"] = program.Get(t, "http://"+i.Controller.Metrics+"/metrics")
@@ -107,8 +107,8 @@ func provoke(t *testing.T, i *install.Installation, key, shaped, revoked *keysv1
 	i.Await(t, revoked, keysv1alpha1.ReasonRevoked)
 }
 
-// objects returns every object in the cluster but the Secrets that may hold a token or the root key.
-func objects(t *testing.T, i *install.Installation) map[string]string {
+// allObjects returns every object in the cluster but the Secrets that may hold a token or the root key.
+func allObjects(t *testing.T, i *install.Installation) map[string]string {
 	t.Helper()
 	dynamicClient, err := dynamic.NewForConfig(i.Config)
 	if err != nil {
