@@ -9,14 +9,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// fifty returns a matcher of 50 rules for one host, with a wildcard beside it.
-func fifty() *access.Matcher {
-	api := policy("api", 0, hosts("api.example.com"))
+// fiftyRules returns a matcher of 50 rules for one host, with a wildcard beside it.
+func fiftyRules() *access.Matcher {
+	api := newPolicy("api", 0, hostList("api.example.com"))
 	for i := range 25 {
 		path := fmt.Sprintf("/api/resource-%d", i)
 		api.Spec.Rules = append(api.Spec.Rules, prefix(path, "r:read", "GET", "HEAD"), prefix(path, "r:write", "POST", "PUT"))
 	}
-	return compile(api, policy("other", 1, hosts("*.example.org"), prefix("/", "o:read"), prefix("/Straße", "s:read")))
+	return compile(api, newPolicy("other", 1, hostList("*.example.org"), prefix("/", "o:read"), prefix("/Straße", "s:read")))
 }
 
 // requests are those that are to allocate nothing, whatever becomes of them.
@@ -36,7 +36,7 @@ var requests = map[string]request{
 }
 
 func TestRouteAllocatesNothing(t *testing.T) {
-	matcher := fifty()
+	matcher := fiftyRules()
 	granted := []keysv1alpha1.Scope{"a:read", "b:*", "r:write"}
 	for name, r := range requests {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestCanonicalFormsAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkRoute(b *testing.B) {
-	matcher := fifty()
+	matcher := fiftyRules()
 	for _, name := range []string{"a match", "a wildcard", "upper case", "another path", "many segments", "a long segment"} {
 		r := requests[name]
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
@@ -102,7 +102,7 @@ func BenchmarkCanonicalPath(b *testing.B) {
 }
 
 func BenchmarkCompile(b *testing.B) {
-	policies := []keysv1alpha1.AccessPolicy{policy("api", 0, hosts("api.example.com"))}
+	policies := []keysv1alpha1.AccessPolicy{newPolicy("api", 0, hostList("api.example.com"))}
 	for i := range 256 {
 		policies[0].Spec.Rules = append(policies[0].Spec.Rules, prefix(fmt.Sprintf("/api/resource-%d/items", i), "r:read", "GET", "PUT"))
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// policy returns a policy that was created at a second of an epoch of its own.
-func policy(name string, second int, hosts []keysv1alpha1.Host, rules ...keysv1alpha1.AccessRule) keysv1alpha1.AccessPolicy {
+// newPolicy returns a policy that was created at a second of an epoch of its own.
+func newPolicy(name string, second int, hosts []keysv1alpha1.Host, rules ...keysv1alpha1.AccessRule) keysv1alpha1.AccessPolicy {
 	return keysv1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:              name,
@@ -21,7 +21,7 @@ func policy(name string, second int, hosts []keysv1alpha1.Host, rules ...keysv1a
 	}
 }
 
-func hosts(names ...keysv1alpha1.Host) []keysv1alpha1.Host { return names }
+func hostList(names ...keysv1alpha1.Host) []keysv1alpha1.Host { return names }
 
 func paths(pathType keysv1alpha1.PathMatchType, values []string) []keysv1alpha1.PathMatch {
 	matches := make([]keysv1alpha1.PathMatch, len(values))
@@ -59,8 +59,8 @@ func route(t testing.TB, m *access.Matcher, host, method, path string) *access.R
 	return requirement
 }
 
-// needed returns the scope that a request needs, or "refused".
-func needed(m *access.Matcher, host, method, path string) keysv1alpha1.Scope {
+// scopeNeeded returns the scope that a request needs, or "refused".
+func scopeNeeded(m *access.Matcher, host, method, path string) keysv1alpha1.Scope {
 	requirement, ok := m.Route(host, method, path)
 	switch {
 	case ok != (requirement != nil):

@@ -67,7 +67,7 @@ func mostSpecificHost(policies []keysv1alpha1.AccessPolicy, host string) (best k
 
 // mostSpecificPath chooses by the lenient reading, and reports false where the strict one disagrees.
 func mostSpecificPath(rules []keysv1alpha1.AccessRule, path string) (decides declaredPath, ok bool) {
-	request := segments(path)
+	read := segments(path)
 	best := -1
 	var candidates, all []declaredPath
 	for _, rule := range rules {
@@ -75,7 +75,7 @@ func mostSpecificPath(rules []keysv1alpha1.AccessRule, path string) (decides dec
 	}
 	for _, d := range all {
 		own := segments(d.value)
-		if len(own) > len(request) || d.exact && len(own) != len(request) || !equalFold(own, request[:len(own)]) {
+		if len(own) > len(read) || d.exact && len(own) != len(read) || !equalFold(own, read[:len(own)]) {
 			continue
 		}
 		specificity := 2 * len(own)
@@ -89,7 +89,7 @@ func mostSpecificPath(rules []keysv1alpha1.AccessRule, path string) (decides dec
 			candidates = append(candidates, d)
 		}
 	}
-	if best < 2*len(request) && slices.ContainsFunc(all, func(d declaredPath) bool { return equalButForSuffix(segments(d.value), request) }) {
+	if best < 2*len(read) && slices.ContainsFunc(all, func(d declaredPath) bool { return equalButForSuffix(segments(d.value), read) }) {
 		return declaredPath{}, false
 	}
 	for _, d := range candidates {
@@ -161,12 +161,12 @@ func (s *source) policies() []keysv1alpha1.AccessPolicy {
 	methods := []keysv1alpha1.Method{"GET", "PUT", "HEAD"}
 	policies := make([]keysv1alpha1.AccessPolicy, s.choose(5))
 	for i := range policies {
-		policies[i] = policy(string(rune('a'+s.choose(3))), s.choose(3), nil)
+		policies[i] = newPolicy(string(rune('a'+s.choose(3))), s.choose(3), nil)
 		for range s.choose(3) {
 			policies[i].Spec.Hosts = append(policies[i].Spec.Hosts, names[s.choose(len(names))])
 		}
 		for j := range s.choose(6) {
-			rule := keysv1alpha1.AccessRule{Scopes: scopes{keysv1alpha1.Scope([]rune{'p', rune('0' + i), 'r', rune('0' + j)})}}
+			rule := keysv1alpha1.AccessRule{Scopes: scopeList{keysv1alpha1.Scope([]rune{'p', rune('0' + i), 'r', rune('0' + j)})}}
 			for range 1 + s.choose(2) {
 				pathType := []keysv1alpha1.PathMatchType{keysv1alpha1.PathPrefix, keysv1alpha1.PathExact}[s.choose(2)]
 				rule.Paths = append(rule.Paths, keysv1alpha1.PathMatch{Type: pathType, Value: s.path()})
@@ -196,7 +196,7 @@ func FuzzMatcher(f *testing.F) {
 		hostNames := []string{"x", "y.x", "z.y.x", "w.z.y.x", "q.x", "q", ""}
 		for range 16 {
 			host, method, path := hostNames[s.choose(len(hostNames))], []string{"GET", "PUT", "POST"}[s.choose(3)], s.path()
-			got := string(needed(matcher, host, method, path))
+			got := string(scopeNeeded(matcher, host, method, path))
 			want := cmp.Or(reference(policies, host, method, path), "refused")
 			if got != want {
 				t.Fatalf("%s %s%s needs %q, and by the description %q: %+v", method, host, path, got, want, policies)

@@ -11,12 +11,12 @@ type request struct{ host, method, path string }
 
 func TestRouteByHost(t *testing.T) {
 	matcher := compile(
-		policy("exact", 0, hosts("a.example.com"), prefix("/x", "exact")),
-		policy("wildcard", 1, hosts("*.example.com"), prefix("/", "wildcard")),
-		policy("deeper", 2, hosts("*.b.example.com"), prefix("/", "deeper")),
-		policy("merged", 3, hosts("c.example.com", "a.example.com"), prefix("/y", "merged")),
-		policy("blank", 4, hosts("blank.example.com")),
-		policy("declaring", 5, nil, prefix("/", "declaring")),
+		newPolicy("exact", 0, hostList("a.example.com"), prefix("/x", "exact")),
+		newPolicy("wildcard", 1, hostList("*.example.com"), prefix("/", "wildcard")),
+		newPolicy("deeper", 2, hostList("*.b.example.com"), prefix("/", "deeper")),
+		newPolicy("merged", 3, hostList("c.example.com", "a.example.com"), prefix("/y", "merged")),
+		newPolicy("blank", 4, hostList("blank.example.com")),
+		newPolicy("declaring", 5, nil, prefix("/", "declaring")),
 	)
 	tests := map[string]struct {
 		host, path string
@@ -41,7 +41,7 @@ func TestRouteByHost(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := needed(matcher, test.host, "GET", test.path); got != test.want {
+			if got := scopeNeeded(matcher, test.host, "GET", test.path); got != test.want {
 				t.Errorf("%s%s needs %q", test.host, test.path, got)
 			}
 		})
@@ -50,11 +50,11 @@ func TestRouteByHost(t *testing.T) {
 
 func TestRouteByPath(t *testing.T) {
 	matcher := compile(
-		policy("p", 0, hosts("h"),
+		newPolicy("p", 0, hostList("h"),
 			prefix("/api", "api"), prefix("/api/products", "products"), exact("/api/products", "exact"),
 			prefix("/api/orders/", "orders"), exact("/status", "status"), exact("/docs/", "docs"), exact("/docs/a", "a")),
-		policy("q", 1, hosts("h"), prefix("/api/products/special", "special")),
-		policy("root", 0, hosts("root"), prefix("/", "all"), exact("/", "root")),
+		newPolicy("q", 1, hostList("h"), prefix("/api/products/special", "special")),
+		newPolicy("root", 0, hostList("root"), prefix("/", "all"), exact("/", "root")),
 	)
 	tests := map[string]struct {
 		host, path string
@@ -87,7 +87,7 @@ func TestRouteByPath(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := needed(matcher, test.host, "GET", test.path); got != test.want {
+			if got := scopeNeeded(matcher, test.host, "GET", test.path); got != test.want {
 				t.Errorf("%s needs %q", test.path, got)
 			}
 		})
@@ -95,7 +95,7 @@ func TestRouteByPath(t *testing.T) {
 }
 
 func TestRouteByMethod(t *testing.T) {
-	matcher := compile(policy("p", 0, hosts("h"),
+	matcher := compile(newPolicy("p", 0, hostList("h"),
 		prefix("/", "all"),
 		prefix("/products", "read", "GET", "HEAD"), prefix("/products", "write", "POST"),
 		prefix("/orders", "any"), prefix("/orders", "delete", "DELETE"),
@@ -119,7 +119,7 @@ func TestRouteByMethod(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := needed(matcher, "h", test.method, test.path); got != test.want {
+			if got := scopeNeeded(matcher, "h", test.method, test.path); got != test.want {
 				t.Errorf("%s %s needs %q", test.method, test.path, got)
 			}
 		})
@@ -129,7 +129,7 @@ func TestRouteByMethod(t *testing.T) {
 // What a lenient router takes for a declared path never falls to a wider rule.
 func TestRouteRefusesNearMisses(t *testing.T) {
 	matcher := compile(
-		policy("p", 0, hosts("h"),
+		newPolicy("p", 0, hostList("h"),
 			prefix("/", "all"), prefix("/api/products", "products"), exact("/api/health", "health"), exact("/api/list/", "list"),
 			exact("/api/products", "list-products"), prefix("/api/Mixed", "mixed"), prefix("/both", "both"), prefix("/BOTH", "BOTH"),
 			prefix("/feed.json", "feed"), prefix("/v1.0", "v1"), prefix("/straße/ÅÄ", "umlaut"), prefix("/.well-known/x", "x"),
@@ -182,7 +182,7 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := needed(matcher, "h", "GET", test.path); got != test.want {
+			if got := scopeNeeded(matcher, "h", "GET", test.path); got != test.want {
 				t.Errorf("%s needs %q", test.path, got)
 			}
 		})
@@ -192,13 +192,13 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 // How long a segment may be to be looked up at all depends on its neighbours.
 func TestRouteLooksUpLongSegments(t *testing.T) {
 	matcher := compile(
-		policy("long", 0, hosts("long"), prefix("/", "all"), prefix("/long-name", "long"), prefix("/a", "a")),
-		policy("kelvin", 0, hosts("kelvin"), prefix("/", "all"), prefix("/k", "k")),
+		newPolicy("long", 0, hostList("long"), prefix("/", "all"), prefix("/long-name", "long"), prefix("/a", "a")),
+		newPolicy("kelvin", 0, hostList("kelvin"), prefix("/", "all"), prefix("/k", "k")),
 	)
-	if got := needed(matcher, "long", "GET", "/long-name"); got != "long" {
+	if got := scopeNeeded(matcher, "long", "GET", "/long-name"); got != "long" {
 		t.Errorf("a long segment beside a short one needs %q", got)
 	}
-	if got := needed(matcher, "kelvin", "GET", "/\u212a"); got != "refused" {
+	if got := scopeNeeded(matcher, "kelvin", "GET", "/\u212a"); got != "refused" {
 		t.Errorf("a segment that folds to a third of its length needs %q", got)
 	}
 }

@@ -14,13 +14,13 @@ type node struct {
 	// longest is the length of the longest key in children.
 	longest int
 	// exacts and prefixes are the paths declared here, of each type, one for each spelling.
-	exacts, prefixes []declared
+	exacts, prefixes []declaredPath
 	// suffixed is set where a path was declared here but for a suffix: on /products where there is /products.json.
 	suffixed bool
 }
 
-// declared is a path as an AccessPolicy spells it (less a prefix's trailing slash), and its rules.
-type declared struct {
+// declaredPath is a path as an AccessPolicy spells it (less a prefix's trailing slash), and its rules.
+type declaredPath struct {
 	path  string
 	rules *methods
 }
@@ -55,7 +55,7 @@ func (n *node) insert(path string, exact bool) *methods {
 	rules := spelled(*paths, path)
 	if rules == nil {
 		rules = &methods{}
-		*paths = append(*paths, declared{path: path, rules: rules})
+		*paths = append(*paths, declaredPath{path: path, rules: rules})
 	}
 	return rules
 }
@@ -136,7 +136,7 @@ func (n *node) declaresButForSuffix(segment string, buf []byte) bool {
 }
 
 // spelled returns the rules of the path that is spelled so, or nil.
-func spelled(paths []declared, path string) *methods {
+func spelled(paths []declaredPath, path string) *methods {
 	for i := range paths {
 		if paths[i].path == path {
 			return paths[i].rules

@@ -6,14 +6,14 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Allowlist says which addresses requests may come from. The zero value allows any.
+// Allowlist determines which addresses requests may come from. The zero value allows any.
 type Allowlist struct {
 	prefixes   []netip.Prefix
 	restricted bool
 }
 
-// NewAllowlist reads the blocks of an allowlist. One that can't be read, which the API server doesn't let in, allows
-// nothing; the others still stand.
+// NewAllowlist reads the blocks of an allowlist. A block that can't be read, which the API server doesn't admit, allows
+// nothing; the others still count.
 func NewAllowlist(cidrs []keysv1alpha1.CIDR) Allowlist {
 	list := Allowlist{restricted: len(cidrs) > 0}
 	for _, cidr := range cidrs {
@@ -24,8 +24,8 @@ func NewAllowlist(cidrs []keysv1alpha1.CIDR) Allowlist {
 	return list
 }
 
-// Allows says whether requests may come from an address. The zero address, of a client that isn't known, is only allowed
-// where any is.
+// Allows reports whether requests may come from an address. The zero address stands for an unknown client, which only
+// an empty list allows.
 func (l Allowlist) Allows(addr netip.Addr) bool {
 	if !l.restricted {
 		return true
@@ -39,7 +39,7 @@ func (l Allowlist) Allows(addr netip.Addr) bool {
 	return false
 }
 
-// append appends the list in a form that is equal for equal lists alone.
+// append appends a representation that is the same for equal lists, and only for those.
 func (l Allowlist) append(to []byte) []byte {
 	if !l.restricted {
 		return append(to, 0)

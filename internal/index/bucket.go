@@ -8,29 +8,31 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// splitAt is how many records a bucket may have before it is split. A change copies its bucket, so fewer make changes cheaper
-// and more take less memory besides the records.
+// splitAt is the maximum number of records in a bucket. A change copies its bucket, so smaller buckets make changes
+// cheaper, and larger ones take less memory besides the records.
 const splitAt = 64
 
-// bucket holds the records of the digests whose hashes begin with the same bits. Neither it nor what it points to changes.
+// bucket holds the records of the digests whose hashes begin with the same bits. It is immutable, and so is what it
+// points to.
 type bucket struct {
-	// tags has 8 further bits of each record's hash, so that a look at few bytes leaves one record or none to compare. They
-	// are in the bucket itself: with many buckets, every other place in memory is as good as a miss of the caches.
+	// tags has 8 further bits of each record's hash, so that reading a few bytes leaves one record or none to compare.
+	// They are part of the bucket itself: with many buckets, reading any other place in memory is likely to miss the
+	// caches.
 	tags [splitAt]byte
-	// places has where in data each record begins, in units of alignment.
+	// places are the offsets of the records in data, in units of alignment.
 	places [splitAt]uint16
-	// data has the records one after the other. Of those of one digest, the one whose token was minted comes first; the others
-	// follow in the order of their objects' age, the oldest first.
+	// data has the records one after the other. Among those of one digest, the one whose token was minted comes first; the
+	// others follow by the age of their objects, the oldest first.
 	data string
-	// more has the tags and places of the records beyond that, which there are where a digest is claimed very often.
+	// more has the tags and places of the records beyond splitAt, which only exist if a digest is claimed very often.
 	more []place
-	// count is how many records there are.
+	// count is the number of records.
 	count uint32
 	// depth is how many bits of their hashes the records share.
 	depth uint8
 }
 
-// place is what a bucket knows of a record without looking at it.
+// place is the offset and the tag of a record.
 type place struct {
 	at  uint32
 	tag uint8
@@ -54,13 +56,13 @@ func (b *bucket) tag(i int) uint8 {
 	return b.more[i-len(b.tags)].tag
 }
 
-// next returns the first record from a place on whose tag is the given one, or -1.
+// next returns the index of the first record, starting with the given one, that has the tag, or -1.
 func (b *bucket) next(from int, tag uint8) int {
 	const low, high = 0x0101010101010101, 0x8080808080808080
 	wanted := low * uint64(tag)
 	for at := from &^ 7; at < min(len(b.tags), int(b.count)); at += 8 {
 		word := binary.LittleEndian.Uint64(b.tags[at:]) ^ wanted
-		// A byte that is 0 is found, and those above one may be, too: a record that is none is told by its digest.
+		// This finds every byte that is 0, and maybe one above it. The caller compares digests, so that does no harm.
 		found := (word - low) &^ word & high
 		if at < from {
 			found &= ^uint64(0) << (8 * uint(from&7))
@@ -80,9 +82,10 @@ func (b *bucket) next(from int, tag uint8) int {
 	return -1
 }
 
-// find returns the first record of a digest that is the tenant's, and the state of the key as this digest has it. Where the tenant
-// has none, or is nil, it returns the record of the minted token; else that of the only tenant that has any, and if there are
-// several, any of them with StateContested. It returns "" where nobody claims the digest.
+// find returns the first record of a digest that belongs to the tenant, and the state of the key according to all
+// claims of the digest. If the tenant has no claim, or is nil, it returns the record of the minted token; otherwise
+// that of the only tenant that has any; and if there are several, any of them with StateContested. It returns "" if
+// nobody claims the digest.
 func (b *bucket) find(tag uint8, digest *token.Digest, tenant *TenantID) (found entry, state State) {
 	var first entry
 	contested := false
@@ -95,7 +98,7 @@ func (b *bucket) find(tag uint8, digest *token.Digest, tenant *TenantID) (found 
 			first = e
 		}
 		if tenant != nil && e.isTenants(tenant) {
-			// A minted token's record comes first, so there is none behind this one that bars it.
+			// A minted token's record comes first, so only the first one can bar this one.
 			if first.bars() {
 				return e, StateRevoked
 			}
@@ -115,7 +118,7 @@ func (b *bucket) find(tag uint8, digest *token.Digest, tenant *TenantID) (found 
 	return first, first.state()
 }
 
-// holder returns the place of an object's record of a digest, or -1.
+// holder returns the index of an object's record of a digest, or -1.
 func (b *bucket) holder(tag uint8, digest *token.Digest, object string) int {
 	for i := b.next(0, tag); i >= 0; i = b.next(i+1, tag) {
 		if e := b.at(i); e.isOf(digest) && e.name() == object {
@@ -125,13 +128,13 @@ func (b *bucket) holder(tag uint8, digest *token.Digest, object string) int {
 	return -1
 }
 
-// has says whether there is a record of a digest.
+// has reports whether there is a record of a digest.
 func (b *bucket) has(tag uint8, digest *token.Digest) bool {
 	found, _ := b.find(tag, digest, nil)
 	return found != ""
 }
 
-// place returns where a record belongs, so that those of its digest are in their order.
+// place returns the index at which a record has to be inserted to keep those of its digest in order.
 func (b *bucket) place(tag uint8, r *record) int {
 	for i := b.next(0, tag); i >= 0; i = b.next(i+1, tag) {
 		if e := b.at(i); e.isOf(&r.digest) && r.precedes(e) {
@@ -141,8 +144,8 @@ func (b *bucket) place(tag uint8, r *record) int {
 	return int(b.count)
 }
 
-// precedes reports whether a record comes before another of its digest: the minted one does, then the older object's. Names
-// decide between objects of the same second, so that every verifier and the controller decide alike.
+// precedes reports whether a record comes before another of its digest: the minted one first, then that of the older
+// object. Names decide between objects of the same second, so that all verifiers and the controller decide alike.
 func (r *record) precedes(e entry) bool {
 	switch {
 	case r.minted != e.minted():
@@ -153,7 +156,7 @@ func (r *record) precedes(e entry) bool {
 	return r.name < e.name()
 }
 
-// draft is a bucket in the making.
+// draft is a bucket under construction.
 type draft struct {
 	bucket
 	data strings.Builder
@@ -176,14 +179,14 @@ func (d *draft) add(tag uint8, e entry) {
 	d.data.WriteString(string(e.alone()))
 }
 
-// done returns the bucket. Nothing is added to it afterwards.
+// done returns the bucket. Nothing may be added afterwards.
 func (d *draft) done() *bucket {
 	b := d.bucket
 	b.data = d.data.String()
 	return &b
 }
 
-// update returns the bucket with a record in the place of one of the same digest, object and id.
+// update returns a copy of the bucket in which a record replaces one of the same digest, object and ID.
 func (b *bucket) update(i int, r *record) *bucket {
 	updated := *b
 	former := b.at(i)
@@ -192,7 +195,7 @@ func (b *bucket) update(i int, r *record) *bucket {
 	return &updated
 }
 
-// insert returns the bucket with one record more.
+// insert returns a copy of the bucket with one more record.
 func (b *bucket) insert(tag uint8, r *record) *bucket {
 	e := r.entry()
 	d := newDraft(b.depth, len(b.data)+len(e))
@@ -208,7 +211,7 @@ func (b *bucket) insert(tag uint8, r *record) *bucket {
 	return d.done()
 }
 
-// remove returns the bucket without one of its records.
+// remove returns a copy of the bucket without one of its records.
 func (b *bucket) remove(at int) *bucket {
 	d := newDraft(b.depth, len(b.data))
 	for i := range int(b.count) {
@@ -219,7 +222,7 @@ func (b *bucket) remove(at int) *bucket {
 	return d.done()
 }
 
-// split returns two buckets with the records whose next bit is 0, and 1.
+// split returns two buckets, with the records whose next bit is 0 and 1.
 func (b *bucket) split(hash func(*token.Digest) uint32) (halves [2]*bucket) {
 	bits := make([]int, b.count)
 	var length [2]int

@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// ClaimsOf returns what the index holds of an ApiKey: a claim for each of its credentials. It is nil where the tenant's id can't be
-// read: the key is nobody's then.
+// ClaimsOf returns the claims of an ApiKey as the index stores them, one for each of its credentials. It is nil if the
+// tenant's ID can't be read, because the key then belongs to no tenant.
 func ClaimsOf(key *keysv1alpha1.ApiKey) []*Claim {
 	tenant, ok := ParseTenantID(key.Status.TenantID)
 	if !ok {
@@ -25,7 +25,7 @@ func ClaimsOf(key *keysv1alpha1.ApiKey) []*Claim {
 	return claims
 }
 
-// newClaim returns a claim in the form in which the index takes it.
+// newClaim converts a claim to the form in which the index stores it.
 func newClaim(name string, tenant TenantID, made *keystate.Claim) *Claim {
 	claim := &Claim{
 		Grant: Grant{
@@ -50,7 +50,7 @@ func newClaim(name string, tenant TenantID, made *keystate.Claim) *Claim {
 	return claim
 }
 
-// stateOf returns the state of a key that is refused. What is not known here is refused too.
+// stateOf returns the state for a refusal. An unknown one is refused, too.
 func stateOf(refusal keystate.Refusal) State {
 	switch refusal {
 	case keystate.NotRefused:
@@ -67,7 +67,7 @@ func stateOf(refusal keystate.Refusal) State {
 	return StateSuspended
 }
 
-// nanoseconds returns an instant in nanoseconds since 1970. Beyond the years that they reach, it is Never or long past.
+// nanoseconds returns an instant in nanoseconds since 1970. Instants outside the range are Never or long past.
 func nanoseconds(t time.Time) int64 {
 	switch {
 	case t.Year() >= 2262:
@@ -78,7 +78,7 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// header writes scopes for the upstream.
+// header joins scopes for the header that the upstream gets.
 func header(scopes []keysv1alpha1.Scope) string {
 	var b strings.Builder
 	for i, scope := range scopes {
@@ -90,7 +90,8 @@ func header(scopes []keysv1alpha1.Scope) string {
 	return b.String()
 }
 
-// TenantOf returns what the index holds of a Tenant. It is false where its id can't be read: no key is in it then.
+// TenantOf returns a Tenant as the index stores it. It is false if the ID can't be read, because no key belongs to the
+// tenant then.
 func TenantOf(tenant *keysv1alpha1.Tenant) (TenantID, Tenant, bool) {
 	made := keystate.TenantClaimOf(tenant)
 	id, ok := ParseTenantID(made.ID)

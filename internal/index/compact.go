@@ -2,12 +2,12 @@ package index
 
 import "strings"
 
-// compactTogether is how many buckets Compact lays side by side: so many that they fill whole pages of memory, and so few that
-// these come free once each of the buckets has changed.
+// compactTogether is how many buckets Compact puts into one block: enough to fill whole pages of memory, and few enough
+// that a block is soon free again, once each of its buckets has changed.
 const compactTogether = 32
 
-// Compact moves all that is known of credentials together. Each of many changes leaves a bucket in another place, and what was
-// there before is room that the memory's pages have and the process can't give back. For the writer only.
+// Compact copies all buckets into contiguous blocks. Every change allocates a bucket elsewhere, and after many changes
+// the gaps between the remaining ones are memory that the process can't give back. Only the writer may call it.
 func (c *Credentials) Compact() {
 	var buckets []*bucket
 	d := c.directory.Load()
@@ -22,7 +22,7 @@ func (c *Credentials) Compact() {
 	c.compact(buckets)
 }
 
-// compact moves some buckets together.
+// compact copies some buckets into one block.
 func (c *Credentials) compact(buckets []*bucket) {
 	length := 0
 	for _, b := range buckets {

@@ -11,13 +11,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// TestWhatStaysIsFoundAtEveryMoment has readers look for a digest, over and over, while a writer changes its grant, lets
-// another object claim it too, rotates its object's other credential, makes the table grow, and moves all of it.
-func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
+// TestUnchangedDigestIsAlwaysFound looks up a digest from several goroutines while a writer changes its grant, lets
+// another object claim it too, rotates the other credential of its object, grows the table and compacts it.
+func TestUnchangedDigestIsAlwaysFound(t *testing.T) {
 	const readers, rounds = 3, 1_500
-	stays := digest(0)
+	stays := nthDigest(0)
 	c := index.NewCredentials()
-	c.Put("a/key", []*index.Claim{claim("a/key", 1, stays)})
+	c.Put("a/key", []*index.Claim{newClaimFor("a/key", 1, stays)})
 
 	var done atomic.Bool
 	var group sync.WaitGroup
@@ -25,7 +25,7 @@ func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
 		group.Go(func() {
 			for !done.Load() {
 				if grant, ok := lookup(c, stays); !ok || grant.Name != "a/key" {
-					t.Errorf("what stays is not found but %q", grant.Name)
+					t.Errorf("found %q instead of the unchanged key", grant.Name)
 					return
 				}
 			}
@@ -33,9 +33,9 @@ func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
 	}
 	for n := 1; n <= rounds; n++ {
 		name := fmt.Sprint("b/", n)
-		c.Put("a/key", []*index.Claim{claim("a/key", 1, stays), claim("a/key", 1, digest(-n))})
-		c.Put(name, []*index.Claim{claim(name, 2, stays), claim(name, 2, digest(n))})
-		c.Put(name, []*index.Claim{claim(name, 2, digest(n))})
+		c.Put("a/key", []*index.Claim{newClaimFor("a/key", 1, stays), newClaimFor("a/key", 1, nthDigest(-n))})
+		c.Put(name, []*index.Claim{newClaimFor(name, 2, stays), newClaimFor(name, 2, nthDigest(n))})
+		c.Put(name, []*index.Claim{newClaimFor(name, 2, nthDigest(n))})
 		if n%3 == 0 {
 			c.Put(name, nil)
 		}
@@ -51,18 +51,18 @@ func TestWhatStaysIsFoundAtEveryMoment(t *testing.T) {
 	}
 }
 
-// TestRotationHasNoGap has a reader ask for whatever digest the writer has announced last: the one before it may go only
-// when the next is there.
+// TestRotationHasNoGap looks up the digest that the writer has announced last, over and over. The one before it may
+// disappear only once the next can be found.
 func TestRotationHasNoGap(t *testing.T) {
 	const rounds = 10_000
 	c := index.NewCredentials()
 	digests := make([]token.Digest, rounds+1)
 	for n := range digests {
-		digests[n] = digest(n)
+		digests[n] = nthDigest(n)
 	}
-	c.Put("a/key", []*index.Claim{claim("a/key", 1, digests[0])})
+	c.Put("a/key", []*index.Claim{newClaimFor("a/key", 1, digests[0])})
 
-	var settled atomic.Int64 // digests[settled] was there when this was read, and is until two rotations later
+	var settled atomic.Int64 // digests[settled] was present when this was read, and is until two rotations later
 	var group sync.WaitGroup
 	group.Go(func() {
 		for {
@@ -78,9 +78,9 @@ func TestRotationHasNoGap(t *testing.T) {
 		}
 	})
 	for n := 1; n <= rounds; n++ {
-		c.Put("a/key", []*index.Claim{claim("a/key", 1, digests[n-1]), claim("a/key", 1, digests[n])})
+		c.Put("a/key", []*index.Claim{newClaimFor("a/key", 1, digests[n-1]), newClaimFor("a/key", 1, digests[n])})
 		settled.Store(int64(n))
-		c.Put("a/key", []*index.Claim{claim("a/key", 1, digests[n])})
+		c.Put("a/key", []*index.Claim{newClaimFor("a/key", 1, digests[n])})
 	}
 	group.Wait()
 	if c.Len() != 1 {
@@ -88,7 +88,7 @@ func TestRotationHasNoGap(t *testing.T) {
 	}
 }
 
-// TestViewIsReadWhileItChanges is for the race detector.
+// TestViewIsReadWhileItChanges gives the race detector something to look at.
 func TestViewIsReadWhileItChanges(t *testing.T) {
 	id := tenantID(t, "3714240b-2e06-4c35-8856-ccc1c096323e")
 	view := index.NewView()
@@ -99,7 +99,8 @@ func TestViewIsReadWhileItChanges(t *testing.T) {
 	for range 2 {
 		group.Go(func() {
 			for !done.Load() {
-				if tenant, ok := view.Tenant(id); !ok || len(tenant.Allowlists) == 0 || view.Routes() == nil || view.TenantCount() != 1 {
+				if tenant, ok := view.Tenant(id); !ok || len(tenant.Allowlists) == 0 || view.Routes() == nil ||
+					view.TenantCount() != 1 {
 					t.Error("the view is not complete")
 					return
 				}

@@ -12,25 +12,26 @@ import (
 //	hash ─┬─ first bits ─▶ directory ─▶ bucket ─┬─ tags ─▶ record ─▶ terms, by number
 //	      └─ next 8 bits ──────────────────────▶┘
 //
-// It is an extendible hash table of buckets that don't change: a writer builds the new bucket beside the old one and swaps
-// the directory's pointer. A bucket that gets too large is split, and alone: the directory, of one pointer for some dozens
-// of credentials, is all that is ever copied as a whole. Buckets hold no pointers to anything of a single credential, so the
-// garbage collector has next to nothing to walk.
+// It is an extendible hash table of immutable buckets: the writer builds a new bucket beside the old one and swaps the
+// directory's pointer. A bucket that gets too large is split on its own. Only the directory is ever copied as a whole,
+// and it has one pointer for some dozens of credentials. Buckets hold no pointers to single credentials, so the garbage
+// collector has next to nothing to scan.
 //
-// Digests are what users say they are (spec.digest), so they are hashed with a seed of the process' own: nobody can have many
-// fall into one bucket, but by claiming the same digest many times.
+// Users can choose digests (spec.digest). So digests are hashed with a random seed: nobody can make many of them fall
+// into one bucket, except by claiming the same digest many times.
 type Credentials struct {
 	directory atomic.Pointer[directory]
 	terms     *termsTable
 	size      atomic.Int64
 	seed      maphash.Seed
 
-	// What follows is the writer's own.
+	// Only the writer uses the following.
 	names   names
 	records int
 }
 
-// directory has a bucket for every value of the first bits of a hash. Buckets of fewer bits are in it several times.
+// directory has a bucket for every value of the first bits of a hash. A bucket that is for fewer bits is in it several
+// times.
 type directory struct {
 	depth   uint8
 	buckets []atomic.Pointer[bucket]
@@ -40,7 +41,7 @@ const (
 	// initialDepth and maxDepth bound the directory. Tags are the 8 bits after maxDepth's.
 	initialDepth = 4
 	maxDepth     = 24
-	// minMean is how many records there are at least in a bucket on average, whatever digests there are.
+	// minMean is the least number of records per bucket on average, whatever the digests are.
 	minMean = 8
 )
 
@@ -59,17 +60,20 @@ func (c *Credentials) hash(digest *token.Digest) uint32 {
 	return uint32(maphash.Bytes(c.seed, digest[:]) >> 32)
 }
 
+// tagOf returns the tag of a hash.
 func tagOf(hash uint32) uint8 { return uint8(hash) } //nolint:gosec // The last 8 bits are meant.
 
 func (d *directory) at(hash uint32) *atomic.Pointer[bucket] { return &d.buckets[hash>>(32-d.depth)] }
 
-// Lookup finds what a digest stands for to a tenant: its minted claim, or else its oldest. Where the tenant has none, or none is
-// named, the minted claim of another tenant is found; and where the token was minted for nobody, the oldest claim, if all are
-// one tenant's. It fills in the grant and returns the terms, or nil where nobody claims the digest.
+// Lookup finds the grant that a digest stands for, as seen by a tenant. If the tenant has claims of the digest, the
+// minted one answers, or else the oldest. If it has none, or no tenant is given, the minted claim of another tenant
+// answers; and if the token was minted for nobody, the oldest claim, provided that all claims are one tenant's. Lookup
+// fills in the grant and returns the terms, or nil if nobody claims the digest.
 //
-// Of a digest that several tenants bring, a tenant without a claim finds nobody's key, in StateContested: whoever brought it first
-// must not speak for the others. And a key whose token was minted here takes the token with it when it is revoked: every claim of
-// that digest is StateRevoked, whoever's it is. Nobody can do that to a token that was made elsewhere.
+// If several tenants have brought the digest, a tenant without a claim gets nobody's key, in StateContested: the first
+// to bring it must not speak for the others. And if a key whose token was minted here is revoked, the token is revoked
+// with it: every claim of the digest, by any tenant, is StateRevoked. Nobody can do that to a token that was made
+// elsewhere.
 func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Grant) *Terms {
 	hash := c.hash(digest)
 	for {
@@ -85,7 +89,7 @@ func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Gran
 			return &contested
 		}
 		terms := c.terms.at(e.terms())
-		// While the bucket can be found, the terms of its records are theirs: their numbers are released after it is replaced.
+		// While readers can find the bucket, the terms of its records are in use: they are released after it is replaced.
 		if c.current(d, at, b) {
 			e.grant(terms, grant)
 			grant.State = state
@@ -94,16 +98,16 @@ func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Gran
 	}
 }
 
-// contested are the terms of nobody's key.
+// contested are the terms that belong to StateContested.
 var contested Terms
 
-// current says whether a bucket is still what readers find.
+// current reports whether readers still find the bucket.
 func (c *Credentials) current(d *directory, at *atomic.Pointer[bucket], b *bucket) bool {
 	return at.Load() == b && c.directory.Load() == d
 }
 
-// Find returns the claims that are wanted, those of a digest with the minted one first and then by age. It looks at every one, so it is for what people ask, not
-// for requests.
+// Find returns the claims for which wanted is true. Those of one digest are in order: the minted one first, then by
+// age. It scans the whole index, so it is for people, not for requests.
 func (c *Credentials) Find(wanted func(*Claim) bool) []*Claim {
 	var found []*Claim
 	c.walk(func(claim *Claim) {
@@ -114,7 +118,7 @@ func (c *Credentials) Find(wanted func(*Claim) bool) []*Claim {
 	return found
 }
 
-// walk calls with every claim. What changes meanwhile is seen as it was or as it is.
+// walk calls visit with every claim. A claim that changes meanwhile is seen as it was or as it is.
 func (c *Credentials) walk(visit func(*Claim)) {
 	var claims []Claim
 	for hash := uint64(0); hash < 1<<32; {

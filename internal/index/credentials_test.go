@@ -13,24 +13,24 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// digest returns the n-th of a series of digests.
-func digest(n int) token.Digest { return token.DigestOf(fmt.Sprint("token ", n)) }
+// nthDigest returns the n-th of a series of digests.
+func nthDigest(n int) token.Digest { return token.DigestOf(fmt.Sprint("token ", n)) }
 
-// claim returns a claim of an object that was created at a second of an epoch of its own.
-func claim(object string, second int, digest token.Digest) *index.Claim {
+// newClaimFor returns a claim of an object that was created in the given second.
+func newClaimFor(object string, second int, digest token.Digest) *index.Claim {
 	return &index.Claim{
 		Grant:  index.Grant{Name: object, NotAfter: index.Never},
 		Digest: digest, Created: time.Unix(int64(second), 0),
 	}
 }
 
-// lookup finds whose a digest is where no tenant is named.
+// lookup finds the grant of a digest without naming a tenant.
 func lookup(c *index.Credentials, digest token.Digest) (grant index.Grant, ok bool) {
 	ok = c.Lookup(&digest, nil, &grant) != nil
 	return grant, ok
 }
 
-// holders returns the names of the objects that claim a digest, in the order of their claims.
+// holders returns the names of the objects that claim a digest, in order.
 func holders(c *index.Credentials, digest token.Digest) []string {
 	var names []string
 	for _, claim := range c.Find(func(claim *index.Claim) bool { return claim.Digest == digest }) {
@@ -39,7 +39,7 @@ func holders(c *index.Credentials, digest token.Digest) []string {
 	return names
 }
 
-// wantHolders checks who claims a digest, and that the first of them is found.
+// wantHolders checks which objects claim a digest, and that a look-up finds the first of them.
 func wantHolders(t *testing.T, c *index.Credentials, digest token.Digest, want ...string) {
 	t.Helper()
 	if got := holders(c, digest); !slices.Equal(got, want) {
@@ -52,14 +52,14 @@ func wantHolders(t *testing.T, c *index.Credentials, digest token.Digest, want .
 
 func TestLookup(t *testing.T) {
 	c := index.NewCredentials()
-	wantHolders(t, c, digest(1))
+	wantHolders(t, c, nthDigest(1))
 
-	c.Put("a/key", []*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))})
-	c.Put("b/key", []*index.Claim{claim("b/key", 1, digest(3))})
-	wantHolders(t, c, digest(1), "a/key")
-	wantHolders(t, c, digest(2), "a/key")
-	wantHolders(t, c, digest(3), "b/key")
-	wantHolders(t, c, digest(4))
+	c.Put("a/key", []*index.Claim{newClaimFor("a/key", 1, nthDigest(1)), newClaimFor("a/key", 1, nthDigest(2))})
+	c.Put("b/key", []*index.Claim{newClaimFor("b/key", 1, nthDigest(3))})
+	wantHolders(t, c, nthDigest(1), "a/key")
+	wantHolders(t, c, nthDigest(2), "a/key")
+	wantHolders(t, c, nthDigest(3), "b/key")
+	wantHolders(t, c, nthDigest(4))
 	if c.Len() != 3 {
 		t.Errorf("%d digests, want 3", c.Len())
 	}
@@ -70,69 +70,69 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// TestLookupComparesTheWholeDigest asks for digests that differ in one byte from one in the index. They are so many that some have
-// the same bucket and the same tag as that, for each of the bytes.
+// TestLookupComparesTheWholeDigest looks up digests that differ in one byte from one in the index. For each byte there
+// are so many that some have the same bucket and tag as that one.
 func TestLookupComparesTheWholeDigest(t *testing.T) {
 	c := index.NewCredentials()
 	for n := range 256 {
 		name := fmt.Sprint("a/", n)
-		c.Put(name, []*index.Claim{claim(name, 1, digest(n))})
+		c.Put(name, []*index.Claim{newClaimFor(name, 1, nthDigest(n))})
 	}
 	for n := range 256 {
 		for at := range len(token.Digest{}) {
 			for change := byte(1); change < 100; change++ {
-				other := digest(n)
+				other := nthDigest(n)
 				other[at] ^= change
 				if grant, ok := lookup(c, other); ok {
-					t.Fatalf("%s is found by a digest of which byte %d is another", grant.Name, at)
+					t.Fatalf("%s is found by a digest that differs in byte %d", grant.Name, at)
 				}
 			}
 		}
 	}
 }
 
-// TestLookupComparesTheWholeTenant does so for the tenants of claims of one digest.
+// TestLookupComparesTheWholeTenant does the same for the tenants of claims of one digest.
 func TestLookupComparesTheWholeTenant(t *testing.T) {
 	c := index.NewCredentials()
-	older, younger := claim("a/older", 1, digest(1)), claim("a/younger", 2, digest(1))
+	older, younger := newClaimFor("a/older", 1, nthDigest(1)), newClaimFor("a/younger", 2, nthDigest(1))
 	c.Put("a/older", []*index.Claim{older})
 	for at := range len(index.TenantID{}) {
 		younger.Tenant = index.TenantID{}
 		younger.Tenant[at] = 1
 		c.Put("a/younger", []*index.Claim{younger})
 		var grant index.Grant
-		d := digest(1)
+		d := nthDigest(1)
 		c.Lookup(&d, &younger.Tenant, &grant)
 		if grant.Name != "a/younger" {
-			t.Errorf("%s is found where byte %d of the tenant is another", grant.Name, at)
+			t.Errorf("%s is found for a tenant that differs in byte %d", grant.Name, at)
 		}
 	}
 }
 
-// TestManyClaimsOfOneDigest checks that they are found, and so is whatever shares their bucket.
+// TestManyClaimsOfOneDigest checks that all claims are found, and so are others in the same bucket.
 func TestManyClaimsOfOneDigest(t *testing.T) {
 	c := index.NewCredentials()
 	var want []string
 	for n := range 500 {
 		other, one := fmt.Sprint("a/other-", n), fmt.Sprintf("a/one-%03d", n)
-		c.Put(other, []*index.Claim{claim(other, 1, digest(1+n))})
-		c.Put(one, []*index.Claim{claim(one, n, digest(0))})
+		c.Put(other, []*index.Claim{newClaimFor(other, 1, nthDigest(1+n))})
+		c.Put(one, []*index.Claim{newClaimFor(one, n, nthDigest(0))})
 		want = append(want, one)
 	}
-	wantHolders(t, c, digest(0), want...)
+	wantHolders(t, c, nthDigest(0), want...)
 	for n := range 500 {
-		wantHolders(t, c, digest(1+n), fmt.Sprint("a/other-", n))
+		wantHolders(t, c, nthDigest(1+n), fmt.Sprint("a/other-", n))
 	}
 	for _, one := range want[:499] {
 		c.Put(one, nil)
 	}
-	wantHolders(t, c, digest(0), want[499])
+	wantHolders(t, c, nthDigest(0), want[499])
 	for n := range 500 {
-		wantHolders(t, c, digest(1+n), fmt.Sprint("a/other-", n))
+		wantHolders(t, c, nthDigest(1+n), fmt.Sprint("a/other-", n))
 	}
 }
 
-func TestOlderObjectHoldsTheDigest(t *testing.T) {
+func TestOldestObjectHoldsTheDigest(t *testing.T) {
 	type object struct {
 		name   string
 		second int
@@ -153,9 +153,9 @@ func TestOlderObjectHoldsTheDigest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := index.NewCredentials()
 			for _, o := range test.put {
-				c.Put(o.name, []*index.Claim{claim(o.name, o.second, digest(1))})
+				c.Put(o.name, []*index.Claim{newClaimFor(o.name, o.second, nthDigest(1))})
 			}
-			wantHolders(t, c, digest(1), test.want...)
+			wantHolders(t, c, nthDigest(1), test.want...)
 			if c.Len() != 1 {
 				t.Errorf("%d digests, want 1", c.Len())
 			}
@@ -163,51 +163,54 @@ func TestOlderObjectHoldsTheDigest(t *testing.T) {
 	}
 }
 
-// TestMintedComesFirst checks that age decides among the others only, however a claim comes to be the minted one.
+// TestMintedComesFirst checks that a minted claim comes before older ones, in whatever order the claims are put.
 func TestMintedComesFirst(t *testing.T) {
 	c := index.NewCredentials()
 	put := func(name string, second int, minted bool) {
-		put := claim(name, second, digest(1))
+		put := newClaimFor(name, second, nthDigest(1))
 		put.Minted = minted
 		c.Put(name, []*index.Claim{put})
 	}
 	put("a/1", 1, false)
 	put("a/3", 3, true)
 	put("a/0", 0, false)
-	wantHolders(t, c, digest(1), "a/3", "a/0", "a/1")
+	wantHolders(t, c, nthDigest(1), "a/3", "a/0", "a/1")
 	put("a/3", 3, false)
-	wantHolders(t, c, digest(1), "a/0", "a/1", "a/3")
+	wantHolders(t, c, nthDigest(1), "a/0", "a/1", "a/3")
 	put("a/1", 1, true)
-	wantHolders(t, c, digest(1), "a/1", "a/0", "a/3")
+	wantHolders(t, c, nthDigest(1), "a/1", "a/0", "a/3")
 }
 
 func TestPutReplaces(t *testing.T) {
-	before := []*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))}
+	before := []*index.Claim{newClaimFor("a/key", 1, nthDigest(1)), newClaimFor("a/key", 1, nthDigest(2))}
 	for name, test := range map[string]struct {
 		after []*index.Claim
 		want  []int // the digests that are found afterwards
 	}{
-		"nothing":            {nil, nil},
-		"one of the two":     {before[1:], []int{2}},
-		"the same":           {before, []int{1, 2}},
-		"the same, anew":     {[]*index.Claim{claim("a/key", 1, digest(1)), claim("a/key", 1, digest(2))}, []int{1, 2}},
-		"the next after one": {[]*index.Claim{claim("a/key", 1, digest(2)), claim("a/key", 1, digest(3))}, []int{2, 3}},
-		"others":             {[]*index.Claim{claim("a/key", 1, digest(3)), claim("a/key", 1, digest(4))}, []int{3, 4}},
-		"one more":           {append(slices.Clone(before), claim("a/key", 1, digest(3))), []int{1, 2, 3}},
+		"nothing":        {nil, nil},
+		"one of the two": {before[1:], []int{2}},
+		"the same":       {before, []int{1, 2}},
+		"the same, anew": {[]*index.Claim{newClaimFor("a/key", 1, nthDigest(1)), newClaimFor("a/key", 1, nthDigest(2))},
+			[]int{1, 2}},
+		"the next after one": {[]*index.Claim{newClaimFor("a/key", 1, nthDigest(2)), newClaimFor("a/key", 1, nthDigest(3))},
+			[]int{2, 3}},
+		"others": {[]*index.Claim{newClaimFor("a/key", 1, nthDigest(3)), newClaimFor("a/key", 1, nthDigest(4))},
+			[]int{3, 4}},
+		"one more":           {append(slices.Clone(before), newClaimFor("a/key", 1, nthDigest(3))), []int{1, 2, 3}},
 		"in the other order": {[]*index.Claim{before[1], before[0]}, []int{1, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := index.NewCredentials()
-			c.Put("b/other", []*index.Claim{claim("b/other", 0, digest(8))})
+			c.Put("b/other", []*index.Claim{newClaimFor("b/other", 0, nthDigest(8))})
 			c.Put("a/key", before)
 			c.Put("a/key", test.after)
 			for n := range 8 {
-				found := len(holders(c, digest(n))) == 1
+				found := len(holders(c, nthDigest(n))) == 1
 				if found != slices.Contains(test.want, n) {
 					t.Errorf("digest %d found: %t", n, found)
 				}
 			}
-			wantHolders(t, c, digest(8), "b/other")
+			wantHolders(t, c, nthDigest(8), "b/other")
 			if want := len(test.want) + 1; c.Len() != want {
 				t.Errorf("%d digests, want %d", c.Len(), want)
 			}
@@ -218,20 +221,20 @@ func TestPutReplaces(t *testing.T) {
 	}
 }
 
-func TestPutReplacesWhatIsKnown(t *testing.T) {
+func TestPutReplacesTheGrant(t *testing.T) {
 	c := index.NewCredentials()
-	active := claim("a/key", 1, digest(1))
+	active := newClaimFor("a/key", 1, nthDigest(1))
 	c.Put("a/key", []*index.Claim{active})
 	held, _ := lookup(c, active.Digest)
 
-	revoked := claim("a/key", 1, digest(1))
+	revoked := newClaimFor("a/key", 1, nthDigest(1))
 	revoked.State = index.StateRevoked
 	c.Put("a/key", []*index.Claim{revoked})
 	if got, _ := lookup(c, active.Digest); got != revoked.Grant {
 		t.Error("the former grant is still found")
 	}
 	if held != active.Grant {
-		t.Error("what a reader holds has changed under its hands")
+		t.Error("a grant that a reader holds has changed")
 	}
 }
 
@@ -239,7 +242,7 @@ func TestOtherClaimsSurvive(t *testing.T) {
 	put := func(c *index.Credentials, object string, second int, digests ...token.Digest) {
 		claims := make([]*index.Claim, 0, len(digests))
 		for _, d := range digests {
-			claims = append(claims, claim(object, second, d))
+			claims = append(claims, newClaimFor(object, second, d))
 		}
 		c.Put(object, claims)
 	}
@@ -248,12 +251,13 @@ func TestOtherClaimsSurvive(t *testing.T) {
 		want   []string // who claims digest 1
 		count  int
 	}{
-		"the oldest goes":        {func(c *index.Credentials) { put(c, "a/1", 1) }, []string{"b/2", "c/3"}, 1},
-		"one between goes":       {func(c *index.Credentials) { put(c, "b/2", 2) }, []string{"a/1", "c/3"}, 1},
-		"the youngest goes":      {func(c *index.Credentials) { put(c, "c/3", 3) }, []string{"a/1", "b/2"}, 1},
-		"one claims another":     {func(c *index.Credentials) { put(c, "a/1", 1, digest(2)) }, []string{"b/2", "c/3"}, 2},
-		"one claims another too": {func(c *index.Credentials) { put(c, "b/2", 2, digest(1), digest(2)) }, []string{"a/1", "b/2", "c/3"}, 2},
-		"a stranger goes":        {func(c *index.Credentials) { put(c, "d/4", 4) }, []string{"a/1", "b/2", "c/3"}, 1},
+		"the oldest goes":    {func(c *index.Credentials) { put(c, "a/1", 1) }, []string{"b/2", "c/3"}, 1},
+		"one between goes":   {func(c *index.Credentials) { put(c, "b/2", 2) }, []string{"a/1", "c/3"}, 1},
+		"the youngest goes":  {func(c *index.Credentials) { put(c, "c/3", 3) }, []string{"a/1", "b/2"}, 1},
+		"one claims another": {func(c *index.Credentials) { put(c, "a/1", 1, nthDigest(2)) }, []string{"b/2", "c/3"}, 2},
+		"one claims another too": {func(c *index.Credentials) { put(c, "b/2", 2, nthDigest(1), nthDigest(2)) },
+			[]string{"a/1", "b/2", "c/3"}, 2},
+		"a stranger goes": {func(c *index.Credentials) { put(c, "d/4", 4) }, []string{"a/1", "b/2", "c/3"}, 1},
 		"all go": {func(c *index.Credentials) {
 			for _, name := range c.Objects() {
 				c.Put(name, nil)
@@ -262,11 +266,11 @@ func TestOtherClaimsSurvive(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := index.NewCredentials()
-			put(c, "b/2", 2, digest(1))
-			put(c, "c/3", 3, digest(1))
-			put(c, "a/1", 1, digest(1))
+			put(c, "b/2", 2, nthDigest(1))
+			put(c, "c/3", 3, nthDigest(1))
+			put(c, "a/1", 1, nthDigest(1))
 			test.change(c)
-			wantHolders(t, c, digest(1), test.want...)
+			wantHolders(t, c, nthDigest(1), test.want...)
 			if c.Len() != test.count {
 				t.Errorf("%d digests, want %d", c.Len(), test.count)
 			}
@@ -279,7 +283,7 @@ func TestGrowth(t *testing.T) {
 	c := index.NewCredentials()
 	claims := make([]*index.Claim, count)
 	for n := range claims {
-		claims[n] = claim(fmt.Sprint("a/", n), 1, digest(n))
+		claims[n] = newClaimFor(fmt.Sprint("a/", n), 1, nthDigest(n))
 		c.Put(claims[n].Name, claims[n:n+1])
 	}
 	found := func(n int) bool {
@@ -311,9 +315,9 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	c := index.NewCredentials()
 	for n := range 1000 {
 		name := fmt.Sprint("a/", n)
-		c.Put(name, []*index.Claim{claim(name, 1, digest(n))})
+		c.Put(name, []*index.Claim{newClaimFor(name, 1, nthDigest(n))})
 	}
-	known, unknown := digest(500), digest(-1)
+	known, unknown := nthDigest(500), nthDigest(-1)
 	if allocations := testing.AllocsPerRun(100, func() {
 		var grant index.Grant
 		if c.Lookup(&known, nil, &grant) == nil || c.Lookup(&unknown, nil, &grant) != nil {
@@ -329,9 +333,9 @@ func BenchmarkLookup(b *testing.B) {
 		c := index.NewCredentials()
 		digests, tenant := make([]token.Digest, count), index.TenantID{}
 		for n := range digests {
-			digests[n] = digest(n)
+			digests[n] = nthDigest(n)
 			name := fmt.Sprint("a/", n)
-			c.Put(name, []*index.Claim{claim(name, 1, digests[n])})
+			c.Put(name, []*index.Claim{newClaimFor(name, 1, digests[n])})
 		}
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
 			b.ReportAllocs()
@@ -345,8 +349,8 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// FuzzCredentials compares the index with a plain map after any series of changes. Each pair of bytes says which of four
-// objects changes, and which of eight digests it has then.
+// FuzzCredentials compares the index with a plain map after any series of changes. Each pair of bytes selects one of
+// four objects and the one of eight digests that it then has.
 func FuzzCredentials(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 1, 2, 1, 0, 0, 1, 2})
 	f.Add([]byte{3, 255, 2, 255, 1, 255, 0, 255, 3, 0, 2, 0, 1, 0, 0, 0})
@@ -360,10 +364,10 @@ func FuzzCredentials(f *testing.F) {
 			var claims []*index.Claim
 			for n := range 8 {
 				if has&(1<<n) != 0 {
-					// All in one bucket, and next to each other.
+					// All of them in one bucket, next to each other.
 					d := token.Digest{31: byte(n)}
 					binary.LittleEndian.PutUint64(d[:], 64*uint64(n))
-					claims = append(claims, claim(object, int(changes[0]%4), d))
+					claims = append(claims, newClaimFor(object, int(changes[0]%4), d))
 				}
 			}
 			c.Put(object, claims)
@@ -396,9 +400,9 @@ func checkAgainst(t *testing.T, c *index.Credentials, reference map[string]byte)
 
 func TestFind(t *testing.T) {
 	c := index.NewCredentials()
-	for n := range 300 { // More than there are buckets at first.
+	for n := range 300 { // More than the initial number of buckets.
 		name := fmt.Sprintf("shop/%d", n%100)
-		c.Put(name, []*index.Claim{claim(name, 1, digest(n)), claim(name, 1, digest(n+1000))})
+		c.Put(name, []*index.Claim{newClaimFor(name, 1, nthDigest(n)), newClaimFor(name, 1, nthDigest(n+1000))})
 	}
 	for name, want := range map[string]int{"shop/7": 2, "shop/99": 2, "shop/100": 0} {
 		found := c.Find(func(c *index.Claim) bool { return c.Name == name })
@@ -413,14 +417,15 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestPutOfTheSameChangesNothing checks that what says nothing new, such as when a key was last used, leaves the index as
-// it is, and that anything else does not.
-func TestPutOfTheSameChangesNothing(t *testing.T) {
+// TestPutOfEqualClaimsChangesNothing checks that an irrelevant change of a key, such as of its last use, leaves the
+// index as it is, and that any other change does not.
+func TestPutOfEqualClaimsChangesNothing(t *testing.T) {
 	full := func() *index.Claim {
-		g := claim("a/key", 1, digest(1))
+		g := newClaimFor("a/key", 1, nthDigest(1))
 		g.CredentialID, g.Tenant, g.NotAfter = "7Hk2PqZx", index.TenantID{1}, 5
 		g.Granted, g.Asked = []keysv1alpha1.Scope{"products:read"}, []keysv1alpha1.Scope{"products:*"}
-		g.Allowlists = [2]index.Allowlist{index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/8"}), index.NewAllowlist([]keysv1alpha1.CIDR{"fd00::/8"})}
+		g.Allowlists = [2]index.Allowlist{index.NewAllowlist([]keysv1alpha1.CIDR{"10.0.0.0/8"}),
+			index.NewAllowlist([]keysv1alpha1.CIDR{"fd00::/8"})}
 		g.UsageSlot = 7
 		return g
 	}
@@ -428,9 +433,9 @@ func TestPutOfTheSameChangesNothing(t *testing.T) {
 	before := full()
 	c.Put("a/key", []*index.Claim{before})
 	c.Put("a/key", []*index.Claim{full()})
-	d := digest(1)
+	d := nthDigest(1)
 	if got, _ := lookup(c, d); got != before.Grant || !c.Holds("a/key", []*index.Claim{full()}) {
-		t.Error("the claim is not held as it was put")
+		t.Error("the index doesn't have the claim that was put")
 	}
 	if got := testing.AllocsPerRun(10, func() { c.Put("a/key", []*index.Claim{before}) }); got > 4 {
 		t.Errorf("%v allocations: a bucket was replaced by one that is the same", got)
@@ -451,7 +456,7 @@ func TestPutOfTheSameChangesNothing(t *testing.T) {
 		"a block that can't be read": func(g *index.Claim) {
 			g.Allowlists[1] = index.NewAllowlist([]keysv1alpha1.CIDR{"banana"})
 		},
-		"meter": func(g *index.Claim) { g.UsageSlot = 8 },
+		"usage slot": func(g *index.Claim) { g.UsageSlot = 8 },
 	} {
 		c.Put("a/key", []*index.Claim{before})
 		changed := full()
@@ -462,8 +467,8 @@ func TestPutOfTheSameChangesNothing(t *testing.T) {
 		if changed.Created = changed.Created.UTC(); len(found) != 1 || !reflect.DeepEqual(found[0], changed) {
 			t.Errorf("%s: the change was ignored: %+v", name, found[0])
 		}
-		if name != "meter" && c.Holds("a/key", []*index.Claim{before}) {
-			t.Errorf("%s: the former claim is held", name)
+		if name != "usage slot" && c.Holds("a/key", []*index.Claim{before}) {
+			t.Errorf("%s: the index still has the former claim", name)
 		}
 	}
 }

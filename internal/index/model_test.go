@@ -15,15 +15,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// model is what an index should hold, in maps.
+// model holds the expected content of an index in maps.
 type model map[string][]*index.Claim
 
-// claimsOf returns who claims the n-th digest: the minted claim, then the others by age.
+// claimsOf returns the claims of the n-th digest: the minted one, then the others by age.
 func (m model) claimsOf(n int) []*index.Claim {
 	var claims []*index.Claim
 	for _, ofObject := range m {
 		for _, claim := range ofObject {
-			if claim.Digest == digest(n) {
+			if claim.Digest == nthDigest(n) {
 				claims = append(claims, claim)
 			}
 		}
@@ -40,9 +40,9 @@ func (m model) claimsOf(n int) []*index.Claim {
 	return claims
 }
 
-// found returns what a look-up should find among the claims of a digest. It is written down here as the documentation has it, rule
-// by rule, and not as the index does it.
-func found(claims []*index.Claim, tenant *index.TenantID) *index.Claim {
+// expectedClaim returns the claim that a look-up should find. It follows the documentation rule by rule, and not the
+// code of the index.
+func expectedClaim(claims []*index.Claim, tenant *index.TenantID) *index.Claim {
 	isMinted := func(c *index.Claim) bool { return c.Minted }
 	isTenants := func(c *index.Claim) bool { return tenant != nil && c.Tenant == *tenant }
 	isAnothers := func(c *index.Claim) bool { return c.Tenant != claims[0].Tenant }
@@ -70,21 +70,24 @@ func found(claims []*index.Claim, tenant *index.TenantID) *index.Claim {
 	return claims[0]
 }
 
-// mints reports whether the controller minted the token of a digest for an object: each is at most one's.
-func mints(object string, digest int) bool {
+// isMintedFor reports whether the controller minted the token of a digest for an object. Each is minted for at most
+// one.
+func isMintedFor(object string, digest int) bool {
 	return strings.HasSuffix(object, fmt.Sprint("/key-", digest)) && object[3]%7 == byte(digest%7)
 }
 
-// anyClaim returns a claim of anything an object may claim. What it grants is told by its end, so that terms that are another
-// claim's show.
+// anyClaim returns a random claim of an object. Its scopes follow from its end, so that a look-up which returns the
+// terms of another claim is noticed.
 func anyClaim(random *rand.Rand, object string, digests int) *index.Claim {
 	n := random.IntN(digests)
-	if own, err := strconv.Atoi(object[strings.LastIndexByte(object, '-')+1:]); err == nil && own < digests && random.IntN(2) == 0 {
+	if own, err := strconv.Atoi(object[strings.LastIndexByte(object, '-')+1:]); err == nil &&
+		own < digests && random.IntN(2) == 0 {
 		n = own
 	}
-	c := claim(object, random.IntN(3), digest(n))
-	c.Minted = mints(object, n)
-	c.CredentialID, c.Tenant, c.State = fmt.Sprintf("%08d", random.IntN(10)), index.TenantID{byte(random.IntN(3))}, index.State(random.IntN(3))
+	c := newClaimFor(object, random.IntN(3), nthDigest(n))
+	c.Minted = isMintedFor(object, n)
+	c.CredentialID, c.Tenant, c.State = fmt.Sprintf("%08d", random.IntN(10)), index.TenantID{byte(random.IntN(3))},
+		index.State(random.IntN(3))
 	c.NotAfter, c.UsageSlot, c.Issued = int64(random.IntN(20)), index.UsageSlot(random.IntN(3)), 7
 	c.Granted, c.Asked = []keysv1alpha1.Scope{scopeOf(c.NotAfter)}, []keysv1alpha1.Scope{"a:b"}
 	c.ScopesHeader = string(scopeOf(c.NotAfter))
@@ -98,7 +101,7 @@ func scopeOf(end int64) keysv1alpha1.Scope {
 	return keysv1alpha1.Scope("resource-" + strconv.FormatInt(end, 10) + ":read")
 }
 
-// TestLikeAModel makes many random changes, among few digests and among many, and compares the index with maps.
+// TestLikeAModel makes many random changes, among few digests and among many, and compares the index with the model.
 func TestLikeAModel(t *testing.T) {
 	for name, size := range map[string]struct{ objects, digests, changes int }{
 		"few, often the same": {20, 10, 1_500},
@@ -120,7 +123,7 @@ func TestLikeAModel(t *testing.T) {
 				c.Put(object, claims)
 				want[object] = claims
 				if !c.Holds(object, claims) {
-					t.Fatalf("change %d: what was put is not held", n)
+					t.Fatalf("change %d: the index doesn't have what was put", n)
 				}
 				if n%50 == 0 {
 					c.Compact()
@@ -144,14 +147,14 @@ func TestLikeAModel(t *testing.T) {
 	}
 }
 
-// compare compares what is found for a digest, to each tenant and to none.
+// compare compares the results of looking up a digest, for each tenant and for none.
 func compare(t *testing.T, c *index.Credentials, want model, n int) {
 	t.Helper()
 	claims := want.claimsOf(n)
 	for _, tenant := range []*index.TenantID{nil, {}, {1}, {2}, {99}} {
 		var got index.Grant
-		d := digest(n)
-		terms, expected := c.Lookup(&d, tenant, &got), found(claims, tenant)
+		d := nthDigest(n)
+		terms, expected := c.Lookup(&d, tenant, &got), expectedClaim(claims, tenant)
 		switch {
 		case (terms == nil) != (expected == nil):
 			t.Fatalf("digest %d to %v: found %q, want %v", n, tenant, got.Name, expected)
@@ -159,14 +162,15 @@ func compare(t *testing.T, c *index.Credentials, want model, n int) {
 		case got != expected.Grant:
 			t.Fatalf("digest %d to %v: found %+v, want %+v", n, tenant, got, expected.Grant)
 		case !slices.Equal(terms.Granted, expected.Granted) || !slices.Equal(terms.Asked, expected.Asked):
-			t.Fatalf("digest %d to %v: terms %v and %v, want %v and %v", n, tenant, terms.Granted, terms.Asked, expected.Granted, expected.Asked)
+			t.Fatalf("digest %d to %v: terms %v and %v, want %v and %v", n, tenant, terms.Granted, terms.Asked,
+				expected.Granted, expected.Asked)
 		}
 	}
 }
 
-// TestTermsAreTheClaims has readers look while a writer changes claims, so that the numbers of terms go from one to another,
-// and lets buckets split and objects go. Whatever is found must be all of one claim. Without the check of current in Lookup,
-// it is not.
+// TestTermsAreTheClaims looks up digests while a writer changes claims, so that numbers of terms are reused, buckets
+// split and objects are removed. Every result must be from a single claim. Without the call of current in Lookup, some
+// are not.
 func TestTermsAreTheClaims(t *testing.T) {
 	const digests, changes = 500, 6_000
 	c := index.NewCredentials()
@@ -177,13 +181,14 @@ func TestTermsAreTheClaims(t *testing.T) {
 			random := rand.New(rand.NewPCG(7, uint64(reader)))
 			for !done.Load() {
 				n := random.IntN(digests)
-				d := digest(n)
+				d := nthDigest(n)
 				var grant index.Grant
 				terms := c.Lookup(&d, nil, &grant)
 				if terms == nil {
 					continue
 				}
-				if want := scopeOf(grant.NotAfter); terms.Granted[0] != want || grant.ScopesHeader != string(want) || grant.Name != fmt.Sprint("a/", n) {
+				if want := scopeOf(grant.NotAfter); terms.Granted[0] != want || grant.ScopesHeader != string(want) ||
+					grant.Name != fmt.Sprint("a/", n) {
 					t.Errorf("%s: granted %s until %d, header %q", grant.Name, terms.Granted[0], grant.NotAfter, grant.ScopesHeader)
 					return
 				}
@@ -199,8 +204,8 @@ func TestTermsAreTheClaims(t *testing.T) {
 			continue
 		}
 		put := anyClaim(random, object, 1)
-		put.Digest, put.Created = digest(n), time.Unix(0, 0)
-		put.NotAfter = int64(random.IntN(100_000)) // Hardly ever the same: a number is used once, and again by others.
+		put.Digest, put.Created = nthDigest(n), time.Unix(0, 0)
+		put.NotAfter = int64(random.IntN(100_000)) // Rarely equal, so that numbers of terms are released and reused.
 		put.Granted, put.ScopesHeader = []keysv1alpha1.Scope{scopeOf(put.NotAfter)}, string(scopeOf(put.NotAfter))
 		c.Put(object, []*index.Claim{put})
 	}

@@ -2,14 +2,15 @@ package index
 
 import "math/bits"
 
-// nameShards bounds how much is moved when a table grows: one shard does at a time.
+// nameShards is the number of shards. A table grows by one shard at a time, which bounds how much is moved.
 const nameShards = 256
 
-// names finds the hashes of the digests that an object has records of, by the object's name. It is the writer's own. Names
-// are not kept, only hashes of them, so some of what it finds may be another object's: look at the record.
+// names finds the hashes of the digests that an object has records of, by the object's name. Only the writer uses it.
+// It stores hashes of names and not the names, so some results may belong to another object; the caller checks the
+// record.
 //
-// Each shard is a table with open addressing. A slot has the name's hash in its upper half, which is never 0, and the digest's
-// in its lower.
+// Each shard is a table with open addressing. A slot has the hash of the name in its upper half, which is never 0, and
+// that of the digest in its lower half.
 type names struct {
 	shards [nameShards]nameShard
 }
@@ -19,17 +20,18 @@ type nameShard struct {
 	used  int
 }
 
-// at returns the shard of a name's hash, and what of the hash is kept.
+// at returns the shard of a name's hash, and the part of the hash that is stored.
 func (n *names) at(hash uint64) (shard *nameShard, kept uint32) {
 	return &n.shards[hash>>56], uint32(hash) | 1 //nolint:gosec // The lower half is meant.
 }
 
+// home returns the slot in which the search for a name begins.
 func (s *nameShard) home(kept uint32) int {
 	high, _ := bits.Mul64(uint64(kept)<<32, uint64(len(s.slots)))
 	return int(high) //nolint:gosec // Below the number of slots.
 }
 
-// each calls with every digest's hash of a name.
+// each calls found with the hash of each digest of a name.
 func (n *names) each(hash uint64, found func(digest uint32)) {
 	s, kept := n.at(hash)
 	if s.used == 0 {
@@ -42,6 +44,7 @@ func (n *names) each(hash uint64, found func(digest uint32)) {
 	}
 }
 
+// after returns the slot that follows.
 func (s *nameShard) after(i int) int {
 	i++
 	if i == len(s.slots) {
@@ -77,7 +80,7 @@ func (s *nameShard) resize(length int) {
 	}
 }
 
-// remove removes what was added once.
+// remove removes one pair that was added.
 func (n *names) remove(hash uint64, digest uint32) {
 	s, kept := n.at(hash)
 	if s.used == 0 {
@@ -90,7 +93,7 @@ func (n *names) remove(hash uint64, digest uint32) {
 		}
 		i = s.after(i)
 	}
-	// What follows moves up, so that nothing is behind a gap that a search would end at.
+	// Move up what follows, so that no gap ends the search for it.
 	for j := s.after(i); s.slots[j] != 0; j = s.after(j) {
 		home := s.home(uint32(s.slots[j] >> 32))
 		if behind := i < j && (home <= i || home > j) || i > j && home <= i && home > j; behind {

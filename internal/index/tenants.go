@@ -22,8 +22,8 @@ func ParseTenantID(s string) (id TenantID, ok bool) {
 	return id, true
 }
 
-// hexDigit is the value of each byte that is a hexadecimal digit, and 255 for the others. Which of them are letters is as good
-// as random in a UUID, so a table is a third of what branches take, half of which the processor would guess wrongly.
+// hexDigit maps each byte that is a hexadecimal digit to its value, and all others to 255. Which digits of a UUID are
+// letters is random, so branches would often be mispredicted; a table takes a third of the time.
 var hexDigit = func() (table [256]byte) {
 	for c := range table {
 		table[c] = 255
@@ -34,7 +34,7 @@ var hexDigit = func() (table [256]byte) {
 	return table
 }()
 
-// String returns the UUID in lower case, as RFC 9562 has it written.
+// String returns the UUID in lower case, as RFC 9562 specifies.
 func (id TenantID) String() string {
 	const digits = "0123456789abcdef"
 	text := make([]byte, 0, 36)
@@ -47,10 +47,10 @@ func (id TenantID) String() string {
 	return string(text)
 }
 
-// Spelled returns what String does, without making a string where the text that the id was read from is the same, as in most
-// requests.
+// Spelled returns the same as String. It doesn't allocate if the text that the ID was read from is already in lower
+// case, as in most requests.
 func (id TenantID) Spelled(as string) string {
-	// Of hexadecimal digits and hyphens, only letters in upper case lack this bit.
+	// Among hexadecimal digits and hyphens, only upper-case letters lack this bit.
 	const lower = 0x2020202020202020
 	if uint64At(as, 0)&uint64At(as, 8)&uint64At(as, 16)&uint64At(as, 24)&uint64At(as, 28)&lower == lower {
 		return as
@@ -58,17 +58,17 @@ func (id TenantID) Spelled(as string) string {
 	return id.String()
 }
 
-// Tenant is what a decision needs to know of a tenant.
+// Tenant is what decisions need to know of a tenant.
 type Tenant struct {
 	Suspended bool
-	// Allowlists are those of every Tenant object with this id. A client must be on all of them.
+	// Allowlists are those of all Tenant objects with this ID. A client must be on each of them.
 	Allowlists []Allowlist
 }
 
-// Tenants are all the tenants by id.
+// Tenants are all tenants by ID.
 type Tenants map[TenantID]Tenant
 
-// Add adds a tenant. Of several with the same id each can take away what the others allow.
+// Add adds a tenant. If several have the same ID, each of them can restrict what the others allow.
 func (t Tenants) Add(id TenantID, tenant Tenant) {
 	if existing, ok := t[id]; ok {
 		tenant.Suspended = tenant.Suspended || existing.Suspended

@@ -16,7 +16,7 @@ func tenantID(t testing.TB, s string) index.TenantID {
 	t.Helper()
 	id, ok := index.ParseTenantID(s)
 	if !ok {
-		t.Fatalf("%q is not read", s)
+		t.Fatalf("%q can't be read", s)
 	}
 	return id
 }
@@ -74,7 +74,7 @@ func TestParseTenantID(t *testing.T) {
 	}
 }
 
-// TestSpelled checks that each letter may be in upper case, alone.
+// TestSpelled checks IDs in which a single letter is in upper case.
 func TestSpelled(t *testing.T) {
 	const text = "abcdefab-cdef-abcd-efab-cdefabcdefab"
 	id := tenantID(t, text)
@@ -134,8 +134,8 @@ func FuzzTenantIDString(f *testing.F) {
 	})
 }
 
-// TestTenantsWithOneID checks that of several Tenant objects with the same id each can take away what the others allow,
-// in whatever order they come.
+// TestTenantsWithOneID checks that each of several Tenant objects with the same ID can restrict what the others allow,
+// whatever their order.
 func TestTenantsWithOneID(t *testing.T) {
 	id, other := tenantID(t, "3714240b-2e06-4c35-8856-ccc1c096323e"), index.TenantID{1}
 	allowing := func(suspended bool, cidrs ...keysv1alpha1.CIDR) index.Tenant {
@@ -146,11 +146,15 @@ func TestTenantsWithOneID(t *testing.T) {
 		suspended bool
 		allowed   bool // 10.1.2.3
 	}{
-		"one":                   {[]index.Tenant{allowing(false, "10.0.0.0/8")}, false, true},
-		"both allow":            {[]index.Tenant{allowing(false, "10.0.0.0/8"), allowing(false, "10.1.0.0/16")}, false, true},
-		"one allows any":        {[]index.Tenant{allowing(false), allowing(false, "10.0.0.0/8")}, false, true},
-		"one allows another":    {[]index.Tenant{allowing(false, "10.0.0.0/8"), allowing(false, "192.0.2.0/24")}, false, false},
-		"one of three":          {[]index.Tenant{allowing(false), allowing(false, "192.0.2.0/24"), allowing(false)}, false, false},
+		"one":            {[]index.Tenant{allowing(false, "10.0.0.0/8")}, false, true},
+		"both allow":     {[]index.Tenant{allowing(false, "10.0.0.0/8"), allowing(false, "10.1.0.0/16")}, false, true},
+		"one allows any": {[]index.Tenant{allowing(false), allowing(false, "10.0.0.0/8")}, false, true},
+		"one allows another": {
+			[]index.Tenant{allowing(false, "10.0.0.0/8"), allowing(false, "192.0.2.0/24")}, false, false,
+		},
+		"one of three": {
+			[]index.Tenant{allowing(false), allowing(false, "192.0.2.0/24"), allowing(false)}, false, false,
+		},
 		"one is suspended":      {[]index.Tenant{allowing(true), allowing(false)}, true, true},
 		"both are suspended":    {[]index.Tenant{allowing(true), allowing(true)}, true, true},
 		"the last is suspended": {[]index.Tenant{allowing(false), allowing(false), allowing(true)}, true, true},
@@ -183,12 +187,12 @@ func TestTenantsWithOneID(t *testing.T) {
 	}
 }
 
-func TestEmptyViewLetsNobodyPass(t *testing.T) {
+func TestEmptyViewIsEmpty(t *testing.T) {
 	view := index.NewView()
 	if _, ok := view.Tenant(index.TenantID{}); ok || view.TenantCount() != 0 {
 		t.Error("there is a tenant")
 	}
-	if d := digest(1); view.Credentials.Lookup(&d, nil, &index.Grant{}) != nil || view.Credentials.Len() != 0 {
+	if d := nthDigest(1); view.Credentials.Lookup(&d, nil, &index.Grant{}) != nil || view.Credentials.Len() != 0 {
 		t.Error("there is a credential")
 	}
 	if _, ok := view.Routes().Route("api.example.com", "GET", "/"); ok || view.Routes().HasAnonymous() {

@@ -8,7 +8,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Terms are what credentials may do, and from where. Many have the same, so they are kept once. They don't change.
+// Terms are what a credential may do, and from where. Many credentials have equal terms, which are stored once. Terms
+// are immutable.
 type Terms struct {
 	// Granted and Asked are the scopes of status and of spec. A request must be within both.
 	Granted, Asked []keysv1alpha1.Scope
@@ -18,7 +19,7 @@ type Terms struct {
 	scopesHeader string
 }
 
-// appendKey appends the terms in a form that is equal for equal terms alone.
+// appendKey appends a representation that is the same for equal terms, and only for those.
 func (t *Terms) appendKey(to []byte) []byte {
 	for _, scopes := range [...][]keysv1alpha1.Scope{t.Granted, t.Asked} {
 		to = binary.AppendUvarint(to, uint64(len(scopes)))
@@ -30,12 +31,12 @@ func (t *Terms) appendKey(to []byte) []byte {
 	return t.Allowlists[1].append(t.Allowlists[0].append(to))
 }
 
-// termsTable numbers the terms that are in use. A number whose terms nobody uses any more is given to others: see
-// Credentials.Lookup for how a reader knows that it has not been while it looked.
+// termsTable numbers the terms that are in use. When terms are no longer used, their number is reused.
+// Credentials.Lookup detects if that happens during a read.
 type termsTable struct {
 	byNumber atomic.Pointer[[]atomic.Pointer[Terms]]
 
-	// What follows is the writer's own.
+	// Only the writer uses the following.
 	numbers map[string]uint32
 	used    []uint32
 	free    []uint32
@@ -48,22 +49,22 @@ func newTermsTable() *termsTable {
 	return t
 }
 
-// at returns the terms of a number, for any reader.
+// at returns the terms of a number. Readers may call it.
 func (t *termsTable) at(number uint32) *Terms { return (*t.byNumber.Load())[number].Load() }
 
-// find returns the number of terms, if they are in use.
+// find returns the number of terms, and whether they are in use.
 func (t *termsTable) find(terms *Terms) (number uint32, ok bool) {
 	t.key = terms.appendKey(t.key[:0])
 	number, ok = t.numbers[string(t.key)]
 	return number, ok
 }
 
-// hold returns the number of terms, which is theirs for one more claim.
+// hold returns the number of terms and counts one more claim that uses them.
 func (t *termsTable) hold(terms *Terms) uint32 {
 	number, ok := t.find(terms)
 	if !ok {
 		number = t.unused()
-		// What the caller has may be part of something much larger.
+		// The caller's slices may be parts of something much larger.
 		kept := *terms
 		kept.Granted, kept.Asked = slices.Clone(terms.Granted), slices.Clone(terms.Asked)
 		(*t.byNumber.Load())[number].Store(&kept)
@@ -73,7 +74,7 @@ func (t *termsTable) hold(terms *Terms) uint32 {
 	return number
 }
 
-// release takes back what hold gave. No claim that can be found has the number any more, unless others hold it too.
+// release counts one claim less. By then readers can't find the claim any more.
 func (t *termsTable) release(number uint32) {
 	t.used[number]--
 	if t.used[number] > 0 {
@@ -86,7 +87,7 @@ func (t *termsTable) release(number uint32) {
 	t.free = append(t.free, number)
 }
 
-// unused returns a number that nobody has.
+// unused returns a number that is not in use.
 func (t *termsTable) unused() uint32 {
 	if len(t.free) == 0 {
 		old := *t.byNumber.Load()

@@ -6,7 +6,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// View is all that decisions are made from. Its parts change one by one; each is complete whenever it is read.
+// View holds everything that decisions are made from. Its parts are replaced one by one, and each is complete whenever
+// it is read.
 type View struct {
 	Credentials *Credentials
 
@@ -14,7 +15,7 @@ type View struct {
 	routes  atomic.Pointer[access.Matcher]
 }
 
-// NewView returns a view in which there is nothing: it lets nobody pass.
+// NewView returns an empty view, with which every request is refused.
 func NewView() *View {
 	v := &View{Credentials: NewCredentials()}
 	v.SetTenants(Tenants{})
@@ -31,7 +32,7 @@ func (v *View) Tenant(id TenantID) (Tenant, bool) {
 // TenantCount returns the number of tenants.
 func (v *View) TenantCount() int { return len(*v.tenants.Load()) }
 
-// SetTenants replaces all tenants. The caller does not change the map afterwards.
+// SetTenants replaces all tenants. The caller must not change the map afterwards.
 func (v *View) SetTenants(tenants Tenants) { v.tenants.Store(&tenants) }
 
 // Routes returns the compiled routes.

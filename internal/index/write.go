@@ -8,8 +8,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Put makes claims those of an object, instead of the ones it had. With none, the object is forgotten. What is claimed before
-// and after is found at every moment in between. Claims that are the same as before change nothing. For the writer only.
+// Put replaces the claims of an object. Without claims, it removes the object. Digests that are claimed before and
+// after can be found at every moment in between. Equal claims change nothing. Only the writer may call it.
 func (c *Credentials) Put(object string, claims []*Claim) {
 	claims = distinct(claims)
 	before := c.of(object)
@@ -27,13 +27,14 @@ func (c *Credentials) Put(object string, claims []*Claim) {
 	}
 }
 
-// Holds says whether the claims of an object are the given ones, in everything that decisions depend on. For the writer only.
+// Holds reports whether the claims of an object are the given ones, in everything that affects decisions. Only the
+// writer may call it.
 func (c *Credentials) Holds(object string, claims []*Claim) bool {
 	return c.same(c.of(object), object, distinct(claims), false)
 }
 
-// Held fills in the grant that an object has of a digest, as it was put, and reports whether it has one. Unlike Lookup, it leaves
-// out what other objects' claims mean for this one. For the writer only.
+// Held fills in the grant that an object has of a digest, as it was put, and reports whether there is one. Unlike
+// Lookup, it ignores the claims of other objects. Only the writer may call it.
 func (c *Credentials) Held(object string, digest *token.Digest, grant *Grant) bool {
 	hash := c.hash(digest)
 	b := c.directory.Load().at(hash).Load()
@@ -46,7 +47,7 @@ func (c *Credentials) Held(object string, digest *token.Digest, grant *Grant) bo
 	return true
 }
 
-// Objects returns the names of the objects that have claims in the index. For the writer only.
+// Objects returns the names of the objects that have claims in the index. Only the writer may call it.
 func (c *Credentials) Objects() []string {
 	var objects []string
 	c.walk(func(claim *Claim) {
@@ -75,9 +76,9 @@ func (c *Credentials) of(object string) []token.Digest {
 	return digests
 }
 
-// same says whether the digests that an object claims are those of some claims, and its records say the same, with the meters
-// or without.
-func (c *Credentials) same(digests []token.Digest, object string, claims []*Claim, meters bool) bool {
+// same reports whether an object, which claims the digests, has exactly the given claims. It compares usage slots only
+// if slots is set.
+func (c *Credentials) same(digests []token.Digest, object string, claims []*Claim, slots bool) bool {
 	if len(digests) != len(claims) {
 		return false
 	}
@@ -93,7 +94,7 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 		wanted := newRecord(claim, object, terms)
 		// When a credential was issued never changes, and no decision depends on it.
 		wanted.issued = held.issued
-		if !meters {
+		if !slots {
 			wanted.usageSlot = held.usageSlot
 		}
 		if !ok || wanted != held {
@@ -103,7 +104,7 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 	return true
 }
 
-// put makes a claim the object's of that digest.
+// put adds a claim of an object, or replaces the one of the same digest.
 func (c *Credentials) put(name uint64, object string, claim *Claim) {
 	hash := c.hash(&claim.Digest)
 	r := newRecord(claim, object, c.terms.hold(claim.terms()))
@@ -113,7 +114,7 @@ func (c *Credentials) put(name uint64, object string, claim *Claim) {
 		if r.created == former.created() && r.minted == former.minted() && r.id == former.id() {
 			c.publish(hash, b.update(i, &r))
 		} else {
-			// Its place among the claims of its digest may be another.
+			// Its position among the claims of its digest may change.
 			c.publish(hash, b.remove(i).insert(tagOf(hash), &r))
 		}
 		c.terms.release(former.terms())
@@ -128,7 +129,7 @@ func (c *Credentials) put(name uint64, object string, claim *Claim) {
 	c.split(hash)
 }
 
-// drop takes an object's claim to a digest out.
+// drop removes an object's claim of a digest.
 func (c *Credentials) drop(name uint64, object string, digest *token.Digest) {
 	hash := c.hash(digest)
 	b := c.directory.Load().at(hash).Load()
@@ -144,7 +145,7 @@ func (c *Credentials) drop(name uint64, object string, digest *token.Digest) {
 	}
 }
 
-// publish has readers find a bucket for all hashes that it is for.
+// publish makes a bucket visible to readers, for all hashes that it is for.
 func (c *Credentials) publish(hash uint32, b *bucket) {
 	d := c.directory.Load()
 	beneath := d.depth - b.depth
@@ -154,7 +155,7 @@ func (c *Credentials) publish(hash uint32, b *bucket) {
 	}
 }
 
-// split splits the bucket of a hash as long as it is too large, unless splitting does not help: records of one digest stay
+// split splits the bucket of a hash while it is too large, unless that doesn't help: records of one digest stay
 // together.
 func (c *Credentials) split(hash uint32) {
 	for {
@@ -174,7 +175,7 @@ func (c *Credentials) split(hash uint32) {
 	}
 }
 
-// double returns a directory of one bit more.
+// double returns a directory with one bit more.
 func (d *directory) double() *directory {
 	grown := &directory{depth: d.depth + 1, buckets: make([]atomic.Pointer[bucket], 2*len(d.buckets))}
 	for i := range grown.buckets {

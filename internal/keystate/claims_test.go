@@ -15,22 +15,22 @@ func TestRefusalOf(t *testing.T) {
 	withdrawn := conditions(condition("Admitted", "False", "TenantChanged"))
 	expired := conditions(condition("Expired", "True", "Expired"), condition("Admitted", "False", "TenantChanged"))
 	for name, test := range map[string]struct {
-		change change
+		change keyChange
 		want   keystate.Refusal
 	}{
 		"works":                       {unchanged, keystate.NotRefused},
 		"stalled":                     {conditions(condition("Admitted", "False", "UnknownScope"), condition("Stalled", "True", "UnknownScope")), keystate.NotRefused},
 		"not observed":                {func(k *keysv1alpha1.ApiKey) { k.Generation++ }, keystate.NotRefused},
 		"expired by the clock":        {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(-day) }, keystate.NotRefused},
-		"revoked by spec":             {state(keysv1alpha1.ApiKeyRevoked), keystate.RefusedRevoked},
+		"revoked by spec":             {inState(keysv1alpha1.ApiKeyRevoked), keystate.RefusedRevoked},
 		"revoked by status":           {conditions(condition("Revoked", "True", "Revoked")), keystate.RefusedRevoked},
-		"revoked and being deleted":   {all(state(keysv1alpha1.ApiKeyRevoked), deleting), keystate.RefusedRevoked},
+		"revoked and being deleted":   {allOf(inState(keysv1alpha1.ApiKeyRevoked), deleting), keystate.RefusedRevoked},
 		"being deleted":               {deleting, keystate.RefusedDeleting},
-		"suspended and being deleted": {all(state(keysv1alpha1.ApiKeySuspended), deleting), keystate.RefusedDeleting},
-		"suspended":                   {state(keysv1alpha1.ApiKeySuspended), keystate.RefusedSuspended},
-		"an unknown state":            {state("Blocked"), keystate.RefusedSuspended},
-		"no state":                    {state(""), keystate.RefusedSuspended},
-		"suspended and expired":       {all(state(keysv1alpha1.ApiKeySuspended), expired), keystate.RefusedSuspended},
+		"suspended and being deleted": {allOf(inState(keysv1alpha1.ApiKeySuspended), deleting), keystate.RefusedDeleting},
+		"suspended":                   {inState(keysv1alpha1.ApiKeySuspended), keystate.RefusedSuspended},
+		"an unknown state":            {inState("Blocked"), keystate.RefusedSuspended},
+		"no state":                    {inState(""), keystate.RefusedSuspended},
+		"suspended and expired":       {allOf(inState(keysv1alpha1.ApiKeySuspended), expired), keystate.RefusedSuspended},
 		"expired":                     {expired, keystate.RefusedExpired},
 		"its tenant changed":          {withdrawn, keystate.RefusedWithdrawn},
 	} {
@@ -71,13 +71,13 @@ func TestClaims(t *testing.T) {
 func TestExpires(t *testing.T) {
 	never := func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry, k.Status.ExpiresTime = keysv1alpha1.ExpiryNever, nil }
 	for name, test := range map[string]struct {
-		change     change
+		change     keyChange
 		key        time.Duration
 		credential time.Duration
 	}{
 		"granted and asked alike":      {unchanged, 80 * day, 80 * day},
 		"never":                        {never, 0, 0},
-		"blank":                        {all(never, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" }), 0, 0},
+		"blank":                        {allOf(never, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" }), 0, 0},
 		"granted for less":             {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(day) }, day, day},
 		"asked for less":               {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "20d" }, 10 * day, 10 * day},
 		"asked for more":               {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "99d" }, 80 * day, 80 * day},
@@ -87,7 +87,7 @@ func TestExpires(t *testing.T) {
 		"not issued":                   {func(k *keysv1alpha1.ApiKey) { k.Status.IssuedTime, k.Status.ExpiresTime = nil, nil }, 0, 0},
 		"replaced":                     {func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) }, 80 * day, day},
 		"replaced, beyond its expiry":  {func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(99 * day) }, 80 * day, 80 * day},
-		"replaced, without an expiry":  {all(never, func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) }), 0, day},
+		"replaced, without an expiry":  {allOf(never, func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) }), 0, day},
 		"expired before time was kept": {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime.Time = time.Time{} }, time.Time{}.Sub(now), time.Time{}.Sub(now)},
 	} {
 		key := working(test.change)

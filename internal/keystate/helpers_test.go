@@ -15,11 +15,11 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func at(after time.Duration) *metav1.Time { return &metav1.Time{Time: now.Add(after)} }
 
-// change makes a key another than it was.
-type change = func(*keysv1alpha1.ApiKey)
+// keyChange makes a key another than it was.
+type keyChange = func(*keysv1alpha1.ApiKey)
 
 // working returns a key that works, as the controller leaves it, and that was issued ten days ago for ninety.
-func working(changes ...change) *keysv1alpha1.ApiKey {
+func working(changes ...keyChange) *keysv1alpha1.ApiKey {
 	key := &keysv1alpha1.ApiKey{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "warehouse", UID: "1", Generation: 3, CreationTimestamp: *at(-10 * day)},
 		Spec: keysv1alpha1.ApiKeySpec{
@@ -44,11 +44,11 @@ func condition(conditionType string, status metav1.ConditionStatus, reason strin
 }
 
 // conditions replaces a key's.
-func conditions(all ...metav1.Condition) change {
+func conditions(all ...metav1.Condition) keyChange {
 	return func(k *keysv1alpha1.ApiKey) { k.Status.Conditions = all }
 }
 
-func state(state keysv1alpha1.ApiKeyState) change {
+func inState(state keysv1alpha1.ApiKeyState) keyChange {
 	return func(k *keysv1alpha1.ApiKey) { k.Spec.State = state }
 }
 
@@ -57,7 +57,7 @@ func deleting(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = at(0) }
 // unchanged leaves a key as the controller does.
 func unchanged(*keysv1alpha1.ApiKey) {}
 
-func all(changes ...change) change {
+func allOf(changes ...keyChange) keyChange {
 	return func(k *keysv1alpha1.ApiKey) {
 		for _, change := range changes {
 			change(k)

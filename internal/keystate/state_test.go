@@ -12,7 +12,7 @@ import (
 func TestStateOf(t *testing.T) {
 	newGeneration := func(k *keysv1alpha1.ApiKey) { k.Generation++ }
 	for name, test := range map[string]struct {
-		change change
+		change keyChange
 		state  keystate.State
 		// says is the type of the condition that says so.
 		says string
@@ -23,26 +23,26 @@ func TestStateOf(t *testing.T) {
 		"changed just now":       {newGeneration, keystate.StateWaiting, ""},
 		"announced":              {conditions(condition("Ready", "Unknown", "Announced"), condition("Reconciling", "True", "Announced")), keystate.StateWaiting, "Ready"},
 		"stalled":                {conditions(condition("Ready", "False", "QuotaExceeded"), condition("Stalled", "True", "QuotaExceeded")), keystate.StateFailed, "Stalled"},
-		"stalled until a change": {all(conditions(condition("Stalled", "True", "UnknownScope")), newGeneration), keystate.StateWaiting, ""},
+		"stalled until a change": {allOf(conditions(condition("Stalled", "True", "UnknownScope")), newGeneration), keystate.StateWaiting, ""},
 		"tenant suspended":       {conditions(condition("Ready", "False", "TenantSuspended"), condition("Stalled", "True", "TenantSuspended")), keystate.StateFailed, "Stalled"},
-		"suspended by spec":      {all(state(keysv1alpha1.ApiKeySuspended), newGeneration), keystate.StateSuspended, ""},
-		"suspended, and seen":    {all(state(keysv1alpha1.ApiKeySuspended), conditions(condition("Suspended", "True", "Suspended"))), keystate.StateSuspended, "Suspended"},
-		"an unknown state":       {state("Blocked"), keystate.StateSuspended, ""},
-		"no state":               {state(""), keystate.StateSuspended, ""},
-		"revoked by spec alone":  {all(state(keysv1alpha1.ApiKeyRevoked), newGeneration), keystate.StateRevoking, ""},
+		"suspended by spec":      {allOf(inState(keysv1alpha1.ApiKeySuspended), newGeneration), keystate.StateSuspended, ""},
+		"suspended, and seen":    {allOf(inState(keysv1alpha1.ApiKeySuspended), conditions(condition("Suspended", "True", "Suspended"))), keystate.StateSuspended, "Suspended"},
+		"an unknown state":       {inState("Blocked"), keystate.StateSuspended, ""},
+		"no state":               {inState(""), keystate.StateSuspended, ""},
+		"revoked by spec alone":  {allOf(inState(keysv1alpha1.ApiKeyRevoked), newGeneration), keystate.StateRevoking, ""},
 		"revoked by status alone": {conditions(condition("Revoked", "True", "Revoked"), condition("RevocationEffective", "False", "WaitingForVerifiers")),
 			keystate.StateRevoking, "RevocationEffective"},
 		"revoked, and known everywhere": {conditions(condition("Revoked", "True", "Revoked"), condition("RevocationEffective", "True", "Revoked")),
 			keystate.StateRevoked, "RevocationEffective"},
 		"effective, but not revoked":    {conditions(condition("RevocationEffective", "True", "Revoked"), condition("Ready", "True", "Ready")), keystate.StateActive, "Ready"},
-		"revoked after its expiry":      {all(state(keysv1alpha1.ApiKeyRevoked), conditions(condition("Expired", "True", "Expired"))), keystate.StateRevoking, ""},
+		"revoked after its expiry":      {allOf(inState(keysv1alpha1.ApiKeyRevoked), conditions(condition("Expired", "True", "Expired"))), keystate.StateRevoking, ""},
 		"expired by condition":          {conditions(condition("Expired", "True", "Expired")), keystate.StateExpired, "Expired"},
 		"expired by the clock":          {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(0) }, keystate.StateExpired, "Expired"},
 		"expired by what is asked for":  {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "5d" }, keystate.StateExpired, "Expired"},
 		"expires in a moment":           {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(1) }, keystate.StateActive, "Ready"},
-		"suspended, and its expiry too": {all(state(keysv1alpha1.ApiKeySuspended), func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "5d" }), keystate.StateExpired, "Expired"},
+		"suspended, and its expiry too": {allOf(inState(keysv1alpha1.ApiKeySuspended), func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "5d" }), keystate.StateExpired, "Expired"},
 		"being deleted":                 {deleting, keystate.StateDeleting, ""},
-		"revoked and being deleted":     {all(state(keysv1alpha1.ApiKeyRevoked), deleting), keystate.StateDeleting, ""},
+		"revoked and being deleted":     {allOf(inState(keysv1alpha1.ApiKeyRevoked), deleting), keystate.StateDeleting, ""},
 	} {
 		state, says := keystate.StateOf(working(test.change), now)
 		if state != test.state || says == nil && test.says != "" || says != nil && says.Type != test.says {
@@ -78,12 +78,12 @@ func TestFinished(t *testing.T) {
 		k.Status.Credentials = nil
 	}
 	for name, test := range map[string]struct {
-		change change
+		change keyChange
 		want   bool
 	}{
 		"works":                          {unchanged, false},
-		"suspended":                      {state(keysv1alpha1.ApiKeySuspended), false},
-		"revoked by spec":                {state(keysv1alpha1.ApiKeyRevoked), true},
+		"suspended":                      {inState(keysv1alpha1.ApiKeySuspended), false},
+		"revoked by spec":                {inState(keysv1alpha1.ApiKeyRevoked), true},
 		"revoked by status":              {conditions(condition("Revoked", "True", "Revoked")), true},
 		"recorded as expired":            {conditions(condition("Expired", "True", "Expired")), true},
 		"expired by the clock alone":     {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(-day) }, false},

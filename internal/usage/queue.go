@@ -13,9 +13,9 @@ type queue struct {
 
 // pendingWrite is the position of an object in the queue, and the state of its write.
 type pendingWrite struct {
-	heap  *objectHeap
-	index int
-	since time.Time
+	heap     *objectHeap
+	position int
+	since    time.Time
 	// notBefore is the earliest time at which the object may be written.
 	notBefore time.Time
 	// order is the time in status that the ready objects are ordered by, in seconds since 1970.
@@ -66,7 +66,7 @@ func (q *queue) next() *object {
 
 func (q *queue) remove(o *object) {
 	if o.pendingWrite != nil && o.heap != nil {
-		heap.Remove(o.heap, o.index)
+		heap.Remove(o.heap, o.position)
 	}
 }
 
@@ -102,13 +102,13 @@ func (l *objectHeap) Less(i, j int) bool { return l.before(l.objects[i], l.objec
 
 func (l *objectHeap) Swap(i, j int) {
 	l.objects[i], l.objects[j] = l.objects[j], l.objects[i]
-	l.objects[i].index, l.objects[j].index = i, j
+	l.objects[i].position, l.objects[j].position = i, j
 }
 
 // Push implements heap.Interface.
 func (l *objectHeap) Push(x any) {
 	o := x.(*object) //nolint:errcheck,forcetypeassert // Nothing else is pushed.
-	o.heap, o.index = l, len(l.objects)
+	o.heap, o.position = l, len(l.objects)
 	l.objects = append(l.objects, o)
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// reasons returns every exported constant of type Reason, as the source declares them, so that none can be forgotten.
-func reasons(t *testing.T) map[string]verify.Reason {
+// allReasons returns every exported constant of type Reason, as the source declares them, so that none can be forgotten.
+func allReasons(t *testing.T) map[string]verify.Reason {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "decision.go", nil, 0)
 	if err != nil {
@@ -46,7 +46,7 @@ func reasons(t *testing.T) map[string]verify.Reason {
 
 func TestEveryReasonHasABody(t *testing.T) {
 	seen := map[verify.Reason]string{}
-	for name, reason := range reasons(t) {
+	for name, reason := range allReasons(t) {
 		t.Run(name, func(t *testing.T) {
 			if other, ok := seen[reason]; ok {
 				t.Errorf("%s has the same value", other)
@@ -163,8 +163,8 @@ func TestRealm(t *testing.T) {
 	}
 }
 
-// TestAnswersHoldNothingOfTheRequest makes everything about a request something that would be noticed (S2).
-func TestAnswersHoldNothingOfTheRequest(t *testing.T) {
+// TestAnswersContainNothingOfTheRequest makes everything about a request something that would be noticed (S2).
+func TestAnswersContainNothingOfTheRequest(t *testing.T) {
 	const marker = "MARKER"
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestAnswersHoldNothingOfTheRequest(t *testing.T) {
 	}
 }
 
-func TestStatusIsOneThatProxiesKnow(t *testing.T) {
+func TestStatusIsOneThatProxiesSupport(t *testing.T) {
 	for outcome, want := range map[verify.Outcome]int{verify.Allow: 200, verify.Unauthorized: 401, verify.Forbidden: 403, verify.Unavailable: 403} {
 		if got := (verify.Decision{Outcome: outcome}).Status(); got != want {
 			t.Errorf("status %d for %s, want %d", got, outcome, want)

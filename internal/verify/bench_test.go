@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// crowd is a scene of 1,000 keys of 20 tenants, 50 rules, and allowlists wherever there can be one.
-func crowd() *scene {
+// manyKeys is a scene of 1,000 keys of 20 tenants, 50 rules, and allowlists wherever there can be one.
+func manyKeys() *scene {
 	s := newScene()
 	for n := range 999 {
 		tenant := fmt.Sprintf("00000000-0000-0000-0000-%012d", n%20)
@@ -40,7 +40,7 @@ var requests = map[string]struct {
 func TestDecideAllocatesNothing(t *testing.T) {
 	for name, test := range requests {
 		t.Run(name, func(t *testing.T) {
-			s := crowd()
+			s := manyKeys()
 			test.change(s)
 			view := s.view()
 			wantReason(t, verify.Decide(view, &s.request, s.freshness, s.now), test.reason)
@@ -57,7 +57,7 @@ func TestDecideAllocatesNothing(t *testing.T) {
 
 func BenchmarkDecide(b *testing.B) {
 	for _, name := range []string{"hit", "unknown", "malformed"} {
-		s := crowd()
+		s := manyKeys()
 		requests[name].change(s)
 		view := s.view()
 		b.Run(name, func(b *testing.B) {
@@ -69,7 +69,7 @@ func BenchmarkDecide(b *testing.B) {
 			}
 		})
 	}
-	s := crowd()
+	s := manyKeys()
 	view := s.view()
 	b.Run("hit-parallel", func(b *testing.B) {
 		b.ReportAllocs()

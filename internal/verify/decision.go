@@ -74,7 +74,7 @@ type Decision struct {
 	MissingScope string
 }
 
-func (d *Decision) settle(outcome Outcome, reason Reason) { d.Outcome, d.Reason = outcome, reason }
+func (d *Decision) set(outcome Outcome, reason Reason) { d.Outcome, d.Reason = outcome, reason }
 
-// forget makes a decision one that could not be made. It tells nothing of a key.
-func (d *Decision) forget() { *d = Decision{Outcome: Unavailable, Reason: ReasonUnavailable} }
+// setUnavailable makes a decision one that could not be made. It tells nothing of a key.
+func (d *Decision) setUnavailable() { *d = Decision{Outcome: Unavailable, Reason: ReasonUnavailable} }

@@ -67,14 +67,14 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	case reason != "":
 		e.Decision = Decision{Outcome: Unauthorized, Reason: reason}
 	case terms == nil: // It was taken out of the index just now.
-		e.Decision.settle(Unauthorized, ReasonUnknownToken)
+		e.Decision.set(Unauthorized, ReasonUnknownToken)
 	default:
-		e.Decision.judge(view, request, terms, &tenantID, now)
+		e.Decision.checkKey(view, request, terms, &tenantID, now)
 	}
 	if e.Decision.Outcome == Allow {
 		e.Decision.TenantID = tenantID.String()
 	}
-	e.Decision.pass(view, request, freshness)
+	e.Decision.finish(view, request, freshness)
 
 	if reason == "" && claim.Tenant != tenantID {
 		reason = ReasonWrongTenant

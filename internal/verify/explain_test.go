@@ -58,9 +58,9 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestExplainADigestThatIsAnOlders is about a key whose digest an older object of its tenant holds: its token stands for the
+// TestExplainADigestHeldByAnOlderObject is about a key whose digest an older object of its tenant holds: its token stands for the
 // other.
-func TestExplainADigestThatIsAnOlders(t *testing.T) {
+func TestExplainADigestHeldByAnOlderObject(t *testing.T) {
 	s := newScene()
 	s.claim("shop/first", acme, acmeKey, 365*24*time.Hour).State = index.StateRevoked
 	got := s.explain()

@@ -15,7 +15,7 @@ func (s *scene) identify(key string) verify.Decision {
 
 // identifyFor asks whose a token is to a tenant.
 func (s *scene) identifyFor(tenant, key string) verify.Decision {
-	named := id(tenant)
+	named := tenantIDOf(tenant)
 	return verify.Identify(s.view(), key, &named, s.request.Client, s.freshness, s.now)
 }
 
@@ -88,9 +88,9 @@ const (
 	after  = time.Hour
 )
 
-// TestAnothersClaimChangesNothing has globex register the digest of acme's key. Whatever becomes of globex's claim, the token is
+// TestClaimOfAnotherTenantChangesNothing has globex register the digest of acme's key. Whatever becomes of globex's claim, the token is
 // acme's to acme, and where it was minted for acme, to whoever names no tenant.
-func TestAnothersClaimChangesNothing(t *testing.T) {
+func TestClaimOfAnotherTenantChangesNothing(t *testing.T) {
 	for _, age := range []time.Duration{before, after} {
 		for _, minted := range []bool{true, false} {
 			for state := index.StateActive; state <= index.StateWithdrawn; state++ {
@@ -102,7 +102,7 @@ func TestAnothersClaimChangesNothing(t *testing.T) {
 				if minted {
 					wantAcmes(t, s.identify(acmeKey))
 				} else {
-					wantNobodys(t, s.identify(acmeKey))
+					wantNoKey(t, s.identify(acmeKey))
 				}
 			}
 		}
@@ -117,8 +117,8 @@ func wantAcmes(t *testing.T, got verify.Decision) {
 	}
 }
 
-// wantNobodys checks that a decision names no key, and tells no client why.
-func wantNobodys(t *testing.T, got verify.Decision) {
+// wantNoKey checks that a decision names no key, and tells no client why.
+func wantNoKey(t *testing.T, got verify.Decision) {
 	t.Helper()
 	wantReason(t, got, verify.ReasonTenantRequired)
 	if got.Grant.Known() || got.TenantID != "" || got.Message() != "The API key is not valid." {
@@ -126,23 +126,23 @@ func wantNobodys(t *testing.T, got verify.Decision) {
 	}
 }
 
-// TestWhoAnswersWhereNoTenantIsNamed is about a token that was made elsewhere: the only tenant that has it answers, with its
+// TestIdentifyWithoutTenant is about a token that was made elsewhere: the only tenant that has it answers, with its
 // oldest key, and of several none.
-func TestWhoAnswersWhereNoTenantIsNamed(t *testing.T) {
+func TestIdentifyWithoutTenant(t *testing.T) {
 	s := newScene()
 	s.claim("shop/younger", acme, acmeKey, after)
 	wantAcmes(t, s.identify(acmeKey))
 	s.claim("shop/older", acme, acmeKey, before).State = index.StateSuspended
 	wantReason(t, s.identify(acmeKey), verify.ReasonSuspended)
 	s.squat(before)
-	wantNobodys(t, s.identify(acmeKey))
+	wantNoKey(t, s.identify(acmeKey))
 	if got := s.identifyFor(globex, acmeKey); got.Grant.Name != "other/squatter" || got.TenantID != globex {
 		t.Errorf("to globex, answered by %+v", got.Grant)
 	}
 }
 
-// TestATenantThatHasNoClaim checks that it learns nothing but that, of whose the token is.
-func TestATenantThatHasNoClaim(t *testing.T) {
+// TestTenantWithoutClaim checks that it learns nothing but that, of whose the token is.
+func TestTenantWithoutClaim(t *testing.T) {
 	const third = "5f0c8a3e-52a7-4a53-9a0e-0a5f3e1c2b77"
 	s := newScene()
 	s.tenants[third] = &index.Tenant{}
@@ -161,9 +161,9 @@ func TestATenantThatHasNoClaim(t *testing.T) {
 	wantReason(t, s.identifyFor(third, unknownKey), verify.ReasonUnknownToken)
 }
 
-// TestARevokedTokenStaysRevoked has acme's key revoked and registered anew, by another tenant and by acme itself. It is red where
+// TestRevokedTokenStaysRevoked has acme's key revoked and registered anew, by another tenant and by acme itself. It is red where
 // Lookup takes a claim by itself.
-func TestARevokedTokenStaysRevoked(t *testing.T) {
+func TestRevokedTokenStaysRevoked(t *testing.T) {
 	for _, age := range []time.Duration{before, after} {
 		s := newScene()
 		s.grant.Minted, s.grant.State = true, index.StateRevoked
@@ -178,9 +178,9 @@ func TestARevokedTokenStaysRevoked(t *testing.T) {
 	}
 }
 
-// TestOnlyARevocationOfAMintedKeyBinds checks that no tenant can have another's key refused: not by revoking a digest that it has
+// TestOnlyRevokingAMintedKeyAffectsOthers checks that no tenant can have another's key refused: not by revoking a digest that it has
 // registered, and not by what may be undone.
-func TestOnlyARevocationOfAMintedKeyBinds(t *testing.T) {
+func TestOnlyRevokingAMintedKeyAffectsOthers(t *testing.T) {
 	for state := index.StateActive; state <= index.StateWithdrawn; state++ {
 		s := newScene()
 		s.squat(before).State = state
@@ -194,8 +194,8 @@ func TestOnlyARevocationOfAMintedKeyBinds(t *testing.T) {
 	}
 }
 
-// TestExplainARevokedToken checks that whoever asks about the key that registered a revoked token is told.
-func TestExplainARevokedToken(t *testing.T) {
+// TestExplainRevokedToken checks that whoever asks about the key that registered a revoked token is told.
+func TestExplainRevokedToken(t *testing.T) {
 	s := newScene()
 	minted := s.squat(before)
 	minted.Minted, minted.State = true, index.StateRevoked

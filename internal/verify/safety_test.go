@@ -33,8 +33,8 @@ func TestS6ExpiredIsRefused(t *testing.T) {
 	}
 }
 
-// TestTheClockIsTheCallersOwn decides the same request at one instant after another.
-func TestTheClockIsTheCallersOwn(t *testing.T) {
+// TestTimeIsAnArgument decides the same request at one instant after another.
+func TestTimeIsAnArgument(t *testing.T) {
 	s := newScene()
 	s.grant.NotAfter = noon.UnixNano()
 	view := s.view()

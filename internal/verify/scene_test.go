@@ -41,7 +41,7 @@ func mint(id string) string {
 	return minted.Reveal()
 }
 
-func id(s string) index.TenantID {
+func tenantIDOf(s string) index.TenantID {
 	id, ok := index.ParseTenantID(s)
 	if !ok {
 		panic(s)
@@ -76,7 +76,7 @@ func newScene() *scene {
 				CredentialID: "AcmeKey1",
 				Name:         "shop/warehouse",
 				ScopesHeader: "products:read orders:*",
-				Tenant:       id(acme),
+				Tenant:       tenantIDOf(acme),
 				NotAfter:     index.Never,
 			},
 			Digest:  token.DigestOf(acmeKey),
@@ -90,7 +90,7 @@ func newScene() *scene {
 			rule("/api/products", "POST", "products:write"),
 			rule("/api/orders", "POST", "orders:write"),
 			rule("/api/both", "GET", "products:read", "orders:write"),
-			{Paths: path("/api/either"), AnyOf: scopes("pricing:read", "orders:read")},
+			{Paths: paths("/api/either"), AnyOf: scopes("pricing:read", "orders:read")},
 		},
 		request: verify.Request{
 			Authorization: bearer(acmeKey),
@@ -105,24 +105,24 @@ func newScene() *scene {
 	}
 }
 
-func path(prefix string) []keysv1alpha1.PathMatch {
+func paths(prefix string) []keysv1alpha1.PathMatch {
 	return []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathPrefix, Value: prefix}}
 }
 
 func rule(prefix string, method keysv1alpha1.Method, needed ...keysv1alpha1.Scope) keysv1alpha1.AccessRule {
-	return keysv1alpha1.AccessRule{Paths: path(prefix), Methods: []keysv1alpha1.Method{method}, Scopes: needed}
+	return keysv1alpha1.AccessRule{Paths: paths(prefix), Methods: []keysv1alpha1.Method{method}, Scopes: needed}
 }
 
 // anonymous makes a path one that needs no key.
 func (s *scene) anonymous(prefix string) {
 	yes := true
-	s.rules = append(s.rules, keysv1alpha1.AccessRule{Paths: path(prefix), Anonymous: &yes})
+	s.rules = append(s.rules, keysv1alpha1.AccessRule{Paths: paths(prefix), Anonymous: &yes})
 }
 
 // claim has another object claim a digest.
 func (s *scene) claim(name, tenant, key string, age time.Duration) *index.Claim {
 	claim := *s.grant
-	claim.Name, claim.Tenant, claim.Digest, claim.Created = name, id(tenant), token.DigestOf(key), noon.Add(-age)
+	claim.Name, claim.Tenant, claim.Digest, claim.Created = name, tenantIDOf(tenant), token.DigestOf(key), noon.Add(-age)
 	s.claims = append(s.claims, &claim)
 	return &claim
 }
@@ -134,7 +134,7 @@ func (s *scene) view() *index.View {
 	}
 	tenants := index.Tenants{}
 	for name, tenant := range s.tenants {
-		tenants.Add(id(name), *tenant)
+		tenants.Add(tenantIDOf(name), *tenant)
 	}
 	view.SetTenants(tenants)
 	view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{{

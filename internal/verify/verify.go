@@ -28,11 +28,11 @@ const (
 // route.
 func Decide(view *index.View, request *Request, freshness Freshness, now time.Time) (d Decision) {
 	if request.nominates() {
-		d.settle(Forbidden, ReasonHeaderNominated)
+		d.set(Forbidden, ReasonHeaderNominated)
 		return d
 	}
 	d.decide(view, request, freshness, now)
-	d.pass(view, request, freshness)
+	d.finish(view, request, freshness)
 	return d
 }
 
@@ -46,20 +46,20 @@ func Identify(view *index.View, bearer string, tenantID *index.TenantID, client 
 	}
 	tenant, known := view.Tenant(d.Grant.Tenant)
 	if reason := refusedByState(&d.Grant, &tenant, known, now); reason != "" {
-		d.settle(Unauthorized, reason)
+		d.set(Unauthorized, reason)
 		return d
 	}
 	if tenantID != nil && d.Grant.Tenant != *tenantID {
-		d.settle(Forbidden, ReasonWrongTenant)
+		d.set(Forbidden, ReasonWrongTenant)
 		return d
 	}
 	if !allowed(tenant.Allowlists, client) || !allowed(terms.Allowlists[:], client) {
-		d.settle(Forbidden, ReasonAddressNotAllowed)
+		d.set(Forbidden, ReasonAddressNotAllowed)
 		return d
 	}
-	d.settle(Allow, ReasonAllowed)
+	d.set(Allow, ReasonAllowed)
 	d.TenantID = d.Grant.Tenant.String()
-	d.bound(freshness)
+	d.requireFreshness(freshness)
 	return d
 }
 
@@ -67,16 +67,16 @@ func Identify(view *index.View, bearer string, tenantID *index.TenantID, client 
 func (d *Decision) decide(view *index.View, request *Request, freshness Freshness, now time.Time) {
 	bearer, reason := request.bearer()
 	if reason != "" {
-		d.settle(Unauthorized, reason)
+		d.set(Unauthorized, reason)
 		return
 	}
 	tenantID, reason := request.tenant()
 	if reason != "" {
-		d.settle(Unauthorized, reason)
+		d.set(Unauthorized, reason)
 		return
 	}
 	if terms := d.recognise(view, bearer, &tenantID, freshness); terms != nil {
-		d.judge(view, request, terms, &tenantID, now)
+		d.checkKey(view, request, terms, &tenantID, now)
 	}
 	if d.Outcome == Allow {
 		d.TenantID = tenantID.Spelled(request.TenantID[0])
@@ -87,11 +87,11 @@ func (d *Decision) decide(view *index.View, request *Request, freshness Freshnes
 // and returns its terms; nil, if it stands for none.
 func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.TenantID, freshness Freshness) *index.Terms {
 	if !token.WellFormed(bearer) {
-		d.settle(Unauthorized, ReasonMalformedToken)
+		d.set(Unauthorized, ReasonMalformedToken)
 		return nil
 	}
 	if freshness == NotSynced {
-		d.forget()
+		d.setUnavailable()
 		return nil
 	}
 	digest := token.DigestOf(bearer)
@@ -99,35 +99,35 @@ func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.Te
 	switch {
 	case terms != nil:
 	case freshness != Fresh:
-		d.forget() // It may have been minted since.
+		d.setUnavailable() // It may have been minted since.
 	default:
-		d.settle(Unauthorized, ReasonUnknownToken)
+		d.set(Unauthorized, ReasonUnknownToken)
 	}
 	return terms
 }
 
-// judge takes the steps 4 and 5 for a key that is known.
-func (d *Decision) judge(view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time) {
+// checkKey takes the steps 4 and 5 for a key that is known.
+func (d *Decision) checkKey(view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time) {
 	if d.Grant.State == index.StateContested {
-		d.settle(Forbidden, ReasonWrongTenant) // Several have it, and none of them is the one that is named.
+		d.set(Forbidden, ReasonWrongTenant) // Several have it, and none of them is the one that is named.
 		return
 	}
 	tenant, known := view.Tenant(d.Grant.Tenant)
 	if reason := refusedByState(&d.Grant, &tenant, known, now); reason != "" {
-		d.settle(Unauthorized, reason)
+		d.set(Unauthorized, reason)
 		return
 	}
 	if d.Grant.Tenant != *tenantID {
-		d.settle(Forbidden, ReasonWrongTenant)
+		d.set(Forbidden, ReasonWrongTenant)
 		return
 	}
 	if !allowed(tenant.Allowlists, request.Client) || !allowed(terms.Allowlists[:], request.Client) {
-		d.settle(Forbidden, ReasonAddressNotAllowed)
+		d.set(Forbidden, ReasonAddressNotAllowed)
 		return
 	}
 	need, reason := requirement(view, request)
 	if reason != "" {
-		d.settle(Forbidden, reason)
+		d.set(Forbidden, reason)
 		return
 	}
 	// Granted by the controller and still asked for by whoever may edit the key, each on its own (S6): without the
@@ -137,27 +137,27 @@ func (d *Decision) judge(view *index.View, request *Request, terms *index.Terms,
 		missing, ok = need.SatisfiedBy(terms.Asked)
 	}
 	if !ok {
-		d.settle(Forbidden, ReasonScopeMissing)
+		d.set(Forbidden, ReasonScopeMissing)
 		d.MissingScope = missing
 		return
 	}
-	d.settle(Allow, ReasonAllowed)
+	d.set(Allow, ReasonAllowed)
 }
 
-// pass lets pass what needs no key, and takes step 6.
-func (d *Decision) pass(view *index.View, request *Request, freshness Freshness) {
+// finish lets pass what needs no key, and takes step 6.
+func (d *Decision) finish(view *index.View, request *Request, freshness Freshness) {
 	if d.Outcome != Allow && view.Routes().HasAnonymous() {
 		if need, reason := requirement(view, request); reason == "" && need.Anonymous {
 			*d = Decision{Outcome: Allow, Reason: ReasonAnonymous}
 		}
 	}
-	d.bound(freshness)
+	d.requireFreshness(freshness)
 }
 
-// bound is step 6, the bound of S7: without it, old knowledge lets requests pass.
-func (d *Decision) bound(freshness Freshness) {
+// requireFreshness is step 6, the bound of S7: without it, old knowledge lets requests pass.
+func (d *Decision) requireFreshness(freshness Freshness) {
 	if d.Outcome == Allow && freshness != Fresh {
-		d.forget()
+		d.setUnavailable()
 	}
 }
 
