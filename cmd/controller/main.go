@@ -7,13 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -22,6 +20,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/accesspolicy"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/publication"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
@@ -95,13 +95,9 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		RetryPeriod:                   new(retryPeriod),
 		// Whoever follows has everything in memory already: a list of all keys would take longer than the election.
 		Controller: config.Controller{EnableWarmup: new(true)},
-		Cache:      cacheOptions(o.served),
+		Cache:      keycache.Options(o.served, clock.RealClock{}),
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
-	if err != nil {
-		return nil, err
-	}
-	keys, err := newKeys(o, m)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +109,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		func(manager.Manager) error { return metrics.Registry.Register(counted) },
 		endpoint.AddTo,
 		func(m manager.Manager) error { return newCertificates(o, m, own) },
-		keys.Register,
+		func(m manager.Manager) error { return registerKeys(o, m) },
 		tenants.Register,
 		policies.Register,
 	} {
@@ -124,65 +120,42 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	return m, nil
 }
 
-// newKeys assembles what reconciles keys, with the indexes that it looks things up by.
-func newKeys(o options, m manager.Manager) (*apikey.Controller, error) {
-	index, err := apikey.NewIndex(context.Background(), m.GetCache())
+// registerKeys assembles what reconciles keys, with the indexes by which it finds things, and adds it to a manager.
+func registerKeys(o options, m manager.Manager) error {
+	ctx := context.Background()
+	index, err := keycache.NewIndex(ctx, m.GetCache())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	tenants, err := apikey.NewTenants(context.Background(), m.GetCache())
+	tenants, err := keycache.NewTenants(ctx, m.GetCache())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	metadata := apikey.Getter(m.GetCache())
+	metadata := publication.Getter(m.GetCache())
 	if len(o.served) == 0 {
-		if metadata, err = newTraces(context.Background(), m.GetCache()); err != nil {
-			return nil, err
+		if metadata, err = keycache.NewSecretStubs(ctx, m.GetCache()); err != nil {
+			return err
 		}
 	}
-	roots, err := newRootCache(context.Background(), m, o.namespace)
+	roots, err := newRootCache(ctx, m, o.namespace)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := m.Add(roots); err != nil {
-		return nil, err
+		return err
 	}
 	return apikey.NewController(apikey.Options{
-		Client:    m.GetClient(),
-		Live:      m.GetAPIReader(),
-		Roots:     roots,
-		Metadata:  metadata,
-		Recorder:  m.GetEventRecorder("apikey-controller"),
-		Clock:     clock.RealClock{},
-		Namespace: o.namespace,
-		Served:    o.served,
-		Formats:   o.formats(),
-
+		Client:         m.GetClient(),
+		Live:           m.GetAPIReader(),
+		Roots:          roots,
+		Metadata:       metadata,
+		Keys:           index,
+		Tenants:        tenants,
+		Recorder:       m.GetEventRecorder("apikey-controller"),
+		Clock:          clock.RealClock{},
+		Namespace:      o.namespace,
+		Served:         o.served,
+		Formats:        o.formats(),
 		ExpiryWarnings: o.warnings,
-		Claimants:      index.Claimants,
-		Index:          index,
-		Tenants:        tenants.For,
-		New:            index.New,
-	}), nil
-}
-
-// cacheOptions keep in memory what the controllers read again and again, and of Secrets only the metadata of its own, in the
-// namespaces that are served; none are all.
-func cacheOptions(served []string) cache.Options {
-	slim := newSlimmer()
-	own := cache.ByObject{
-		Label:     labels.SelectorFromSet(labels.Set{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue}),
-		Transform: slim.traceSecret,
-	}
-	for _, namespace := range served {
-		own.Transform = slim.slimSecret
-		if own.Namespaces == nil {
-			own.Namespaces = map[string]cache.Config{}
-		}
-		own.Namespaces[namespace] = cache.Config{}
-	}
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Secret{}: own, &keysv1alpha1.ApiKey{}: {Transform: slim.slimKey}},
-	}
+	}).Register(m, index)
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
@@ -38,7 +38,7 @@ func (o *options) needs() daemon.Needs {
 			daemon.Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}},
 			daemon.Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}})
 	}
-	leases := []string{apikey.RegistryName}
+	leases := []string{rollout.RegistryName}
 	if o.leaderElect {
 		leases = append(leases, leaseName)
 	}

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/credentials"
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -55,8 +55,8 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 }
 
 // formats returns the token formats by environment.
-func (o *options) formats() apikey.Formats {
-	return apikey.Formats{
+func (o *options) formats() credentials.Formats {
+	return credentials.Formats{
 		keysv1alpha1.EnvironmentLive: token.Format(o.formatLive),
 		keysv1alpha1.EnvironmentTest: token.Format(o.formatTest),
 	}

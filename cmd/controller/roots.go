@@ -14,7 +14,7 @@ import (
 )
 
 // rootCache watches the root keys, and of all Secrets in their namespace nothing else. It is a cache of its own because the
-// manager's has Secrets by another label, and of them no more than traces.
+// manager's has Secrets by another label, and of them no more than stubs.
 type rootCache struct{ cache.Cache }
 
 // newRootCache returns a cache that a manager starts with its own, before any controller.

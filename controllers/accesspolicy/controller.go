@@ -1,7 +1,7 @@
-// Package accesspolicy says in an AccessPolicy's status whether every one of its rules is heard.
+// Package accesspolicy reports in an AccessPolicy's status whether every one of its rules is in effect.
 //
-// Verifiers read spec alone, and compile it with or without this controller. Which of two conflicting rules they hear is
-// decided in internal/access, and nowhere else: what is said here is what that package says.
+// Verifiers read spec alone, and compile it with or without this controller. Only internal/access decides which of two
+// conflicting rules is in effect: this package reports what that package has decided.
 package accesspolicy
 
 import (
@@ -9,8 +9,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -24,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/status"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
@@ -52,56 +51,33 @@ func (c *Controller) Register(m manager.Manager) error {
 // Reconcile brings one policy's status up to date.
 func (c *Controller) Reconcile(ctx context.Context, policy *keysv1alpha1.AccessPolicy) (reconcile.Result, error) {
 	if policy.DeletionTimestamp != nil {
-		return reconcile.Result{}, nil // Verifiers hear it until it is gone, and then its neighbours are told.
+		return reconcile.Result{}, nil // It is in effect until it is gone, and then its neighbours are reconciled.
 	}
+	return status.Retry(ctx, c.bringUpToDate(ctx, policy))
+}
+
+func (c *Controller) bringUpToDate(ctx context.Context, policy *keysv1alpha1.AccessPolicy) error {
 	policies := &keysv1alpha1.AccessPolicyList{}
 	if err := c.client.List(ctx, policies); err != nil {
-		return reconcile.Result{}, fmt.Errorf("listing access policies: %w", err)
+		return fmt.Errorf("listing access policies: %w", err)
 	}
 	stored := policy.DeepCopy()
-	c.write(policy, judge(policy, policies.Items))
-	if equality.Semantic.DeepEqual(stored.Status, policy.Status) {
-		return reconcile.Result{}, nil
-	}
-	err := c.client.Status().Update(ctx, policy)
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{}, nil // The change that was in the way comes on the watch.
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("writing the policy's status: %w", err)
-	}
-	if err == nil {
-		c.report(ctx, stored, policy)
-	}
-	return reconcile.Result{}, nil
-}
-
-// write sets the status to a verdict.
-func (c *Controller) write(policy *keysv1alpha1.AccessPolicy, v verdict) {
+	now := metav1.NewTime(c.clock.Now())
+	status.Of(&policy.Status.Conditions, policy.Generation, now).Conclude(decide(policy, policies.Items))
 	policy.Status.ObservedGeneration = policy.Generation
 	policy.Status.Rules = new(int32(len(policy.Spec.Rules))) //nolint:gosec // The schema admits 256.
-	condition := metav1.Condition{
-		Type:               keysv1alpha1.ConditionReady,
-		Status:             metav1.ConditionTrue,
-		ObservedGeneration: policy.Generation,
-		LastTransitionTime: metav1.NewTime(c.clock.Now()),
-		Reason:             v.reason,
-		Message:            v.message,
+	written, err := status.Patch(ctx, c.client, stored, policy)
+	if err != nil {
+		return fmt.Errorf("writing the policy's status: %w", err)
 	}
-	if v.fault() {
-		condition.Status = metav1.ConditionFalse
+	if written {
+		c.report(ctx, stored, policy)
 	}
-	apimeta.SetStatusCondition(&policy.Status.Conditions, condition)
-	if !v.fault() {
-		apimeta.RemoveStatusCondition(&policy.Status.Conditions, keysv1alpha1.ConditionStalled)
-		return
-	}
-	condition.Type, condition.Status = keysv1alpha1.ConditionStalled, metav1.ConditionTrue
-	apimeta.SetStatusCondition(&policy.Status.Conditions, condition)
+	return nil
 }
 
-// report says what has changed in an event and in the log: a fault, each with its own message, and that there is none any
-// more. A policy that is right from the start needs no event.
+// report says in an event and in the log what has changed: a fault, each with its own message, and that a fault is
+// gone. A policy without a fault from the start needs no event.
 func (c *Controller) report(ctx context.Context, before, after *keysv1alpha1.AccessPolicy) {
 	was := apimeta.FindStatusCondition(before.Status.Conditions, keysv1alpha1.ConditionReady)
 	is := apimeta.FindStatusCondition(after.Status.Conditions, keysv1alpha1.ConditionReady)

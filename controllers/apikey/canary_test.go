@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 	"github.com/nexuscommerce/apikey-operator/internal/probe"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
@@ -133,8 +133,8 @@ var _ = Describe("The canary", func() {
 	It("says who the verifiers are to whoever comes after, with a write for each that comes or goes", func(ctx SpecContext) {
 		registry := func() (string, string) {
 			lease := &coordinationv1.Lease{}
-			Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: apikey.RegistryName}, lease)).To(Succeed())
-			return lease.Annotations[apikey.RegistryAnnotation], lease.ResourceVersion
+			Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: rollout.RegistryName}, lease)).To(Succeed())
+			return lease.Annotations[rollout.RegistryAnnotation], lease.ResourceVersion
 		}
 		content, before := registry()
 		Expect(content).To(Equal(`{"verifiers":[{"name":"live","maxStaleness":"5m0s"},{"name":"partitioned","maxStaleness":"5m0s"}],"longest":"5m0s"}`))
@@ -154,8 +154,8 @@ var _ = Describe("The canary", func() {
 
 	It("does without the registry's content where somebody has spoilt it", func(ctx SpecContext) {
 		lease := &coordinationv1.Lease{}
-		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: apikey.RegistryName}, lease)).To(Succeed())
-		lease.Annotations[apikey.RegistryAnnotation] = "{"
+		Expect(cp.Client.Get(ctx, client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: rollout.RegistryName}, lease)).To(Succeed())
+		lease.Annotations[rollout.RegistryAnnotation] = "{"
 		Expect(cp.Client.Update(ctx, lease)).To(Succeed())
 		canary.replaced(ctx)
 		restart(ctx)
@@ -164,7 +164,7 @@ var _ = Describe("The canary", func() {
 	})
 
 	It("loses what departed verifiers have said, and nothing else", func(ctx SpecContext) {
-		// It fails when Roster.Closed doesn't look at the bound, or dismiss leaves the test operations out.
+		// It fails when Roster.Closed doesn't look at the bound, or prunePatch leaves the test operations out.
 		canary.change(ctx, func(annotations map[string]string) { annotations["example.com/note"] = "kept" })
 		w.reconcile(ctx, canary.key)
 		Expect(canary.key.Annotations).To(HaveLen(4), "nobody has been silent for long")

@@ -1,122 +1,136 @@
-// Package apikey takes an ApiKey from what is asked for to a token in a Secret, and to its end.
+// Package apikey brings an ApiKey from what its spec asks for to a token in a Secret, and to its end.
 //
-// Every reconcile runs the same steps on what it finds, and each step does what is still missing, so a round can be cut
-// off after any write and repeated:
+// A reconciliation runs the steps below in order. Each does what is still missing, so a reconciliation can be cut off
+// after any write and repeated:
 //
-//	revoke ─ expire ─ admit ─ reserve ─ announce ─ rotate ─ wait ─ publish ─ outlook ─ suspend
-//	                            │          │          │       │       │                  └ status: Ready (one patch at the end)
-//	                            │          │          │       │       └ Secret: the token
-//	                            │          │          │       └ every live verifier has applied the announcement
-//	                            │          │          └ status: another id and digest, when it is time
-//	                            │          └ status: id and digest, which verifiers learn before the token can be read
-//	                            └ Tenant status: a place in the quota
+//	usage ─ Revoke ─ Expire ─ Admit ┬ Reserve ─ Announce ─ Rotate ─ Wait ─ Publish ─ Supersede ─ Schedule ─ suspend
+//	                                └ Keep, if it is refused
 //
-// Every write carries the resourceVersion that was read, or is a Create, so two controllers never overwrite one another.
+//	Reserve   writes the tenant's status: a place in the quota
+//	Announce  writes the key's status: id and digest, which verifiers learn before the token can be read
+//	Rotate    writes the key's status: another id and digest, when it is time
+//	Wait      waits until every live verifier has applied the announcement
+//	Publish   writes the Secret: the token
+//	Keep      writes the Secret: the token that was published before
+//	(end)     writes the key's status: Ready and all that the steps have found out
+//
+// The steps are in packages of their own, by concern. Each package imports those before it in this list at most, and
+// none of them imports this package:
+//
+//	lifecycle    what steps are given and return
+//	usage        what verifiers have written that cannot be true
+//	rollout      what verifiers have applied
+//	rootkeys     what tokens are derived from
+//	publication  the Secret
+//	admission    whether a key may have what it asks for
+//	quota        the tenant's ledger
+//	credentials  ids and digests, their rotation and expiry
+//	revocation   the end
+//	keycache     what is kept in memory of keys, tenants and Secrets
+//
+// Steps change status in memory. It is stored by one patch at the end, and before that only where a step says so
+// (Save), because something else must not happen before it. Every write carries the resourceVersion that was read, or
+// is a Create, so two controllers never overwrite one another.
 package apikey
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/admission"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/credentials"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/lifecycle"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/publication"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/quota"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/revocation"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rootkeys"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/usage"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/status"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// retryAfter is how long until a round is repeated that somebody else's write has overtaken.
-const retryAfter = 100 * time.Millisecond
-
-// Options are what a Controller needs.
+// Options are what a Controller needs. All of them are required, except that Served and ExpiryWarnings may be empty.
 type Options struct {
 	// Client writes, and reads from the cache.
 	Client client.Client
 	// Live reads past the cache.
 	Live client.Reader
-	// Roots reads root keys from a cache that watches them. Without it, they are read past the cache.
+	// Roots reads root keys from a cache that watches them.
 	Roots client.Reader
-	// Metadata reads the metadata of this controller's Secrets from the cache. Without it, each round reads the whole Secret.
-	Metadata Getter
+	// Metadata reads the metadata of the controller's Secrets from the cache.
+	Metadata publication.Getter
+	// Keys and Tenants find keys and tenants in the cache.
+	Keys    Keys
+	Tenants admission.Tenants
 	// Recorder records events.
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
 	// Namespace is where root keys are kept.
 	Namespace string
-	// Served are the namespaces in which the controller may keep Secrets; none are all.
-	Served []string
+	// Served are the namespaces in which the controller may keep Secrets. None means all.
+	Served publication.Namespaces
 	// Formats are the beginnings of tokens, by environment.
-	Formats Formats
-	// ExpiryWarnings are how long before a key's end it is warned of.
+	Formats credentials.Formats
+	// ExpiryWarnings are how long before its expiry to warn of it.
 	ExpiryWarnings []time.Duration
-	// Claimants returns the keys that claim a digest, as Credential.Digest has it.
-	Claimants func(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
-	// Index finds the keys that a change of something else is about, and those that wait for a place in their tenant's ledger. Without it,
-	// there are no watches, and nobody knows who waits.
-	Index *Index
-	// Tenants returns all tenants that may select a namespace with the given labels, and all that have an id of one of those.
-	// Without it, all are listed.
-	Tenants func(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error)
-	// New returns the keys of a namespace of which nothing has been written yet. Without it, each takes its place alone.
-	New func(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
 }
 
-// Getter is that part of a client.Reader which reads one object.
-type Getter interface {
-	Get(ctx context.Context, name client.ObjectKey, into client.Object, options ...client.GetOption) error
+// Keys finds keys in the cache.
+type Keys interface {
+	admission.Keys
+	quota.Keys
 }
 
 // Controller reconciles ApiKeys.
 type Controller struct {
-	client   client.Client
-	recorder events.EventRecorder
-	clock    clock.PassiveClock
-	// verifiers is what watches need of what the steps know.
-	verifiers *verifiers
-	index     *Index
-	steps     []step
+	client    client.Client
+	recorder  events.EventRecorder
+	clock     clock.PassiveClock
+	verifiers *rollout.Verifiers
+
+	// decide ends with the decision about what the key asks for; one of the other two follows from it.
+	decide, admitted, refused []lifecycle.Step
 }
 
 // NewController returns a controller that is ready to reconcile.
 func NewController(o Options) *Controller {
-	secrets := &secrets{client: o.Client, live: o.Live, served: o.Served, metadata: o.Metadata, right: map[types.UID]right{}, surveys: map[string]*survey{}}
-	if o.Roots == nil {
-		o.Roots = o.Live
-	}
-	roots := &roots{client: o.Client, watched: o.Roots, live: o.Live, namespace: o.Namespace, random: rand.Reader}
-	verifiers := newVerifiers(o.Client, o.Live, o.Namespace, o.Clock)
-	tenants := tenantFinder(o.Tenants)
-	if tenants == nil {
-		tenants = allTenants(o.Client)
-	}
-	announce := &announce{roots: roots, formats: o.Formats, random: rand.Reader}
-	publish := &publish{secrets: secrets, roots: roots}
+	verifiers := rollout.NewVerifiers(o.Client, o.Live, o.Namespace, o.Clock)
+	secrets := publication.NewStore(o.Client, o.Live, o.Metadata, o.Served)
+	roots := rootkeys.New(o.Client, o.Roots, o.Live, o.Namespace)
+	mint := credentials.NewMint(roots, o.Formats)
+	gatherer := &admission.Gatherer{Client: o.Client, Tenants: o.Tenants, Keys: o.Keys, Serves: o.Served.Serves}
+	publish := publication.Publish{Secrets: secrets, Roots: roots}
 	return &Controller{
 		client:    o.Client,
 		recorder:  o.Recorder,
 		clock:     o.Clock,
 		verifiers: verifiers,
-		index:     o.Index,
-		steps: []step{
-			usage{},
-			&revoke{secrets: secrets, verifiers: verifiers},
-			expire{},
-			&admit{client: o.Client, tenants: tenants, claimants: o.Claimants, verifiers: verifiers, publish: publish},
-			newReserve(o),
-			announce,
-			&rotate{announce: announce, turns: newTurns(o.Clock)},
-			&wait{verifiers: verifiers},
-			publish,
-			&outlook{warnings: o.ExpiryWarnings},
+		decide: []lifecycle.Step{
+			usage.Correction{},
+			&revocation.Revoke{Secrets: secrets, Verifiers: verifiers},
+			credentials.Expire{},
+			&admission.Admit{Gatherer: gatherer, Announcements: verifiers},
+		},
+		admitted: []lifecycle.Step{
+			quota.NewReserve(o.Client, o.Live, o.Clock, gatherer.Candidates, &quota.Queue{Client: o.Client, Keys: o.Keys}),
+			&credentials.Announce{Mint: mint},
+			credentials.NewRotate(mint, o.Clock, publication.CheckTemplates),
+			&rollout.Wait{Verifiers: verifiers},
+			&publish,
+			credentials.Supersede{},
+			&credentials.Schedule{Warnings: o.ExpiryWarnings},
 			suspend{},
+		},
+		refused: []lifecycle.Step{
+			&publication.Keep{Publish: publish},
 		},
 	}
 }
@@ -124,87 +138,95 @@ func NewController(o Options) *Controller {
 // Reconcile brings one key a step nearer to what its spec asks for.
 func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (reconcile.Result, error) {
 	if key.DeletionTimestamp != nil {
-		c.verifiers.forget(client.ObjectKeyFromObject(key))
+		c.verifiers.Forget(client.ObjectKeyFromObject(key))
 		return reconcile.Result{}, nil
 	}
-	stored := key.DeepCopy()
-	if isCanary(key) {
-		return unwritten(ctx, c.tend(ctx, stored, key))
+	if keystate.IsCanary(key) {
+		return status.Retry(ctx, c.tend(ctx, key))
 	}
-	r := &round{key: key, new: isNew(key), now: metav1.NewTime(c.clock.Now().UTC().Truncate(time.Second))}
-	r.save = func(ctx context.Context) error {
-		if err := c.patch(ctx, stored, r.key); err != nil {
-			return err
+	before := key.Status.DeepCopy()
+	r := lifecycle.New(key, c.clock.Now(), c.saver(key))
+	result, err := c.run(ctx, r)
+	if err != nil {
+		return status.Retry(ctx, err)
+	}
+	if result.Deferred {
+		return reconcile.Result{RequeueAfter: result.RequeueAfter}, nil
+	}
+	r.Conclude(result.Outcome)
+	if err := r.Save(ctx); err != nil {
+		return status.Retry(ctx, err)
+	}
+	c.report(ctx, key, before, result.Outcome)
+	return reconcile.Result{RequeueAfter: lifecycle.Soonest(result.RequeueAfter, untilExpired(r))}, nil
+}
+
+// run runs the steps. Its result has an outcome, or is deferred.
+func (c *Controller) run(ctx context.Context, r *lifecycle.Reconciliation) (lifecycle.Result, error) {
+	result, err := runSteps(ctx, r, c.decide)
+	if err != nil || result.Ends() {
+		return result, err
+	}
+	next, otherwise := c.admitted, status.Ready(keysv1alpha1.ReasonReady, "The key works.")
+	if refusal := r.Admission.Refusal; refusal != nil {
+		next, otherwise = c.refused, refusal
+	}
+	after, err := runSteps(ctx, r, next)
+	after.RequeueAfter = lifecycle.Soonest(result.RequeueAfter, after.RequeueAfter)
+	if after.Outcome == nil {
+		after.Outcome = otherwise
+	}
+	return after, err
+}
+
+// runSteps runs steps until one of them ends the reconciliation.
+func runSteps(ctx context.Context, r *lifecycle.Reconciliation, steps []lifecycle.Step) (lifecycle.Result, error) {
+	var soonest time.Duration
+	for _, step := range steps {
+		result, err := step.Reconcile(ctx, r)
+		if err != nil {
+			return lifecycle.Result{}, err
 		}
-		stored = r.key.DeepCopy()
+		soonest = lifecycle.Soonest(soonest, result.RequeueAfter)
+		if result.Ends() {
+			result.RequeueAfter = soonest
+			return result, nil
+		}
+	}
+	return lifecycle.Result{RequeueAfter: soonest}, nil
+}
+
+// untilExpired returns the RequeueAfter for the key's expiry.
+func untilExpired(r *lifecycle.Reconciliation) time.Duration {
+	expires, conditions := r.Key.Status.ExpiresTime, r.Conditions()
+	if expires == nil || conditions.IsTrue(keysv1alpha1.ConditionExpired) || conditions.IsTrue(keysv1alpha1.ConditionRevoked) {
+		return 0
+	}
+	return r.Until(expires.Time)
+}
+
+// saver returns a function that stores what has changed in the key's status since it was last called.
+func (c *Controller) saver(key *keysv1alpha1.ApiKey) func(context.Context) error {
+	stored := key.DeepCopy()
+	return func(ctx context.Context) error {
+		written, err := status.Patch(ctx, c.client, stored, key)
+		if err != nil {
+			return fmt.Errorf("writing the key's status: %w", err)
+		}
+		if written {
+			stored = key.DeepCopy()
+		}
 		return nil
 	}
-	before := &stored.Status
-	outcome, err := c.run(ctx, r)
-	if err == nil && outcome.untold {
-		return reconcile.Result{RequeueAfter: outcome.after}, nil
-	}
-	if err == nil {
-		r.conclude(outcome)
-		err = r.save(ctx)
-	}
-	if err != nil {
-		return unwritten(ctx, err)
-	}
-	c.report(ctx, r, before, outcome)
-	if expires := key.Status.ExpiresTime; expires != nil && !r.is(keysv1alpha1.ConditionExpired) && !r.is(keysv1alpha1.ConditionRevoked) {
-		r.wakeAt(expires.Time)
-	}
-	if outcome.after != 0 {
-		r.wakeAfter(outcome.after)
-	}
-	return reconcile.Result{RequeueAfter: r.wake}, nil
 }
 
-// tend keeps the verifiers' canary. Of its status, the controller writes that it was seen and no
-// more, so that what waits for a whole installation to be current (kstatus) does not wait for the canary for ever.
-func (c *Controller) tend(ctx context.Context, stored, canary *keysv1alpha1.ApiKey) error {
+// tend keeps the verifiers' canary. In its status, the controller writes only that it has seen the canary, so that
+// whatever waits for a whole installation to be current (kstatus) does not wait for the canary forever.
+func (c *Controller) tend(ctx context.Context, canary *keysv1alpha1.ApiKey) error {
+	save := c.saver(canary)
 	canary.Status.ObservedGeneration = canary.Generation
-	if err := c.patch(ctx, stored, canary); err != nil {
+	if err := save(ctx); err != nil {
 		return err
 	}
-	return c.verifiers.tend(ctx, canary)
-}
-
-// unwritten is what becomes of a round that an error has ended.
-func unwritten(ctx context.Context, err error) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		// Somebody else was there first. What they wrote will be seen in a moment.
-		log.FromContext(ctx).V(1).Info("Overtaken, trying again", "conflict", err.Error())
-		return reconcile.Result{RequeueAfter: retryAfter}, nil
-	}
-	return reconcile.Result{}, client.IgnoreNotFound(err)
-}
-
-func (c *Controller) run(ctx context.Context, r *round) (*outcome, error) {
-	for _, step := range c.steps {
-		outcome, err := step.run(ctx, r)
-		if outcome != nil || err != nil {
-			return outcome, err
-		}
-	}
-	return works(), nil
-}
-
-// patch writes what has changed in status. It fails with a conflict if anything about the key has changed since it was
-// read.
-func (c *Controller) patch(ctx context.Context, stored, key *keysv1alpha1.ApiKey) error {
-	if equality.Semantic.DeepEqual(stored.Status, key.Status) {
-		return nil // L4: without this line, every round writes.
-	}
-	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
-	if err := c.client.Status().Patch(ctx, key, patch); err != nil {
-		return fmt.Errorf("writing the key's status: %w", err)
-	}
-	return nil
-}
-
-func isCanary(key *keysv1alpha1.ApiKey) bool {
-	_, ok := key.Labels[keysv1alpha1.CanaryLabel]
-	return ok
+	return c.verifiers.Tend(ctx, canary)
 }

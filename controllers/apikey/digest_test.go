@@ -18,6 +18,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
@@ -154,12 +155,14 @@ func newRivals(ctx context.Context) *rivals {
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	index, err := apikey.NewIndex(ctx, m.GetCache())
+	index, err := keycache.NewIndex(ctx, m.GetCache())
+	Expect(err).NotTo(HaveOccurred())
+	tenants, err := keycache.NewTenants(ctx, m.GetCache())
 	Expect(err).NotTo(HaveOccurred())
 	controller := w.newController(m.GetClient(), func(o *apikey.Options) {
-		o.Live, o.Clock, o.Index, o.Claimants, o.New = m.GetAPIReader(), clock.RealClock{}, index, index.Claimants, index.New
+		o.Live, o.Clock, o.Keys, o.Tenants = m.GetAPIReader(), clock.RealClock{}, index, tenants
 	})
-	Expect(controller.Register(m)).To(Succeed())
+	Expect(controller.Register(m, index)).To(Succeed())
 	running, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Start(running) }()
@@ -198,7 +201,7 @@ func eventually(ctx context.Context, key *keysv1alpha1.ApiKey, conditionType, wa
 	}).Should(Equal(want), func() string { return key.Name + ": " + message(key, conditionType) })
 }
 
-// Red where rivals leaves out minted digests: nothing else has the younger key looked at (L1).
+// Red where rivals leaves out minted digests: nothing else makes the younger key be reconciled (L1).
 var _ = Describe("A key that waits for a minted key's digest", func() {
 	DescribeTable("gets it once that key is gone", func(ctx SpecContext, end func(context.Context, *rivals, *keysv1alpha1.ApiKey)) {
 		r := newRivals(ctx)

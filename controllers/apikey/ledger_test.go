@@ -10,16 +10,17 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
 // newIndex returns an index of a cache that watches the control plane until the test ends.
-func newIndex(ctx context.Context) *apikey.Index {
+func newIndex(ctx context.Context) *keycache.Index {
 	GinkgoHelper()
 	informers, err := cache.New(cp.Config, cache.Options{Scheme: controlplane.Scheme()})
 	Expect(err).NotTo(HaveOccurred())
-	index, err := apikey.NewIndex(ctx, informers)
+	index, err := keycache.NewIndex(ctx, informers)
 	Expect(err).NotTo(HaveOccurred())
 	go func() { _ = informers.Start(ctx) }()
 	Expect(informers.WaitForCacheSync(ctx)).To(BeTrue())
@@ -29,9 +30,9 @@ func newIndex(ctx context.Context) *apikey.Index {
 // held has a key stay for a while once it is deleted.
 func held(key *keysv1alpha1.ApiKey) { key.Finalizers = []string{"example.com/held"} }
 
-// The tests of places that keys have in their tenant's ledger before they are looked at. They fail when reserve.coming returns
-// nothing, or leaves out what alike asks; when a new key's place is taken anew; when ledger.Refused is never true; and when
-// admit does not save that a refused key is admitted.
+// The tests of places that keys have in their tenant's ledger before they are looked at. They fail when
+// Gatherer.Candidates returns nothing, or leaves out a part of admissible; when a new key's place is taken anew; when
+// keystate.NeverIssued is never true; and when Admit does not save that a refused key is admitted.
 var _ = Describe("Places in the ledger", func() {
 	// made creates keys that nobody has looked at.
 	made := func(ctx context.Context, w *world, n int, change ...func(*keysv1alpha1.ApiKey)) []*keysv1alpha1.ApiKey {
@@ -134,10 +135,10 @@ var _ = Describe("Places in the ledger", func() {
 	})
 
 	It("are for older keys that wait, and not for one that comes when a place is free", func(ctx SpecContext) {
-		// It fails when reserve does not ask who waits, when ahead counts nobody, and when a key that is being deleted waits.
+		// It fails when takePlaces does not ask who waits, when ahead counts nobody, and when a key that is being deleted waits.
 		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(1)) })
 		index := newIndex(ctx)
-		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Index = index })
+		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Keys = index })
 		named := func(name string) func(*keysv1alpha1.ApiKey) {
 			return func(k *keysv1alpha1.ApiKey) { k.Name = name } // Which decides between keys of the same second.
 		}
@@ -148,7 +149,7 @@ var _ = Describe("Places in the ledger", func() {
 		}
 		waiting := func(n int) { // As the cache has it.
 			GinkgoHelper()
-			Eventually(func() int { return len(index.Waiting(w.namespace.Name)) }).Should(Equal(n))
+			Eventually(func() int { return len(index.Waiting(ctx, w.namespace.Name)) }).Should(Equal(n))
 		}
 		expectReady(ctx, w.create(ctx, named("a")))
 		oldest, next := w.create(ctx, named("b"), held), w.create(ctx, named("c"))

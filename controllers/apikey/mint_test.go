@@ -102,8 +102,8 @@ var _ = Describe("Minting", func() {
 	})
 
 	It("needs four writes, and none when nothing changes", func(ctx SpecContext) {
-		// L4. It fails when the comparison at the top of Controller.patch, or the one before the Update in secrets.apply,
-		// is removed.
+		// L4. It fails when the comparison at the top of status.Patch, or the one before the Update in
+		// publication.Store.apply, is removed.
 		w := newWorld(ctx)
 		w.create(ctx) // So that the root key is there.
 		w.client.writes = 0
@@ -137,7 +137,7 @@ var _ = Describe("Minting", func() {
 		Expect(roots.Items[0].Data).To(HaveKeyWithValue("key", HaveLen(32)))
 	})
 
-	// It fails when newest takes a cache's word for that there is no root key.
+	// It fails when rootkeys.Store.Newest takes a cache's word for that there is no root key.
 	It("makes no second root key where the cache has not seen the first", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(ctx)

@@ -241,7 +241,7 @@ var _ = Describe("Rotating", func() {
 })
 
 var _ = Describe("Waiting for verifiers (S8)", func() {
-	// They fail when the step wait is left out of NewController.
+	// They fail when the step rollout.Wait is left out of NewController.
 	It("publishes nothing before every live verifier has applied the announcement", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		canary := newCanary(ctx)
@@ -340,7 +340,7 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 		expectAtRest(key, "Revoked")
 	})
 
-	// It fails when progress forgets what was waited for before the key says so.
+	// It fails when Verifiers.Progress forgets what was waited for before the key says so.
 	It("is not waited for again when writing it down was overtaken", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		canary := newCanary(ctx)
@@ -378,7 +378,7 @@ var _ = Describe("Waiting for verifiers (S8)", func() {
 	})
 
 	It("waits for verifiers that may still answer when the canary is gone (S1)", func(ctx SpecContext) {
-		// It fails when progress takes a canary that is not there for one that says nothing.
+		// It fails when Verifiers.Progress takes a canary that is not there for one that says nothing.
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		canary := newCanary(ctx)

@@ -91,7 +91,7 @@ var _ = Describe("The Secret", func() {
 	})
 
 	DescribeTable("is never taken from somebody else (S5)",
-		// It fails when the check of belongsTo in secrets.apply is removed.
+		// It fails when the check of belongsTo in publication.Store.apply is removed.
 		func(ctx SpecContext, foreign func(*keysv1alpha1.ApiKey) *corev1.Secret, want string) {
 			w := newWorld(ctx)
 			key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
@@ -173,7 +173,7 @@ var _ = Describe("The Secret", func() {
 	})
 
 	It("keeps a key working whose root key is lost, and never mints another token under its id (S4)", func(ctx SpecContext) {
-		// It fails when the comparison of digests in roots.derive is removed.
+		// It fails when the comparison of digests in rootkeys.Store.Derive is removed.
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		w.loseRoot(ctx)
@@ -195,7 +195,7 @@ var _ = Describe("The Secret", func() {
 	})
 
 	It("starts a rotation anew, when asked, whose root key is lost before its token is published", func(ctx SpecContext) {
-		// It fails when unfinishable is always false.
+		// It fails when Rotate.stuck is always false.
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		canary := newCanary(ctx)
@@ -219,7 +219,7 @@ var _ = Describe("The Secret", func() {
 	})
 
 	It("is restored for a key that asks for more than it may have", func(ctx SpecContext) {
-		// It fails when admit does not keep what is published.
+		// It fails when the step publication.Keep does not keep what is published.
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		want := string(secretOf(ctx, key).Data["token"])
@@ -232,7 +232,8 @@ var _ = Describe("The Secret", func() {
 	})
 })
 
-// loseRoot replaces the root key, as if it had been lost and another had been made, for a controller that has not read it.
+// loseRoot replaces the root key, as if it had been lost and another had been made, for a controller that has not read
+// it.
 func (w *world) loseRoot(ctx context.Context) {
 	GinkgoHelper()
 	root := &corev1.Secret{}

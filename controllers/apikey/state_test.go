@@ -30,7 +30,8 @@ var _ = Describe("The state of a key", func() {
 		Expect(w.client.secrets).To(BeZero())
 	})
 
-	// It fails when unpublish takes what status says for what there is: a controller that was overtaken may have made it.
+	// It fails when Store.Unpublish takes what status says for what there is: a controller that was overtaken may have
+	// made it.
 	It("is Revoked, and its Secret goes that shows up after", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		key := w.create(ctx)

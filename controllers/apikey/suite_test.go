@@ -20,6 +20,9 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/credentials"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache/keycachetest"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
@@ -72,7 +75,7 @@ func newWorld(ctx context.Context, change ...func(*keysv1alpha1.Tenant)) *world 
 	Expect(cp.Client.Create(ctx, w.tenant)).To(Succeed())
 	Expect(cp.Client.Create(ctx, w.namespace)).To(Succeed())
 	// No controller has been here before: the verifiers of another test aren't known.
-	registry := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.SystemNamespace, Name: apikey.RegistryName}}
+	registry := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.SystemNamespace, Name: rollout.RegistryName}}
 	Expect(client.IgnoreNotFound(cp.Client.Delete(ctx, registry))).To(Succeed())
 	w.controller = w.newController(w.client)
 	return w
@@ -82,43 +85,23 @@ func (w *world) newController(c client.Client, change ...func(*apikey.Options)) 
 	o := apikey.Options{
 		Client:    c,
 		Live:      c,
+		Roots:     c,
 		Metadata:  c,
+		Keys:      keycachetest.Live{Reader: c},
+		Tenants:   keycachetest.Live{Reader: c},
 		Recorder:  w.events,
 		Clock:     w.clock,
 		Namespace: controlplane.SystemNamespace,
-		Formats: apikey.Formats{
+		Formats: credentials.Formats{
 			keysv1alpha1.EnvironmentLive: token.FormatLive,
 			keysv1alpha1.EnvironmentTest: token.FormatTest,
 		},
 		ExpiryWarnings: []time.Duration{7 * 24 * time.Hour, 24 * time.Hour},
-		Claimants:      claimants,
-		New:            newKeys,
 	}
 	for _, c := range change {
 		c(&o)
 	}
 	return apikey.NewController(o)
-}
-
-// newKeys finds the keys of which nothing has been written yet without the cache's index.
-func newKeys(ctx context.Context, namespace string) (keys []*keysv1alpha1.ApiKey, _ error) {
-	list := &keysv1alpha1.ApiKeyList{}
-	err := cp.Client.List(ctx, list, client.InNamespace(namespace))
-	for i := range list.Items {
-		if len(list.Items[i].Status.Conditions) == 0 {
-			keys = append(keys, &list.Items[i])
-		}
-	}
-	return keys, err
-}
-
-// claimants finds keys by digest without the cache's index.
-func claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
-	list := &keysv1alpha1.ApiKeyList{}
-	err := cp.Client.List(ctx, list)
-	return slices.DeleteFunc(list.Items, func(key keysv1alpha1.ApiKey) bool {
-		return !slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.Digest == digest })
-	}), err
 }
 
 // create creates a key and reconciles it once.

@@ -95,7 +95,7 @@ var _ = Describe("A template of before", func() {
 	})
 
 	It("holds up neither revocation nor expiry, and a rotation until it is corrected", func(ctx SpecContext) {
-		// It fails when rotate does not look at the templates.
+		// It fails when Rotate does not look at the templates.
 		w := newWorld(ctx)
 		key, revoked, expiring := w.create(ctx), w.create(ctx), w.create(ctx)
 		setFormer(ctx, map[keysv1alpha1.Template]*keysv1alpha1.ApiKey{"{{index .Scopes 0}}": key, "{{index .Scopes 1}}": revoked, "{{index .Scopes 2}}": expiring})

@@ -12,7 +12,7 @@ import (
 
 var _ = Describe("A use that has not come", func() {
 	DescribeTable("is put right, in every state of a key", func(ctx SpecContext, change func(*keysv1alpha1.ApiKey)) {
-		// It fails without the step usage.
+		// It fails without the step usage.Correction.
 		w := newWorld(ctx)
 		key := w.create(ctx)
 		w.update(ctx, key, change)

@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,62 +18,76 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/admission"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/quota"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/usage"
 	"github.com/nexuscommerce/apikey-operator/internal/access"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
 )
 
-// concurrency is how many keys are reconciled at a time. A round mostly waits for the API server.
+// concurrency is how many keys are reconciled at a time. A reconciliation mostly waits for the API server.
 const concurrency = 10
 
-// Register adds the controller to a manager, with everything that a key depends on.
-func (c *Controller) Register(m manager.Manager) error {
+// watches find the keys to reconcile when something that they depend on changes.
+type watches struct {
+	client    client.Reader
+	index     *keycache.Index
+	queue     *quota.Queue
+	verifiers *rollout.Verifiers
+}
+
+func newWatches(c client.Reader, index *keycache.Index, verifiers *rollout.Verifiers) *watches {
+	return &watches{client: c, index: index, queue: &quota.Queue{Client: c, Keys: index}, verifiers: verifiers}
+}
+
+// Register adds the controller to a manager, with watches of everything that a key depends on. The index is that of the
+// manager's cache.
+func (c *Controller) Register(m manager.Manager, index *keycache.Index) error {
+	w := newWatches(m.GetClient(), index, c.verifiers)
+	changes, passes := handler.EnqueueRequestsFromMapFunc, builder.WithPredicates
+	newLabels, newSpec := predicate.LabelChangedPredicate{}, predicate.GenerationChangedPredicate{}
 	return builder.ControllerManagedBy(m).
 		Named("apikey").
-		For(&keysv1alpha1.ApiKey{}, builder.WithPredicates(predicate.Not(canary()), notOnlyUsage(c.clock))).
-		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysAwaitingVerifiers), builder.WithPredicates(canary())).
-		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.rivals), builder.WithPredicates(claimsChanged())).
-		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.keysWaitingBeside), builder.WithPredicates(leftWaiting())).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(keyOfSecret), builder.WithPredicates(notInitial())).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.keysOfNamespace), builder.WithPredicates(notInitial(), predicate.LabelChangedPredicate{})).
-		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysOfTenant), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
-		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.keysWaitingForPlace), builder.WithPredicates(placeFreed())).
-		Watches(&keysv1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(c.keysJudgedOtherwise), builder.WithPredicates(notInitial(), predicate.GenerationChangedPredicate{})).
+		For(&keysv1alpha1.ApiKey{}, passes(predicate.Not(isCanary()), notOnlyUsage(c.clock))).
+		Watches(&keysv1alpha1.ApiKey{}, changes(w.keysAwaitingVerifiers), passes(isCanary())).
+		Watches(&keysv1alpha1.ApiKey{}, changes(w.rivals), passes(claimsChanged())).
+		Watches(&keysv1alpha1.ApiKey{}, changes(w.keysWaitingBeside), passes(leftWaiting())).
+		WatchesMetadata(&corev1.Secret{}, changes(keyOfSecret), passes(notInitial())).
+		Watches(&corev1.Namespace{}, changes(w.keysOfNamespace), passes(notInitial(), newLabels)).
+		Watches(&keysv1alpha1.Tenant{}, changes(w.keysOfTenant), passes(notInitial(), newSpec)).
+		Watches(&keysv1alpha1.Tenant{}, changes(w.keysWaitingForPlace), passes(placeFreed())).
+		Watches(&keysv1alpha1.AccessPolicy{}, changes(w.keysOfScopes), passes(notInitial(), newSpec)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(reconcile.AsReconciler(m.GetClient(), c))
 }
 
-// keyOfSecret is the key that a Secret belongs to. Unlike the handler for owners, it asks no RESTMapper for each.
+// keyOfSecret returns the key that a Secret belongs to. Unlike controller-runtime's handler for owners, it does not ask
+// a RESTMapper.
 func keyOfSecret(_ context.Context, secret client.Object) []reconcile.Request {
-	owner := OwnerOf(secret)
+	owner := keycache.OwnerOf(secret)
 	if owner == nil {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: secret.GetNamespace(), Name: owner.Name}}}
 }
 
-// OwnerOf returns the reference to the ApiKey that an object belongs to, or nil. Nobody may change it.
-func OwnerOf(object metav1.Object) *metav1.OwnerReference {
-	owner := metav1.GetControllerOfNoCopy(object)
-	if owner == nil || owner.Kind != "ApiKey" || !strings.HasPrefix(owner.APIVersion, keysv1alpha1.GroupName+"/") {
-		return nil
-	}
-	return owner
-}
-
-// notInitial leaves out what is there when the controller starts: each key is looked at then in any case.
+// notInitial leaves out what is there when the controller starts: each key is reconciled then anyway.
 func notInitial() predicate.Predicate {
 	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 }
 
-// canary passes what happens to the verifiers' canary.
-func canary() predicate.Predicate {
+// isCanary passes the events of the verifiers' canary.
+func isCanary() predicate.Predicate {
 	return predicate.NewPredicateFuncs(func(object client.Object) bool {
 		key, ok := object.(*keysv1alpha1.ApiKey)
-		return ok && isCanary(key)
+		return ok && keystate.IsCanary(key)
 	})
 }
 
-// notOnlyUsage leaves out the verifiers' own writes, which change nothing here, unless they have to be put right.
+// notOnlyUsage leaves out the verifiers' own writes, which change nothing here, unless they have to be corrected.
 func notOnlyUsage(now clock.PassiveClock) predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*keysv1alpha1.ApiKey)
@@ -82,7 +95,7 @@ func notOnlyUsage(now clock.PassiveClock) predicate.Predicate {
 		if !ok || !isKey {
 			return true
 		}
-		return UsedAhead(after, now.Now()) || !equality.Semantic.DeepEqual(withoutUsage(before), withoutUsage(after))
+		return usage.Ahead(after, now.Now()) || !equality.Semantic.DeepEqual(withoutUsage(before), withoutUsage(after))
 	}}
 }
 
@@ -93,8 +106,8 @@ func withoutUsage(key *keysv1alpha1.ApiKey) *keysv1alpha1.ApiKey {
 	return &stripped
 }
 
-// placeFreed passes when a tenant may have room for a key that it had none for. New places come with a new maxKeys too,
-// which is a change of generation, and has all the tenant's keys looked at.
+// placeFreed passes when a tenant may have room for a key that it had none for. A new maxKeys gives new places too:
+// that changes the generation, which makes all the tenant's keys be reconciled.
 func placeFreed() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
@@ -108,13 +121,14 @@ func placeFreed() predicate.Predicate {
 	}
 }
 
-func (c *Controller) keysOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
-	return c.keys(ctx, all, client.InNamespace(namespace.GetName()))
+// keysOfNamespace returns the keys of a namespace.
+func (w *watches) keysOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return w.keys(ctx, all, client.InNamespace(namespace.GetName()))
 }
 
-// keysOfTenant is for a Tenant as it was before a change or is after it: the keys that were issued to it, and those in the
-// namespaces that it selects. What becomes of a tenant with the same id is up to it too.
-func (c *Controller) keysOfTenant(ctx context.Context, object client.Object) []reconcile.Request {
+// keysOfTenant returns the keys that were issued to a Tenant, as it was before a change or is after it, and those in
+// the namespaces that it selects. The keys of tenants with the same id depend on it too.
+func (w *watches) keysOfTenant(ctx context.Context, object client.Object) []reconcile.Request {
 	changed, ok := object.(*keysv1alpha1.Tenant)
 	if !ok {
 		return nil
@@ -122,7 +136,7 @@ func (c *Controller) keysOfTenant(ctx context.Context, object client.Object) []r
 	tenants := &keysv1alpha1.TenantList{}
 	namespaces := &corev1.NamespaceList{}
 	for _, list := range []client.ObjectList{tenants, namespaces} {
-		if err := c.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		if err := w.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return nil // The cache has stopped, and so will the controller.
 		}
 	}
@@ -135,38 +149,39 @@ func (c *Controller) keysOfTenant(ctx context.Context, object client.Object) []r
 	for i := range alike {
 		alike[i].DeletionTimestamp = nil // What it selected until now counts.
 	}
-	requests := requestsFor(c.index.issuedTo(changed.Spec.ID), all)
+	requests := requestsFor(w.index.IssuedTo(changed.Spec.ID), all)
 	for i := range namespaces.Items {
 		if len(tenancy.Of(namespaces.Items[i].Labels, alike)) > 0 {
-			requests = append(requests, c.keysOfNamespace(ctx, &namespaces.Items[i])...)
+			requests = append(requests, w.keysOfNamespace(ctx, &namespaces.Items[i])...)
 		}
 	}
 	return requests
 }
 
-// keysJudgedOtherwise is for a changed AccessPolicy: those keys whose scopes are now declared and were not, or the reverse.
-func (c *Controller) keysJudgedOtherwise(ctx context.Context, _ client.Object) []reconcile.Request {
+// keysOfScopes returns, for a changed AccessPolicy, the keys whose scopes are now declared and were not, or the
+// reverse.
+func (w *watches) keysOfScopes(ctx context.Context, _ client.Object) []reconcile.Request {
 	policies := &keysv1alpha1.AccessPolicyList{}
-	if err := c.client.List(ctx, policies, client.UnsafeDisableDeepCopy); err != nil {
-		return c.keys(ctx, all)
+	if err := w.client.List(ctx, policies, client.UnsafeDisableDeepCopy); err != nil {
+		return w.keys(ctx, all)
 	}
 	catalogue := access.NewCatalogue(policies.Items)
-	return c.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
+	return w.keys(ctx, func(key *keysv1alpha1.ApiKey) bool {
 		admitted := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionAdmitted)
 		unknown := admitted != nil && admitted.Reason == keysv1alpha1.ReasonUnknownScope
-		// A key that is refused for a scope stays in the queue's sight: the hint in its message may have changed.
-		return unknown || scopesDeclared(facts{key: key, catalogue: catalogue}, nil) != nil
+		// A key that is refused for a scope is always reconciled: the hint in its message may have changed.
+		return unknown || admission.ScopesDeclared(admission.Input{Key: key, Catalogue: catalogue}, nil) != nil
 	})
 }
 
-// keysAwaitingVerifiers is for a verifier that has said something: the keys that have waited for it, and the canary where
-// there is something to tidy up, or its status doesn't say yet that it was seen.
-func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Object) []reconcile.Request {
+// keysAwaitingVerifiers returns, when a verifier has written to the canary, the keys that have waited for it; and the
+// canary itself if there is something to tend, or if its status does not say yet that it was seen.
+func (w *watches) keysAwaitingVerifiers(_ context.Context, object client.Object) []reconcile.Request {
 	canary, ok := object.(*keysv1alpha1.ApiKey)
 	if !ok {
 		return nil
 	}
-	names, untended := c.verifiers.observe(canary)
+	names, untended := w.verifiers.Observe(canary)
 	if untended || canary.Status.ObservedGeneration != canary.Generation {
 		names = append(names, client.ObjectKeyFromObject(canary))
 	}
@@ -179,10 +194,12 @@ func (c *Controller) keysAwaitingVerifiers(_ context.Context, object client.Obje
 
 func all(*keysv1alpha1.ApiKey) bool { return true }
 
-// keys returns requests for the keys that are wanted. That must not change them: they are the cache's own.
-func (c *Controller) keys(ctx context.Context, wanted func(*keysv1alpha1.ApiKey) bool, options ...client.ListOption) []reconcile.Request {
+// keys returns requests for the keys that are wanted. The function must not change them: they are the cache's own.
+func (w *watches) keys(
+	ctx context.Context, wanted func(*keysv1alpha1.ApiKey) bool, options ...client.ListOption,
+) []reconcile.Request {
 	list := &keysv1alpha1.ApiKeyList{}
-	if err := c.client.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+	if err := w.client.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil // The cache has stopped, and so will the controller.
 	}
 	keys := make([]*keysv1alpha1.ApiKey, len(list.Items))

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 )
 
 // TestUsageAloneIsNoReason checks that what verifiers write doesn't have a key looked at, and that anything else does,
@@ -50,22 +51,22 @@ func TestUsageAloneIsNoReason(t *testing.T) {
 		if test.want {
 			continue
 		}
-		if canary().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) || claimsChanged().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {
+		if isCanary().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) || claimsChanged().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {
 			t.Errorf("%s has keys looked at by another way", name)
 		}
 	}
 }
 
-// TestTheCanaryIsLookedAt checks that the canary is looked at until its status says that it was seen, though no verifier has left
-// anything on it: what waits for a whole installation (kstatus) waits for that too.
+// TestTheCanaryIsLookedAt checks that the canary is looked at until its status says that it was seen, though no
+// verifier has left anything on it: what waits for a whole installation (kstatus) waits for that too.
 func TestTheCanaryIsLookedAt(t *testing.T) {
 	name := types.NamespacedName{Namespace: "apikey-system", Name: keysv1alpha1.CanaryName}
-	c := &Controller{verifiers: newVerifiers(nil, nil, name.Namespace, clocktesting.NewFakePassiveClock(time.Now()))}
+	w := newWatches(nil, nil, rollout.NewVerifiers(nil, nil, name.Namespace, clocktesting.NewFakePassiveClock(time.Now())))
 	canary := &keysv1alpha1.ApiKey{}
 	canary.Namespace, canary.Name, canary.Generation = name.Namespace, name.Name, 2
 	for observed, want := range map[int64]int{-1: 1, 1: 1, 2: 0} {
 		canary.Status.ObservedGeneration = observed
-		if got := c.keysAwaitingVerifiers(t.Context(), canary); len(got) != want || want == 1 && got[0].NamespacedName != name {
+		if got := w.keysAwaitingVerifiers(t.Context(), canary); len(got) != want || want == 1 && got[0].NamespacedName != name {
 			t.Errorf("generation 2, and %d was seen: %v is looked at", observed, got)
 		}
 	}

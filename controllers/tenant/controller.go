@@ -1,8 +1,8 @@
-// Package tenant keeps a Tenant's quota ledger true and says whether the tenant's keys can work.
+// Package tenant keeps a Tenant's quota ledger true and reports in its status whether the tenant's keys can work.
 //
-// Places are taken by the apikey controller, before a key's first credential is announced. They are given back here, and
-// only on what was read past the cache: an old picture in which a key is not there yet, or not any more, must not free a
-// place that is taken.
+// The apikey controller takes places, before it announces a key's first credential. This controller gives them back,
+// and only after a read past the cache: an outdated cache, in which a key is missing, must not free a place that is
+// taken.
 package tenant
 
 import (
@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -23,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/status"
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
@@ -56,28 +55,26 @@ func (c *Controller) Reconcile(ctx context.Context, tenant *keysv1alpha1.Tenant)
 	if tenant.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
 	}
+	return status.Retry(ctx, c.bringUpToDate(ctx, tenant))
+}
+
+func (c *Controller) bringUpToDate(ctx context.Context, tenant *keysv1alpha1.Tenant) error {
 	tenants := &keysv1alpha1.TenantList{}
 	if err := c.client.List(ctx, tenants, client.UnsafeDisableDeepCopy); err != nil { // They are only read.
-		return reconcile.Result{}, fmt.Errorf("listing tenants: %w", err)
+		return fmt.Errorf("listing tenants: %w", err)
 	}
 	stored := tenant.DeepCopy()
 	if err := c.release(ctx, tenant); err != nil {
-		return reconcile.Result{}, err
+		return err
 	}
-	c.judge(tenant, tenants.Items)
+	now := metav1.NewTime(c.clock.Now())
+	status.Of(&tenant.Status.Conditions, tenant.Generation, now).Conclude(decide(tenant, tenants.Items))
 	tenant.Status.ObservedGeneration = tenant.Generation
-	if equality.Semantic.DeepEqual(stored.Status, tenant.Status) {
-		return reconcile.Result{}, nil
+	// The patch carries the resourceVersion that was read: a place that was taken meanwhile is not lost.
+	if _, err := status.Patch(ctx, c.client, stored, tenant); err != nil {
+		return fmt.Errorf("writing the tenant's status: %w", err)
 	}
-	// Update carries the resourceVersion that was read: a place that was taken meanwhile is not lost.
-	err := c.client.Status().Update(ctx, tenant)
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{}, nil // The change that was in the way comes on the watch.
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("writing the tenant's status: %w", err)
-	}
-	return reconcile.Result{}, nil
+	return nil
 }
 
 // release gives back the places of keys that are gone or done.
@@ -117,51 +114,29 @@ func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, plac
 	return finished(key, place.UID) || elsewhere(key, tenant), nil
 }
 
-// finished says that the key with a UID is not active, and will not be by itself.
+// finished reports whether the key with a UID is not active and will not become active by itself.
 func finished(key *keysv1alpha1.ApiKey, uid string) bool {
 	return string(key.UID) != uid || keystate.Finished(key)
 }
 
-// elsewhere says that a key was issued to another tenant, with which it stays. It took a place here when its namespace was
-// this tenant's, or looked so, and was overtaken by the namespace's move.
+// elsewhere reports whether a key was issued to another tenant, with which it stays. It took a place here while its
+// namespace was this tenant's, or looked as if it was, and the namespace's move has overtaken it.
 func elsewhere(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) bool {
 	return key.Status.TenantID != "" && !strings.EqualFold(key.Status.TenantID, tenant.Spec.ID)
 }
 
-// judge sets Ready, Suspended and Stalled. It is pure but for the clock. A tenant that is suspended, as asked, has no Ready:
-// kstatus would wait for it to be True.
-func (c *Controller) judge(tenant *keysv1alpha1.Tenant, tenants []keysv1alpha1.Tenant) {
-	verdict := metav1.Condition{
-		ObservedGeneration: tenant.Generation,
-		LastTransitionTime: metav1.NewTime(c.clock.Now()),
+// decide returns what becomes of a tenant among all tenants. It is pure.
+func decide(tenant *keysv1alpha1.Tenant, tenants []keysv1alpha1.Tenant) *status.Outcome {
+	if _, err := tenancy.Selector(tenant); err != nil {
+		return status.Stalled(keysv1alpha1.ReasonInvalidSelector, err.Error())
 	}
-	_, err := tenancy.Selector(tenant)
-	holder := tenancy.HolderOf(tenant.Spec.ID, tenants)
-	var says string
-	switch {
-	case err != nil:
-		verdict.Reason, verdict.Message = keysv1alpha1.ReasonInvalidSelector, err.Error()
-		says = keysv1alpha1.ConditionStalled
-	case holder != nil && holder.UID != tenant.UID:
-		verdict.Reason = keysv1alpha1.ReasonDuplicateID
-		verdict.Message = fmt.Sprintf("The older tenant %s has the same id: delete one of them.", holder.Name)
-		says = keysv1alpha1.ConditionStalled
-	case keystate.TenantSuspended(tenant):
-		verdict.Reason, verdict.Message = keysv1alpha1.ReasonSuspended, "The tenant is suspended: its keys are refused until spec.state is Active."
-		says = keysv1alpha1.ConditionSuspended
-	default:
-		verdict.Reason, verdict.Message = keysv1alpha1.ReasonActive, "The tenant's keys can work."
-		says = keysv1alpha1.ConditionReady
+	if holder := tenancy.HolderOf(tenant.Spec.ID, tenants); holder != nil && holder.UID != tenant.UID {
+		return status.Stalled(keysv1alpha1.ReasonDuplicateID,
+			fmt.Sprintf("The older tenant %s has the same id: delete one of them.", holder.Name))
 	}
-	status := map[string]metav1.ConditionStatus{says: metav1.ConditionTrue}
-	if says == keysv1alpha1.ConditionStalled {
-		status[keysv1alpha1.ConditionReady] = metav1.ConditionFalse
+	if keystate.TenantSuspended(tenant) {
+		return status.Requested(keysv1alpha1.ReasonSuspended,
+			"The tenant is suspended: its keys are refused until spec.state is Active.")
 	}
-	for _, verdict.Type = range []string{keysv1alpha1.ConditionReady, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionStalled} {
-		if verdict.Status = status[verdict.Type]; verdict.Status != "" {
-			apimeta.SetStatusCondition(&tenant.Status.Conditions, verdict)
-		} else {
-			apimeta.RemoveStatusCondition(&tenant.Status.Conditions, verdict.Type)
-		}
-	}
+	return status.Ready(keysv1alpha1.ReasonActive, "The tenant's keys can work.")
 }

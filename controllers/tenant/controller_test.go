@@ -120,7 +120,8 @@ var _ = Describe("A tenant's ledger", func() {
 	})
 
 	It("gives back the place of a revoked key without another look at it", func(ctx SpecContext) {
-		// A key that is revoked stays so: a read past the cache for each would be one more thing that the API server has to do then.
+		// A key that is revoked stays so: a read past the cache for each would be one more thing that the API server
+		// has to do then.
 		key.Spec.State = keysv1alpha1.ApiKeyRevoked
 		Expect(cp.Client.Update(ctx, key)).To(Succeed())
 		read(ctx, t)

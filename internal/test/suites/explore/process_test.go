@@ -3,13 +3,15 @@ package explore_test
 import (
 	"context"
 	"iter"
-	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/credentials"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache/keycachetest"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
@@ -23,38 +25,55 @@ type process struct {
 func (r *run) newProcess() *process {
 	c := &stoppable{Client: r.lab.cp.Client, run: r}
 	l := &live{Reader: r.lab.cp.Client, namespace: r.namespace}
+	found := &finder{run: r}
 	return &process{
 		tenants: tenant.NewController(c, l, r.clock),
 		keys: apikey.NewController(apikey.Options{
 			Client:         c,
 			Live:           l,
+			Roots:          l,
 			Metadata:       r.lab.cp.Client,
+			Keys:           found,
+			Tenants:        found,
 			Recorder:       r.events,
 			Clock:          r.clock,
 			Namespace:      r.system,
-			Formats:        apikey.Formats{keysv1alpha1.EnvironmentLive: token.FormatLive},
+			Formats:        credentials.Formats{keysv1alpha1.EnvironmentLive: token.FormatLive},
 			ExpiryWarnings: []time.Duration{24 * time.Hour},
-			Claimants:      r.claimants,
-			New:            r.newKeys,
 		}),
 	}
 }
 
-func (r *run) claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
-	return slices.DeleteFunc(slices.Clone(r.seenBy(taskOf(ctx)).keys), func(key keysv1alpha1.ApiKey) bool {
-		return !slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return c.Digest == digest })
-	}), nil
+// finder finds keys and tenants by the production code's indexes, in what a task's cache shows.
+type finder struct{ run *run }
+
+func (f *finder) keys(ctx context.Context) *keycache.Index {
+	return keycachetest.Keys(f.run.seenBy(taskOf(ctx)).keys)
 }
 
-// newKeys are those of a namespace of which nothing has been written yet, as the task's cache shows them.
-func (r *run) newKeys(ctx context.Context, namespace string) (keys []*keysv1alpha1.ApiKey, _ error) {
-	seen := r.seenBy(taskOf(ctx))
-	for i := range seen.keys {
-		if key := &seen.keys[i]; key.Namespace == namespace && len(key.Status.Conditions) == 0 && len(key.Status.Credentials) == 0 {
-			keys = append(keys, key)
-		}
-	}
-	return keys, nil
+// Claimants implements apikey.Keys.
+func (f *finder) Claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+	return f.keys(ctx).Claimants(ctx, digest)
+}
+
+// New implements apikey.Keys.
+func (f *finder) New(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
+	return f.keys(ctx).New(ctx, namespace)
+}
+
+// Waiting implements apikey.Keys.
+func (f *finder) Waiting(ctx context.Context, namespace string) []*keysv1alpha1.ApiKey {
+	return f.keys(ctx).Waiting(ctx, namespace)
+}
+
+// WaitingNamespaces implements apikey.Keys.
+func (f *finder) WaitingNamespaces(ctx context.Context) []string {
+	return f.keys(ctx).WaitingNamespaces(ctx)
+}
+
+// For implements admission.Tenants.
+func (f *finder) For(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error) {
+	return keycachetest.Tenants(f.run.seenBy(taskOf(ctx)).tenants).For(ctx, namespace)
 }
 
 // target is what a reconcile is of.

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 	"github.com/nexuscommerce/apikey-operator/internal/probe"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
@@ -59,7 +59,7 @@ func (r *run) registerVerifiers() {
 	text, err := json.Marshal(known)
 	r.must(err)
 	r.create(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-		Namespace: r.system, Name: apikey.RegistryName, Annotations: map[string]string{apikey.RegistryAnnotation: string(text)},
+		Namespace: r.system, Name: rollout.RegistryName, Annotations: map[string]string{rollout.RegistryAnnotation: string(text)},
 	}})
 }
 

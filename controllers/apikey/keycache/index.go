@@ -1,0 +1,179 @@
+// Package keycache is what the controller keeps in memory of keys, tenants and Secrets: the indexes by which it finds
+// them, and the transforms that reduce them to what controllers read, because there may be very many.
+package keycache
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/lifecycle"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/quota"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
+)
+
+// The indexes of keys: a change of one object must not make all keys be reconciled.
+//
+// They are the informer's own. An index of controller-runtime has two entries for a value, and an entry is a set; for a
+// key's digest, which no other key has, that would take as much memory as half of the key.
+const (
+	// claimIndex has the first digits of the digests that keys claim in status.
+	claimIndex = "claim"
+	// registeredIndex has the first digits of the digests that keys register in spec.
+	registeredIndex = "registered"
+	// newIndex has, by namespace, the keys of which nothing has been written yet.
+	newIndex = "new"
+	// waitingIndex has, by namespace, the keys that wait for a place in their tenant's ledger.
+	waitingIndex = "waiting"
+
+	// indexedDigits is how many digits of a digest an index has: 4,096 sets, each with few of very many keys.
+	indexedDigits = 3
+)
+
+// Indexers returns the indexes of keys.
+func Indexers() toolscache.Indexers {
+	return toolscache.Indexers{
+		claimIndex: indexKeys(func(key *keysv1alpha1.ApiKey) (values []string) {
+			for i := range key.Status.Credentials {
+				values = append(values, firstDigits(key.Status.Credentials[i].Digest))
+			}
+			return values
+		}),
+		registeredIndex: indexKeys(func(key *keysv1alpha1.ApiKey) []string {
+			if key.Spec.Digest == nil {
+				return nil
+			}
+			return []string{firstDigits(keystate.RegisteredDigest(key))}
+		}),
+		newIndex: indexKeys(func(key *keysv1alpha1.ApiKey) []string {
+			if !lifecycle.IsNew(key) {
+				return nil
+			}
+			return []string{key.Namespace}
+		}),
+		waitingIndex: indexKeys(func(key *keysv1alpha1.ApiKey) []string {
+			if !quota.Waits(key) {
+				return nil
+			}
+			return []string{key.Namespace}
+		}),
+	}
+}
+
+func indexKeys(values func(*keysv1alpha1.ApiKey) []string) toolscache.IndexFunc {
+	return func(object any) ([]string, error) {
+		key, ok := object.(*keysv1alpha1.ApiKey)
+		if !ok {
+			return nil, nil
+		}
+		return values(key), nil
+	}
+}
+
+// firstDigits returns the part of a digest that the indexes have.
+func firstDigits(digest string) string {
+	return digest[:min(len(digest), len("sha256:")+indexedDigits)]
+}
+
+// Index finds keys in a cache.
+type Index struct {
+	indexer toolscache.Indexer
+}
+
+// NewIndex adds the indexes of keys to a cache that has not been started.
+func NewIndex(ctx context.Context, informers cache.Informers) (*Index, error) {
+	indexer, err := indexed(ctx, informers, &keysv1alpha1.ApiKey{}, Indexers())
+	return IndexOf(indexer), err
+}
+
+// IndexOf returns the keys in an indexer that has the Indexers.
+func IndexOf(indexer toolscache.Indexer) *Index { return &Index{indexer: indexer} }
+
+// indexed adds indexes of a kind to a cache that has not been started.
+func indexed(
+	ctx context.Context, informers cache.Informers, kind client.Object, indexers toolscache.Indexers,
+) (toolscache.Indexer, error) {
+	informer, err := informers.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, fmt.Errorf("watching a %T: %w", kind, err)
+	}
+	shared, ok := informer.(toolscache.SharedIndexInformer)
+	if !ok {
+		return nil, fmt.Errorf("the cache's informer is a %T, which has no indexes", informer)
+	}
+	if err := shared.AddIndexers(indexers); err != nil {
+		return nil, fmt.Errorf("indexing a %T: %w", kind, err)
+	}
+	return shared.GetIndexer(), nil
+}
+
+// by returns the keys with a value in an index. They are the cache's own, so nobody may change them.
+func (i *Index) by(index, value string) []*keysv1alpha1.ApiKey {
+	objects, err := i.indexer.ByIndex(index, value)
+	if err != nil {
+		return nil // There is no such index, which is a mistake that every test would show.
+	}
+	keys := make([]*keysv1alpha1.ApiKey, 0, len(objects))
+	for _, object := range objects {
+		if key, ok := object.(*keysv1alpha1.ApiKey); ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// IssuedTo returns the keys that were issued to the tenant with an id. It is called when a Tenant changes, which is
+// rare: an index would cost more memory than going through all keys costs time.
+func (i *Index) IssuedTo(tenantID string) []*keysv1alpha1.ApiKey {
+	var issued []*keysv1alpha1.ApiKey
+	for _, object := range i.indexer.List() {
+		if key, ok := object.(*keysv1alpha1.ApiKey); ok && strings.EqualFold(key.Status.TenantID, tenantID) {
+			issued = append(issued, key)
+		}
+	}
+	return issued
+}
+
+// New returns the keys of a namespace of which nothing has been written yet. They are the cache's own, so nobody may
+// change them.
+func (i *Index) New(_ context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
+	return i.by(newIndex, namespace), nil
+}
+
+// Waiting returns the keys of a namespace that wait for a place. They are the cache's own, so nobody may change them.
+func (i *Index) Waiting(_ context.Context, namespace string) []*keysv1alpha1.ApiKey {
+	return i.by(waitingIndex, namespace)
+}
+
+// WaitingNamespaces returns the namespaces that have keys which wait for a place.
+func (i *Index) WaitingNamespaces(context.Context) []string {
+	return i.indexer.ListIndexFuncValues(waitingIndex)
+}
+
+// Registering returns the keys that register a digest.
+func (i *Index) Registering(digest string) (keys []*keysv1alpha1.ApiKey) {
+	for _, key := range i.by(registeredIndex, firstDigits(digest)) {
+		if keystate.RegisteredDigest(key) == digest {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// Claimants returns the keys that claim a digest, written as in status.credentials.
+func (i *Index) Claimants(_ context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+	var claimants []keysv1alpha1.ApiKey
+	for _, key := range i.by(claimIndex, firstDigits(digest)) {
+		for i := range key.Status.Credentials {
+			if key.Status.Credentials[i].Digest == digest {
+				claimants = append(claimants, *key)
+			}
+		}
+	}
+	return claimants, nil
+}

@@ -1,0 +1,91 @@
+// Package keycachetest builds the indexes of package keycache for tests that have no running cache: the production code
+// finds keys and tenants, in whatever objects a test shows it.
+package keycachetest
+
+import (
+	"context"
+
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
+)
+
+// Keys returns an index of keys. They may be shared, so nobody may change them.
+func Keys(keys []keysv1alpha1.ApiKey) *keycache.Index {
+	indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, keycache.Indexers())
+	for i := range keys {
+		if err := indexer.Add(&keys[i]); err != nil {
+			panic(err) // Every ApiKey has a name.
+		}
+	}
+	return keycache.IndexOf(indexer)
+}
+
+// Tenants returns an index of tenants. They may be shared, so nobody may change them.
+func Tenants(tenants []keysv1alpha1.Tenant) *keycache.Tenants {
+	indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, keycache.TenantIndexers())
+	for i := range tenants {
+		if err := indexer.Add(&tenants[i]); err != nil {
+			panic(err) // Every Tenant has a name.
+		}
+	}
+	return keycache.TenantsOf(indexer)
+}
+
+// Live finds keys and tenants like a cache that is always current: it lists all of them each time.
+type Live struct {
+	Reader client.Reader
+}
+
+func (l Live) keys(ctx context.Context) (*keycache.Index, error) {
+	list := &keysv1alpha1.ApiKeyList{}
+	err := l.Reader.List(ctx, list)
+	return Keys(list.Items), err
+}
+
+// Claimants implements apikey.Keys.
+func (l Live) Claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+	index, err := l.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return index.Claimants(ctx, digest)
+}
+
+// New implements apikey.Keys.
+func (l Live) New(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
+	index, err := l.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return index.New(ctx, namespace)
+}
+
+// Waiting implements apikey.Keys.
+func (l Live) Waiting(ctx context.Context, namespace string) []*keysv1alpha1.ApiKey {
+	index, err := l.keys(ctx)
+	if err != nil {
+		return nil
+	}
+	return index.Waiting(ctx, namespace)
+}
+
+// WaitingNamespaces implements apikey.Keys.
+func (l Live) WaitingNamespaces(ctx context.Context) []string {
+	index, err := l.keys(ctx)
+	if err != nil {
+		return nil
+	}
+	return index.WaitingNamespaces(ctx)
+}
+
+// For implements admission.Tenants.
+func (l Live) For(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error) {
+	list := &keysv1alpha1.TenantList{}
+	if err := l.Reader.List(ctx, list); err != nil {
+		return nil, err
+	}
+	return Tenants(list.Items).For(ctx, namespace)
+}

@@ -1,0 +1,114 @@
+package apikey_test
+
+import (
+	"context"
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
+	"github.com/nexuscommerce/apikey-operator/internal/tenancy"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
+)
+
+// The tests of what the cache's indexes find, held against what a look at everything finds. They fail when
+// selectedLabel or Tenants.For leaves out a label, those without one, or those with the same id; and when
+// lifecycle.IsNew is always true or never.
+var _ = Describe("The cache's indexes", func() {
+	started := func(ctx context.Context) (cache.Cache, *keycache.Index, *keycache.Tenants) {
+		GinkgoHelper()
+		c, err := cache.New(cp.Config, cache.Options{Scheme: controlplane.Scheme()})
+		Expect(err).NotTo(HaveOccurred())
+		index, err := keycache.NewIndex(ctx, c)
+		Expect(err).NotTo(HaveOccurred())
+		tenants, err := keycache.NewTenants(ctx, c)
+		Expect(err).NotTo(HaveOccurred())
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- c.Start(running) }()
+		DeferCleanup(func() {
+			stop()
+			Eventually(ended).Should(Receive())
+		})
+		Expect(c.WaitForCacheSync(ctx)).To(BeTrue())
+		return c, index, tenants
+	}
+
+	It("find the tenant that a namespace belongs to, and whoever has its id", func(ctx SpecContext) {
+		team := fixture.Name("team")
+		id := fixture.UUID()
+		for name, selector := range map[string]*metav1.LabelSelector{
+			"one":  {MatchLabels: map[string]string{"team": team}},
+			"two":  {MatchLabels: map[string]string{"team": team, "stage": "live"}},
+			"some": {MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []string{team, "x-" + team}}}},
+			"both": {
+				MatchLabels:      map[string]string{"stage": "test"},
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []string{team}}},
+			},
+			"twin": {MatchLabels: map[string]string{"nobody": team}},
+		} {
+			Expect(cp.Client.Create(ctx, fixture.Tenant(name+"-"+team, func(t *keysv1alpha1.Tenant) {
+				t.Spec.NamespaceSelector = selector
+				if name == "one" || name == "twin" {
+					t.Spec.ID = id
+				}
+			}))).To(Succeed())
+		}
+		_, _, tenants := started(ctx)
+		every := &keysv1alpha1.TenantList{}
+		Expect(cp.Client.List(ctx, every)).To(Succeed())
+		names := func(all []*keysv1alpha1.Tenant) (names []string) {
+			for _, tenant := range all {
+				names = append(names, tenant.Name)
+			}
+			return names
+		}
+		for _, labels := range []map[string]string{
+			nil, {"team": team}, {"team": team, "stage": "live"}, {"team": team, "stage": "test"}, {"stage": "test"},
+			{"team": "x-" + team}, {"stage": "live", "other": "label"}, {"nobody": team}, {"team": team, "nobody": team},
+		} {
+			found, err := tenants.For(ctx, labels)
+			Expect(err).NotTo(HaveOccurred())
+			selected := tenancy.Of(labels, every.Items)
+			Expect(names(tenancy.Of(labels, found))).To(Equal(names(selected)), fmt.Sprint(labels))
+			for _, tenant := range selected {
+				Expect(tenancy.HolderOf(tenant.Spec.ID, found).Name).To(Equal(tenancy.HolderOf(tenant.Spec.ID, every.Items).Name), fmt.Sprint(labels))
+			}
+		}
+	})
+
+	It("find the keys of which nothing has been written yet, and no others", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		minted := w.create(ctx)
+		refused := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
+		fresh := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+		Expect(cp.Client.Create(ctx, fresh)).To(Succeed())
+		c, index, _ := started(ctx)
+		found := func() (names []string) {
+			keys, err := index.New(ctx, w.namespace.Name)
+			Expect(err).NotTo(HaveOccurred())
+			for _, key := range keys {
+				names = append(names, key.Name)
+			}
+			return names
+		}
+		Expect(found()).To(ConsistOf(fresh.Name))
+		keys := &keysv1alpha1.ApiKeyList{}
+		Expect(c.List(ctx, keys, client.InNamespace(w.namespace.Name))).To(Succeed())
+		Expect(keys.Items).To(HaveLen(3))
+		w.reconcile(ctx, fresh)
+		expectReady(ctx, fresh)
+		Eventually(found).Should(BeEmpty())
+		claimants, err := index.Claimants(ctx, minted.Status.Credentials[0].Digest)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(claimants).To(HaveLen(1))
+		Expect(claimants[0].Name).To(Equal(minted.Name))
+		Expect(refused.Status.Credentials).To(BeEmpty())
+	})
+})

@@ -1,0 +1,102 @@
+package quota
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/ledger"
+)
+
+// waitingKey returns the nth key of a namespace that waits for a place. A key is older than those with a higher number.
+func waitingKey(n int) *keysv1alpha1.ApiKey {
+	key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "acme-a", Name: fmt.Sprintf("key-%03d", n), UID: types.UID(fmt.Sprint(n)),
+		CreationTimestamp: metav1.NewTime(time.Date(2026, 1, 1, 0, n, 0, 0, time.UTC)),
+	}}
+	key.Status.Conditions = quotaExceeded("Tenant acme has 20 of at most 20 active keys.")
+	return key
+}
+
+// queueOf are keys that wait for a place.
+type queueOf []*keysv1alpha1.ApiKey
+
+// WaitingNamespaces implements Keys.
+func (q queueOf) WaitingNamespaces(context.Context) (names []string) {
+	for _, key := range q {
+		if !slices.Contains(names, key.Namespace) {
+			names = append(names, key.Namespace)
+		}
+	}
+	return names
+}
+
+// Waiting implements Keys.
+func (q queueOf) Waiting(_ context.Context, namespace string) (keys []*keysv1alpha1.ApiKey) {
+	for _, key := range q {
+		if key.Namespace == namespace && Waits(key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func quotaExceeded(message string) []metav1.Condition {
+	return []metav1.Condition{{
+		Type: keysv1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: keysv1alpha1.ReasonQuotaExceeded, Message: message,
+	}}
+}
+
+// TestNotTooManyWait checks that a key beyond those that may wait says so, is no longer found among them, and is looked
+// at again.
+func TestNotTooManyWait(t *testing.T) {
+	var queue []*keysv1alpha1.ApiKey
+	for n := range maxWaiting {
+		queue = append(queue, waitingKey(n))
+	}
+	last, other := waitingKey(maxWaiting), waitingKey(maxWaiting)
+	other.Namespace = "acme-b"
+	s := &Reserve{queue: &Queue{Keys: queueOf(queue)}}
+	full := &ledger.FullError{Tenant: "acme", Active: 20, Max: 20}
+	r := s.full(t.Context(), other, full)
+	if strings.HasSuffix(r.Outcome.Message, beyond) || r.RequeueAfter != waitingInterval {
+		t.Errorf("%s, reconciled after %s", r.Outcome.Message, r.RequeueAfter)
+	}
+	r = s.full(t.Context(), last, full)
+	if r.Outcome.Reason != keysv1alpha1.ReasonQuotaExceeded || !strings.HasSuffix(r.Outcome.Message, beyond) || r.RequeueAfter != waitingInterval {
+		t.Errorf("%s: %s, reconciled after %s", r.Outcome.Reason, r.Outcome.Message, r.RequeueAfter)
+	}
+	last.Status.Conditions = quotaExceeded(r.Outcome.Message)
+	if Waits(last) {
+		t.Error("it waits all the same")
+	}
+	s.queue.Keys = queueOf(queue[1:])
+	if r := s.full(t.Context(), last, full); strings.HasSuffix(r.Outcome.Message, beyond) {
+		t.Error("it is not let in")
+	}
+}
+
+// TestNumbersOnly checks that the message of a key that waits has no names of keys, and is the same whoever holds the
+// places.
+func TestNumbersOnly(t *testing.T) {
+	tenant := &keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: keysv1alpha1.TenantSpec{MaxKeys: new(int32(1))}}
+	said := map[string]bool{}
+	for _, holder := range []string{"secret-project", "another"} {
+		tenant.Status.ActiveKeys = []keysv1alpha1.ActiveKey{{UID: holder, Namespace: holder, Name: holder}}
+		_, err := ledger.Reserve(tenant, keysv1alpha1.ActiveKey{UID: "mine"}, false, 0)
+		if err == nil || strings.Contains(err.Error(), holder) {
+			t.Errorf("%v", err)
+		}
+		said[fmt.Sprint(err)] = true
+	}
+	if len(said) != 1 {
+		t.Errorf("%v", said)
+	}
+}
