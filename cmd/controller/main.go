@@ -22,7 +22,6 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/publication"
-	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
@@ -78,8 +77,11 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		}
 	}
 	metrics.Registry.MustRegister(monitor.Build("apikey-controller"))
-	own := certificates.NewOwn(o.namespace)
-	endpoint, err := newEndpoint(o, restConfig, own)
+	watched, err := newCertificateCache(o, restConfig, scheme)
+	if err != nil {
+		return nil, err
+	}
+	endpoint, err := newEndpoint(o, restConfig, watched)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		func(m manager.Manager) error { return counted.Watch(context.Background(), m.GetCache()) },
 		func(manager.Manager) error { return metrics.Registry.Register(counted) },
 		endpoint.AddTo,
-		func(m manager.Manager) error { return newCertificates(o, m, own) },
+		func(m manager.Manager) error { return registerCertificates(o, m, watched) },
 		func(m manager.Manager) error { return registerKeys(o, m) },
 		tenants.Register,
 		policies.Register,

@@ -6,14 +6,16 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/kubeauth"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
-// newEndpoint is where the controller's metrics are. Its certificate is that of the flags, or else its own, if it signs any.
-func newEndpoint(o options, config *rest.Config, own *certificates.Own) (managed.Endpoint, error) {
+// newEndpoint returns the endpoint of the controller's metrics. Its certificate is that of the flags, or else the one that
+// the controller signs itself, if it signs any: that is read from the watched cache.
+func newEndpoint(o options, config *rest.Config, watched client.Reader) (managed.Endpoint, error) {
 	endpoint := managed.Endpoint{Address: o.metricsAddress, Health: o.healthAddress}
 	switch {
 	case o.tlsCert != "":
@@ -23,7 +25,7 @@ func newEndpoint(o options, config *rest.Config, own *certificates.Own) (managed
 		}
 		endpoint.Certificate, endpoint.Reread = watcher.GetCertificate, watcher
 	case o.selfSigned:
-		endpoint.Certificate = own.GetCertificate
+		endpoint.Certificate = certificates.NewOwn(watched, o.namespace).GetCertificate
 	}
 	var err error
 	if o.metricsSecure {

@@ -51,7 +51,7 @@ func (c *Controller) Register(m manager.Manager) error {
 // Reconcile brings one policy's status up to date.
 func (c *Controller) Reconcile(ctx context.Context, policy *keysv1alpha1.AccessPolicy) (reconcile.Result, error) {
 	if policy.DeletionTimestamp != nil {
-		return reconcile.Result{}, nil // It is in effect until it is gone, and then its neighbours are reconciled.
+		return reconcile.Result{}, nil // It stays in effect until it is gone. Then its neighbours are reconciled.
 	}
 	return status.Retry(ctx, c.bringUpToDate(ctx, policy))
 }
@@ -93,7 +93,7 @@ func (c *Controller) report(ctx context.Context, before, after *keysv1alpha1.Acc
 	}
 }
 
-// neighbours are the other policies that have a host in common with one that has come, changed or gone.
+// neighbours returns the other policies that have a host in common with a changed one.
 func (c *Controller) neighbours(ctx context.Context, object client.Object) []reconcile.Request {
 	changed, ok := object.(*keysv1alpha1.AccessPolicy)
 	if !ok {

@@ -13,7 +13,7 @@ import (
 // named is how many conflicts a message names. The rest are counted.
 const named = 5
 
-// decide returns what becomes of a policy's rules among all policies. It is pure.
+// decide returns the outcome for a policy among all policies. It is pure.
 func decide(policy *keysv1alpha1.AccessPolicy, policies []keysv1alpha1.AccessPolicy) *status.Outcome {
 	if len(policy.Spec.Rules) > 0 && len(policy.Spec.Hosts) == 0 {
 		return status.Stalled(keysv1alpha1.ReasonNoHosts,
@@ -34,10 +34,12 @@ func decide(policy *keysv1alpha1.AccessPolicy, policies []keysv1alpha1.AccessPol
 
 // shareHost reports whether two policies name the same host, or the same wildcard.
 func shareHost(a, b *keysv1alpha1.AccessPolicy) bool {
-	return slices.ContainsFunc(a.Spec.Hosts, func(host keysv1alpha1.Host) bool { return slices.Contains(b.Spec.Hosts, host) })
+	return slices.ContainsFunc(a.Spec.Hosts, func(host keysv1alpha1.Host) bool {
+		return slices.Contains(b.Spec.Hosts, host)
+	})
 }
 
-// describe writes conflicts as text, and a conflict of several methods or hosts as one.
+// describe writes conflicts as text. A conflict for several methods or hosts is one sentence.
 func describe(conflicts []access.Conflict) string {
 	type rules struct {
 		rule, wonByRule int
@@ -89,7 +91,7 @@ func add(list []string, value string) []string {
 	return append(list, value)
 }
 
-// listed names three of a list at most, and counts the rest.
+// listed names at most three of a list, and counts the rest.
 func listed(names []string) string {
 	const most = 3
 	if len(names) <= most {

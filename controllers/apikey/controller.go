@@ -199,7 +199,8 @@ func runSteps(ctx context.Context, r *lifecycle.Reconciliation, steps []lifecycl
 // untilExpired returns the RequeueAfter for the key's expiry.
 func untilExpired(r *lifecycle.Reconciliation) time.Duration {
 	expires, conditions := r.Key.Status.ExpiresTime, r.Conditions()
-	if expires == nil || conditions.IsTrue(keysv1alpha1.ConditionExpired) || conditions.IsTrue(keysv1alpha1.ConditionRevoked) {
+	ended := conditions.IsTrue(keysv1alpha1.ConditionExpired) || conditions.IsTrue(keysv1alpha1.ConditionRevoked)
+	if expires == nil || ended {
 		return 0
 	}
 	return r.Until(expires.Time)

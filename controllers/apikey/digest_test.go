@@ -23,8 +23,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// bringing has a key bring the digest of another's token.
-func bringing(name string, other *keysv1alpha1.ApiKey) func(*keysv1alpha1.ApiKey) {
+// registering returns a change that names a key and makes it register the digest of another key's token.
+func registering(name string, other *keysv1alpha1.ApiKey) func(*keysv1alpha1.ApiKey) {
 	digest := strings.TrimPrefix(other.Status.Credentials[0].Digest, "sha256:")
 	return func(k *keysv1alpha1.ApiKey) {
 		k.Name = name
@@ -32,49 +32,50 @@ func bringing(name string, other *keysv1alpha1.ApiKey) func(*keysv1alpha1.ApiKey
 	}
 }
 
-// sibling is another namespace of the tenant.
-func (w *world) sibling(ctx context.Context) *world {
+// sibling returns the same environment with another namespace of the tenant.
+func (env *environment) sibling(ctx context.Context) *environment {
 	GinkgoHelper()
-	other := *w
-	other.namespace = fixture.Namespace(fixture.Name("ns"), w.tenant.Name)
+	other := *env
+	other.namespace = fixture.Namespace(fixture.Name("ns"), env.tenant.Name)
 	Expect(cp.Client.Create(ctx, other.namespace)).To(Succeed())
 	return &other
 }
 
-func revoked(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }
+func revoke(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }
 
 var _ = Describe("The digest of a minted token", func() {
 	const barred = "minted for an ApiKey that is revoked"
 
-	It("is the minted key's, whatever the names and the ages are", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		holder := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Name = "z" })
+	It("belongs to the key that it was minted for, whatever the names and ages of keys", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		holder := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Name = "z" })
 		expectReady(ctx, holder)
-		other := w.create(ctx, bringing("a", holder)) // Of the same second, mostly, in which names decide.
+		other := env.create(ctx, registering("a", holder)) // Of the same second, mostly, in which names decide.
 		expectRefused(other, "DigestConflict", "ApiKey "+holder.Namespace+"/z")
-		w.reconcile(ctx, holder)
+		env.reconcile(ctx, holder)
 		expectReady(ctx, holder)
-		sibling := w.sibling(ctx)
-		elsewhere := sibling.create(ctx, bringing("b", holder))
+		sibling := env.sibling(ctx)
+		elsewhere := sibling.create(ctx, registering("b", holder))
 		expectRefused(elsewhere, "DigestConflict", "in another namespace")
-		Expect(message(elsewhere, "Ready")).NotTo(ContainSubstring(holder.Namespace), "who reads it may not see that namespace")
+		Expect(message(elsewhere, "Ready")).NotTo(ContainSubstring(holder.Namespace), "the reader may not see that namespace")
 
 		Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
-		w.reconcile(ctx, other)
+		env.reconcile(ctx, other)
 		Expect(condition(other, "Ready")).To(Equal("True/Ready"))
 	})
 
-	It("does not come back for anybody once the key is revoked, while that is there", func(ctx SpecContext) {
-		w, other := newWorld(ctx), newWorld(ctx)
-		minted := w.create(ctx)
-		before := other.create(ctx, bringing("before", minted))
-		Expect(condition(before, "Ready")).To(Equal("True/Ready"), "another tenant's claim is its own affair")
-		w.update(ctx, minted, revoked)
+	It("stays refused to every tenant while the revoked key exists", func(ctx SpecContext) {
+		env, other := newEnvironment(ctx), newEnvironment(ctx)
+		minted := env.create(ctx)
+		before := other.create(ctx, registering("before", minted))
+		Expect(condition(before, "Ready")).To(Equal("True/Ready"), "another tenant's claim changes nothing")
+		env.update(ctx, minted, revoke)
 
 		other.reconcile(ctx, before)
 		expectRefused(before, "DigestConflict", barred)
 		Expect(message(before, "Ready")).NotTo(ContainSubstring(minted.Namespace), "it names another tenant's key")
-		for _, again := range []*keysv1alpha1.ApiKey{other.create(ctx, bringing("after", minted)), w.create(ctx, bringing("own", minted))} {
+		after, own := other.create(ctx, registering("after", minted)), env.create(ctx, registering("own", minted))
+		for _, again := range []*keysv1alpha1.ApiKey{after, own} {
 			expectRefused(again, "DigestConflict", barred)
 			Expect(again.Status.Credentials).To(BeEmpty())
 		}
@@ -85,11 +86,11 @@ var _ = Describe("The digest of a minted token", func() {
 	})
 
 	It("stays refused while a finalizer holds the revoked key", func(ctx SpecContext) {
-		w, other := newWorld(ctx), newWorld(ctx)
-		minted := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Finalizers = []string{"example.com/hold"} })
-		w.update(ctx, minted, revoked)
+		env, other := newEnvironment(ctx), newEnvironment(ctx)
+		minted := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Finalizers = []string{"example.com/hold"} })
+		env.update(ctx, minted, revoke)
 		Expect(cp.Client.Delete(ctx, minted)).To(Succeed())
-		again := other.create(ctx, bringing("again", minted))
+		again := other.create(ctx, registering("again", minted))
 		expectRefused(again, "DigestConflict", barred)
 
 		read(ctx, minted)
@@ -99,56 +100,59 @@ var _ = Describe("The digest of a minted token", func() {
 		Expect(condition(again, "Ready")).To(Equal("True/Ready"))
 	})
 
-	It("of every token that the key had at its revocation", func(ctx SpecContext) {
-		w, other := newWorld(ctx), newWorld(ctx)
-		minted := w.create(ctx)
+	It("stays refused for every token that the key had when it was revoked", func(ctx SpecContext) {
+		env, other := newEnvironment(ctx), newEnvironment(ctx)
+		minted := env.create(ctx)
 		first := minted.DeepCopy()
-		w.update(ctx, minted, func(k *keysv1alpha1.ApiKey) {
+		env.update(ctx, minted, func(k *keysv1alpha1.ApiKey) {
 			k.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: "now"}
 		})
 		Expect(minted.Status.Credentials).To(HaveLen(2))
-		w.update(ctx, minted, revoked)
-		expectRefused(other.create(ctx, bringing("again", first)), "DigestConflict", barred)
+		env.update(ctx, minted, revoke)
+		expectRefused(other.create(ctx, registering("again", first)), "DigestConflict", barred)
 	})
 })
 
 var _ = Describe("A digest that another tenant has registered", func() {
-	It("and revoked, is refused to that tenant alone", func(ctx SpecContext) {
+	It("and revoked is refused to that tenant only", func(ctx SpecContext) {
 		const digest = "2f26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
-		bring := func(name string) func(*keysv1alpha1.ApiKey) {
+		register := func(name string) func(*keysv1alpha1.ApiKey) {
 			return func(k *keysv1alpha1.ApiKey) {
 				k.Name = name
 				k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: digest, Prefix: "nxc_live_7Hk2PqZx"}
 			}
 		}
-		w, squatter := newWorld(ctx), newWorld(ctx)
-		first := squatter.create(ctx, bring("a"))
-		key := w.create(ctx, bring("a"))
-		squatter.update(ctx, first, revoked)
-		w.reconcile(ctx, key)
+		env, squatter := newEnvironment(ctx), newEnvironment(ctx)
+		first := squatter.create(ctx, register("a"))
+		key := env.create(ctx, register("a"))
+		squatter.update(ctx, first, revoke)
+		env.reconcile(ctx, key)
 		Expect(condition(key, "Ready")).To(Equal("True/Ready"))
-		Expect(condition(w.create(ctx, bring("b")), "Ready")).To(Equal("False/DigestConflict"), "its own tenant has it")
-		Expect(condition(squatter.create(ctx, bring("b")), "Ready")).To(Equal("False/DigestConflict"), "a revoked one isn't registered anew")
+		again, squatted := env.create(ctx, register("b")), squatter.create(ctx, register("b"))
+		Expect(condition(again, "Ready")).To(Equal("False/DigestConflict"), "another key of its own tenant has it")
+		Expect(condition(squatted, "Ready")).To(Equal("False/DigestConflict"), "a revoked digest can't be registered again")
 	})
 })
 
-// rivals are two namespaces of a tenant, with a controller that runs as in production: on what it watches.
+// rivals are two namespaces of a tenant, with a controller that runs as in production: it reconciles what its watches
+// find.
 type rivals struct {
-	*world
+	*environment
 	another *corev1.Namespace
 	label   string
 }
 
 func newRivals(ctx context.Context) *rivals {
 	GinkgoHelper()
-	w := newWorld(ctx)
-	r := &rivals{world: w, another: fixture.Namespace(fixture.Name("ns"), w.tenant.Name), label: fixture.Name("test")}
+	env := newEnvironment(ctx)
+	another := fixture.Namespace(fixture.Name("ns"), env.tenant.Name)
+	r := &rivals{environment: env, another: another, label: fixture.Name("test")}
 	Expect(cp.Client.Create(ctx, r.another)).To(Succeed())
 	m, err := ctrl.NewManager(cp.Config, ctrl.Options{
 		Scheme:     controlplane.Scheme(),
 		Metrics:    server.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
-		// Those of other tests are none of its business.
+		// It does not see the keys of other tests.
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&keysv1alpha1.ApiKey{}: {Label: labels.SelectorFromSet(labels.Set{"test": r.label})},
 		}},
@@ -159,7 +163,7 @@ func newRivals(ctx context.Context) *rivals {
 	Expect(err).NotTo(HaveOccurred())
 	tenants, err := keycache.NewTenants(ctx, m.GetCache())
 	Expect(err).NotTo(HaveOccurred())
-	controller := w.newController(m.GetClient(), func(o *apikey.Options) {
+	controller := env.newController(m.GetClient(), func(o *apikey.Options) {
 		o.Live, o.Clock, o.Keys, o.Tenants = m.GetAPIReader(), clock.RealClock{}, index, tenants
 	})
 	Expect(controller.Register(m, index)).To(Succeed())
@@ -173,8 +177,10 @@ func newRivals(ctx context.Context) *rivals {
 	return r
 }
 
-// key creates a key that the controller looks after.
-func (r *rivals) key(ctx context.Context, namespace, name string, change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
+// key creates a key that the controller sees.
+func (r *rivals) key(
+	ctx context.Context, namespace, name string, change ...func(*keysv1alpha1.ApiKey),
+) *keysv1alpha1.ApiKey {
 	GinkgoHelper()
 	key := fixture.ApiKey(namespace, name, change...)
 	key.Labels = map[string]string{"test": r.label}
@@ -201,13 +207,15 @@ func eventually(ctx context.Context, key *keysv1alpha1.ApiKey, conditionType, wa
 	}).Should(Equal(want), func() string { return key.Name + ": " + message(key, conditionType) })
 }
 
-// Red where rivals leaves out minted digests: nothing else makes the younger key be reconciled (L1).
+// It fails when rivals leaves out minted digests: nothing else reconciles the younger key (L1).
 var _ = Describe("A key that waits for a minted key's digest", func() {
-	DescribeTable("gets it once that key is gone", func(ctx SpecContext, end func(context.Context, *rivals, *keysv1alpha1.ApiKey)) {
+	DescribeTable("gets it when that key gives it up", func(
+		ctx SpecContext, end func(context.Context, *rivals, *keysv1alpha1.ApiKey),
+	) {
 		r := newRivals(ctx)
 		holder := r.key(ctx, r.namespace.Name, "holder")
 		eventually(ctx, holder, "Ready", "True/Ready")
-		younger := r.key(ctx, r.another.Name, "younger", bringing("younger", holder))
+		younger := r.key(ctx, r.another.Name, "younger", registering("younger", holder))
 		eventually(ctx, younger, "Ready", "False/DigestConflict")
 		end(ctx, r, holder)
 		eventually(ctx, younger, "Ready", "True/Ready")
@@ -216,27 +224,27 @@ var _ = Describe("A key that waits for a minted key's digest", func() {
 			Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
 		}),
 		Entry("revoked, and then deleted", func(ctx context.Context, r *rivals, holder *keysv1alpha1.ApiKey) {
-			r.change(ctx, holder, revoked)
+			r.change(ctx, holder, revoke)
 			eventually(ctx, holder, "Revoked", "True/Revoked")
 			Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
 		}),
 		Entry("moved to another tenant, and then deleted", func(ctx context.Context, r *rivals, holder *keysv1alpha1.ApiKey) {
 			read(ctx, r.namespace)
-			r.namespace.Labels = newWorld(ctx).namespace.Labels
+			r.namespace.Labels = newEnvironment(ctx).namespace.Labels
 			Expect(cp.Client.Update(ctx, r.namespace)).To(Succeed())
 			eventually(ctx, holder, "Ready", "False/TenantChanged")
 			Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
 		}),
 		Entry("deleted with its namespace", func(ctx context.Context, r *rivals, _ *keysv1alpha1.ApiKey) {
 			Expect(cp.Client.Delete(ctx, r.namespace)).To(Succeed())
-			// As kube-controller-manager does it, which does not run here.
+			// kube-controller-manager does this in a cluster. It does not run here.
 			Expect(cp.Client.DeleteAllOf(ctx, &keysv1alpha1.ApiKey{}, client.InNamespace(r.namespace.Name))).To(Succeed())
 		}),
-		Entry("deleted and created anew under its name", func(ctx context.Context, r *rivals, holder *keysv1alpha1.ApiKey) {
+		Entry("deleted and created again under its name", func(ctx context.Context, r *rivals, holder *keysv1alpha1.ApiKey) {
 			Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
 			r.key(ctx, r.namespace.Name, "holder")
 		}),
-		Entry("without that token since its rotation", func(ctx context.Context, r *rivals, holder *keysv1alpha1.ApiKey) {
+		Entry("rotated, at the end of the overlap", func(ctx context.Context, r *rivals, holder *keysv1alpha1.ApiKey) {
 			r.change(ctx, holder, func(k *keysv1alpha1.ApiKey) {
 				k.Spec.Rotation = &keysv1alpha1.Rotation{Every: "30d", Overlap: "1s"}
 				k.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: "now"}
@@ -244,14 +252,14 @@ var _ = Describe("A key that waits for a minted key's digest", func() {
 		}),
 	)
 
-	It("is told when that key is revoked, whichever tenant's it is", func(ctx SpecContext) {
+	It("is reconciled when that key is revoked, whichever tenant's it is", func(ctx SpecContext) {
 		r := newRivals(ctx)
-		elsewhere := newWorld(ctx)
+		elsewhere := newEnvironment(ctx)
 		holder := r.key(ctx, r.namespace.Name, "holder")
 		eventually(ctx, holder, "Ready", "True/Ready")
-		other := r.key(ctx, elsewhere.namespace.Name, "other", bringing("other", holder))
+		other := r.key(ctx, elsewhere.namespace.Name, "other", registering("other", holder))
 		eventually(ctx, other, "Ready", "True/Ready")
-		r.change(ctx, holder, revoked)
+		r.change(ctx, holder, revoke)
 		eventually(ctx, other, "Ready", "False/DigestConflict")
 		Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
 		eventually(ctx, other, "Ready", "True/Ready")

@@ -17,9 +17,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// The tests of what the cache's indexes find, held against what a look at everything finds. They fail when
-// selectedLabel or Tenants.For leaves out a label, those without one, or those with the same id; and when
-// lifecycle.IsNew is always true or never.
+// These tests compare what the indexes find with what a search of all objects finds. They fail when selectedLabel or
+// Tenants.For leaves out a label, tenants without a label, or tenants with the same id; and when lifecycle.IsNew is
+// always true or always false.
 var _ = Describe("The cache's indexes", func() {
 	started := func(ctx context.Context) (cache.Cache, *keycache.Index, *keycache.Tenants) {
 		GinkgoHelper()
@@ -40,17 +40,17 @@ var _ = Describe("The cache's indexes", func() {
 		return c, index, tenants
 	}
 
-	It("find the tenant that a namespace belongs to, and whoever has its id", func(ctx SpecContext) {
+	It("find the tenants that select a namespace, and all with the same id", func(ctx SpecContext) {
 		team := fixture.Name("team")
 		id := fixture.UUID()
+		teamIn := func(values ...string) []metav1.LabelSelectorRequirement {
+			return []metav1.LabelSelectorRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: values}}
+		}
 		for name, selector := range map[string]*metav1.LabelSelector{
 			"one":  {MatchLabels: map[string]string{"team": team}},
 			"two":  {MatchLabels: map[string]string{"team": team, "stage": "live"}},
-			"some": {MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []string{team, "x-" + team}}}},
-			"both": {
-				MatchLabels:      map[string]string{"stage": "test"},
-				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []string{team}}},
-			},
+			"some": {MatchExpressions: teamIn(team, "x-"+team)},
+			"both": {MatchLabels: map[string]string{"stage": "test"}, MatchExpressions: teamIn(team)},
 			"twin": {MatchLabels: map[string]string{"nobody": team}},
 		} {
 			Expect(cp.Client.Create(ctx, fixture.Tenant(name+"-"+team, func(t *keysv1alpha1.Tenant) {
@@ -78,20 +78,21 @@ var _ = Describe("The cache's indexes", func() {
 			selected := tenancy.Of(labels, every.Items)
 			Expect(names(tenancy.Of(labels, found))).To(Equal(names(selected)), fmt.Sprint(labels))
 			for _, tenant := range selected {
-				Expect(tenancy.HolderOf(tenant.Spec.ID, found).Name).To(Equal(tenancy.HolderOf(tenant.Spec.ID, every.Items).Name), fmt.Sprint(labels))
+				holder := tenancy.HolderOf(tenant.Spec.ID, every.Items)
+				Expect(tenancy.HolderOf(tenant.Spec.ID, found).Name).To(Equal(holder.Name), fmt.Sprint(labels))
 			}
 		}
 	})
 
 	It("find the keys of which nothing has been written yet, and no others", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		minted := w.create(ctx)
-		refused := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
-		fresh := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+		env := newEnvironment(ctx)
+		minted := env.create(ctx)
+		refused := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
+		fresh := fixture.ApiKey(env.namespace.Name, fixture.Name("key"))
 		Expect(cp.Client.Create(ctx, fresh)).To(Succeed())
 		c, index, _ := started(ctx)
 		found := func() (names []string) {
-			keys, err := index.New(ctx, w.namespace.Name)
+			keys, err := index.New(ctx, env.namespace.Name)
 			Expect(err).NotTo(HaveOccurred())
 			for _, key := range keys {
 				names = append(names, key.Name)
@@ -100,9 +101,9 @@ var _ = Describe("The cache's indexes", func() {
 		}
 		Expect(found()).To(ConsistOf(fresh.Name))
 		keys := &keysv1alpha1.ApiKeyList{}
-		Expect(c.List(ctx, keys, client.InNamespace(w.namespace.Name))).To(Succeed())
+		Expect(c.List(ctx, keys, client.InNamespace(env.namespace.Name))).To(Succeed())
 		Expect(keys.Items).To(HaveLen(3))
-		w.reconcile(ctx, fresh)
+		env.reconcile(ctx, fresh)
 		expectReady(ctx, fresh)
 		Eventually(found).Should(BeEmpty())
 		claimants, err := index.Claimants(ctx, minted.Status.Credentials[0].Digest)

@@ -27,80 +27,87 @@ func newIndex(ctx context.Context) *keycache.Index {
 	return index
 }
 
-// held has a key stay for a while once it is deleted.
-func held(key *keysv1alpha1.ApiKey) { key.Finalizers = []string{"example.com/held"} }
+// hold makes a key stay for a while after it is deleted.
+func hold(key *keysv1alpha1.ApiKey) { key.Finalizers = []string{"example.com/hold"} }
 
-// The tests of places that keys have in their tenant's ledger before they are looked at. They fail when
-// Gatherer.Candidates returns nothing, or leaves out a part of admissible; when a new key's place is taken anew; when
-// keystate.NeverIssued is never true; and when Admit does not save that a refused key is admitted.
+// These tests are about places in a tenant's ledger that are taken for keys before they are reconciled. They fail when
+// Gatherer.Candidates returns nothing, or leaves out a part of admissible; when a new key takes its place a second
+// time; when keystate.NeverIssued is never true; and when Admit does not save that a refused key is now admitted.
 var _ = Describe("Places in the ledger", func() {
-	// made creates keys that nobody has looked at.
-	made := func(ctx context.Context, w *world, n int, change ...func(*keysv1alpha1.ApiKey)) []*keysv1alpha1.ApiKey {
+	// made creates keys and does not reconcile them.
+	made := func(
+		ctx context.Context, env *environment, n int, change ...func(*keysv1alpha1.ApiKey),
+	) []*keysv1alpha1.ApiKey {
 		GinkgoHelper()
 		keys := make([]*keysv1alpha1.ApiKey, n)
 		for i := range keys {
-			keys[i] = fixture.ApiKey(w.namespace.Name, fixture.Name("key"), change...)
+			keys[i] = fixture.ApiKey(env.namespace.Name, fixture.Name("key"), change...)
 			Expect(cp.Client.Create(ctx, keys[i])).To(Succeed())
 		}
 		return keys
 	}
-	places := func(ctx context.Context, w *world) (names []string) {
+	places := func(ctx context.Context, env *environment) (names []string) {
 		GinkgoHelper()
-		read(ctx, w.tenant)
-		for _, place := range w.tenant.Status.ActiveKeys {
+		read(ctx, env.tenant)
+		for _, place := range env.tenant.Status.ActiveKeys {
 			names = append(names, place.Name)
 		}
 		return names
 	}
 
-	It("are taken in one write for all that are new in a namespace", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		keys := made(ctx, w, 5)
+	It("are taken in one write for all new keys of a namespace", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		keys := made(ctx, env, 5)
 		for _, key := range keys {
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 			expectReady(ctx, key)
-			Expect(places(ctx, w)).To(ConsistOf(keys[0].Name, keys[1].Name, keys[2].Name, keys[3].Name, keys[4].Name))
+			Expect(places(ctx, env)).To(ConsistOf(keys[0].Name, keys[1].Name, keys[2].Name, keys[3].Name, keys[4].Name))
 		}
-		Expect(w.client.ledgers).To(Equal(1))
+		Expect(env.client.ledgers).To(Equal(1))
 	})
 
-	It("are kept by a key whose round was cut off, by whichever process", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		keys := made(ctx, w, 2)
-		w.reconcile(ctx, keys[0])
-		w.controller = w.newController(w.client)
-		w.reconcile(ctx, keys[1])
+	It("are kept by a key whose reconciliation was cut off, in any process", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		keys := made(ctx, env, 2)
+		env.reconcile(ctx, keys[0])
+		env.controller = env.newController(env.client)
+		env.reconcile(ctx, keys[1])
 		expectReady(ctx, keys[1])
-		Expect(w.client.ledgers).To(Equal(1))
+		Expect(env.client.ledgers).To(Equal(1))
 	})
 
 	DescribeTable("are not taken for a key",
 		func(ctx SpecContext, change func(*keysv1alpha1.ApiKey)) {
-			w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.AllowedScopes = []keysv1alpha1.Scope{"products:*"} })
-			first := made(ctx, w, 1)[0]
-			made(ctx, w, 1, change)
-			w.reconcile(ctx, first)
+			env := newEnvironment(ctx, func(t *keysv1alpha1.Tenant) {
+				t.Spec.AllowedScopes = []keysv1alpha1.Scope{"products:*"}
+			})
+			first := made(ctx, env, 1)[0]
+			made(ctx, env, 1, change)
+			env.reconcile(ctx, first)
 			expectReady(ctx, first)
-			Expect(places(ctx, w)).To(ConsistOf(first.Name))
+			Expect(places(ctx, env)).To(ConsistOf(first.Name))
 		},
 		Entry("that would be refused", func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"orders:read"} }),
 		Entry("that is revoked", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
 		Entry("that is suspended", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
-		Entry("that is the verifiers' canary", func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{keysv1alpha1.CanaryLabel: "true"} }),
-		Entry("that brings a digest, which another may hold", func(k *keysv1alpha1.ApiKey) {
-			k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: "3c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", Prefix: "nxc_live_7Hk2PqZx"}
+		Entry("that is the verifiers' canary", func(k *keysv1alpha1.ApiKey) {
+			k.Labels = map[string]string{keysv1alpha1.CanaryLabel: "true"}
+		}),
+		Entry("that registers a digest, which another may hold", func(k *keysv1alpha1.ApiKey) {
+			const digest = "3c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+			k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: digest, Prefix: "nxc_live_7Hk2PqZx"}
 		}),
 	)
 
-	It("are never more than the tenant may have, and the one that asks comes first", func(ctx SpecContext) {
-		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(2)) })
-		keys := made(ctx, w, 4)
-		w.reconcile(ctx, keys[3])
+	It("are never more than the tenant may have, and the key that is reconciled comes first", func(ctx SpecContext) {
+		env := newEnvironment(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(2)) })
+		keys := made(ctx, env, 4)
+		env.reconcile(ctx, keys[3])
 		expectReady(ctx, keys[3])
-		Expect(places(ctx, w)).To(HaveLen(2))
+		Expect(places(ctx, env)).To(HaveLen(2))
 		ready := 0
 		for _, key := range keys {
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 			if apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady) {
 				ready++
 			} else {
@@ -108,85 +115,86 @@ var _ = Describe("Places in the ledger", func() {
 			}
 		}
 		Expect(ready).To(Equal(2))
-		Expect(places(ctx, w)).To(HaveLen(2))
+		Expect(places(ctx, env)).To(HaveLen(2))
 	})
 
-	It("are given back for a key that is refused after all, and taken once that is written that it is admitted", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		keys := made(ctx, w, 2)
-		w.reconcile(ctx, keys[0])
-		Expect(places(ctx, w)).To(HaveLen(2))
-		w.update(ctx, keys[1], func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
+	It("are given back by a refused key, and taken again only once its admission is saved", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		keys := made(ctx, env, 2)
+		env.reconcile(ctx, keys[0])
+		Expect(places(ctx, env)).To(HaveLen(2))
+		env.update(ctx, keys[1], func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
 		expectRefused(keys[1], keysv1alpha1.ReasonUnknownScope, "did you mean")
-		w.settleTenant(ctx)
-		Expect(places(ctx, w)).To(ConsistOf(keys[0].Name))
+		env.settleTenant(ctx)
+		Expect(places(ctx, env)).To(ConsistOf(keys[0].Name))
 
-		// From here on nobody gives it back: its key is admitted, wherever it is looked at.
-		w.client.beforeLedger = func() {
+		// From here on nobody gives the place back: the API server has the key as admitted.
+		env.client.beforeLedger = func() {
 			stored := fixture.ApiKey(keys[1].Namespace, keys[1].Name)
 			read(ctx, stored)
 			Expect(condition(stored, keysv1alpha1.ConditionAdmitted)).To(Equal("True/Admitted"))
-			Expect(stored.Status.TenantID).To(BeEmpty(), "it isn't the tenant's before it is issued")
+			Expect(stored.Status.TenantID).To(BeEmpty(), "the key isn't tied to the tenant before it is issued")
 		}
-		w.update(ctx, keys[1], func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read"} })
+		env.update(ctx, keys[1], func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read"} })
 		expectReady(ctx, keys[1])
-		w.settleTenant(ctx)
-		Expect(places(ctx, w)).To(ConsistOf(keys[0].Name, keys[1].Name))
+		env.settleTenant(ctx)
+		Expect(places(ctx, env)).To(ConsistOf(keys[0].Name, keys[1].Name))
 	})
 
-	It("are for older keys that wait, and not for one that comes when a place is free", func(ctx SpecContext) {
-		// It fails when takePlaces does not ask who waits, when ahead counts nobody, and when a key that is being deleted waits.
-		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(1)) })
+	It("go to older keys that wait, not to a new key that comes when one is free", func(ctx SpecContext) {
+		// It fails when takePlaces ignores the keys that wait, when ahead is always 0, and when a key that is being deleted
+		// waits.
+		env := newEnvironment(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(1)) })
 		index := newIndex(ctx)
-		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Keys = index })
+		env.controller = env.newController(env.client, func(o *apikey.Options) { o.Keys = index })
 		named := func(name string) func(*keysv1alpha1.ApiKey) {
-			return func(k *keysv1alpha1.ApiKey) { k.Name = name } // Which decides between keys of the same second.
+			return func(k *keysv1alpha1.ApiKey) { k.Name = name } // The name decides between keys of the same second.
 		}
 		free := func() {
-			read(ctx, w.tenant)
-			w.tenant.Status.ActiveKeys = nil
-			Expect(cp.Client.Status().Update(ctx, w.tenant)).To(Succeed())
+			read(ctx, env.tenant)
+			env.tenant.Status.ActiveKeys = nil
+			Expect(cp.Client.Status().Update(ctx, env.tenant)).To(Succeed())
 		}
-		waiting := func(n int) { // As the cache has it.
+		waiting := func(n int) { // In the cache.
 			GinkgoHelper()
-			Eventually(func() int { return len(index.Waiting(ctx, w.namespace.Name)) }).Should(Equal(n))
+			Eventually(func() int { return len(index.Waiting(ctx, env.namespace.Name)) }).Should(Equal(n))
 		}
-		expectReady(ctx, w.create(ctx, named("a")))
-		oldest, next := w.create(ctx, named("b"), held), w.create(ctx, named("c"))
+		expectReady(ctx, env.create(ctx, named("a")))
+		oldest, next := env.create(ctx, named("b"), hold), env.create(ctx, named("c"))
 		waiting(2)
 
 		free()
-		newest := w.create(ctx, named("d"))
+		newest := env.create(ctx, named("d"))
 		expectRefused(newest, "QuotaExceeded", "has 0 of at most 1 active keys, and older keys wait")
-		w.reconcile(ctx, next)
+		env.reconcile(ctx, next)
 		expectRefused(next, "QuotaExceeded", "has 0 of at most 1 active keys, and older keys wait")
-		w.reconcile(ctx, oldest)
+		env.reconcile(ctx, oldest)
 		expectReady(ctx, oldest)
 		waiting(2)
 
-		By("two that wait, and two places; and then one that waits and is being deleted")
-		read(ctx, w.tenant)
-		w.tenant.Spec.MaxKeys = new(int32(3))
-		Expect(cp.Client.Update(ctx, w.tenant)).To(Succeed())
-		w.reconcile(ctx, newest)
+		By("having two keys that wait and two places, and then a key that waits and is being deleted")
+		read(ctx, env.tenant)
+		env.tenant.Spec.MaxKeys = new(int32(3))
+		Expect(cp.Client.Update(ctx, env.tenant)).To(Succeed())
+		env.reconcile(ctx, newest)
 		expectReady(ctx, newest)
-		w.reconcile(ctx, next)
+		env.reconcile(ctx, next)
 		expectReady(ctx, next)
-		leaving := w.create(ctx, named("e"), held)
+		leaving := env.create(ctx, named("e"), hold)
 		expectRefused(leaving, "QuotaExceeded", "has 3 of at most 3 active keys:")
 		waiting(1)
 		Expect(cp.Client.Delete(ctx, leaving)).To(Succeed())
 		waiting(0)
 		free()
-		expectReady(ctx, w.create(ctx, named("f")))
+		expectReady(ctx, env.create(ctx, named("f")))
 	})
 
-	It("stay with a key that was issued and asks for what it may not have", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
+	It("are kept by a key that was issued and now asks for what it may not have", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
 		expectRefused(key, keysv1alpha1.ReasonUnknownScope, "did you mean")
-		w.settleTenant(ctx)
-		Expect(places(ctx, w)).To(ConsistOf(key.Name))
+		env.settleTenant(ctx)
+		Expect(places(ctx, env)).To(ConsistOf(key.Name))
 	})
 })

@@ -18,16 +18,16 @@ import (
 
 var _ = Describe("Minting", func() {
 	It("puts a token into a Secret and its digest into status", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		expectReady(ctx, key)
 
 		status := key.Status
 		Expect(status.Credentials).To(HaveLen(1))
 		Expect(status.Prefix).To(Equal("nxc_live_" + status.Credentials[0].ID))
-		Expect(status.TenantID).To(Equal(w.tenant.Spec.ID))
+		Expect(status.TenantID).To(Equal(env.tenant.Spec.ID))
 		Expect(status.Scopes).To(ConsistOf(keysv1alpha1.Scope("products:read")))
-		Expect(status.IssuedTime.Time).To(BeTemporally("~", w.clock.Now(), time.Second))
+		Expect(status.IssuedTime.Time).To(BeTemporally("~", env.clock.Now(), time.Second))
 		Expect(status.ExpiresTime.Time).To(Equal(status.IssuedTime.Add(90 * 24 * time.Hour)))
 		Expect(status.Expires).To(Equal(status.ExpiresTime.UTC().Format("2006-01-02")))
 		Expect(status.Credentials[0].Root).To(BeEquivalentTo(1))
@@ -40,14 +40,17 @@ var _ = Describe("Minting", func() {
 	})
 
 	It("gives the Secret all that a workload needs", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx, func(k *keysv1alpha1.ApiKey) {
 			k.Labels = map[string]string{"app.kubernetes.io/instance": "argo", "kustomize.toolkit.fluxcd.io/name": "flux"}
 			k.Spec.Secret = &keysv1alpha1.SecretTemplate{
 				Name:        "shaped",
 				Labels:      map[string]keysv1alpha1.LabelValue{"team": "warehouse"},
 				Annotations: map[string]string{"example.com/note": "hello"},
-				Data:        map[string]keysv1alpha1.Template{"config.ini": "[api]\nurl = {{.APIBaseURL}}\nkey = {{.Token}}\n", "NAME": "{{.DisplayName}}"},
+				Data: map[string]keysv1alpha1.Template{
+					"config.ini": "[api]\nurl = {{.APIBaseURL}}\nkey = {{.Token}}\n",
+					"NAME":       "{{.DisplayName}}",
+				},
 			}
 		})
 		expectReady(ctx, key)
@@ -55,11 +58,11 @@ var _ = Describe("Minting", func() {
 		Expect(secret.Name).To(Equal("shaped"))
 		token := string(secret.Data["token"])
 		expectSame(string(secret.Data["authorization"]), "Bearer "+token)
-		expectSame(string(secret.Data["config.ini"]), "[api]\nurl = "+w.tenant.Spec.APIBaseURL+"\nkey = "+token+"\n")
+		expectSame(string(secret.Data["config.ini"]), "[api]\nurl = "+env.tenant.Spec.APIBaseURL+"\nkey = "+token+"\n")
 		for name, want := range map[string]string{
-			"tenantId":   w.tenant.Spec.ID,
-			"apiBaseUrl": w.tenant.Spec.APIBaseURL,
-			"uri":        w.tenant.Spec.APIBaseURL,
+			"tenantId":   env.tenant.Spec.ID,
+			"apiBaseUrl": env.tenant.Spec.APIBaseURL,
+			"uri":        env.tenant.Spec.APIBaseURL,
 			"prefix":     key.Status.Prefix,
 			"expiresAt":  key.Status.ExpiresTime.UTC().Format(time.RFC3339),
 			"type":       "nexuscommerce",
@@ -76,15 +79,15 @@ var _ = Describe("Minting", func() {
 	})
 
 	It("makes test tokens for tenants of the test environment", func(ctx SpecContext) {
-		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.Environment = keysv1alpha1.EnvironmentTest })
-		key := w.create(ctx)
+		env := newEnvironment(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.Environment = keysv1alpha1.EnvironmentTest })
+		key := env.create(ctx)
 		expectReady(ctx, key)
 		Expect(key.Status.Prefix).To(HavePrefix("nxc_test_"))
 	})
 
 	It("never expires a key without an expiry", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" })
+		env := newEnvironment(ctx)
+		key := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" })
 		expectReady(ctx, key)
 		Expect(key.Status.ExpiresTime).To(BeNil())
 		Expect(key.Status.Expires).To(Equal("Never"))
@@ -92,45 +95,47 @@ var _ = Describe("Minting", func() {
 	})
 
 	It("takes a place in the tenant's ledger", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		read(ctx, w.tenant)
-		Expect(w.tenant.Status.ActiveKeys).To(HaveLen(1))
-		Expect(w.tenant.Status.ActiveKeys[0].UID).To(Equal(string(key.UID)))
-		Expect(w.tenant.Status.ActiveKeys[0].Namespace + "/" + w.tenant.Status.ActiveKeys[0].Name).To(Equal(key.Namespace + "/" + key.Name))
-		Expect(w.tenant.Status.Keys).To(Equal("1/20"))
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		read(ctx, env.tenant)
+		Expect(env.tenant.Status.ActiveKeys).To(HaveLen(1))
+		Expect(env.tenant.Status.ActiveKeys[0].UID).To(Equal(string(key.UID)))
+		place := env.tenant.Status.ActiveKeys[0]
+		Expect(place.Namespace + "/" + place.Name).To(Equal(key.Namespace + "/" + key.Name))
+		Expect(env.tenant.Status.Keys).To(Equal("1/20"))
 	})
 
 	It("needs four writes, and none when nothing changes", func(ctx SpecContext) {
 		// L4. It fails when the comparison at the top of status.Patch, or the one before the Update in
 		// publication.Store.apply, is removed.
-		w := newWorld(ctx)
-		w.create(ctx) // So that the root key is there.
-		w.client.writes = 0
-		key := w.create(ctx)
-		Expect(w.client.writes).To(Equal(4), "ledger, announcement, Secret, record")
+		env := newEnvironment(ctx)
+		env.create(ctx) // So that the root key is there.
+		env.client.writes = 0
+		key := env.create(ctx)
+		Expect(env.client.writes).To(Equal(4), "ledger, announcement, Secret, record")
 		version := key.ResourceVersion
-		w.client.writes = 0
+		env.client.writes = 0
 		for range 3 {
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 		}
-		Expect(w.client.writes).To(BeZero())
+		Expect(env.client.writes).To(BeZero())
 		Expect(key.ResourceVersion).To(Equal(version))
 	})
 
 	It("says so in one event, whose reason is the condition's", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		w.reconcile(ctx, key)
-		Expect(w.events.Events).To(HaveLen(1))
-		Expect(<-w.events.Events).To(HavePrefix("Normal Issued "))
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		env.reconcile(ctx, key)
+		Expect(env.events.Events).To(HaveLen(1))
+		Expect(<-env.events.Events).To(HavePrefix("Normal Issued "))
 	})
 
 	It("keeps one immutable root key", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		w.create(ctx)
+		env := newEnvironment(ctx)
+		env.create(ctx)
 		roots := &corev1.SecretList{}
-		Expect(cp.Client.List(ctx, roots, client.InNamespace(controlplane.SystemNamespace), client.HasLabels{keysv1alpha1.RootLabel})).To(Succeed())
+		inSystem, isRoot := client.InNamespace(controlplane.SystemNamespace), client.HasLabels{keysv1alpha1.RootLabel}
+		Expect(cp.Client.List(ctx, roots, inSystem, isRoot)).To(Succeed())
 		Expect(roots.Items).To(HaveLen(1))
 		Expect(roots.Items[0].Name).To(Equal("apikey-root-1"))
 		Expect(*roots.Items[0].Immutable).To(BeTrue())
@@ -139,34 +144,36 @@ var _ = Describe("Minting", func() {
 
 	// It fails when rootkeys.Store.Newest takes a cache's word for that there is no root key.
 	It("makes no second root key where the cache has not seen the first", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		w.create(ctx)
-		w.controller = w.newController(w.client, func(o *apikey.Options) { o.Roots = noSecrets{w.client, nil} })
-		Expect(w.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
+		env := newEnvironment(ctx)
+		env.create(ctx)
+		env.controller = env.newController(env.client, func(o *apikey.Options) { o.Roots = noSecrets{env.client, nil} })
+		Expect(env.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
 	})
 
 	It("asks the cache for root keys, and nobody else where it has one", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		w.create(ctx)
-		w.controller = w.newController(w.client, func(o *apikey.Options) {
-			o.Live, o.Roots = noSecrets{w.client, errors.New("listed live")}, w.client
+		env := newEnvironment(ctx)
+		env.create(ctx)
+		env.controller = env.newController(env.client, func(o *apikey.Options) {
+			o.Live, o.Roots = noSecrets{env.client, errors.New("listed live")}, env.client
 		})
-		Expect(w.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
+		Expect(env.create(ctx).Status.Credentials[0].Root).To(BeEquivalentTo(1))
 	})
 
 	It("leaves the canary alone", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{keysv1alpha1.CanaryLabel: "true"} })
+		env := newEnvironment(ctx)
+		key := env.create(ctx, func(k *keysv1alpha1.ApiKey) {
+			k.Labels = map[string]string{keysv1alpha1.CanaryLabel: "true"}
+		})
 		Expect(key.Status).To(Equal(keysv1alpha1.ApiKeyStatus{ObservedGeneration: key.Generation}), "seen, and no more")
-		w.client.writes = 0
-		w.reconcile(ctx, key)
-		Expect(w.client.writes).To(BeZero())
+		env.client.writes = 0
+		env.reconcile(ctx, key)
+		Expect(env.client.writes).To(BeZero())
 	})
 
 	It("registers a token made elsewhere by its digest, and writes no Secret", func(ctx SpecContext) {
-		w := newWorld(ctx)
+		env := newEnvironment(ctx)
 		const digest = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
-		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) {
+		key := env.create(ctx, func(k *keysv1alpha1.ApiKey) {
 			k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: digest, Prefix: "nxc_live_7Hk2PqZx"}
 		})
 		Expect(condition(key, "Ready")).To(Equal("True/Ready"))

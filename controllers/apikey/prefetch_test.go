@@ -8,51 +8,51 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// The tests of how seldom Secrets are read. They fail when Publish.write reads before it creates; when Store.prefetch
-// reads nothing or is forgotten; and, by a Secret that is not restored, when recordFound leaves out what is in it, or
-// upToDate the resourceVersion.
+// These tests are about how seldom Secrets are read. They fail when Publish.write reads before it creates; when
+// Store.prefetch reads nothing or is not called; and, with a Secret that is not restored, when recordFound leaves out
+// some of the content, or upToDate ignores the resourceVersion.
 var _ = Describe("A Secret", func() {
-	It("is not read before it is made for the first time, nor while it is as it was", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+	It("is not read before it is created for the first time, nor while it is unchanged", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		for range 3 {
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 		}
 		expectReady(ctx, key)
-		Expect(w.client.secrets).To(BeZero())
+		Expect(env.client.secrets).To(BeZero())
 	})
 
-	It("is read with all of its namespace by a process that starts", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		keys := []*keysv1alpha1.ApiKey{w.create(ctx), w.create(ctx), w.create(ctx)}
-		w.client = &countingClient{Client: cp.Client}
-		w.controller = w.newController(w.client)
+	It("is read together with all others of its namespace by a process that starts", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		keys := []*keysv1alpha1.ApiKey{env.create(ctx), env.create(ctx), env.create(ctx)}
+		env.client = &countingClient{Client: cp.Client}
+		env.controller = env.newController(env.client)
 		for range 2 {
 			for _, key := range keys {
-				w.reconcile(ctx, key)
+				env.reconcile(ctx, key)
 				expectReady(ctx, key)
 			}
 		}
-		Expect(w.client.secretLists).To(Equal(1))
-		Expect(w.client.secrets).To(BeZero())
-		Expect(w.client.writes).To(BeZero())
+		Expect(env.client.secretLists).To(Equal(1))
+		Expect(env.client.secrets).To(BeZero())
+		Expect(env.client.writes).To(BeZero())
 	})
 
-	DescribeTable("that was changed before a process starts, or after it has read all of the namespace, is what it should be again",
+	DescribeTable("is restored if it was changed before a process started, or after its prefetch:",
 		func(ctx SpecContext, written bool, change func(*corev1.Secret)) {
 			for _, before := range []bool{true, false} {
-				w := newWorld(ctx)
-				key, other := w.create(ctx), w.create(ctx)
+				env := newEnvironment(ctx)
+				key, other := env.create(ctx), env.create(ctx)
 				want := secretOf(ctx, key)
-				w.client = &countingClient{Client: cp.Client}
-				w.controller = w.newController(w.client)
+				env.client = &countingClient{Client: cp.Client}
+				env.controller = env.newController(env.client)
 				if !before {
-					w.reconcile(ctx, other)
+					env.reconcile(ctx, other)
 				}
 				changed := want.DeepCopy()
 				change(changed)
 				Expect(cp.Client.Update(ctx, changed)).To(Succeed())
-				w.reconcile(ctx, key)
+				env.reconcile(ctx, key)
 				expectReady(ctx, key)
 				is := secretOf(ctx, key)
 				Expect(is.OwnerReferences).To(Equal(want.OwnerReferences))
@@ -64,33 +64,33 @@ var _ = Describe("A Secret", func() {
 					Expect(is.Labels).To(HaveKeyWithValue(name, value))
 				}
 				if written {
-					Expect(w.client.writes).NotTo(BeZero())
+					Expect(env.client.writes).NotTo(BeZero())
 				} else {
-					Expect(w.client.writes).To(BeZero())
+					Expect(env.client.writes).To(BeZero())
 				}
 			}
 		},
-		Entry("its token", true, func(s *corev1.Secret) { s.Data["token"] = []byte("nonsense") }),
-		Entry("an entry less", true, func(s *corev1.Secret) { delete(s.Data, "uri") }),
-		Entry("an entry more", true, func(s *corev1.Secret) { s.Data["more"] = []byte("x") }),
-		Entry("a label less", true, func(s *corev1.Secret) { delete(s.Labels, keysv1alpha1.GroupName+"/uid") }),
-		Entry("all labels", true, func(s *corev1.Secret) { s.Labels = nil }),
-		Entry("no owner", true, func(s *corev1.Secret) { s.OwnerReferences = nil }),
+		Entry("another token", true, func(s *corev1.Secret) { s.Data["token"] = []byte("nonsense") }),
+		Entry("without an entry", true, func(s *corev1.Secret) { delete(s.Data, "uri") }),
+		Entry("with another entry", true, func(s *corev1.Secret) { s.Data["more"] = []byte("x") }),
+		Entry("without a label", true, func(s *corev1.Secret) { delete(s.Labels, keysv1alpha1.GroupName+"/uid") }),
+		Entry("without labels", true, func(s *corev1.Secret) { s.Labels = nil }),
+		Entry("without an owner", true, func(s *corev1.Secret) { s.OwnerReferences = nil }),
 		Entry("immutable", true, func(s *corev1.Secret) { s.Immutable = new(true) }),
-		Entry("a label of somebody else's", false, func(s *corev1.Secret) { s.Labels["team"] = "warehouse" }),
+		Entry("with somebody else's label, which stays", false, func(s *corev1.Secret) { s.Labels["team"] = "warehouse" }),
 	)
 
-	It("is read by itself where the namespace's can't be listed", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		w.client = &countingClient{Client: cp.Client, secretListsFail: true}
-		w.controller = w.newController(w.client)
-		w.reconcile(ctx, key)
-		Expect(w.client.secrets).To(Equal(1))
+	It("is read by itself if the namespace's Secrets can't be listed", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		env.client = &countingClient{Client: cp.Client, secretListsFail: true}
+		env.controller = env.newController(env.client)
+		env.reconcile(ctx, key)
+		Expect(env.client.secrets).To(Equal(1))
 		secret := secretOf(ctx, key)
 		secret.Data["token"] = []byte("nonsense")
 		Expect(cp.Client.Update(ctx, secret)).To(Succeed())
-		w.reconcile(ctx, key)
+		env.reconcile(ctx, key)
 		expectReady(ctx, key)
 	})
 })

@@ -20,11 +20,11 @@ import (
 var _ = Describe("The Secret", func() {
 	DescribeTable("is restored with the same token when somebody",
 		func(ctx SpecContext, damage func(context.Context, *corev1.Secret) error) {
-			w := newWorld(ctx)
-			key := w.create(ctx)
+			env := newEnvironment(ctx)
+			key := env.create(ctx)
 			secret, credentials := secretOf(ctx, key), key.Status.Credentials
 			Expect(damage(ctx, secret.DeepCopy())).To(Succeed())
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 			expectReady(ctx, key)
 			Expect(key.Status.Credentials).To(Equal(credentials))
 			restored := secretOf(ctx, key)
@@ -68,7 +68,7 @@ var _ = Describe("The Secret", func() {
 			s.Immutable, s.Data["token"] = &immutable, []byte("nonsense")
 			return cp.Client.Update(ctx, s)
 		}),
-		Entry("makes it anew with another type", func(ctx context.Context, s *corev1.Secret) error {
+		Entry("creates it again with another type", func(ctx context.Context, s *corev1.Secret) error {
 			if err := cp.Client.Delete(ctx, s); err != nil {
 				return err
 			}
@@ -78,140 +78,143 @@ var _ = Describe("The Secret", func() {
 	)
 
 	It("leaves other people's labels and annotations on it", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		secret := secretOf(ctx, key)
 		secret.Labels["example.com/theirs"] = "yes"
 		secret.Annotations = map[string]string{"example.com/theirs": "yes"}
 		Expect(cp.Client.Update(ctx, secret)).To(Succeed())
-		w.client.writes = 0
-		w.reconcile(ctx, key)
+		env.client.writes = 0
+		env.reconcile(ctx, key)
 		expectReady(ctx, key)
-		Expect(w.client.writes).To(BeZero())
+		Expect(env.client.writes).To(BeZero())
 	})
 
 	DescribeTable("is never taken from somebody else (S5)",
 		// It fails when the check of belongsTo in publication.Store.apply is removed.
 		func(ctx SpecContext, foreign func(*keysv1alpha1.ApiKey) *corev1.Secret, want string) {
-			w := newWorld(ctx)
-			key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+			env := newEnvironment(ctx)
+			key := fixture.ApiKey(env.namespace.Name, fixture.Name("key"))
 			Expect(cp.Client.Create(ctx, key)).To(Succeed())
 			theirs := foreign(key)
 			theirs.Namespace, theirs.Name = key.Namespace, key.Name
 			Expect(cp.Client.Create(ctx, theirs)).To(Succeed())
 			before := bytesOf(ctx, theirs)
 
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 			Expect(condition(key, "Ready")).To(Equal(want))
-			w.reconcile(ctx, key)
-			w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+			env.reconcile(ctx, key)
+			env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 			expectAtRest(key, "Revoked")
 			Expect(bytesOf(ctx, theirs)).To(Equal(before))
 		},
-		Entry("who has one of that name", func(*keysv1alpha1.ApiKey) *corev1.Secret {
+		Entry("who has a Secret of that name", func(*keysv1alpha1.ApiKey) *corev1.Secret {
 			return &corev1.Secret{Data: map[string][]byte{"password": []byte("theirs")}}
 		}, "False/SecretConflict"),
-		Entry("whose ApiKey it is", func(*keysv1alpha1.ApiKey) *corev1.Secret {
-			return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner("another", "11111111-2222-4333-8444-555555555555")}}}
+		Entry("whose ApiKey owns it", func(*keysv1alpha1.ApiKey) *corev1.Secret {
+			return ownedBy("another")
 		}, "False/SecretConflict"),
-		Entry("whose ApiKey it was, by the same name", func(k *keysv1alpha1.ApiKey) *corev1.Secret {
-			return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{owner(k.Name, "11111111-2222-4333-8444-555555555555")}}}
+		Entry("whose deleted ApiKey of the same name owned it", func(k *keysv1alpha1.ApiKey) *corev1.Secret {
+			return ownedBy(k.Name)
 		}, "Unknown/AwaitingDeletion"),
 	)
 
 	It("is published once somebody else's is out of the way", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+		env := newEnvironment(ctx)
+		key := fixture.ApiKey(env.namespace.Name, fixture.Name("key"))
 		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 		Expect(cp.Client.Create(ctx, theirs)).To(Succeed())
 		Expect(cp.Client.Create(ctx, key)).To(Succeed())
-		result := w.reconcile(ctx, key)
-		expectRefused(key, "SecretConflict", "does not belong to this key: remove it, or set another name in spec.secret.name")
+		result := env.reconcile(ctx, key)
+		expectRefused(key, "SecretConflict",
+			"does not belong to this key: remove it, or set another name in spec.secret.name")
 		Expect(result.RequeueAfter).To(BeNumerically(">", 0), "nothing else would bring the key back")
 		Expect(cp.Client.Delete(ctx, theirs)).To(Succeed())
-		w.reconcile(ctx, key)
+		env.reconcile(ctx, key)
 		expectReady(ctx, key)
 	})
 
-	It("says which quota does not let it be written, and is written once there is room", func(ctx SpecContext) {
-		// It fails when an error of the API server's is only tried again.
-		w := newWorld(ctx)
-		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace.Name, Name: "no-secrets"}}
+	It("is refused with the name of the quota that is exceeded, and written once there is room", func(ctx SpecContext) {
+		// It fails when every error of the API server is only retried.
+		env := newEnvironment(ctx)
+		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace.Name, Name: "no-secrets"}}
 		quota.Spec.Hard = corev1.ResourceList{"count/secrets": resource.MustParse("0")}
 		Expect(cp.Client.Create(ctx, quota)).To(Succeed())
-		quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard} // As kube-controller-manager does.
+		// kube-controller-manager does this in a cluster.
+		quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
 		Expect(cp.Client.Status().Update(ctx, quota)).To(Succeed())
 		Eventually(func() error {
-			return cp.Client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace.Name, Name: "a"}}, client.DryRunAll)
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace.Name, Name: "a"}}
+			return cp.Client.Create(ctx, secret, client.DryRunAll)
 		}).Should(MatchError(ContainSubstring("exceeded quota")))
-		key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"))
+		key := fixture.ApiKey(env.namespace.Name, fixture.Name("key"))
 		Expect(cp.Client.Create(ctx, key)).To(Succeed())
-		result := w.reconcile(ctx, key)
+		result := env.reconcile(ctx, key)
 		expectRefused(key, "SecretRefused", "exceeded quota: no-secrets, requested: count/secrets=1")
 		Expect(condition(key, "Published")).To(Equal("False/SecretRefused"))
 		Expect(result.RequeueAfter).To(Equal(time.Minute), "nothing else would bring the key back")
-		Expect(w.events.Events).To(Receive(And(HavePrefix("Warning SecretRefused "), ContainSubstring("no-secrets"))))
-		w.client.writes = 0
-		w.reconcile(ctx, key)
-		Expect(w.client.writes).To(Equal(1), "the attempt")
+		Expect(env.events.Events).To(Receive(And(HavePrefix("Warning SecretRefused "), ContainSubstring("no-secrets"))))
+		env.client.writes = 0
+		env.reconcile(ctx, key)
+		Expect(env.client.writes).To(Equal(1), "the attempt")
 		Expect(cp.Client.Delete(ctx, quota)).To(Succeed())
 		Eventually(func(g Gomega) {
-			w.reconcile(ctx, key)
+			env.reconcile(ctx, key)
 			g.Expect(condition(key, "Ready")).To(Equal("True/Ready"))
 		}).Should(Succeed())
 		expectReady(ctx, key)
 	})
 
 	It("moves when its name changes, and leaves no copy of the token", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		former := secretOf(ctx, key)
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "renamed"} })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "renamed"} })
 		expectReady(ctx, key)
 		Expect(key.Status.SecretName).To(Equal("renamed"))
 		Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(former), former)).To(MatchError(ContainSubstring("not found")))
 	})
 
-	It("keeps a key working whose root key is lost, and never mints another token under its id (S4)", func(ctx SpecContext) {
+	It("keeps working when the root key is lost, and no other token is minted under its id (S4)", func(ctx SpecContext) {
 		// It fails when the comparison of digests in rootkeys.Store.Derive is removed.
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		w.loseRoot(ctx)
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		env.loseRoot(ctx)
 		credentials := key.Status.Credentials
-		w.reconcile(ctx, key)
+		env.reconcile(ctx, key)
 		expectReady(ctx, key)
 		Expect(message(key, "Published")).To(ContainSubstring("root key 1 is gone. Rotate the key."))
 
 		Expect(cp.Client.Delete(ctx, secretOf(ctx, key))).To(Succeed())
-		w.reconcile(ctx, key)
-		Expect(w.reconcile(ctx, key).RequeueAfter).To(Equal(time.Minute), "a root key that is restored is noticed")
+		env.reconcile(ctx, key)
+		Expect(env.reconcile(ctx, key).RequeueAfter).To(Equal(time.Minute), "so that a restored root key is noticed")
 		expectRefused(key, "RootKeyLost", "restore the Secret apikey-root-1")
 		Expect(key.Status.Credentials).To(Equal(credentials))
 
 		By("asking for another token")
-		w.update(ctx, key, requestRotation("now"))
+		env.update(ctx, key, requestRotation("now"))
 		expectReady(ctx, key)
 		Expect(key.Status.Credentials).To(HaveLen(2))
 	})
 
-	It("starts a rotation anew, when asked, whose root key is lost before its token is published", func(ctx SpecContext) {
-		// It fails when Rotate.stuck is always false.
-		w := newWorld(ctx)
-		key := w.create(ctx)
+	It("gets another token on request when the root key is lost in the middle of a rotation", func(ctx SpecContext) {
+		// It fails when Rotate.stuck always returns false.
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		canary := newCanary(ctx)
 		canary.says(ctx, "verifier-1", "1")
-		w.reconcile(ctx, canary.key)
-		w.update(ctx, key, requestRotation("once"))
+		env.reconcile(ctx, canary.key)
+		env.update(ctx, key, requestRotation("once"))
 		Expect(key.Status.Credentials).To(HaveLen(2))
 		lost := key.Status.Credentials[1].ID
-		w.loseRoot(ctx)
+		env.loseRoot(ctx)
 		canary.says(ctx, "verifier-1", key.ResourceVersion)
-		w.reconcile(ctx, key)
+		env.reconcile(ctx, key)
 		expectRefused(key, "RootKeyLost", "ask for another token")
-		Expect(key.Status.Credentials[1].ID).To(Equal(lost), "nobody has asked")
+		Expect(key.Status.Credentials[1].ID).To(Equal(lost), "nobody has asked for another")
 
 		canary.says(ctx, "verifier-1", "99999999999")
-		w.update(ctx, key, requestRotation("again"))
+		env.update(ctx, key, requestRotation("again"))
 		expectReady(ctx, key)
 		Expect(key.Status.Credentials).To(HaveLen(2))
 		Expect(key.Status.Credentials[1].ID).NotTo(Equal(lost))
@@ -220,26 +223,27 @@ var _ = Describe("The Secret", func() {
 
 	It("is restored for a key that asks for more than it may have", func(ctx SpecContext) {
 		// It fails when the step publication.Keep does not keep what is published.
-		w := newWorld(ctx)
-		key := w.create(ctx)
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		want := string(secretOf(ctx, key).Data["token"])
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"reviews:read"} })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"reviews:read"} })
 		expectRefused(key, "UnknownScope", "reviews:read")
 		Expect(cp.Client.Delete(ctx, secretOf(ctx, key))).To(Succeed())
-		w.reconcile(ctx, key)
+		env.reconcile(ctx, key)
 		expectRefused(key, "UnknownScope", "reviews:read")
 		expectSame(string(secretOf(ctx, key).Data["token"]), want)
 	})
 })
 
-// loseRoot replaces the root key, as if it had been lost and another had been made, for a controller that has not read
-// it.
-func (w *world) loseRoot(ctx context.Context) {
+// loseRoot replaces the root key, as if it had been lost and another had been created, and the controller, as if it had
+// not read the first one.
+func (env *environment) loseRoot(ctx context.Context) {
 	GinkgoHelper()
 	root := &corev1.Secret{}
 	Expect(cp.Client.Get(ctx, types.NamespacedName{Namespace: "apikey-system", Name: "apikey-root-1"}, root)).To(Succeed())
 	replaced := root.DeepCopy()
-	replaced.ResourceVersion, replaced.UID, replaced.Data = "", "", map[string][]byte{"key": []byte("another root key of 32 bytes....")}
+	replaced.ResourceVersion, replaced.UID = "", ""
+	replaced.Data = map[string][]byte{"key": []byte("another root key of 32 bytes....")}
 	Expect(cp.Client.Delete(ctx, root)).To(Succeed())
 	Expect(cp.Client.Create(ctx, replaced)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) {
@@ -247,12 +251,15 @@ func (w *world) loseRoot(ctx context.Context) {
 		root.ResourceVersion, root.UID = "", ""
 		Expect(cp.Client.Create(ctx, root)).To(Succeed())
 	})
-	w.controller = w.newController(w.client)
+	env.controller = env.newController(env.client)
 }
 
-func owner(name string, uid types.UID) metav1.OwnerReference {
-	controller := true
-	return metav1.OwnerReference{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: name, UID: uid, Controller: &controller}
+// ownedBy returns a Secret that an ApiKey with another UID owns.
+func ownedBy(name string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{
+		APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: name,
+		UID: "11111111-2222-4333-8444-555555555555", Controller: new(true),
+	}}}}
 }
 
 func bytesOf(ctx context.Context, secret *corev1.Secret) string {

@@ -12,11 +12,11 @@ import (
 )
 
 var _ = Describe("The state of a key", func() {
-	It("is Revoked for good: the Secret goes and the record stays", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+	It("is Revoked permanently: the Secret goes and the record stays", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		credentials, secret := key.Status.Credentials, secretOf(ctx, key)
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 		expectAtRest(key, "Revoked")
 		Expect(condition(key, "Revoked")).To(Equal("True/Revoked"))
 		Expect(condition(key, "Published")).To(Equal("False/Revoked"))
@@ -24,28 +24,28 @@ var _ = Describe("The state of a key", func() {
 		Expect(key.Status.Credentials).To(Equal(credentials))
 		Expect(key.Status.SecretName).To(BeEmpty())
 		Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(MatchError(ContainSubstring("not found")))
-		w.client.writes, w.client.secrets = 0, 0
-		w.reconcile(ctx, key)
-		Expect(w.client.writes).To(BeZero())
-		Expect(w.client.secrets).To(BeZero())
+		env.client.writes, env.client.secrets = 0, 0
+		env.reconcile(ctx, key)
+		Expect(env.client.writes).To(BeZero())
+		Expect(env.client.secrets).To(BeZero())
 	})
 
-	// It fails when Store.Unpublish takes what status says for what there is: a controller that was overtaken may have
-	// made it.
-	It("is Revoked, and its Secret goes that shows up after", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+	// It fails when Store.Unpublish relies on status: a controller that was overtaken may have created the Secret after
+	// that.
+	It("is Revoked, and a Secret that appears afterwards goes too", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		secret := secretOf(ctx, key)
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 		secret.ResourceVersion, secret.UID = "", ""
 		Expect(cp.Client.Create(ctx, secret)).To(Succeed())
-		w.reconcile(ctx, key)
+		env.reconcile(ctx, key)
 		Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(MatchError(ContainSubstring("not found")))
 	})
 
-	It("is Revoked from the start when it is created so, and nothing is minted", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+	It("is Revoked from the start if the key is created so, and nothing is minted", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 		expectAtRest(key, "Revoked")
 		Expect(key.Status.Credentials).To(BeEmpty())
 		secrets := &corev1.SecretList{}
@@ -54,41 +54,41 @@ var _ = Describe("The state of a key", func() {
 	})
 
 	It("is Suspended until it is Active again, with the same token", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
 		credentials := key.Status.Credentials
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
 		expectAtRest(key, "Suspended")
 		Expect(condition(key, "Stalled")).To(BeEmpty())
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyActive })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyActive })
 		expectReady(ctx, key)
 		Expect(key.Status.Credentials).To(Equal(credentials))
 	})
 
-	It("is Expired when its time has come, and does not come back by another expiry", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		result := w.reconcile(ctx, key)
+	It("is Expired when its expiry has passed, and another expiry does not bring it back", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		result := env.reconcile(ctx, key)
 		Expect(result.RequeueAfter).To(BeNumerically("~", 83*24*time.Hour, 2*time.Second), "for the warning a week before")
 
-		w.clock.SetTime(key.Status.ExpiresTime.Add(-time.Second))
-		w.reconcile(ctx, key)
+		env.clock.SetTime(key.Status.ExpiresTime.Add(-time.Second))
+		env.reconcile(ctx, key)
 		expectReady(ctx, key)
-		w.clock.SetTime(key.Status.ExpiresTime.Time)
-		w.reconcile(ctx, key)
+		env.clock.SetTime(key.Status.ExpiresTime.Time)
+		env.reconcile(ctx, key)
 		expectAtRest(key, "Expired")
 		Expect(condition(key, "Expired")).To(Equal("True/Expired"))
 		Expect(condition(key, "Stalled")).To(BeEmpty())
 
-		w.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "Never" })
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "Never" })
 		expectAtRest(key, "Expired")
 		Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 	})
 
-	It("is warned of a week and a day before its end, once each", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		Expect(w.events.Events).To(Receive(HavePrefix("Normal Issued ")))
+	It("has a warning a week and a day before it expires, once each", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		Expect(env.events.Events).To(Receive(HavePrefix("Normal Issued ")))
 		for _, left := range []struct {
 			before time.Duration
 			want   string
@@ -99,25 +99,25 @@ var _ = Describe("The state of a key", func() {
 			{24 * time.Hour, "less than 1 day ahead"},
 			{time.Hour, ""},
 		} {
-			w.clock.SetTime(key.Status.ExpiresTime.Add(-left.before))
+			env.clock.SetTime(key.Status.ExpiresTime.Add(-left.before))
 			for range 2 {
-				w.reconcile(ctx, key)
+				env.reconcile(ctx, key)
 			}
 			expectReady(ctx, key)
 			if left.want != "" {
 				Expect(condition(key, "Expired")).To(Equal("False/ExpiringSoon"))
-				Expect(w.events.Events).To(Receive(And(HavePrefix("Warning ExpiringSoon "), ContainSubstring(left.want))))
+				Expect(env.events.Events).To(Receive(And(HavePrefix("Warning ExpiringSoon "), ContainSubstring(left.want))))
 			}
-			Expect(w.events.Events).NotTo(Receive())
+			Expect(env.events.Events).NotTo(Receive())
 		}
 	})
 
-	It("is not warned of at once when the key lives no longer than the warning", func(ctx SpecContext) {
-		w := newWorld(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"2d"} })
-		key := w.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "2d" })
+	It("has no warning at the start if the key lives no longer than the window", func(ctx SpecContext) {
+		env := newEnvironment(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"2d"} })
+		key := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "2d" })
 		Expect(condition(key, "Expired")).To(Equal("False/NotExpired"))
-		w.clock.SetTime(w.clock.Now().Add(25 * time.Hour))
-		w.reconcile(ctx, key)
+		env.clock.SetTime(env.clock.Now().Add(25 * time.Hour))
+		env.reconcile(ctx, key)
 		Expect(message(key, "Expired")).To(ContainSubstring("less than 1 day ahead"))
 	})
 })

@@ -51,9 +51,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(cp.Client.Create(ctx, policy)).To(Succeed())
 })
 
-// world is what one test plays in: a tenant with a namespace of its own, and a controller that is called by hand, reads
-// past any cache, and takes its time from a clock that stands still.
-type world struct {
+// environment is what one test runs in: a tenant with a namespace of its own, and a controller that is called by hand,
+// reads past any cache, and takes its time from a clock that stands still.
+type environment struct {
 	tenant     *keysv1alpha1.Tenant
 	namespace  *corev1.Namespace
 	clock      *clocktesting.FakePassiveClock
@@ -62,35 +62,37 @@ type world struct {
 	controller *apikey.Controller
 }
 
-func newWorld(ctx context.Context, change ...func(*keysv1alpha1.Tenant)) *world {
+func newEnvironment(ctx context.Context, change ...func(*keysv1alpha1.Tenant)) *environment {
 	GinkgoHelper()
 	name := fixture.Name("tenant")
-	w := &world{
+	env := &environment{
 		tenant:    fixture.Tenant(name, change...),
 		namespace: fixture.Namespace(fixture.Name("ns"), name),
 		clock:     clocktesting.NewFakePassiveClock(time.Now()),
 		events:    events.NewFakeRecorder(100),
 		client:    &countingClient{Client: cp.Client},
 	}
-	Expect(cp.Client.Create(ctx, w.tenant)).To(Succeed())
-	Expect(cp.Client.Create(ctx, w.namespace)).To(Succeed())
-	// No controller has been here before: the verifiers of another test aren't known.
-	registry := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.SystemNamespace, Name: rollout.RegistryName}}
+	Expect(cp.Client.Create(ctx, env.tenant)).To(Succeed())
+	Expect(cp.Client.Create(ctx, env.namespace)).To(Succeed())
+	// The controller starts without the verifiers of other tests.
+	registry := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.SystemNamespace, Name: rollout.RegistryName},
+	}
 	Expect(client.IgnoreNotFound(cp.Client.Delete(ctx, registry))).To(Succeed())
-	w.controller = w.newController(w.client)
-	return w
+	env.controller = env.newController(env.client)
+	return env
 }
 
-func (w *world) newController(c client.Client, change ...func(*apikey.Options)) *apikey.Controller {
+func (env *environment) newController(c client.Client, change ...func(*apikey.Options)) *apikey.Controller {
 	o := apikey.Options{
 		Client:    c,
 		Live:      c,
 		Roots:     c,
-		Metadata:  c,
+		Metadata:  keycachetest.Live{Reader: c},
 		Keys:      keycachetest.Live{Reader: c},
 		Tenants:   keycachetest.Live{Reader: c},
-		Recorder:  w.events,
-		Clock:     w.clock,
+		Recorder:  env.events,
+		Clock:     env.clock,
 		Namespace: controlplane.SystemNamespace,
 		Formats: credentials.Formats{
 			keysv1alpha1.EnvironmentLive: token.FormatLive,
@@ -105,38 +107,40 @@ func (w *world) newController(c client.Client, change ...func(*apikey.Options)) 
 }
 
 // create creates a key and reconciles it once.
-func (w *world) create(ctx context.Context, change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
+func (env *environment) create(ctx context.Context, change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
 	GinkgoHelper()
-	key := fixture.ApiKey(w.namespace.Name, fixture.Name("key"), change...)
+	key := fixture.ApiKey(env.namespace.Name, fixture.Name("key"), change...)
 	Expect(cp.Client.Create(ctx, key)).To(Succeed())
-	w.reconcile(ctx, key)
+	env.reconcile(ctx, key)
 	return key
 }
 
 // reconcile reads a key anew, reconciles it once and leaves it as it then is.
-func (w *world) reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) reconcile.Result {
+func (env *environment) reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) reconcile.Result {
 	GinkgoHelper()
 	read(ctx, key)
-	result, err := w.controller.Reconcile(ctx, key.DeepCopy())
+	result, err := env.controller.Reconcile(ctx, key.DeepCopy())
 	Expect(err).NotTo(HaveOccurred())
 	read(ctx, key)
 	return result
 }
 
 // update reads a key anew, changes it, writes it and reconciles it once.
-func (w *world) update(ctx context.Context, key *keysv1alpha1.ApiKey, change func(*keysv1alpha1.ApiKey)) reconcile.Result {
+func (env *environment) update(
+	ctx context.Context, key *keysv1alpha1.ApiKey, change func(*keysv1alpha1.ApiKey),
+) reconcile.Result {
 	GinkgoHelper()
 	read(ctx, key)
 	change(key)
 	Expect(cp.Client.Update(ctx, key)).To(Succeed())
-	return w.reconcile(ctx, key)
+	return env.reconcile(ctx, key)
 }
 
-// settleTenant has the tenant's ledger be looked at once.
-func (w *world) settleTenant(ctx context.Context) {
+// settleTenant reconciles the tenant once.
+func (env *environment) settleTenant(ctx context.Context) {
 	GinkgoHelper()
-	read(ctx, w.tenant)
-	_, err := tenant.NewController(cp.Client, cp.Client, w.clock).Reconcile(ctx, w.tenant.DeepCopy())
+	read(ctx, env.tenant)
+	_, err := tenant.NewController(cp.Client, cp.Client, env.clock).Reconcile(ctx, env.tenant.DeepCopy())
 	Expect(err).NotTo(HaveOccurred())
 }
 
@@ -181,16 +185,17 @@ func expectReady(ctx context.Context, key *keysv1alpha1.ApiKey) {
 	secret := secretOf(ctx, key)
 	Expect(metav1.IsControlledBy(secret, key)).To(BeTrue())
 	// Compared as digests: a failed comparison must not print a token.
-	Expect(token.DigestOf(string(secret.Data["token"])).String()).To(Equal(key.Status.Credentials[len(key.Status.Credentials)-1].Digest))
+	newest := key.Status.Credentials[len(key.Status.Credentials)-1]
+	Expect(token.DigestOf(string(secret.Data["token"])).String()).To(Equal(newest.Digest))
 }
 
-// expectSame expects two texts that may hold a token to be the same. A failed comparison prints neither.
+// expectSame expects two texts that may hold a token to be equal. A failed comparison prints neither.
 func expectSame(got, want string) {
 	GinkgoHelper()
 	Expect(token.DigestOf(got)).To(Equal(token.DigestOf(want)))
 }
 
-// expectRefused expects a fault that only a person can mend.
+// expectRefused expects a fault that only a person can fix.
 func expectRefused(key *keysv1alpha1.ApiKey, reason, messagePart string) {
 	GinkgoHelper()
 	Expect(condition(key, "Ready")).To(Equal("False/" + reason))
@@ -200,7 +205,7 @@ func expectRefused(key *keysv1alpha1.ApiKey, reason, messagePart string) {
 	Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 }
 
-// expectAtRest expects a state that was asked for: it has a condition of its own name, and nothing of it is waited for.
+// expectAtRest expects a state that the user has requested: it has a condition of its own name, and no Ready.
 func expectAtRest(key *keysv1alpha1.ApiKey, state string) {
 	GinkgoHelper()
 	Expect(condition(key, state)).To(Equal("True/" + state))
@@ -222,7 +227,9 @@ type countingClient struct {
 	beforeLedger func()
 }
 
-func (c *countingClient) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+func (c *countingClient) Get(
+	ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption,
+) error {
 	if _, ok := obj.(*corev1.Secret); ok {
 		c.secrets++
 	}
@@ -230,8 +237,9 @@ func (c *countingClient) Get(ctx context.Context, key client.ObjectKey, obj clie
 }
 
 func (c *countingClient) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	if _, ok := list.(*corev1.SecretList); ok && !slices.Contains(opts, client.ListOption(client.InNamespace(controlplane.SystemNamespace))) {
-		c.secretLists++ // That of the root keys is another.
+	rootKeys := slices.Contains(opts, client.ListOption(client.InNamespace(controlplane.SystemNamespace)))
+	if _, ok := list.(*corev1.SecretList); ok && !rootKeys {
+		c.secretLists++
 		if c.secretListsFail {
 			return apierrors.NewTooManyRequests("later", 1)
 		}
@@ -263,7 +271,9 @@ type countingStatusWriter struct {
 	client *countingClient
 }
 
-func (w *countingStatusWriter) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+func (w *countingStatusWriter) Update(
+	ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption,
+) error {
 	w.client.writes++
 	if _, ok := obj.(*keysv1alpha1.Tenant); ok {
 		w.client.ledgers++
@@ -274,7 +284,9 @@ func (w *countingStatusWriter) Update(ctx context.Context, obj client.Object, op
 	return w.SubResourceWriter.Update(ctx, obj, opts...)
 }
 
-func (w *countingStatusWriter) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+func (w *countingStatusWriter) Patch(
+	ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption,
+) error {
 	w.client.writes++
 	return w.SubResourceWriter.Patch(ctx, obj, patch, opts...)
 }

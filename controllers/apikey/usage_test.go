@@ -10,38 +10,40 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-var _ = Describe("A use that has not come", func() {
-	DescribeTable("is put right, in every state of a key", func(ctx SpecContext, change func(*keysv1alpha1.ApiKey)) {
+var _ = Describe("A last use in the future", func() {
+	DescribeTable("is corrected, in every state of a key", func(ctx SpecContext, change func(*keysv1alpha1.ApiKey)) {
 		// It fails without the step usage.Correction.
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		w.update(ctx, key, change)
-		future := metav1.NewTime(w.clock.Now().Add(24 * 365 * time.Hour).Truncate(time.Second))
-		past := metav1.NewTime(w.clock.Now().Add(-time.Hour).Truncate(time.Second))
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		env.update(ctx, key, change)
+		future := metav1.NewTime(env.clock.Now().Add(24 * 365 * time.Hour).Truncate(time.Second))
+		past := metav1.NewTime(env.clock.Now().Add(-time.Hour).Truncate(time.Second))
 		key.Status.LastUsedTime = &future
-		key.Status.Usage = []keysv1alpha1.CredentialUsage{{ID: key.Status.Credentials[0].ID, LastUsedTime: future}, {ID: "another0", LastUsedTime: past}}
+		key.Status.Usage = []keysv1alpha1.CredentialUsage{
+			{ID: key.Status.Credentials[0].ID, LastUsedTime: future}, {ID: "another0", LastUsedTime: past},
+		}
 		Expect(cp.Client.Status().Update(ctx, key)).To(Succeed())
-		w.reconcile(ctx, key)
-		now := w.clock.Now()
+		env.reconcile(ctx, key)
+		now := env.clock.Now()
 		Expect(key.Status.LastUsedTime.Time).To(BeTemporally("<=", now))
 		Expect(key.Status.LastUsedTime.Time).To(BeTemporally("~", now, time.Second))
 		Expect(key.Status.Usage[0].LastUsedTime.Time).To(BeTemporally("~", now, time.Second))
 		Expect(key.Status.Usage[1].LastUsedTime.Time).To(Equal(past.Time))
 	},
-		Entry("one that works", func(*keysv1alpha1.ApiKey) {}),
-		Entry("a suspended one", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
-		Entry("a revoked one", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
-		Entry("one that asks for too much", func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"reviews:read"} }),
+		Entry("working", func(*keysv1alpha1.ApiKey) {}),
+		Entry("suspended", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
+		Entry("revoked", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
+		Entry("refused", func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"reviews:read"} }),
 	)
 
-	It("is left alone where clocks differ by little", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		key := w.create(ctx)
-		soon := metav1.NewTime(w.clock.Now().Add(5 * time.Second).Truncate(time.Second))
+	It("is left alone if it is only a small difference between clocks", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		soon := metav1.NewTime(env.clock.Now().Add(5 * time.Second).Truncate(time.Second))
 		key.Status.LastUsedTime = &soon
 		Expect(cp.Client.Status().Update(ctx, key)).To(Succeed())
-		w.client.writes = 0
-		w.reconcile(ctx, key)
-		Expect(w.client.writes).To(BeZero())
+		env.client.writes = 0
+		env.reconcile(ctx, key)
+		Expect(env.client.writes).To(BeZero())
 	})
 })

@@ -17,13 +17,14 @@ import (
 )
 
 // Keys that find no place in their tenant's ledger wait. When a place becomes free, only the tenant's oldest key is
-// reconciled, so that what a tenant asks for beyond its quota costs nobody anything:
+// reconciled, so that keys beyond a quota cost nobody else anything:
 //
 //   - As many keys are reconciled as there are places, by keysWaitingForPlace.
-//   - A key that does not wait any more, because it took its place or because nobody wants it to have one, makes the next one be
+//   - A key that does not wait any more, because it took its place or no longer asks for one, makes the next one be
 //     reconciled, by keysWaitingBeside. So no place stays free because the key that was to take it is gone.
-//   - A key that is not in the cache as waiting yet when a place becomes free is reconciled once it is, by its own change.
-//   - Each is reconciled every now and then anyway.
+//   - A key that the cache does not have yet when a place becomes free is reconciled by its own change, once the cache
+//     has it.
+//   - Each is reconciled at an interval anyway.
 //
 // Whenever a key is reconciled, and whether it is new or waits, it gets a place only if there is one for each older key
 // that waits.
@@ -61,8 +62,8 @@ func leftWaiting() predicate.Predicate {
 
 // keysWaitingBeside returns the keys that may have the place of a key which does not wait any more.
 func (w *watches) keysWaitingBeside(ctx context.Context, object client.Object) (requests []reconcile.Request) {
-	namespace := &corev1.Namespace{}
-	if err := w.client.Get(ctx, types.NamespacedName{Name: object.GetNamespace()}, namespace, client.UnsafeDisableDeepCopy); err != nil {
+	namespace, name := &corev1.Namespace{}, types.NamespacedName{Name: object.GetNamespace()}
+	if err := w.client.Get(ctx, name, namespace, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // It is gone. What its tenant's ledger has of it is given back, which is a place that is freed.
 	}
 	tenants := &keysv1alpha1.TenantList{}

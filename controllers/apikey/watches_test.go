@@ -13,9 +13,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 )
 
-// TestUsageAloneIsNoReason checks that what verifiers write doesn't have a key looked at, and that anything else does,
-// with it or without.
-func TestUsageAloneIsNoReason(t *testing.T) {
+// TestKeyIsNotReconciledForUsageAlone checks that a key is not reconciled when verifiers write its usage, and that it
+// is for any other change.
+func TestKeyIsNotReconciledForUsageAlone(t *testing.T) {
 	then := metav1.NewTime(time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC))
 	used := func(key *keysv1alpha1.ApiKey) {
 		key.ResourceVersion = "2"
@@ -45,29 +45,33 @@ func TestUsageAloneIsNoReason(t *testing.T) {
 		before := &keysv1alpha1.ApiKey{}
 		after := before.DeepCopy()
 		test.change(after)
-		if got := notOnlyUsage(clocktesting.NewFakePassiveClock(then.Add(time.Minute))).Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
+		update := event.UpdateEvent{ObjectOld: before, ObjectNew: after}
+		if got := notOnlyUsage(clocktesting.NewFakePassiveClock(then.Add(time.Minute))).Update(update); got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
 		if test.want {
 			continue
 		}
-		if isCanary().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) || claimsChanged().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {
-			t.Errorf("%s has keys looked at by another way", name)
+		if isCanary().Update(update) || claimsChanged().Update(update) {
+			t.Errorf("%s makes keys be reconciled by another watch", name)
 		}
 	}
 }
 
-// TestTheCanaryIsLookedAt checks that the canary is looked at until its status says that it was seen, though no
-// verifier has left anything on it: what waits for a whole installation (kstatus) waits for that too.
-func TestTheCanaryIsLookedAt(t *testing.T) {
+// TestCanaryIsReconciledUntilObserved checks that the canary is reconciled until its status has the observed
+// generation, even if no verifier has written to it: whatever waits for a whole installation (kstatus) waits for that
+// too.
+func TestCanaryIsReconciledUntilObserved(t *testing.T) {
 	name := types.NamespacedName{Namespace: "apikey-system", Name: keysv1alpha1.CanaryName}
-	w := newWatches(nil, nil, rollout.NewVerifiers(nil, nil, name.Namespace, clocktesting.NewFakePassiveClock(time.Now())))
+	verifiers := rollout.NewVerifiers(nil, nil, name.Namespace, clocktesting.NewFakePassiveClock(time.Now()))
+	w := newWatches(nil, nil, verifiers)
 	canary := &keysv1alpha1.ApiKey{}
 	canary.Namespace, canary.Name, canary.Generation = name.Namespace, name.Name, 2
 	for observed, want := range map[int64]int{-1: 1, 1: 1, 2: 0} {
 		canary.Status.ObservedGeneration = observed
-		if got := w.keysAwaitingVerifiers(t.Context(), canary); len(got) != want || want == 1 && got[0].NamespacedName != name {
-			t.Errorf("generation 2, and %d was seen: %v is looked at", observed, got)
+		got := w.keysAwaitingVerifiers(t.Context(), canary)
+		if len(got) != want || want == 1 && got[0].NamespacedName != name {
+			t.Errorf("generation 2, and %d was observed: %v is reconciled", observed, got)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 const (
 	certificateBlock = "CERTIFICATE"
 	keyBlock         = "PRIVATE KEY"
-	// backdate is how long before its making a certificate begins to be valid, for clocks that are behind.
+	// backdate is how long before its issue a certificate begins to be valid, for clocks that are behind.
 	backdate = time.Hour
 )
 
@@ -32,8 +32,8 @@ type pair struct {
 	key         *ecdsa.PrivateKey
 }
 
-// newAuthority makes a certificate authority for these names and those below them, and for nothing else: whoever steals its key
-// can't pretend to be another server to those who trust it.
+// newAuthority makes a certificate authority for these names and those below them, and for nothing else: with its
+// stolen key, nobody can pretend to be any other server to clients that trust the authority.
 func newAuthority(names []string, now time.Time, life time.Duration) (pair, error) {
 	key, serial, err := newKey()
 	if err != nil {
@@ -46,7 +46,7 @@ func newAuthority(names []string, now time.Time, life time.Duration) (pair, erro
 	fingerprint := sha256.Sum256(public)
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		// A name of its own for each, so that a client that knows two finds the issuer by name.
+		// Each authority has a name of its own, so that a client that trusts two finds the issuer by name.
 		Subject:               pkix.Name{CommonName: "apikey-operator CA " + hex.EncodeToString(fingerprint[:4])},
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(life),
@@ -63,15 +63,15 @@ func newAuthority(names []string, now time.Time, life time.Duration) (pair, erro
 	return sign(template, template, key, key)
 }
 
-// newServing makes a server's certificate for these names. It doesn't outlive its authority.
-func newServing(authority pair, names []string, now time.Time, life time.Duration) (pair, error) {
+// newServing makes a server's certificate for these names. It doesn't outlive its issuer.
+func newServing(issuer pair, names []string, now time.Time, life time.Duration) (pair, error) {
 	key, serial, err := newKey()
 	if err != nil {
 		return pair{}, err
 	}
 	end := now.Add(life)
-	if end.After(authority.certificate.NotAfter) {
-		end = authority.certificate.NotAfter
+	if end.After(issuer.certificate.NotAfter) {
+		end = issuer.certificate.NotAfter
 	}
 	return sign(&x509.Certificate{
 		SerialNumber: serial,
@@ -81,7 +81,7 @@ func newServing(authority pair, names []string, now time.Time, life time.Duratio
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     names,
-	}, authority.certificate, key, authority.key)
+	}, issuer.certificate, key, issuer.key)
 }
 
 func newKey() (*ecdsa.PrivateKey, *big.Int, error) {
@@ -106,17 +106,17 @@ func sign(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) 
 	return pair{certificate, key}, err
 }
 
-// everyAddress is the block of all IP addresses of a length.
+// everyAddress returns the block of all IP addresses of a length.
 func everyAddress(length int) *net.IPNet {
 	return &net.IPNet{IP: make(net.IP, length), Mask: make(net.IPMask, length)}
 }
 
-// issuedTime is when a certificate of ours was made.
+// issuedTime returns when a certificate of this package was made.
 func issuedTime(certificate *x509.Certificate) time.Time { return certificate.NotBefore.Add(backdate) }
 
 // signedBy reports whether an authority signed a certificate.
-func signedBy(certificate, authority *x509.Certificate) bool {
-	return certificate.CheckSignatureFrom(authority) == nil
+func signedBy(certificate, issuer *x509.Certificate) bool {
+	return certificate.CheckSignatureFrom(issuer) == nil
 }
 
 // encode returns a certificate and its key in PEM.
@@ -139,7 +139,7 @@ func encodeCertificates(certificates ...*x509.Certificate) []byte {
 	})
 	var text bytes.Buffer
 	for _, certificate := range certificates {
-		_ = pem.Encode(&text, &pem.Block{Type: certificateBlock, Bytes: certificate.Raw}) // A buffer takes everything.
+		_ = pem.Encode(&text, &pem.Block{Type: certificateBlock, Bytes: certificate.Raw}) // Writing to a buffer cannot fail.
 	}
 	return text.Bytes()
 }
@@ -159,7 +159,7 @@ func decodePair(certificate, key []byte) (pair, error) {
 	}
 	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return pair{}, errors.New("the private key can't be read") // What is wrong with it may quote it.
+		return pair{}, errors.New("the private key can't be read") // The error itself may quote the key.
 	}
 	ours, ok := private.(*ecdsa.PrivateKey)
 	if !ok || !ours.PublicKey.Equal(certificates[0].PublicKey) {

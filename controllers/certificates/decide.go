@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// Lifetimes say how long certificates are good for, and when they are replaced.
+// Lifetimes say how long certificates are valid, and when they are replaced.
 type Lifetimes struct {
-	// Authority is how long an authority is valid. Its successor is published Successor before its end, and signs once it has
-	// been published for Overlap: clients that copy the bundle have that long to copy it again.
+	// Authority is how long an authority is valid. Successor is how long before its end the next authority is published.
+	// Overlap is how long that has been published before it signs: clients that copy the bundle have that long to copy it
+	// again.
 	Authority, Successor, Overlap time.Duration
-	// Serving is how long a server's certificate is valid. It is replaced Renewal before its end.
+	// Serving is how long a server's certificate is valid, and Renewal how long before its end it is replaced.
 	Serving, Renewal time.Duration
-	// Settle is how long after the last certificate by a new authority its predecessor leaves the bundle: pods have read their
-	// new certificate by then.
+	// Settle is how long the previous authority stays in the bundle after the next one has signed its last certificate:
+	// by then, pods have read their new certificate.
 	Settle time.Duration
 }
 
@@ -32,17 +33,17 @@ var DefaultLifetimes = Lifetimes{
 // authority is what the authority's Secret holds.
 type authority struct {
 	signing pair
-	// fault is why signing can't sign: it can't be read.
+	// fault is why signing cannot be read, or nil.
 	fault error
-	// next is the authority that will sign, nil for none.
+	// next is the authority that will sign, or nil.
 	next *pair
-	// published is when next was known to be in the bundle, zero for not yet.
+	// published is when next was known to be in the bundle, or zero if it is not known to be.
 	published time.Time
-	// previous are those that signed before, and that certificates in use may be by.
+	// previous are the authorities that signed before, and that may have signed certificates which are in use.
 	previous []*x509.Certificate
 }
 
-// bundle are the authorities to trust.
+// bundle returns the authorities to trust.
 func (a *authority) bundle() []byte {
 	all := append([]*x509.Certificate{}, a.previous...)
 	if a.signing.certificate != nil {
@@ -56,22 +57,23 @@ func (a *authority) bundle() []byte {
 
 // leaf is a server's certificate.
 type leaf struct {
-	// names are those of the server.
+	// names are those by which the server is reached.
 	names []string
-	// foreign is a Secret that somebody else made.
+	// foreign reports whether somebody else made the Secret.
 	foreign bool
-	// certificate is nil where there is none, or where it and its key can't be read.
+	// certificate is nil if there is none, or if it or its key cannot be read.
 	certificate *x509.Certificate
 }
 
-// state is what there is.
+// state is all that the decision depends on.
 type state struct {
-	// authority is nil where there is none.
+	// authority is nil if there is none.
 	authority *authority
 	// bundle is what is published.
 	bundle []byte
+	// leaves has the servers' certificates, by the name of their Secret.
 	leaves map[string]leaf
-	// names are those that an authority has to be good for, the namespace's first.
+	// names are those that an authority has to be valid for, the namespace's first.
 	names []string
 }
 
@@ -80,34 +82,35 @@ func (a *authority) canSign(now time.Time, names []string) bool {
 	return a.fault == nil && now.Before(a.signing.certificate.NotAfter) && permits(a.signing.certificate, names[0])
 }
 
-// action is what is to be done next. Each is one write.
+// action is what to do next. Each action is one write.
 type action string
 
 const (
 	create   action = "create"   // the first authority
-	replace  action = "replace"  // one that can't be read or has expired
+	replace  action = "replace"  // an authority that cannot be read or has expired
 	publish  action = "publish"  // the bundle
 	announce action = "announce" // the next authority
-	note     action = "note"     // that the next authority is published
+	record   action = "record"   // that the next authority is published
 	promote  action = "promote"  // the next authority signs
 	issue    action = "issue"    // a server's certificate
-	retire   action = "retire"   // authorities that no certificate in use is by
+	retire   action = "retire"   // authorities that have signed no certificate in use
 	wait     action = "wait"
 )
 
-// step is what to do, and for which server's certificate, or when to look again.
+// step is an action, and the server's Secret that it is about or, for wait, until when.
 type step struct {
 	action action
 	secret string
 	until  time.Time
 }
 
-// decide says what to do next. Whatever was cut off before is decided anew from what there is:
+// decide returns what to do next. It is pure, and decides from what there is, so a step that was cut off is decided
+// anew:
 //
 //	authority ─▶ bundle ─▶ certificates
-//	   └─ near its end: next ─▶ bundle ─▶ noted ── Overlap ──▶ next signs ─▶ certificates ── Settle ──▶ previous leaves the bundle
+//	   └─ near its end: next ─▶ bundle ─▶ recorded ─ Overlap ─▶ next signs ─▶ certificates ─ Settle ─▶ previous retired
 //
-// So at any moment the published bundle has the authority of every certificate that is in use.
+// So at any moment, the published bundle has the authority of every certificate that is in use.
 func decide(now time.Time, s *state, l Lifetimes) step {
 	a := s.authority
 	switch {
@@ -125,7 +128,7 @@ func decide(now time.Time, s *state, l Lifetimes) step {
 	case a.next == nil && (!now.Before(due) || !permits(a.signing.certificate, s.names...)):
 		return step{action: announce}
 	case a.next != nil && a.published.IsZero():
-		return step{action: note}
+		return step{action: record}
 	case a.next != nil:
 		if due = a.published.Add(l.Overlap); !now.Before(due) {
 			return step{action: promote}
@@ -134,22 +137,22 @@ func decide(now time.Time, s *state, l Lifetimes) step {
 	return decideServing(now, s, l, due)
 }
 
-// decideServing does so once the authority is as it should be until a time.
+// decideServing returns what to do next about the servers' certificates, if the authority needs nothing before due.
 func decideServing(now time.Time, s *state, l Lifetimes, due time.Time) step {
 	var settled time.Time
 	for _, secret := range sortedNames(s.leaves) {
-		leaf := s.leaves[secret]
-		if leaf.foreign {
+		serving := s.leaves[secret]
+		if serving.foreign {
 			continue
 		}
-		renewal, ok := good(leaf, s.authority.signing.certificate, l)
+		renewal, ok := renewalTime(serving, s.authority.signing.certificate, l)
 		if !ok || !now.Before(renewal) {
 			return step{action: issue, secret: secret}
 		}
 		if renewal.Before(due) {
 			due = renewal
 		}
-		if end := issuedTime(leaf.certificate).Add(l.Settle); end.After(settled) {
+		if end := issuedTime(serving.certificate).Add(l.Settle); end.After(settled) {
 			settled = end
 		}
 	}
@@ -164,29 +167,29 @@ func decideServing(now time.Time, s *state, l Lifetimes, due time.Time) step {
 	return step{action: wait, until: due}
 }
 
-// good reports whether a server's certificate is the one that it should have, and until when.
-func good(leaf leaf, signing *x509.Certificate, l Lifetimes) (renewal time.Time, ok bool) {
-	c := leaf.certificate
-	if c == nil || !slices.Equal(c.DNSNames, permitted(signing, leaf.names)) || !signedBy(c, signing) {
+// renewalTime reports whether a server has the certificate that it should have, and returns when that is replaced.
+func renewalTime(serving leaf, signing *x509.Certificate, l Lifetimes) (renewal time.Time, ok bool) {
+	c := serving.certificate
+	if c == nil || !slices.Equal(c.DNSNames, permittedNames(signing, serving.names)) || !signedBy(c, signing) {
 		return time.Time{}, false
 	}
 	renewal = c.NotAfter.Add(-l.Renewal)
-	// One that ends with its authority can't be renewed for longer. Its successor signs well before.
+	// A certificate that ends with its authority cannot be renewed for longer. The next authority signs well before.
 	if c.NotAfter.Equal(signing.NotAfter) {
 		renewal = c.NotAfter
 	}
 	return renewal, true
 }
 
-// permitted are the names that an authority may sign for.
-func permitted(authority *x509.Certificate, names []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !permits(authority, name) })
+// permittedNames returns the names that an authority may sign for.
+func permittedNames(signing *x509.Certificate, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !permits(signing, name) })
 }
 
 // permits reports whether an authority may sign for all of these names.
-func permits(authority *x509.Certificate, names ...string) bool {
+func permits(signing *x509.Certificate, names ...string) bool {
 	for _, name := range names {
-		if !slices.ContainsFunc(authority.PermittedDNSDomains, func(domain string) bool {
+		if !slices.ContainsFunc(signing.PermittedDNSDomains, func(domain string) bool {
 			return name == domain || strings.HasSuffix(name, "."+domain)
 		}) {
 			return false

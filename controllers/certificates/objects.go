@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	// AuthorityName is the Secret that has the authority's private key. Nobody but the controller needs it.
+	// AuthorityName is the Secret that has the authority's private key. Only the controller needs it.
 	AuthorityName = "apikey-ca-key"
-	// BundleName is the ConfigMap that has the certificates of the authorities to trust, and nothing secret.
+	// BundleName is the ConfigMap that has the certificates of the authorities to trust. Nothing in it is secret.
 	BundleName = "apikey-ca"
-	// BundleKey is its entry.
+	// BundleKey is the entry of that ConfigMap.
 	BundleKey = "ca.crt"
 )
 
-// Entries of the authority's Secret, beside those that every kubernetes.io/tls Secret has.
+// These are the entries of the authority's Secret besides those of every kubernetes.io/tls Secret.
 const (
 	nextCertificate   = "next.crt"
 	nextKey           = "next.key"
@@ -34,25 +34,26 @@ const (
 	previous          = "previous.crt"
 )
 
-// Values of keysv1alpha1.CertificateLabel.
+// These are the values of keysv1alpha1.CertificateLabel.
 const (
 	labelAuthority = "authority"
 	labelServing   = "serving"
 	labelBundle    = "bundle"
 )
 
-// errForeign says that somebody else's Secret is in the authority's place.
-var errForeign = errors.New("is not the controller's: delete or rename it, or have certificates from elsewhere (--self-signed-certificates=false)")
+// errForeign reports that the Secret with the authority's name belongs to somebody else.
+var errForeign = errors.New("is not the controller's: delete or rename it, " +
+	"or have certificates from elsewhere (--self-signed-certificates=false)")
 
-// objects are what a state was read from. Each write is about the version that was read.
+// objects are what a state was read from. Each write replaces exactly the version that was read.
 type objects struct {
 	authority *corev1.Secret
 	bundle    *corev1.ConfigMap
 	serving   map[string]*corev1.Secret
 }
 
-// gather reads everything, past any cache. The authority comes last: whoever writes what follows from an older one than there is
-// has then read an older version of what it writes, too, and is refused.
+// gather reads everything, past any cache. It reads the authority last: a controller whose authority is outdated then
+// has an outdated version of what it writes, too, and gets a conflict.
 func (c *Controller) gather(ctx context.Context) (*objects, *state, error) {
 	o := &objects{serving: map[string]*corev1.Secret{}}
 	s := &state{leaves: map[string]leaf{}, names: c.domains()}
@@ -83,7 +84,7 @@ func (c *Controller) gather(ctx context.Context) (*objects, *state, error) {
 	return o, s, nil
 }
 
-// get reads an object of the controller's namespace, and returns nil where there is none.
+// get reads an object of the controller's namespace, and returns nil if there is none.
 func get[T client.Object](ctx context.Context, c *Controller, name string, into T) (T, error) {
 	var none T
 	err := c.options.Live.Get(ctx, client.ObjectKey{Namespace: c.options.Namespace, Name: name}, into)
@@ -109,7 +110,7 @@ func readLeaf(secret *corev1.Secret, names []string) leaf {
 	return l
 }
 
-// readAuthority reads the authority. What can't be read is left out.
+// readAuthority reads the authority. It leaves out what cannot be read.
 func readAuthority(secret *corev1.Secret) *authority {
 	a := &authority{}
 	a.previous, _ = decodeCertificates(secret.Data[previous])
@@ -117,7 +118,7 @@ func readAuthority(secret *corev1.Secret) *authority {
 	if a.fault == nil && !a.signing.certificate.IsCA {
 		a.signing, a.fault = pair{}, errors.New("the certificate is not an authority's")
 	}
-	if a.fault != nil { // Certificates by it may be in use all the same.
+	if a.fault != nil { // Certificates that it has signed may still be in use.
 		lost, _ := decodeCertificates(secret.Data[corev1.TLSCertKey])
 		a.previous = append(a.previous, lost...)
 	}
@@ -150,7 +151,7 @@ func (a *authority) write(secret *corev1.Secret) error {
 	return nil
 }
 
-// perform does a step, by one write.
+// perform makes one step, by one write.
 func (c *Controller) perform(ctx context.Context, todo step, o *objects, s *state) error {
 	now, l := c.options.Clock.Now(), c.options.Lifetimes
 	switch todo.action {
@@ -172,7 +173,7 @@ func (c *Controller) perform(ctx context.Context, todo step, o *objects, s *stat
 		var next pair
 		next, err = newAuthority(s.names, now, l.Authority)
 		changed.next, changed.published = &next, time.Time{}
-	case note:
+	case record:
 		changed.published = now
 	case promote:
 		changed.retireSigning(now)
@@ -186,7 +187,7 @@ func (c *Controller) perform(ctx context.Context, todo step, o *objects, s *stat
 	return c.writeAuthority(ctx, o.authority, changed)
 }
 
-// retireSigning has the authority that signs be one that signed before. Its private key goes.
+// retireSigning makes the signing authority a previous one, without its private key, and drops those that have expired.
 func (a *authority) retireSigning(now time.Time) {
 	if a.fault == nil && a.signing.certificate != nil {
 		a.previous = append(slices.Clone(a.previous), a.signing.certificate)
@@ -220,7 +221,8 @@ func (c *Controller) publish(ctx context.Context, bundle *corev1.ConfigMap, cont
 
 func (c *Controller) issue(ctx context.Context, secret *corev1.Secret, name string, s *state, now time.Time) error {
 	signing := s.authority.signing
-	made, err := newServing(signing, permitted(signing.certificate, s.leaves[name].names), now, c.options.Lifetimes.Serving)
+	names := permittedNames(signing.certificate, s.leaves[name].names)
+	made, err := newServing(signing, names, now, c.options.Lifetimes.Serving)
 	if err != nil {
 		return fmt.Errorf("making the certificate of %s: %w", name, err)
 	}
@@ -246,7 +248,7 @@ func (c *Controller) meta(name, label string) metav1.ObjectMeta {
 	}
 }
 
-// save creates an object, or updates the very version that was read.
+// save creates an object, or replaces exactly the version that was read.
 func (c *Controller) save(ctx context.Context, object client.Object, fresh bool) error {
 	if fresh {
 		return c.options.Client.Create(ctx, object)

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Own is the certificate of the controller's own server, as the Secret has it. The controller can't wait for a file, as other
-// programs do: it is the one who makes it.
+// Own is the certificate of the controller's own server, read from its Secret. The controller cannot wait for a mounted
+// file, as other programs do: it makes the certificate itself, after it has started.
 type Own struct {
 	reader client.Reader
 	name   client.ObjectKey
@@ -21,16 +21,14 @@ type Own struct {
 	current *tls.Certificate
 }
 
-// NewOwn returns the certificate of a controller in a namespace, to which it still has to be said where to read it.
-func NewOwn(namespace string) *Own {
-	return &Own{name: client.ObjectKey{Namespace: namespace, Name: ControllerSecret}}
+// NewOwn returns the certificate of the controller in a namespace. The reader is called for each handshake, so it
+// should be a cache.
+func NewOwn(reader client.Reader, namespace string) *Own {
+	return &Own{reader: reader, name: client.ObjectKey{Namespace: namespace, Name: ControllerSecret}}
 }
 
-// ReadFrom has it read from a cache, before it is asked for.
-func (o *Own) ReadFrom(reader client.Reader) { o.reader = reader }
-
-// GetCertificate is a tls.Config's. Before there is a certificate it fails, and with it the handshake. One that can't be read
-// leaves the one before it.
+// GetCertificate is for tls.Config. It fails, and with it the handshake, until there is a certificate. A certificate
+// that cannot be read does not replace the one before it.
 func (o *Own) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	ctx := context.Background()
 	if hello != nil && hello.Context() != nil {
@@ -41,9 +39,9 @@ func (o *Own) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err == nil && secret.ResourceVersion != o.version {
-		var pair tls.Certificate
-		if pair, err = tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]); err == nil {
-			o.current, o.version = &pair, secret.ResourceVersion
+		var read tls.Certificate
+		if read, err = tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]); err == nil {
+			o.current, o.version = &read, secret.ResourceVersion
 		}
 	}
 	if o.current == nil {

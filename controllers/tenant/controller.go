@@ -42,11 +42,12 @@ func NewController(c client.Client, live client.Reader, clk clock.PassiveClock) 
 
 // Register adds the controller to a manager.
 func (c *Controller) Register(m manager.Manager) error {
+	changes, passes := handler.EnqueueRequestsFromMapFunc, builder.WithPredicates
 	return builder.ControllerManagedBy(m).
 		Named("tenant").
 		For(&keysv1alpha1.Tenant{}).
-		Watches(&keysv1alpha1.Tenant{}, handler.EnqueueRequestsFromMapFunc(c.othersWithID)).
-		Watches(&keysv1alpha1.ApiKey{}, handler.EnqueueRequestsFromMapFunc(c.holders), builder.WithPredicates(mayFreePlace())).
+		Watches(&keysv1alpha1.Tenant{}, changes(c.othersWithID)).
+		Watches(&keysv1alpha1.ApiKey{}, changes(c.holders), passes(mayFreePlace())).
 		Complete(reconcile.AsReconciler(m.GetClient(), c))
 }
 
@@ -93,15 +94,18 @@ func (c *Controller) release(ctx context.Context, tenant *keysv1alpha1.Tenant) e
 	return failed
 }
 
-func (c *Controller) done(ctx context.Context, tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey) (bool, error) {
+// done reports whether a place is to be given back. The cache alone never decides that, except for a revoked key.
+func (c *Controller) done(
+	ctx context.Context, tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey,
+) (bool, error) {
 	name := types.NamespacedName{Namespace: place.Namespace, Name: place.Name}
 	key := &keysv1alpha1.ApiKey{}
 	switch err := c.client.Get(ctx, name, key, client.UnsafeDisableDeepCopy); {
 	case err != nil:
 	case string(key.UID) == place.UID && keystate.Revoked(key):
-		return true, nil // For good, however old what the cache says is.
+		return true, nil // A revoked key stays revoked, however outdated the cache is.
 	case !finished(key, place.UID) && !elsewhere(key, tenant):
-		return false, nil // What the cache says is old, but nobody takes a place that is not given back.
+		return false, nil // The cache may be outdated, but keeping a place for a while longer is safe.
 	}
 	key = &keysv1alpha1.ApiKey{}
 	err := c.live.Get(ctx, name, key)
@@ -120,12 +124,13 @@ func finished(key *keysv1alpha1.ApiKey, uid string) bool {
 }
 
 // elsewhere reports whether a key was issued to another tenant, with which it stays. It took a place here while its
-// namespace was this tenant's, or looked as if it was, and the namespace's move has overtaken it.
+// namespace belonged to this tenant, in the cluster or in an outdated cache, and was issued after the namespace had
+// moved.
 func elsewhere(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant) bool {
 	return key.Status.TenantID != "" && !strings.EqualFold(key.Status.TenantID, tenant.Spec.ID)
 }
 
-// decide returns what becomes of a tenant among all tenants. It is pure.
+// decide returns the outcome for a tenant among all tenants. It is pure.
 func decide(tenant *keysv1alpha1.Tenant, tenants []keysv1alpha1.Tenant) *status.Outcome {
 	if _, err := tenancy.Selector(tenant); err != nil {
 		return status.Stalled(keysv1alpha1.ReasonInvalidSelector, err.Error())

@@ -60,7 +60,8 @@ func reconcile(ctx context.Context, cache client.Client, t *keysv1alpha1.Tenant)
 func withPlace(ctx context.Context, t *keysv1alpha1.Tenant, key *keysv1alpha1.ApiKey) {
 	GinkgoHelper()
 	read(ctx, t)
-	t.Status.ActiveKeys = append(t.Status.ActiveKeys, keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name})
+	place := keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name}
+	t.Status.ActiveKeys = append(t.Status.ActiveKeys, place)
 	Expect(cp.Client.Status().Update(ctx, t)).To(Succeed())
 }
 
@@ -83,13 +84,13 @@ var _ = Describe("A tenant's ledger", func() {
 		withPlace(ctx, t, key)
 	})
 
-	It("keeps the place of a key that is there", func(ctx SpecContext) {
+	It("keeps the place of a key that exists", func(ctx SpecContext) {
 		reconcile(ctx, cp.Client, t)
 		Expect(t.Status.ActiveKeys).To(HaveLen(1))
 		Expect(t.Status.Keys).To(Equal("1/20"))
 	})
 
-	DescribeTable("gives back the place of a key that is done",
+	DescribeTable("gives back the place of a key that is",
 		func(ctx SpecContext, end func(context.Context, *keysv1alpha1.ApiKey)) {
 			end(ctx, key)
 			reconcile(ctx, cp.Client, t)
@@ -99,7 +100,7 @@ var _ = Describe("A tenant's ledger", func() {
 		Entry("deleted", func(ctx context.Context, k *keysv1alpha1.ApiKey) {
 			Expect(cp.Client.Delete(ctx, k)).To(Succeed())
 		}),
-		Entry("deleted, and made again under the same name", func(ctx context.Context, k *keysv1alpha1.ApiKey) {
+		Entry("deleted, and created again under the same name", func(ctx context.Context, k *keysv1alpha1.ApiKey) {
 			Expect(cp.Client.Delete(ctx, k)).To(Succeed())
 			create(ctx, fixture.ApiKey(k.Namespace, k.Name))
 		}),
@@ -108,7 +109,8 @@ var _ = Describe("A tenant's ledger", func() {
 			Expect(cp.Client.Update(ctx, k)).To(Succeed())
 		}),
 		Entry("expired", func(ctx context.Context, k *keysv1alpha1.ApiKey) {
-			apimeta.SetStatusCondition(&k.Status.Conditions, metav1.Condition{Type: "Expired", Status: metav1.ConditionTrue, Reason: "Expired"})
+			expired := metav1.Condition{Type: "Expired", Status: metav1.ConditionTrue, Reason: "Expired"}
+			apimeta.SetStatusCondition(&k.Status.Conditions, expired)
 			Expect(cp.Client.Status().Update(ctx, k)).To(Succeed())
 		}),
 	)
@@ -119,14 +121,15 @@ var _ = Describe("A tenant's ledger", func() {
 		Expect(t.Status.ActiveKeys).To(HaveLen(1))
 	})
 
-	It("gives back the place of a revoked key without another look at it", func(ctx SpecContext) {
+	It("gives back the place of a revoked key without reading it past the cache", func(ctx SpecContext) {
 		// A key that is revoked stays so: a read past the cache for each would be one more thing that the API server
 		// has to do then.
 		key.Spec.State = keysv1alpha1.ApiKeyRevoked
 		Expect(cp.Client.Update(ctx, key)).To(Succeed())
 		read(ctx, t)
 		live := &countingReader{Reader: cp.Client}
-		_, err := tenant.NewController(cp.Client, live, clocktesting.NewFakePassiveClock(time.Now())).Reconcile(ctx, t.DeepCopy())
+		controller := tenant.NewController(cp.Client, live, clocktesting.NewFakePassiveClock(time.Now()))
+		_, err := controller.Reconcile(ctx, t.DeepCopy())
 		Expect(err).NotTo(HaveOccurred())
 		read(ctx, t)
 		Expect(t.Status.ActiveKeys).To(BeEmpty())
@@ -147,7 +150,9 @@ type countingReader struct {
 	reads int
 }
 
-func (r *countingReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (r *countingReader) Get(
+	ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption,
+) error {
 	r.reads++
 	return r.Reader.Get(ctx, key, object, options...)
 }
@@ -155,7 +160,9 @@ func (r *countingReader) Get(ctx context.Context, key client.ObjectKey, object c
 // emptyCache is a cache that has not seen any ApiKey.
 type emptyCache struct{ client.Client }
 
-func (c emptyCache) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (c emptyCache) Get(
+	ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption,
+) error {
 	if _, ok := object.(*keysv1alpha1.ApiKey); ok {
 		key.Name += "-unknown"
 	}
@@ -171,8 +178,10 @@ var _ = Describe("A tenant", func() {
 		Expect(t.Status.ObservedGeneration).To(Equal(t.Generation))
 	})
 
-	It("has no Ready while it is suspended, as asked", func(ctx SpecContext) {
-		t := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.State = keysv1alpha1.TenantSuspended })
+	It("has no Ready condition while it is suspended", func(ctx SpecContext) {
+		t := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) {
+			t.Spec.State = keysv1alpha1.TenantSuspended
+		})
 		create(ctx, t)
 		reconcile(ctx, cp.Client, t)
 		Expect(apimeta.IsStatusConditionTrue(t.Status.Conditions, "Suspended")).To(BeTrue())
@@ -182,7 +191,8 @@ var _ = Describe("A tenant", func() {
 
 	It("is stalled when its selector can't be evaluated", func(ctx SpecContext) {
 		t := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) {
-			t.Spec.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Nonsense"}}}
+			invalid := []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Nonsense"}}
+			t.Spec.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: invalid}
 		})
 		create(ctx, t)
 		reconcile(ctx, cp.Client, t)
@@ -190,7 +200,7 @@ var _ = Describe("A tenant", func() {
 		Expect(apimeta.IsStatusConditionTrue(t.Status.Conditions, "Stalled")).To(BeTrue())
 	})
 
-	It("is stalled when an older tenant has its id, until that is gone", func(ctx SpecContext) {
+	It("is stalled while an older tenant with its id exists", func(ctx SpecContext) {
 		older := fixture.Tenant("a-" + fixture.Name("tenant"))
 		younger := fixture.Tenant("b-"+fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.ID = older.Spec.ID })
 		create(ctx, older, younger)

@@ -13,7 +13,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 )
 
-// mayFreePlace passes when a key is deleted, and when it turns out to be finished or to be a certain tenant's.
+// mayFreePlace passes when a key is deleted, when it is finished, and when it is issued to a tenant.
 func mayFreePlace() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return isFinished(e.Object) },
@@ -39,12 +39,12 @@ func tenantOf(object client.Object) string {
 	return key.Status.TenantID
 }
 
-// holders returns the tenants in whose ledger a key is.
+// holders returns the tenants whose ledger has a place for a key.
 func (c *Controller) holders(ctx context.Context, key client.Object) []reconcile.Request {
 	return c.tenants(ctx, func(tenant *keysv1alpha1.Tenant) bool { return ledger.Holds(tenant, string(key.GetUID())) })
 }
 
-// othersWithID returns the tenants that are judged by whether this one is there.
+// othersWithID returns the other tenants with the same id: only the oldest of them is Ready.
 func (c *Controller) othersWithID(ctx context.Context, object client.Object) []reconcile.Request {
 	changed, ok := object.(*keysv1alpha1.Tenant)
 	if !ok {

@@ -51,16 +51,19 @@ func tenantOf(in Input) (*keysv1alpha1.Tenant, *status.Outcome) {
 	if len(selected) == 0 {
 		if issuedTo != "" {
 			return nil, status.Stalled(keysv1alpha1.ReasonTenantChanged, fmt.Sprintf(
-				"The key was issued to tenant %s, and no tenant selects namespace %s any more: give the namespace its labels back, or create another ApiKey.",
+				"The key was issued to tenant %s, and no tenant selects namespace %s any more: "+
+					"give the namespace its labels back, or create another ApiKey.",
 				issuedTo, in.Key.Namespace))
 		}
 		return nil, status.Stalled(keysv1alpha1.ReasonNoTenant, fmt.Sprintf(
-			"No tenant selects namespace %s: label the namespace as the spec.namespaceSelector of its Tenant asks.", in.Key.Namespace))
+			"No tenant selects namespace %s: label the namespace as the spec.namespaceSelector of its Tenant asks.",
+			in.Key.Namespace))
 	}
 	tenant := selected[0]
 	if issuedTo != "" && !strings.EqualFold(issuedTo, tenant.Spec.ID) {
 		return nil, status.Stalled(keysv1alpha1.ReasonTenantChanged, fmt.Sprintf(
-			"The key was issued to tenant %s, and namespace %s now belongs to tenant %s (%s): create another ApiKey for that tenant, or give the namespace its labels back.",
+			"The key was issued to tenant %s, and namespace %s now belongs to tenant %s (%s): "+
+				"create another ApiKey for that tenant, or give the namespace its labels back.",
 			issuedTo, in.Key.Namespace, tenant.Name, tenant.Spec.ID))
 	}
 	if holder := tenancy.HolderOf(tenant.Spec.ID, in.Tenants); holder.Name != tenant.Name {
@@ -81,7 +84,8 @@ func ambiguous(key *keysv1alpha1.ApiKey, selected []*keysv1alpha1.Tenant) *statu
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return status.Stalled(keysv1alpha1.ReasonAmbiguousTenant, fmt.Sprintf(
-		"Namespace %s is selected by the tenants %s: change its labels or their spec.namespaceSelector so that one selects it.",
+		"Namespace %s is selected by the tenants %s: "+
+			"change its labels or their spec.namespaceSelector so that one selects it.",
 		key.Namespace, strings.Join(names, ", ")))
 }
 
@@ -115,7 +119,8 @@ func ScopesDeclared(in Input, _ *keysv1alpha1.Tenant) *status.Outcome {
 		if nearest, ok := in.Catalogue.Nearest(scope); ok {
 			hint = fmt.Sprintf("did you mean %s?", nearest)
 		}
-		return status.Stalled(keysv1alpha1.ReasonUnknownScope, fmt.Sprintf("spec.scopes: no AccessPolicy declares %s: %s", scope, hint))
+		return status.Stalled(keysv1alpha1.ReasonUnknownScope,
+			fmt.Sprintf("spec.scopes: no AccessPolicy declares %s: %s", scope, hint))
 	}
 	return nil
 }
@@ -136,7 +141,8 @@ func namespaceServed(in Input, _ *keysv1alpha1.Tenant) *status.Outcome {
 		return nil
 	}
 	return status.Stalled(keysv1alpha1.ReasonNamespaceNotServed, fmt.Sprintf(
-		"The controller may not keep Secrets in namespace %s: add it to the controller's --namespaces and bind the ClusterRole apikey-controller-secrets there, or create the key in another.",
+		"The controller may not keep Secrets in namespace %s: add it to the controller's --namespaces "+
+			"and bind the ClusterRole apikey-controller-secrets there, or create the key in another.",
 		in.Key.Namespace))
 }
 
@@ -156,7 +162,8 @@ func digestNotRevoked(in Input, _ *keysv1alpha1.Tenant) *status.Outcome {
 		if other := &in.Claimants[i]; other.UID != in.Key.UID && keystate.Minted(other) && keystate.Revoked(other) {
 			// It doesn't say which key: that may be another tenant's.
 			return status.Stalled(keysv1alpha1.ReasonDigestConflict,
-				"spec.digest: the token was minted for an ApiKey that is revoked, and stays refused: register the digest of another token.")
+				"spec.digest: the token was minted for an ApiKey that is revoked, and stays refused: "+
+					"register the digest of another token.")
 		}
 	}
 	return nil
@@ -167,7 +174,8 @@ func digestNotRevoked(in Input, _ *keysv1alpha1.Tenant) *status.Outcome {
 func digestFree(in Input, tenant *keysv1alpha1.Tenant) *status.Outcome {
 	for i := range in.Claimants {
 		other := &in.Claimants[i]
-		if other.UID == in.Key.UID || !strings.EqualFold(other.Status.TenantID, tenant.Spec.ID) || !keystate.Precedes(other, in.Key) {
+		sameTenant := strings.EqualFold(other.Status.TenantID, tenant.Spec.ID)
+		if other.UID == in.Key.UID || !sameTenant || !keystate.Precedes(other, in.Key) {
 			continue
 		}
 		// Whoever reads this may not see the tenant's other namespaces.
@@ -175,7 +183,8 @@ func digestFree(in Input, tenant *keysv1alpha1.Tenant) *status.Outcome {
 		if other.Namespace == in.Key.Namespace {
 			which = fmt.Sprintf("the older ApiKey %s/%s of tenant %s", other.Namespace, other.Name, tenant.Name)
 		}
-		return status.Stalled(keysv1alpha1.ReasonDigestConflict, "spec.digest: "+which+" has the same digest: delete one of them.")
+		return status.Stalled(keysv1alpha1.ReasonDigestConflict,
+			"spec.digest: "+which+" has the same digest: delete one of them.")
 	}
 	return nil
 }

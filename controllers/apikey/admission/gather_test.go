@@ -14,14 +14,14 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// shop is a cache with one tenant, which selects the namespace shop, and the new keys there.
-type shop struct {
+// fakeCache is a cache with one tenant, which selects every namespace, and the new keys of a namespace.
+type fakeCache struct {
 	client.Reader
 	tenant keysv1alpha1.Tenant
 	keys   []*keysv1alpha1.ApiKey
 }
 
-func (s *shop) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+func (s *fakeCache) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	namespace, ok := into.(*corev1.Namespace)
 	if !ok {
 		return fmt.Errorf("a %T is read", into)
@@ -30,32 +30,38 @@ func (s *shop) Get(_ context.Context, name client.ObjectKey, into client.Object,
 	return nil
 }
 
-func (s *shop) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+func (s *fakeCache) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
 // For implements Tenants.
-func (s *shop) For(context.Context, map[string]string) ([]keysv1alpha1.Tenant, error) {
+func (s *fakeCache) For(context.Context, map[string]string) ([]keysv1alpha1.Tenant, error) {
 	return []keysv1alpha1.Tenant{s.tenant}, nil
 }
 
 // Claimants implements Keys.
-func (s *shop) Claimants(context.Context, string) ([]keysv1alpha1.ApiKey, error) { return nil, nil }
+func (s *fakeCache) Claimants(context.Context, string) ([]keysv1alpha1.ApiKey, error) {
+	return nil, nil
+}
 
 // New implements Keys.
-func (s *shop) New(context.Context, string) ([]*keysv1alpha1.ApiKey, error) {
+func (s *fakeCache) New(context.Context, string) ([]*keysv1alpha1.ApiKey, error) {
 	return slices.Clone(s.keys), nil
 }
 
-// TestNoMoreComeThanThereArePlaces checks that however many keys somebody creates in a namespace, no more of them are candidates
-// than there are places. Deciding about all of them for each of them took time in proportion to the square of their number, for
-// which every other tenant's keys waited.
-func TestNoMoreComeThanThereArePlaces(t *testing.T) {
+// TestNoMoreCandidatesThanPlaces checks that however many keys somebody creates in a namespace, no more of them are
+// candidates than there are places. Deciding about all of them for each of them would take time in proportion to the
+// square of their number, and every other tenant's keys would wait.
+func TestNoMoreCandidatesThanPlaces(t *testing.T) {
 	const many, places = 5_000, 5
-	s := &shop{tenant: keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme", UID: "acme"}, Spec: keysv1alpha1.TenantSpec{
-		ID: "3714240b-2e06-4c35-8856-ccc1c096323e", ExpiryOptions: []keysv1alpha1.Expiry{keysv1alpha1.ExpiryNever},
-		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tenant": "acme"}},
-	}}}
+	s := &fakeCache{tenant: keysv1alpha1.Tenant{
+		ObjectMeta: metav1.ObjectMeta{Name: "acme", UID: "acme"},
+		Spec: keysv1alpha1.TenantSpec{
+			ID: "3714240b-2e06-4c35-8856-ccc1c096323e", ExpiryOptions: []keysv1alpha1.Expiry{keysv1alpha1.ExpiryNever},
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tenant": "acme"}},
+		},
+	}}
 	for i := range many {
-		key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint(i), UID: types.UID(fmt.Sprint(i))}}
+		name := fmt.Sprint(i)
+		key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name)}}
 		key.Spec.State = keysv1alpha1.ApiKeyActive
 		s.keys = append(s.keys, key)
 	}
@@ -65,7 +71,7 @@ func TestNoMoreComeThanThereArePlaces(t *testing.T) {
 	if err != nil || len(candidates) != places || served != 1 {
 		t.Errorf("%d candidates, %v, and the input was gathered %d times", len(candidates), err, served)
 	}
-	// The refused ones are not looked at without end either.
+	// The number of refused keys that are looked at is limited too.
 	for _, key := range s.keys {
 		key.Spec.Expiry = "90d"
 	}

@@ -31,7 +31,7 @@ const (
 type Rotate struct {
 	mint      *Mint
 	roots     *rootkeys.Store
-	turns     *turns
+	limiter   *rotationLimiter
 	templates TemplateCheck
 }
 
@@ -40,7 +40,7 @@ type TemplateCheck func(*keysv1alpha1.ApiKey, *keysv1alpha1.Tenant) error
 
 // NewRotate returns the step.
 func NewRotate(mint *Mint, clk clock.PassiveClock, templates TemplateCheck) *Rotate {
-	return &Rotate{mint: mint, roots: mint.roots, turns: newTurns(clk), templates: templates}
+	return &Rotate{mint: mint, roots: mint.roots, limiter: newRotationLimiter(clk), templates: templates}
 }
 
 // Reconcile implements lifecycle.Step.
@@ -64,8 +64,8 @@ func (s *Rotate) Reconcile(ctx context.Context, r *lifecycle.Reconciliation) (li
 		// No Secret could take the new token. Publish reports that; the token in the Secret goes on working.
 		return result, nil
 	}
-	if ok, again := s.turns.take(r.Admission.Tenant.UID, r.Key.UID, rotationRequested(r.Key)); !ok {
-		result.RequeueAfter = lifecycle.Soonest(result.RequeueAfter, again)
+	if ok, retryAfter := s.limiter.admit(r.Admission.Tenant.UID, r.Key.UID, rotationRequested(r.Key)); !ok {
+		result.RequeueAfter = lifecycle.Soonest(result.RequeueAfter, retryAfter)
 		return result, nil
 	}
 	credential, prefix, err := s.mint.credential(ctx, r)
@@ -169,8 +169,8 @@ func rotationPeriod(rotation *keysv1alpha1.Rotation) (time.Duration, bool) {
 // overlap returns how long a superseded token stays valid.
 func overlap(rotation *keysv1alpha1.Rotation) time.Duration {
 	if rotation != nil {
-		if overlap, ok := rotation.Overlap.Duration(); ok {
-			return overlap
+		if asked, ok := rotation.Overlap.Duration(); ok {
+			return asked
 		}
 	}
 	if every, ok := rotationPeriod(rotation); ok {

@@ -30,8 +30,8 @@ type stub struct {
 // empty is the ObjectMeta that all stubs share.
 var empty = &metav1.ObjectMeta{}
 
-// stubOf returns what the controller reads of a Secret's metadata.
-func stubOf(secret *metav1.PartialObjectMetadata) *stub {
+// StubOf returns what the cache keeps of a Secret's metadata.
+func StubOf(secret *metav1.PartialObjectMetadata) runtime.Object {
 	kept := &stub{
 		ObjectMeta: empty,
 		namespace:  secret.Namespace, name: secret.Name, resourceVersion: secret.ResourceVersion,
@@ -96,8 +96,11 @@ func NewSecretStubs(ctx context.Context, informers cache.Informers) (*SecretStub
 	if !ok {
 		return nil, fmt.Errorf("the cache's informer is a %T, which does not show what it keeps", informer)
 	}
-	return &SecretStubs{store: shared.GetStore()}, nil
+	return SecretStubsOf(shared.GetStore()), nil
 }
+
+// SecretStubsOf returns the Secrets in a store of stubs.
+func SecretStubsOf(store toolscache.Store) *SecretStubs { return &SecretStubs{store: store} }
 
 // Get implements publication.Getter.
 func (t *SecretStubs) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {

@@ -51,8 +51,8 @@ func (s *transforms) key(object any) (any, error) {
 	if slices.Equal(key.Spec.AllowedCIDRs, key.Status.AllowedCIDRs) {
 		key.Status.AllowedCIDRs = key.Spec.AllowedCIDRs
 	}
-	if !usage.Ahead(key, s.clock.Now()) { // The controller corrects that.
-		key.Status.Usage, key.Status.LastUsedTime = nil, nil // Verifiers write that, and people read it.
+	if !usage.Ahead(key, s.clock.Now()) { // The controller only reads what it has to correct.
+		key.Status.Usage, key.Status.LastUsedTime = nil, nil
 	}
 	key.Status.Credentials = fitted(key.Status.Credentials)
 	key.Status.Conditions = fitted(key.Status.Conditions)
@@ -106,7 +106,7 @@ func internRepeated(key *keysv1alpha1.ApiKey) {
 	}
 }
 
-// same has a text be another one that says the same.
+// internAs makes a text share its memory with another, if they are equal.
 func internAs(text *string, other string) {
 	if *text == other {
 		*text = other
@@ -145,7 +145,7 @@ func (s *transforms) secretStub(object any) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	intern(s, &secret.Namespace)
-	return stubOf(secret), nil
+	return StubOf(secret), nil
 }
 
 // secretMetadata is the toolscache.TransformFunc of Secrets in a cache of several namespaces, which has to keep them as
@@ -174,7 +174,7 @@ func (s *transforms) secretMetadata(object any) (any, error) {
 	return reduced, nil
 }
 
-// share has texts be the first of their like that there was.
+// intern makes texts share their memory with the first equal one.
 func intern[T ~string](s *transforms, texts ...*T) {
 	for _, text := range texts {
 		first, known := s.words[string(*text)]

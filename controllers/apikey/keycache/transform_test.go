@@ -21,7 +21,7 @@ import (
 // later is a clock after every time in these tests.
 var later = clocktesting.NewFakePassiveClock(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
 
-// TestKeyTransform checks that a key keeps all that controllers read, and that two that are alike share their words.
+// TestKeyTransform checks that a key keeps all that controllers read, and that two similar keys share their strings.
 func TestKeyTransform(t *testing.T) {
 	transform := newTransforms(later)
 	var kept [2]*keysv1alpha1.ApiKey
@@ -42,10 +42,10 @@ func TestKeyTransform(t *testing.T) {
 	}
 	first, second := &kept[0].Status, &kept[1].Status
 	if unsafe.StringData(first.Conditions[0].Message) != unsafe.StringData(second.Conditions[0].Message) {
-		t.Error("two keys have a message of their own each")
+		t.Error("two keys do not share their message")
 	}
 	if &first.Scopes[0] != &second.Scopes[0] || &first.Scopes[0] != &kept[0].Spec.Scopes[0] {
-		t.Error("two keys have a list of scopes of their own each")
+		t.Error("two keys do not share their scopes")
 	}
 	digest := &first.Credentials[0].Digest
 	if unsafe.StringData(kept[0].Spec.Digest.SHA256) != unsafe.StringData((*digest)[len("sha256:"):]) {
@@ -56,9 +56,9 @@ func TestKeyTransform(t *testing.T) {
 	}
 }
 
-// TestKeyTransformHoldsNoMoreThanItReads has anybody who may edit keys write a quarter of a MiB on each: a cache of a few thousand of them would
-// have taken all of the controller's memory, at each start anew (S14).
-func TestKeyTransformHoldsNoMoreThanItReads(t *testing.T) {
+// TestKeyTransformDropsLongAnnotations checks that the cache does not keep what anybody who may edit keys can write on
+// them, which is up to 256 KiB each: a few thousand such keys would take all of the controller's memory (S14).
+func TestKeyTransformDropsLongAnnotations(t *testing.T) {
 	key := fatKey()
 	long := strings.Repeat("x", 200<<10)
 	key.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: long}
@@ -71,13 +71,15 @@ func TestKeyTransformHoldsNoMoreThanItReads(t *testing.T) {
 	}
 	canary := fatKey()
 	canary.Labels[keysv1alpha1.CanaryLabel] = ""
-	canary.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.ProbeAnnotationPrefix + "a": "x"}
+	canary.Annotations = map[string]string{
+		corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.ProbeAnnotationPrefix + "a": "x",
+	}
 	if _, err := newTransforms(later).key(canary); err != nil || len(canary.Annotations) != 1 || len(canary.Labels) != 2 {
-		t.Errorf("of the canary there are left %v, %v, %v", canary.Annotations, canary.Labels, err)
+		t.Errorf("the canary keeps %v, %v, %v", canary.Annotations, canary.Labels, err)
 	}
 }
 
-// TestKeyTransformUsedAhead checks that a use which has not come is kept, for the controller to put it right.
+// TestKeyTransformUsedAhead checks that a use in the future is kept, so that the controller can correct it.
 func TestKeyTransformUsedAhead(t *testing.T) {
 	key := fatKey()
 	transform := newTransforms(clocktesting.NewFakePassiveClock(key.Status.LastUsedTime.Add(-time.Hour)))
@@ -90,7 +92,7 @@ func TestKeyTransformUsedAhead(t *testing.T) {
 	}
 }
 
-// fatKey returns a key as a decoder makes it: nothing of it is shared.
+// fatKey returns a key as a decoder makes it: it shares no string.
 func fatKey() *keysv1alpha1.ApiKey {
 	text := func(s string) string { return string([]byte(s)) }
 	issued := metav1.NewTime(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
@@ -98,17 +100,21 @@ func fatKey() *keysv1alpha1.ApiKey {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: text("acme"), Name: text("key"), ResourceVersion: "7",
 			Annotations: map[string]string{
-				corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.RotateAtAnnotation: "now", "example.com/note": strings.Repeat("x", 200<<10),
+				corev1.LastAppliedConfigAnnotation: "{}", keysv1alpha1.RotateAtAnnotation: "now",
+				"example.com/note": strings.Repeat("x", 200<<10),
 			},
-			Labels: map[string]string{"example.com/label": "x"}, Finalizers: []string{"example.com/f"}, OwnerReferences: []metav1.OwnerReference{{Name: "x"}},
-			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+			Labels:          map[string]string{"example.com/label": "x"},
+			Finalizers:      []string{"example.com/f"},
+			OwnerReferences: []metav1.OwnerReference{{Name: "x"}},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 		},
 		Spec: keysv1alpha1.ApiKeySpec{
 			Scopes: []keysv1alpha1.Scope{"products:read"}, Expiry: "90d", State: keysv1alpha1.ApiKeyActive,
 			Digest: &keysv1alpha1.TokenDigest{SHA256: strings.Repeat("1", 64), Prefix: text("nxc_live_7Hk2PqZx")},
 		},
 		Status: keysv1alpha1.ApiKeyStatus{
-			TenantID: text("3714240b-2e06-4c35-8856-ccc1c096323e"), Scopes: []keysv1alpha1.Scope{"products:read"}, Prefix: text("nxc_live_7Hk2PqZx"),
+			TenantID: text("3714240b-2e06-4c35-8856-ccc1c096323e"), Prefix: text("nxc_live_7Hk2PqZx"),
+			Scopes:     []keysv1alpha1.Scope{"products:read"},
 			SecretName: text("key"), Binding: &keysv1alpha1.Binding{Name: text("key")}, IssuedTime: &issued,
 			Credentials: append(make([]keysv1alpha1.Credential, 0, 4), keysv1alpha1.Credential{
 				ID: text("7Hk2PqZx"), Digest: "sha256:" + strings.Repeat("1", 64), PublishedTime: issued.DeepCopy(),
@@ -121,15 +127,17 @@ func fatKey() *keysv1alpha1.ApiKey {
 	}
 }
 
-// TestSecretMetadata checks that of a Secret's metadata there is kept which key's it is and in which version, and no
-// more.
+// TestSecretMetadata checks that the cache keeps the owner and the version of a Secret, and nothing else.
 func TestSecretMetadata(t *testing.T) {
-	owner := metav1.OwnerReference{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: "key", UID: "u", Controller: new(true)}
+	owner := metav1.OwnerReference{
+		APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: "key", UID: "u", Controller: new(true),
+	}
 	object, err := newTransforms(later).secretMetadata(&metav1.PartialObjectMetadata{
 		TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "acme", Name: "key", UID: "s", ResourceVersion: "7", Labels: map[string]string{"a": "b"},
-			OwnerReferences: []metav1.OwnerReference{{Kind: "Other", Name: "other"}, owner}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "Other", Name: "other"}, owner},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 		},
 	})
 	if err != nil {
@@ -139,7 +147,9 @@ func TestSecretMetadata(t *testing.T) {
 		TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "acme", Name: "key", ResourceVersion: "7",
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, Controller: new(true)}},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, Controller: new(true),
+			}},
 		},
 	}
 	if !equality.Semantic.DeepEqual(object, want) {
@@ -147,23 +157,26 @@ func TestSecretMetadata(t *testing.T) {
 	}
 }
 
-// TestSecretStub checks that what is kept of a Secret says all that the controller asks of it, as a cache's object and
-// by name.
+// TestSecretStub checks that a stub has all that the controller reads of a Secret, as an object of the cache and by
+// name.
 func TestSecretStub(t *testing.T) {
-	owner := metav1.OwnerReference{APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: "key", UID: "u", Controller: new(true)}
+	owner := metav1.OwnerReference{
+		APIVersion: "keys.nexuscommerce.io/v1alpha1", Kind: "ApiKey", Name: "key", UID: "u", Controller: new(true),
+	}
 	for name, test := range map[string]struct {
 		owners []metav1.OwnerReference
 		want   string
 	}{
 		"a key's":                {[]metav1.OwnerReference{{Kind: "Other", Name: "other"}, owner}, "key"},
 		"nobody's":               {nil, ""},
-		"somebody else's":        {[]metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "p", Controller: new(true)}}, ""},
-		"another group's ApiKey": {[]metav1.OwnerReference{{APIVersion: "other/v1", Kind: "ApiKey", Name: "key", Controller: new(true)}}, ""},
+		"somebody else's":        {controlledBy("v1", "Pod"), ""},
+		"another group's ApiKey": {controlledBy("other/v1", "ApiKey"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			transform := newTransforms(later)
 			kept, err := transform.secretStub(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-				Namespace: "acme", Name: "token", ResourceVersion: "7", Labels: map[string]string{"a": "b"}, OwnerReferences: test.owners,
+				Namespace: "acme", Name: "token", ResourceVersion: "7",
+				Labels: map[string]string{"a": "b"}, OwnerReferences: test.owners,
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -175,7 +188,7 @@ func TestSecretStub(t *testing.T) {
 			if err := store.Add(kept); err != nil {
 				t.Fatal(err)
 			}
-			read, got := &SecretStubs{store: store}, &metav1.PartialObjectMetadata{}
+			read, got := SecretStubsOf(store), &metav1.PartialObjectMetadata{}
 			if err := read.Get(t.Context(), client.ObjectKey{Namespace: "acme", Name: "token"}, got); err != nil {
 				t.Fatal(err)
 			}
@@ -186,9 +199,14 @@ func TestSecretStub(t *testing.T) {
 			if got.ResourceVersion != "7" || got.Namespace != "acme" || got.Name != "token" || whose != test.want {
 				t.Errorf("kept %+v of key %q, want key %q", got, whose, test.want)
 			}
-			if err := read.Get(t.Context(), client.ObjectKey{Namespace: "acme", Name: "other"}, got); !apierrors.IsNotFound(err) {
+			err = read.Get(t.Context(), client.ObjectKey{Namespace: "acme", Name: "other"}, got)
+			if !apierrors.IsNotFound(err) {
 				t.Errorf("a Secret that isn't there: %v", err)
 			}
 		})
 	}
+}
+
+func controlledBy(apiVersion, kind string) []metav1.OwnerReference {
+	return []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: "key", Controller: new(true)}}
 }

@@ -38,9 +38,10 @@ func (s *Store) prefetch(ctx context.Context, namespace string) {
 }
 
 func (s *Store) readAll(ctx context.Context, namespace string) error {
+	managed := client.MatchingLabels{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue}
 	for page := (&corev1.SecretList{}); ; {
-		err := s.live.List(ctx, page, client.InNamespace(namespace),
-			client.Limit(prefetchPage), client.Continue(page.Continue), client.MatchingLabels{keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue})
+		err := s.live.List(ctx, page, client.InNamespace(namespace), managed,
+			client.Limit(prefetchPage), client.Continue(page.Continue))
 		if err != nil {
 			return err
 		}

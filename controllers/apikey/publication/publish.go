@@ -155,7 +155,8 @@ func rootLost(credential *keysv1alpha1.Credential) lifecycle.Result {
 // and where the Secret has never been created: its creation tells just as well that there is none. The error is that of
 // Store.apply.
 func (s *Publish) write(
-	ctx context.Context, r *lifecycle.Reconciliation, current existing, desired *corev1.Secret, credential *keysv1alpha1.Credential,
+	ctx context.Context, r *lifecycle.Reconciliation,
+	current existing, desired *corev1.Secret, credential *keysv1alpha1.Credential,
 ) (err error) {
 	recorded := credential.PublishedTime != nil && r.Key.Status.SecretName == desired.Name
 	switch {

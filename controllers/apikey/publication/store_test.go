@@ -11,14 +11,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestARefusalQuotesNobody checks that what a policy's author has it say of the Secret, which may be the token, is not
-// said again.
-func TestARefusalQuotesNobody(t *testing.T) {
+// TestRefusalDoesNotQuotePolicies checks that the message of a policy or a webhook about a Secret is not repeated: it
+// may have the token.
+func TestRefusalDoesNotQuotePolicies(t *testing.T) {
 	secrets := corev1.Resource("secrets")
 	for text, want := range map[string]string{
-		"exceeded quota: q, requested: count/secrets=1, used: count/secrets=0, limited: count/secrets=0": "exceeded quota: q, requested: count/secrets=1",
-		"ValidatingAdmissionPolicy 'p' with binding 'b' denied request: bnhjX2xpdmVf":                    "ValidatingAdmissionPolicy 'p' with binding 'b' denied request.",
-		`admission webhook "w.example.com" denied the request: bnhjX2xpdmVf`:                             `admission webhook "w.example.com" denied the request.`,
+		"exceeded quota: q, requested: count/secrets=1, used: count/secrets=0, limited: count/secrets=0"://
+		"exceeded quota: q, requested: count/secrets=1",
+		"ValidatingAdmissionPolicy 'p' with binding 'b' denied request: bnhjX2xpdmVf"://
+		"ValidatingAdmissionPolicy 'p' with binding 'b' denied request.",
+		`admission webhook "w.example.com" denied the request: bnhjX2xpdmVf`://
+		`admission webhook "w.example.com" denied the request.`,
 		strings.Repeat("x", 5000): "…",
 	} {
 		err := refusedOr("s", fmt.Errorf("creating Secret s: %w", apierrors.NewForbidden(secrets, "s", errors.New(text))))
@@ -31,7 +34,8 @@ func TestARefusalQuotesNobody(t *testing.T) {
 		err := refusedOr("s", fmt.Errorf("updating Secret s: %w", &apierrors.StatusError{ErrStatus: metav1.Status{
 			Code: code, Message: `admission webhook "validate.kyverno.svc-fail" denied the request: bnhjX2xpdmVf`,
 		}}))
-		if refused := (*refusedError)(nil); !errors.As(err, &refused) || strings.Contains(err.Error(), "bnhj") || !strings.Contains(err.Error(), "kyverno") {
+		refused := (*refusedError)(nil)
+		if !errors.As(err, &refused) || strings.Contains(err.Error(), "bnhj") || !strings.Contains(err.Error(), "kyverno") {
 			t.Errorf("%d: %v", code, err)
 		}
 	}

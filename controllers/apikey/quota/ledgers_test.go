@@ -18,7 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 )
 
-// contested is an API server on which others write a tenant's ledger a number of times first.
+// contested is an API server on which others write a tenant's ledger first, for a number of conflicts.
 type contested struct {
 	client.Client
 	stored    *keysv1alpha1.Tenant
@@ -41,7 +41,8 @@ func (w ledgerWriter) Update(_ context.Context, object client.Object, _ ...clien
 	if c.conflicts > 0 {
 		c.conflicts--
 		c.stored.ResourceVersion += "1"
-		c.stored.Status.ActiveKeys = append(c.stored.Status.ActiveKeys, keysv1alpha1.ActiveKey{UID: fmt.Sprintf("other-%d", c.writes)})
+		other := keysv1alpha1.ActiveKey{UID: fmt.Sprintf("other-%d", c.writes)}
+		c.stored.Status.ActiveKeys = append(c.stored.Status.ActiveKeys, other)
 	}
 	if object.GetResourceVersion() != c.stored.ResourceVersion {
 		return apierrors.NewConflict(schema.GroupResource{}, object.GetName(), errors.New("it has changed"))
@@ -62,9 +63,10 @@ func (c *contested) Get(_ context.Context, _ client.ObjectKey, into client.Objec
 // nobodyWaits is a queue without keys.
 func nobodyWaits() *Queue { return &Queue{Keys: queueOf(nil)} }
 
-// TestPlacesTogether checks that keys that are minted at the same time take their places. It fails when settle takes
-// only one place, does not try again after a conflict, or gives away more places than there are (S3).
-func TestPlacesTogether(t *testing.T) {
+// TestPlacesAreTakenTogether checks that keys which are minted at the same time take their places in one write. It
+// fails when settle takes only one place, does not try again after a conflict, or takes more places than there are
+// (S3).
+func TestPlacesAreTakenTogether(t *testing.T) {
 	away := apierrors.NewServiceUnavailable("away")
 	for name, test := range map[string]struct {
 		held, reservations, conflicts int
@@ -72,17 +74,22 @@ func TestPlacesTogether(t *testing.T) {
 		wantWrites, wantPlaces        int
 		wantFull, wantFailed          int
 	}{
-		"alone":                               {reservations: 1, wantWrites: 1, wantPlaces: 1},
-		"five at a time":                      {reservations: 5, wantWrites: 1, wantPlaces: 5},
-		"more than there are places":          {held: 4, reservations: 5, wantWrites: 1, wantPlaces: 6, wantFull: 3},
-		"no place":                            {held: 6, reservations: 2, wantWrites: 0, wantPlaces: 6, wantFull: 2},
-		"after a conflict":                    {reservations: 3, conflicts: 1, wantWrites: 2, wantPlaces: 4},
-		"the last place is another's by then": {held: 4, reservations: 2, conflicts: 1, wantWrites: 2, wantPlaces: 6, wantFull: 1},
-		"conflicts without end":               {reservations: 2, conflicts: 99, wantWrites: 5, wantPlaces: 5, wantFailed: 2},
-		"the API server is away":              {reservations: 3, err: away, wantWrites: 1, wantPlaces: 0, wantFailed: 3},
+		"alone":                      {reservations: 1, wantWrites: 1, wantPlaces: 1},
+		"five at a time":             {reservations: 5, wantWrites: 1, wantPlaces: 5},
+		"more than there are places": {held: 4, reservations: 5, wantWrites: 1, wantPlaces: 6, wantFull: 3},
+		"no place":                   {held: 6, reservations: 2, wantWrites: 0, wantPlaces: 6, wantFull: 2},
+		"after a conflict":           {reservations: 3, conflicts: 1, wantWrites: 2, wantPlaces: 4},
+		"another takes the last place first": {
+			held: 4, reservations: 2, conflicts: 1, wantWrites: 2, wantPlaces: 6, wantFull: 1,
+		},
+		"conflicts without end":  {reservations: 2, conflicts: 99, wantWrites: 5, wantPlaces: 5, wantFailed: 2},
+		"the API server is away": {reservations: 3, err: away, wantWrites: 1, wantPlaces: 0, wantFailed: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tenant := &keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme", UID: "t", ResourceVersion: "1"}, Spec: keysv1alpha1.TenantSpec{MaxKeys: new(int32(6))}}
+			tenant := &keysv1alpha1.Tenant{
+				ObjectMeta: metav1.ObjectMeta{Name: "acme", UID: "t", ResourceVersion: "1"},
+				Spec:       keysv1alpha1.TenantSpec{MaxKeys: new(int32(6))},
+			}
 			for i := range test.held {
 				tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, keysv1alpha1.ActiveKey{UID: fmt.Sprintf("held-%d", i)})
 			}
@@ -91,7 +98,8 @@ func TestPlacesTogether(t *testing.T) {
 			reservations := make([]*reservation, test.reservations)
 			var b *batch
 			for i := range reservations {
-				reservations[i] = s.reservationFor(&keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprintf("mine-%d", i))}}, false, true)
+				uid := types.UID(fmt.Sprintf("mine-%d", i))
+				reservations[i] = s.reservationFor(&keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{UID: uid}}, false, true)
 				b = s.join(tenant.UID, reservations[i])
 			}
 			s.settle(t.Context(), tenant, s.take(b))
@@ -106,12 +114,13 @@ func TestPlacesTogether(t *testing.T) {
 				case c.err != nil:
 					failed++
 				case !ledger.Holds(server.stored, c.place.UID):
-					t.Errorf("reservation %d has no place, and is not told", i)
+					t.Errorf("reservation %d has no place and no error", i)
 				}
 			}
-			if server.writes != test.wantWrites || len(server.stored.Status.ActiveKeys) != test.wantPlaces || full != test.wantFull || failed != test.wantFailed {
-				t.Errorf("%d writes, %d places, %d full, %d failed; want %d, %d, %d, %d", server.writes, len(server.stored.Status.ActiveKeys), full, failed,
-					test.wantWrites, test.wantPlaces, test.wantFull, test.wantFailed)
+			got := [...]int{server.writes, len(server.stored.Status.ActiveKeys), full, failed}
+			want := [...]int{test.wantWrites, test.wantPlaces, test.wantFull, test.wantFailed}
+			if got != want {
+				t.Errorf("writes, places, full, failed: %d; want %d", got, want)
 			}
 			for range reservations {
 				s.leave(tenant.UID, b)
@@ -123,9 +132,9 @@ func TestPlacesTogether(t *testing.T) {
 	}
 }
 
-// TestPlacesWrittenHereCount checks that the next reservation goes by the ledger as this process has last written it
-// while the cache is behind, and by the cache once that is newer.
-func TestPlacesWrittenHereCount(t *testing.T) {
+// TestLatestLedger checks that the next reservation uses the ledger as this process has last written it while the cache
+// is behind, and the cache once that is newer.
+func TestLatestLedger(t *testing.T) {
 	read := &keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme", UID: "t", ResourceVersion: "5"}}
 	s := newLedgers(nil, nil, nil, nobodyWaits())
 	if s.latest(read) != read {

@@ -25,7 +25,7 @@ func waitingKey(n int) *keysv1alpha1.ApiKey {
 	return key
 }
 
-// queueOf are keys that wait for a place.
+// queueOf is a cache with keys that wait for a place.
 type queueOf []*keysv1alpha1.ApiKey
 
 // WaitingNamespaces implements Keys.
@@ -50,13 +50,14 @@ func (q queueOf) Waiting(_ context.Context, namespace string) (keys []*keysv1alp
 
 func quotaExceeded(message string) []metav1.Condition {
 	return []metav1.Condition{{
-		Type: keysv1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: keysv1alpha1.ReasonQuotaExceeded, Message: message,
+		Type: keysv1alpha1.ConditionReady, Status: metav1.ConditionFalse,
+		Reason: keysv1alpha1.ReasonQuotaExceeded, Message: message,
 	}}
 }
 
-// TestNotTooManyWait checks that a key beyond those that may wait says so, is no longer found among them, and is looked
-// at again.
-func TestNotTooManyWait(t *testing.T) {
+// TestNumberOfWaitingKeysIsLimited checks that a key beyond the limit has a message that says so, does not wait, and is
+// reconciled again.
+func TestNumberOfWaitingKeysIsLimited(t *testing.T) {
 	var queue []*keysv1alpha1.ApiKey
 	for n := range maxWaiting {
 		queue = append(queue, waitingKey(n))
@@ -70,33 +71,36 @@ func TestNotTooManyWait(t *testing.T) {
 		t.Errorf("%s, reconciled after %s", r.Outcome.Message, r.RequeueAfter)
 	}
 	r = s.full(t.Context(), last, full)
-	if r.Outcome.Reason != keysv1alpha1.ReasonQuotaExceeded || !strings.HasSuffix(r.Outcome.Message, beyond) || r.RequeueAfter != waitingInterval {
+	if r.Outcome.Reason != keysv1alpha1.ReasonQuotaExceeded || !strings.HasSuffix(r.Outcome.Message, beyond) ||
+		r.RequeueAfter != waitingInterval {
 		t.Errorf("%s: %s, reconciled after %s", r.Outcome.Reason, r.Outcome.Message, r.RequeueAfter)
 	}
 	last.Status.Conditions = quotaExceeded(r.Outcome.Message)
 	if Waits(last) {
-		t.Error("it waits all the same")
+		t.Error("it waits nevertheless")
 	}
 	s.queue.Keys = queueOf(queue[1:])
 	if r := s.full(t.Context(), last, full); strings.HasSuffix(r.Outcome.Message, beyond) {
-		t.Error("it is not let in")
+		t.Error("it does not wait although there is room")
 	}
 }
 
-// TestNumbersOnly checks that the message of a key that waits has no names of keys, and is the same whoever holds the
-// places.
-func TestNumbersOnly(t *testing.T) {
-	tenant := &keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: keysv1alpha1.TenantSpec{MaxKeys: new(int32(1))}}
-	said := map[string]bool{}
+// TestMessageNamesNoKeys checks that the message of a key that waits has no names of keys, and does not depend on which
+// keys hold the places.
+func TestMessageNamesNoKeys(t *testing.T) {
+	tenant := &keysv1alpha1.Tenant{
+		ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: keysv1alpha1.TenantSpec{MaxKeys: new(int32(1))},
+	}
+	messages := map[string]bool{}
 	for _, holder := range []string{"secret-project", "another"} {
 		tenant.Status.ActiveKeys = []keysv1alpha1.ActiveKey{{UID: holder, Namespace: holder, Name: holder}}
 		_, err := ledger.Reserve(tenant, keysv1alpha1.ActiveKey{UID: "mine"}, false, 0)
 		if err == nil || strings.Contains(err.Error(), holder) {
 			t.Errorf("%v", err)
 		}
-		said[fmt.Sprint(err)] = true
+		messages[fmt.Sprint(err)] = true
 	}
-	if len(said) != 1 {
-		t.Errorf("%v", said)
+	if len(messages) != 1 {
+		t.Errorf("%v", messages)
 	}
 }

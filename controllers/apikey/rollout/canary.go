@@ -22,17 +22,17 @@ const (
 	saveInterval = 2 * time.Second
 )
 
-// Observe takes the canary as it came on the watch. It returns the keys that need not wait any longer for the verifiers
-// on it, and reports whether Tend has something to do.
+// Observe is called with each state of the canary that the watch delivers. It returns the keys that need not wait any
+// longer for the verifiers on it, and reports whether Tend has something to do.
 func (v *Verifiers) Observe(canary *keysv1alpha1.ApiKey) (keys []types.NamespacedName, untended bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.watched = true
-	v.take(canary)
+	v.update(canary)
 	now := v.clock.Now()
 	for name, waited := range v.pending {
 		switch {
-		case !v.judge(waited).Done():
+		case !v.progressOf(waited).Done():
 		case waited.notifiedAt.IsZero():
 			waited.notifiedAt = now
 			v.pending[name] = waited
@@ -75,7 +75,7 @@ func (v *Verifiers) Tend(ctx context.Context, canary *keysv1alpha1.ApiKey) error
 		return err
 	}
 	v.mu.Lock()
-	v.take(canary)
+	v.update(canary)
 	v.mu.Unlock()
 	for _, step := range []func(context.Context, *keysv1alpha1.ApiKey) error{v.save, v.seal, v.prune} {
 		if err := step(ctx, canary); err != nil {
@@ -106,7 +106,7 @@ func (v *Verifiers) load(ctx context.Context) error {
 	return nil
 }
 
-// begin notes that there is a controller now, where there was none before: from here on, a canary without its seal is
+// begin records that there is a controller now, where there was none before: from here on, a canary without its seal is
 // one that was replaced.
 func (v *Verifiers) begin(ctx context.Context) error {
 	canary, err := v.refresh(ctx)
@@ -152,8 +152,8 @@ func (v *Verifiers) save(ctx context.Context, _ *keysv1alpha1.ApiKey) error {
 	return err
 }
 
-// seal notes on the canary that every verifier whose probe was taken off it has been waited for. The API server refuses
-// the patch if the canary has changed since: somebody may have replaced it again.
+// seal records on the canary that every verifier whose probe was taken off it has been waited for. The API server
+// refuses the patch if the canary has changed since: somebody may have replaced it again.
 func (v *Verifiers) seal(ctx context.Context, canary *keysv1alpha1.ApiKey) error {
 	v.mu.Lock()
 	due := v.version == canary.ResourceVersion && v.roster.SealDue(v.clock.Now())
@@ -173,13 +173,13 @@ func (v *Verifiers) seal(ctx context.Context, canary *keysv1alpha1.ApiKey) error
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.take(canary)
+	v.update(canary)
 	return nil
 }
 
 // prune removes the probes of departed verifiers from the canary. Otherwise, after a restart, every change would wait
 // for their bound again, and the canary would grow with every pod that ever crashed. No verifier is waited for less
-// because of it. The API server refuses the patch as a whole if one of them has spoken up since.
+// because of it. The API server refuses the patch as a whole if one of them has reported since.
 func (v *Verifiers) prune(ctx context.Context, canary *keysv1alpha1.ApiKey) error {
 	v.mu.Lock()
 	departed := v.prunable(canary, v.clock.Now())
@@ -193,7 +193,7 @@ func (v *Verifiers) prune(ctx context.Context, canary *keysv1alpha1.ApiKey) erro
 	}
 	err = v.writer.Patch(ctx, canary, client.RawPatch(types.JSONPatchType, content))
 	if apierrors.IsInvalid(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil // One of them has spoken up since, or somebody else was first.
+		return nil // One of them has reported since, or somebody else was first.
 	}
 	if err != nil {
 		return fmt.Errorf("taking departed verifiers' probes off ApiKey %s: %w", v.canary, err)
@@ -203,7 +203,7 @@ func (v *Verifiers) prune(ctx context.Context, canary *keysv1alpha1.ApiKey) erro
 	for name, record := range departed {
 		v.roster.Prune(name, record, v.clock.Now())
 	}
-	v.take(canary)
+	v.update(canary)
 	return nil
 }
 

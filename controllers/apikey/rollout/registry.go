@@ -18,7 +18,7 @@ import (
 const (
 	// RegistryName is the name of the Lease in which the controller keeps the verifiers that it knows.
 	RegistryName = "apikey-verifiers"
-	// RegistryAnnotation is the annotation of the Lease that has them.
+	// RegistryAnnotation is the annotation of the Lease that lists the verifiers.
 	RegistryAnnotation = keysv1alpha1.GroupName + "/verifiers"
 )
 

@@ -60,14 +60,14 @@ type change struct {
 	// resourceVersion is that of the key when the change was first seen in it, and since is when that was.
 	resourceVersion string
 	since           time.Time
-	// notifiedAt is when the key was told that it need not wait any more; zero while it must.
+	// notifiedAt is when it was found that the key need not wait any more; zero while it must.
 	notifiedAt time.Time
 }
 
 const (
-	// speakUp is how soon a verifier that is not cut off writes to the canary again, unless there are very many of
-	// them.
-	speakUp = 10 * time.Second
+	// reportInterval is how soon a verifier that is not cut off writes to the canary again, unless there are very many
+	// of them.
+	reportInterval = 10 * time.Second
 	// maxApplied limits what Applied remembers of keys that were deleted before they were published. Beyond it, the
 	// other keys are waited for once more.
 	maxApplied = 100_000
@@ -96,8 +96,8 @@ type Progress struct {
 // Done reports whether no verifier can answer any more from before the change.
 func (p Progress) Done() bool { return len(p.Behind) == 0 && p.Unknown == 0 }
 
-// proved reports whether the canary that p was judged by is newer than the change, whenever it was read: a verifier on
-// it has applied the change, and one that is not on it is either gone or will start with the change.
+// proved reports whether the canary that p was computed from is newer than the change, whenever it was read: a verifier
+// on it has applied the change, and one that is not on it is either gone or will start with the change.
 func (p Progress) proved() bool { return p.Done() && p.Closed == 0 && p.Applied > 0 }
 
 // Applied reports whether every verifier has applied the announcement of a digest that is in the key's status. What
@@ -148,7 +148,7 @@ func (v *Verifiers) Progress(ctx context.Context, key *keysv1alpha1.ApiKey, what
 	}
 	waited.notifiedAt = time.Time{}
 	v.pending[name] = waited
-	p := v.judge(waited)
+	p := v.progressOf(waited)
 	// That some verifiers are behind is enough to know, as long as newer states of the canary arrive. An old state can
 	// prove that all have applied the change. Only that there is nobody to wait for needs the canary as it is now.
 	settled := p.proved() || (v.watched && len(p.Behind) > 0 && p.Closed == 0)
@@ -158,7 +158,7 @@ func (v *Verifiers) Progress(ctx context.Context, key *keysv1alpha1.ApiKey, what
 			return Progress{}, err
 		}
 		v.mu.Lock()
-		p = v.judge(waited)
+		p = v.progressOf(waited)
 		v.mu.Unlock()
 	}
 	if p.Done() {
@@ -192,12 +192,12 @@ func (v *Verifiers) refresh(ctx context.Context) (*keysv1alpha1.ApiKey, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.take(canary)
+	v.update(canary)
 	return canary, nil
 }
 
-// take gives the roster what a canary says, unless it is older than what is known.
-func (v *Verifiers) take(canary *keysv1alpha1.ApiKey) {
+// update gives the roster what a canary says, unless the canary is older than what is known.
+func (v *Verifiers) update(canary *keysv1alpha1.ApiKey) {
 	order, err := resourceversion.CompareResourceVersion(canary.ResourceVersion, v.version)
 	if err == nil && order < 0 {
 		return
@@ -207,13 +207,13 @@ func (v *Verifiers) take(canary *keysv1alpha1.ApiKey) {
 	v.roster.Observe(string(canary.UID), sealed, probe.Records(canary), v.clock.Now())
 }
 
-// judge compares what is known of verifiers with a change. An unknown verifier may not know of a revocation, and still
-// accept the key, so it is waited for. A token does not wait for it longer than a verifier takes to speak up: one that
-// is cut off refuses the token anyway.
-func (v *Verifiers) judge(c change) Progress {
+// progressOf compares what is known of verifiers with a change. An unknown verifier may not know of a revocation, and
+// still accept the key, so it is waited for. A token does not wait for it longer than a verifier takes to report: one
+// that is cut off refuses the token anyway.
+func (v *Verifiers) progressOf(c change) Progress {
 	now := v.clock.Now()
 	p := Progress{Progress: v.roster.Progress(c.resourceVersion, now), Waited: now.Sub(c.since)}
-	if c.what != keysv1alpha1.ReasonRevoked && p.UnknownFor > speakUp {
+	if c.what != keysv1alpha1.ReasonRevoked && p.UnknownFor > reportInterval {
 		p.Unknown = 0
 	}
 	return p

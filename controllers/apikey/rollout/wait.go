@@ -7,8 +7,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/lifecycle"
 )
 
-// Interval is the time after which verifiers that have said nothing are looked at again. They speak up as soon as they
-// have applied a change; only their falling silent causes no event.
+// Interval is the time after which verifiers that have not reported are looked at again. They report as soon as they
+// have applied a change; only that one falls silent causes no event.
 const Interval = 2 * time.Second
 
 // Wait is the step that holds a token back until every live verifier has applied its announcement, so that nobody can

@@ -119,7 +119,7 @@ func (s *Store) list(ctx context.Context, from client.Reader) error {
 		number, err := strconv.ParseInt(secret.Labels[keysv1alpha1.RootLabel], 10, 32)
 		if err != nil || number < 1 || secret.Name != Name(int32(number)) {
 			return fmt.Errorf(
-				"secret %s/%s has the label %s=%s, which belongs on a Secret named %s: mend or remove the label",
+				"secret %s/%s has the label %s=%s, which belongs on a Secret named %s: correct or remove the label",
 				secret.Namespace, secret.Name, keysv1alpha1.RootLabel, secret.Labels[keysv1alpha1.RootLabel], Name(1))
 		}
 		root, err := token.RootFrom(secret.Data[rootDataKey])

@@ -22,8 +22,10 @@ func TestConclude(t *testing.T) {
 		outcome *Outcome
 		want    []string
 	}{
-		"ready":     {Ready(keysv1alpha1.ReasonReady, "m"), []string{"Ready=True/Ready"}},
-		"waiting":   {Waiting(keysv1alpha1.ReasonAnnounced, "m"), []string{"Ready=Unknown/Announced", "Reconciling=True/Announced"}},
+		"ready": {Ready(keysv1alpha1.ReasonReady, "m"), []string{"Ready=True/Ready"}},
+		"waiting": {
+			Waiting(keysv1alpha1.ReasonAnnounced, "m"), []string{"Ready=Unknown/Announced", "Reconciling=True/Announced"},
+		},
 		"stalled":   {Stalled(keysv1alpha1.ReasonNoTenant, "m"), []string{"Ready=False/NoTenant", "Stalled=True/NoTenant"}},
 		"suspended": {Requested(keysv1alpha1.ReasonSuspended, "m"), []string{"Suspended=True/Suspended"}},
 		"expired":   {Requested(keysv1alpha1.ReasonExpired, "m"), nil},

@@ -5,6 +5,8 @@ package keycachetest
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,7 +36,21 @@ func Tenants(tenants []keysv1alpha1.Tenant) *keycache.Tenants {
 	return keycache.TenantsOf(indexer)
 }
 
-// Live finds keys and tenants like a cache that is always current: it lists all of them each time.
+// Secrets returns the stubs of the Secrets that the controller's cache selects.
+func Secrets(secrets []metav1.PartialObjectMetadata) *keycache.SecretStubs {
+	store := toolscache.NewStore(toolscache.MetaNamespaceKeyFunc)
+	for i := range secrets {
+		if secrets[i].Labels[keysv1alpha1.ManagedByLabel] != keysv1alpha1.ManagedByValue {
+			continue
+		}
+		if err := store.Add(keycache.StubOf(&secrets[i])); err != nil {
+			panic(err) // Every Secret has a name.
+		}
+	}
+	return keycache.SecretStubsOf(store)
+}
+
+// Live finds keys, tenants and Secrets like a cache that is always current: it reads them each time.
 type Live struct {
 	Reader client.Reader
 }
@@ -88,4 +104,14 @@ func (l Live) For(ctx context.Context, namespace map[string]string) ([]keysv1alp
 		return nil, err
 	}
 	return Tenants(list.Items).For(ctx, namespace)
+}
+
+// Get implements publication.Getter.
+func (l Live) Get(ctx context.Context, name client.ObjectKey, into client.Object, options ...client.GetOption) error {
+	secret := metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := l.Reader.Get(ctx, name, &secret); err != nil {
+		return err
+	}
+	return Secrets([]metav1.PartialObjectMetadata{secret}).Get(ctx, name, into, options...)
 }

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -32,7 +34,7 @@ func (r *run) newProcess() *process {
 			Client:         c,
 			Live:           l,
 			Roots:          l,
-			Metadata:       r.lab.cp.Client,
+			Metadata:       found,
 			Keys:           found,
 			Tenants:        found,
 			Recorder:       r.events,
@@ -44,7 +46,7 @@ func (r *run) newProcess() *process {
 	}
 }
 
-// finder finds keys and tenants by the production code's indexes, in what a task's cache shows.
+// finder finds keys, tenants and Secrets by the production code's indexes and stubs, in what a task's cache shows.
 type finder struct{ run *run }
 
 func (f *finder) keys(ctx context.Context) *keycache.Index {
@@ -74,6 +76,16 @@ func (f *finder) WaitingNamespaces(ctx context.Context) []string {
 // For implements admission.Tenants.
 func (f *finder) For(ctx context.Context, namespace map[string]string) ([]keysv1alpha1.Tenant, error) {
 	return keycachetest.Tenants(f.run.seenBy(taskOf(ctx)).tenants).For(ctx, namespace)
+}
+
+// Get implements publication.Getter.
+func (f *finder) Get(ctx context.Context, name client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	seen := f.run.seenBy(taskOf(ctx)).secrets
+	secrets := make([]metav1.PartialObjectMetadata, len(seen))
+	for i := range seen {
+		secrets[i].ObjectMeta = seen[i].ObjectMeta
+	}
+	return keycachetest.Secrets(secrets).Get(ctx, name, into, opts...)
 }
 
 // target is what a reconcile is of.

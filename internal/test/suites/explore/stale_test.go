@@ -19,7 +19,8 @@ var parts = map[string][]part{
 	"keys":       {keysPart},
 	"tenants":    {tenantsPart},
 	"namespace":  {namespacePart},
-	"everything": {keysPart, tenantsPart, namespacePart},
+	"secrets":    {secretsPart},
+	"everything": {keysPart, tenantsPart, namespacePart, secretsPart},
 }
 
 // showOldStates has a second controller reconcile a target on an old state, where the plan says so. In the probing run it

@@ -31,6 +31,7 @@ const (
 	keysPart      part = "keys"
 	tenantsPart   part = "tenants"
 	namespacePart part = "namespace"
+	secretsPart   part = "secrets"
 )
 
 func (s *state) key(name string) *keysv1alpha1.ApiKey {
@@ -80,6 +81,8 @@ func (s *state) with(earlier *state, parts ...part) *state {
 			mixed.tenants = earlier.tenants
 		case namespacePart:
 			mixed.namespace = earlier.namespace
+		case secretsPart:
+			mixed.secrets = earlier.secrets
 		}
 	}
 	return &mixed
@@ -123,7 +126,11 @@ func (r *run) observe(changed kind) {
 	case secretKind:
 		list := &corev1.SecretList{}
 		r.must(r.lab.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))
+		if slices.EqualFunc(list.Items, now.secrets, sameVersion[*corev1.Secret]) {
+			return
+		}
 		now.secrets = list.Items
+		now.version[secretsPart]++
 	default:
 		namespace := &corev1.Namespace{}
 		r.must(r.lab.cp.Client.Get(r.ctx, client.ObjectKey{Name: r.namespace}, namespace))
