@@ -297,9 +297,12 @@ func refuse(w http.ResponseWriter, v status) {
 
 // bodies have the form of RFC 6749, section 5.2, which clients of the introspection endpoint expect.
 var bodies = map[status]string{
-	unauthenticated: `{"error":"invalid_client","error_description":"Authenticate with a token that the Kubernetes cluster accepts."}` + "\n",
-	forbidden:       `{"error":"access_denied","error_description":"Your account may not do this: see the documentation for the ClusterRole."}` + "\n",
-	unavailable:     `{"error":"temporarily_unavailable","error_description":"Your account could not be checked. Try again later."}` + "\n",
+	unauthenticated: `{"error":"invalid_client","error_description":"Authenticate with a token that the Kubernetes ` +
+		`cluster accepts."}` + "\n",
+	forbidden: `{"error":"access_denied","error_description":"Your account may not do this: see the ` +
+		`documentation for the ClusterRole."}` + "\n",
+	unavailable: `{"error":"temporarily_unavailable","error_description":"Your account could not be checked. Try ` +
+		`again later."}` + "\n",
 }
 
 // withoutDetails returns an error that names only the kind of request and the reason. An API server's own error may

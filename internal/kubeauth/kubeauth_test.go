@@ -372,7 +372,8 @@ func TestNoisyPeers(t *testing.T) {
 				t.Errorf("of honest callers %d were answered and %d were not", passed, refused)
 			}
 			// 25 a second of the made-up tokens, and 25 more of peers that call rarely, as every peer does at first.
-			if heard := int(h.reviewed.Load() - before); heard > 50*(seconds+2) || len(noisy) != 10 && heard > 5*seconds+20+2*seconds {
+			if heard := int(h.reviewed.Load() - before); heard > 50*(seconds+2) ||
+				len(noisy) != 10 && heard > 5*seconds+20+2*seconds {
 				t.Errorf("the API server was asked %d times", heard)
 			}
 		})

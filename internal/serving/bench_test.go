@@ -18,13 +18,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
 )
 
-// BenchmarkHTTP asks over one connection, one request after another, with as little of a client as there can be.
+// BenchmarkHTTP sends one request after another over one connection, with a minimal client.
 func BenchmarkHTTP(b *testing.B) {
 	listener, err := Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := NewHTTP(listener, &routes{exact: map[string]http.Handler{"/auth/forward": forward.NewForward(refuser{}, clientip.Trust{})}}, nil)
+	server := NewHTTP(listener, &routes{
+		exact: map[string]http.Handler{"/auth/forward": forward.NewForward(refuser{}, clientip.Trust{})},
+	}, nil)
 	go func() { _ = server.Serve() }()
 	defer stop(b, server)
 	conn, err := net.Dial("tcp", listener.Addr().String())
@@ -32,7 +34,8 @@ func BenchmarkHTTP(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer conn.Close()
-	request := []byte("GET /auth/forward HTTP/1.1\r\nHost: verifier\r\nUser-Agent: proxy/1.0\r\nAccept: */*\r\nX-Forwarded-Host: shop.example.com\r\n" +
+	request := []byte("GET /auth/forward HTTP/1.1\r\nHost: verifier\r\nUser-Agent: proxy/1.0\r\nAccept: */*\r\n" +
+		"X-Forwarded-Host: shop.example.com\r\n" +
 		"X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /api/products\r\nX-Forwarded-For: 192.0.2.7\r\n" +
 		"Cookie: " + strings.Repeat("c", 300) + "\r\nX-Tenant-Id: 3714240b-2e06-4c35-8856-ccc1c096323e\r\n\r\n")
 	answer := bufio.NewReader(conn)
@@ -49,13 +52,16 @@ func BenchmarkHTTP(b *testing.B) {
 	}
 }
 
-// BenchmarkGRPC asks over one connection, many at a time.
+// BenchmarkGRPC sends many requests at a time over one connection.
 func BenchmarkGRPC(b *testing.B) {
 	listener, err := Listen("grpc-bind-address", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := NewGRPC(listener, extauthz.NewGRPC(refuser{}, clientip.Trust{}, false), NewHealth(func() error { return nil }), insecure.NewCredentials(), false)
+	health := NewHealth(func() error { return nil })
+	server := NewGRPC(
+		listener, extauthz.NewGRPC(refuser{}, clientip.Trust{}, false), health, insecure.NewCredentials(), false,
+	)
 	go func() { _ = server.Serve() }()
 	defer stop(b, server)
 	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))

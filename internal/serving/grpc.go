@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	_ "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3" // What reflection tells of the service.
+	_ "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3" // Reflection needs the service's descriptor.
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -22,50 +22,55 @@ import (
 )
 
 const (
-	// maxMessage is how long a CheckRequest may be, in bytes. What is longer is answered with an error before anything of ours
-	// sees it; so it is far above the headers that Envoy lets a client send (60 KiB by default).
+	// maxMessage is how long a CheckRequest may be, in bytes. gRPC answers a longer one with an error before our code sees
+	// it, so the limit is far above the headers that Envoy accepts from a client (60 KiB by default).
 	maxMessage = 256 << 10
-	// window is how much of a message a client may send before it is asked for more; connectionWindow, of all messages together.
+	// window is how much of a message a client may send before flow control stops it, and connectionWindow how much of all
+	// messages together.
 	window, connectionWindow = 64 << 10, 256 << 10
-	// streamWorkers are goroutines that checks are answered on, one after another: a new one for each would have its stack
-	// grow each time, which takes longer than deciding. Checks beyond them get one each all the same.
+	// streamWorkers is the number of goroutines that answer checks. A new goroutine for each check would have to grow its
+	// stack, which takes longer than deciding. Checks beyond these workers still get goroutines of their own.
 	streamWorkers = 256
-	// minPing is how often a proxy may ask whether its connection lives.
+	// minPing is the shortest interval of a proxy's keepalive pings.
 	minPing = 5 * time.Second
-	// handshake is how long a connection may take to come about.
-	handshake = 10 * time.Second
+	// handshakeTimeout is how long setting up a connection may take.
+	handshakeTimeout = 10 * time.Second
 )
 
-// GRPCBounds are those of the port that Envoy asks at over gRPC. docs/threat-model.md has what they add up to.
+// GRPCBounds are those of the port for Envoy over gRPC. docs/threat-model.md adds them up.
 var GRPCBounds = limit.Bounds{
 	Connections: 512,
 	Rest:        192 << 10,
 	Own:         64 << 10,
 	Shared:      24 << 20,
 	Header:      8 << 10,
-	Streams:     256, // Envoy opens more connections beyond that.
+	Streams:     256, // For more, Envoy opens another connection.
 	HTTP2:       true,
-	Lasting:     true, // A watch of the health.
+	Lasting:     true, // Watches of the health service last.
 }
 
-// lifetime is how long connections are kept. Envoy opens another in good time, perhaps to another replica: so those that were
-// added get their share.
+// lifetime limits the age of connections. Envoy replaces them in time, perhaps by one to another replica, so that new
+// replicas get their share.
 var lifetime = keepalive.ServerParameters{
 	MaxConnectionIdle:     5 * time.Minute,
 	MaxConnectionAge:      5 * time.Minute,
 	MaxConnectionAgeGrace: 30 * time.Second,
-	Time:                  time.Minute, // Whoever does not answer then has gone.
+	Time:                  time.Minute, // A client that doesn't answer the ping is gone.
 	Timeout:               20 * time.Second,
 }
 
-// survive refuses what our own code panics at, as net/http survives a handler's panic: one request must not end the process,
-// and with it every other's answer. What the panic says may be of the request, so the log has only where it was.
-func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
+// recoverPanic refuses a request whose handler panics, as net/http recovers from a handler's panic: one request must
+// not end the process. The panic's value may contain parts of the request, so only the stack is logged.
+func recoverPanic(
+	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (response any, err error) {
 	defer func() {
 		if recover() == nil {
 			return
 		}
-		logf.Log.WithName("grpc").Error(errPanic, "A check is refused", "method", info.FullMethod, "stack", string(debug.Stack()))
+		logf.Log.WithName("grpc").Error(
+			errPanic, "A check is refused", "method", info.FullMethod, "stack", string(debug.Stack()),
+		)
 		response, err = nil, status.Error(codes.Internal, errPanic.Error())
 		if _, ok := info.Server.(*extauthz.GRPC); ok {
 			response, err = extauthz.Unchecked(), nil
@@ -76,13 +81,13 @@ func survive(ctx context.Context, request any, info *grpc.UnaryServerInfo, handl
 
 var errPanic = errors.New("the verifier has failed: please report this")
 
-// counted are credentials that have what comes over a limit.Conn counted once it is decrypted.
-type counted struct {
+// countedCredentials are credentials that make a limit.Conn count decrypted bytes.
+type countedCredentials struct {
 	credentials.TransportCredentials
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
-func (c counted) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (c countedCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, ok := raw.(*limit.Conn)
 	if !ok {
 		return c.TransportCredentials.ServerHandshake(raw)
@@ -96,20 +101,20 @@ func (c counted) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 }
 
 // Clone implements credentials.TransportCredentials.
-func (c counted) Clone() credentials.TransportCredentials {
-	return counted{c.TransportCredentials.Clone()}
+func (c countedCredentials) Clone() credentials.TransportCredentials {
+	return countedCredentials{c.TransportCredentials.Clone()}
 }
 
-// NewGRPC answers Envoy.
+// NewGRPC returns a server of Envoy's authorization service and the health service.
 func NewGRPC(
-	listener net.Listener, authorization *extauthz.GRPC, health *Health, secure credentials.TransportCredentials, reflect bool,
-	options ...limit.Option,
+	listener net.Listener, authorization *extauthz.GRPC, health *Health, secure credentials.TransportCredentials,
+	reflect bool, options ...limit.Option,
 ) *Server {
 	s := grpc.NewServer(
-		grpc.Creds(counted{secure}),
+		grpc.Creds(countedCredentials{secure}),
 		grpc.ForceServerCodecV2(extauthz.Codec()),
-		grpc.UnaryInterceptor(survive),
-		grpc.ConnectionTimeout(handshake),
+		grpc.UnaryInterceptor(recoverPanic),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(uint32(GRPCBounds.Header)),     //nolint:gosec // It is a constant.
 		grpc.MaxConcurrentStreams(uint32(GRPCBounds.Streams)), //nolint:gosec // So is this.
@@ -128,7 +133,7 @@ func NewGRPC(
 		listener: limit.New(listener, GRPCBounds, options...),
 		serve:    s.Serve,
 		drain: func(ctx context.Context) error {
-			health.stop() // Whoever watches would keep the server from ending.
+			health.stop() // Otherwise watches would keep the server from ending.
 			done := make(chan struct{})
 			go func() {
 				s.GracefulStop()

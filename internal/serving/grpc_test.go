@@ -22,39 +22,41 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// decider lets pass once it is let to.
-type decider struct {
+// blockingDecider allows a request once the test lets it.
+type blockingDecider struct {
 	asked, answer chan struct{}
 }
 
-func (d *decider) Decide(string, *verify.Request) verify.Decision {
+func (d *blockingDecider) Decide(string, *verify.Request) verify.Decision {
 	d.asked <- struct{}{}
 	<-d.answer
 	return verify.Decision{Outcome: verify.Allow}
 }
 
-func (d *decider) Refuse(string, verify.Reason) verify.Decision { return d.Decide("", nil) }
+func (d *blockingDecider) Refuse(string, verify.Reason) verify.Decision { return d.Decide("", nil) }
 
-// scene is a gRPC server, and a connection to it.
-type scene struct {
-	*decider
+// testServer is a gRPC server, and a connection to it.
+type testServer struct {
+	*blockingDecider
 
 	server     *Server
 	health     *Health
 	connection *grpc.ClientConn
-	// fault is why the server isn't ready, or nothing.
+	// fault is why the server is not ready, or nil.
 	fault error
 }
 
-func newScene(t *testing.T, reflect bool) *scene {
+func newTestServer(t *testing.T, reflect bool) *testServer {
 	t.Helper()
-	s := &scene{decider: &decider{asked: make(chan struct{}, 1), answer: make(chan struct{})}}
+	s := &testServer{blockingDecider: &blockingDecider{asked: make(chan struct{}, 1), answer: make(chan struct{})}}
 	listener, err := Listen("grpc-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.health = NewHealth(func() error { return s.fault })
-	s.server = NewGRPC(listener, extauthz.NewGRPC(s.decider, clientip.Trust{}, false), s.health, insecure.NewCredentials(), reflect)
+	s.server = NewGRPC(
+		listener, extauthz.NewGRPC(s.blockingDecider, clientip.Trust{}, false), s.health, insecure.NewCredentials(), reflect,
+	)
 	go func() { _ = s.server.Serve() }()
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -69,8 +71,8 @@ func newScene(t *testing.T, reflect bool) *scene {
 	return s
 }
 
-// check asks in the background, and returns what comes out once the server is at it.
-func (s *scene) check(t *testing.T) <-chan error {
+// check sends a check in the background, waits until the server works on it, and returns where its result will come.
+func (s *testServer) check(t *testing.T) <-chan error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
@@ -81,21 +83,23 @@ func (s *scene) check(t *testing.T) <-chan error {
 	return done
 }
 
-// broken is a decider whose code has a fault.
+// broken is a decider that panics.
 type broken struct{}
 
 func (broken) Decide(string, *verify.Request) verify.Decision { panic("a fault of ours") }
 func (broken) Refuse(string, verify.Reason) verify.Decision   { panic("a fault of ours") }
 
-// TestPanicIsADenial checks that a fault of ours neither ends the process nor is an error, which Envoy may let pass. Without
-// survive, the whole test ends.
+// TestPanicIsADenial checks that a panic neither ends the process nor causes an error, which Envoy may let pass.
+// Without recoverPanic, the test process ends.
 func TestPanicIsADenial(t *testing.T) {
-	s := newScene(t, false)
+	s := newTestServer(t, false)
 	listener, err := Listen("grpc-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewGRPC(listener, extauthz.NewGRPC(broken{}, clientip.Trust{}, false), s.health, insecure.NewCredentials(), false)
+	server := NewGRPC(
+		listener, extauthz.NewGRPC(broken{}, clientip.Trust{}, false), s.health, insecure.NewCredentials(), false,
+	)
 	go func() { _ = server.Serve() }()
 	t.Cleanup(func() { _ = server.Drain(context.WithoutCancel(t.Context())) })
 	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -119,19 +123,23 @@ func TestHealth(t *testing.T) {
 		want    healthv1.HealthCheckResponse_ServingStatus
 		code    codes.Code
 	}{
-		"as a whole":      {"", nil, false, healthv1.HealthCheckResponse_SERVING, codes.OK},
-		"the service":     {"envoy.service.auth.v3.Authorization", nil, false, healthv1.HealthCheckResponse_SERVING, codes.OK},
+		"as a whole": {"", nil, false, healthv1.HealthCheckResponse_SERVING, codes.OK},
+		"the service": {
+			"envoy.service.auth.v3.Authorization", nil, false, healthv1.HealthCheckResponse_SERVING, codes.OK,
+		},
 		"not fresh":       {"", errors.New("stale"), false, healthv1.HealthCheckResponse_NOT_SERVING, codes.OK},
 		"stopped":         {"", nil, true, healthv1.HealthCheckResponse_NOT_SERVING, codes.OK},
 		"another service": {"envoy.service.auth.v2.Authorization", nil, false, 0, codes.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScene(t, false)
+			s := newTestServer(t, false)
 			s.fault = test.fault
 			if test.stopped {
 				s.health.stop()
 			}
-			response, err := healthv1.NewHealthClient(s.connection).Check(t.Context(), &healthv1.HealthCheckRequest{Service: test.service})
+			response, err := healthv1.NewHealthClient(s.connection).Check(
+				t.Context(), &healthv1.HealthCheckRequest{Service: test.service},
+			)
 			if status.Code(err) != test.code || response.GetStatus() != test.want {
 				t.Errorf("status %s, error %v", response.GetStatus(), err)
 			}
@@ -139,10 +147,9 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestDrain checks that a check under way is answered, that whoever watches hears first that there is no use in asking, and
-// doesn't keep the server from ending.
+// TestDrain checks that a check under way is answered, and that watches end, after they have sent NOT_SERVING.
 func TestDrain(t *testing.T) {
-	s := newScene(t, false)
+	s := newTestServer(t, false)
 	watch, err := healthv1.NewHealthClient(s.connection).Watch(t.Context(), &healthv1.HealthCheckRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +164,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("status %s, error %v", response.GetStatus(), err)
 	}
 	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
-		t.Errorf("watched on: %v", err)
+		t.Errorf("the watch goes on: %v", err)
 	}
 	select {
 	case err := <-drained:
@@ -173,9 +180,9 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainEnds checks that a check that takes too long is given up.
+// TestDrainEnds checks that a check that takes too long is abandoned.
 func TestDrainEnds(t *testing.T) {
-	s := newScene(t, false)
+	s := newTestServer(t, false)
 	checked := s.check(t)
 	ended, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -184,7 +191,7 @@ func TestDrainEnds(t *testing.T) {
 	if err := <-checked; status.Code(err) != codes.Unavailable {
 		t.Errorf("the check: %v", err)
 	}
-	close(s.answer) // What runs is waited for: it must not outlive the server.
+	close(s.answer) // Draining waits for handlers, which must not outlive the server.
 	if err := <-drained; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("draining: %v", err)
 	}
@@ -192,13 +199,15 @@ func TestDrainEnds(t *testing.T) {
 
 func TestReflection(t *testing.T) {
 	for _, reflect := range []bool{true, false} {
-		s := newScene(t, reflect)
+		s := newTestServer(t, reflect)
 		stream, err := reflectionv1.NewServerReflectionClient(s.connection).ServerReflectionInfo(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = stream.Send(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}})
-		if err != nil && !errors.Is(err, io.EOF) { // That says that the call has ended by now: Recv says why.
+		err = stream.Send(
+			&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}},
+		)
+		if err != nil && !errors.Is(err, io.EOF) { // EOF means that the call has ended; Recv returns why.
 			t.Fatal(err)
 		}
 		response, err := stream.Recv()

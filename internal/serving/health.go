@@ -13,26 +13,27 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
-// watchInterval is how often whoever watches the health is told what has changed. Freshness ends with time alone, so there is
-// no event to wait for.
+// watchInterval is how often a watch looks for a change. Freshness ends as time passes, so there is no event to wait
+// for.
 const watchInterval = 250 * time.Millisecond
 
-// Health is grpc.health.v1 for the server as a whole and for the authorization service: serving while the replica is ready.
+// Health is grpc.health.v1 for the server as a whole and for the authorization service: serving while the replica is
+// ready.
 type Health struct {
 	healthv1.UnimplementedHealthServer
 
-	// ready says why nobody should ask here, or nothing.
+	// ready returns an error if proxies should not call this replica.
 	ready   func() error
 	stopped chan struct{}
 	once    sync.Once
 }
 
-// NewHealth returns the service. Ready says why nobody should ask, or nothing.
+// NewHealth returns the service. Ready returns an error if proxies should not call this replica.
 func NewHealth(ready func() error) *Health {
 	return &Health{ready: ready, stopped: make(chan struct{})}
 }
 
-// stop ends every watch, once it has been told that the server is not serving.
+// stop makes the status NOT_SERVING, and ends every watch after it has sent that.
 func (h *Health) stop() { h.once.Do(func() { close(h.stopped) }) }
 
 func (h *Health) isStopped() bool {
@@ -66,12 +67,14 @@ func (h *Health) Check(_ context.Context, request *healthv1.HealthCheckRequest) 
 }
 
 // Watch implements healthv1.HealthServer.
-func (h *Health) Watch(request *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
+func (h *Health) Watch(
+	request *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse],
+) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	last := healthv1.HealthCheckResponse_UNKNOWN
 	for {
-		stopped := h.isStopped() // Asked before the status, so that the last to be told is that we don't serve.
+		stopped := h.isStopped() // Read before the status, so that the last status sent is NOT_SERVING.
 		if current, _ := h.status(request.GetService()); current != last {
 			if err := stream.Send(&healthv1.HealthCheckResponse{Status: current}); err != nil {
 				return err

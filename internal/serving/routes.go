@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// introspectPath is what a ClusterRole of config/rbac is about.
+	// introspectPath is the path that a ClusterRole in config/rbac grants access to.
 	introspectPath = "/token/introspect"
-	// reviewPath is where TokenReviews go; below it, by a tenant's ID, those for one tenant.
+	// reviewPath is the path for TokenReviews. Below it, each tenant's ID is the path for reviews for that tenant alone.
 	reviewPath = "/token/review"
 )
 
-// routes are the verifier's URLs: one a dialect, and none that guesses. A path is compared byte by byte with what the proxy
-// sent. http.ServeMux is no match for that: it decodes, answers an ambiguous path with a redirect, which some proxies hand
-// on to the client, and takes CONNECT for a case of its own.
+// routes are the verifier's URLs: one for each dialect, and none that guesses. The path is compared byte by byte with
+// what the proxy sent. http.ServeMux doesn't do that: it decodes paths, answers ambiguous ones with redirects, which
+// some proxies pass on to the client, and treats CONNECT specially.
 type routes struct {
-	// exact are the handlers of one path each.
+	// exact has the handlers for single paths.
 	exact map[string]http.Handler
-	// review is the handler of reviewPath, and of each tenant's path below it.
+	// review handles reviewPath, and each tenant's path below it.
 	review *review.Handler
-	// extAuthz is the handler of every path below extauthz.Prefix.
+	// extAuthz handles every path below extauthz.Prefix.
 	extAuthz http.Handler
 }
 
-// NewRoutes returns the handler of all of the verifier's URLs.
+// NewRoutes returns the handler for all of the verifier's URLs.
 func NewRoutes(o RouteOptions) http.Handler {
 	reviews := review.NewHandler(o.Decider, o.ReviewAudiences)
 	return &routes{
@@ -66,8 +66,8 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	notFound(w)
 }
 
-// reviewedTenant returns the tenant whose reviews go to a path, if any do. The ID is compared as it was sent, too: one that is
-// encoded is none.
+// reviewedTenant returns the tenant whose reviews a path is for, if any. The ID is not decoded: an encoded one doesn't
+// match.
 func reviewedTenant(path string) (index.TenantID, bool) {
 	id, ok := strings.CutPrefix(path, reviewPath+"/")
 	if !ok {
@@ -76,12 +76,14 @@ func reviewedTenant(path string) (index.TenantID, bool) {
 	return index.ParseTenantID(id)
 }
 
-// notFound answers at a URL that isn't one of the verifier's. It's no refusal of a client's request, and nothing is decided:
-// the proxy is set up wrongly, or whoever asks is none.
+// notFound answers at any other URL. It decides nothing, so it is not a refusal: the proxy is misconfigured, or the
+// caller is not a proxy.
 func notFound(w http.ResponseWriter) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusNotFound)
-	_, _ = io.WriteString(w, `{"reason":"not_found","message":"The verifier has no such URL: see its documentation for one a dialect."}`+"\n")
+	_, _ = io.WriteString(
+		w, `{"reason":"not_found","message":"The verifier has no such URL: see its documentation for one a dialect."}`+"\n",
+	)
 }

@@ -19,14 +19,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// unsynced is an index that has never been complete.
+// unsynced is an index that was never complete.
 type unsynced struct{}
 
 func (unsynced) Freshness(time.Time) verify.Freshness { return verify.NotSynced }
 func (unsynced) FreshAsOf() time.Time                 { return time.Time{} }
 
-// request sends a request line as it is to the verifier's routes, and returns the answer and its body.
-func request(t *testing.T, line string) (*http.Response, string) {
+// exchangeLine sends a request line unchanged to the verifier's routes, and returns the response and its body.
+func exchangeLine(t *testing.T, line string) (*http.Response, string) {
 	t.Helper()
 	decider := decide.New(decide.Options{
 		View: index.NewView(), Source: unsynced{}, Clock: time.Now, Registry: prometheus.NewRegistry(),
@@ -35,17 +35,21 @@ func request(t *testing.T, line string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewHTTP(listener, NewRoutes(RouteOptions{Decider: decider, Guard: kubeauth.New(kubeauth.Options{Clock: clock.RealClock{}})}), nil)
+	server := NewHTTP(listener, NewRoutes(
+		RouteOptions{Decider: decider, Guard: kubeauth.New(kubeauth.Options{Clock: clock.RealClock{}})},
+	), nil)
 	go func() { _ = server.Serve() }()
 	ended, end := context.WithCancel(t.Context())
 	end()
-	defer func() { _ = server.Drain(ended) }() // Nobody is left to be told of it.
+	defer func() { _ = server.Drain(ended) }() // No client is left.
 	connection, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer connection.Close()
-	if _, err := io.WriteString(connection, line+" HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(
+		connection, line+" HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n",
+	); err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
@@ -62,10 +66,10 @@ func request(t *testing.T, line string) (*http.Response, string) {
 // acme is a tenant's ID.
 const acme = "3714240b-2e06-4c35-8856-ccc1c096323e"
 
-// Reasons for which the routes refuse a request that nobody asks about.
+// Reasons for which the routes refuse a request.
 const misconfigured, anonymous, nowhere = "proxy_misconfigured", "no_credentials", "not_found"
 
-// routeCases are request lines, and why they are refused.
+// routeCases has request lines, and why they are refused.
 var routeCases = map[string]string{
 	"GET /auth/nginx":                         misconfigured,
 	"POST /auth/nginx":                        misconfigured,
@@ -115,7 +119,7 @@ var routeCases = map[string]string{
 	"CONNECT /auth":                           nowhere,
 	"CONNECT verifier:8080":                   nowhere,
 	"CONNECT /auth/nginx/../..":               nowhere,
-	"GET /debug/explain":                      nowhere, // It is where the metrics are.
+	"GET /debug/explain":                      nowhere, // It is served at the metrics' address.
 	"GET /metrics":                            nowhere,
 	"POST /token/introspect/":                 nowhere,
 	"POST /token/introspec%74":                nowhere,
@@ -133,12 +137,14 @@ var routeCases = map[string]string{
 	"POST /token/review/{" + acme + "}":       nowhere,
 }
 
-// TestRoutes sends request lines as they are. Where http.ServeMux decided, the ambiguous ones would be redirected.
+// TestRoutes sends request lines unchanged. With http.ServeMux, ambiguous ones would be redirected.
 func TestRoutes(t *testing.T) {
-	status := map[string]int{misconfigured: http.StatusForbidden, anonymous: http.StatusUnauthorized, nowhere: http.StatusNotFound}
+	status := map[string]int{
+		misconfigured: http.StatusForbidden, anonymous: http.StatusUnauthorized, nowhere: http.StatusNotFound,
+	}
 	for line, reason := range routeCases {
 		t.Run(line, func(t *testing.T) {
-			response, body := request(t, line)
+			response, body := exchangeLine(t, line)
 			if response.StatusCode != status[reason] || !strings.HasPrefix(body, `{"reason":"`+reason+`","message":"`) {
 				t.Errorf("status %d, body %s", response.StatusCode, body)
 			}
@@ -152,7 +158,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestTokenRoutes checks that nobody asks about tokens without an account, and that TokenReviews need none.
+// TestTokenRoutes checks that introspection requires an account, and that TokenReviews don't.
 func TestTokenRoutes(t *testing.T) {
 	for line, want := range map[string]int{
 		"POST /token/introspect":         http.StatusUnauthorized,
@@ -164,7 +170,7 @@ func TestTokenRoutes(t *testing.T) {
 		"GET /token/review/" + acme:      http.StatusMethodNotAllowed,
 		"POST /token/review/" + strings.ToUpper(acme) + "?timeout=30s": http.StatusBadRequest,
 	} {
-		if response, body := request(t, line); response.StatusCode != want {
+		if response, body := exchangeLine(t, line); response.StatusCode != want {
 			t.Errorf("%s: status %d, want %d: %s", line, response.StatusCode, want, body)
 		}
 	}

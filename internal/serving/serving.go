@@ -1,5 +1,5 @@
-// Package serving has what proxies ask: an HTTP server with a URL for each dialect, and a gRPC server for Envoy. What decides
-// is given to it, and it starts and stops nothing by itself.
+// Package serving has the servers that proxies call: an HTTP server with a URL for each dialect, and a gRPC server for
+// Envoy. The caller passes the decider, and starts and stops the servers.
 //
 //	┌───────┐ HTTP, one URL a dialect   ┌──────────────────┐       ┌───────────────┐
 //	│ proxy ├──────────────────────────▶│ Routes           │       │ a surface per │       ┌───────┐
@@ -28,34 +28,34 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
-// Server answers at one address.
+// Server serves at one address.
 type Server struct {
 	listener *limit.Listener
 	serve    func(net.Listener) error
 	drain    func(context.Context) error
 }
 
-// Address is where the server answers.
+// Address returns the server's address.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Serve answers until the server is drained, which is no error.
+// Serve serves until the server is drained, which is not an error.
 func (s *Server) Serve() error { return s.serve(s.listener) }
 
-// Drain has proxies close their connections, then takes no more requests, and waits for those under way as long as the
-// context lasts.
+// Drain makes proxies close their connections, then stops accepting requests, and waits for those under way until the
+// context ends.
 func (s *Server) Drain(ctx context.Context) error { return s.drain(ctx) }
 
-// Options are what the servers are made of.
+// Options configure the servers.
 type Options struct {
-	// HTTPAddress and GRPCAddress are those of the flags --http-bind-address and --grpc-bind-address.
+	// HTTPAddress and GRPCAddress are the values of the flags --http-bind-address and --grpc-bind-address.
 	HTTPAddress, GRPCAddress string
-	// TLS secures HTTP; nil is plain text.
+	// TLS is the configuration for HTTP. Nil means plain text.
 	TLS *tls.Config
-	// Credentials secure gRPC.
+	// Credentials are those of gRPC.
 	Credentials credentials.TransportCredentials
-	// Reflection tells who asks which gRPC services there are.
+	// Reflection turns on gRPC's server reflection.
 	Reflection bool
-	// Ready says why nobody should ask, or nothing.
+	// Ready returns an error if proxies should not call this replica.
 	Ready func() error
 	// Registry gets the metrics.
 	Registry prometheus.Registerer
@@ -63,20 +63,20 @@ type Options struct {
 	RouteOptions
 }
 
-// RouteOptions are what the verifier's URLs are made of. Each of its surfaces has the same.
+// RouteOptions configure the surfaces. All get the same.
 type RouteOptions struct {
 	Decider *decide.Decider
-	// Guard knows who may introspect tokens.
+	// Guard lets only authorized callers introspect tokens.
 	Guard *kubeauth.Guard
-	// Trust is the proxies whose word on the client's address counts.
+	// Trust is the proxies whose X-Forwarded-For is trusted.
 	Trust clientip.Trust
-	// ReviewAudiences are those that TokenReviews are answered for.
+	// ReviewAudiences are the audiences that TokenReviews are answered for.
 	ReviewAudiences []string
-	// KeepToken leaves the token on requests that pass.
+	// KeepToken leaves the token on allowed requests.
 	KeepToken bool
 }
 
-// New makes the servers that proxies ask. Their addresses are taken, but nobody is answered yet.
+// New returns the servers that proxies call. They listen already, but serve nothing yet.
 func New(o Options) ([]*Server, error) {
 	overHTTP, err := Listen("http-bind-address", o.HTTPAddress)
 	if err != nil {
@@ -94,7 +94,8 @@ func New(o Options) ([]*Server, error) {
 	}, nil
 }
 
-// newClosedCounter returns a counter of the connections that exceeded the bounds of their port.
+// newClosedCounter returns a counter of the connections that were closed because they exceeded the bounds of their
+// port.
 func newClosedCounter(registry prometheus.Registerer) *prometheus.CounterVec {
 	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "apikey_verifier_connections_closed_total",
@@ -104,7 +105,8 @@ func newClosedCounter(registry prometheus.Registerer) *prometheus.CounterVec {
 	return closed
 }
 
-// countClosed makes a listener count the connections of a port that it closes. Each reason's series is there from the start.
+// countClosed makes a listener count the connections that it closes, as those of a port. The series of each reason
+// exists from the start.
 func countClosed(closed *prometheus.CounterVec, port string) limit.Option {
 	for _, reason := range limit.Reasons {
 		closed.WithLabelValues(port, string(reason))
@@ -112,7 +114,7 @@ func countClosed(closed *prometheus.CounterVec, port string) limit.Option {
 	return limit.OnClose(func(reason limit.Reason) { closed.WithLabelValues(port, string(reason)).Inc() })
 }
 
-// Listen makes a flag's address one that a server answers at.
+// Listen listens on the address that a flag sets. Its error names the flag.
 func Listen(flag, address string) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
@@ -121,14 +123,14 @@ func Listen(flag, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// parting is how long proxies that keep connections open are told, with each answer, that theirs is about to be closed. A
-// connection that is closed just as a request comes on it would cost that request.
-const parting = time.Second
+// drainDelay is how long the server keeps accepting requests while it tells proxies, with each response, to close their
+// connections. If a connection is closed just as a request arrives on it, that request is lost.
+const drainDelay = time.Second
 
-// patience is how long the server waits for a request's header once it has begun, and then for its body.
-const patience = 10 * time.Second
+// requestTimeout is how long a request's header may take once it has begun, and then its body.
+const requestTimeout = 10 * time.Second
 
-// HTTPBounds are those of the port that proxies ask at over HTTP. docs/threat-model.md has what they add up to.
+// HTTPBounds are those of the port for proxies over HTTP. docs/threat-model.md adds them up.
 var HTTPBounds = limit.Bounds{
 	Connections: 2048,
 	Rest:        64 << 10,
@@ -138,19 +140,19 @@ var HTTPBounds = limit.Bounds{
 	Streams:     100,
 }
 
-// limitBody bounds how long a request's body is waited for. With http.Server's ReadTimeout every request would pay for that, and
-// those that proxies ask with have no body.
+// limitBody sets the deadline for a request's body. With http.Server's ReadTimeout every request would pay for a
+// deadline, and most requests of proxies have no body.
 func limitBody(w http.ResponseWriter) {
-	// It fails only over a connection that has no deadlines, which those of this package have.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+	// It fails only for connections without deadlines, and this package's have deadlines.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTimeout))
 }
 
-// NewHTTP answers over HTTP/1 and HTTP/2, without TLS where there is no configuration for it.
+// NewHTTP returns a server of HTTP/1 and HTTP/2. Without a configuration of TLS, it serves plain text.
 func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config, options ...limit.Option) *Server {
-	var leaving atomic.Bool
+	var draining atomic.Bool
 	s := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if leaving.Load() {
+			if draining.Load() {
 				w.Header().Set("Connection", "close")
 			}
 			if r.ContentLength != 0 {
@@ -158,10 +160,10 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config, op
 			}
 			handler.ServeHTTP(w, r)
 		}),
-		ReadHeaderTimeout: patience, // And limitBody in the place of ReadTimeout.
-		// Longer than proxies keep idle connections, so that it is they who close them.
+		ReadHeaderTimeout: requestTimeout, // limitBody replaces ReadTimeout.
+		// Longer than proxies keep idle connections, so that the proxies close them.
 		IdleTimeout: 5 * time.Minute,
-		// OPTIONS * would be answered 200 without the handler.
+		// Otherwise net/http answers OPTIONS * with 200, without calling the handler.
 		DisableGeneralOptionsHandler: true,
 	}
 	HTTPBounds.Apply(s)
@@ -174,8 +176,8 @@ func NewHTTP(listener net.Listener, handler http.Handler, secure *tls.Config, op
 			return nil
 		},
 		drain: func(ctx context.Context) error {
-			leaving.Store(true)
-			timer := time.NewTimer(parting)
+			draining.Store(true)
+			timer := time.NewTimer(drainDelay)
 			defer timer.Stop()
 			select {
 			case <-timer.C:

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestPlainTextSpeaksHTTP2 checks that Envoy may ask by HTTP/2 without TLS, as others may by HTTP/1.
+// TestPlainTextSpeaksHTTP2 checks that clients may use HTTP/2 without TLS, as Envoy does, and HTTP/1.
 func TestPlainTextSpeaksHTTP2(t *testing.T) {
 	listener, err := Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
@@ -23,7 +23,9 @@ func TestPlainTextSpeaksHTTP2(t *testing.T) {
 		transport := &http.Transport{Protocols: &http.Protocols{}}
 		transport.Protocols.SetHTTP1(protocol == "HTTP/1.1")
 		transport.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2.0")
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), http.NoBody)
+		request, err := http.NewRequestWithContext(
+			t.Context(), http.MethodGet, "http://"+listener.Addr().String(), http.NoBody,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,41 +41,43 @@ func TestPlainTextSpeaksHTTP2(t *testing.T) {
 	}
 }
 
-// patientListener has connections that tell until when they would wait for more of a request.
-type patientListener struct {
+// deadlineListener has connections that report the read deadlines that are set.
+type deadlineListener struct {
 	net.Listener
 	until chan time.Time
 }
 
-func (l *patientListener) Accept() (net.Conn, error) {
+func (l *deadlineListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
-	return &patientConn{Conn: conn, until: l.until}, err
+	return &deadlineConn{Conn: conn, until: l.until}, err
 }
 
-type patientConn struct {
+type deadlineConn struct {
 	net.Conn
 	until chan time.Time
 }
 
-func (c *patientConn) SetReadDeadline(t time.Time) error {
+func (c *deadlineConn) SetReadDeadline(t time.Time) error {
 	select {
-	case <-c.until: // What counts is the last.
+	case <-c.until: // Only the last one counts.
 	default:
 	}
 	c.until <- t
 	return c.Conn.SetReadDeadline(t)
 }
 
-// TestBodiesHaveADeadline checks that a request's body is not waited for without end, whether its length is known or not, and
-// that requests without one wait for nothing.
+// TestBodiesHaveADeadline checks that there is a deadline for a request's body, of known length or not, and none for a
+// request without one.
 func TestBodiesHaveADeadline(t *testing.T) {
 	plain, err := Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener := &patientListener{Listener: plain, until: make(chan time.Time, 1)}
+	listener := &deadlineListener{Listener: plain, until: make(chan time.Time, 1)}
 	var until time.Time
-	server := NewHTTP(listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { until = <-listener.until }), nil)
+	server := NewHTTP(
+		listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { until = <-listener.until }), nil,
+	)
 	go func() { _ = server.Serve() }()
 	defer func() { _ = server.Drain(context.WithoutCancel(t.Context())) }()
 	for name, test := range map[string]struct {
@@ -94,7 +98,7 @@ func TestBodiesHaveADeadline(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		_ = response.Body.Close()
-		if limit := !until.IsZero(); limit != test.limit || limit && time.Until(until) > patience {
+		if limit := !until.IsZero(); limit != test.limit || limit && time.Until(until) > requestTimeout {
 			t.Errorf("%s: a read waits until %s", name, until)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package explain tells a person why a key would be refused on a route, check by check. It is asked by the key's name, never
-// by its token: whoever asks has none.
+// Package explain tells people why a key would be refused on a route, check by check. They name the key, and never send
+// its token.
 package explain
 
 import (
@@ -23,15 +23,15 @@ type Explainer interface {
 	Find(wanted func(*index.Claim) bool) []*index.Claim
 }
 
-// Handler answers people who may ask.
+// Handler answers authorized people. It does not authorize them.
 type Handler struct {
 	explainer Explainer
 }
 
-// NewHandler returns a handler for those who may ask.
+// NewHandler returns a handler. The caller has to protect it.
 func NewHandler(explainer Explainer) *Handler { return &Handler{explainer: explainer} }
 
-// answer has an explanation for each credential that was asked about: during a rotation's overlap a key has two.
+// answer has an explanation for each credential of the key, which has two during a rotation's overlap.
 type answer struct {
 	Explanations []explanation `json:"explanations"`
 }
@@ -47,7 +47,7 @@ type explanation struct {
 	Steps      []step        `json:"steps"`
 }
 
-// route is the rule that the request comes to.
+// route is the rule that matches the request.
 type route struct {
 	Policy    string               `json:"policy,omitempty"`
 	Rule      *int                 `json:"rule,omitempty"`
@@ -78,7 +78,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	found := h.explainer.Find(wanted)
 	if len(found) == 0 {
-		refuse(w, http.StatusNotFound, "not_found", "The verifier knows no such credential: see the ApiKey's status for why it has none.")
+		refuse(
+			w, http.StatusNotFound, "not_found",
+			"The verifier knows no such credential: see the ApiKey's status for why it has none.",
+		)
 		return
 	}
 	// The oldest credential first, as in status.
@@ -95,7 +98,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, a)
 }
 
-// describe puts an explanation into words.
+// describe returns an explanation as JSON shows it.
 func describe(claim *index.Claim, request *verify.Request, e verify.Explanation) explanation {
 	told := explanation{
 		Key:        claim.Name,
@@ -119,7 +122,7 @@ func describe(claim *index.Claim, request *verify.Request, e verify.Explanation)
 	return told
 }
 
-// explainStep says what is wrong with one step.
+// explainStep returns a message about a failed step, or "".
 func explainStep(s verify.Step) string {
 	switch {
 	case s.Reason == "":
@@ -134,10 +137,10 @@ func explainStep(s verify.Step) string {
 	return verify.Decision{Reason: s.Reason}.Message()
 }
 
-// parameters are those that a question may have.
+// parameters are the names of the query's parameters.
 var parameters = []string{"key", "credential", "host", "method", "path", "ip", "tenant", "scope"}
 
-// parse reads the question. What is wrong with it is said without what is in it: it may be a token.
+// parse parses the query. Its faults never repeat parts of the query, which may be a token.
 func parse(query string) (wanted func(*index.Claim) bool, request *verify.Request, fault string) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -146,7 +149,8 @@ func parse(query string) (wanted func(*index.Claim) bool, request *verify.Reques
 	for name, list := range values {
 		switch {
 		case !slices.Contains(parameters, name):
-			return nil, nil, "The parameters are key (namespace/name) or credential (its id), host, method, path, ip, tenant and scope."
+			return nil, nil, "The parameters are key (namespace/name) or credential (its id), host, method, path, ip, tenant " +
+				"and scope."
 		case len(list) > 1 && name != "scope":
 			return nil, nil, "Only scope may be there more than once."
 		case slices.ContainsFunc(list, token.WellFormed):
@@ -165,7 +169,7 @@ func parse(query string) (wanted func(*index.Claim) bool, request *verify.Reques
 	return wanted, request, fault
 }
 
-// parseRequest reads what the question says of the request.
+// parseRequest parses the parameters that describe the request.
 func parseRequest(values url.Values) (request *verify.Request, fault string) {
 	request = &verify.Request{Host: values.Get("host"), Method: values.Get("method"), Target: values.Get("path")}
 	if tenant := values.Get("tenant"); tenant != "" {
@@ -199,5 +203,5 @@ func write(w http.ResponseWriter, status int, content any) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(content) // A caller that has gone away is no fault.
+	_ = json.NewEncoder(w).Encode(content) // A caller that has disconnected is not an error.
 }

@@ -28,7 +28,7 @@ const (
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// explainer has a key in rotation, with two credentials of which the older has ended.
+// explainer has a key in rotation, with two credentials, of which the older has expired.
 type explainer struct {
 	view  *index.View
 	asked *verify.Request
@@ -43,7 +43,8 @@ func newExplainer() *explainer {
 		Granted: []keysv1alpha1.Scope{"products:read", "orders:read"}, Asked: []keysv1alpha1.Scope{"products:read"},
 	}
 	older, newer := claim, claim
-	older.CredentialID, older.Digest, older.Issued, older.NotAfter = "zzzzzzzz", token.DigestOf("older"), 1, noon.UnixNano()
+	older.CredentialID, older.Digest, older.Issued, older.NotAfter = "zzzzzzzz", token.DigestOf("older"), 1,
+		noon.UnixNano()
 	newer.CredentialID, newer.Digest, newer.Issued = "aaaaaaaa", token.DigestOf("newer"), 2
 	newer.Allowlists[0] = index.NewAllowlist([]keysv1alpha1.CIDR{"203.0.113.0/24"})
 	e.view.Credentials.Put(name, []*index.Claim{&newer, &older})
@@ -51,7 +52,9 @@ func newExplainer() *explainer {
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec: keysv1alpha1.AccessPolicySpec{Hosts: []keysv1alpha1.Host{"api.example.com"}, Rules: []keysv1alpha1.AccessRule{
 			{Paths: []keysv1alpha1.PathMatch{{Value: "/api/products"}}, Scopes: []keysv1alpha1.Scope{"products:read"}},
-			{Paths: []keysv1alpha1.PathMatch{{Value: "/api/orders"}}, Scopes: []keysv1alpha1.Scope{"orders:read", "orders:write"}},
+			{Paths: []keysv1alpha1.PathMatch{{Value: "/api/orders"}}, Scopes: []keysv1alpha1.Scope{
+				"orders:read", "orders:write",
+			}},
 		}},
 	}}))
 	return e
@@ -115,7 +118,8 @@ func TestExplanation(t *testing.T) {
 		got.Reason != "insufficient_scope" || got.Message != "The API key lacks a scope that this route needs." {
 		t.Errorf("%+v", got)
 	}
-	if got.Route == nil || got.Route.Policy != "shop" || *got.Route.Rule != 1 || strings.Join(got.Route.Scopes, " ") != "orders:read orders:write" {
+	if got.Route == nil || got.Route.Policy != "shop" || *got.Route.Rule != 1 ||
+		strings.Join(got.Route.Scopes, " ") != "orders:read orders:write" {
 		t.Errorf("route %+v", got.Route)
 	}
 	missing := map[string]string{}
@@ -127,7 +131,8 @@ func TestExplanation(t *testing.T) {
 			missing[step.Check] = strings.Join(step.Missing, " ")
 		}
 	}
-	if len(got.Steps) != 10 || len(missing) != 2 || missing["statusScopes"] != "orders:write" || missing["specScopes"] != "orders:read orders:write" {
+	if len(got.Steps) != 10 || len(missing) != 2 || missing["statusScopes"] != "orders:write" ||
+		missing["specScopes"] != "orders:read orders:write" {
 		t.Errorf("%+v", got.Steps)
 	}
 }
@@ -137,7 +142,9 @@ func TestEachCredential(t *testing.T) {
 	if len(a.Explanations) != 2 {
 		t.Fatalf("%+v", a)
 	}
-	for n, want := range []struct{ credential, reason string }{{"zzzzzzzz", "expired"}, {"aaaaaaaa", "address_not_allowed"}} {
+	for n, want := range []struct{ credential, reason string }{
+		{"zzzzzzzz", "expired"}, {"aaaaaaaa", "address_not_allowed"},
+	} {
 		if got := a.Explanations[n]; got.Credential != want.credential || got.Reason != want.reason {
 			t.Errorf("%+v", got)
 		}
@@ -146,7 +153,8 @@ func TestEachCredential(t *testing.T) {
 
 func TestAllowed(t *testing.T) {
 	for _, query := range []string{
-		"host=API.example.com:443&method=GET&path=/api/products", "scope=products:read", "scope=products:read&host=x", "tenant=" + acme + "&scope=products:read",
+		"host=API.example.com:443&method=GET&path=/api/products", "scope=products:read", "scope=products:read&host=x",
+		"tenant=" + acme + "&scope=products:read",
 	} {
 		_, a := ask(t, newExplainer(), "credential=aaaaaaaa&ip=203.0.113.7&"+query)
 		if len(a.Explanations) != 1 || a.Explanations[0].Outcome != "allow" {
@@ -155,8 +163,8 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// TestQuestionsThatAreNone checks that nothing of them comes back (S2).
-func TestQuestionsThatAreNone(t *testing.T) {
+// TestInvalidQuestions checks that the answer to an invalid query repeats nothing of it (S2).
+func TestInvalidQuestions(t *testing.T) {
 	root, err := token.RootFrom(bytes.Repeat([]byte{7}, token.RootLength))
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +198,7 @@ func TestQuestionsThatAreNone(t *testing.T) {
 			t.Errorf("status %d, want %d: %+v", got, status, a)
 		}
 		if strings.Contains(a.Message, minted.Reveal()) {
-			t.Error("a token comes back")
+			t.Error("the answer contains a token")
 		}
 	}
 }

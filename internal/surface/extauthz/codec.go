@@ -8,12 +8,12 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Codec returns gRPC's own codec, save for this package's messages, which it takes and gives as they are on the wire.
+// Codec returns gRPC's own codec, except that it passes this package's messages in their wire format.
 func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }
 
 type codec struct{ encoding.CodecV2 }
 
-// request is a CheckRequest. It is a copy: what is read of it outlives the buffers that gRPC reads into.
+// request is an encoded CheckRequest. It is a copy, because strings of it outlive gRPC's read buffers.
 type request struct{ wire string }
 
 // Unmarshal implements encoding.CodecV2.
@@ -28,10 +28,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// response is a CheckResponse. Its memory is used again once it is sent.
+// response is an encoded CheckResponse. Its buffer is reused once it is sent.
 type response []byte
 
-// responseSize is more than most answers have.
+// responseSize is more than most responses need.
 const responseSize = 2048
 
 func newResponse() *response { return (*response)(responses.Get(responseSize)) }
@@ -46,7 +46,8 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 var responses = &buffers{}
 
-// buffers implements mem.BufferPool. gRPC's own clears what it gives out; nobody reads what is not written here.
+// buffers implements mem.BufferPool. gRPC's own pool clears its buffers, which is not needed here: nothing reads more
+// than was written.
 type buffers struct{ pool sync.Pool }
 
 // Get implements mem.BufferPool.

@@ -10,14 +10,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// The fields of an envoy.service.auth.v3.CheckResponse that are written, and of the messages within it.
+// The fields of an envoy.service.auth.v3.CheckResponse that are written, and those of the messages within it.
 const (
 	responseStatus   protowire.Number = 1
 	responseDenied   protowire.Number = 2
 	responseOK       protowire.Number = 3
 	responseMetadata protowire.Number = 4
 
-	statusCode protowire.Number = 1 // of google.rpc.Status, and of envoy.type.v3.HttpStatus
+	statusCode protowire.Number = 1 // in google.rpc.Status and in envoy.type.v3.HttpStatus
 
 	okHeaders  protowire.Number = 2
 	okToRemove protowire.Number = 5
@@ -28,8 +28,8 @@ const (
 
 	optionHeader protowire.Number = 1
 	optionAction protowire.Number = 3
-	// overwrite replaces any header of the same name. Older versions of Envoy do so unless they are told to append, and don't
-	// know append_action; newer ones would add to the client's own without it.
+	// overwrite replaces any header of the same name. Older versions of Envoy do so unless they are told to append, and
+	// don't know append_action. Newer ones would append to the client's own without it.
 	overwrite = 2 // HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
 
 	structFields protowire.Number = 1
@@ -40,16 +40,15 @@ const (
 	listValues   protowire.Number = 1
 )
 
-// A message is written into what is there of the answer, and its length in front of it: what is within each other is so
-// written once, and no size is worked out beforehand.
+// Messages are encoded in place, in one pass: the content is appended, and its length is then inserted in front of it.
 
 // open begins a field that is a message or text. It returns where the content begins.
 func open(b []byte, field protowire.Number) ([]byte, int) {
-	b = append(protowire.AppendTag(b, field, protowire.BytesType), 0) // Most are shorter than 128 bytes, whose length is one.
+	b = append(protowire.AppendTag(b, field, protowire.BytesType), 0) // Room for the length of content below 128 bytes.
 	return b, len(b)
 }
 
-// shut ends the field whose content begins at a place.
+// shut ends the field whose content begins at begin.
 func shut(b []byte, begin int) []byte {
 	length := len(b) - begin
 	if length < 1<<7 {
@@ -71,7 +70,7 @@ func appendNumber(b []byte, field protowire.Number, number uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), number)
 }
 
-// appendHeader writes a header that replaces any of the same name.
+// appendHeader appends a header that replaces any of the same name.
 func appendHeader(b []byte, field protowire.Number, h authresponse.Header) []byte {
 	b, option := open(b, field)
 	b, header := open(b, optionHeader)
@@ -82,10 +81,10 @@ func appendHeader(b []byte, field protowire.Number, h authresponse.Header) []byt
 	return shut(b, option)
 }
 
-// appendPass lets a request through to the upstream, with the identity headers that have a value, and says who calls to
-// whatever else runs in the proxy.
+// appendPass appends the answer for an allowed request: the identity headers that have a value, the headers to remove,
+// and metadata for the proxy's other filters.
 func (g *GRPC) appendPass(b []byte, decision verify.Decision) []byte {
-	b, status := open(b, responseStatus) // Blank is OK.
+	b, status := open(b, responseStatus) // An empty status is OK.
 	b = shut(b, status)
 	b, pass := open(b, responseOK)
 	identity := authresponse.Identity(decision)
@@ -104,8 +103,8 @@ func (g *GRPC) appendPass(b []byte, decision verify.Decision) []byte {
 	return appendMetadata(b, decision)
 }
 
-// appendMetadata writes what Envoy's rate limits, access logs and other filters may know of a request that passes. A request
-// that passes as nobody has none.
+// appendMetadata appends the metadata of an allowed request for Envoy's rate limits, access logs and other filters. An
+// anonymous request has none.
 func appendMetadata(b []byte, decision verify.Decision) []byte {
 	grant := &decision.Grant
 	if !grant.Known() {
@@ -129,7 +128,7 @@ func appendMetadata(b []byte, decision verify.Decision) []byte {
 	return shut(shut(shut(shut(b, list), value), entry), metadata)
 }
 
-// appendEntry writes a field of a google.protobuf.Struct.
+// appendEntry appends a field of a google.protobuf.Struct.
 func appendEntry(b []byte, key, text string) []byte {
 	b, entry := open(b, structFields)
 	b = appendText(b, entryKey, key)
@@ -138,15 +137,15 @@ func appendEntry(b []byte, key, text string) []byte {
 	return shut(shut(b, value), entry)
 }
 
-// appendRefusal has the proxy answer the client itself. It is a denial whatever the reason: an error would be for the proxy's
-// configuration to judge, and may pass there.
+// appendRefusal appends the answer that the proxy sends to the client. It is a denial whatever the reason: with an
+// error, the proxy's configuration could let the request pass.
 func appendRefusal(b []byte, decision verify.Decision, host string) []byte {
 	code, httpStatus := codes.PermissionDenied, 403
 	switch decision.Outcome {
 	case verify.Unauthorized:
 		code, httpStatus = codes.Unauthenticated, 401
 	case verify.Unavailable:
-		// Over HTTP most proxies would take this for a fault of the verifier. Here it is only what the client gets.
+		// Over HTTP most proxies would treat this status as a failure of the verifier. Here it only goes to the client.
 		httpStatus = 503
 	case verify.Forbidden, verify.Allow:
 	}

@@ -1,5 +1,5 @@
-// Package extauthz answers Envoy's external authorization filter, and what the Gateway API has made of it: by HTTP, where the
-// proxy asks with the client's own method, host and path, and by gRPC, where it puts them into a message.
+// Package extauthz answers Envoy's external authorization filter, and the Gateway API's filter based on it: over HTTP,
+// where the proxy sends the client's own method, host and path, and over gRPC, where it sends them in a message.
 //
 //	┌───────┐ any method, /ext-authz/api/products?limit=10 ┌──────────┐
 //	│       ├─────────────────────────────────────────────▶│   HTTP   │ verify.Request ┌────────┐
@@ -8,8 +8,8 @@
 //	│       │◀─────────────────────────────────────────────┤          │◀───────────────┤        │
 //	└───────┘ 200, 401 or 403; CheckResponse               └──────────┘                └────────┘
 //
-// Envoy can be told to let requests pass that it could not ask about (failure_mode_allow). So what can't be read is refused
-// like anything else, and never answered with an error.
+// Envoy can be configured to let requests pass if the check fails (failure_mode_allow). So an unreadable request gets a
+// denial, and never an error.
 package extauthz
 
 import (
@@ -24,12 +24,12 @@ import (
 // Decider decides whether a request may pass.
 type Decider interface {
 	Decide(surface string, request *verify.Request) verify.Decision
-	// Refuse is the decision about a request that the proxy did not describe.
+	// Refuse decides about a request that the proxy did not describe.
 	Refuse(surface string, reason verify.Reason) verify.Decision
 }
 
-// aliases are the names by which an upstream could take a header of the client's for one that the verifier has decided or
-// set: many read an underscore as a hyphen.
+// aliases are header names that an upstream could take for one that the verifier has checked or set, because many read
+// an underscore as a hyphen.
 var aliases = func() (all []string) {
 	for _, name := range identityNames {
 		all = append(all, override.Spellings(name)...)
@@ -45,10 +45,10 @@ var identityNames = func() (names [4]string) {
 	return names
 }()
 
-// alwaysRemoved returns the names of the headers that the upstream must not get from any client: the token, unless it is to be
-// kept, whatever would override the request that was decided about, and aliases. Envoy removes after it has set, so none that
-// has a value is among them. What Envoy itself writes when it passes the request on, such as X-Forwarded-Host for a route that
-// appends it, comes later and stays.
+// alwaysRemoved returns the names of the headers that the upstream must not get from any client: the token, unless it
+// is to be kept, headers that override parts of the request, and aliases. Envoy removes headers after it has set
+// others, so identity headers with a value are not among them. Headers that Envoy itself writes when it forwards the
+// request, such as X-Forwarded-Host for a route that appends it, come later and stay.
 func alwaysRemoved(keepToken bool) []string {
 	all := slices.Concat(override.Names(), aliases, override.Aliases())
 	if keepToken {

@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
-// TestUnreadable checks that what can't be decoded is refused as a request, and not answered with an error.
+// TestUnreadable checks that a message that can't be decoded gets a denial, and not an error.
 func TestUnreadable(t *testing.T) {
 	valid, err := proto.Marshal(check())
 	if err != nil {
@@ -43,7 +43,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// FuzzHeaders checks that what is read of the headers is what they are, whichever way Envoy sends them.
+// FuzzHeaders checks that headers are read unchanged, in either form in which Envoy sends them.
 func FuzzHeaders(f *testing.F) {
 	f.Add("authorization", "Bearer a", "Authorization", "Bearer b", true)
 	f.Add("x-tenant-id", "a", "x_tenant_id", "b", false)
@@ -71,7 +71,7 @@ func FuzzHeaders(f *testing.F) {
 			}
 		}
 		if _, err := proto.Marshal(c); err != nil {
-			return // What isn't UTF-8 is no string.
+			return // Protobuf's strings are UTF-8.
 		}
 		request, _ := ask(t, allowed, c)
 		if request == nil {
@@ -86,7 +86,9 @@ func FuzzHeaders(f *testing.F) {
 		if !slices.Equal(request.Authorization, authorization) || !slices.Equal(request.TenantID, tenant) {
 			t.Errorf("read as %+v", request)
 		}
-		for header, stated := range map[string]string{":path": request.Target, ":method": request.Method, ":authority": request.Host, "host": request.Host} {
+		for header, stated := range map[string]string{
+			":path": request.Target, ":method": request.Method, ":authority": request.Host, "host": request.Host,
+		} {
 			if strings.EqualFold(name1, header) && value1 != stated || strings.EqualFold(name2, header) && value2 != stated {
 				t.Errorf("%s contradicts %q", header, stated)
 			}
@@ -94,9 +96,11 @@ func FuzzHeaders(f *testing.F) {
 	})
 }
 
-// FuzzTarget checks that what stands behind the prefix comes out as it went in, and nothing else does.
+// FuzzTarget checks that exactly what follows the prefix becomes the target.
 func FuzzTarget(f *testing.F) {
-	for _, seed := range []string{"/ext-authz/api/products?limit=10", "/ext-authz//a", "/ext-authz", "/ext-authz/../a", "*", "http://a/ext-authz/b"} {
+	for _, seed := range []string{
+		"/ext-authz/api/products?limit=10", "/ext-authz//a", "/ext-authz", "/ext-authz/../a", "*", "http://a/ext-authz/b",
+	} {
 		f.Add("GET", seed, "api.example.com")
 	}
 	f.Fuzz(func(t *testing.T, method, target, host string) {

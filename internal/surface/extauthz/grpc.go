@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// ServiceName is what Envoy asks for over gRPC.
+	// ServiceName is the name of the gRPC service.
 	ServiceName = "envoy.service.auth.v3.Authorization"
 
 	surfaceGRPC = "grpc"
 )
 
-// GRPC is envoy.service.auth.v3.Authorization. It is to be served with Codec.
+// GRPC is envoy.service.auth.v3.Authorization. Its server must use Codec.
 type GRPC struct {
 	decider Decider
 	trust   clientip.Trust
-	// always are the names of the headers that are removed from every request that passes, as they stand in an answer.
+	// always is the encoded list of the headers that are removed from every allowed request.
 	always []byte
 }
 
-// NewGRPC returns the service. keepToken leaves the token on requests that pass.
+// NewGRPC returns the service. keepToken leaves the token on allowed requests.
 func NewGRPC(decider Decider, trust clientip.Trust, keepToken bool) *GRPC {
 	g := &GRPC{decider: decider, trust: trust}
 	for _, name := range alwaysRemoved(keepToken) {
@@ -34,7 +34,7 @@ func NewGRPC(decider Decider, trust clientip.Trust, keepToken bool) *GRPC {
 	return g
 }
 
-// Register has a server answer for the service.
+// Register adds the service to a server.
 func (g *GRPC) Register(s grpc.ServiceRegistrar) {
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: ServiceName,
@@ -44,11 +44,13 @@ func (g *GRPC) Register(s grpc.ServiceRegistrar) {
 	}, g)
 }
 
-// checkMethod is what interceptors are told.
+// checkMethod is the method's name for interceptors.
 const checkMethod = "/" + ServiceName + "/Check"
 
 // handle answers a call.
-func (g *GRPC) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // The order is gRPC's.
+func (g *GRPC) handle( //nolint:revive // The order is gRPC's.
+	_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor,
+) (any, error) {
 	check := &request{}
 	if err := decode(check); err != nil {
 		return nil, err
@@ -64,19 +66,17 @@ func (g *GRPC) handle(_ any, ctx context.Context, decode func(any) error, interc
 	return intercept(ctx, check, &grpc.UnaryServerInfo{Server: g, FullMethod: checkMethod}, answer)
 }
 
-// Check appends the CheckResponse to a CheckRequest, both in protobuf's encoding. It refuses what can't be decoded: gRPC by
-// itself would answer with an error, which may pass, and a client could bring that about, because what isn't UTF-8 in a
-// header is no string in a message.
+// Check appends the encoded CheckResponse to a CheckRequest. It refuses a request that can't be decoded. gRPC itself
+// would answer that with an error, which may pass, and a client could cause one, by a header that is not UTF-8.
 //
-// What there is to know about the client's request is in the message; of the call's own metadata only the trace is read that
-// it is part of.
+// Everything about the client's request is in the message. Of the call's own metadata, only the trace is read.
 func (g *GRPC) Check(ctx context.Context, response []byte, check string) []byte {
 	request, ok := g.read(check)
 	if !ok {
 		return appendRefusal(response, g.decider.Refuse(surfaceGRPC, verify.ReasonMisconfigured), request.Host)
 	}
 	if own := grpcmetadata.ValueFromIncomingContext(ctx, "traceparent"); len(own) > 0 {
-		request.Traceparent = own // Envoy's own span, rather than what its client sent.
+		request.Traceparent = own // Envoy's own span rather than the client's.
 	}
 	decision := g.decider.Decide(surfaceGRPC, request)
 	if decision.Outcome != verify.Allow {
@@ -85,7 +85,7 @@ func (g *GRPC) Check(ctx context.Context, response []byte, check string) []byte 
 	return g.appendPass(response, decision)
 }
 
-// Unchecked is the answer to a request that could not be decided.
+// Unchecked returns the answer to a request that could not be decided.
 func Unchecked() any {
 	r := newResponse()
 	*r = appendRefusal(*r, verify.Decision{}, "")

@@ -17,7 +17,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// values are the headers of an answer. It fails if one is there twice, or may be added to what the client has sent.
+// values returns the headers of an answer. It fails the test if one is there twice, or may be appended to the client's
+// own.
 func values(t *testing.T, headers []*corev3.HeaderValueOption) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -27,7 +28,8 @@ func values(t *testing.T, headers []*corev3.HeaderValueOption) map[string]string
 			t.Errorf("%s is there twice", name)
 		}
 		all[name] = option.GetHeader().GetValue()
-		if option.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD || option.GetAppend() != nil { //nolint:staticcheck // It must not be there.
+		action, older := option.GetAppendAction(), option.GetAppend() //nolint:staticcheck // It must not be there.
+		if action != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD || older != nil {
 			t.Errorf("%s doesn't replace the client's own: %v", name, option)
 		}
 	}
@@ -39,24 +41,30 @@ func TestPass(t *testing.T) {
 		decision  verify.Decision
 		keepToken bool
 		set       map[string]string
-		remove    []string // beside the aliases
+		remove    []string // in addition to the aliases
 		metadata  map[string]any
 	}{
 		"a key": {
 			decision: allowed,
 			set: map[string]string{
-				"X-Api-Key-Id": "7Hk2PqZx", "X-Api-Key-Name": "shop/warehouse", "X-Api-Key-Scopes": "products:read orders:*", "X-Api-Key-Tenant": acme,
+				"X-Api-Key-Id": "7Hk2PqZx", "X-Api-Key-Name": "shop/warehouse", "X-Api-Key-Scopes": "products:read orders:*",
+				"X-Api-Key-Tenant": acme,
 			},
-			remove:   []string{"authorization"},
-			metadata: map[string]any{"key_id": "7Hk2PqZx", "key_name": "shop/warehouse", "tenant": acme, "scopes": []any{"products:read", "orders:*"}},
+			remove: []string{"authorization"},
+			metadata: map[string]any{
+				"key_id": "7Hk2PqZx", "key_name": "shop/warehouse", "tenant": acme, "scopes": []any{"products:read", "orders:*"},
+			},
 		},
 		"a key, and its token kept": {
 			decision:  allowed,
 			keepToken: true,
 			set: map[string]string{
-				"X-Api-Key-Id": "7Hk2PqZx", "X-Api-Key-Name": "shop/warehouse", "X-Api-Key-Scopes": "products:read orders:*", "X-Api-Key-Tenant": acme,
+				"X-Api-Key-Id": "7Hk2PqZx", "X-Api-Key-Name": "shop/warehouse", "X-Api-Key-Scopes": "products:read orders:*",
+				"X-Api-Key-Tenant": acme,
 			},
-			metadata: map[string]any{"key_id": "7Hk2PqZx", "key_name": "shop/warehouse", "tenant": acme, "scopes": []any{"products:read", "orders:*"}},
+			metadata: map[string]any{
+				"key_id": "7Hk2PqZx", "key_name": "shop/warehouse", "tenant": acme, "scopes": []any{"products:read", "orders:*"},
+			},
 		},
 		"nobody": {
 			decision: nobody,
@@ -69,7 +77,9 @@ func TestPass(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			response := answer(t, extauthz.NewGRPC(&recorder{decision: test.decision}, trust(t), test.keepToken), t.Context(), wire)
+			response := answer(
+				t, extauthz.NewGRPC(&recorder{decision: test.decision}, trust(t), test.keepToken), t.Context(), wire,
+			)
 			ok := response.GetOkResponse()
 			if response.GetStatus().GetCode() != int32(codes.OK) || ok == nil {
 				t.Fatalf("answer %v", response)
@@ -77,11 +87,13 @@ func TestPass(t *testing.T) {
 			if got := values(t, ok.GetHeaders()); !maps.Equal(got, test.set) {
 				t.Errorf("headers %v, want %v", got, test.set)
 			}
-			if ok.GetResponseHeadersToAdd() != nil || ok.GetQueryParametersToSet() != nil || ok.GetQueryParametersToRemove() != nil {
+			if ok.GetResponseHeadersToAdd() != nil || ok.GetQueryParametersToSet() != nil ||
+				ok.GetQueryParametersToRemove() != nil {
 				t.Errorf("answer %v", ok)
 			}
 			wantRemoved(t, ok.GetHeadersToRemove(), test.remove)
-			if got := response.GetDynamicMetadata().AsMap(); len(got) != len(test.metadata) || test.metadata != nil && !equalJSON(t, got, test.metadata) {
+			if got := response.GetDynamicMetadata().AsMap(); len(got) != len(test.metadata) ||
+				test.metadata != nil && !equalJSON(t, got, test.metadata) {
 				t.Errorf("metadata %v, want %v", got, test.metadata)
 			}
 		})
@@ -101,8 +113,8 @@ func equalJSON(t *testing.T, a, b any) bool {
 	return string(left) == string(right)
 }
 
-// wantRemoved checks that headers are removed, and beside them what overrides the request, and what reads as one of ours if an
-// underscore is a hyphen.
+// wantRemoved checks that these headers are removed, and also those that override parts of the request, and aliases of
+// ours.
 func wantRemoved(t *testing.T, got, want []string) {
 	t.Helper()
 	always := slices.Concat(override.Names(), override.Aliases(), underscored)
@@ -114,7 +126,7 @@ func wantRemoved(t *testing.T, got, want []string) {
 	}
 	slices.Sort(removed)
 	if !slices.Equal(removed, slices.Sorted(slices.Values(want))) {
-		t.Errorf("removed are %q, want %q", removed, want)
+		t.Errorf("removed %q, want %q", removed, want)
 	}
 	for _, name := range always {
 		if !slices.Contains(got, name) {
@@ -126,9 +138,12 @@ func wantRemoved(t *testing.T, got, want []string) {
 var underscored = []string{
 	"x_tenant_id", "x_tenant-id", "x-tenant_id",
 	"x_api_key_id", "x-api_key_id", "x_api-key_id", "x_api_key-id", "x-api-key_id", "x-api_key-id", "x_api-key-id",
-	"x_api_key_name", "x-api_key_name", "x_api-key_name", "x_api_key-name", "x-api-key_name", "x-api_key-name", "x_api-key-name",
-	"x_api_key_scopes", "x-api_key_scopes", "x_api-key_scopes", "x_api_key-scopes", "x-api-key_scopes", "x-api_key-scopes", "x_api-key-scopes",
-	"x_api_key_tenant", "x-api_key_tenant", "x_api-key_tenant", "x_api_key-tenant", "x-api-key_tenant", "x-api_key-tenant", "x_api-key-tenant",
+	"x_api_key_name", "x-api_key_name", "x_api-key_name", "x_api_key-name", "x-api-key_name", "x-api_key-name",
+	"x_api-key-name",
+	"x_api_key_scopes", "x-api_key_scopes", "x_api-key_scopes", "x_api_key-scopes", "x-api-key_scopes", "x-api_key-scopes",
+	"x_api-key-scopes",
+	"x_api_key_tenant", "x-api_key_tenant", "x_api-key_tenant", "x_api_key-tenant", "x-api-key_tenant", "x-api_key-tenant",
+	"x_api-key-tenant",
 }
 
 func TestRefuse(t *testing.T) {
@@ -146,12 +161,14 @@ func TestRefuse(t *testing.T) {
 		},
 		"revoked, and who it was": {
 			verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked, Grant: grant},
-			codes.Unauthenticated, 401, realm + `, error="invalid_token", error_description="The API key has been revoked."`, "revoked",
+			codes.Unauthenticated, 401, realm + `, error="invalid_token", error_description="The API key has been revoked."`,
+			"revoked",
 		},
 		"scope missing": {
 			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonScopeMissing, Grant: grant, MissingScope: "a:b"},
 			codes.PermissionDenied, 403,
-			realm + `, error="insufficient_scope", error_description="The API key lacks a scope that this route needs.", scope="a:b"`,
+			realm + `, error="insufficient_scope", error_description="The API key lacks a scope that this route needs.", ` +
+				`scope="a:b"`,
 			"insufficient_scope",
 		},
 		"no route": {
@@ -171,8 +188,10 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// wantRefusal checks that an answer is a denial, which no configuration of a proxy lets pass, and all that it says.
-func wantRefusal(t *testing.T, response *authv3.CheckResponse, code codes.Code, status int32, reason, challenge string) {
+// wantRefusal checks everything in an answer that is a denial, which no configuration of a proxy lets pass.
+func wantRefusal(
+	t *testing.T, response *authv3.CheckResponse, code codes.Code, status int32, reason, challenge string,
+) {
 	t.Helper()
 	denied := response.GetDeniedResponse()
 	if response.GetStatus().GetCode() != int32(code) || denied == nil {
@@ -200,14 +219,15 @@ func wantRefusal(t *testing.T, response *authv3.CheckResponse, code codes.Code, 
 	}
 }
 
-// TestLongAnswers has texts of all the lengths around which a length takes more bytes.
+// TestLongAnswers has texts of the lengths at which an encoded length takes another byte.
 func TestLongAnswers(t *testing.T) {
 	for _, length := range []int{0, 1, 100, 127, 128, 129, 1000, 16_383, 16_384, 70_000, 1 << 21} {
 		long := grant
 		long.Name, long.ScopesHeader = strings.Repeat("n", length), strings.Repeat("s", length)+" b:c"
 		_, response := ask(t, verify.Decision{Outcome: verify.Allow, Grant: long, TenantID: acme}, check())
 		set := values(t, response.GetOkResponse().GetHeaders())
-		if set["X-Api-Key-Name"] != long.Name || set["X-Api-Key-Scopes"] != long.ScopesHeader || set["X-Api-Key-Tenant"] != acme {
+		if set["X-Api-Key-Name"] != long.Name || set["X-Api-Key-Scopes"] != long.ScopesHeader ||
+			set["X-Api-Key-Tenant"] != acme {
 			t.Errorf("%d: headers %.200v", length, set)
 		}
 		named := response.GetDynamicMetadata().AsMap()

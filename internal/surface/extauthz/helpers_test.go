@@ -27,7 +27,7 @@ var (
 	nobody  = verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAnonymous}
 )
 
-// recorder is a decider that keeps what it was asked, and answers as it was told.
+// recorder is a decider that records the request, and returns a fixed decision.
 type recorder struct {
 	decision verify.Decision
 	surface  string
@@ -53,7 +53,7 @@ func trust(t testing.TB) clientip.Trust {
 	return trust
 }
 
-// described is what a request says about the client's, or "misconfigured".
+// described returns the request line and host of a request, or "misconfigured".
 func described(request *verify.Request) string {
 	if request == nil {
 		return "misconfigured"
@@ -61,11 +61,11 @@ func described(request *verify.Request) string {
 	return request.Method + " " + request.Host + " " + request.Target
 }
 
-// check is what Envoy asks about
+// check returns Envoy's CheckRequest for
 //
 //	GET https://api.example.com/api/products?limit=10
 //
-// of a client at 203.0.113.7, for a test to change.
+// from a client at 203.0.113.7, for a test to change.
 func check() *authv3.CheckRequest {
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source: &authv3.AttributeContext_Peer{Address: socket("203.0.113.7")},
@@ -89,12 +89,13 @@ func socket(address string) *corev3.Address {
 	}}}
 }
 
-// http is the part of a CheckRequest that is about HTTP.
+// http returns the part of a CheckRequest that is about HTTP.
 func http(check *authv3.CheckRequest) *authv3.AttributeContext_HttpRequest {
 	return check.GetAttributes().GetRequest().GetHttp()
 }
 
-// raw turns the headers into lines, as Envoy does with encode_raw_headers, and adds more: a name and a value in turn.
+// raw turns the map of headers into single headers, as Envoy does with encode_raw_headers, and adds more: names and
+// values in turn.
 func raw(check *authv3.CheckRequest, more ...string) {
 	request := http(check)
 	request.HeaderMap = &corev3.HeaderMap{}
@@ -102,13 +103,17 @@ func raw(check *authv3.CheckRequest, more ...string) {
 		more = append(more, name, value)
 	}
 	for i := 0; i < len(more); i += 2 {
-		request.HeaderMap.Headers = append(request.HeaderMap.Headers, &corev3.HeaderValue{Key: more[i], RawValue: []byte(more[i+1])})
+		request.HeaderMap.Headers = append(
+			request.HeaderMap.Headers, &corev3.HeaderValue{Key: more[i], RawValue: []byte(more[i+1])},
+		)
 	}
 	request.Headers = nil
 }
 
-// ask returns what the decider is asked about a CheckRequest, or nil where it is refused before, and the answer.
-func ask(t testing.TB, decision verify.Decision, request *authv3.CheckRequest) (*verify.Request, *authv3.CheckResponse) {
+// ask returns the request that the decider gets for a CheckRequest, or nil if it is refused before, and the answer.
+func ask(
+	t testing.TB, decision verify.Decision, request *authv3.CheckRequest,
+) (*verify.Request, *authv3.CheckResponse) {
 	t.Helper()
 	wire, err := proto.Marshal(request)
 	if err != nil {
@@ -117,7 +122,7 @@ func ask(t testing.TB, decision verify.Decision, request *authv3.CheckRequest) (
 	return askWire(t, decision, wire)
 }
 
-// askWire is ask of what is on the wire.
+// askWire is ask for an encoded message.
 func askWire(t testing.TB, decision verify.Decision, wire []byte) (*verify.Request, *authv3.CheckResponse) {
 	t.Helper()
 	decider := &recorder{decision: decision}
@@ -128,17 +133,20 @@ func askWire(t testing.TB, decision verify.Decision, wire []byte) (*verify.Reque
 	return decider.request, response
 }
 
-// answer returns what is answered to a message.
-func answer(t testing.TB, g *extauthz.GRPC, ctx context.Context, wire []byte) *authv3.CheckResponse { //nolint:revive // t comes first.
+// answer returns the decoded answer to an encoded message.
+func answer( //nolint:revive // t comes first.
+	t testing.TB, g *extauthz.GRPC, ctx context.Context, wire []byte,
+) *authv3.CheckResponse {
 	t.Helper()
 	const before = "what stands there already"
 	wireResponse := g.Check(ctx, []byte(before), string(wire))
 	response := &authv3.CheckResponse{}
-	if err := proto.Unmarshal(wireResponse[len(before):], response); err != nil || string(wireResponse[:len(before)]) != before {
+	if err := proto.Unmarshal(wireResponse[len(before):], response); err != nil ||
+		string(wireResponse[:len(before)]) != before {
 		t.Fatalf("an answer that can't be read, which some proxies let pass: %v: %.500q", err, wireResponse)
 	}
 	if response.ProtoReflect().GetUnknown() != nil || len(wireResponse) < 16<<10 && response.Validate() != nil {
-		t.Errorf("not what Envoy takes: %.500v", response)
+		t.Errorf("not valid for Envoy: %.500v", response)
 	}
 	return response
 }

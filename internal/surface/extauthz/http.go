@@ -14,28 +14,28 @@ const (
 	Prefix = "/ext-authz"
 
 	surfaceHTTP = "ext-authz"
-	// headerToRemove has Envoy take headers from the request that it passes on.
+	// headerToRemove makes Envoy remove headers from the request that it forwards.
 	headerToRemove = "X-Envoy-Auth-Headers-To-Remove"
 )
 
-// HTTP answers Envoy's ext_authz filter with an http_service, and implementations of the Gateway API's ExternalAuth filter
-// that do as Envoy does.
+// HTTP answers Envoy's ext_authz filter with an http_service, and those implementations of the Gateway API's
+// ExternalAuth filter that work like it.
 type HTTP struct {
 	decider Decider
 	trust   clientip.Trust
-	// always are the names of the headers that are removed from every request that passes.
+	// always are the names of the headers that are removed from every allowed request.
 	always string
 }
 
-// NewHTTP returns the handler for every path below Prefix. It needs requests as they were sent: http.ServeMux would redirect
-// some. keepToken leaves the token on requests that pass.
+// NewHTTP returns the handler for every path below Prefix. Don't put http.ServeMux in front of it, which redirects some
+// requests. keepToken leaves the token on allowed requests.
 func NewHTTP(decider Decider, trust clientip.Trust, keepToken bool) *HTTP {
 	return &HTTP{decider: decider, trust: trust, always: strings.Join(alwaysRemoved(keepToken), ",")}
 }
 
 // ServeHTTP implements http.Handler.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// What the client asked for is what stands on the request line. A parsed URL has lost how it was written.
+	// The request line has what the client requested. A parsed URL no longer has its spelling.
 	target, ok := strings.CutPrefix(r.RequestURI, Prefix)
 	if !ok || !strings.HasPrefix(target, "/") {
 		authresponse.Write(w, h.decider.Refuse(surfaceHTTP, verify.ReasonMisconfigured), r.Host)
@@ -57,7 +57,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	authresponse.Write(w, decision, r.Host)
 }
 
-// toRemove names the headers that the upstream must not get from this client, whose identity headers may have no value.
+// toRemove returns the names of the headers that the upstream must not get from this client: those that are always
+// removed, and identity headers without a value.
 func (h *HTTP) toRemove(decision verify.Decision) string {
 	names := []string{h.always}
 	for i, header := range authresponse.Identity(decision) {

@@ -16,15 +16,17 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// call is Envoy's request on behalf of a client's.
+// call returns Envoy's request for a client's request.
 func call(method, target string) *nethttp.Request {
 	r := httptest.NewRequest(method, "/", nethttp.NoBody)
 	r.RequestURI, r.Host, r.RemoteAddr = target, "api.example.com", envoy+":4711"
 	return r
 }
 
-// askHTTP returns what the decider is asked about a request, or nil where it is refused before, and the answer.
-func askHTTP(t testing.TB, decision verify.Decision, r *nethttp.Request, keepToken bool) (*verify.Request, *nethttp.Response) {
+// askHTTP returns the request that the decider gets, or nil if the call is refused before, and the response.
+func askHTTP(
+	t testing.TB, decision verify.Decision, r *nethttp.Request, keepToken bool,
+) (*verify.Request, *nethttp.Response) {
 	t.Helper()
 	decider := &recorder{decision: decision}
 	w := httptest.NewRecorder()
@@ -35,7 +37,7 @@ func askHTTP(t testing.TB, decision verify.Decision, r *nethttp.Request, keepTok
 	return decider.request, w.Result()
 }
 
-// TestTarget checks that what stands behind the prefix is what the client asked for, as it was written.
+// TestTarget checks that what follows the prefix is the client's target, unchanged.
 func TestTarget(t *testing.T) {
 	for target, want := range map[string]string{
 		"/ext-authz/api/products?limit=10":   "/api/products?limit=10",
@@ -79,9 +81,11 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// TestMethods sends requests to a real server, by methods of which it has its own idea.
+// TestMethods sends requests to a real server, with methods that net/http treats specially.
 func TestMethods(t *testing.T) {
-	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X-Y"} {
+	for _, method := range []string{
+		"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X-Y",
+	} {
 		t.Run(method, func(t *testing.T) {
 			decider := &recorder{decision: allowed}
 			server := httptest.NewServer(extauthz.NewHTTP(decider, trust(t), false))
@@ -91,8 +95,10 @@ func TestMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer connection.Close()
-			if _, err := fmt.Fprintf(connection, "%s /ext-authz/a//b?c HTTP/1.1\r\nHost: API.example.com:8443\r\nAuthorization: Bearer a\r\n"+
-				"authorization: Bearer b\r\nX-Tenant-ID: c\r\nX-HTTP-Method-Override: DELETE\r\nContent-Length: 0\r\n\r\n", method); err != nil {
+			if _, err := fmt.Fprintf(connection, "%s /ext-authz/a//b?c HTTP/1.1\r\nHost: "+
+				"API.example.com:8443\r\nAuthorization: Bearer a\r\n"+
+				"authorization: Bearer b\r\nX-Tenant-ID: c\r\nX-HTTP-Method-Override: DELETE\r\nContent-Length: "+
+				"0\r\n\r\n", method); err != nil {
 				t.Fatal(err)
 			}
 			response, err := nethttp.ReadResponse(bufio.NewReader(connection), &nethttp.Request{Method: method})
@@ -100,10 +106,12 @@ func TestMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer response.Body.Close()
-			if got, want := described(decider.request), method+" API.example.com:8443 /a//b?c"; response.StatusCode != 200 || got != want {
+			got, want := described(decider.request), method+" API.example.com:8443 /a//b?c"
+			if response.StatusCode != 200 || got != want {
 				t.Fatalf("status %d, read as %q, want %q", response.StatusCode, got, want)
 			}
-			if r := decider.request; !slices.Equal(r.Authorization, []string{"Bearer a", "Bearer b"}) || !slices.Equal(r.TenantID, []string{"c"}) {
+			if r := decider.request; !slices.Equal(r.Authorization, []string{"Bearer a", "Bearer b"}) ||
+				!slices.Equal(r.TenantID, []string{"c"}) {
 				t.Errorf("read as %+v", r)
 			}
 		})
@@ -117,9 +125,15 @@ func TestPassOverHTTP(t *testing.T) {
 		identity  []string
 		remove    []string
 	}{
-		"a key":                     {allowed, false, []string{"7Hk2PqZx", "shop/warehouse", "products:read orders:*", acme}, []string{"authorization"}},
-		"a key, and its token kept": {allowed, true, []string{"7Hk2PqZx", "shop/warehouse", "products:read orders:*", acme}, nil},
-		"nobody":                    {nobody, false, []string{"", "", "", ""}, append([]string{"authorization"}, identityHeaders...)},
+		"a key": {
+			allowed, false, []string{"7Hk2PqZx", "shop/warehouse", "products:read orders:*", acme}, []string{"authorization"},
+		},
+		"a key, and its token kept": {
+			allowed, true, []string{"7Hk2PqZx", "shop/warehouse", "products:read orders:*", acme}, nil,
+		},
+		"nobody": {
+			nobody, false, []string{"", "", "", ""}, append([]string{"authorization"}, identityHeaders...),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, response := askHTTP(t, test.decision, call("GET", "/ext-authz/a"), test.keepToken)
@@ -150,9 +164,15 @@ func TestRefuseOverHTTP(t *testing.T) {
 		challenge string
 		reason    string
 	}{
-		"no credentials": {verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonNoCredentials}, 401, `Bearer realm="api.example.com"`, "no_credentials"},
-		"no route":       {verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonNoRoute}, 403, "", "route_not_declared"},
-		"not fresh":      {verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, 403, "", "unavailable"},
+		"no credentials": {verify.Decision{
+			Outcome: verify.Unauthorized, Reason: verify.ReasonNoCredentials,
+		}, 401, `Bearer realm="api.example.com"`, "no_credentials"},
+		"no route": {
+			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonNoRoute}, 403, "", "route_not_declared",
+		},
+		"not fresh": {
+			verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, 403, "", "unavailable",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, response := askHTTP(t, test.decision, call("DELETE", "/ext-authz/a"), false)
@@ -160,7 +180,8 @@ func TestRefuseOverHTTP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if response.StatusCode != test.status || !strings.HasPrefix(string(body), `{"reason":"`+test.reason+`","message":"`) {
+			if response.StatusCode != test.status ||
+				!strings.HasPrefix(string(body), `{"reason":"`+test.reason+`","message":"`) {
 				t.Errorf("status %d, body %s", response.StatusCode, body)
 			}
 			if got := response.Header.Get("WWW-Authenticate"); got != test.challenge {
@@ -178,8 +199,8 @@ func TestRefuseOverHTTP(t *testing.T) {
 	}
 }
 
-// TestClientAddressOverHTTP checks that Envoy's own address, which it always adds, is nobody's allowlist's business; clientip
-// has the tests of the chain.
+// TestClientAddressOverHTTP checks that Envoy's own address, which it always adds, is not taken for the client's. The
+// chain is tested in clientip.
 func TestClientAddressOverHTTP(t *testing.T) {
 	for chain, want := range map[string]string{
 		"":                              "",

@@ -6,25 +6,25 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// message is what is read of an envoy.service.auth.v3.CheckRequest. Its strings are parts of the message's own, so that
-// reading copies nothing.
+// message has the parts of an envoy.service.auth.v3.CheckRequest that are needed. Its strings are substrings of the
+// encoded message, so parsing copies nothing.
 type message struct {
-	// described says that there is anything about an HTTP request.
+	// described means that the message is about an HTTP request.
 	described                    bool
 	method, path, host, fragment string
-	// source is the address of the proxy's peer, where that is one of a socket; what it is of is a field of Address.
+	// source is the address of the proxy's peer, if it is a socket's, and the field of Address that it was in.
 	source   string
 	sourceOf protowire.Number
-	// joined and lines count the headers of each of the two ways in which Envoy sends them.
+	// joined and lines count the headers in each of the two forms in which Envoy sends them.
 	joined, lines int
-	// headers are those that matter, in the order in which they came. Of several in the map with one name, there is the last.
+	// headers are the known headers, in order. If the map has a name several times, the last value counts.
 	headers []header
 	inline  [8]header
-	// extensions are what the proxy's configuration says, as they came.
+	// extensions are the entries of context_extensions, in order.
 	extensions []extension
 }
 
-// header is a header that matters.
+// header is a known header.
 type header struct {
 	which       which
 	name, value string
@@ -32,10 +32,10 @@ type header struct {
 
 type extension struct{ name, value string }
 
-// maxHeaders is how many of the headers that matter a message may have. Envoy joins those of one name.
+// maxHeaders is how many known headers a message may have. Envoy joins those of one name.
 const maxHeaders = 64
 
-// The fields of the messages that are read, and of those within them.
+// The fields of CheckRequest that are read, and those of the messages within it.
 const (
 	checkAttributes protowire.Number = 1
 
@@ -64,7 +64,7 @@ const (
 	headerRawValue   protowire.Number = 3
 )
 
-// parse reads a CheckRequest. It is false where that can't be decoded, or says a thing in a way that can't be relied on.
+// parse parses a CheckRequest. It returns false if the message can't be decoded or is ambiguous.
 func (m *message) parse(check string) bool {
 	m.headers = m.inline[:0]
 	for w := wire(check); w != ""; {
@@ -117,7 +117,7 @@ func (m *message) parsePeer(w wire) bool {
 	return true
 }
 
-// parseAddress reads one of several kinds of addresses: the last that is there is the one that counts.
+// parseAddress parses an Address, which is one of several kinds: the last one that is there counts.
 func (m *message) parseAddress(w wire) bool {
 	for w != "" {
 		number, value, ok := w.next()
@@ -192,7 +192,7 @@ func (m *message) parseHTTP(w wire) bool {
 	return true
 }
 
-// parseHeader reads an entry of the map in which the values of a name are joined.
+// parseHeader parses an entry of the map in which the values of one name are joined.
 func (m *message) parseHeader(text string) bool {
 	name, value, ok := entry(text)
 	m.joined++
@@ -209,7 +209,7 @@ func (m *message) parseHeader(text string) bool {
 	return m.keep(header{which, name, value})
 }
 
-// entry reads an entry of a map of strings.
+// entry parses an entry of a map of strings.
 func entry(text string) (name, value string, ok bool) {
 	for w := wire(text); w != ""; {
 		number, field, ok := w.next()
@@ -226,7 +226,7 @@ func entry(text string) (name, value string, ok bool) {
 	return name, value, true
 }
 
-// parseLines reads headers that come line by line.
+// parseLines parses headers that are sent one by one.
 func (m *message) parseLines(w wire) bool {
 	for w != "" {
 		number, value, ok := w.next()
@@ -240,7 +240,7 @@ func (m *message) parseLines(w wire) bool {
 	return true
 }
 
-// parseLine reads a header whose value is either text or bytes. It is false where there are both.
+// parseLine parses a header whose value is either text or bytes. It returns false if there are both.
 func (m *message) parseLine(w wire) bool {
 	var name, value, raw string
 	for w != "" {
@@ -273,7 +273,7 @@ func (m *message) keep(h header) bool {
 	return len(m.headers) <= maxHeaders
 }
 
-// which says what a header is to the decision.
+// which identifies a known header.
 type which uint8
 
 const (
@@ -283,17 +283,18 @@ const (
 	connection
 	forwardedFor
 	traceparent
-	// Of these, what the request is described with must be the same.
+	// The following must equal the request's method, path and host.
 	methodAgain
 	pathAgain
 	hostAgain
 )
 
-// known are the names that matter, by their length.
+// known has the known headers by the length of their names.
 var known = func() (names [16][]header) {
 	for _, h := range []header{
-		{which: authorization, name: "authorization"}, {which: tenant, name: "x-tenant-id"}, {which: connection, name: "connection"},
-		{which: forwardedFor, name: "x-forwarded-for"}, {which: traceparent, name: "traceparent"}, {which: methodAgain, name: ":method"},
+		{which: authorization, name: "authorization"}, {which: tenant, name: "x-tenant-id"},
+		{which: connection, name: "connection"}, {which: forwardedFor, name: "x-forwarded-for"},
+		{which: traceparent, name: "traceparent"}, {which: methodAgain, name: ":method"},
 		{which: pathAgain, name: ":path"}, {which: hostAgain, name: ":authority"}, {which: hostAgain, name: "host"},
 	} {
 		names[len(h.name)] = append(names[len(h.name)], h)
@@ -301,7 +302,8 @@ var known = func() (names [16][]header) {
 	return names
 }()
 
-// whichOf compares a name without regard to case. All names that matter are ASCII, and so is what is equal to one and as long.
+// whichOf looks a name up without regard to case. All known names are ASCII, and so is every name that equals one and
+// is as long.
 func whichOf(name string) which {
 	if len(name) < len(known) {
 		for i := range known[len(name)] {

@@ -8,7 +8,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// question is a client's request as it is read, in one piece of memory.
+// question holds a client's request in a single allocation.
 type question struct {
 	request verify.Request
 	message message
@@ -16,7 +16,8 @@ type question struct {
 	values [len(message{}.inline)]string
 }
 
-// read returns the client's request as a CheckRequest describes it. It is false where that isn't said, or said in two ways.
+// read returns the client's request that a CheckRequest describes. It returns false if the request is not described, or
+// ambiguously.
 func (g *GRPC) read(check string) (*verify.Request, bool) {
 	q := &question{}
 	m, request := &q.message, &q.request
@@ -34,7 +35,8 @@ func (g *GRPC) read(check string) (*verify.Request, bool) {
 		}
 		return values[before:]
 	}
-	request.Authorization, request.TenantID, request.Connection = valuesOf(authorization), valuesOf(tenant), valuesOf(connection)
+	request.Authorization, request.TenantID, request.Connection = valuesOf(authorization), valuesOf(tenant),
+		valuesOf(connection)
 	request.Traceparent = valuesOf(traceparent)
 	request.Client = g.trust.ClientOfProxy(m.peer(), valuesOf(forwardedFor))
 	var ok bool
@@ -45,12 +47,13 @@ func (g *GRPC) read(check string) (*verify.Request, bool) {
 	return request, described || request.FixedScopes != nil
 }
 
-// consistent says whether the headers can be relied on:
+// consistent reports whether the headers can be relied on:
 //
-//   - Envoy sends a map in which the values of a name are joined, or every line by itself (encode_raw_headers). With both,
-//     there is no telling which of them the upstream will see.
-//   - Names differ by case only if the proxy hasn't joined them, and a map has no order, which a chain of addresses needs.
-//   - Host, method and path stand among the headers too, and must be those that the request is described with.
+//   - Envoy sends either a map in which the values of a name are joined, or single headers (encode_raw_headers). If
+//     there are both, the upstream could see either.
+//   - A map with names that differ only in case was not joined by the proxy. It has no order, which a chain of
+//     addresses needs.
+//   - Host, method and path are among the headers too, and must be equal to those of the request.
 func (m *message) consistent() bool {
 	chains := 0
 	for i := range m.headers {
@@ -73,7 +76,7 @@ func (m *message) consistent() bool {
 	return m.joined == 0 || m.lines == 0 && chains <= 1
 }
 
-// peer is the address that the proxy has the request from, or the zero address.
+// peer returns the address from which the proxy got the request, or the zero address.
 func (m *message) peer() netip.Addr {
 	addr, err := netip.ParseAddr(m.source)
 	if err != nil {
@@ -82,8 +85,8 @@ func (m *message) peer() netip.Addr {
 	return addr
 }
 
-// fixedScopes reads the scopes that the proxy's configuration asks for. They are the only thing that it may say: another
-// name is one that is misspelt.
+// fixedScopes returns the scopes that the proxy's configuration fixes. It may contain nothing else: another name is
+// probably misspelt.
 func (m *message) fixedScopes() (scopes []keysv1alpha1.Scope, ok bool) {
 	if len(m.extensions) == 0 {
 		return nil, true
@@ -93,5 +96,5 @@ func (m *message) fixedScopes() (scopes []keysv1alpha1.Scope, ok bool) {
 			return nil, false
 		}
 	}
-	return access.ParseScopes(m.extensions[len(m.extensions)-1].value) // The last of a name is the one that counts.
+	return access.ParseScopes(m.extensions[len(m.extensions)-1].value) // The last entry of a name counts.
 }

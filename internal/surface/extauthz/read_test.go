@@ -16,8 +16,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
-// TestDescription changes what a CheckRequest says about the request. What is odd about a host or a path is for verify to
-// refuse: here it must come out as it went in.
+// TestDescription changes what a CheckRequest says about the request. Invalid hosts and paths are for verify to refuse:
+// here they must be unchanged.
 func TestDescription(t *testing.T) {
 	const as, misconfigured = "GET api.example.com /api/products?limit=10", "misconfigured"
 	for name, test := range map[string]struct {
@@ -37,31 +37,62 @@ func TestDescription(t *testing.T) {
 				"x-envoy-original-path": "/admin", "scope": "a:b", "forwarded": "host=evil.example", "x-rewrite-url": "/admin",
 			})
 		}, as},
-		"another method": {func(c *authv3.CheckRequest) { http(c).Method, http(c).Headers = "PROPFIND", nil }, "PROPFIND api.example.com /api/products?limit=10"},
-		"a port":         {func(c *authv3.CheckRequest) { http(c).Host, http(c).Headers = "api.example.com:8443", nil }, "GET api.example.com:8443 /api/products?limit=10"},
-		"dot segments":   {func(c *authv3.CheckRequest) { http(c).Path, http(c).Headers = "/a/../b//c%2f", nil }, "GET api.example.com /a/../b//c%2f"},
-		"absolute form":  {func(c *authv3.CheckRequest) { http(c).Path, http(c).Headers = "http://evil.example/a", nil }, "GET api.example.com http://evil.example/a"},
+		"another method": {func(c *authv3.CheckRequest) {
+			http(c).Method, http(c).Headers = "PROPFIND", nil
+		}, "PROPFIND api.example.com /api/products?limit=10"},
+		"a port": {func(c *authv3.CheckRequest) {
+			http(c).Host, http(c).Headers = "api.example.com:8443", nil
+		}, "GET api.example.com:8443 /api/products?limit=10"},
+		"dot segments": {func(c *authv3.CheckRequest) {
+			http(c).Path, http(c).Headers = "/a/../b//c%2f", nil
+		}, "GET api.example.com /a/../b//c%2f"},
+		"absolute form": {func(c *authv3.CheckRequest) {
+			http(c).Path, http(c).Headers = "http://evil.example/a", nil
+		}, "GET api.example.com http://evil.example/a"},
 
-		"nothing":                          {func(c *authv3.CheckRequest) { c.Reset() }, misconfigured},
-		"no request":                       {func(c *authv3.CheckRequest) { c.Attributes.Request = nil }, misconfigured},
-		"not about HTTP":                   {func(c *authv3.CheckRequest) { c.Attributes.Request.Http = nil }, misconfigured},
-		"no method":                        {func(c *authv3.CheckRequest) { http(c).Method, http(c).Headers = "", nil }, misconfigured},
-		"no host":                          {func(c *authv3.CheckRequest) { http(c).Host, http(c).Headers = "", nil }, misconfigured},
-		"no path":                          {func(c *authv3.CheckRequest) { http(c).Path, http(c).Headers = "", nil }, misconfigured},
-		"a fragment":                       {func(c *authv3.CheckRequest) { http(c).Fragment = "a" }, misconfigured},
-		"another method among the headers": {func(c *authv3.CheckRequest) { http(c).Headers[":method"] = "DELETE" }, misconfigured},
-		"another path among the headers":   {func(c *authv3.CheckRequest) { http(c).Headers[":path"] = "/admin" }, misconfigured},
-		"another host among the headers":   {func(c *authv3.CheckRequest) { http(c).Headers[":authority"] = "evil.example" }, misconfigured},
-		"another host beside :authority":   {func(c *authv3.CheckRequest) { http(c).Headers["host"] = "evil.example" }, misconfigured},
-		"the same host beside :authority":  {func(c *authv3.CheckRequest) { http(c).Headers["Host"] = "api.example.com" }, as},
-		"another path among the lines":     {func(c *authv3.CheckRequest) { raw(c, ":path", "/admin") }, misconfigured},
-		"a path that is no UTF-8":          {func(c *authv3.CheckRequest) { http(c).Path = "/a!"; http(c).Headers = nil; raw(c, ":path", "/a\xff") }, misconfigured},
+		"nothing":        {func(c *authv3.CheckRequest) { c.Reset() }, misconfigured},
+		"no request":     {func(c *authv3.CheckRequest) { c.Attributes.Request = nil }, misconfigured},
+		"not about HTTP": {func(c *authv3.CheckRequest) { c.Attributes.Request.Http = nil }, misconfigured},
+		"no method": {
+			func(c *authv3.CheckRequest) { http(c).Method, http(c).Headers = "", nil }, misconfigured,
+		},
+		"no host": {
+			func(c *authv3.CheckRequest) { http(c).Host, http(c).Headers = "", nil }, misconfigured,
+		},
+		"no path": {
+			func(c *authv3.CheckRequest) { http(c).Path, http(c).Headers = "", nil }, misconfigured,
+		},
+		"a fragment": {func(c *authv3.CheckRequest) { http(c).Fragment = "a" }, misconfigured},
+		"another method among the headers": {
+			func(c *authv3.CheckRequest) { http(c).Headers[":method"] = "DELETE" }, misconfigured,
+		},
+		"another path among the headers": {
+			func(c *authv3.CheckRequest) { http(c).Headers[":path"] = "/admin" }, misconfigured,
+		},
+		"another host among the headers": {
+			func(c *authv3.CheckRequest) { http(c).Headers[":authority"] = "evil.example" }, misconfigured,
+		},
+		"another host beside :authority": {
+			func(c *authv3.CheckRequest) { http(c).Headers["host"] = "evil.example" }, misconfigured,
+		},
+		"the same host beside :authority": {
+			func(c *authv3.CheckRequest) { http(c).Headers["Host"] = "api.example.com" }, as,
+		},
+		"another path among the lines": {func(c *authv3.CheckRequest) { raw(c, ":path", "/admin") }, misconfigured},
+		"a path that is no UTF-8": {func(c *authv3.CheckRequest) {
+			http(c).Path, http(c).Headers = "/a!", nil
+			raw(c, ":path", "/a\xff")
+		}, misconfigured},
 		"headers in both ways": {func(c *authv3.CheckRequest) {
-			http(c).HeaderMap = &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "authorization", RawValue: []byte("Bearer a")}}}
+			http(c).HeaderMap = &corev3.HeaderMap{
+				Headers: []*corev3.HeaderValue{{Key: "authorization", RawValue: []byte("Bearer a")}},
+			}
 		}, misconfigured},
 		"a line of text and bytes": {func(c *authv3.CheckRequest) {
 			raw(c)
-			http(c).HeaderMap.Headers = append(http(c).HeaderMap.Headers, &corev3.HeaderValue{Key: "a", Value: "b", RawValue: []byte("c")})
+			http(c).HeaderMap.Headers = append(
+				http(c).HeaderMap.Headers, &corev3.HeaderValue{Key: "a", Value: "b", RawValue: []byte("c")},
+			)
 		}, misconfigured},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +111,7 @@ func TestDescription(t *testing.T) {
 	}
 }
 
-// TestHeadersAsTheyAreSent checks that no value is lost or made up on the way to the decision: what is duplicate is for verify
+// TestHeadersAsTheyAreSent checks that no value is lost or added on the way to the decision. Duplicates are for verify
 // to refuse.
 func TestHeadersAsTheyAreSent(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -88,20 +119,42 @@ func TestHeadersAsTheyAreSent(t *testing.T) {
 		lines                             []string
 		authorization, tenant, connection []string
 	}{
-		"none":                     {},
-		"one of each":              {joined: map[string]string{"authorization": "Bearer a", "x-tenant-id": "b", "connection": "c"}, authorization: []string{"Bearer a"}, tenant: []string{"b"}, connection: []string{"c"}},
-		"joined":                   {joined: map[string]string{"authorization": "Bearer a,Bearer b", "x-tenant-id": "a,b"}, authorization: []string{"Bearer a,Bearer b"}, tenant: []string{"a,b"}},
-		"any case":                 {joined: map[string]string{"Authorization": "Bearer a", "X-Tenant-ID": "b"}, authorization: []string{"Bearer a"}, tenant: []string{"b"}},
-		"in two cases":             {joined: map[string]string{"Authorization": "Bearer a", "authorization": "Bearer a"}, authorization: []string{"Bearer a", "Bearer a"}},
-		"blank":                    {joined: map[string]string{"authorization": "", "x-tenant-id": ""}, authorization: []string{""}, tenant: []string{""}},
-		"underscores":              {joined: map[string]string{"x_tenant_id": "b"}},
-		"lines":                    {lines: []string{"authorization", "Bearer a", "x-tenant-id", "b", "connection", "c"}, authorization: []string{"Bearer a"}, tenant: []string{"b"}, connection: []string{"c"}},
-		"two keys":                 {lines: []string{"authorization", "Bearer a", "Authorization", "Bearer b"}, authorization: []string{"Bearer a", "Bearer b"}},
-		"two tenants":              {lines: []string{"x-tenant-id", "a", "user-agent", "curl", "x-tenant-id", "b"}, tenant: []string{"a", "b"}},
-		"a key and a blank one":    {lines: []string{"authorization", "Bearer a", "authorization", ""}, authorization: []string{"Bearer a", ""}},
-		"a joined line":            {lines: []string{"authorization", "Bearer a, Bearer b"}, authorization: []string{"Bearer a, Bearer b"}},
+		"none": {},
+		"one of each": {joined: map[string]string{
+			"authorization": "Bearer a", "x-tenant-id": "b", "connection": "c",
+		}, authorization: []string{"Bearer a"}, tenant: []string{"b"}, connection: []string{"c"}},
+		"joined": {joined: map[string]string{
+			"authorization": "Bearer a,Bearer b", "x-tenant-id": "a,b",
+		}, authorization: []string{"Bearer a,Bearer b"}, tenant: []string{"a,b"}},
+		"any case": {joined: map[string]string{
+			"Authorization": "Bearer a", "X-Tenant-ID": "b",
+		}, authorization: []string{"Bearer a"}, tenant: []string{"b"}},
+		"in two cases": {joined: map[string]string{
+			"Authorization": "Bearer a", "authorization": "Bearer a",
+		}, authorization: []string{"Bearer a", "Bearer a"}},
+		"blank": {
+			joined: map[string]string{"authorization": "", "x-tenant-id": ""}, authorization: []string{""}, tenant: []string{""},
+		},
+		"underscores": {joined: map[string]string{"x_tenant_id": "b"}},
+		"lines": {lines: []string{
+			"authorization", "Bearer a", "x-tenant-id", "b", "connection", "c",
+		}, authorization: []string{"Bearer a"}, tenant: []string{"b"}, connection: []string{"c"}},
+		"two keys": {lines: []string{
+			"authorization", "Bearer a", "Authorization", "Bearer b",
+		}, authorization: []string{"Bearer a", "Bearer b"}},
+		"two tenants": {
+			lines: []string{"x-tenant-id", "a", "user-agent", "curl", "x-tenant-id", "b"}, tenant: []string{"a", "b"},
+		},
+		"a key and a blank one": {
+			lines: []string{"authorization", "Bearer a", "authorization", ""}, authorization: []string{"Bearer a", ""},
+		},
+		"a joined line": {
+			lines: []string{"authorization", "Bearer a, Bearer b"}, authorization: []string{"Bearer a, Bearer b"},
+		},
 		"bytes that are no string": {lines: []string{"authorization", "Bearer \xff"}, authorization: []string{"Bearer \xff"}},
-		"nominated in two lines":   {lines: []string{"connection", "close", "connection", "X-Tenant-ID"}, connection: []string{"close", "X-Tenant-ID"}},
+		"nominated in two lines": {
+			lines: []string{"connection", "close", "connection", "X-Tenant-ID"}, connection: []string{"close", "X-Tenant-ID"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := check()
@@ -121,13 +174,16 @@ func TestHeadersAsTheyAreSent(t *testing.T) {
 	}
 }
 
-// TestTextLines checks lines whose value is text, as older proxies send them.
+// TestTextLines checks single headers whose value is text, as older proxies send them.
 func TestTextLines(t *testing.T) {
 	c := check()
 	http(c).Headers = nil
-	http(c).HeaderMap = &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "authorization", Value: "Bearer a"}, {Key: "x-tenant-id", Value: "b"}}}
+	http(c).HeaderMap = &corev3.HeaderMap{
+		Headers: []*corev3.HeaderValue{{Key: "authorization", Value: "Bearer a"}, {Key: "x-tenant-id", Value: "b"}},
+	}
 	request, _ := ask(t, allowed, c)
-	if request == nil || !slices.Equal(request.Authorization, []string{"Bearer a"}) || !slices.Equal(request.TenantID, []string{"b"}) {
+	if request == nil || !slices.Equal(request.Authorization, []string{"Bearer a"}) ||
+		!slices.Equal(request.TenantID, []string{"b"}) {
 		t.Errorf("read as %+v", request)
 	}
 }
@@ -172,7 +228,7 @@ func TestFixedScopes(t *testing.T) {
 	}
 }
 
-// TestFixedScopesWithoutADescription checks that scopes that are fixed do without a path, but not without HTTP.
+// TestFixedScopesWithoutADescription checks that fixed scopes need no path, but need an HTTP request.
 func TestFixedScopesWithoutADescription(t *testing.T) {
 	c := check()
 	c.Attributes.ContextExtensions = map[string]string{"scope": "products:read"}
@@ -186,24 +242,28 @@ func TestFixedScopesWithoutADescription(t *testing.T) {
 	}
 }
 
-// TestClientAddress checks what comes into it; clientip has the tests of the chain.
+// TestClientAddress checks what the client's address is read from. The chain is tested in clientip.
 func TestClientAddress(t *testing.T) {
 	for name, test := range map[string]struct {
 		source *corev3.Address
 		joined string
 		lines  []string
-		want   string // blank where the client isn't known
+		want   string // empty if the client isn't known
 	}{
-		"its own":                    {source: socket("203.0.113.7"), want: "203.0.113.7"},
-		"its own, and what it says":  {source: socket("203.0.113.7"), joined: "198.51.100.1", want: "203.0.113.7"},
-		"through a proxy":            {source: socket("10.0.0.2"), joined: "198.51.100.1,203.0.113.7", want: "203.0.113.7"},
-		"through a proxy, two lines": {source: socket("10.0.0.2"), lines: []string{"x-forwarded-for", "198.51.100.1", "x-forwarded-for", "203.0.113.7"}, want: "203.0.113.7"},
-		"through a proxy, no chain":  {source: socket("10.0.0.2")},
-		"a mapped address":           {source: socket("::ffff:203.0.113.7"), want: "203.0.113.7"},
-		"a zone":                     {source: socket("fe80::1%eth0"), joined: "203.0.113.7"},
-		"a name":                     {source: socket("api.example.com"), joined: "203.0.113.7"},
-		"a pipe":                     {source: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/run/a"}}}, joined: "203.0.113.7"},
-		"nothing":                    {joined: "203.0.113.7"},
+		"its own":                   {source: socket("203.0.113.7"), want: "203.0.113.7"},
+		"its own, and what it says": {source: socket("203.0.113.7"), joined: "198.51.100.1", want: "203.0.113.7"},
+		"through a proxy":           {source: socket("10.0.0.2"), joined: "198.51.100.1,203.0.113.7", want: "203.0.113.7"},
+		"through a proxy, two lines": {source: socket("10.0.0.2"), lines: []string{
+			"x-forwarded-for", "198.51.100.1", "x-forwarded-for", "203.0.113.7",
+		}, want: "203.0.113.7"},
+		"through a proxy, no chain": {source: socket("10.0.0.2")},
+		"a mapped address":          {source: socket("::ffff:203.0.113.7"), want: "203.0.113.7"},
+		"a zone":                    {source: socket("fe80::1%eth0"), joined: "203.0.113.7"},
+		"a name":                    {source: socket("api.example.com"), joined: "203.0.113.7"},
+		"a pipe": {
+			source: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/run/a"}}}, joined: "203.0.113.7",
+		},
+		"nothing": {joined: "203.0.113.7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := check()
@@ -224,7 +284,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestChainInTwoCases is about a map, which has no order: who is the client of two chains?
+// TestChainInTwoCases has two chains in a map, which has no order, so the client isn't known.
 func TestChainInTwoCases(t *testing.T) {
 	c := check()
 	http(c).Headers["x-forwarded-for"], http(c).Headers["X-Forwarded-For"] = "198.51.100.1", "203.0.113.7"
@@ -233,7 +293,7 @@ func TestChainInTwoCases(t *testing.T) {
 	}
 }
 
-// TestNobodyTrusted checks that a proxy's word does not count before anybody has said which are proxies.
+// TestNobodyTrusted checks that no proxy is trusted by default.
 func TestNobodyTrusted(t *testing.T) {
 	decider := &recorder{decision: allowed}
 	wire, err := proto.Marshal(check())

@@ -20,7 +20,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// reference reads a CheckRequest by way of the generated types: what it says to the decision, or nil where it is refused.
+// reference reads a CheckRequest by the generated types. It returns the request for the decision, or nil if it must be
+// refused.
 func reference(t testing.TB, wire []byte) *verify.Request {
 	t.Helper()
 	c := &authv3.CheckRequest{}
@@ -77,7 +78,7 @@ func reference(t testing.TB, wire []byte) *verify.Request {
 	return request
 }
 
-// text is all that a request says, in an order that does not depend on that of a map.
+// text returns all of a request as text that does not depend on the order of a map.
 func text(r *verify.Request) string {
 	if r == nil {
 		return "refused"
@@ -85,18 +86,25 @@ func text(r *verify.Request) string {
 	for _, values := range [][]string{r.Authorization, r.TenantID, r.Connection, r.Traceparent} {
 		slices.Sort(values)
 	}
-	return fmt.Sprintf("%q %q %q %v %q %v %q %q %q %q", r.Method, r.Host, r.Target, r.Client, r.FixedScopes, r.FixedScopes == nil,
+	return fmt.Sprintf("%q %q %q %v %q %v %q %q %q %q",
+		r.Method, r.Host, r.Target, r.Client, r.FixedScopes, r.FixedScopes == nil,
 		r.Authorization, r.TenantID, r.Connection, r.Traceparent)
 }
 
-// full is a CheckRequest with something in every message that there can be.
+// full returns a CheckRequest with content in every message.
 func full() *authv3.CheckRequest {
 	c := check()
 	a := c.Attributes
 	a.Source.Labels, a.Source.Principal, a.Source.Certificate = map[string]string{"app": "shop"}, "spiffe://a/b", "PEM"
-	a.Destination = &authv3.AttributeContext_Peer{Service: "api", Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
-		EnvoyInternalAddress: &corev3.EnvoyInternalAddress{EndpointId: "1", AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: "l"}},
-	}}}
+	a.Destination = &authv3.AttributeContext_Peer{
+		Service: "api",
+		Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
+			EnvoyInternalAddress: &corev3.EnvoyInternalAddress{
+				EndpointId:           "1",
+				AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: "l"},
+			},
+		}},
+	}
 	a.Request.Time = &timestamppb.Timestamp{Seconds: 1, Nanos: 2}
 	http(c).Size, http(c).Body, http(c).RawBody, http(c).Protocol, http(c).Query = -1, "b", []byte{0xff}, "HTTP/2", "q"
 	value, err := structpb.NewStruct(map[string]any{"a": []any{"b", 1.0, true, nil, map[string]any{"c": "d"}}})
@@ -112,7 +120,7 @@ func full() *authv3.CheckRequest {
 	return c
 }
 
-// nest puts content into a field of a field and so on, the outermost first.
+// nest puts content into nested fields, the outermost first.
 func nest(content []byte, fields ...protowire.Number) []byte {
 	for _, field := range slices.Backward(fields) {
 		content = protowire.AppendBytes(protowire.AppendTag(nil, field, protowire.BytesType), content)
@@ -120,7 +128,7 @@ func nest(content []byte, fields ...protowire.Number) []byte {
 	return content
 }
 
-// wires are CheckRequests as they come, and as they don't.
+// wires returns encoded CheckRequests, valid and invalid.
 func wires(t testing.TB) map[string][]byte {
 	marshal := func(c *authv3.CheckRequest) []byte {
 		wire, err := proto.Marshal(c)
@@ -141,34 +149,50 @@ func wires(t testing.TB) map[string][]byte {
 	group := protowire.AppendTag(protowire.AppendTag(nil, 77, protowire.StartGroupType), 77, protowire.EndGroupType)
 	return map[string][]byte{
 		"as it comes": one, "everything": marshal(full()), "lines": marshal(lines), "scoped": marshal(scoped),
-		// What is there twice is one: of messages, what both say, and of texts, what the last does.
-		"twice":              slices.Concat(one, marshal(full())),
-		"another path":       slices.Concat(one, nest([]byte("/admin"), 1, 4, 2, 4)),
-		"the path cleared":   slices.Concat(one, nest(nil, 1, 4, 2, 4)),
-		"another address":    slices.Concat(one, nest([]byte("10.0.0.1"), 1, 1, 1, 1, 2)),
-		"no longer a socket": slices.Concat(one, marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{Source: &authv3.AttributeContext_Peer{Address: pipe}}})),
-		"a socket again":     slices.Concat(one, nest(nil, 1, 1, 1, 2), nest(nil, 1, 1, 1, 1)),
-		// Of a map's entries with one key the last counts, and what an entry lacks is blank.
-		"a header twice":     slices.Concat(one, header("authorization", "Bearer z")),
-		"a pseudo-header":    slices.Concat(one, header(":path", "/admin")),
-		"blank, then right":  slices.Concat(header(":path", ""), one),
-		"in another case":    slices.Concat(one, header("Authorization", "Bearer z")),
-		"a name alone":       slices.Concat(one, nest([]byte("authorization"), 1, 4, 2, 3, 1)),
-		"an entry of none":   slices.Concat(one, nest(nil, 1, 4, 2, 3)),
-		"a key twice":        slices.Concat(one, nest(append(nest([]byte("a"), 1), header("x-tenant-id", "c")...), 1, 4, 2, 3)),
-		"scopes twice":       slices.Concat(nest(append(nest([]byte("scope"), 1), nest([]byte("a:b"), 2)...), 1, 10), marshal(scoped)),
+		// If a field is there twice, messages are merged, and the last text counts.
+		"twice":            slices.Concat(one, marshal(full())),
+		"another path":     slices.Concat(one, nest([]byte("/admin"), 1, 4, 2, 4)),
+		"the path cleared": slices.Concat(one, nest(nil, 1, 4, 2, 4)),
+		"another address":  slices.Concat(one, nest([]byte("10.0.0.1"), 1, 1, 1, 1, 2)),
+		"no longer a socket": slices.Concat(one, marshal(
+			&authv3.CheckRequest{Attributes: &authv3.AttributeContext{Source: &authv3.AttributeContext_Peer{Address: pipe}}},
+		)),
+		"a socket again": slices.Concat(one, nest(nil, 1, 1, 1, 2), nest(nil, 1, 1, 1, 1)),
+		// Of a map's entries with one key the last counts. A missing key or value is empty.
+		"a header twice":    slices.Concat(one, header("authorization", "Bearer z")),
+		"a pseudo-header":   slices.Concat(one, header(":path", "/admin")),
+		"blank, then right": slices.Concat(header(":path", ""), one),
+		"in another case":   slices.Concat(one, header("Authorization", "Bearer z")),
+		"a name alone":      slices.Concat(one, nest([]byte("authorization"), 1, 4, 2, 3, 1)),
+		"an entry of none":  slices.Concat(one, nest(nil, 1, 4, 2, 3)),
+		"a key twice": slices.Concat(
+			one, nest(append(nest([]byte("a"), 1), header("x-tenant-id", "c")...), 1, 4, 2, 3),
+		),
+		"scopes twice": slices.Concat(
+			nest(append(nest([]byte("scope"), 1), nest([]byte("a:b"), 2)...), 1, 10), marshal(scoped),
+		),
 		"a map and no lines": slices.Concat(one, nest(nil, 1, 4, 2, 13)),
 		"a map and a line":   slices.Concat(one, nest(nil, 1, 4, 2, 13, 1)),
-		// What nobody knows is skipped, as long as it can be.
-		"an unknown field":      slices.Concat(one, nest([]byte("x"), 1, 4, 2, 99)),
-		"a group":               slices.Concat(group, one, group),
-		"a group in a group":    slices.Concat(protowire.AppendTag(nil, 7, protowire.StartGroupType), group, protowire.AppendTag(nil, 7, protowire.EndGroupType), one),
-		"a group of another":    slices.Concat(one, protowire.AppendTag(nil, 7, protowire.StartGroupType), protowire.AppendTag(nil, 8, protowire.EndGroupType)),
-		"a group without end":   slices.Concat(one, protowire.AppendTag(nil, 7, protowire.StartGroupType)),
-		"an end without group":  slices.Concat(one, protowire.AppendTag(nil, 7, protowire.EndGroupType)),
-		"a number for a text":   slices.Concat(one, nest(protowire.AppendVarint(protowire.AppendTag(nil, 4, protowire.VarintType), 7), 1, 4, 2)),
-		"a fixed one":           slices.Concat(one, protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7)),
-		"the largest number":    slices.Concat(one, protowire.AppendVarint(protowire.AppendTag(nil, protowire.MaxValidNumber, protowire.VarintType), 1<<63)),
+		// Unknown fields are skipped if they are well-formed.
+		"an unknown field": slices.Concat(one, nest([]byte("x"), 1, 4, 2, 99)),
+		"a group":          slices.Concat(group, one, group),
+		"a group in a group": slices.Concat(protowire.AppendTag(
+			nil, 7, protowire.StartGroupType,
+		), group, protowire.AppendTag(nil, 7, protowire.EndGroupType), one),
+		"a group of another": slices.Concat(
+			one, protowire.AppendTag(nil, 7, protowire.StartGroupType), protowire.AppendTag(nil, 8, protowire.EndGroupType),
+		),
+		"a group without end":  slices.Concat(one, protowire.AppendTag(nil, 7, protowire.StartGroupType)),
+		"an end without group": slices.Concat(one, protowire.AppendTag(nil, 7, protowire.EndGroupType)),
+		"a number for a text": slices.Concat(
+			one, nest(protowire.AppendVarint(protowire.AppendTag(nil, 4, protowire.VarintType), 7), 1, 4, 2),
+		),
+		"a fixed one": slices.Concat(
+			one, protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 7),
+		),
+		"the largest number": slices.Concat(
+			one, protowire.AppendVarint(protowire.AppendTag(nil, protowire.MaxValidNumber, protowire.VarintType), 1<<63),
+		),
 		"field 0":               slices.Concat(one, []byte{0, 0}),
 		"beyond any field":      slices.Concat(one, protowire.AppendVarint(nil, 1<<32), []byte{0}),
 		"wire type 6":           slices.Concat(one, []byte{1<<3 | 6}),
@@ -187,7 +211,7 @@ func wires(t testing.TB) map[string][]byte {
 	}
 }
 
-// TestAgainstProto checks that a message says the same however it is read.
+// TestAgainstProto checks that a message is read as by the generated types.
 func TestAgainstProto(t *testing.T) {
 	passes := 0
 	for name, wire := range wires(t) {
@@ -205,7 +229,7 @@ func TestAgainstProto(t *testing.T) {
 	}
 }
 
-// FuzzAgainstProto checks the same of whatever stands in a message, and that the answer is one.
+// FuzzAgainstProto checks the same for any bytes, and that the answer is valid.
 func FuzzAgainstProto(f *testing.F) {
 	for _, wire := range wires(f) {
 		f.Add(wire)
@@ -217,8 +241,9 @@ func FuzzAgainstProto(f *testing.F) {
 			t.Fatalf("asked about %+v, answered %v", got, response)
 		}
 		want := reference(t, wire)
-		if got == nil && want != nil && len(want.Authorization)+len(want.TenantID)+len(want.Connection)+len(want.Traceparent) > 50 {
-			return // There is a bound on how many headers of a name there may be, which the generated types don't have.
+		if got == nil && want != nil &&
+			len(want.Authorization)+len(want.TenantID)+len(want.Connection)+len(want.Traceparent) > 50 {
+			return // More than maxHeaders, which the reference does not check.
 		}
 		if text(got) != text(want) {
 			t.Errorf("read as %s, want %s", text(got), text(want))

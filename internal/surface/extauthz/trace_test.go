@@ -12,10 +12,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/extauthz"
 )
 
-// TestTraceparent checks that the trace of the proxy's own call is continued, and only where there is none that of the
-// client's request.
+// TestTraceparent checks that the trace of the proxy's own call is continued, or else that of the client's request.
 func TestTraceparent(t *testing.T) {
-	const own, clients = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-11111111111111111111111111111111-2222222222222222-01"
+	const own, clients = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"00-11111111111111111111111111111111-2222222222222222-01"
 	for name, c := range map[string]struct {
 		call    []string
 		headers map[string]string

@@ -7,21 +7,21 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// wire is what is left to read of a message in protobuf's encoding.
+// wire is the unread rest of a message in protobuf's encoding.
 //
-// It is read by hand because that takes a fraction of the time of the generated types, which decode what nobody reads here
-// too. FuzzAgainstProto holds it to them: the same messages are well-formed, and say the same.
+// It is parsed by hand because that takes a fraction of the time of the generated types, which also decode what is not
+// needed. FuzzAgainstProto compares both: the same messages are well-formed, and mean the same.
 type wire string
 
 const (
-	// maxNesting is how deep groups and messages may be within each other, as protobuf-go has it.
+	// maxNesting is how deeply groups and messages may be nested, as in protobuf-go.
 	maxNesting = protowire.DefaultRecursionLimit
-	// maxVarint is how many bytes a number may have.
+	// maxVarint is how many bytes a varint may have.
 	maxVarint = 10
 )
 
-// next takes a field off the front. A field that is not length-delimited, as all are that are read here, has number 0; so has
-// a length-delimited one that stands where the number is taken for something else.
+// next reads the next field. It skips the value of a field that is not length-delimited, as none of the parsed fields
+// is, and returns the number 0 for it.
 func (w *wire) next() (number protowire.Number, value string, ok bool) {
 	number, kind, ok := w.tag()
 	if !ok || number > protowire.MaxValidNumber {
@@ -34,7 +34,7 @@ func (w *wire) next() (number protowire.Number, value string, ok bool) {
 	return number, value, ok
 }
 
-// tag reads a field's number and how it is encoded.
+// tag reads a field's number and wire type.
 func (w *wire) tag() (protowire.Number, protowire.Type, bool) {
 	tag, ok := w.varint()
 	if !ok || tag>>3 > math.MaxInt32 || tag>>3 < uint64(protowire.MinValidNumber) {
@@ -43,7 +43,7 @@ func (w *wire) tag() (protowire.Number, protowire.Type, bool) {
 	return protowire.Number(tag >> 3), protowire.Type(tag & 7), true
 }
 
-// varint reads a number of seven bits a byte, the lowest first.
+// varint reads a varint: seven bits a byte, the lowest first.
 func (w *wire) varint() (value uint64, ok bool) {
 	s := *w
 	for i := 0; i < len(s) && i < maxVarint; i++ {
@@ -59,7 +59,7 @@ func (w *wire) varint() (value uint64, ok bool) {
 	return 0, false
 }
 
-// bytes reads what has its length in front.
+// bytes reads a length-delimited value.
 func (w *wire) bytes() (string, bool) {
 	length, ok := w.varint()
 	if !ok {
@@ -77,7 +77,7 @@ func (w *wire) take(length uint64) (string, bool) {
 	return taken, true
 }
 
-// skip reads over the value of a field.
+// skip skips the value of a field.
 func (w *wire) skip(number protowire.Number, kind protowire.Type, nesting int) (ok bool) {
 	switch kind {
 	case protowire.VarintType:
@@ -95,7 +95,7 @@ func (w *wire) skip(number protowire.Number, kind protowire.Type, nesting int) (
 	return ok
 }
 
-// skipGroup reads on to the end of a group.
+// skipGroup skips to the end of a group.
 func (w *wire) skipGroup(group protowire.Number, nesting int) bool {
 	for nesting >= 0 {
 		number, kind, ok := w.tag()
@@ -111,17 +111,17 @@ func (w *wire) skipGroup(group protowire.Number, nesting int) bool {
 	return false
 }
 
-// shape is what has to be known of a message of which nothing is read, to say whether it is well-formed.
+// shape is what has to be known of a message to check that it is well-formed without parsing it.
 type shape struct {
-	// text are the fields that are strings: a bit each, by number.
+	// text has a bit for the number of each field that is a string.
 	text uint32
-	// nested are the fields that are messages, by number.
+	// nested has the shapes of the fields that are messages, by number.
 	nested nested
 }
 
 type nested [14]*shape
 
-// wellFormed says whether what is left is a message of a shape.
+// wellFormed reports whether the rest is a valid message of a shape.
 func (w wire) wellFormed(s *shape, nesting int) bool {
 	for w != "" {
 		number, value, ok := w.next()
@@ -132,7 +132,7 @@ func (w wire) wellFormed(s *shape, nesting int) bool {
 	return true
 }
 
-// fits says whether a length-delimited field is as it has to be.
+// fits reports whether a length-delimited field is valid.
 func (s *shape) fits(number protowire.Number, value string, nesting int) bool {
 	if number < 32 && s.text>>number&1 != 0 {
 		return utf8.ValidString(value)

@@ -26,7 +26,9 @@ func TestAllow(t *testing.T) {
 			[]string{"7Hk2PqZx", "shop/warehouse", "products:read orders:*", acme},
 		},
 		"a key without scopes": {
-			verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, Grant: index.Grant{CredentialID: "a", Name: "b/c"}, TenantID: acme},
+			verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed, Grant: index.Grant{
+				CredentialID: "a", Name: "b/c",
+			}, TenantID: acme},
 			[]string{"a", "b/c", "", acme},
 		},
 		"anonymous": {
@@ -74,7 +76,9 @@ func TestRefuse(t *testing.T) {
 			401, realm, "no_credentials",
 		},
 		"revoked, and who it was": {
-			verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked, Grant: index.Grant{CredentialID: "a", Name: "b/c"}},
+			verify.Decision{
+				Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked, Grant: index.Grant{CredentialID: "a", Name: "b/c"},
+			},
 			401, realm + `, error="invalid_token", error_description="The API key has been revoked."`, "revoked",
 		},
 		"unknown": {
@@ -83,14 +87,23 @@ func TestRefuse(t *testing.T) {
 		},
 		"scope missing": {
 			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonScopeMissing, MissingScope: "a:b"},
-			403, realm + `, error="insufficient_scope", error_description="The API key lacks a scope that this route needs.", scope="a:b"`,
+			403, realm + `, error="insufficient_scope", error_description="The API key lacks a scope that this route ` +
+				`needs.", scope="a:b"`,
 			"insufficient_scope",
 		},
-		"no route":       {verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonNoRoute}, 403, "", "route_not_declared"},
-		"not fresh":      {verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, 403, "", "unavailable"},
-		"never decided":  {verify.Decision{}, 403, "", "unavailable"},
-		"with a tenant":  {verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonNoRoute, TenantID: acme}, 403, "", "route_not_declared"},
-		"header dropped": {verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonHeaderNominated}, 403, "", "header_nominated"},
+		"no route": {
+			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonNoRoute}, 403, "", "route_not_declared",
+		},
+		"not fresh": {
+			verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, 403, "", "unavailable",
+		},
+		"never decided": {verify.Decision{}, 403, "", "unavailable"},
+		"with a tenant": {verify.Decision{
+			Outcome: verify.Forbidden, Reason: verify.ReasonNoRoute, TenantID: acme,
+		}, 403, "", "route_not_declared"},
+		"header dropped": {
+			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonHeaderNominated}, 403, "", "header_nominated",
+		},
 	} {
 		for dialectName, d := range dialects {
 			t.Run(dialectName+": "+name, func(t *testing.T) {
@@ -104,7 +117,7 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// TestRealmIsAHost checks that what a client puts into its Host header can't get out of the challenge.
+// TestRealmIsAHost checks that a Host header can't break out of the challenge.
 func TestRealmIsAHost(t *testing.T) {
 	for name, d := range dialects {
 		for _, host := range []string{`a", error="none`, "a\r\nX: y", "user:pw@a", "\xff"} {
@@ -113,7 +126,9 @@ func TestRealmIsAHost(t *testing.T) {
 				r.Header["X-Forwarded-Host"] = []string{host}
 				r.Header["X-Original-Url"] = []string{"https://" + host + "/"}
 				r.Host = host
-				response := d.ask(t, &recorder{decision: verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonNoCredentials}}, r)
+				response := d.ask(
+					t, &recorder{decision: verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonNoCredentials}}, r,
+				)
 				if got := response.Header.Get("WWW-Authenticate"); got != `Bearer realm=""` {
 					t.Errorf("challenge %q", got)
 				}
@@ -122,7 +137,7 @@ func TestRealmIsAHost(t *testing.T) {
 	}
 }
 
-// wantRefusal checks all that every refusal has in common.
+// wantRefusal checks what all refusals have in common.
 func wantRefusal(t *testing.T, response *http.Response, status int, reason string) {
 	t.Helper()
 	if response.StatusCode != status {

@@ -7,39 +7,43 @@ import (
 
 const asDescribed = "GET api.example.com /api/products?limit=10"
 
-// TestNginxURL goes through forms of X-Original-URL. What is odd about a host or a path is for verify to refuse: here it
-// must come out as it went in.
+// TestNginxURL covers the forms of X-Original-URL. Invalid hosts and paths are for verify to refuse: here they must be
+// unchanged.
 func TestNginxURL(t *testing.T) {
 	for name, test := range map[string]struct{ original, want string }{
-		"https":                 {"https://api.example.com/api/products?limit=10", asDescribed},
-		"http":                  {"http://api.example.com/api/products?limit=10", asDescribed},
-		"a port":                {"https://api.example.com:8443/a", "GET api.example.com:8443 /a"},
-		"v6":                    {"https://[2001:db8::1]:8443/a", "GET [2001:db8::1]:8443 /a"},
-		"the root":              {"https://api.example.com/", "GET api.example.com /"},
-		"upper-case host":       {"https://API.example.com/a", "GET API.example.com /a"},
-		"user information":      {"https://user:pw@api.example.com/a", "GET user:pw@api.example.com /a"},
-		"an empty host":         {"https:///a", "GET  /a"},
-		"an encoded path":       {"https://api.example.com/%2e%2e/a%2fb", "GET api.example.com /%2e%2e/a%2fb"},
-		"dot segments":          {"https://api.example.com/a/../b//c", "GET api.example.com /a/../b//c"},
-		"a query in the host":   {"https://api.example.com?/a", "GET api.example.com ?/a"},
-		"a fragment":            {"https://api.example.com/a#b", "GET api.example.com /a#b"},
-		"a fragment, no path":   {"https://api.example.com#/a", "GET api.example.com #/a"},
-		"a backslash":           {`https://api.example.com\@evil.example/a`, `GET api.example.com \@evil.example/a`},
-		"absolute form within":  {"https://api.example.com/http://evil.example/a", "GET api.example.com /http://evil.example/a"},
-		"absolute form, joined": {"https://api.example.comhttp://evil.example/a", "GET api.example.comhttp: //evil.example/a"},
-		"a space":               {"https://api.example.com/a b", "GET api.example.com /a b"},
-		"two question marks":    {"https://api.example.com/a?b?c", "GET api.example.com /a?b?c"},
-		"no scheme":             {"api.example.com/a", "misconfigured"},
-		"no scheme, slashes":    {"//api.example.com/a", "misconfigured"},
-		"an empty scheme":       {"://api.example.com/a", "misconfigured"},
-		"another scheme":        {"ftp://api.example.com/a", "misconfigured"},
-		"a scheme in capitals":  {"HTTPS://api.example.com/a", "misconfigured"},
-		"only a path":           {"/api/products", "misconfigured"},
-		"a URL in a path":       {"/a://api.example.com/api/products", "misconfigured"},
-		"a URL in a query":      {"/a?b=https://api.example.com/api/products", "misconfigured"},
-		"no path":               {"https://api.example.com", "misconfigured"},
-		"only a scheme":         {"https://", "misconfigured"},
-		"blank":                 {"", "misconfigured"},
+		"https":               {"https://api.example.com/api/products?limit=10", asDescribed},
+		"http":                {"http://api.example.com/api/products?limit=10", asDescribed},
+		"a port":              {"https://api.example.com:8443/a", "GET api.example.com:8443 /a"},
+		"v6":                  {"https://[2001:db8::1]:8443/a", "GET [2001:db8::1]:8443 /a"},
+		"the root":            {"https://api.example.com/", "GET api.example.com /"},
+		"upper-case host":     {"https://API.example.com/a", "GET API.example.com /a"},
+		"user information":    {"https://user:pw@api.example.com/a", "GET user:pw@api.example.com /a"},
+		"an empty host":       {"https:///a", "GET  /a"},
+		"an encoded path":     {"https://api.example.com/%2e%2e/a%2fb", "GET api.example.com /%2e%2e/a%2fb"},
+		"dot segments":        {"https://api.example.com/a/../b//c", "GET api.example.com /a/../b//c"},
+		"a query in the host": {"https://api.example.com?/a", "GET api.example.com ?/a"},
+		"a fragment":          {"https://api.example.com/a#b", "GET api.example.com /a#b"},
+		"a fragment, no path": {"https://api.example.com#/a", "GET api.example.com #/a"},
+		"a backslash":         {`https://api.example.com\@evil.example/a`, `GET api.example.com \@evil.example/a`},
+		"absolute form within": {
+			"https://api.example.com/http://evil.example/a", "GET api.example.com /http://evil.example/a",
+		},
+		"absolute form, joined": {
+			"https://api.example.comhttp://evil.example/a", "GET api.example.comhttp: //evil.example/a",
+		},
+		"a space":              {"https://api.example.com/a b", "GET api.example.com /a b"},
+		"two question marks":   {"https://api.example.com/a?b?c", "GET api.example.com /a?b?c"},
+		"no scheme":            {"api.example.com/a", "misconfigured"},
+		"no scheme, slashes":   {"//api.example.com/a", "misconfigured"},
+		"an empty scheme":      {"://api.example.com/a", "misconfigured"},
+		"another scheme":       {"ftp://api.example.com/a", "misconfigured"},
+		"a scheme in capitals": {"HTTPS://api.example.com/a", "misconfigured"},
+		"only a path":          {"/api/products", "misconfigured"},
+		"a URL in a path":      {"/a://api.example.com/api/products", "misconfigured"},
+		"a URL in a query":     {"/a?b=https://api.example.com/api/products", "misconfigured"},
+		"no path":              {"https://api.example.com", "misconfigured"},
+		"only a scheme":        {"https://", "misconfigured"},
+		"blank":                {"", "misconfigured"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			nginx := dialects["nginx"]
@@ -52,7 +56,7 @@ func TestNginxURL(t *testing.T) {
 	}
 }
 
-// TestForwardHeaders checks that the three headers come out as they went in.
+// TestForwardHeaders checks that the three headers are read unchanged.
 func TestForwardHeaders(t *testing.T) {
 	for name, test := range map[string]struct{ method, host, uri, want string }{
 		"as they should be": {"GET", "api.example.com", "/api/products?limit=10", asDescribed},
@@ -60,12 +64,14 @@ func TestForwardHeaders(t *testing.T) {
 		"a method in lower": {"get", "api.example.com", "/a", "get api.example.com /a"},
 		"a port":            {"GET", "api.example.com:8443", "/a", "GET api.example.com:8443 /a"},
 		"two hosts":         {"GET", "api.example.com, evil.example", "/a", "GET api.example.com, evil.example /a"},
-		"absolute form":     {"GET", "api.example.com", "https://evil.example/a", "GET api.example.com https://evil.example/a"},
-		"dot segments":      {"GET", "api.example.com", "/a/../b", "GET api.example.com /a/../b"},
-		"an asterisk":       {"OPTIONS", "api.example.com", "*", "OPTIONS api.example.com *"},
-		"a blank method":    {"", "api.example.com", "/a", "misconfigured"},
-		"a blank host":      {"GET", "", "/a", "misconfigured"},
-		"a blank path":      {"GET", "api.example.com", "", "misconfigured"},
+		"absolute form": {
+			"GET", "api.example.com", "https://evil.example/a", "GET api.example.com https://evil.example/a",
+		},
+		"dot segments":   {"GET", "api.example.com", "/a/../b", "GET api.example.com /a/../b"},
+		"an asterisk":    {"OPTIONS", "api.example.com", "*", "OPTIONS api.example.com *"},
+		"a blank method": {"", "api.example.com", "/a", "misconfigured"},
+		"a blank host":   {"GET", "", "/a", "misconfigured"},
+		"a blank path":   {"GET", "api.example.com", "", "misconfigured"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			forward := dialects["forward"]
@@ -80,17 +86,19 @@ func TestForwardHeaders(t *testing.T) {
 	}
 }
 
-// TestNGFHeaders checks that what nginx's variables hold comes out as it went in.
+// TestNGFHeaders checks that the values of nginx's variables are read unchanged.
 func TestNGFHeaders(t *testing.T) {
 	for name, test := range map[string]struct{ method, host, path, want string }{
 		"as they should be": {"GET", "api.example.com", "/api/products?limit=10", asDescribed},
 		"another method":    {"PROPFIND", "api.example.com", "/a", "PROPFIND api.example.com /a"},
 		"a port":            {"GET", "api.example.com:8443", "/a", "GET api.example.com:8443 /a"},
 		"dot segments":      {"GET", "api.example.com", "/a/../b", "GET api.example.com /a/../b"},
-		"absolute form":     {"GET", "api.example.com", "https://evil.example/a", "GET api.example.com https://evil.example/a"},
-		"a blank method":    {"", "api.example.com", "/a", "misconfigured"},
-		"a blank host":      {"GET", "", "/a", "misconfigured"},
-		"a blank path":      {"GET", "api.example.com", "", "misconfigured"},
+		"absolute form": {
+			"GET", "api.example.com", "https://evil.example/a", "GET api.example.com https://evil.example/a",
+		},
+		"a blank method": {"", "api.example.com", "/a", "misconfigured"},
+		"a blank host":   {"GET", "", "/a", "misconfigured"},
+		"a blank path":   {"GET", "api.example.com", "", "misconfigured"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ngf := dialects["ngf"]
@@ -105,7 +113,7 @@ func TestNGFHeaders(t *testing.T) {
 	}
 }
 
-// TestEveryHeaderExactlyOnce takes away, empties and doubles each header of each dialect.
+// TestEveryHeaderExactlyOnce removes, empties and doubles each header of each dialect.
 func TestEveryHeaderExactlyOnce(t *testing.T) {
 	for name, d := range dialects {
 		for header, value := range d.headers {
@@ -128,7 +136,7 @@ func TestEveryHeaderExactlyOnce(t *testing.T) {
 	}
 }
 
-// TestOnlyTheOwnDialectIsRead has a client send whatever other proxies would, and more.
+// TestOnlyTheOwnDialectIsRead has a client send the headers of all other dialects, and more.
 func TestOnlyTheOwnDialectIsRead(t *testing.T) {
 	others := map[string]string{
 		"X-Http-Method-Override":  "DELETE",
@@ -186,7 +194,7 @@ func TestOnlyTheOwnDialectIsRead(t *testing.T) {
 	}
 }
 
-// TestAnyMethodOfTheCall checks that the method by which the proxy asks is not the one that is asked about.
+// TestAnyMethodOfTheCall checks that the method of the proxy's own request is not taken for the client's.
 func TestAnyMethodOfTheCall(t *testing.T) {
 	for name, d := range dialects {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"} {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// asksFor is what scopes a proxy's call asks for, "the route", or "misconfigured".
+// asksFor returns the scopes that a proxy's call requires, "the route", or "misconfigured".
 func asksFor(t *testing.T, d dialect, r *http.Request) string {
 	t.Helper()
 	request := d.asked(t, r)
@@ -59,9 +59,9 @@ func TestFixedScopes(t *testing.T) {
 	}
 }
 
-// TestClientCantFixScopes is about proxies that ask with the client's own query, as Caddy does where the configured uri has
-// no question mark: GET /api/orders?scope=products:read arrives as /auth/forward?scope=products:read (S6, S10). It fails
-// where fixedScopes returns what parseScopes does, whatever the client's query is.
+// TestClientCantFixScopes has proxies that append the client's query, as Caddy does if the configured URI has no
+// question mark: GET /api/orders?scope=products:read arrives as /auth/forward?scope=products:read (S6, S10). It fails
+// if fixedScopes returns what parseScopes does, whatever the client's query is.
 func TestClientCantFixScopes(t *testing.T) {
 	for name, test := range map[string]struct{ target, query, want string }{
 		"the client's":                   {"/api/orders?scope=products:read", "scope=products:read", "misconfigured"},
@@ -92,10 +92,12 @@ func TestClientCantFixScopes(t *testing.T) {
 	}
 }
 
-// TestFixedScopesWithoutADescription checks where scopes that are fixed do without the dialect's headers: nginx, and so NGINX
-// Gateway Fabric, asks by a subrequest, which never has the client's query. Of the others only the headers tell.
+// TestFixedScopesWithoutADescription checks which dialects need no headers with fixed scopes: nginx, and so NGINX
+// Gateway Fabric, asks by a subrequest, which never has the client's query. For the others the headers must show that.
 func TestFixedScopesWithoutADescription(t *testing.T) {
-	for name, want := range map[string]string{"nginx": "[products:read]", "ngf": "[products:read]", "forward": "misconfigured"} {
+	for name, want := range map[string]string{
+		"nginx": "[products:read]", "ngf": "[products:read]", "forward": "misconfigured",
+	} {
 		d := dialects[name]
 		for header := range d.headers {
 			t.Run(name+" without "+header, func(t *testing.T) {

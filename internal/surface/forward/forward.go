@@ -1,6 +1,6 @@
-// Package forward answers proxies that ask by an HTTP request of their own and describe the client's request in headers.
-// There is one handler a dialect, and each reads only its own dialect's headers: proxies pass on whatever a client itself
-// sent of the others.
+// Package forward answers proxies that send an HTTP request of their own and describe the client's request in headers.
+// There is a handler for each dialect, and each reads only its own dialect's headers: proxies pass on the headers of
+// other dialects as the client sent them.
 //
 //	          GET /auth/forward                          ┌──────────┐
 //	┌───────┐ X-Forwarded-Method/Host/Uri, Authorization │ this     │ verify.Request ┌────────┐
@@ -24,12 +24,12 @@ import (
 // Decider decides whether a request may pass.
 type Decider interface {
 	Decide(surface string, request *verify.Request) verify.Decision
-	// Refuse is the decision about a request that the proxy did not describe.
+	// Refuse decides about a request that the proxy did not describe.
 	Refuse(surface string, reason verify.Reason) verify.Decision
 }
 
-// dialect reads the client's host, method and target from a request of one kind of proxy. It is false where the proxy did not
-// say them exactly once.
+// dialect reads the client's host, method and target from a request of one kind of proxy. It returns false if the proxy
+// did not send each of them exactly once.
 type dialect func(*http.Request) (host, method, target string, ok bool)
 
 // Handler answers one kind of proxy.
@@ -38,12 +38,11 @@ type Handler struct {
 	dialect dialect
 	decider Decider
 	trust   clientip.Trust
-	// keepsQuery says that among these proxies are some that ask with the client's own query where their configuration has
-	// none, as Caddy does.
+	// keepsQuery means that some of these proxies append the client's query to a URL without one, as Caddy does.
 	keepsQuery bool
-	// needsScopes says that these proxies tell nothing about the request, so that their configuration has to say what it needs.
+	// needsScopes means that these proxies send nothing about the request, so their configuration must fix the scopes.
 	needsScopes bool
-	// hidesClient says that X-Forwarded-For is what the client sent: these proxies ask before they write to it.
+	// hidesClient means that X-Forwarded-For is what the client sent: these proxies ask before they set it.
 	hidesClient bool
 }
 
@@ -59,10 +58,12 @@ func NewForward(decider Decider, trust clientip.Trust) *Handler {
 	return &Handler{surface: "forward", dialect: forwardDialect, decider: decider, trust: trust, keepsQuery: true}
 }
 
-// NewStatic returns the handler for haproxy-ingress, whose auth-url is asked with the client's headers and nothing about the
-// request: what it needs stands in the query of that URL.
+// NewStatic returns the handler for haproxy-ingress, which calls its auth-url with the client's headers and nothing
+// about the request. The query of that URL fixes the scopes.
 func NewStatic(decider Decider, trust clientip.Trust) *Handler {
-	return &Handler{surface: "static", dialect: staticDialect, decider: decider, trust: trust, needsScopes: true, hidesClient: true}
+	return &Handler{
+		surface: "static", dialect: staticDialect, decider: decider, trust: trust, needsScopes: true, hidesClient: true,
+	}
 }
 
 // NewNGF returns the handler for NGINX Gateway Fabric's ExternalAuth filter: Path, Method, and the client's own Host.
@@ -91,11 +92,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	authresponse.Write(w, h.decider.Decide(h.surface, &request), request.Host)
 }
 
-// fixedScopes reads the query of the URL that the proxy called. It is false where that is not to be relied on.
+// fixedScopes returns the scopes that the query of the URL that the proxy called fixes. It returns false if the query
+// can't be relied on.
 //
-// Where the proxy keeps the client's query, a client could fix the scopes itself: GET /admin?scope=products:read would be
-// let pass to whatever the key may do. So scopes that stand in the client's own query are refused, and so are those where
-// that query is not known. Any other query of the client's doesn't concern us: its route decides.
+// If the proxy keeps the client's query, a client could fix the scopes itself: GET /admin?scope=products:read would
+// pass with any key that has that scope. So scopes in the client's own query are refused, and so are scopes if that
+// query is not known. Any other query of the client's is ignored, because its route decides.
 func (h *Handler) fixedScopes(r *http.Request, target string, described bool) (scopes []keysv1alpha1.Scope, ok bool) {
 	query := r.URL.RawQuery
 	scopes, ok = parseScopes(query)
@@ -111,7 +113,7 @@ func (h *Handler) fixedScopes(r *http.Request, target string, described bool) (s
 	return scopes, ok
 }
 
-// isClients says whether a query is that of one of the targets, which a client has asked for.
+// isClients reports whether a query is that of one of the targets, which a client requested.
 func isClients(query string, targets []string) bool {
 	for _, target := range targets {
 		if _, clients, _ := strings.Cut(target, "?"); query == clients {
@@ -121,7 +123,7 @@ func isClients(query string, targets []string) bool {
 	return false
 }
 
-// staticDialect has nothing to read.
+// staticDialect reads nothing.
 func staticDialect(*http.Request) (host, method, target string, ok bool) { return "", "", "", true }
 
 func nginxDialect(r *http.Request) (host, method, target string, ok bool) {
@@ -129,8 +131,9 @@ func nginxDialect(r *http.Request) (host, method, target string, ok bool) {
 	if !ok {
 		return "", "", "", false
 	}
-	// Taken apart by hand: a URL parser would decode, and clean up what has to be refused. nginx knows these two schemes;
-	// anything else is a header that the proxy has put together in another way, perhaps of what the client chose.
+	// Split by hand: a URL parser would decode, and normalize what must be refused. nginx knows these two schemes only.
+	// With any other, the proxy's configuration has composed the header in another way, perhaps from what the client
+	// chose.
 	scheme, rest, ok := strings.Cut(original, "://")
 	if !ok || (scheme != "https" && scheme != "http") {
 		return "", "", "", false
@@ -150,14 +153,14 @@ func forwardDialect(r *http.Request) (host, method, target string, ok bool) {
 	return host, method, target, hostOK && methodOK && targetOK
 }
 
-// ngfDialect reads what NGINX Gateway Fabric sets from nginx's variables. It sends none of the client's headers but those.
+// ngfDialect reads what NGINX Gateway Fabric sets from nginx's variables. It sends no other headers of the client's.
 func ngfDialect(r *http.Request) (host, method, target string, ok bool) {
 	method, methodOK := one(r.Header["Method"])
 	target, targetOK := one(r.Header["Path"])
 	return r.Host, method, target, r.Host != "" && methodOK && targetOK
 }
 
-// one returns the value of a header that must be there exactly once.
+// one returns the value of a header, and false unless it is there exactly once and not empty.
 func one(values []string) (string, bool) {
 	if len(values) != 1 || values[0] == "" {
 		return "", false
@@ -165,8 +168,8 @@ func one(values []string) (string, bool) {
 	return values[0], true
 }
 
-// parseScopes reads the scopes that the proxy's own configuration asks for in the URL that it calls, as in
-// /auth/nginx?scope=products:read. All are needed. It is false where there is anything else in the query.
+// parseScopes parses the scopes in the URL that the proxy's configuration has, as in /auth/nginx?scope=products:read.
+// All are required. It returns false if there is anything else in the query.
 func parseScopes(query string) (scopes []keysv1alpha1.Scope, ok bool) {
 	if query == "" {
 		return nil, true

@@ -8,10 +8,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// FuzzNginxDialect checks that what is accepted has been taken apart without a loss, at the end of the authority.
+// FuzzNginxDialect checks that an accepted URL is split without a loss, at the end of the authority.
 func FuzzNginxDialect(f *testing.F) {
 	for _, seed := range []string{
-		"https://api.example.com/api/products?limit=10", "http://user:pw@api.example.com:8443/", "https://a?b/c", `https://a\b`,
+		"https://api.example.com/api/products?limit=10", "http://user:pw@api.example.com:8443/", "https://a?b/c",
+		`https://a\b`,
 		"https://a#b", "https:///a", "://a/b", "//a/b", "/a://b/c", "https://a", "https://a/https://b/c", "",
 	} {
 		f.Add(seed, "GET")
@@ -36,7 +37,7 @@ func FuzzNginxDialect(f *testing.F) {
 	})
 }
 
-// FuzzForwardDialect checks that what is accepted comes out as it went in.
+// FuzzForwardDialect checks that accepted headers are read unchanged.
 func FuzzForwardDialect(f *testing.F) {
 	f.Add("GET", "api.example.com", "/api/products?limit=10")
 	f.Add("", "a, b", "//a")
@@ -54,7 +55,7 @@ func FuzzForwardDialect(f *testing.F) {
 	})
 }
 
-// FuzzFixedScopes checks that only scopes come out, and none of a client's own.
+// FuzzFixedScopes checks that the result has valid scopes only, and none of a client's own.
 func FuzzFixedScopes(f *testing.F) {
 	f.Add("scope=products:read", "/a?scope=products:read")
 	f.Add("scope=products:read+orders:*&scope=*", "/a?limit=10")
@@ -79,7 +80,7 @@ func FuzzFixedScopes(f *testing.F) {
 			}
 			for _, scope := range request.FixedScopes {
 				if !access.ValidScope(string(scope)) {
-					t.Errorf("%q is no scope", scope)
+					t.Errorf("%q is not a scope", scope)
 				}
 			}
 		}

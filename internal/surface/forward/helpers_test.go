@@ -12,7 +12,7 @@ import (
 
 const peer = "10.0.0.1:4711"
 
-// recorder is a decider that keeps what it was asked, and answers as it was told.
+// recorder is a decider that records the request, and returns a fixed decision.
 type recorder struct {
 	decision verify.Decision
 	surface  string
@@ -29,16 +29,16 @@ func (r *recorder) Refuse(surface string, reason verify.Reason) verify.Decision 
 	return verify.Decision{Outcome: verify.Forbidden, Reason: reason}
 }
 
-// dialect is one of the handlers, and the headers by which its proxies describe
+// dialect is one of the handlers, and the headers with which its proxies describe
 //
 //	GET https://api.example.com/api/products?limit=10
 type dialect struct {
 	handler func(forward.Decider, clientip.Trust) *forward.Handler
 	path    string
 	headers map[string]string
-	// host is what the proxy asks for as the host.
+	// host is the Host of the proxy's own request.
 	host string
-	// hidesClient says that X-Forwarded-For is the client's own.
+	// hidesClient means that X-Forwarded-For is the client's own.
 	hidesClient bool
 }
 
@@ -58,7 +58,7 @@ var dialects = map[string]dialect{
 	}, host: "api.example.com", hidesClient: true},
 }
 
-// call is a proxy's request, for a test to change.
+// call returns a proxy's request, for a test to change.
 func (d dialect) call() *http.Request {
 	r := httptest.NewRequest(http.MethodGet, d.path, http.NoBody)
 	r.RemoteAddr, r.Host = peer, d.host
@@ -68,7 +68,7 @@ func (d dialect) call() *http.Request {
 	return r
 }
 
-// ask has the dialect's handler answer a request, of a proxy that it trusts.
+// ask returns the dialect's response to a request from a trusted proxy.
 func (d dialect) ask(t testing.TB, decider forward.Decider, r *http.Request) *http.Response {
 	t.Helper()
 	trust, err := clientip.NewTrust([]string{"10.0.0.0/8", "fe80::/10"})
@@ -80,7 +80,7 @@ func (d dialect) ask(t testing.TB, decider forward.Decider, r *http.Request) *ht
 	return w.Result()
 }
 
-// asked returns what the decider is asked about a request, or nil where it is refused before.
+// asked returns the request that the decider gets, or nil if the call is refused before.
 func (d dialect) asked(t testing.TB, r *http.Request) *verify.Request {
 	t.Helper()
 	decider := &recorder{decision: verify.Decision{Outcome: verify.Allow, Reason: verify.ReasonAllowed}}
@@ -91,7 +91,7 @@ func (d dialect) asked(t testing.TB, r *http.Request) *verify.Request {
 	return decider.request
 }
 
-// described is what a request says about the client's, or "misconfigured".
+// described returns the request line and host of a request, or "misconfigured".
 func described(request *verify.Request) string {
 	if request == nil {
 		return "misconfigured"

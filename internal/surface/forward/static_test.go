@@ -9,11 +9,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/surface/forward"
 )
 
-// static is the dialect of which nothing is said in headers.
+// static is the dialect without headers.
 var static = dialect{handler: forward.NewStatic, path: "/auth/static", host: "192.0.2.10:8080", hidesClient: true}
 
-// TestStaticScopes checks that the query alone says what a request needs, and that without one nothing passes. What the query
-// may hold is as everywhere: see TestFixedScopes.
+// TestStaticScopes checks that only the query says what a request requires, and that nothing passes without one.
+// TestFixedScopes covers what a query may contain.
 func TestStaticScopes(t *testing.T) {
 	for name, test := range map[string]struct {
 		query   string
@@ -27,13 +27,16 @@ func TestStaticScopes(t *testing.T) {
 		"malformed":                {"scope=all", nil, "misconfigured"},
 		"another parameter":        {"scope=products:read&debug=1", nil, "misconfigured"},
 		"none, a client's headers": {"", map[string]string{
-			"Scope": "a:b", "X-Scope": "a:b", "X-Original-Url": "https://api.example.com/a?scope=a:b", "X-Original-Method": "GET",
-			"X-Forwarded-Uri": "/a?scope=a:b", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Method": "GET", "Path": "/a", "Method": "GET",
+			"Scope": "a:b", "X-Scope": "a:b", "X-Original-Url": "https://api.example.com/a?scope=a:b",
+			"X-Original-Method": "GET",
+			"X-Forwarded-Uri":   "/a?scope=a:b", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Method": "GET",
+			"Path":   "/a",
+			"Method": "GET",
 		}, "misconfigured"},
 		"one, a client's headers": {"scope=products:read", map[string]string{
 			"X-Original-Url": "https://api.example.com/a?scope=a:b", "X-Forwarded-Uri": "/a?scope=a:b", "Scope": "a:b",
 		}, "[products:read]"},
-		// A proxy that keeps the client's query, as Caddy does, must be asked at another URL.
+		// A proxy that appends the client's query, as Caddy does, must use another URL.
 		"the client's": {"scope=a:b", map[string]string{"X-Forwarded-Uri": "/a?scope=a:b"}, "misconfigured"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,9 +54,9 @@ func TestStaticScopes(t *testing.T) {
 	}
 }
 
-// TestStaticTellsNothingElse checks that what a client sends of other dialects, or as its address, isn't taken for the
-// proxy's.
-func TestStaticTellsNothingElse(t *testing.T) {
+// TestStaticReadsNothingElse checks that headers of other dialects, and addresses, that a client sends are not taken
+// for the proxy's.
+func TestStaticReadsNothingElse(t *testing.T) {
 	r := static.call()
 	r.URL.RawQuery = "scope=products:read"
 	for _, other := range dialects {
@@ -72,13 +75,14 @@ func TestStaticTellsNothingElse(t *testing.T) {
 	if request.Client != (netip.Addr{}) {
 		t.Errorf("client %v", request.Client)
 	}
-	if !slices.Equal(request.Authorization, []string{"Bearer a, Bearer b"}) || !slices.Equal(request.TenantID, []string{"a", "b"}) {
+	if !slices.Equal(request.Authorization, []string{"Bearer a, Bearer b"}) ||
+		!slices.Equal(request.TenantID, []string{"a", "b"}) {
 		t.Errorf("read as %+v", request)
 	}
 }
 
 func TestStaticIsNamed(t *testing.T) {
-	for _, query := range []string{"scope=products:read", ""} { // Decided, and refused.
+	for _, query := range []string{"scope=products:read", ""} { // One is decided, the other refused.
 		decider := &recorder{}
 		r := static.call()
 		r.URL.RawQuery = query

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTraceparent checks that the trace of the proxy's request is known to whoever traces decisions.
+// TestTraceparent checks that the trace of the proxy's request is passed on.
 func TestTraceparent(t *testing.T) {
 	const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	for name, dialect := range dialects {

@@ -15,8 +15,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// send sends header lines to a dialect's handler behind a real server, as they are, and returns what the decider is asked
-// and the answer.
+// send sends header lines unchanged to a dialect's handler behind a real server. It returns the request that the
+// decider gets, and the response.
 func send(t *testing.T, d dialect, method string, lines ...string) (*verify.Request, *http.Response) {
 	t.Helper()
 	trust, err := clientip.NewTrust([]string{"127.0.0.0/8"})
@@ -52,8 +52,8 @@ func send(t *testing.T, d dialect, method string, lines ...string) (*verify.Requ
 	return decider.request, response
 }
 
-// TestHeadersAsTheyAreSent checks that no value is lost, joined or made up on the way to the decision: what is duplicate
-// is for verify to refuse.
+// TestHeadersAsTheyAreSent checks that no value is lost, joined or added on the way to the decision. Duplicates are for
+// verify to refuse.
 func TestHeadersAsTheyAreSent(t *testing.T) {
 	for name, test := range map[string]struct {
 		lines                             []string
@@ -64,11 +64,15 @@ func TestHeadersAsTheyAreSent(t *testing.T) {
 			[]string{"Authorization: Bearer a", "X-Tenant-ID: b", "Connection: keep-alive"},
 			[]string{"Bearer a"}, []string{"b"}, []string{"keep-alive"},
 		},
-		"any case":      {[]string{"aUTHORIZATION: Bearer a", "x-tenant-id: b"}, []string{"Bearer a"}, []string{"b"}, nil},
-		"two keys":      {[]string{"Authorization: Bearer a", "authorization: Bearer b"}, []string{"Bearer a", "Bearer b"}, nil, nil},
-		"two tenants":   {[]string{"X-Tenant-ID: a", "X-TENANT-ID: b"}, nil, []string{"a", "b"}, nil},
-		"blank values":  {[]string{"Authorization:", "X-Tenant-ID:  "}, []string{""}, []string{""}, nil},
-		"joined values": {[]string{"Authorization: Bearer a, Bearer b", "X-Tenant-ID: a,b"}, []string{"Bearer a, Bearer b"}, []string{"a,b"}, nil},
+		"any case": {[]string{"aUTHORIZATION: Bearer a", "x-tenant-id: b"}, []string{"Bearer a"}, []string{"b"}, nil},
+		"two keys": {
+			[]string{"Authorization: Bearer a", "authorization: Bearer b"}, []string{"Bearer a", "Bearer b"}, nil, nil,
+		},
+		"two tenants":  {[]string{"X-Tenant-ID: a", "X-TENANT-ID: b"}, nil, []string{"a", "b"}, nil},
+		"blank values": {[]string{"Authorization:", "X-Tenant-ID:  "}, []string{""}, []string{""}, nil},
+		"joined values": {[]string{
+			"Authorization: Bearer a, Bearer b", "X-Tenant-ID: a,b",
+		}, []string{"Bearer a, Bearer b"}, []string{"a,b"}, nil},
 		"a tenant nominated": {
 			[]string{"X-Tenant-ID: b", "Connection: close, X-Tenant-ID"}, nil, []string{"b"}, []string{"close, X-Tenant-ID"},
 		},
@@ -96,7 +100,7 @@ func TestHeadersAsTheyAreSent(t *testing.T) {
 	}
 }
 
-// TestAnswerOnTheWire checks that blank identity headers are really sent, by whatever method the proxy asks.
+// TestAnswerOnTheWire checks that empty identity headers are really sent, whatever the method of the proxy's request.
 func TestAnswerOnTheWire(t *testing.T) {
 	for name, d := range dialects {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions} {
@@ -113,12 +117,12 @@ func TestAnswerOnTheWire(t *testing.T) {
 	}
 }
 
-// TestClientAddress checks that the peer's address comes into it; clientip has the tests of the chain.
+// TestClientAddress checks that the peer's address counts. The chain is tested in clientip.
 func TestClientAddress(t *testing.T) {
 	for name, test := range map[string]struct {
 		peer         string
 		forwardedFor []string
-		want         string // blank where the client isn't known
+		want         string // empty if the client isn't known
 	}{
 		"by a trusted proxy":           {peer, []string{"203.0.113.7"}, "203.0.113.7"},
 		"by two":                       {peer, []string{"203.0.113.7, 10.0.0.2"}, "203.0.113.7"},
@@ -153,7 +157,7 @@ func TestClientAddress(t *testing.T) {
 
 func TestSurfaceIsNamed(t *testing.T) {
 	for name, d := range dialects {
-		for _, query := range []string{"", "nonsense"} { // Decided, and refused.
+		for _, query := range []string{"", "nonsense"} { // One is decided, the other refused.
 			decider := &recorder{}
 			r := d.call()
 			r.URL.RawQuery = query

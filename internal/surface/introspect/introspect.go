@@ -1,8 +1,8 @@
-// Package introspect answers services that ask whether a token is active, and what it may do: OAuth 2.0 Token Introspection,
-// RFC 7662.
+// Package introspect tells services whether a token is active, and what it may do: OAuth 2.0 Token Introspection, RFC
+// 7662.
 //
-// Who may ask is not decided here. The one thing that is told of a token which is not active is that: neither why, nor
-// whether there is such a token (section 2.2). There is one exception, and it says what the caller left out: the tenant.
+// It does not authorize callers. Of a token that is not active it tells only that: neither why, nor whether there is
+// such a token (section 2.2). The one exception is a missing parameter: the tenant.
 package introspect
 
 import (
@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// surface is the name in the metrics.
+	// surface is the value of the metrics' label.
 	surface = "introspect"
 	// maxBody is how long a request may be. A token has 66 characters.
 	maxBody = 16 << 10
@@ -29,7 +29,7 @@ const (
 	formType = "application/x-www-form-urlencoded"
 )
 
-// Decider says whose a token is.
+// Decider decides whom a token identifies.
 type Decider interface {
 	Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision
 }
@@ -39,7 +39,7 @@ type Handler struct {
 	decider Decider
 }
 
-// NewHandler returns a handler for those who may ask.
+// NewHandler returns a handler. The caller has to protect it.
 func NewHandler(decider Decider) *Handler { return &Handler{decider: decider} }
 
 // answer describes an active token: RFC 7662, section 2.2.
@@ -58,18 +58,18 @@ type answer struct {
 
 const (
 	inactive = `{"active":false}` + "\n"
-	// tenantRequired is the answer about a token that has no one owner, where the caller names no tenant.
+	// tenantRequired is the answer about a token without a single owner, if the caller names no tenant.
 	tenantRequired = `{"active":false,"reason":"` + string(verify.ReasonTenantRequired) + `"}` + "\n"
 )
 
-// question is what a caller asks about. No tenant and the zero address are not known.
+// question is what a caller asks. Without a tenant or with the zero address, these are not known.
 type question struct {
 	token  string
 	tenant *index.TenantID
 	client netip.Addr
 }
 
-// fault is a request that can't be answered, in the form of RFC 6749 section 5.2.
+// fault is the error for a request that can't be answered, in the form of RFC 6749, section 5.2.
 type fault struct {
 	status            int
 	code, description string
@@ -88,9 +88,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	decision := h.decider.Identify(surface, q.token, q.tenant, q.client)
 	switch {
 	case decision.Outcome == verify.Allow:
-		_ = json.NewEncoder(w).Encode(describe(decision)) // A caller that has gone away is no fault.
+		_ = json.NewEncoder(w).Encode(describe(decision)) // A caller that has disconnected is not an error.
 	case decision.Outcome == verify.Unavailable:
-		refuse(w, &fault{http.StatusServiceUnavailable, "temporarily_unavailable", "The token could not be checked. Try again later."})
+		refuse(w, &fault{
+			http.StatusServiceUnavailable, "temporarily_unavailable", "The token could not be checked. Try again later.",
+		})
 	case decision.Reason == verify.ReasonTenantRequired:
 		_, _ = io.WriteString(w, tenantRequired)
 	default:
@@ -98,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// describe says what an active token is.
+// describe returns the answer about an active token.
 func describe(decision verify.Decision) answer {
 	grant := &decision.Grant
 	a := answer{
@@ -118,21 +120,27 @@ func describe(decision verify.Decision) answer {
 	return a
 }
 
-// read returns what is asked about. What is in a body never gets into a message: it may be a token.
+// read reads a request. Faults never repeat parts of the body, which may be a token.
 func read(w http.ResponseWriter, r *http.Request) (question, *fault) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return question{}, &fault{http.StatusMethodNotAllowed, "invalid_request", "Ask by POST: a token has no place in a URL."}
+		return question{}, &fault{
+			http.StatusMethodNotAllowed, "invalid_request", "Ask by POST: a token has no place in a URL.",
+		}
 	}
 	if r.URL.RawQuery != "" {
 		return question{}, invalid("Send the parameters in the body: a token has no place in a URL.")
 	}
-	if mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(mediaType), formType) {
+	if mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(
+		strings.TrimSpace(mediaType), formType,
+	) {
 		return question{}, &fault{http.StatusUnsupportedMediaType, "invalid_request", "Send a form, as " + formType + "."}
 	}
 	content, err := requestbody.Read(w, r, maxBody)
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return question{}, &fault{http.StatusRequestEntityTooLarge, "invalid_request", "The request is too long to be about one of our tokens."}
+		return question{}, &fault{
+			http.StatusRequestEntityTooLarge, "invalid_request", "The request is too long to be about one of our tokens.",
+		}
 	}
 	if err != nil {
 		return question{}, invalid("The request could not be read.")
@@ -144,11 +152,11 @@ func read(w http.ResponseWriter, r *http.Request) (question, *fault) {
 	return parse(form)
 }
 
-// parse returns what a form asks about: the token, and what the caller knows beside it. RFC 7662, section 2.1, allows for more parameters.
-// A parameter without a value counts as left out (RFC 6749 section 3.2).
+// parse parses a form: the token, and what the caller knows about the request. Other parameters are allowed (RFC 7662,
+// section 2.1). One without a value counts as missing (RFC 6749, section 3.2).
 func parse(form url.Values) (q question, bad *fault) {
 	for _, values := range form {
-		if len(values) > 1 { // RFC 6749 section 3.2.
+		if len(values) > 1 { // RFC 6749, section 3.2.
 			return question{}, invalid("Send each parameter once.")
 		}
 	}

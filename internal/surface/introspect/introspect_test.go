@@ -61,14 +61,19 @@ func TestActiveWithoutAnEndOrScopes(t *testing.T) {
 	}
 }
 
-// TestInactive checks that an inactive token's answer is the same whatever is wrong with it, and however it was known.
+// TestInactive checks that the answer about an inactive token is the same for every reason, whether or not the token is
+// known.
 func TestInactive(t *testing.T) {
 	for _, reason := range []verify.Reason{
-		verify.ReasonMalformedToken, verify.ReasonUnknownToken, verify.ReasonRevoked, verify.ReasonSuspended, verify.ReasonExpired,
-		verify.ReasonDeleted, verify.ReasonTenantSuspended, verify.ReasonTenantChanged, verify.ReasonAddressNotAllowed, verify.ReasonWrongTenant,
+		verify.ReasonMalformedToken, verify.ReasonUnknownToken, verify.ReasonRevoked, verify.ReasonSuspended,
+		verify.ReasonExpired,
+		verify.ReasonDeleted, verify.ReasonTenantSuspended, verify.ReasonTenantChanged, verify.ReasonAddressNotAllowed,
+		verify.ReasonWrongTenant,
 	} {
 		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden} {
-			status, body := ask(t, &identify.Decider{Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, "token=x")
+			status, body := ask(
+				t, &identify.Decider{Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: active().Grant}}, "token=x",
+			)
 			if status != http.StatusOK || body != `{"active":false}`+"\n" {
 				t.Errorf("%s: status %d, %s", reason, status, body)
 			}
@@ -76,11 +81,12 @@ func TestInactive(t *testing.T) {
 	}
 }
 
-// TestNotKnown checks that what can't be checked is no answer, and so isn't taken for one.
+// TestNotKnown checks that there is an error, and no answer about the token, if it can't be checked.
 func TestNotKnown(t *testing.T) {
 	for _, decision := range []verify.Decision{{}, {Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}} {
 		status, body := ask(t, &identify.Decider{Decision: decision}, "token=x")
-		if status != http.StatusServiceUnavailable || strings.Contains(body, "active") || !strings.Contains(body, "temporarily_unavailable") {
+		if status != http.StatusServiceUnavailable || strings.Contains(body, "active") ||
+			!strings.Contains(body, "temporarily_unavailable") {
 			t.Errorf("status %d, %s", status, body)
 		}
 	}
@@ -88,7 +94,8 @@ func TestNotKnown(t *testing.T) {
 
 func TestClientAddress(t *testing.T) {
 	for form, want := range map[string]string{
-		"token=x&client_ip=203.0.113.7": "203.0.113.7", "token=x&client_ip=2001:db8::7": "2001:db8::7", "token=x&client_ip=": "invalid IP", "token=x": "invalid IP",
+		"token=x&client_ip=203.0.113.7": "203.0.113.7", "token=x&client_ip=2001:db8::7": "2001:db8::7",
+		"token=x&client_ip=": "invalid IP", "token=x": "invalid IP",
 	} {
 		d := &identify.Decider{Decision: active()}
 		if status, body := ask(t, d, form); status != http.StatusOK || d.Client.String() != want {
@@ -97,7 +104,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestTenant checks that the tenant of the question is the one that is decided about.
+// TestTenant checks that the decision is for the tenant that the caller names.
 func TestTenant(t *testing.T) {
 	for form, want := range map[string]string{
 		"token=x&tenant=" + acme: acme, "token=x&tenant=" + strings.ToUpper(acme): acme, "token=x&tenant=": "", "token=x": "",
@@ -115,37 +122,40 @@ func TestTenant(t *testing.T) {
 	}
 }
 
-// TestTenantRequired checks that a caller is told what would help, and nothing of who has the token.
+// TestTenantRequired checks that the answer says that the tenant is missing, and nothing about who owns the token.
 func TestTenantRequired(t *testing.T) {
 	d := &identify.Decider{Decision: verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonTenantRequired}}
-	if status, body := ask(t, d, "token=x"); status != http.StatusOK || body != `{"active":false,"reason":"tenant_required"}`+"\n" {
+	if status, body := ask(t, d, "token=x"); status != http.StatusOK ||
+		body != `{"active":false,"reason":"tenant_required"}`+"\n" {
 		t.Errorf("status %d, %s", status, body)
 	}
 }
 
-// TestBadRequests checks that nothing is decided of them, and that nothing of them comes back (S2).
+// TestBadRequests checks that invalid requests are not decided, and that the answer repeats nothing of them (S2).
 func TestBadRequests(t *testing.T) {
 	for name, test := range map[string]struct {
 		form   string
 		change func(*http.Request)
 		status int
 	}{
-		"no token":              {"x=" + guess, nil, 400},
-		"an empty token":        {"token=&x=" + guess, nil, 400},
-		"two tokens":            {"token=" + guess + "&token=x", nil, 400},
-		"the same token twice":  {"token=" + guess + "&token=" + guess, nil, 400},
-		"two hints":             {"token=" + guess + "&token_type_hint=a&token_type_hint=b", nil, 400},
-		"a bad escape":          {"token=" + guess + "%zz", nil, 400},
-		"a semicolon":           {"token=" + guess + ";x=y", nil, 400},
-		"an address of none":    {"token=x&client_ip=" + guess, nil, 400},
-		"an address and zone":   {"token=x&client_ip=fe80::1%25" + guess, nil, 400},
-		"a tenant that's none":  {"token=x&tenant=" + guess, nil, 400},
-		"a tenant cut off":      {"token=x&tenant=" + acme[:35], nil, 400},
-		"a tenant in braces":    {"token=x&tenant={" + acme + "}", nil, 400},
-		"two tenants":           {"token=x&tenant=" + acme + "&tenant=" + acme, nil, 400},
-		"in the URL":            {"token=x", func(r *http.Request) { r.URL.RawQuery = "token=" + guess }, 400},
-		"GET":                   {"token=" + guess, func(r *http.Request) { r.Method = http.MethodGet }, 405},
-		"JSON":                  {`{"token":"` + guess + `"}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 415},
+		"no token":             {"x=" + guess, nil, 400},
+		"an empty token":       {"token=&x=" + guess, nil, 400},
+		"two tokens":           {"token=" + guess + "&token=x", nil, 400},
+		"the same token twice": {"token=" + guess + "&token=" + guess, nil, 400},
+		"two hints":            {"token=" + guess + "&token_type_hint=a&token_type_hint=b", nil, 400},
+		"a bad escape":         {"token=" + guess + "%zz", nil, 400},
+		"a semicolon":          {"token=" + guess + ";x=y", nil, 400},
+		"an address of none":   {"token=x&client_ip=" + guess, nil, 400},
+		"an address and zone":  {"token=x&client_ip=fe80::1%25" + guess, nil, 400},
+		"a tenant that's none": {"token=x&tenant=" + guess, nil, 400},
+		"a tenant cut off":     {"token=x&tenant=" + acme[:35], nil, 400},
+		"a tenant in braces":   {"token=x&tenant={" + acme + "}", nil, 400},
+		"two tenants":          {"token=x&tenant=" + acme + "&tenant=" + acme, nil, 400},
+		"in the URL":           {"token=x", func(r *http.Request) { r.URL.RawQuery = "token=" + guess }, 400},
+		"GET":                  {"token=" + guess, func(r *http.Request) { r.Method = http.MethodGet }, 405},
+		"JSON": {
+			`{"token":"` + guess + `"}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 415,
+		},
 		"no type":               {"token=" + guess, func(r *http.Request) { r.Header.Del("Content-Type") }, 415},
 		"too long":              {"token=" + strings.Repeat(guess, 1000), nil, 413},
 		"a body that breaks":    {"", func(r *http.Request) { r.Body = io.NopCloser(breaking{}) }, 400},
@@ -159,7 +169,8 @@ func TestBadRequests(t *testing.T) {
 			}
 			status, body := ask(t, d, test.form, change)
 			var fault map[string]string
-			if err := json.Unmarshal([]byte(body), &fault); err != nil || fault["error"] != "invalid_request" || fault["error_description"] == "" {
+			if err := json.Unmarshal([]byte(body), &fault); err != nil || fault["error"] != "invalid_request" ||
+				fault["error_description"] == "" {
 				t.Errorf("body %s", body)
 			}
 			if status != test.status || d.Asked || strings.Contains(body, guess) {
@@ -174,18 +185,23 @@ type breaking struct{}
 func (breaking) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestTypeParametersAreFine(t *testing.T) {
-	for _, mediaType := range []string{"application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-Urlencoded ;x=y"} {
-		status, body := ask(t, &identify.Decider{Decision: active()}, "token=x", func(r *http.Request) { r.Header.Set("Content-Type", mediaType) })
+	for _, mediaType := range []string{
+		"application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-Urlencoded ;x=y",
+	} {
+		status, body := ask(t, &identify.Decider{Decision: active()}, "token=x", func(r *http.Request) {
+			r.Header.Set("Content-Type", mediaType)
+		})
 		if status != http.StatusOK {
 			t.Errorf("status %d, %s", status, body)
 		}
 	}
 }
 
-// FuzzForm checks that whatever is in a form, it is one token that is decided about, the very one in it, or none.
+// FuzzForm checks that a form leads to a decision about the one token in it, or to none.
 func FuzzForm(f *testing.F) {
 	for _, seed := range []string{
-		"token=x", "token=a&token=b", "token=a%26token%3Db", "Token=x", "token[]=x", "token=x&client_ip=::ffff:1.2.3.4", "a;token=x", "%74oken=x", "token=\xff", "&&token=x&",
+		"token=x", "token=a&token=b", "token=a%26token%3Db", "Token=x", "token[]=x", "token=x&client_ip=::ffff:1.2.3.4",
+		"a;token=x", "%74oken=x", "token=\xff", "&&token=x&",
 	} {
 		f.Add(seed)
 	}

@@ -1,8 +1,8 @@
-// Package review answers kube-apiserver that asks who the bearer of a token is: TokenReview of authentication.k8s.io/v1, by
+// Package review authenticates tokens for kube-apiserver: TokenReview of authentication.k8s.io/v1, as configured by
 // --authentication-token-webhook-config-file.
 //
-// It answers about tokens that were shown to an audience on its list, such as the API server's own, and tells nobody else whose a token
-// is. Every name in an answer begins with one of ours, so that no key is a user of Kubernetes' own.
+// It authenticates tokens only for the audiences on its list, such as the API server's own. Every name of a user and a
+// group begins with this project's prefix, so that no key becomes one of Kubernetes' own users.
 package review
 
 import (
@@ -24,15 +24,15 @@ import (
 )
 
 const (
-	// surface is the name in the metrics.
+	// surface is the value of the metrics' label.
 	surface = "review"
-	// maxBody is how long a review may be. A token has 66 characters; others' tokens are asked about too.
+	// maxBody is how long a review may be. A token has 66 characters; kube-apiserver also sends other issuers' tokens.
 	maxBody = 64 << 10
-	// unlisted is what an audience is told that isn't listed, whatever the token.
+	// unlisted is the answer for an audience that is not on the list, whatever the token.
 	unlisted = "The verifier answers no reviews for these audiences: see --review-audiences."
 )
 
-// Extra keys of the user that a key is. Kubernetes has them in lower case.
+// Extra keys of the user that a key authenticates. Kubernetes requires lower case.
 const (
 	extraCredential = keysv1alpha1.GroupName + "/credential-id"
 	extraKey        = keysv1alpha1.GroupName + "/apikey"
@@ -42,7 +42,7 @@ const (
 
 var reviewType = metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenReview"}
 
-// Decider says whose a token is.
+// Decider decides whom a token identifies.
 type Decider interface {
 	Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision
 }
@@ -50,19 +50,19 @@ type Decider interface {
 // Handler answers TokenReviews.
 type Handler struct {
 	decider Decider
-	// audiences are those that are told whose a token is.
+	// audiences are those that tokens are authenticated for.
 	audiences []string
-	// tenant is whose users the tokens are reviewed for; nil is any.
+	// tenant is the tenant whose users are authenticated. Nil means any.
 	tenant *index.TenantID
 }
 
-// NewHandler returns a handler for reviews of some audiences; without any it authenticates nobody. It takes a token for a user of the
-// tenant that it was minted for, or of the only one that registered it.
+// NewHandler returns a handler for reviews of these audiences. Without any it authenticates nobody. A token
+// authenticates a user of the tenant that it was minted for, or of the only one that registered it.
 func NewHandler(decider Decider, audiences []string) *Handler {
 	return &Handler{decider: decider, audiences: audiences}
 }
 
-// For returns a handler that authenticates the users of one tenant, and nobody else's.
+// For returns a handler that authenticates the users of one tenant only.
 func (h *Handler) For(tenant index.TenantID) *Handler {
 	return &Handler{decider: h.decider, audiences: h.audiences, tenant: &tenant}
 }
@@ -77,19 +77,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		bad.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 		bad.Status = metav1.StatusFailure
 		w.WriteHeader(int(bad.Code))
-		_ = json.NewEncoder(w).Encode(bad) // A caller that has gone away is no fault.
+		_ = json.NewEncoder(w).Encode(bad) // A caller that has disconnected is not an error.
 		return
 	}
 	_ = json.NewEncoder(w).Encode(authenticationv1.TokenReview{TypeMeta: reviewType, Status: h.review(spec)})
 }
 
-// review answers a review. Nothing is decided for an audience that isn't listed, so that the answer depends on nothing but that.
+// review answers a review. For an audience that is not on the list it decides nothing, so that the answer does not
+// depend on the token.
 func (h *Handler) review(spec *authenticationv1.TokenReviewSpec) authenticationv1.TokenReviewStatus {
-	listed := slices.DeleteFunc(slices.Clone(spec.Audiences), func(audience string) bool { return !slices.Contains(h.audiences, audience) })
+	listed := slices.DeleteFunc(
+		slices.Clone(spec.Audiences), func(audience string) bool { return !slices.Contains(h.audiences, audience) },
+	)
 	if len(listed) == 0 {
 		return authenticationv1.TokenReviewStatus{Error: unlisted}
 	}
-	// The client's address is not known: kube-apiserver doesn't say it. So keys with an allowlist are not authenticated.
+	// kube-apiserver does not send the client's address, so keys with an allowlist are not authenticated.
 	answer := status(h.decider.Identify(surface, spec.Token, h.tenant, netip.Addr{}))
 	if answer.Authenticated {
 		answer.Audiences = listed
@@ -97,7 +100,7 @@ func (h *Handler) review(spec *authenticationv1.TokenReviewSpec) authenticationv
 	return answer
 }
 
-// status is the answer to a listed audience.
+// status returns the answer for an audience on the list.
 func status(decision verify.Decision) authenticationv1.TokenReviewStatus {
 	if decision.Outcome != verify.Allow {
 		return authenticationv1.TokenReviewStatus{Error: decision.Message()}
@@ -121,7 +124,7 @@ func status(decision verify.Decision) authenticationv1.TokenReviewStatus {
 	return authenticationv1.TokenReviewStatus{Authenticated: true, User: user}
 }
 
-// confined reports whether every name of a user is one of ours.
+// confined reports whether every name of a user has this project's prefix.
 func confined(user *authenticationv1.UserInfo) bool {
 	for _, name := range append(slices.Clone(user.Groups), user.Username) {
 		if !strings.HasPrefix(name, verify.UserPrefix) {
@@ -131,8 +134,7 @@ func confined(user *authenticationv1.UserInfo) bool {
 	return true
 }
 
-// read returns what is asked about, or why there is nothing. What is in a body never gets into a message: it may be a
-// token.
+// read reads a review, or returns why it can't. Messages never repeat parts of the body, which may be a token.
 func read(w http.ResponseWriter, r *http.Request) (*authenticationv1.TokenReviewSpec, *metav1.Status) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)

@@ -29,7 +29,8 @@ func post(t *testing.T, d *identify.Decider, body string, change ...func(*http.R
 	return identify.Post(t, review.NewHandler(d, []string{"other", audience}), "application/json", body, change...)
 }
 
-const question = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":null},` +
+const question = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1",` +
+	`"metadata":{"creationTimestamp":null},` +
 	`"spec":{"token":"` + guess + `","audiences":["` + audience + `"]},"status":{"user":{}}}`
 
 func answer(t *testing.T, w *httptest.ResponseRecorder) authenticationv1.TokenReview {
@@ -70,7 +71,7 @@ func TestAuthenticated(t *testing.T) {
 	d.CheckAsked(t, "review")
 }
 
-// TestForATenant checks that reviews for a tenant are decided for that one.
+// TestForATenant checks that the reviews for a tenant are decided for that tenant.
 func TestForATenant(t *testing.T) {
 	d := &identify.Decider{Decision: identify.Active()}
 	tenant, _ := index.ParseTenantID(acme)
@@ -80,7 +81,8 @@ func TestForATenant(t *testing.T) {
 	}
 }
 
-// TestNamesAreNobodyElses checks that no key can be one of Kubernetes' own users or groups, nor in another tenant's.
+// TestNamesAreNobodyElses checks that a key never authenticates one of Kubernetes' own users or groups, or another
+// tenant's.
 func TestNamesAreNobodyElses(t *testing.T) {
 	user := answer(t, post(t, &identify.Decider{Decision: identify.Active()}, question)).Status.User
 	for _, name := range append(user.Groups, user.Username) {
@@ -106,41 +108,55 @@ func TestNotAuthenticated(t *testing.T) {
 		"":                             "The API key could not be checked. Try again later.",
 	} {
 		for _, outcome := range []verify.Outcome{verify.Unauthorized, verify.Forbidden, verify.Unavailable} {
-			w := post(t, &identify.Decider{Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: identify.Active().Grant}}, question)
+			w := post(t, &identify.Decider{
+				Decision: verify.Decision{Outcome: outcome, Reason: reason, Grant: identify.Active().Grant},
+			}, question)
 			got := answer(t, w).Status
-			if !reflect.DeepEqual(got, authenticationv1.TokenReviewStatus{Error: message}) || strings.Contains(w.Body.String(), guess) {
+			if !reflect.DeepEqual(got, authenticationv1.TokenReviewStatus{Error: message}) ||
+				strings.Contains(w.Body.String(), guess) {
 				t.Errorf("%s: %s", reason, w.Body)
 			}
 		}
 	}
 }
 
-// TestUnlistedAudiences checks that whoever isn't listed hears the same about every token, good or bad, and that nothing is decided.
+// TestUnlistedAudiences checks that an audience that is not on the list gets the same answer for every token, valid or
+// not, and that nothing is decided.
 func TestUnlistedAudiences(t *testing.T) {
 	for name, audiences := range map[string]string{
-		"none": ``, "no list": `,"audiences":null`, "an empty list": `,"audiences":[]`, "another": `,"audiences":["vault"]`, "blank": `,"audiences":[""]`,
-		"a part": `,"audiences":["https://kubernetes.default"]`, "upper case": `,"audiences":["HTTPS://KUBERNETES.DEFAULT.SVC"]`,
+		"none": ``, "no list": `,"audiences":null`, "an empty list": `,"audiences":[]`, "another": `,"audiences":["vault"]`,
+		"blank":      `,"audiences":[""]`,
+		"a part":     `,"audiences":["https://kubernetes.default"]`,
+		"upper case": `,"audiences":["HTTPS://KUBERNETES.DEFAULT.SVC"]`,
 	} {
-		for _, decision := range []verify.Decision{identify.Active(), {Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked}} {
+		for _, decision := range []verify.Decision{
+			identify.Active(), {Outcome: verify.Unauthorized, Reason: verify.ReasonRevoked},
+		} {
 			d := &identify.Decider{Decision: decision}
-			w := post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"`+guess+`"`+audiences+`}}`)
-			want := authenticationv1.TokenReviewStatus{Error: "The verifier answers no reviews for these audiences: see --review-audiences."}
+			w := post(
+				t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"`+guess+`"`+audiences+`}}`,
+			)
+			want := authenticationv1.TokenReviewStatus{
+				Error: "The verifier answers no reviews for these audiences: see --review-audiences.",
+			}
 			if got := answer(t, w).Status; !reflect.DeepEqual(got, want) || d.Asked || strings.Contains(w.Body.String(), acme) {
 				t.Errorf("%s: asked %t, %s", name, d.Asked, w.Body)
 			}
 		}
 	}
 	d := &identify.Decider{Decision: identify.Active()}
-	if w := identify.Post(t, review.NewHandler(d, nil), "application/json", question); answer(t, w).Status.Authenticated || d.Asked {
+	if w := identify.Post(t, review.NewHandler(d, nil), "application/json", question); answer(t, w).Status.Authenticated ||
+		d.Asked {
 		t.Errorf("with no list at all: %s", w.Body)
 	}
 	some := strings.Replace(question, `["`, `["vault","`, 1)
-	if got := answer(t, post(t, d, some)).Status; !got.Authenticated || !reflect.DeepEqual(got.Audiences, []string{audience}) {
+	if got := answer(t, post(t, d, some)).Status; !got.Authenticated ||
+		!reflect.DeepEqual(got.Audiences, []string{audience}) {
 		t.Errorf("one of two: %+v", got)
 	}
 }
 
-// FuzzNames checks that no name of a tenant, a key or a scope makes a user, a group or an extra that could be somebody else's.
+// FuzzNames checks that no name of a tenant, a key or a scope leads to a user, a group or an extra of somebody else.
 func FuzzNames(f *testing.F) {
 	f.Add("system:masters", "system:masters", "system:masters system:admin")
 	f.Add("", "", "")
@@ -162,7 +178,7 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// TestBadReviews checks that nothing is decided of them, and that nothing of them comes back (S2).
+// TestBadReviews checks that invalid reviews are not decided, and that the answer repeats nothing of them (S2).
 func TestBadReviews(t *testing.T) {
 	for name, test := range map[string]struct {
 		body   string
@@ -170,8 +186,12 @@ func TestBadReviews(t *testing.T) {
 		status int32
 		says   string
 	}{
-		"another version":   {strings.Replace(question, "authentication.k8s.io/v1", "authentication.k8s.io/v1beta1", 1), "POST", 400, "--authentication-token-webhook-version=v1"},
-		"another kind":      {strings.Replace(question, `"TokenReview"`, `"TokenRequest"`, 1), "POST", 400, "authentication.k8s.io/v1"},
+		"another version": {strings.Replace(
+			question, "authentication.k8s.io/v1", "authentication.k8s.io/v1beta1", 1,
+		), "POST", 400, "--authentication-token-webhook-version=v1"},
+		"another kind": {
+			strings.Replace(question, `"TokenReview"`, `"TokenRequest"`, 1), "POST", 400, "authentication.k8s.io/v1",
+		},
 		"no version":        {`{"spec":{"token":"` + guess + `"}}`, "POST", 400, "authentication.k8s.io/v1"},
 		"no JSON":           {guess, "POST", 400, "JSON"},
 		"a list":            {"[" + question + "]", "POST", 400, "JSON"},
@@ -189,7 +209,8 @@ func TestBadReviews(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &status); err != nil {
 				t.Fatal(err)
 			}
-			if int32(w.Code) != test.status || status.Code != test.status || status.Status != "Failure" || !strings.Contains(status.Message, test.says) {
+			if int32(w.Code) != test.status || status.Code != test.status || status.Status != "Failure" ||
+				!strings.Contains(status.Message, test.says) {
 				t.Errorf("status %d, %s", w.Code, w.Body)
 			}
 			if d.Asked || strings.Contains(w.Body.String(), guess) || strings.Contains(w.Body.String(), "4711") {
@@ -199,20 +220,26 @@ func TestBadReviews(t *testing.T) {
 	}
 }
 
-// TestNamesHaveOneSpelling checks that a field in another case is none, as everywhere in Kubernetes.
+// TestNamesHaveOneSpelling checks that a field in another case is ignored, as everywhere in Kubernetes.
 func TestNamesHaveOneSpelling(t *testing.T) {
 	d := &identify.Decider{Decision: identify.Active()}
-	post(t, d, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","Token":"b","audiences":["`+audience+`"]}}`)
+	post(
+		t, d,
+		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","Token":"b",`+
+			`"audiences":["`+audience+`"]}}`,
+	)
 	if d.Token != "a" {
 		t.Errorf("asked about %q", d.Token)
 	}
 }
 
-// FuzzReview checks that every body has an answer in JSON, and that what isn't asked isn't authenticated.
+// FuzzReview checks that every body gets an answer in JSON, and that nothing is authenticated without a decision.
 func FuzzReview(f *testing.F) {
 	for _, seed := range []string{
-		question, "{}", "null", `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":null}`, `{"spec":{"token":{}}}`,
-		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","token":"b"}}`, strings.Repeat("[", 10000), "\xff",
+		question, "{}", "null", `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":null}`,
+		`{"spec":{"token":{}}}`,
+		`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"a","token":"b"}}`,
+		strings.Repeat("[", 10000), "\xff",
 	} {
 		f.Add(seed)
 	}
@@ -223,7 +250,7 @@ func FuzzReview(f *testing.F) {
 		if err := json.Unmarshal(w.Body.Bytes(), &struct{}{}); err != nil {
 			t.Fatalf("%q: %s", body, w.Body)
 		}
-		_ = json.Unmarshal(w.Body.Bytes(), &got) // A Status is no TokenReview.
+		_ = json.Unmarshal(w.Body.Bytes(), &got) // A Status is not a TokenReview.
 		if got.Status.Authenticated != d.Asked || d.Asked && w.Code != http.StatusOK {
 			t.Errorf("%q: status %d, asked: %t, %s", body, w.Code, d.Asked, w.Body)
 		}
