@@ -1,8 +1,8 @@
-// Package introspect tells services whether a token is active, and what it may do: OAuth 2.0 Token Introspection, RFC
-// 7662.
+// Package introspect tells services whether a token is active, and what it may do: OAuth 2.0 Token Introspection,
+// RFC 7662.
 //
 // It does not authorize callers. Of a token that is not active it tells only that: neither why, nor whether there is
-// such a token (section 2.2). The one exception is a missing parameter: the tenant.
+// such a token (RFC 7662, section 2.2). The one exception is a missing parameter: the tenant.
 package introspect
 
 import (
