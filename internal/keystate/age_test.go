@@ -53,7 +53,8 @@ func TestWhoIsFirst(t *testing.T) {
 		"the minted one is younger":       {key("b/b", 0, 1), key("a/a", day, 0), 1},
 		"the older of two minted by name": {key("a/a", 0, 2), key("b/b", 0, 1), -1},
 	} {
-		if got := keystate.CompareAge(test.first, test.second); got != test.byAge || keystate.CompareAge(test.second, test.first) != -test.byAge {
+		if got := keystate.CompareAge(test.first, test.second); got != test.byAge ||
+			keystate.CompareAge(test.second, test.first) != -test.byAge {
 			t.Errorf("%s: by age %d", name, got)
 		}
 		if !keystate.Precedes(test.first, test.second) || keystate.Precedes(test.second, test.first) {

@@ -7,27 +7,27 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Refusal is why verifiers refuse a key whatever the request, as far as that does not depend on the time.
+// Refusal is why verifiers refuse a key whatever the request, apart from reasons that depend on the time.
 type Refusal uint8
 
 // Refusals of a key.
 const (
-	// NotRefused is that of a key that spec and status have nothing against.
+	// NotRefused means that neither spec nor status refuses the key.
 	NotRefused Refusal = iota
-	// RefusedRevoked is that of a revoked key, while its object is being deleted too: whether others may register the digest of a
-	// minted token depends on it until the object is gone.
+	// RefusedRevoked means that the key is revoked. It takes precedence over deletion: until the object is gone, a revoked
+	// key prevents others from registering the digest of its minted token.
 	RefusedRevoked
-	// RefusedDeleting is that of a key whose object is being deleted.
+	// RefusedDeleting means that the object is being deleted.
 	RefusedDeleting
-	// RefusedSuspended is that of a suspended key.
+	// RefusedSuspended means that the key is suspended.
 	RefusedSuspended
-	// RefusedExpired is that of a key that the controller has recorded as expired.
+	// RefusedExpired means that the controller has recorded the key as expired.
 	RefusedExpired
-	// RefusedWithdrawn is that of a key whose namespace has moved to another tenant.
+	// RefusedWithdrawn means that the key's namespace has moved to another tenant.
 	RefusedWithdrawn
 )
 
-// RefusalOf returns the first reason why verifiers refuse a key. Whether it has expired by the clock is up to them: see
+// RefusalOf returns the first reason why verifiers refuse a key. It leaves expiry by the clock to the caller: see
 // CredentialExpires.
 func RefusalOf(key *keysv1alpha1.ApiKey) Refusal {
 	switch {
@@ -45,29 +45,32 @@ func RefusalOf(key *keysv1alpha1.ApiKey) Refusal {
 	return NotRefused
 }
 
-// Claim is what a key claims for one of its credentials: that whoever has the token may do what is both granted and asked for.
+// Claim is what a key claims for one of its credentials: that the bearer of the token may do what is both granted and
+// asked for.
 type Claim struct {
-	// CredentialID is the credential's public id, and Digest its token's.
+	// CredentialID is the credential's public ID, and Digest that of its token.
 	CredentialID string
 	Digest       token.Digest
-	// Minted says that the controller minted the token for the key.
+	// Minted reports whether the controller minted the token for the key.
 	Minted bool
-	// TenantID is the tenant that the key was issued to, as status has it.
+	// TenantID is the tenant that the key was issued to, according to status.
 	TenantID string
-	// Created is when the key's object was created, and Issued when the credential was.
+	// Created is when the key's object was created, and Issued when the credential was issued.
 	Created, Issued time.Time
-	// Expires says whether the credential expires, and NotAfter from when on it is refused then.
+	// Expires reports whether the credential expires. NotAfter is then the time from which it is refused.
 	Expires  bool
 	NotAfter time.Time
 	Refusal  Refusal
 	// Granted and Asked are the scopes of status and of spec. A request must be within both.
 	Granted, Asked []keysv1alpha1.Scope
-	// GrantedCIDRs and AskedCIDRs are the allowlists of status and of spec. A client must be on both; an empty one allows any.
+	// GrantedCIDRs and AskedCIDRs are the allowlists of status and of spec. A client must be on both; an empty list allows
+	// any.
 	GrantedCIDRs, AskedCIDRs []keysv1alpha1.CIDR
 }
 
-// Claims returns what a key claims, for each of its credentials. What it is granted is from status alone, which only the controller
-// may write; what it is refused, from spec and status. A credential whose digest can't be read is left out, so it is unknown.
+// Claims returns what a key claims, for each of its credentials. Grants come from status alone, which only the
+// controller may write; restrictions and refusals come from spec and status. A credential whose digest can't be read is
+// omitted, so its token is unknown.
 func Claims(key *keysv1alpha1.ApiKey) []Claim {
 	refusal := RefusalOf(key)
 	claims := make([]Claim, 0, len(key.Status.Credentials))
@@ -97,17 +100,17 @@ func Claims(key *keysv1alpha1.ApiKey) []Claim {
 	return claims
 }
 
-// TenantClaim is what a Tenant claims: which keys are its own, and what they are refused.
+// TenantClaim is what a Tenant claims: which keys belong to it, and how it restricts them.
 type TenantClaim struct {
-	// ID is the tenant's, as spec has it.
+	// ID is the tenant's ID, according to spec.
 	ID string
-	// Suspended says that all of the tenant's keys are refused.
+	// Suspended reports whether all of the tenant's keys are refused.
 	Suspended bool
-	// AllowedCIDRs is the tenant's allowlist. An empty one allows any.
+	// AllowedCIDRs is the tenant's allowlist. An empty list allows any.
 	AllowedCIDRs []keysv1alpha1.CIDR
 }
 
-// TenantClaimOf returns what a Tenant claims. One that is being deleted has its keys refused.
+// TenantClaimOf returns what a Tenant claims. The keys of a tenant that is being deleted are refused.
 func TenantClaimOf(tenant *keysv1alpha1.Tenant) TenantClaim {
 	return TenantClaim{
 		ID:           tenant.Spec.ID,

@@ -18,10 +18,12 @@ func TestRefusalOf(t *testing.T) {
 		change keyChange
 		want   keystate.Refusal
 	}{
-		"works":                       {unchanged, keystate.NotRefused},
-		"stalled":                     {conditions(condition("Admitted", "False", "UnknownScope"), condition("Stalled", "True", "UnknownScope")), keystate.NotRefused},
-		"not observed":                {func(k *keysv1alpha1.ApiKey) { k.Generation++ }, keystate.NotRefused},
-		"expired by the clock":        {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(-day) }, keystate.NotRefused},
+		"works": {unchanged, keystate.NotRefused},
+		"stalled": {conditions(condition("Admitted", "False", "UnknownScope"),
+			condition("Stalled", "True", "UnknownScope")), keystate.NotRefused},
+		"not observed": {func(k *keysv1alpha1.ApiKey) { k.Generation++ }, keystate.NotRefused},
+		"expired by the clock": {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(-day) },
+			keystate.NotRefused},
 		"revoked by spec":             {inState(keysv1alpha1.ApiKeyRevoked), keystate.RefusedRevoked},
 		"revoked by status":           {conditions(condition("Revoked", "True", "Revoked")), keystate.RefusedRevoked},
 		"revoked and being deleted":   {allOf(inState(keysv1alpha1.ApiKeyRevoked), deleting), keystate.RefusedRevoked},
@@ -58,12 +60,14 @@ func TestClaims(t *testing.T) {
 	want := keystate.Claim{
 		CredentialID: "7Hk2PqZx", Digest: first, Minted: true, TenantID: key.Status.TenantID,
 		Created: now.Add(-10 * day), Issued: now.Add(-10 * day), NotAfter: now.Add(day), Expires: true,
-		Granted: key.Status.Scopes, Asked: key.Spec.Scopes, GrantedCIDRs: key.Status.AllowedCIDRs, AskedCIDRs: key.Spec.AllowedCIDRs,
+		Granted: key.Status.Scopes, Asked: key.Spec.Scopes, GrantedCIDRs: key.Status.AllowedCIDRs,
+		AskedCIDRs: key.Spec.AllowedCIDRs,
 	}
 	if !reflect.DeepEqual(claims[0], want) {
 		t.Errorf("%+v\nwant\n%+v", claims[0], want)
 	}
-	if newest := claims[1]; newest.CredentialID != "newest00" || newest.Minted || !newest.NotAfter.Equal(now.Add(80*day)) || !newest.Issued.Equal(now.Add(-day)) {
+	if newest := claims[1]; newest.CredentialID != "newest00" || newest.Minted ||
+		!newest.NotAfter.Equal(now.Add(80*day)) || !newest.Issued.Equal(now.Add(-day)) {
 		t.Errorf("%+v", newest)
 	}
 }
@@ -75,20 +79,27 @@ func TestExpires(t *testing.T) {
 		key        time.Duration
 		credential time.Duration
 	}{
-		"granted and asked alike":      {unchanged, 80 * day, 80 * day},
-		"never":                        {never, 0, 0},
-		"blank":                        {allOf(never, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" }), 0, 0},
-		"granted for less":             {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(day) }, day, day},
-		"asked for less":               {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "20d" }, 10 * day, 10 * day},
-		"asked for more":               {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "99d" }, 80 * day, 80 * day},
-		"asked for ever, not granted":  {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = keysv1alpha1.ExpiryNever }, 80 * day, 80 * day},
-		"asked for, not yet granted":   {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = nil }, 80 * day, 80 * day},
-		"what can't be read":           {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "soon" }, -10 * day, -10 * day},
-		"not issued":                   {func(k *keysv1alpha1.ApiKey) { k.Status.IssuedTime, k.Status.ExpiresTime = nil, nil }, 0, 0},
-		"replaced":                     {func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) }, 80 * day, day},
-		"replaced, beyond its expiry":  {func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(99 * day) }, 80 * day, 80 * day},
-		"replaced, without an expiry":  {allOf(never, func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) }), 0, day},
-		"expired before time was kept": {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime.Time = time.Time{} }, time.Time{}.Sub(now), time.Time{}.Sub(now)},
+		"granted and asked alike": {unchanged, 80 * day, 80 * day},
+		"never":                   {never, 0, 0},
+		"blank":                   {allOf(never, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "" }), 0, 0},
+		"granted for less":        {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = at(day) }, day, day},
+		"asked for less":          {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "20d" }, 10 * day, 10 * day},
+		"asked for more":          {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "99d" }, 80 * day, 80 * day},
+		"asked for ever, not granted": {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = keysv1alpha1.ExpiryNever },
+			80 * day, 80 * day},
+		"asked for, not yet granted": {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = nil }, 80 * day, 80 * day},
+		"what can't be read":         {func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "soon" }, -10 * day, -10 * day},
+		"not issued": {func(k *keysv1alpha1.ApiKey) {
+			k.Status.IssuedTime, k.Status.ExpiresTime = nil, nil
+		}, 0, 0},
+		"replaced": {func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) },
+			80 * day, day},
+		"replaced, beyond its expiry": {func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(99 * day) },
+			80 * day, 80 * day},
+		"replaced, without an expiry": {allOf(never,
+			func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].ValidUntil = at(day) }), 0, day},
+		"expired before time was kept": {func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime.Time = time.Time{} },
+			time.Time{}.Sub(now), time.Time{}.Sub(now)},
 	} {
 		key := working(test.change)
 		check := func(what string, got time.Time, expires bool, want time.Duration) {

@@ -7,8 +7,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// RegisteredDigest returns the digest that a key registers in spec.digest, written as in status.credentials; blank where it
-// registers none.
+// RegisteredDigest returns the digest that a key registers in spec.digest, in the form of status.credentials. It is
+// blank if the key registers none.
 func RegisteredDigest(key *keysv1alpha1.ApiKey) string {
 	if key.Spec.Digest == nil {
 		return ""
@@ -16,8 +16,8 @@ func RegisteredDigest(key *keysv1alpha1.ApiKey) string {
 	return token.DigestPrefix + key.Spec.Digest.SHA256
 }
 
-// ClaimedDigests returns the digests that a key has been granted, as status.credentials has them. One that is only in spec is no
-// claim yet.
+// ClaimedDigests returns the digests that a key has been granted, in the form of status.credentials. A digest that is
+// only in spec is not claimed yet.
 func ClaimedDigests(key *keysv1alpha1.ApiKey) []string {
 	digests := make([]string, len(key.Status.Credentials))
 	for i := range key.Status.Credentials {
@@ -26,11 +26,13 @@ func ClaimedDigests(key *keysv1alpha1.ApiKey) []string {
 	return digests
 }
 
-// MintedCredential reports whether the controller minted a credential's token. One that was made elsewhere has no root key. Spec
-// counts for nothing here: everybody can register the digest of any token.
+// MintedCredential reports whether the controller minted the credential's token. A token that was made elsewhere has no
+// root key. Spec doesn't matter here, because anyone can register the digest of any token.
 func MintedCredential(credential *keysv1alpha1.Credential) bool { return credential.Root > 0 }
 
 // Minted reports whether the controller minted a token of the key.
 func Minted(key *keysv1alpha1.ApiKey) bool {
-	return slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool { return MintedCredential(&c) })
+	return slices.ContainsFunc(key.Status.Credentials, func(c keysv1alpha1.Credential) bool {
+		return MintedCredential(&c)
+	})
 }

@@ -1,14 +1,15 @@
-// Package keystate says what an ApiKey and a Tenant mean, for every program that reads them: the controller, the verifier, the
-// plugin and the page. A rule that two of them need is here, once.
+// Package keystate defines what an ApiKey and a Tenant mean, for every program that reads them: the controller, the
+// verifier, the plugin and the page. A rule that two of them need is here, once.
 //
 //	ApiKey ──▶ IsCanary, CompareAge, Precedes      which object it is, and which of two comes first
-//	       ──▶ Revoked, Suspended, Expired, …      the facts that spec, status and the clock tell
+//	       ──▶ Revoked, Suspended, Expired, …      facts that follow from spec, status and the time
 //	       ──▶ StateOf, Outcome                    its state in one word, for people and for metrics
-//	       ──▶ Claims                              what it asks a verifier to accept, and what it has it refuse
+//	       ──▶ Claims                              what a verifier has to accept and to refuse
 //	Tenant ──▶ TenantSuspended, TenantClaimOf
 //
-// What grants is read from status, which only the controller may write. What refuses is read from spec and from status, and each
-// of the two is enough. A value that can't be read, or that is not known here, refuses: it fails closed.
+// What a key may do is read from status, which only the controller may write. What restricts or refuses it is read from
+// spec and from status, and either is enough. A value that can't be read, or is unknown, refuses: the rules fail
+// closed.
 //
-// The package is pure: objects and a time in, an answer out.
+// The package is pure: its input is objects and a time.
 package keystate

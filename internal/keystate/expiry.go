@@ -6,8 +6,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Expires returns from when on a key is refused, and false where it does not expire: the earlier of what status grants and of what
-// spec asks for now, so that a shorter expiry counts at once.
+// Expires returns when a key expires, or false if it doesn't. That is the earlier of what status grants and what spec
+// asks for, so that a shorter expiry takes effect at once.
 func Expires(key *keysv1alpha1.ApiKey) (time.Time, bool) {
 	var end earliest
 	if granted := key.Status.ExpiresTime; granted != nil {
@@ -21,8 +21,8 @@ func Expires(key *keysv1alpha1.ApiKey) (time.Time, bool) {
 	return end.time, end.known
 }
 
-// CredentialExpires returns from when on a credential of a key is refused, and false where it does not expire: when the key does,
-// or when its overlap with the credential that replaced it ends.
+// CredentialExpires returns when a credential of a key expires, or false if it doesn't. That is when the key expires,
+// or when the credential's overlap with its successor ends.
 func CredentialExpires(key *keysv1alpha1.ApiKey, credential *keysv1alpha1.Credential) (time.Time, bool) {
 	var end earliest
 	if expires, ok := Expires(key); ok {
@@ -34,7 +34,7 @@ func CredentialExpires(key *keysv1alpha1.ApiKey, credential *keysv1alpha1.Creden
 	return end.time, end.known
 }
 
-// earliest is the earliest of some times; the zero value is that of none.
+// earliest is the earliest of some times. The zero value stands for no time.
 type earliest struct {
 	time  time.Time
 	known bool

@@ -1,4 +1,4 @@
-// Package tenancy says which tenant a namespace belongs to. It is pure.
+// Package tenancy determines which tenant a namespace belongs to. It is pure.
 package tenancy
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Of returns the tenants that select a namespace with the given labels, by name. There should be exactly one; what to do
-// about none or several is for the caller, and is never to guess.
+// Of returns the tenants that select a namespace with the given labels, by name. There should be exactly one. If there
+// is none, or several, the caller must not guess.
 func Of(namespace map[string]string, tenants []keysv1alpha1.Tenant) []*keysv1alpha1.Tenant {
 	var selected []*keysv1alpha1.Tenant
 	for i := range tenants {
@@ -38,9 +38,9 @@ func selects(tenant *keysv1alpha1.Tenant, namespace map[string]string) bool {
 	return err == nil && selector.Matches(labels.Set(namespace))
 }
 
-// hasAll says whether a namespace has all of the labels. Most selectors are no more than that, and each key's admission asks
-// every tenant's: making a labels.Selector of each would be most of it. Labels that no namespace can have need not be told
-// apart here.
+// hasAll reports whether a namespace has all of the labels. Most selectors are no more than that. Each key's admission
+// evaluates those of all tenants, and creating a labels.Selector for each would take most of its time. Labels that no
+// namespace can have need no special treatment here.
 func hasAll(namespace, labels map[string]string) bool {
 	for name, value := range labels {
 		if had, ok := namespace[name]; !ok || had != value {
@@ -50,7 +50,7 @@ func hasAll(namespace, labels map[string]string) bool {
 	return true
 }
 
-// Selector returns a tenant's selector, or what is wrong with it.
+// Selector returns a tenant's selector, or an error if it is invalid.
 func Selector(tenant *keysv1alpha1.Tenant) (labels.Selector, error) {
 	selector, err := metav1.LabelSelectorAsSelector(tenant.Spec.NamespaceSelector)
 	if err != nil {
@@ -59,7 +59,8 @@ func Selector(tenant *keysv1alpha1.Tenant) (labels.Selector, error) {
 	return selector, nil
 }
 
-// HolderOf returns the Tenant that holds an id: the oldest of those that have it, by name among those of the same second.
+// HolderOf returns the Tenant that holds an ID: the oldest one that has it, or the first by name of those created in
+// the same second.
 func HolderOf(id string, tenants []keysv1alpha1.Tenant) *keysv1alpha1.Tenant {
 	var holder *keysv1alpha1.Tenant
 	for i := range tenants {

@@ -4,8 +4,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// Status returns the HTTP status of a decision: 200, 401 or 403 and no other, because most proxies turn anything else
-// into a fault of their own. A request that could not be checked is 403.
+// Status returns the HTTP status of a decision. It is 200, 401 or 403 and no other, because most proxies turn any other
+// into an error of their own. A request that could not be checked gets 403.
 func (d Decision) Status() int {
 	switch d.Outcome {
 	case Allow:
@@ -17,26 +17,27 @@ func (d Decision) Status() int {
 	}
 }
 
-// Challenge returns the value of the WWW-Authenticate header of a refusal, RFC 6750 section 3, and "" where there is
-// none. The host names the realm, if it is one.
+// Challenge returns the value of the WWW-Authenticate header of a refusal, RFC 6750 section 3, or "" if it has none.
+// The realm is the host, if that is valid.
 func (d Decision) Challenge(host string) string {
 	code := d.errorCode()
 	if d.Outcome != Unauthorized && code == "" {
 		return ""
 	}
 	realm, _ := access.CanonicalHost(host)
-	// In one piece each: what is refused must not cost more than what passes.
+	// One concatenation each: a refusal must not cost more than an allowed request.
 	switch {
 	case code == "":
 		return `Bearer realm="` + realm + `"`
 	case d.MissingScope == "":
 		return `Bearer realm="` + realm + `", error="` + code + `", error_description="` + d.Message() + `"`
 	default:
-		return `Bearer realm="` + realm + `", error="` + code + `", error_description="` + d.Message() + `", scope="` + d.MissingScope + `"`
+		return `Bearer realm="` + realm + `", error="` + code + `", error_description="` + d.Message() +
+			`", scope="` + d.MissingScope + `"`
 	}
 }
 
-// Body returns the JSON body of a refusal. It names the reason and holds nothing of the request.
+// Body returns the JSON body of a refusal. It names the reason and contains nothing of the request.
 func (d Decision) Body() string {
 	return bodies[d.publicReason()]
 }
@@ -59,22 +60,22 @@ func (d Decision) errorCode() string {
 
 const reasonInvalidToken Reason = "invalid_token"
 
-// publicReason is the reason as far as the caller may know it: what is wrong with a token that isn't known tells who
-// guesses how near the guess was.
+// publicReason returns the reason as far as the caller may know it. What exactly is wrong with an unknown token would
+// tell a guesser how close the guess was.
 func (d Decision) publicReason() Reason {
 	switch d.Reason {
 	case ReasonMalformedToken, ReasonUnknownToken, ReasonTenantRequired:
 		return reasonInvalidToken
 	case "":
-		return ReasonUnavailable // The zero Decision, which nothing has decided, refuses.
+		return ReasonUnavailable // The zero Decision refuses.
 	}
 	return d.Reason
 }
 
-// Message says for people why a decision came out as it did, as far as the caller may know it.
+// Message explains a decision to people, as far as the caller may know it.
 func (d Decision) Message() string { return messages[d.publicReason()] }
 
-// messages must not hold quotes or backslashes: they go into JSON and into quoted strings as they are.
+// messages must not contain quotes or backslashes, because they are put into JSON and quoted strings unescaped.
 var messages = map[Reason]string{ //nolint:gosec // No credentials, but about them.
 	ReasonAllowed:              "The request may pass.",
 	ReasonAnonymous:            "The route needs no API key.",
@@ -91,12 +92,13 @@ var messages = map[Reason]string{ //nolint:gosec // No credentials, but about th
 	ReasonTenantChanged:        "The API key no longer belongs to its tenant.",
 	ReasonWrongTenant:          "The API key belongs to another tenant than the one that the request names.",
 	ReasonAddressNotAllowed:    "The API key may not be used from this address.",
-	ReasonPathAmbiguous:        "The path can be read in more than one way: send it without dot segments, empty segments or encoded separators.",
-	ReasonNoRoute:              "No access policy declares this route.",
-	ReasonScopeMissing:         "The API key lacks a scope that this route needs.",
-	ReasonHeaderNominated:      "Connection must not name Authorization, X-Tenant-ID or any X-Api-Key header.",
-	ReasonMisconfigured:        "The proxy did not say which request this is about: see the guide for its dialect.",
-	ReasonUnavailable:          "The API key could not be checked. Try again later.",
+	ReasonPathAmbiguous: "The path can be read in more than one way: " +
+		"send it without dot segments, empty segments or encoded separators.",
+	ReasonNoRoute:         "No access policy declares this route.",
+	ReasonScopeMissing:    "The API key lacks a scope that this route needs.",
+	ReasonHeaderNominated: "Connection must not name Authorization, X-Tenant-ID or any X-Api-Key header.",
+	ReasonMisconfigured:   "The proxy did not say which request this is about: see the guide for its dialect.",
+	ReasonUnavailable:     "The API key could not be checked. Try again later.",
 }
 
 var bodies = func() map[Reason]string {

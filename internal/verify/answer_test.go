@@ -13,7 +13,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// allReasons returns every exported constant of type Reason, as the source declares them, so that none can be forgotten.
+// allReasons returns every exported constant of type Reason from the source, so that none can be forgotten.
 func allReasons(t *testing.T) map[string]verify.Reason {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "decision.go", nil, 0)
@@ -67,14 +67,15 @@ func TestEveryReasonHasABody(t *testing.T) {
 	}
 }
 
-// TestUnknownLooksLikeMalformed checks that who guesses tokens learns nothing from the answers.
+// TestUnknownLooksLikeMalformed checks that the answers reveal nothing to someone who guesses tokens.
 func TestUnknownLooksLikeMalformed(t *testing.T) {
 	unknown := decideAfter(func(s *scene) { s.request.Authorization = bearer(unknownKey) })
 	malformed := decideAfter(func(s *scene) { s.request.Authorization = bearer("x") })
 	if unknown.Reason == malformed.Reason {
 		t.Error("metrics can't tell them apart")
 	}
-	if unknown.Body() != malformed.Body() || unknown.Challenge(host) != malformed.Challenge(host) || unknown.Status() != malformed.Status() {
+	if unknown.Body() != malformed.Body() || unknown.Challenge(host) != malformed.Challenge(host) ||
+		unknown.Status() != malformed.Status() {
 		t.Errorf("%q and %q", unknown.Body(), malformed.Body())
 	}
 	if !strings.Contains(unknown.Body(), `"invalid_token"`) {
@@ -82,8 +83,8 @@ func TestUnknownLooksLikeMalformed(t *testing.T) {
 	}
 }
 
-// challenge is the grammar of what we answer with: RFC 6750 section 3, with error_description and scope in the characters
-// that section 3 admits.
+// challenge is the grammar of the challenges: RFC 6750 section 3, with the characters that section 3 admits in
+// error_description and scope.
 var challenge = regexp.MustCompile(`\ABearer realm="[-._:\[\]0-9a-z]*"` +
 	`(, error="(invalid_token|invalid_request|insufficient_scope)", error_description="[\x20-\x21\x23-\x5b\x5d-\x7e]+"` +
 	`(, scope="[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")?)?\z`)
@@ -107,15 +108,18 @@ func TestChallenge(t *testing.T) {
 		},
 		"tenant missing": {
 			verify.Decision{Outcome: verify.Unauthorized, Reason: verify.ReasonTenantMissing},
-			`Bearer realm="api.example.com", error="invalid_request", error_description="Send the tenant ID in the X-Tenant-ID header."`,
+			`Bearer realm="api.example.com", error="invalid_request", ` +
+				`error_description="Send the tenant ID in the X-Tenant-ID header."`,
 		},
 		"scope missing": {
 			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonScopeMissing, MissingScope: "products:write"},
-			`Bearer realm="api.example.com", error="insufficient_scope", error_description="The API key lacks a scope that this route needs.", scope="products:write"`,
+			`Bearer realm="api.example.com", error="insufficient_scope", ` +
+				`error_description="The API key lacks a scope that this route needs.", scope="products:write"`,
 		},
 		"scopes missing": {
 			verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonScopeMissing, MissingScope: "a:b c:d"},
-			`Bearer realm="api.example.com", error="insufficient_scope", error_description="The API key lacks a scope that this route needs.", scope="a:b c:d"`,
+			`Bearer realm="api.example.com", error="insufficient_scope", ` +
+				`error_description="The API key lacks a scope that this route needs.", scope="a:b c:d"`,
 		},
 		"wrong tenant":  {verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonWrongTenant}, ""},
 		"misconfigured": {verify.Decision{Outcome: verify.Forbidden, Reason: verify.ReasonMisconfigured}, ""},
@@ -163,7 +167,7 @@ func TestRealm(t *testing.T) {
 	}
 }
 
-// TestAnswersContainNothingOfTheRequest makes everything about a request something that would be noticed (S2).
+// TestAnswersContainNothingOfTheRequest puts recognisable text into every part of a request (S2).
 func TestAnswersContainNothingOfTheRequest(t *testing.T) {
 	const marker = "MARKER"
 	for _, fault := range faults {
@@ -197,13 +201,15 @@ func TestAnswersContainNothingOfTheRequest(t *testing.T) {
 }
 
 func TestStatusIsOneThatProxiesSupport(t *testing.T) {
-	for outcome, want := range map[verify.Outcome]int{verify.Allow: 200, verify.Unauthorized: 401, verify.Forbidden: 403, verify.Unavailable: 403} {
+	for outcome, want := range map[verify.Outcome]int{verify.Allow: 200, verify.Unauthorized: 401, verify.Forbidden: 403,
+		verify.Unavailable: 403} {
 		if got := (verify.Decision{Outcome: outcome}).Status(); got != want {
 			t.Errorf("status %d for %s, want %d", got, outcome, want)
 		}
 	}
 	for outcome, want := range map[verify.Outcome]string{
-		verify.Allow: "allow", verify.Unauthorized: "unauthorized", verify.Forbidden: "forbidden", verify.Unavailable: "unavailable",
+		verify.Allow: "allow", verify.Unauthorized: "unauthorized", verify.Forbidden: "forbidden",
+		verify.Unavailable: "unavailable",
 	} {
 		if got := outcome.String(); got != want {
 			t.Errorf("%s, want %s", got, want)

@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// manyKeys is a scene of 1,000 keys of 20 tenants, 50 rules, and allowlists wherever there can be one.
+// manyKeys returns a scene of 1,000 keys of 20 tenants, 50 rules, and all allowlists that there can be.
 func manyKeys() *scene {
 	s := newScene()
 	for n := range 999 {
@@ -20,14 +20,15 @@ func manyKeys() *scene {
 		claim.Digest = token.DigestOf(fmt.Sprint("key ", n))
 	}
 	for n := len(s.rules); n < 50; n++ {
-		s.rules = append(s.rules, rule(fmt.Sprint("/api/resource-", n), "GET", keysv1alpha1.Scope(fmt.Sprint("resource-", n, ":read"))))
+		s.rules = append(s.rules, rule(fmt.Sprint("/api/resource-", n), "GET",
+			keysv1alpha1.Scope(fmt.Sprint("resource-", n, ":read"))))
 	}
 	s.grant.Allowlists = [2]index.Allowlist{allow("192.0.2.0/24", "203.0.113.0/24"), allow("203.0.113.7/32")}
 	s.tenants[acme].Allowlists = []index.Allowlist{allow("203.0.113.0/24", "2001:db8::/32")}
 	return s
 }
 
-// requests of a crowd, by what becomes of them.
+// requests are changes of a scene of manyKeys, by their outcome.
 var requests = map[string]struct {
 	change func(*scene)
 	reason verify.Reason

@@ -9,7 +9,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// challenges of a scene's host, up to what says more than the error code.
+// The challenges for a scene's host, without what follows the error code.
 const (
 	noChallenge       = ""
 	noCode            = `Bearer realm="api.example.com"`
@@ -29,35 +29,46 @@ func TestOutcomes(t *testing.T) {
 		"a key that may": {func(*scene) {}, 200, verify.ReasonAllowed, noChallenge},
 
 		"no credentials": {func(s *scene) { s.request.Authorization = nil }, 401, verify.ReasonNoCredentials, noCode},
-		"other scheme":   {func(s *scene) { s.request.Authorization = []string{"Basic YTpi"} }, 401, verify.ReasonNoCredentials, noCode},
+		"other scheme": {func(s *scene) { s.request.Authorization = []string{"Basic YTpi"} }, 401,
+			verify.ReasonNoCredentials, noCode},
 		"no headers at all": {func(s *scene) { s.request.Authorization, s.request.TenantID = nil, nil },
 			401, verify.ReasonNoCredentials, noCode},
 		"two credentials": {func(s *scene) { s.request.Authorization = append(bearer(acmeKey), bearer(acmeKey)...) },
 			401, verify.ReasonDuplicateCredentials, invalidRequest},
 
-		"malformed token": {func(s *scene) { s.request.Authorization = bearer(acmeKey[1:]) }, 401, verify.ReasonMalformedToken, invalidToken},
-		"unknown token":   {func(s *scene) { s.request.Authorization = bearer(unknownKey) }, 401, verify.ReasonUnknownToken, invalidToken},
-		"revoked":         {func(s *scene) { s.grant.State = index.StateRevoked }, 401, verify.ReasonRevoked, invalidToken},
-		"suspended":       {func(s *scene) { s.grant.State = index.StateSuspended }, 401, verify.ReasonSuspended, invalidToken},
-		"deleted":         {func(s *scene) { s.grant.State = index.StateDeleting }, 401, verify.ReasonDeleted, invalidToken},
+		"malformed token": {func(s *scene) { s.request.Authorization = bearer(acmeKey[1:]) }, 401,
+			verify.ReasonMalformedToken, invalidToken},
+		"unknown token": {func(s *scene) { s.request.Authorization = bearer(unknownKey) }, 401,
+			verify.ReasonUnknownToken, invalidToken},
+		"revoked": {func(s *scene) { s.grant.State = index.StateRevoked }, 401, verify.ReasonRevoked, invalidToken},
+		"suspended": {func(s *scene) { s.grant.State = index.StateSuspended }, 401,
+			verify.ReasonSuspended, invalidToken},
+		"deleted": {func(s *scene) { s.grant.State = index.StateDeleting }, 401, verify.ReasonDeleted, invalidToken},
 		"expired": {func(s *scene) { s.grant.NotAfter = noon.Add(-time.Hour).UnixNano() },
 			401, verify.ReasonExpired, invalidToken},
-		"expired, says status": {func(s *scene) { s.grant.State = index.StateExpired }, 401, verify.ReasonExpired, invalidToken},
-		"a state to come":      {func(s *scene) { s.grant.State = 99 }, 401, verify.ReasonExpired, invalidToken},
-		"withdrawn":            {func(s *scene) { s.grant.State = index.StateWithdrawn }, 401, verify.ReasonTenantChanged, invalidToken},
-		"tenant unknown":       {func(s *scene) { delete(s.tenants, acme) }, 401, verify.ReasonTenantChanged, invalidToken},
-		"tenant suspended":     {func(s *scene) { s.tenants[acme].Suspended = true }, 401, verify.ReasonTenantSuspended, invalidToken},
+		"expired, says status": {func(s *scene) { s.grant.State = index.StateExpired }, 401,
+			verify.ReasonExpired, invalidToken},
+		"a state to come": {func(s *scene) { s.grant.State = 99 }, 401, verify.ReasonExpired, invalidToken},
+		"withdrawn": {func(s *scene) { s.grant.State = index.StateWithdrawn }, 401,
+			verify.ReasonTenantChanged, invalidToken},
+		"tenant unknown": {func(s *scene) { delete(s.tenants, acme) }, 401, verify.ReasonTenantChanged, invalidToken},
+		"tenant suspended": {func(s *scene) { s.tenants[acme].Suspended = true }, 401,
+			verify.ReasonTenantSuspended, invalidToken},
 
-		"tenant missing":   {func(s *scene) { s.request.TenantID = nil }, 401, verify.ReasonTenantMissing, invalidRequest},
-		"tenant malformed": {func(s *scene) { s.request.TenantID = []string{"acme"} }, 401, verify.ReasonTenantMalformed, invalidRequest},
+		"tenant missing": {func(s *scene) { s.request.TenantID = nil }, 401, verify.ReasonTenantMissing, invalidRequest},
+		"tenant malformed": {func(s *scene) { s.request.TenantID = []string{"acme"} }, 401,
+			verify.ReasonTenantMalformed, invalidRequest},
 
-		"other tenant's key": {func(s *scene) { s.request.TenantID = []string{globex} }, 403, verify.ReasonWrongTenant, noChallenge},
+		"other tenant's key": {func(s *scene) { s.request.TenantID = []string{globex} }, 403,
+			verify.ReasonWrongTenant, noChallenge},
 		"address not allowed": {func(s *scene) { s.grant.Allowlists[0] = allow("192.0.2.0/24") },
 			403, verify.ReasonAddressNotAllowed, noChallenge},
 		"route not declared": {func(s *scene) { s.request.Target = "/other" }, 403, verify.ReasonNoRoute, noChallenge},
 		"host not declared":  {func(s *scene) { s.request.Host = "www.example.com" }, 403, verify.ReasonNoRoute, noChallenge},
-		"host that is none":  {func(s *scene) { s.request.Host = "api.example.com@evil" }, 403, verify.ReasonNoRoute, noChallenge},
-		"path ambiguous":     {func(s *scene) { s.request.Target = "/api//products" }, 403, verify.ReasonPathAmbiguous, noChallenge},
+		"host that is none": {func(s *scene) { s.request.Host = "api.example.com@evil" }, 403,
+			verify.ReasonNoRoute, noChallenge},
+		"path ambiguous": {func(s *scene) { s.request.Target = "/api//products" }, 403,
+			verify.ReasonPathAmbiguous, noChallenge},
 		"header nominated": {func(s *scene) { s.request.Connection = []string{"close, X-Tenant-ID"} },
 			403, verify.ReasonHeaderNominated, noChallenge},
 
@@ -74,22 +85,25 @@ func TestOutcomes(t *testing.T) {
 			}
 			challenge := got.Challenge(host)
 			whole := test.challenge == noChallenge || test.challenge == noCode
-			if whole && challenge != test.challenge || len(challenge) < len(test.challenge) || challenge[:len(test.challenge)] != test.challenge {
+			if whole && challenge != test.challenge || len(challenge) < len(test.challenge) ||
+				challenge[:len(test.challenge)] != test.challenge {
 				t.Errorf("challenge %s, want %s", challenge, test.challenge)
 			}
 		})
 	}
 }
 
-// faults are in the order in which they are looked for: whatever else is wrong, the first one decides what the caller
+// faults are in the order in which they are checked: if there are several, the first one determines what the caller
 // learns.
 var faults = []struct {
 	name   string
 	cause  func(*scene)
 	reason verify.Reason
 }{
-	{"header nominated", func(s *scene) { s.request.Connection = []string{"Authorization"} }, verify.ReasonHeaderNominated},
-	{"two credentials", func(s *scene) { s.request.Authorization = append(bearer(acmeKey), "Bearer") }, verify.ReasonDuplicateCredentials},
+	{"header nominated", func(s *scene) { s.request.Connection = []string{"Authorization"} },
+		verify.ReasonHeaderNominated},
+	{"two credentials", func(s *scene) { s.request.Authorization = append(bearer(acmeKey), "Bearer") },
+		verify.ReasonDuplicateCredentials},
 	{"no credentials", func(s *scene) { s.request.Authorization = nil }, verify.ReasonNoCredentials},
 	{"tenant missing", func(s *scene) { s.request.TenantID = nil }, verify.ReasonTenantMissing},
 	{"tenant malformed", func(s *scene) { s.request.TenantID = []string{"acme"} }, verify.ReasonTenantMalformed},
@@ -99,7 +113,8 @@ var faults = []struct {
 	{"revoked", func(s *scene) { s.grant.State = index.StateRevoked }, verify.ReasonRevoked},
 	{"expired", func(s *scene) { s.grant.NotAfter = noon.UnixNano() }, verify.ReasonExpired},
 	{"tenant unknown", func(s *scene) { delete(s.tenants, acme) }, verify.ReasonTenantChanged},
-	{"tenant suspended", func(s *scene) { s.tenants[acme] = &index.Tenant{Suspended: true} }, verify.ReasonTenantSuspended},
+	{"tenant suspended", func(s *scene) { s.tenants[acme] = &index.Tenant{Suspended: true} },
+		verify.ReasonTenantSuspended},
 	{"wrong tenant", func(s *scene) { s.request.TenantID = []string{globex} }, verify.ReasonWrongTenant},
 	{"address", func(s *scene) { s.grant.Allowlists[1] = allow("192.0.2.0/24") }, verify.ReasonAddressNotAllowed},
 	{"path ambiguous", func(s *scene) { s.request.Target = "/api/../admin" }, verify.ReasonPathAmbiguous},
@@ -108,7 +123,7 @@ var faults = []struct {
 	{"stale", func(s *scene) { s.freshness = verify.Stale }, verify.ReasonUnavailable},
 }
 
-// TestOrder checks every two faults against each other, and that no order of two changes with a third.
+// TestOrder combines every two faults, and checks that a third one doesn't change the order of two.
 func TestOrder(t *testing.T) {
 	for i, first := range faults {
 		wantReason(t, decideAfter(first.cause), first.reason)
@@ -138,7 +153,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestStaleRefusesAtOnce checks that a refusal needs no fresh index: what is known to be revoked is said to be.
+// TestStaleRefusesAtOnce checks that a refusal needs no fresh index: a key that is known to be revoked is refused as
+// revoked.
 func TestStaleRefusesAtOnce(t *testing.T) {
 	for _, fault := range faults {
 		if fault.reason == verify.ReasonUnknownToken {
@@ -155,10 +171,11 @@ func TestIdentity(t *testing.T) {
 		change   func(*scene)
 		tenantID string
 	}{
-		"allowed":                  {func(*scene) {}, acme},
-		"allowed, upper-case UUID": {func(s *scene) { s.request.TenantID = []string{"3714240B-2E06-4C35-8856-CCC1C096323E"} }, acme},
-		"forbidden":                {func(s *scene) { s.request.Method = "POST" }, ""},
-		"revoked":                  {func(s *scene) { s.grant.State = index.StateRevoked }, ""},
+		"allowed": {func(*scene) {}, acme},
+		"allowed, upper-case UUID": {func(s *scene) { s.request.TenantID = []string{"3714240B-2E06-4C35-8856-CCC1C096323E"} },
+			acme},
+		"forbidden": {func(s *scene) { s.request.Method = "POST" }, ""},
+		"revoked":   {func(s *scene) { s.grant.State = index.StateRevoked }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene()
@@ -172,7 +189,8 @@ func TestIdentity(t *testing.T) {
 			}
 		})
 	}
-	for _, reason := range []string{"no credentials", "tenant malformed", "malformed token", "unknown token", "not synced", "stale"} {
+	for _, reason := range []string{"no credentials", "tenant malformed", "malformed token", "unknown token",
+		"not synced", "stale"} {
 		for _, fault := range faults {
 			if fault.name == reason && decideAfter(fault.cause).Grant != (index.Grant{}) {
 				t.Errorf("%s: a key is identified", reason)
@@ -188,7 +206,9 @@ func TestDigestClaims(t *testing.T) {
 		reason verify.Reason
 		holder string // blank for nobody
 	}{
-		"older claim of another tenant": {func(s *scene) { s.claim("evil/a", globex, acmeKey, 9999*hour).State = index.StateRevoked },
+		"older claim of another tenant": {func(s *scene) {
+			s.claim("evil/a", globex, acmeKey, 9999*hour).State = index.StateRevoked
+		},
 			verify.ReasonAllowed, "shop/warehouse"},
 		"younger claim of another tenant": {func(s *scene) { s.claim("evil/a", globex, acmeKey, hour) },
 			verify.ReasonAllowed, "shop/warehouse"},
@@ -200,9 +220,13 @@ func TestDigestClaims(t *testing.T) {
 			s.claim("evil/a", globex, acmeKey, 9999*hour)
 			s.request.TenantID = []string{"00000000-0000-0000-0000-000000000000"}
 		}, verify.ReasonWrongTenant, ""},
-		"twice in a tenant, older answers": {func(s *scene) { s.claim("shop/older", acme, acmeKey, 9999*hour).State = index.StateSuspended },
+		"twice in a tenant, older answers": {func(s *scene) {
+			s.claim("shop/older", acme, acmeKey, 9999*hour).State = index.StateSuspended
+		},
 			verify.ReasonSuspended, "shop/older"},
-		"twice in a tenant, younger does not": {func(s *scene) { s.claim("shop/younger", acme, acmeKey, hour).State = index.StateRevoked },
+		"twice in a tenant, younger does not": {func(s *scene) {
+			s.claim("shop/younger", acme, acmeKey, hour).State = index.StateRevoked
+		},
 			verify.ReasonAllowed, "shop/warehouse"},
 		"younger can't revive a revoked one": {func(s *scene) {
 			s.grant.State = index.StateRevoked

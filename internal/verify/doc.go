@@ -1,17 +1,20 @@
-// Package verify decides whether a request may pass. It is pure and knows no protocol: adapters (internal/surface) turn
-// what a proxy sent into a Request, and a Decision into the proxy's own kind of answer.
+// Package verify decides whether a request is allowed. It is pure and independent of protocols: adapters
+// (internal/surface) convert what a proxy sends to a Request, and a Decision to the kind of answer that the proxy
+// expects.
 //
-// The order of the checks is documented (docs/verifier.md#the-decision), because it decides what a caller who is refused learns:
+// The order of the checks is documented (docs/verifier.md#the-decision), because it determines what a refused caller
+// learns:
 //
 //  1. exactly one bearer credential, exactly one tenant, and neither to be dropped on the way (Connection)
-//  2. the token's length, characters and checksum: junk costs no hashing
+//  2. the token's length, characters and checksum: an invalid one costs no hashing
 //  3. digest → grant
 //  4. refused by state or by the clock
 //  5. tenant, client address, route and scopes
-//  6. freshness: nothing is allowed on old knowledge
+//  6. freshness: nothing is allowed by an index that may be out of date
 //
-// Identify is what is left of it where no route is asked about, and maybe no tenant named. Explain tells every step of it to people.
+// Identify takes the same steps for a token alone, without a route and possibly without a tenant. Explain reports every
+// step to people.
 //
-// Only "could not check" comes before its turn: what is not found in an index that is not up to date is Unavailable and
+// Only "could not check" is out of order: a token that is not found in an index that may be out of date is Unavailable,
 // not unknown.
 package verify

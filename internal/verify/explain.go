@@ -8,31 +8,32 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// Step is one check of a decision, as people are told of it.
+// Step is one check of a decision, for people.
 type Step struct {
 	Check Check
-	// Reason is why the check refuses the request; blank where it lets it pass.
+	// Reason is why the check refuses the request. It is blank if the check passes.
 	Reason Reason
-	// Missing are the scopes that are needed and not in the list of the check. Of alternatives, all.
+	// Missing are the scopes that are needed and that the checked list lacks. If one of several is needed, it has all of
+	// them.
 	Missing []keysv1alpha1.Scope
-	// Contested says that freshness is refused because another verifier has this one's name.
+	// Contested reports whether freshness is refused because another verifier has this one's name.
 	Contested bool
 }
 
-// Check is what a step looks at.
+// Check names what a step checks.
 type Check string
 
 // Checks of a decision, in their order.
 const (
-	// CheckClaim is whether the key's digest is its own to its tenant, and not an older object's; and whether the token was minted for
-	// a key that is revoked, whoever's it is.
+	// CheckClaim is whether the key's claim of its digest counts for its tenant. It doesn't if an older object of the
+	// tenant holds the digest, or if the token was minted for a key, of any tenant, that is revoked.
 	CheckClaim Check = "claim"
-	// CheckState is that of the key and of its tenant, and the clock.
+	// CheckState is the state of the key and of its tenant, and the clock.
 	CheckState Check = "state"
-	// CheckTenant is whether the tenant that the request names is the key's.
+	// CheckTenant is whether the request names the key's tenant.
 	CheckTenant Check = "tenant"
-	// CheckTenantAddress, CheckGrantedAddress and CheckAskedAddress are the allowlists of the tenant, of the key's status and
-	// of its spec.
+	// CheckTenantAddress, CheckGrantedAddress and CheckAskedAddress are the allowlists of the tenant, of the key's status
+	// and of its spec.
 	CheckTenantAddress  Check = "tenantAllowedCIDRs"
 	CheckGrantedAddress Check = "statusAllowedCIDRs"
 	CheckAskedAddress   Check = "specAllowedCIDRs"
@@ -45,18 +46,18 @@ const (
 	CheckFreshness Check = "freshness"
 )
 
-// Explanation says what becomes of a request with a key, and why.
+// Explanation is how a request with a key would be decided, and why.
 type Explanation struct {
-	// Decision is what a proxy would be told.
+	// Decision is what a proxy would get.
 	Decision Decision
-	// Steps are all checks, also those after the first that refuses.
+	// Steps are all checks, including those after the first that refuses.
 	Steps []Step
-	// Need is what the route needs; nil where there is none.
+	// Need is what the route needs, or nil if there is no route.
 	Need *access.Requirement
 }
 
-// Explain says what would become of a request with a credential, whose token nobody has to show. What the request says of
-// Authorization and Connection is not read. Where it names no tenant, it is taken for the key's own.
+// Explain returns how a request with a credential would be decided, without its token. It ignores Authorization and
+// Connection of the request. If the request names no tenant, it uses the key's own.
 func Explain(view *index.View, claim *index.Claim, request *Request, freshness Freshness, now time.Time) Explanation {
 	tenantID, reason := claim.Tenant, Reason("")
 	if len(request.TenantID) > 0 {
@@ -66,7 +67,7 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	switch terms := view.Credentials.Lookup(&claim.Digest, &tenantID, &e.Decision.Grant); {
 	case reason != "":
 		e.Decision = Decision{Outcome: Unauthorized, Reason: reason}
-	case terms == nil: // It was taken out of the index just now.
+	case terms == nil: // The claim has just been removed from the index.
 		e.Decision.set(Unauthorized, ReasonUnknownToken)
 	default:
 		e.Decision.checkKey(view, request, terms, &tenantID, now)
@@ -104,7 +105,7 @@ func Explain(view *index.View, claim *index.Claim, request *Request, freshness F
 	return e
 }
 
-// claimReason says why a key's claim of its digest does not count, or nothing.
+// claimReason returns why a key's claim of its digest does not count, or "" if it does.
 func claimReason(view *index.View, claim *index.Claim) Reason {
 	var held index.Grant
 	switch {

@@ -24,26 +24,35 @@ func TestExplain(t *testing.T) {
 		reason  verify.Reason
 		missing []keysv1alpha1.Scope
 	}{
-		"allowed":              {change: func(*scene) {}, reason: verify.ReasonAllowed},
-		"no tenant is named":   {change: func(s *scene) { s.request.TenantID = nil }, reason: verify.ReasonAllowed},
-		"no token is needed":   {change: func(s *scene) { s.request.Authorization = nil }, reason: verify.ReasonAllowed},
-		"revoked":              {func(s *scene) { s.grant.State = index.StateRevoked }, verify.CheckState, verify.ReasonRevoked, nil},
-		"another tenant":       {func(s *scene) { s.request.TenantID = []string{globex} }, verify.CheckTenant, verify.ReasonWrongTenant, nil},
-		"a tenant that's none": {func(s *scene) { s.request.TenantID = []string{"x"} }, verify.CheckTenant, verify.ReasonTenantMalformed, nil},
+		"allowed":            {change: func(*scene) {}, reason: verify.ReasonAllowed},
+		"no tenant is named": {change: func(s *scene) { s.request.TenantID = nil }, reason: verify.ReasonAllowed},
+		"no token is needed": {change: func(s *scene) { s.request.Authorization = nil }, reason: verify.ReasonAllowed},
+		"revoked": {func(s *scene) { s.grant.State = index.StateRevoked }, verify.CheckState,
+			verify.ReasonRevoked, nil},
+		"another tenant": {func(s *scene) { s.request.TenantID = []string{globex} }, verify.CheckTenant,
+			verify.ReasonWrongTenant, nil},
+		"a tenant that's none": {func(s *scene) { s.request.TenantID = []string{"x"} }, verify.CheckTenant,
+			verify.ReasonTenantMalformed, nil},
 		"tenant's addresses": {func(s *scene) { s.tenants[acme].Allowlists = []index.Allowlist{allow("192.0.2.0/24")} },
 			verify.CheckTenantAddress, verify.ReasonAddressNotAllowed, nil},
-		"status' addresses": {func(s *scene) { s.grant.Allowlists[0] = allow("192.0.2.0/24") }, verify.CheckGrantedAddress, verify.ReasonAddressNotAllowed, nil},
-		"spec's addresses":  {func(s *scene) { s.grant.Allowlists[1] = allow("192.0.2.0/24") }, verify.CheckAskedAddress, verify.ReasonAddressNotAllowed, nil},
-		"no route":          {func(s *scene) { s.request.Target = "/other" }, verify.CheckRoute, verify.ReasonNoRoute, nil},
-		"ambiguous":         {func(s *scene) { s.request.Target = "/api//products" }, verify.CheckRoute, verify.ReasonPathAmbiguous, nil},
-		"scope not granted": {func(s *scene) { s.grant.Granted = scopes("orders:*") }, verify.CheckGrantedScopes, verify.ReasonScopeMissing, scopes("products:read")},
-		"scope not asked":   {func(s *scene) { s.grant.Asked = nil }, verify.CheckAskedScopes, verify.ReasonScopeMissing, scopes("products:read")},
+		"status' addresses": {func(s *scene) { s.grant.Allowlists[0] = allow("192.0.2.0/24") }, verify.CheckGrantedAddress,
+			verify.ReasonAddressNotAllowed, nil},
+		"spec's addresses": {func(s *scene) { s.grant.Allowlists[1] = allow("192.0.2.0/24") }, verify.CheckAskedAddress,
+			verify.ReasonAddressNotAllowed, nil},
+		"no route": {func(s *scene) { s.request.Target = "/other" }, verify.CheckRoute, verify.ReasonNoRoute, nil},
+		"ambiguous": {func(s *scene) { s.request.Target = "/api//products" }, verify.CheckRoute,
+			verify.ReasonPathAmbiguous, nil},
+		"scope not granted": {func(s *scene) { s.grant.Granted = scopes("orders:*") }, verify.CheckGrantedScopes,
+			verify.ReasonScopeMissing, scopes("products:read")},
+		"scope not asked": {func(s *scene) { s.grant.Asked = nil }, verify.CheckAskedScopes, verify.ReasonScopeMissing,
+			scopes("products:read")},
 		"one of two scopes": {func(s *scene) { s.request.Target, s.grant.Asked = "/api/both", scopes("products:read") },
 			verify.CheckAskedScopes, verify.ReasonScopeMissing, scopes("orders:write")},
 		"none of several": {func(s *scene) { s.request.Target, s.grant.Asked = "/api/either", nil },
 			verify.CheckAskedScopes, verify.ReasonScopeMissing, scopes("pricing:read", "orders:read")},
-		"stale":     {func(s *scene) { s.freshness = verify.Stale }, verify.CheckFreshness, verify.ReasonUnavailable, nil},
-		"anonymous": {change: func(s *scene) { s.anonymous("/public"); s.request.Target = "/public/x" }, reason: verify.ReasonAllowed},
+		"stale": {func(s *scene) { s.freshness = verify.Stale }, verify.CheckFreshness, verify.ReasonUnavailable, nil},
+		"anonymous": {change: func(s *scene) { s.anonymous("/public"); s.request.Target = "/public/x" },
+			reason: verify.ReasonAllowed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene()
@@ -58,8 +67,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestExplainADigestHeldByAnOlderObject is about a key whose digest an older object of its tenant holds: its token stands for the
-// other.
+// TestExplainADigestHeldByAnOlderObject explains a key whose digest an older object of its tenant holds. Its token
+// identifies the other key.
 func TestExplainADigestHeldByAnOlderObject(t *testing.T) {
 	s := newScene()
 	s.claim("shop/first", acme, acmeKey, 365*24*time.Hour).State = index.StateRevoked
@@ -79,8 +88,8 @@ func firstRefusal(e verify.Explanation) verify.Step {
 	return verify.Step{}
 }
 
-// TestExplainAgreesWithDecide goes through scenes in which several things are wrong at once. The decision is the one that
-// the key's token gets, and the first step that refuses has its reason.
+// TestExplainAgreesWithDecide goes through scenes with several faults at once. The decision must be the one that the
+// key's token gets, and the first step that refuses must have its reason.
 func TestExplainAgreesWithDecide(t *testing.T) {
 	changes := []func(*scene){
 		func(s *scene) { s.grant.State = index.StateSuspended },
@@ -119,7 +128,8 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 		}
 		want, got := s.decide(), s.explain()
 		reasons[want.Reason] = true
-		if got.Decision.Outcome != want.Outcome || got.Decision.Reason != want.Reason || got.Decision.MissingScope != want.MissingScope {
+		if got.Decision.Outcome != want.Outcome || got.Decision.Reason != want.Reason ||
+			got.Decision.MissingScope != want.MissingScope {
 			t.Fatalf("round %d, %v: explained as %+v, decided %+v", round, which, got.Decision, want)
 		}
 		if want.Grant.Name != s.grant.Name {

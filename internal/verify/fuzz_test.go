@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// fuzzed is what FuzzDecide makes of its input.
+// fuzzed is the scene and the request that FuzzDecide makes of its input.
 type fuzzed struct {
 	authorization, tenant, connection []string
 	method, target                    string
@@ -19,7 +19,7 @@ type fuzzed struct {
 	freshness                         verify.Freshness
 }
 
-// some returns up to two values, as many as the two bits of flags at a place say.
+// some returns up to two values, as many as two bits of flags select.
 func some(flags byte, at int, first, second string) []string {
 	return []string{first, second}[:min(2, flags>>at&3)]
 }
@@ -40,30 +40,37 @@ var (
 	nominated = regexp.MustCompile(`(?i)(^|,)[ \t]*(authorization|x-tenant-id|x-api-key-[^,]*?)[ \t]*(,|$)`)
 )
 
-// identified reports whether acmeKey may pass at all. It follows docs/verifier.md#the-decision, by other means than the code does.
+// identified reports whether a request of acmeKey can be allowed at all. It follows docs/verifier.md#the-decision, in
+// another way than the code.
 func (f fuzzed) identified(now time.Time) bool {
 	return len(f.authorization) == 1 && oneBearer.MatchString(f.authorization[0]) &&
 		len(f.tenant) == 1 && strings.EqualFold(f.tenant[0], acme) &&
 		now.Before(noon)
 }
 
-// under is whether a router that decodes the path would see it at or below a prefix.
+// under reports whether a router that decodes the path would see it at or below a prefix.
 func under(target, prefix string) bool {
 	raw, _, _ := strings.Cut(target, "?")
 	path, err := url.PathUnescape(raw)
-	return err == nil && (path == prefix || strings.HasPrefix(path, prefix+"/")) && !strings.Contains(path, "/../") && !strings.HasSuffix(path, "/..")
+	return err == nil && (path == prefix || strings.HasPrefix(path, prefix+"/")) &&
+		!strings.Contains(path, "/../") && !strings.HasSuffix(path, "/..")
 }
 
-// FuzzDecide checks that whatever comes in the headers, nothing passes but what the reference conditions let pass.
+// FuzzDecide checks that, whatever the headers are, no request is allowed unless the reference conditions allow it.
 func FuzzDecide(f *testing.F) {
 	f.Add("Bearer "+acmeKey, "", acme, "", "", "GET", "/api/products/1?a", int64(-1), byte(0b01_01_01), byte(2))
-	f.Add("bearer  "+acmeKey, "Basic x", strings.ToUpper(acme), globex, "close", "GET", "/api/products", int64(-1), byte(0b01_01_01), byte(2))
-	f.Add("Bearer "+acmeKey, "Bearer "+acmeKey, acme, acme, "X-Tenant-ID", "GET", "/api/products", int64(-5), byte(0b01_10_10), byte(2))
-	f.Add("Bearer "+acmeKey+", Bearer "+acmeKey, "", acme, "", "close", "POST", "/api/orders", int64(0), byte(0b00_01_01), byte(2))
+	f.Add("bearer  "+acmeKey, "Basic x", strings.ToUpper(acme), globex, "close", "GET", "/api/products", int64(-1),
+		byte(0b01_01_01), byte(2))
+	f.Add("Bearer "+acmeKey, "Bearer "+acmeKey, acme, acme, "X-Tenant-ID", "GET", "/api/products", int64(-5),
+		byte(0b01_10_10), byte(2))
+	f.Add("Bearer "+acmeKey+", Bearer "+acmeKey, "", acme, "", "close", "POST", "/api/orders", int64(0),
+		byte(0b00_01_01), byte(2))
 	f.Add("Bearer "+unknownKey, "", globex, "", "", "GET", "/api//products", int64(-1), byte(0b00_01_01), byte(1))
-	f.Add("Bearer", "", "3714240b-2e06-4c35-8856-cc-1c096323e", "", "", "GET", "/public", int64(1), byte(0b00_01_01), byte(2))
+	f.Add("Bearer", "", "3714240b-2e06-4c35-8856-cc-1c096323e", "", "", "GET", "/public", int64(1),
+		byte(0b00_01_01), byte(2))
 	f.Add("", "", "", "", "", "OPTIONS", "/public/%2e%2e/api/orders", int64(1), byte(0), byte(0))
-	f.Fuzz(func(t *testing.T, authorization, authorization2, tenant, tenant2, connection, method, target string, offset int64, counts, freshness byte) {
+	f.Fuzz(func(t *testing.T, authorization, authorization2, tenant, tenant2, connection, method, target string,
+		offset int64, counts, freshness byte) {
 		input := fuzzed{
 			authorization: some(counts, 0, authorization, authorization2),
 			tenant:        some(counts, 2, tenant, tenant2),

@@ -13,7 +13,7 @@ func (s *scene) identify(key string) verify.Decision {
 	return verify.Identify(s.view(), key, nil, s.request.Client, s.freshness, s.now)
 }
 
-// identifyFor asks whose a token is to a tenant.
+// identifyFor identifies a token for a tenant.
 func (s *scene) identifyFor(tenant, key string) verify.Decision {
 	named := tenantIDOf(tenant)
 	return verify.Identify(s.view(), key, &named, s.request.Client, s.freshness, s.now)
@@ -24,28 +24,39 @@ func TestIdentify(t *testing.T) {
 		change func(*scene)
 		reason verify.Reason
 	}{
-		"active":                        {func(*scene) {}, verify.ReasonAllowed},
-		"no tenant is named":            {func(s *scene) { s.request.TenantID = nil }, verify.ReasonAllowed},
-		"no route is asked about":       {func(s *scene) { s.rules = nil }, verify.ReasonAllowed},
-		"no scopes":                     {func(s *scene) { s.grant.Granted, s.grant.Asked = nil, nil }, verify.ReasonAllowed},
-		"suspended":                     {func(s *scene) { s.grant.State = index.StateSuspended }, verify.ReasonSuspended},
-		"revoked":                       {func(s *scene) { s.grant.State = index.StateRevoked }, verify.ReasonRevoked},
-		"being deleted":                 {func(s *scene) { s.grant.State = index.StateDeleting }, verify.ReasonDeleted},
-		"expired by condition":          {func(s *scene) { s.grant.State = index.StateExpired }, verify.ReasonExpired},
-		"expired by the clock":          {func(s *scene) { s.grant.NotAfter = noon.UnixNano() }, verify.ReasonExpired},
-		"tenant changed":                {func(s *scene) { s.grant.State = index.StateWithdrawn }, verify.ReasonTenantChanged},
-		"tenant gone":                   {func(s *scene) { delete(s.tenants, acme) }, verify.ReasonTenantChanged},
-		"tenant suspended":              {func(s *scene) { s.tenants[acme].Suspended = true }, verify.ReasonTenantSuspended},
-		"address not on status' list":   {func(s *scene) { s.grant.Allowlists[0] = allow("192.0.2.0/24") }, verify.ReasonAddressNotAllowed},
-		"address not on spec's list":    {func(s *scene) { s.grant.Allowlists[1] = allow("192.0.2.0/24") }, verify.ReasonAddressNotAllowed},
-		"address not on the tenant's":   {func(s *scene) { s.tenants[acme].Allowlists = []index.Allowlist{allow("192.0.2.0/24")} }, verify.ReasonAddressNotAllowed},
-		"address on all lists":          {func(s *scene) { s.grant.Allowlists[0] = allow("203.0.113.0/24") }, verify.ReasonAllowed},
-		"address not known":             {func(s *scene) { s.grant.Allowlists[0], s.request.Client = allow("203.0.113.0/24"), netip.Addr{} }, verify.ReasonAddressNotAllowed},
+		"active":                  {func(*scene) {}, verify.ReasonAllowed},
+		"no tenant is named":      {func(s *scene) { s.request.TenantID = nil }, verify.ReasonAllowed},
+		"no route is asked about": {func(s *scene) { s.rules = nil }, verify.ReasonAllowed},
+		"no scopes":               {func(s *scene) { s.grant.Granted, s.grant.Asked = nil, nil }, verify.ReasonAllowed},
+		"suspended":               {func(s *scene) { s.grant.State = index.StateSuspended }, verify.ReasonSuspended},
+		"revoked":                 {func(s *scene) { s.grant.State = index.StateRevoked }, verify.ReasonRevoked},
+		"being deleted":           {func(s *scene) { s.grant.State = index.StateDeleting }, verify.ReasonDeleted},
+		"expired by condition":    {func(s *scene) { s.grant.State = index.StateExpired }, verify.ReasonExpired},
+		"expired by the clock":    {func(s *scene) { s.grant.NotAfter = noon.UnixNano() }, verify.ReasonExpired},
+		"tenant changed": {func(s *scene) { s.grant.State = index.StateWithdrawn },
+			verify.ReasonTenantChanged},
+		"tenant gone":      {func(s *scene) { delete(s.tenants, acme) }, verify.ReasonTenantChanged},
+		"tenant suspended": {func(s *scene) { s.tenants[acme].Suspended = true }, verify.ReasonTenantSuspended},
+		"address not on status' list": {func(s *scene) { s.grant.Allowlists[0] = allow("192.0.2.0/24") },
+			verify.ReasonAddressNotAllowed},
+		"address not on spec's list": {func(s *scene) { s.grant.Allowlists[1] = allow("192.0.2.0/24") },
+			verify.ReasonAddressNotAllowed},
+		"address not on the tenant's": {func(s *scene) {
+			s.tenants[acme].Allowlists = []index.Allowlist{allow("192.0.2.0/24")}
+		}, verify.ReasonAddressNotAllowed},
+		"address on all lists": {func(s *scene) { s.grant.Allowlists[0] = allow("203.0.113.0/24") },
+			verify.ReasonAllowed},
+		"address not known": {func(s *scene) {
+			s.grant.Allowlists[0], s.request.Client = allow("203.0.113.0/24"),
+				netip.Addr{}
+		}, verify.ReasonAddressNotAllowed},
 		"address not known nor limited": {func(s *scene) { s.request.Client = netip.Addr{} }, verify.ReasonAllowed},
 		"not fresh":                     {func(s *scene) { s.freshness = verify.Stale }, verify.ReasonUnavailable},
 		"not synced":                    {func(s *scene) { s.freshness = verify.NotSynced }, verify.ReasonUnavailable},
-		"revoked, and not fresh":        {func(s *scene) { s.grant.State, s.freshness = index.StateRevoked, verify.Stale }, verify.ReasonRevoked},
-		"an anonymous route is no key":  {func(s *scene) { s.anonymous("/"); s.grant.State = index.StateRevoked }, verify.ReasonRevoked},
+		"revoked, and not fresh": {func(s *scene) { s.grant.State, s.freshness = index.StateRevoked, verify.Stale },
+			verify.ReasonRevoked},
+		"an anonymous route is no key": {func(s *scene) { s.anonymous("/"); s.grant.State = index.StateRevoked },
+			verify.ReasonRevoked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene()
@@ -61,8 +72,9 @@ func TestIdentify(t *testing.T) {
 
 func TestIdentifyNoKey(t *testing.T) {
 	for key, reason := range map[string]verify.Reason{
-		"": verify.ReasonMalformedToken, acmeKey + "x": verify.ReasonMalformedToken, "Bearer " + acmeKey: verify.ReasonMalformedToken,
-		unknownKey: verify.ReasonUnknownToken,
+		"": verify.ReasonMalformedToken, acmeKey + "x": verify.ReasonMalformedToken,
+		"Bearer " + acmeKey: verify.ReasonMalformedToken,
+		unknownKey:          verify.ReasonUnknownToken,
 	} {
 		wantReason(t, newScene().identify(key), reason)
 	}
@@ -71,12 +83,12 @@ func TestIdentifyNoKey(t *testing.T) {
 	wantReason(t, s.identify(unknownKey), verify.ReasonUnavailable)
 }
 
-// squat has globex register the digest of acme's key, before acme has it or after.
+// squat lets globex register the digest of acme's key, before or after acme.
 func (s *scene) squat(age time.Duration) *index.Claim {
 	return s.register("other/squatter", globex, age)
 }
 
-// register has another object register the digest of acme's key.
+// register lets another object register the digest of acme's key.
 func (s *scene) register(name, tenant string, age time.Duration) *index.Claim {
 	claim := s.claim(name, tenant, acmeKey, age)
 	claim.Minted, claim.State = false, index.StateActive
@@ -88,8 +100,8 @@ const (
 	after  = time.Hour
 )
 
-// TestClaimOfAnotherTenantChangesNothing has globex register the digest of acme's key. Whatever becomes of globex's claim, the token is
-// acme's to acme, and where it was minted for acme, to whoever names no tenant.
+// TestClaimOfAnotherTenantChangesNothing lets globex register the digest of acme's key. Whatever happens to globex's
+// claim, the token remains acme's for acme, and if it was minted for acme, also for requests without a tenant.
 func TestClaimOfAnotherTenantChangesNothing(t *testing.T) {
 	for _, age := range []time.Duration{before, after} {
 		for _, minted := range []bool{true, false} {
@@ -117,7 +129,7 @@ func wantAcmes(t *testing.T, got verify.Decision) {
 	}
 }
 
-// wantNoKey checks that a decision names no key, and tells no client why.
+// wantNoKey checks that a decision names no key, and doesn't tell the client why.
 func wantNoKey(t *testing.T, got verify.Decision) {
 	t.Helper()
 	wantReason(t, got, verify.ReasonTenantRequired)
@@ -126,8 +138,8 @@ func wantNoKey(t *testing.T, got verify.Decision) {
 	}
 }
 
-// TestIdentifyWithoutTenant is about a token that was made elsewhere: the only tenant that has it answers, with its
-// oldest key, and of several none.
+// TestIdentifyWithoutTenant identifies a token that was made elsewhere. If only one tenant has it, its oldest key
+// answers; if several have it, none does.
 func TestIdentifyWithoutTenant(t *testing.T) {
 	s := newScene()
 	s.claim("shop/younger", acme, acmeKey, after)
@@ -141,7 +153,7 @@ func TestIdentifyWithoutTenant(t *testing.T) {
 	}
 }
 
-// TestTenantWithoutClaim checks that it learns nothing but that, of whose the token is.
+// TestTenantWithoutClaim checks that a tenant without a claim learns only that, and not whose the token is.
 func TestTenantWithoutClaim(t *testing.T) {
 	const third = "5f0c8a3e-52a7-4a53-9a0e-0a5f3e1c2b77"
 	s := newScene()
@@ -161,8 +173,8 @@ func TestTenantWithoutClaim(t *testing.T) {
 	wantReason(t, s.identifyFor(third, unknownKey), verify.ReasonUnknownToken)
 }
 
-// TestRevokedTokenStaysRevoked has acme's key revoked and registered anew, by another tenant and by acme itself. It is red where
-// Lookup takes a claim by itself.
+// TestRevokedTokenStaysRevoked revokes acme's key and registers its digest again, by another tenant and by acme itself.
+// It fails if Lookup considers each claim on its own.
 func TestRevokedTokenStaysRevoked(t *testing.T) {
 	for _, age := range []time.Duration{before, after} {
 		s := newScene()
@@ -178,8 +190,8 @@ func TestRevokedTokenStaysRevoked(t *testing.T) {
 	}
 }
 
-// TestOnlyRevokingAMintedKeyAffectsOthers checks that no tenant can have another's key refused: not by revoking a digest that it has
-// registered, and not by what may be undone.
+// TestOnlyRevokingAMintedKeyAffectsOthers checks that no tenant can cause another's key to be refused: neither by
+// revoking a digest that it has registered, nor by a change that can be undone.
 func TestOnlyRevokingAMintedKeyAffectsOthers(t *testing.T) {
 	for state := index.StateActive; state <= index.StateWithdrawn; state++ {
 		s := newScene()
@@ -194,7 +206,7 @@ func TestOnlyRevokingAMintedKeyAffectsOthers(t *testing.T) {
 	}
 }
 
-// TestExplainRevokedToken checks that whoever asks about the key that registered a revoked token is told.
+// TestExplainRevokedToken checks that the explanation of a key that registered a revoked token says so.
 func TestExplainRevokedToken(t *testing.T) {
 	s := newScene()
 	minted := s.squat(before)

@@ -8,7 +8,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/index"
 )
 
-// Request is what a proxy says about a request. Header values are as they were received, one element a field line.
+// Request is what a proxy sends about a request. Header values are as they were received, one element per field line.
 type Request struct {
 	// Authorization are the values of the Authorization header.
 	Authorization []string
@@ -29,12 +29,12 @@ type Request struct {
 	// Client is the address that the request came from, or the zero address where it isn't known.
 	Client netip.Addr
 
-	// FixedScopes are the scopes that the proxy's own configuration asks for. If not nil, they replace the look-up of the
-	// route, and Host, Method and Target are not read.
+	// FixedScopes are the scopes that the proxy's own configuration requires. If not nil, they replace the look-up of the
+	// route, and Host, Method and Target are ignored.
 	FixedScopes []keysv1alpha1.Scope
 }
 
-// bearer returns the one bearer token of a request, RFC 6750 section 2.1, or why there is none.
+// bearer returns the one bearer token of a request, RFC 6750 section 2.1, or the reason why there is none.
 func (r *Request) bearer() (token string, reason Reason) {
 	switch len(r.Authorization) {
 	case 0:
@@ -61,7 +61,7 @@ func (r *Request) bearer() (token string, reason Reason) {
 	return token, ""
 }
 
-// tenant returns the one tenant of a request, or why there is none.
+// tenant returns the one tenant of a request, or the reason why there is none.
 func (r *Request) tenant() (id index.TenantID, reason Reason) {
 	switch len(r.TenantID) {
 	case 0:
@@ -80,11 +80,11 @@ func (r *Request) tenant() (id index.TenantID, reason Reason) {
 	return id, ""
 }
 
-// identityPrefix is how the names of the headers begin that an answer identifies the key with, in lower case.
+// identityPrefix is what the names of all headers that identify the key to the upstream begin with, in lower case.
 const identityPrefix = "x-api-key-"
 
-// nominates says whether Connection names a header that this decision is about. The next proxy would take it out (RFC 9110
-// section 7.6.1), and the upstream would see another request than the one decided here (S10).
+// nominates reports whether Connection names a header that the decision depends on. The next proxy would remove that
+// header (RFC 9110 section 7.6.1), and the upstream would get another request than the one that was decided (S10).
 func (r *Request) nominates() bool {
 	for _, rest := range r.Connection {
 		for more := true; more; {

@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// TestS6ExpiredIsRefused fails without the line `case now.UnixNano() >= grant.NotAfter:` in refusedByState, or with > in
-// its place. Nothing but the clock has changed: no controller has had a say.
+// TestS6ExpiredIsRefused fails without the line `case now.UnixNano() >= grant.NotAfter:` in refusedByState, or with >
+// instead of >=. Nothing but the time changes; no controller is involved.
 func TestS6ExpiredIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		notAfter int64
@@ -33,17 +33,18 @@ func TestS6ExpiredIsRefused(t *testing.T) {
 	}
 }
 
-// TestTimeIsAnArgument decides the same request at one instant after another.
+// TestTimeIsAnArgument decides the same request at different times.
 func TestTimeIsAnArgument(t *testing.T) {
 	s := newScene()
 	s.grant.NotAfter = noon.UnixNano()
 	view := s.view()
-	for offset, want := range map[time.Duration]verify.Reason{-time.Hour: verify.ReasonAllowed, -1: verify.ReasonAllowed, 0: verify.ReasonExpired} {
+	for offset, want := range map[time.Duration]verify.Reason{-time.Hour: verify.ReasonAllowed, -1: verify.ReasonAllowed,
+		0: verify.ReasonExpired} {
 		wantReason(t, verify.Decide(view, &s.request, verify.Fresh, noon.Add(offset)), want)
 	}
 }
 
-// TestS6WrongTenantIsRefused fails without the lines `if grant.Tenant != tenantID { … }` in judge.
+// TestS6WrongTenantIsRefused fails without the lines `if grant.Tenant != tenantID { … }` in checkKey.
 func TestS6WrongTenantIsRefused(t *testing.T) {
 	for name, tenant := range map[string]string{
 		"another tenant":         globex,
@@ -57,7 +58,8 @@ func TestS6WrongTenantIsRefused(t *testing.T) {
 	}
 }
 
-// TestS6WrongAddressIsRefused fails without either of the two calls of allowed in judge: each list takes away alone.
+// TestS6WrongAddressIsRefused fails without either of the two calls of allowed in checkKey: each list restricts on its
+// own.
 func TestS6WrongAddressIsRefused(t *testing.T) {
 	const here, elsewhere, v6 = "203.0.113.0/24", "192.0.2.0/24", "2001:db8::/32"
 	lists := map[string]func(*scene, index.Allowlist){
@@ -73,17 +75,18 @@ func TestS6WrongAddressIsRefused(t *testing.T) {
 		client netip.Addr
 		reason verify.Reason
 	}{
-		"any":                          {allow(), client, verify.ReasonAllowed},
-		"any, client unknown":          {allow(), netip.Addr{}, verify.ReasonAllowed},
-		"here":                         {allow(here), client, verify.ReasonAllowed},
-		"here, among others":           {allow(elsewhere, v6, here), client, verify.ReasonAllowed},
-		"here, address mapped":         {allow(here), netip.MustParseAddr("::ffff:203.0.113.7"), verify.ReasonAllowed},
-		"v6":                           {allow(v6), netip.MustParseAddr("2001:db8::7"), verify.ReasonAllowed},
-		"elsewhere":                    {allow(elsewhere), client, verify.ReasonAddressNotAllowed},
-		"elsewhere, v6":                {allow(v6), client, verify.ReasonAddressNotAllowed},
-		"here, client unknown":         {allow(here), netip.Addr{}, verify.ReasonAddressNotAllowed},
-		"a block that can't be read":   {allow("banana"), client, verify.ReasonAddressNotAllowed},
-		"every address, of one family": {allow("0.0.0.0/0"), netip.MustParseAddr("2001:db8::7"), verify.ReasonAddressNotAllowed},
+		"any":                        {allow(), client, verify.ReasonAllowed},
+		"any, client unknown":        {allow(), netip.Addr{}, verify.ReasonAllowed},
+		"here":                       {allow(here), client, verify.ReasonAllowed},
+		"here, among others":         {allow(elsewhere, v6, here), client, verify.ReasonAllowed},
+		"here, address mapped":       {allow(here), netip.MustParseAddr("::ffff:203.0.113.7"), verify.ReasonAllowed},
+		"v6":                         {allow(v6), netip.MustParseAddr("2001:db8::7"), verify.ReasonAllowed},
+		"elsewhere":                  {allow(elsewhere), client, verify.ReasonAddressNotAllowed},
+		"elsewhere, v6":              {allow(v6), client, verify.ReasonAddressNotAllowed},
+		"here, client unknown":       {allow(here), netip.Addr{}, verify.ReasonAddressNotAllowed},
+		"a block that can't be read": {allow("banana"), client, verify.ReasonAddressNotAllowed},
+		"every address, of one family": {allow("0.0.0.0/0"), netip.MustParseAddr("2001:db8::7"),
+			verify.ReasonAddressNotAllowed},
 	} {
 		for of, set := range lists {
 			t.Run(fmt.Sprintf("%s: %s", of, name), func(t *testing.T) {
@@ -96,7 +99,7 @@ func TestS6WrongAddressIsRefused(t *testing.T) {
 	}
 }
 
-// TestS6UnderScopedIsRefused fails without the line `if !ok { … }` in judge, and without either of terms.Granted and
+// TestS6UnderScopedIsRefused fails without the line `if !ok { … }` in checkKey, and without either of terms.Granted and
 // terms.Asked before it.
 func TestS6UnderScopedIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -113,8 +116,9 @@ func TestS6UnderScopedIsRefused(t *testing.T) {
 		"everything in spec":        {func(s *scene) { s.grant.Asked = scopes("*") }, ""},
 		"everything in both":        {func(s *scene) { s.grant.Granted, s.grant.Asked = scopes("*"), scopes("*") }, ""},
 		"another method":            {func(s *scene) { s.request.Method = "POST" }, "products:write"},
-		"the header is not asked":   {func(s *scene) { s.grant.ScopesHeader, s.request.Method = "*", "POST" }, "products:write"},
-		"two needed, both there":    {func(s *scene) { s.request.Target = "/api/both" }, ""},
+		"the header is not asked": {func(s *scene) { s.grant.ScopesHeader, s.request.Method = "*", "POST" },
+			"products:write"},
+		"two needed, both there": {func(s *scene) { s.request.Target = "/api/both" }, ""},
 		"two needed, one granted": {func(s *scene) {
 			s.request.Target, s.grant.Granted = "/api/both", scopes("products:read")
 		}, "products:read orders:write"},
@@ -125,10 +129,17 @@ func TestS6UnderScopedIsRefused(t *testing.T) {
 		"either needed, none there": {func(s *scene) {
 			s.request.Target, s.grant.Asked = "/api/either", scopes("products:read")
 		}, "pricing:read"},
-		"fixed, there":             {func(s *scene) { s.request.FixedScopes = scopes("orders:read", "orders:write") }, ""},
-		"fixed, one not there":     {func(s *scene) { s.request.FixedScopes = scopes("products:read", "pricing:read") }, "products:read pricing:read"},
-		"fixed, not in spec":       {func(s *scene) { s.request.FixedScopes, s.grant.Asked = scopes("orders:read"), scopes("orders:write") }, "orders:read"},
-		"fixed, not in status":     {func(s *scene) { s.request.FixedScopes, s.grant.Granted = scopes("orders:read"), scopes("orders:write") }, "orders:read"},
+		"fixed, there": {func(s *scene) { s.request.FixedScopes = scopes("orders:read", "orders:write") }, ""},
+		"fixed, one not there": {func(s *scene) { s.request.FixedScopes = scopes("products:read", "pricing:read") },
+			"products:read pricing:read"},
+		"fixed, not in spec": {func(s *scene) {
+			s.request.FixedScopes, s.grant.Asked = scopes("orders:read"),
+				scopes("orders:write")
+		}, "orders:read"},
+		"fixed, not in status": {func(s *scene) {
+			s.request.FixedScopes, s.grant.Granted = scopes("orders:read"),
+				scopes("orders:write")
+		}, "orders:read"},
 		"fixed, everything needed": {func(s *scene) { s.request.FixedScopes = scopes("*") }, "*"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +156,7 @@ func TestS6UnderScopedIsRefused(t *testing.T) {
 	}
 }
 
-// TestFixedScopesReplaceTheRoute checks that nothing of the route is read where the proxy's configuration fixes scopes.
+// TestFixedScopesReplaceTheRoute checks that the route is ignored if the proxy's configuration fixes scopes.
 func TestFixedScopesReplaceTheRoute(t *testing.T) {
 	for name, change := range map[string]func(*scene){
 		"no host, method or target": func(s *scene) { s.request.Host, s.request.Method, s.request.Target = "", "", "" },
@@ -162,13 +173,17 @@ func TestFixedScopesReplaceTheRoute(t *testing.T) {
 	}
 }
 
-// everyWayToPass are requests that are let pass by a fresh index, by how.
+// everyWayToPass are the kinds of requests that a fresh index allows.
 var everyWayToPass = map[string]func(*scene){
 	"by a route":              func(*scene) {},
 	"by fixed scopes":         func(s *scene) { s.request.FixedScopes = scopes("products:read") },
 	"with everything granted": func(s *scene) { s.grant.Granted, s.grant.Asked = scopes("*"), scopes("*") },
-	"anonymously":             func(s *scene) { s.anonymous("/public"); s.request.Target, s.request.Authorization = "/public", nil },
-	"anonymously with a key":  func(s *scene) { s.anonymous("/public"); s.request.Target = "/public" },
+	"anonymously": func(s *scene) {
+		s.anonymous("/public")
+		s.request.Target,
+			s.request.Authorization = "/public", nil
+	},
+	"anonymously with a key": func(s *scene) { s.anonymous("/public"); s.request.Target = "/public" },
 	"anonymously with bad ones": func(s *scene) {
 		s.anonymous("/public")
 		s.request.Target, s.request.Authorization = "/public", bearer("x")
@@ -176,12 +191,14 @@ var everyWayToPass = map[string]func(*scene){
 }
 
 // TestS7NothingBeforeTheFirstSync fails without the lines `if d.Outcome == Allow && freshness != Fresh { … }` in
-// bound (anonymous routes), and, where `if freshness == NotSynced { … }` in recognise is gone too, for every request.
+// requireFreshness (anonymous routes), and, if `if freshness == NotSynced { … }` in recognise is removed as well, for
+// every request.
 func TestS7NothingBeforeTheFirstSync(t *testing.T) {
 	notFreshEnough(t, verify.NotSynced)
 }
 
-// TestS7NothingBeyondTheBound fails without the lines `if d.Outcome == Allow && freshness != Fresh { … }` in bound.
+// TestS7NothingBeyondTheBound fails without the lines `if d.Outcome == Allow && freshness != Fresh { … }` in
+// requireFreshness.
 func TestS7NothingBeyondTheBound(t *testing.T) {
 	notFreshEnough(t, verify.Stale)
 }
@@ -204,7 +221,7 @@ func notFreshEnough(t *testing.T, freshness verify.Freshness) {
 	}
 }
 
-// TestS7TheZeroValuesRefuse checks that what is forgotten lets nothing pass.
+// TestS7TheZeroValuesRefuse checks that forgotten arguments allow nothing.
 func TestS7TheZeroValuesRefuse(t *testing.T) {
 	s := newScene()
 	var freshness verify.Freshness

@@ -55,8 +55,8 @@ func scopes(names ...keysv1alpha1.Scope) []keysv1alpha1.Scope { return names }
 
 func allow(cidrs ...keysv1alpha1.CIDR) index.Allowlist { return index.NewAllowlist(cidrs) }
 
-// scene is all that a decision is made from. A test takes one in which the request passes, changes what it is about, and
-// looks what becomes of the request.
+// scene holds everything that a decision depends on. Tests start with one in which the request is allowed, change it,
+// and check the decision.
 type scene struct {
 	// grant is that of acmeKey, which is acme's.
 	grant *index.Claim
@@ -113,13 +113,13 @@ func rule(prefix string, method keysv1alpha1.Method, needed ...keysv1alpha1.Scop
 	return keysv1alpha1.AccessRule{Paths: paths(prefix), Methods: []keysv1alpha1.Method{method}, Scopes: needed}
 }
 
-// anonymous makes a path one that needs no key.
+// anonymous declares a path that needs no key.
 func (s *scene) anonymous(prefix string) {
 	yes := true
 	s.rules = append(s.rules, keysv1alpha1.AccessRule{Paths: paths(prefix), Anonymous: &yes})
 }
 
-// claim has another object claim a digest.
+// claim lets another object claim a digest.
 func (s *scene) claim(name, tenant, key string, age time.Duration) *index.Claim {
 	claim := *s.grant
 	claim.Name, claim.Tenant, claim.Digest, claim.Created = name, tenantIDOf(tenant), token.DigestOf(key), noon.Add(-age)
@@ -148,7 +148,7 @@ func (s *scene) decide() verify.Decision {
 	return verify.Decide(s.view(), &s.request, s.freshness, s.now)
 }
 
-// decideAfter decides about a scene in which something is changed.
+// decideAfter decides the request of a scene after a change.
 func decideAfter(change func(*scene)) verify.Decision {
 	s := newScene()
 	change(s)

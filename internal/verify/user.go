@@ -2,12 +2,12 @@ package verify
 
 import "strings"
 
-// UserPrefix is how the names of all users and groups begin that keys are to Kubernetes. Kubernetes' own begin with system:, and no identity provider's
-// should begin with this.
+// UserPrefix is what the names of all Kubernetes users and groups that stand for keys begin with. Kubernetes' own names
+// begin with system:, and no identity provider's should begin with this.
 const UserPrefix = "nexuscommerce:"
 
-// UserName returns who a key is to Kubernetes, and "" where the decision identifies none:
-// nexuscommerce:tenant:<tenant's id>:key:<namespace>/<name>. None of the parts can hold a colon.
+// UserName returns the Kubernetes user that a key stands for, nexuscommerce:tenant:<tenant's
+// id>:key:<namespace>/<name>, or "" if the decision identifies no key. None of the parts can contain a colon.
 func (d Decision) UserName() string {
 	if d.Outcome != Allow || !d.Grant.Known() {
 		return ""
@@ -15,8 +15,8 @@ func (d Decision) UserName() string {
 	return UserPrefix + "tenant:" + d.TenantID + ":key:" + d.Grant.Name
 }
 
-// UserGroups returns the groups of the user that a key is: all keys', its tenant's, and one for each scope that it has, within
-// its tenant.
+// UserGroups returns the groups of the user that a key stands for: that of all keys, that of its tenant, and one for
+// each of its scopes, within its tenant.
 func (d Decision) UserGroups() []string {
 	if d.Outcome != Allow || !d.Grant.Known() {
 		return nil

@@ -9,23 +9,23 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Freshness says how far the index can be trusted. The zero value is not at all.
+// Freshness is how current the index is. The zero value is the least.
 type Freshness uint8
 
 // Degrees of freshness.
 const (
-	// NotSynced says that the index has never been complete.
+	// NotSynced means that the index has never been complete.
 	NotSynced Freshness = iota
-	// Stale says that the index was last known to be complete too long ago.
+	// Stale means that the last proof of the index being current is too old.
 	Stale
-	// Contested says that another verifier has this one's name, so that nobody can wait for either.
+	// Contested means that another verifier has this one's name, so that the controller can wait for neither.
 	Contested
-	// Fresh says that the index holds all that was committed at most the staleness bound ago.
+	// Fresh means that the index is current to within the staleness bound.
 	Fresh
 )
 
-// Decide answers a request from what the index holds at this moment. It allocates nothing for a request that passes by its
-// route.
+// Decide decides a request from what the index holds at this moment. It allocates nothing for a request that is allowed
+// by its route.
 func Decide(view *index.View, request *Request, freshness Freshness, now time.Time) (d Decision) {
 	if request.nominates() {
 		d.set(Forbidden, ReasonHeaderNominated)
@@ -36,10 +36,12 @@ func Decide(view *index.View, request *Request, freshness Freshness, now time.Ti
 	return d
 }
 
-// Identify answers whose a token is, where no route is asked about. A tenant that is named gets its own claim's answer, as with
-// Decide; nil is none, and index.Credentials.Lookup says who answers then. Allow says that the token is active, and that requests
-// with it may come from the client's address; an address that isn't known is allowed only where any is.
-func Identify(view *index.View, bearer string, tenantID *index.TenantID, client netip.Addr, freshness Freshness, now time.Time) (d Decision) {
+// Identify decides whose key a token is, without a route. If a tenant is given, its own claim answers, as with Decide.
+// If it is nil, index.Credentials.Lookup defines which claim answers. Allow means that the token is active and may be
+// used from the client's address. An unknown address is allowed only if any address is.
+func Identify(
+	view *index.View, bearer string, tenantID *index.TenantID, client netip.Addr, freshness Freshness, now time.Time,
+) (d Decision) {
 	terms := d.recognise(view, bearer, tenantID, freshness)
 	if terms == nil {
 		return d
@@ -83,9 +85,11 @@ func (d *Decision) decide(view *index.View, request *Request, freshness Freshnes
 	}
 }
 
-// recognise takes the steps 2 and 3. It finds the grant that a token stands for to a tenant, or where none is named, by itself,
-// and returns its terms; nil, if it stands for none.
-func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.TenantID, freshness Freshness) *index.Terms {
+// recognise takes the steps 2 and 3. It looks up the grant of a token, for a tenant or without one, and returns its
+// terms. It returns nil if the token has no grant.
+func (d *Decision) recognise(
+	view *index.View, bearer string, tenantID *index.TenantID, freshness Freshness,
+) *index.Terms {
 	if !token.WellFormed(bearer) {
 		d.set(Unauthorized, ReasonMalformedToken)
 		return nil
@@ -99,17 +103,19 @@ func (d *Decision) recognise(view *index.View, bearer string, tenantID *index.Te
 	switch {
 	case terms != nil:
 	case freshness != Fresh:
-		d.setUnavailable() // It may have been minted since.
+		d.setUnavailable() // The token may have been minted since.
 	default:
 		d.set(Unauthorized, ReasonUnknownToken)
 	}
 	return terms
 }
 
-// checkKey takes the steps 4 and 5 for a key that is known.
-func (d *Decision) checkKey(view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time) {
+// checkKey takes the steps 4 and 5 for a key that was found.
+func (d *Decision) checkKey(
+	view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time,
+) {
 	if d.Grant.State == index.StateContested {
-		d.set(Forbidden, ReasonWrongTenant) // Several have it, and none of them is the one that is named.
+		d.set(Forbidden, ReasonWrongTenant) // Several tenants have it, and the request names none of them.
 		return
 	}
 	tenant, known := view.Tenant(d.Grant.Tenant)
@@ -130,8 +136,8 @@ func (d *Decision) checkKey(view *index.View, request *Request, terms *index.Ter
 		d.set(Forbidden, reason)
 		return
 	}
-	// Granted by the controller and still asked for by whoever may edit the key, each on its own (S6): without the
-	// second, a scope taken away in spec would work until the controller sees it.
+	// The scopes must be granted in status and still be asked for in spec, each on its own (S6). Without the second
+	// check, a scope that is removed from spec would work until the controller sees that.
 	missing, ok := need.SatisfiedBy(terms.Granted)
 	if ok {
 		missing, ok = need.SatisfiedBy(terms.Asked)
@@ -144,7 +150,7 @@ func (d *Decision) checkKey(view *index.View, request *Request, terms *index.Ter
 	d.set(Allow, ReasonAllowed)
 }
 
-// finish lets pass what needs no key, and takes step 6.
+// finish allows requests that need no key, and takes step 6.
 func (d *Decision) finish(view *index.View, request *Request, freshness Freshness) {
 	if d.Outcome != Allow && view.Routes().HasAnonymous() {
 		if need, reason := requirement(view, request); reason == "" && need.Anonymous {
@@ -154,14 +160,14 @@ func (d *Decision) finish(view *index.View, request *Request, freshness Freshnes
 	d.requireFreshness(freshness)
 }
 
-// requireFreshness is step 6, the bound of S7: without it, old knowledge lets requests pass.
+// requireFreshness is step 6, which holds S7: an index that is out of date allows nothing.
 func (d *Decision) requireFreshness(freshness Freshness) {
 	if d.Outcome == Allow && freshness != Fresh {
 		d.setUnavailable()
 	}
 }
 
-// refusedByState is step 4. It says why a key is refused whoever asks and for whatever, or nothing.
+// refusedByState is step 4. It returns why a key is refused whatever the request, or "".
 func refusedByState(grant *index.Grant, tenant *index.Tenant, tenantKnown bool, now time.Time) Reason {
 	switch grant.State {
 	case index.StateActive:
@@ -189,7 +195,7 @@ func refusedByState(grant *index.Grant, tenant *index.Tenant, tenantKnown bool, 
 	return ""
 }
 
-// allowed says whether requests may come from an address by every one of some lists.
+// allowed reports whether an address is on every one of the lists.
 func allowed(lists []index.Allowlist, client netip.Addr) bool {
 	for i := range lists {
 		if !lists[i].Allows(client) {
@@ -199,8 +205,8 @@ func allowed(lists []index.Allowlist, client netip.Addr) bool {
 	return true
 }
 
-// requirement returns what the request needs, as the proxy's configuration or the route has it, or why there is no
-// knowing.
+// requirement returns what the request needs, according to the proxy's configuration or to the route, or the reason why
+// that is unknown.
 func requirement(view *index.View, request *Request) (*access.Requirement, Reason) {
 	if request.FixedScopes != nil {
 		return access.Require(request.FixedScopes...), ""
