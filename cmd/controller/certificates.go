@@ -20,8 +20,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 )
 
-// certificateCache is a cache of the certificates that the controller signs itself, and of nothing else. A manager starts it in
-// every replica, because a replica that does not lead serves metrics too.
+// certificateCache is a cache of the certificates that the controller signs itself, and of nothing else. A manager
+// starts it in every replica, because a replica that does not lead serves metrics too.
 type certificateCache struct{ cache.Cache }
 
 // GetCache makes the manager start it like its own cache, and wait for it.
@@ -36,7 +36,8 @@ func newCertificateCache(o options, config *rest.Config, scheme *runtime.Scheme)
 	if err != nil {
 		return nil, err
 	}
-	bundle := fields.OneTermEqualSelector("metadata.name", certificates.BundleName) // RBAC names it.
+	// RBAC grants access to this name only.
+	bundle := fields.OneTermEqualSelector("metadata.name", certificates.BundleName)
 	watched, err := cache.New(config, cache.Options{
 		Scheme:            scheme,
 		DefaultNamespaces: map[string]cache.Config{o.namespace: {}},

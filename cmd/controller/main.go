@@ -29,12 +29,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
-// leaseName is that of the leader's Lease, which the controller's RBAC names too.
+// leaseName is the name of the leader's Lease. The controller's RBAC has it, too.
 const leaseName = "apikey-controller"
 
-// A leader that crashes is followed by another within leaseDuration and a retry or two: 10 to 13 s. One that can't renew its
-// lease gives up well before another may take it. One that is told to stop gives the lease away, and is followed at the next
-// retry.
+// If a leader crashes, another replica takes over after leaseDuration and a retry or two: 10 to 13 s. A leader that
+// can't renew its lease gives up well before another may take it. A leader that is stopped releases the lease, and
+// another takes over at its next retry.
 const (
 	leaseDuration = 10 * time.Second
 	renewDeadline = 7 * time.Second
@@ -60,15 +60,18 @@ func main() {
 	})
 }
 
-// successor says what it means that another leads now.
+// successor explains the error of a lost leader election.
 func successor(err error) error {
-	if err != nil && err.Error() == "leader election lost" { // It has no type.
-		return fmt.Errorf("%w: the lease %s was not renewed within %s, so another replica takes over; this one is to be started again", err, leaseName, renewDeadline)
+	if err != nil && err.Error() == "leader election lost" { // controller-runtime's error has no type.
+		return fmt.Errorf(
+			"%w: the lease %s was not renewed within %s, so another replica takes over; this one is to be started again",
+			err, leaseName, renewDeadline,
+		)
 	}
 	return err
 }
 
-// newManager assembles the controller.
+// newManager returns a manager with all of the controller's parts.
 func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, keysv1alpha1.AddToScheme} {
@@ -91,11 +94,11 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.namespace,
-		LeaderElectionReleaseOnCancel: true, // Nothing is written after the manager has stopped: main returns.
+		LeaderElectionReleaseOnCancel: true, // Safe, because the process ends when the manager has stopped.
 		LeaseDuration:                 new(leaseDuration),
 		RenewDeadline:                 new(renewDeadline),
 		RetryPeriod:                   new(retryPeriod),
-		// Whoever follows has everything in memory already: a list of all keys would take longer than the election.
+		// The caches of replicas that don't lead are warm, because a list of all keys takes longer than the election.
 		Controller: config.Controller{EnableWarmup: new(true)},
 		Cache:      keycache.Options(o.served, clock.RealClock{}),
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -122,7 +125,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	return m, nil
 }
 
-// registerKeys assembles what reconciles keys, with the indexes by which it finds things, and adds it to a manager.
+// registerKeys adds the controller of keys to a manager, with the indexes that it needs.
 func registerKeys(o options, m manager.Manager) error {
 	ctx := context.Background()
 	index, err := keycache.NewIndex(ctx, m.GetCache())

@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/monitor/managed"
 )
 
-// newEndpoint returns the endpoint of the controller's metrics. Its certificate is that of the flags, or else the one that
-// the controller signs itself, if it signs any: that is read from the watched cache.
+// newEndpoint returns the endpoint of the controller's metrics. Its certificate is from the files of the flags, or else
+// the one that the controller signs itself, if it signs any, from the watched cache.
 func newEndpoint(o options, config *rest.Config, watched client.Reader) (managed.Endpoint, error) {
 	endpoint := managed.Endpoint{Address: o.metricsAddress, Health: o.healthAddress}
 	switch {

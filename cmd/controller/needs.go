@@ -7,7 +7,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
 
-// needs are what the controller can do nothing without: part of config/rbac/controller.yaml.
+// needs returns the permissions without which the controller can do nothing: a part of config/rbac/controller.yaml.
 func (o *options) needs() daemon.Needs {
 	read, change := []string{"get", "list", "watch"}, []string{"patch", "update"}
 	group := keysv1alpha1.GroupVersion.Group
@@ -20,18 +20,23 @@ func (o *options) needs() daemon.Needs {
 	needs.Permissions = append(needs.Permissions,
 		daemon.Permission{Resource: "namespaces", Verbs: read},
 		daemon.Permission{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}})
-	places := []string{""} // everywhere
+	namespaces := []string{""} // all namespaces
 	if len(o.served) > 0 {
-		places = append([]string{o.namespace}, o.served...) // That of the root keys, too.
+		namespaces = append([]string{o.namespace}, o.served...) // o.namespace has the root keys.
 	}
-	for _, namespace := range places {
+	for _, namespace := range namespaces {
 		needs.Permissions = append(needs.Permissions,
-			daemon.Permission{Resource: "secrets", Namespace: namespace, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}})
+			daemon.Permission{
+				Resource: "secrets", Namespace: namespace, Verbs: []string{"get", "list", "watch", "create", "update", "delete"},
+			})
 	}
 	if o.selfSigned {
 		needs.Permissions = append(needs.Permissions,
 			daemon.Permission{Resource: "configmaps", Namespace: o.namespace, Verbs: []string{"create"}},
-			daemon.Permission{Resource: "configmaps", Namespace: o.namespace, Name: certificates.BundleName, Verbs: []string{"get", "list", "watch", "update"}})
+			daemon.Permission{
+				Resource: "configmaps", Namespace: o.namespace, Name: certificates.BundleName,
+				Verbs: []string{"get", "list", "watch", "update"},
+			})
 	}
 	if o.metricsSecure {
 		needs.Permissions = append(needs.Permissions,
@@ -44,15 +49,22 @@ func (o *options) needs() daemon.Needs {
 	}
 	for _, lease := range leases {
 		needs.Permissions = append(needs.Permissions,
-			daemon.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: lease, Verbs: []string{"get", "update"}})
+			daemon.Permission{
+				Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Name: lease,
+				Verbs: []string{"get", "update"},
+			})
 	}
 	needs.Permissions = append(needs.Permissions,
-		daemon.Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Verbs: []string{"create"}},
-		daemon.Permission{Group: group, Resource: "apikeys", Namespace: o.namespace, Name: keysv1alpha1.CanaryName, Verbs: []string{"patch"}})
+		daemon.Permission{
+			Group: "coordination.k8s.io", Resource: "leases", Namespace: o.namespace, Verbs: []string{"create"},
+		},
+		daemon.Permission{
+			Group: group, Resource: "apikeys", Namespace: o.namespace, Name: keysv1alpha1.CanaryName, Verbs: []string{"patch"},
+		})
 	return needs
 }
 
-// checkAddresses checks that the controller can listen where the flags say.
+// checkAddresses checks that the controller can listen on the addresses of its flags.
 func (o *options) checkAddresses() error {
 	return daemon.CheckAddresses(
 		daemon.Address{Flag: "metrics-bind-address", Value: o.metricsAddress},

@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/flags"
 )
 
-// parse reads flags as the command does.
+// parse parses flags as the program does.
 func parse(arguments ...string) error { return flags.Parse(&options{}, arguments...) }
 
 func TestDefaults(t *testing.T) {
@@ -47,7 +47,7 @@ func TestAccepted(t *testing.T) {
 	})
 }
 
-// TestRefused checks that the error names the flag that is wrong, and none that isn't.
+// TestRefused checks that the error names the invalid flag, and no other.
 func TestRefused(t *testing.T) {
 	flags.Refusals{
 		"no namespace":               {"--namespace=", "--namespace"},

@@ -13,8 +13,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// rootCache watches the root keys, and of all Secrets in their namespace nothing else. It is a cache of its own because the
-// manager's has Secrets by another label, and of them no more than stubs.
+// rootCache watches the Secrets with root keys. It is separate from the manager's cache, which selects Secrets by
+// another label and keeps only stubs of them.
 type rootCache struct{ cache.Cache }
 
 // newRootCache returns a cache that a manager starts with its own, before any controller.
@@ -38,5 +38,5 @@ func newRootCache(ctx context.Context, m manager.Manager, namespace string) (roo
 	return rootCache{roots}, nil
 }
 
-// GetCache has the manager start it as a cache, and wait for it.
+// GetCache makes the manager start it as a cache, and wait for it.
 func (c rootCache) GetCache() cache.Cache { return c }

@@ -13,15 +13,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/audit"
 )
 
-// newAudit opens the audit log; nil where there is to be none. One that can't be written to at the start is an error: it was
-// asked for. Later, nothing waits for it.
+// newAudit opens the audit log, or returns nil if the flags ask for none. It is an error if it can't be written to at
+// the start. Later, nothing waits for it.
 func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 	var to io.Writer
 	switch o.auditLog {
 	case "":
-		return nil, nil //nolint:nilnil // None is asked for.
+		return nil, nil //nolint:nilnil // The flags ask for none.
 	case "-":
-		// Go ends the process where standard output is a pipe that nobody reads any more.
+		// Without this, Go ends the process when the reader of standard output has closed its pipe.
 		signal.Ignore(syscall.SIGPIPE)
 		to = os.Stdout
 	default:
@@ -30,9 +30,13 @@ func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 			err = reserve(file)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("--audit-log: %w: name a file on a volume that can be written to and has room, or - for standard output", err)
+			return nil, fmt.Errorf(
+				"--audit-log: %w: name a file on a volume that can be written to and has room, or - for standard output", err,
+			)
 		}
-		to = file // It is open for as long as the process runs.
+		to = file // It stays open until the process ends.
 	}
-	return audit.New(audit.Options{To: to, SampleAllowed: o.auditSample, Log: logf.Log.WithName("audit"), Registry: registry}), nil
+	return audit.New(audit.Options{
+		To: to, SampleAllowed: o.auditSample, Log: logf.Log.WithName("audit"), Registry: registry,
+	}), nil
 }

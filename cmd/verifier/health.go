@@ -9,7 +9,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/serving"
 )
 
-// newHealth returns a server of /healthz and /readyz, which says as of when the index is known to be up to date.
+// newHealth returns a server of /healthz and /readyz. /readyz also shows how fresh the index is.
 func newHealth(address string, secure security, self *replica) (runnable, error) {
 	if address == "0" {
 		return func(context.Context) error { return nil }, nil
@@ -20,11 +20,12 @@ func newHealth(address string, secure security, self *replica) (runnable, error)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
-	mux.Handle("/readyz", readiness(self.keys.Describe, map[string]func() error{"fresh": self.keys.Ready, "draining": self.staying}))
+	checks := map[string]func() error{"fresh": self.keys.Ready, "draining": self.staying}
+	mux.Handle("/readyz", readiness(self.keys.Describe, checks))
 	return func(ctx context.Context) error { return monitor.Serve(ctx, listener, mux, secure.config("http/1.1")) }, nil
 }
 
-// readiness answers 200 if no check fails, and says of each how it is.
+// readiness answers 200 if no check fails, with the result of each.
 func readiness(describe func() string, checks map[string]func() error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		status, page := http.StatusOK, ""

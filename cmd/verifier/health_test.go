@@ -21,7 +21,8 @@ func TestReadiness(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			recorder := httptest.NewRecorder()
-			readiness(func() string { return "freshAsOf: then" }, map[string]func() error{"fresh": test.fresh, "draining": test.draining}).
+			checks := map[string]func() error{"fresh": test.fresh, "draining": test.draining}
+			readiness(func() string { return "freshAsOf: then" }, checks).
 				ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
 			if recorder.Code != test.status || recorder.Body.String() != test.page {
 				t.Errorf("%d %q", recorder.Code, recorder.Body)

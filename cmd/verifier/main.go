@@ -1,5 +1,5 @@
-// The verifier answers the cluster's ingress, for every request, whether its API key may do what it asks. Any number of
-// replicas run side by side; none needs the controller, and none can read a Secret.
+// The verifier tells proxies for every request whether its API key allows it. Any number of replicas may run. None
+// needs the controller, and none can read Secrets.
 package main
 
 import (
@@ -29,7 +29,7 @@ import (
 
 const programName = "apikey-verifier"
 
-// explainPath is what a ClusterRole of config/rbac is about.
+// explainPath is the path that a ClusterRole in config/rbac grants access to.
 const explainPath = "/debug/explain"
 
 func main() {
@@ -39,7 +39,7 @@ func main() {
 	daemon.Main(programName, o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
 
-// serve runs the verifier until it is told to stop.
+// serve runs the verifier until the context ends.
 func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err := o.checkAddresses(); err != nil {
 		return err
@@ -62,7 +62,9 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if self.servers, err = serving.New(serving.Options{
 		HTTPAddress: o.httpAddress, GRPCAddress: o.grpcAddress, TLS: secure.config(), Credentials: secure.overGRPC(),
 		Reflection: o.grpcReflection, Ready: self.ready, Registry: registry,
-		RouteOptions: serving.RouteOptions{Decider: decider, Guard: guard, Trust: o.trust, KeepToken: o.keepToken, ReviewAudiences: o.reviewed},
+		RouteOptions: serving.RouteOptions{
+			Decider: decider, Guard: guard, Trust: o.trust, KeepToken: o.keepToken, ReviewAudiences: o.reviewed,
+		},
 	}); err != nil {
 		return err
 	}
@@ -70,17 +72,17 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	// For people, so it is never where proxies and their clients ask.
-	forPeople := map[string]http.Handler{explainPath: guard.Protect(explainPath, explain.NewHandler(decider))}
+	// For people, so it is not served on the ports for proxies.
+	debugHandlers := map[string]http.Handler{explainPath: guard.Protect(explainPath, explain.NewHandler(decider))}
 	return parts{
-		work:     []runnable{self.Start, startup{o.needs(), config}.Start, secure.start},
-		watched:  []runnable{health, secure.metrics(o, guard.WithAPIServer(), registry, forPeople).Start},
-		patience: o.shutdownTimeout,
-		log:      logf.Log,
+		work:    []runnable{self.Start, startup{o.needs(), config}.Start, secure.start},
+		servers: []runnable{health, secure.metrics(o, guard.WithAPIServer(), registry, debugHandlers).Start},
+		timeout: o.shutdownTimeout,
+		log:     logf.Log,
 	}.run(ctx)
 }
 
-// newReplica assembles what decides, and what keeps that up to date. Nothing runs yet.
+// newReplica returns the decider, and the replica that keeps its index up to date. Nothing runs yet.
 func newReplica(o options, config *rest.Config, registry prometheus.Registerer) (*decide.Decider, *replica, error) {
 	view := index.NewView()
 	now := clock.New(time.Now).Now

@@ -11,7 +11,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 )
 
-// needs are what the verifier can prove nothing without: config/rbac/verifier.yaml, and the canary.
+// needs returns what the verifier needs to prove that its index is fresh: the permissions of config/rbac/verifier.yaml,
+// and the canary.
 func (o *options) needs() daemon.Needs {
 	group := keysv1alpha1.GroupVersion.Group
 	needs := daemon.Needs{
@@ -24,15 +25,17 @@ func (o *options) needs() daemon.Needs {
 		},
 	}
 	for _, resource := range []string{"apikeys", "tenants", "accesspolicies"} {
-		needs.Permissions = append(needs.Permissions, daemon.Permission{Group: group, Resource: resource, Verbs: []string{"get", "list", "watch"}})
+		read := daemon.Permission{Group: group, Resource: resource, Verbs: []string{"get", "list", "watch"}}
+		needs.Permissions = append(needs.Permissions, read)
 	}
 	if o.usageBudget > 0 {
-		needs.Permissions = append(needs.Permissions, daemon.Permission{Group: group, Resource: "apikeys/status", Verbs: []string{"patch"}})
+		patch := daemon.Permission{Group: group, Resource: "apikeys/status", Verbs: []string{"patch"}}
+		needs.Permissions = append(needs.Permissions, patch)
 	}
 	return needs
 }
 
-// checkAddresses checks that the verifier can listen where the flags say.
+// checkAddresses checks that the verifier can listen on the addresses of its flags.
 func (o *options) checkAddresses() error {
 	return daemon.CheckAddresses(
 		daemon.Address{Flag: "http-bind-address", Value: o.httpAddress},
@@ -41,14 +44,14 @@ func (o *options) checkAddresses() error {
 		daemon.Address{Flag: "health-probe-bind-address", Value: o.healthAddress})
 }
 
-// startup ends the verifier if what it needs does not come in time. Until then it answers, and refuses: it is the feed that
-// knows when requests can pass.
+// startup ends the verifier if its needs are not met in time. Until they are, the verifier refuses every request,
+// because its index is not fresh.
 type startup struct {
 	needs  daemon.Needs
 	config *rest.Config
 }
 
-// Start returns once there is all of it.
+// Start returns once the needs are met.
 func (s startup) Start(ctx context.Context) error {
 	return s.needs.Await(ctx, s.config, logf.Log.WithName("startup"))
 }

@@ -41,7 +41,7 @@ type options struct {
 
 	trust     clientip.Trust
 	audiences []string
-	// reviewed are those of reviewAudiences.
+	// reviewed are the elements of reviewAudiences.
 	reviewed []string
 }
 
@@ -53,35 +53,61 @@ const (
 
 // AddFlags implements daemon.Options.
 func (o *options) AddFlags(flags *flag.FlagSet) {
-	flags.StringVar(&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.")
+	flags.StringVar(
+		&o.namespace, "namespace", "apikey-system", "Namespace of the canary ApiKey that freshness is proved through.",
+	)
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
 	flags.BoolVar(&o.metricsSecure, "metrics-secure", false,
-		"Show metrics over TLS only, and only to callers whom the Kubernetes cluster knows and lets get /metrics. Without a certificate the endpoint has one that nobody else signed.")
+		"Show metrics over TLS only, and only to callers whom the Kubernetes cluster knows and lets get /metrics. Without "+
+			"a certificate the endpoint has one that nobody else signed.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flags.StringVar(&o.httpAddress, "http-bind-address", ":8080", "Address that proxies ask at over HTTP.")
 	flags.StringVar(&o.grpcAddress, "grpc-bind-address", ":9090", "Address that Envoy asks at over gRPC.")
 	flags.BoolVar(&o.grpcReflection, "grpc-reflection", false, "Tell who asks which gRPC services there are.")
 	flags.BoolVar(&o.keepToken, "keep-authorization", false,
-		"Leave Authorization on requests that pass. Without this, Envoy is told to take it away: the upstream has no use for the token.")
-	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "File of the certificate of every port, and of those between it and its authority's, in PEM. It is read again when it changes.")
+		"Leave Authorization on requests that pass. Without this, Envoy is told to take it away: the upstream has no use "+
+			"for the token.")
+	flags.StringVar(
+		&o.tlsCert, "tls-cert-file", "",
+		"File of the certificate of every port, and of those between it and its authority's, in PEM. It is read again "+
+			"when it changes.",
+	)
 	flags.StringVar(&o.tlsKey, "tls-private-key-file", "", "File of the certificate's private key, in PEM.")
-	flags.BoolVar(&o.plainText, "insecure-plain-text", false, "Answer without TLS, instead of with a certificate: tokens can be read on the way from the proxy.")
+	flags.BoolVar(
+		&o.plainText, "insecure-plain-text", false,
+		"Answer without TLS, instead of with a certificate: tokens can be read on the way from the proxy.",
+	)
 	flags.StringVar(&o.trustedProxies, "trusted-proxies", "",
-		"Blocks of addresses, comma-separated, of the proxies whose X-Forwarded-For counts. Without any, no client's address is known, and keys with allowedCIDRs are refused.")
+		"Blocks of addresses, comma-separated, of the proxies whose X-Forwarded-For counts. Without any, no client's "+
+			"address is known, and keys with allowedCIDRs are refused.")
 	flags.DurationVar(&o.maxStaleness, "max-staleness", 5*time.Minute,
 		"How long ago the index may last have been proved up to date for a request to pass: 2s to 1h.")
-	flags.StringVar(&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.")
+	flags.StringVar(
+		&o.name, "name", defaultName(), "This verifier's own name among all that run. In a pod, the pod's name.",
+	)
 	flags.StringVar(&o.callerAudiences, "caller-audiences", "",
-		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect or /debug/explain must have one. Without any it must be for the API server. A secure /metrics takes either.")
+		"Audiences, comma-separated, of which the Kubernetes token of a caller of /token/introspect or /debug/explain "+
+			"must have one. Without any it must be for the API server. A secure /metrics takes either.")
 	flags.StringVar(&o.reviewAudiences, "review-audiences", "",
-		"Audiences, comma-separated, that are told by TokenReviews (/token/review) whose a key is, such as the API server's own. Without any, nobody is authenticated there.")
-	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the verifier is told to stop.")
+		"Audiences, comma-separated, that are told by TokenReviews (/token/review) whose a key is, such as the API "+
+			"server's own. Without any, nobody is authenticated there.")
+	flags.DurationVar(
+		&o.shutdownTimeout, "shutdown-timeout", 20*time.Second,
+		"How long requests under way may take once the verifier is told to stop.",
+	)
 	flags.Float64Var(&o.usageBudget, "usage-write-budget", 20,
 		"How many writes a second all verifiers together may make of when keys were last used: 0 to 1000, 0 for none.")
-	flags.StringVar(&o.auditLog, "audit-log", "", "File that decisions are appended to, one JSON object a line, or - for standard output. Blank for none.")
+	flags.StringVar(
+		&o.auditLog, "audit-log", "",
+		"File that decisions are appended to, one JSON object a line, or - for standard output. Blank for none.",
+	)
 	flags.StringVar(&o.otlpEndpoint, "otlp-endpoint", "",
-		"URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Blank for none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.")
-	flags.Float64Var(&o.auditSample, "audit-sample-allowed", 1, "The part of the requests that pass which the audit log has: 0 to 1. It has all that are refused.")
+		"URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector:4318. Blank for "+
+			"none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.")
+	flags.Float64Var(
+		&o.auditSample, "audit-sample-allowed", 1,
+		"The part of the requests that pass which the audit log has: 0 to 1. It has all that are refused.",
+	)
 	daemon.AddTimeoutFlag(flags, &o.startupTimeout)
 }
 
@@ -105,7 +131,9 @@ func (o *options) Complete() error {
 		errs = append(errs, errors.New("--namespace must not be empty"))
 	}
 	if o.maxStaleness < minStaleness || o.maxStaleness > maxStaleness {
-		errs = append(errs, fmt.Errorf("--max-staleness=%s must be from %s to %s", o.maxStaleness, minStaleness, maxStaleness))
+		errs = append(
+			errs, fmt.Errorf("--max-staleness=%s must be from %s to %s", o.maxStaleness, minStaleness, maxStaleness),
+		)
 	}
 	if !validName.MatchString(o.name) {
 		errs = append(errs, fmt.Errorf("--name=%q must be at most 63 lower-case letters, digits, hyphens and dots", o.name))
@@ -125,9 +153,9 @@ func (o *options) Complete() error {
 	return errors.Join(append(errs, o.checkRecords()...)...)
 }
 
-// checkRecords checks what says what is written about requests, and where to.
+// checkRecords checks the options of the usage, the audit log and traces.
 func (o *options) checkRecords() (errs []error) {
-	if !(o.usageBudget >= 0 && o.usageBudget <= maxUsageBudget) { // Nor is NaN.
+	if !(o.usageBudget >= 0 && o.usageBudget <= maxUsageBudget) { // Written so that NaN fails, too.
 		errs = append(errs, fmt.Errorf("--usage-write-budget=%v must be from 0 to %d", o.usageBudget, maxUsageBudget))
 	}
 	if endpoint, err := url.Parse(o.otlpEndpoint); o.otlpEndpoint != "" &&
@@ -140,7 +168,7 @@ func (o *options) checkRecords() (errs []error) {
 	return errs
 }
 
-// checkPorts checks the options of the ports that proxies ask at, and of how all ports are secured.
+// checkPorts checks the options of the ports for proxies, and of TLS.
 func (o *options) checkPorts() (errs []error) {
 	if o.httpAddress == "" {
 		errs = append(errs, errors.New("--http-bind-address must not be empty"))

@@ -10,13 +10,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/flags"
 )
 
-// read reads flags as the command does, beside the one that says that there is no certificate.
+// read parses flags as the program does, with --insecure-plain-text in addition.
 func read(arguments ...string) (o options, err error) {
 	err = flags.Parse(&o, append([]string{"--insecure-plain-text"}, arguments...)...)
 	return o, err
 }
 
-// parse says whether read can.
+// parse returns the error of read.
 func parse(arguments ...string) error {
 	_, err := read(arguments...)
 	return err
@@ -47,11 +47,11 @@ func TestDefaults(t *testing.T) {
 		"--name":                      {o.name, "verifier-0"},
 	}.Check(t)
 	if got := o.trust.Client(netip.MustParseAddr("10.0.0.1"), []string{"203.0.113.7"}); got.IsValid() {
-		t.Errorf("somebody is trusted by default, who says %v", got)
+		t.Errorf("a proxy is trusted by default: client %v", got)
 	}
 }
 
-// TestDefaultName checks that outside of a pod the machine's name is taken.
+// TestDefaultName checks that the default outside of a pod is the host's name.
 func TestDefaultName(t *testing.T) {
 	t.Setenv("POD_NAME", "")
 	if name := defaultName(); name == "" || name != strings.ToLower(name) {
@@ -82,7 +82,7 @@ func TestAccepted(t *testing.T) {
 	})
 }
 
-// TestRefused checks that the error names the flag that is wrong, and none that isn't.
+// TestRefused checks that the error names the invalid flag, and no other.
 func TestRefused(t *testing.T) {
 	flags.Refusals{
 		"no namespace":                 {"--namespace=", "--namespace"},
@@ -115,19 +115,21 @@ func TestRefused(t *testing.T) {
 	}.Check(t, parse)
 }
 
-// TestPlainTextIsAskedFor checks that no port is without TLS unless a flag says so.
-func TestPlainTextIsAskedFor(t *testing.T) {
+// TestPlainTextIsExplicit checks that every port has TLS unless a flag turns it off.
+func TestPlainTextIsExplicit(t *testing.T) {
 	for name, test := range map[string]struct {
 		arguments []string
 		refused   bool
 	}{
-		"a certificate":               {[]string{"--tls-cert-file=a", "--tls-private-key-file=b"}, false},
-		"plain text":                  {[]string{"--insecure-plain-text"}, false},
-		"neither":                     {nil, true},
-		"plain text denied":           {[]string{"--insecure-plain-text=false"}, true},
-		"no key":                      {[]string{"--tls-cert-file=a"}, true},
-		"no certificate":              {[]string{"--tls-private-key-file=b"}, true},
-		"a certificate and none":      {[]string{"--tls-cert-file=a", "--tls-private-key-file=b", "--insecure-plain-text"}, true},
+		"a certificate":     {[]string{"--tls-cert-file=a", "--tls-private-key-file=b"}, false},
+		"plain text":        {[]string{"--insecure-plain-text"}, false},
+		"neither":           {nil, true},
+		"plain text denied": {[]string{"--insecure-plain-text=false"}, true},
+		"no key":            {[]string{"--tls-cert-file=a"}, true},
+		"no certificate":    {[]string{"--tls-private-key-file=b"}, true},
+		"a certificate and none": {
+			[]string{"--tls-cert-file=a", "--tls-private-key-file=b", "--insecure-plain-text"}, true,
+		},
 		"no key and plain text":       {[]string{"--tls-cert-file=a", "--insecure-plain-text"}, true},
 		"plain text and only the key": {[]string{"--tls-private-key-file=b", "--insecure-plain-text"}, true},
 	} {
@@ -136,34 +138,45 @@ func TestPlainTextIsAskedFor(t *testing.T) {
 			if (err != nil) != test.refused {
 				t.Fatalf("error %v", err)
 			}
-			if err != nil && (!strings.Contains(err.Error(), "--insecure-plain-text") || !strings.Contains(err.Error(), "--tls-cert-file")) {
-				t.Errorf("the error names other flags: %v", err)
+			for _, flag := range []string{"--insecure-plain-text", "--tls-cert-file"} {
+				if err != nil && !strings.Contains(err.Error(), flag) {
+					t.Errorf("the error does not name %s: %v", flag, err)
+				}
 			}
 		})
 	}
 }
 
 func TestEveryFaultIsNamed(t *testing.T) {
-	flags.AllNamed(t, parse("--namespace=", "--http-bind-address=", "--grpc-bind-address=", "--max-staleness=1s", "--name=", "--shutdown-timeout=0s", "--trusted-proxies=x"),
-		"--namespace", "--http-bind-address", "--grpc-bind-address", "--max-staleness", "--name=", "--shutdown-timeout", "--trusted-proxies")
+	err := parse(
+		"--namespace=", "--http-bind-address=", "--grpc-bind-address=", "--max-staleness=1s", "--name=",
+		"--shutdown-timeout=0s", "--trusted-proxies=x",
+	)
+	flags.AllNamed(t, err,
+		"--namespace", "--http-bind-address", "--grpc-bind-address", "--max-staleness", "--name=", "--shutdown-timeout",
+		"--trusted-proxies")
 }
 
-// TestTrustedProxies checks that what is written is what is trusted.
+// TestTrustedProxies checks that exactly the listed proxies are trusted.
 func TestTrustedProxies(t *testing.T) {
 	o, err := read("--trusted-proxies=10.0.0.0/8, fd00::/8")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for peer, trusted := range map[string]bool{"10.0.0.1": true, "fd00::1": true, "192.0.2.1": false, "2001:db8::1": false} {
+	for peer, trusted := range map[string]bool{
+		"10.0.0.1": true, "fd00::1": true, "192.0.2.1": false, "2001:db8::1": false,
+	} {
 		if got := o.trust.Client(netip.MustParseAddr(peer), []string{"203.0.113.7"}); got.IsValid() != trusted {
-			t.Errorf("%s says that the client is %v", peer, got)
+			t.Errorf("from %s, the client is %v", peer, got)
 		}
 	}
 }
 
 func TestCallerAudiences(t *testing.T) {
 	for argument, want := range map[string][]string{
-		"--caller-audiences=": nil, "--caller-audiences=a": {"a"}, "--caller-audiences=apikey-verifier, https://a.example.com,": {"apikey-verifier", "https://a.example.com"},
+		"--caller-audiences=":  nil,
+		"--caller-audiences=a": {"a"},
+		"--caller-audiences=apikey-verifier, https://a.example.com,": {"apikey-verifier", "https://a.example.com"},
 	} {
 		if o, err := read(argument); err != nil || !slices.Equal(o.audiences, want) {
 			t.Errorf("%s: %v, %v", argument, o.audiences, err)

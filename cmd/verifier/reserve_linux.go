@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// firstEntries is how many bytes must be free for an audit log to be begun: what is written at a time, about.
+	// firstEntries is how many bytes must be free at the start: about as many as are written at a time.
 	firstEntries = 64 << 10
-	// keepSize is FALLOC_FL_KEEP_SIZE: nothing that reads the file sees a difference.
+	// keepSize is FALLOC_FL_KEEP_SIZE: the file's size does not change.
 	keepSize = 1
 )
 
-// reserve has the file system set room aside for what will be appended. The error says if there is none.
+// reserve allocates space for the first entries. It returns an error if there is none.
 func reserve(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
@@ -25,7 +25,7 @@ func reserve(file *os.File) error {
 	} else {
 		_, err = syscall.Write(int(file.Fd()), nil)
 	}
-	// Not every file system can; those show it when the first entry is written.
+	// Some file systems can't. With these, a full disk shows when the first entry is written.
 	if err == nil || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
 		return nil
 	}

@@ -13,24 +13,24 @@ import (
 // runnable runs until the context ends, or until it is done.
 type runnable func(context.Context) error
 
-// parts are what a verifier runs. Running them is what controller-runtime's manager is for, but that brings every kind of
-// Kubernetes with it, which would be a fifth of a verifier's memory.
+// parts are what a verifier runs. They replace controller-runtime's manager, which links every kind of Kubernetes and
+// would take a fifth of a verifier's memory.
 type parts struct {
-	// work ends the program if it fails.
+	// work is what runs until the context ends. If any of it fails, the program ends.
 	work []runnable
-	// watched are servers that say how the work is doing, until it has ended.
-	watched []runnable
-	// patience is how long all of it may take to end.
-	patience time.Duration
-	log      logr.Logger
+	// servers are those of metrics and health checks. They run until the work has ended.
+	servers []runnable
+	// timeout is how long all of it may take to end.
+	timeout time.Duration
+	log     logr.Logger
 }
 
-// run runs all of it until the context ends or something fails, and returns what did.
+// run runs everything until the context ends or something fails, and returns the first error.
 func (p parts) run(ctx context.Context) error {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	watched, stopWatched := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWatched()
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
 	start := func(ctx context.Context, all []runnable) *sync.WaitGroup {
 		group := &sync.WaitGroup{}
 		for _, run := range all {
@@ -46,26 +46,26 @@ func (p parts) run(ctx context.Context) error {
 		}
 		return group
 	}
-	servers := start(watched, p.watched)
+	servers := start(serving, p.servers)
 	workers := start(working, p.work)
 	<-working.Done()
 
 	ended := make(chan struct{})
 	go func() {
 		workers.Wait()
-		stopWatched()
+		stopServing()
 		servers.Wait()
 		close(ended)
 	}()
-	timer := time.NewTimer(p.patience)
+	timer := time.NewTimer(p.timeout)
 	defer timer.Stop()
 	select {
 	case <-ended:
 	case <-timer.C:
-		return fmt.Errorf("not everything has ended within %s", p.patience)
+		return fmt.Errorf("not everything has ended within %s", p.timeout)
 	}
 	if err := context.Cause(working); ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) {
 		return err
 	}
-	return nil // It was told to.
+	return nil // The context has ended, which is not an error.
 }

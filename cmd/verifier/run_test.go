@@ -9,7 +9,7 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// lasting is something that runs until it is told to end, and says when it does so.
+// lasting is a runnable that runs until the context ends, and signals its beginning and end.
 type lasting struct{ began, ended chan struct{} }
 
 func newLasting() lasting { return lasting{make(chan struct{}), make(chan struct{})} }
@@ -21,57 +21,57 @@ func (l lasting) run(ctx context.Context) error {
 	return nil
 }
 
-// TestWhoWatchesEndsLast stops everything: who says how the work is doing answers until that has ended.
-func TestWhoWatchesEndsLast(t *testing.T) {
-	watched, told, release := newLasting(), make(chan struct{}), make(chan struct{})
+// TestServersEndLast ends the context: the servers run until the work has ended.
+func TestServersEndLast(t *testing.T) {
+	server, stopped, release := newLasting(), make(chan struct{}), make(chan struct{})
 	work := func(ctx context.Context) error {
 		<-ctx.Done()
-		close(told)
+		close(stopped)
 		<-release
-		return errors.New("said goodbye to nobody") // Which is logged.
+		return errors.New("failed to sign off") // It is logged.
 	}
 	done := func(context.Context) error { return nil }
-	p := parts{work: []runnable{work, done}, watched: []runnable{watched.run}, patience: patience, log: logr.Discard()}
+	p := parts{work: []runnable{work, done}, servers: []runnable{server.run}, timeout: waitTimeout, log: logr.Discard()}
 	ctx, stop := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() { result <- p.run(ctx) }()
-	<-watched.began
+	<-server.began
 	stop()
-	<-told
+	<-stopped
 	select {
-	case <-watched.ended:
-		t.Error("nobody says how the work is doing that has not ended")
+	case <-server.ended:
+		t.Error("a server has ended before the work")
 	case err := <-result:
 		t.Fatalf("ended before the work has: %v", err)
 	default:
 	}
 	close(release)
 	if err := <-result; err != nil {
-		t.Errorf("told to end: %v", err)
+		t.Errorf("after the context has ended: %v", err)
 	}
-	<-watched.ended
+	<-server.ended
 }
 
-func TestWhatFailsEndsEverything(t *testing.T) {
+func TestFailureEndsEverything(t *testing.T) {
 	failure := errors.New("no more")
 	fails := func(context.Context) error { return failure }
 	for name, p := range map[string]func(other runnable) parts{
 		"work":   func(other runnable) parts { return parts{work: []runnable{other, fails}} },
-		"server": func(other runnable) parts { return parts{work: []runnable{other}, watched: []runnable{fails}} },
+		"server": func(other runnable) parts { return parts{work: []runnable{other}, servers: []runnable{fails}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := newLasting()
 			all := p(other.run)
-			all.patience, all.log = patience, logr.Discard()
+			all.timeout, all.log = waitTimeout, logr.Discard()
 			if err := all.run(t.Context()); !errors.Is(err, failure) {
-				t.Errorf("%v, want what failed", err)
+				t.Errorf("%v, want the failure", err)
 			}
 			<-other.ended
 		})
 	}
 }
 
-func TestWhatDoesNotEndIsGivenUp(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	stuck := func(context.Context) error {
@@ -80,7 +80,7 @@ func TestWhatDoesNotEndIsGivenUp(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := (parts{work: []runnable{stuck}, patience: time.Millisecond, log: logr.Discard()}).run(ctx); err == nil {
-		t.Error("nothing is said of it")
+	if err := (parts{work: []runnable{stuck}, timeout: time.Millisecond, log: logr.Discard()}).run(ctx); err == nil {
+		t.Error("no error")
 	}
 }

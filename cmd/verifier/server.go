@@ -17,26 +17,26 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
-// replica runs the feed for as long as any of its servers answers: what is asked while they drain is still decided from an
-// index that is up to date, and only then does the verifier say that nobody has to wait for it any more.
+// replica runs the feed until all servers are drained, so that requests are decided by a fresh index to the end. Only
+// then does the verifier sign off: the controller no longer waits for it.
 //
-// The servers start with the process, not when the feed is ready: who asks too early is refused, which says more than a
+// The servers start with the process, before the index is fresh. Early requests are refused, which tells more than a
 // connection that can't be made.
 //
-// When keys were last used is written between the two: all uses are known then, and the feed still tells of what others
-// write.
+// The last uses are written between draining and signing off: all uses are known by then, and the feed still shows what
+// other replicas write.
 type replica struct {
 	keys    *feed.Feed
 	usage   *usage.Recorder
-	audit   *audit.Log      // nil for none
-	tracer  *tracing.Tracer // nil for none
+	audit   *audit.Log      // may be nil
+	tracer  *tracing.Tracer // may be nil
 	servers []*serving.Server
 	// timeout is how long requests under way may take once the replica is told to stop.
 	timeout  time.Duration
 	draining atomic.Bool
 }
 
-// Start runs the replica until the context ends, and then until it has said goodbye.
+// Start runs the replica until the context ends, and then until it has signed off.
 func (r *replica) Start(ctx context.Context) error {
 	feeding, stopFeeding := context.WithCancel(context.WithoutCancel(ctx))
 	fed := make(chan error, 1)
@@ -54,7 +54,7 @@ func (r *replica) Start(ctx context.Context) error {
 		recorders.Go(func() { r.stopTracing(ctx) })
 	}
 	recorders.Wait()
-	// A quarter of the time is left for saying goodbye.
+	// A quarter of the time is left for signing off.
 	flushing, cancel := context.WithDeadline(feeding, stopped.Add(r.timeout*3/4))
 	defer cancel()
 	r.usage.Flush(flushing)
@@ -62,7 +62,7 @@ func (r *replica) Start(ctx context.Context) error {
 	return errors.Join(err, <-fed)
 }
 
-// stopTracing has the last spans sent, unless that takes too long. Nobody waits for a collector.
+// stopTracing sends the last spans, unless that takes too long. Nothing waits for a collector.
 func (r *replica) stopTracing(ctx context.Context) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout/4)
 	defer cancel()
@@ -71,7 +71,7 @@ func (r *replica) stopTracing(ctx context.Context) {
 	}
 }
 
-// answer serves until the context ends or a server fails, and then until all are drained. It returns when draining began.
+// answer serves until the context ends or a server fails, and then drains all servers. It returns when draining began.
 func (r *replica) answer(ctx context.Context) (time.Time, error) {
 	failed := make(chan error, len(r.servers))
 	for _, s := range r.servers {
@@ -89,7 +89,7 @@ func (r *replica) answer(ctx context.Context) (time.Time, error) {
 	case <-ctx.Done():
 	}
 	stopped := time.Now()
-	r.draining.Store(true) // First, so that whoever asks whether we are ready hears it before a connection is refused.
+	r.draining.Store(true) // First, so that health checks fail before a connection is refused.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 	defer cancel()
 	drained := make(chan error, len(r.servers))
@@ -102,10 +102,10 @@ func (r *replica) answer(ctx context.Context) (time.Time, error) {
 	return stopped, errors.Join(errs...)
 }
 
-// ready says why nobody new should be sent here, or nothing.
+// ready returns an error if no new clients should be sent here.
 func (r *replica) ready() error { return errors.Join(r.staying(), r.keys.Ready()) }
 
-// staying says that the replica has been told to stop, or nothing.
+// staying returns an error once the replica has been told to stop.
 func (r *replica) staying() error {
 	if r.draining.Load() {
 		return errors.New("stopping")

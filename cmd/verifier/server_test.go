@@ -12,11 +12,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// TestAnswerUntilDrained stops a replica while a request is under way: that it isn't ready is known first, nobody new is let
-// in, and the request is answered.
+// TestAnswerUntilDrained stops a replica while a request is under way: it becomes unready, then refuses connections,
+// and the request is answered.
 func TestAnswerUntilDrained(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
-	r, address := answering(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+	r, address := newAnswering(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
 		close(asked)
 		<-answer
 		w.WriteHeader(http.StatusOK)
@@ -34,7 +34,7 @@ func TestAnswerUntilDrained(t *testing.T) {
 		t.Errorf("not ready before it is told to stop: %v", err)
 	}
 	stop()
-	program.WaitUntil(t, patience, "a closed port", func() error {
+	program.WaitUntil(t, waitTimeout, "a closed port", func() error {
 		connection, err := net.Dial("tcp", address)
 		if err != nil {
 			return nil
@@ -43,7 +43,7 @@ func TestAnswerUntilDrained(t *testing.T) {
 		return errors.New("open")
 	})
 	if r.staying() == nil {
-		t.Error("ready, though nobody is let in")
+		t.Error("ready, although it refuses connections")
 	}
 	select {
 	case err := <-ended:
@@ -59,12 +59,12 @@ func TestAnswerUntilDrained(t *testing.T) {
 	}
 }
 
-// TestAnswerEnds checks that a request that takes too long is given up.
+// TestAnswerEnds checks that a request that takes too long is cut off, and reported.
 func TestAnswerEnds(t *testing.T) {
 	asked := make(chan struct{})
 	release := make(chan struct{})
 	defer close(release)
-	r, address := answering(t, time.Millisecond, func(http.ResponseWriter, *http.Request) {
+	r, address := newAnswering(t, time.Millisecond, func(http.ResponseWriter, *http.Request) {
 		close(asked)
 		<-release
 	})
@@ -78,21 +78,23 @@ func TestAnswerEnds(t *testing.T) {
 	<-asked
 	stop()
 	if err := <-ended; err == nil {
-		t.Error("nothing is said of the request")
+		t.Error("no error for the request")
 	}
 }
 
-// answering is a replica with one server, which isn't started yet, and its address.
-func answering(t *testing.T, timeout time.Duration, handler http.HandlerFunc) (*replica, string) {
+// newAnswering returns a replica with one server, which isn't started yet, and its address.
+func newAnswering(t *testing.T, timeout time.Duration, handler http.HandlerFunc) (*replica, string) {
 	t.Helper()
 	listener, err := serving.Listen("http-bind-address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &replica{servers: []*serving.Server{serving.NewHTTP(listener, handler, nil)}, timeout: timeout}, listener.Addr().String()
+	return &replica{
+		servers: []*serving.Server{serving.NewHTTP(listener, handler, nil)}, timeout: timeout,
+	}, listener.Addr().String()
 }
 
-// ask returns the status of an answer, or 0 where there is none.
+// ask returns the status of a response, or 0 if there is none.
 func ask(t *testing.T, address string) int {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, http.NoBody)
 	if err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
 )
 
-// security is how every port of the verifier's is secured: by one certificate, or where the flags ask for it, not at all.
+// security is the TLS of every port of the verifier: a certificate, or plain text if the flags ask for it.
 type security struct {
-	// certificate is read again when its files change. It has to be run. A pair that can't be read is logged and counted
-	// (certwatcher_read_certificate_errors_total), and the one before it serves on. nil is plain text.
+	// certificate is read again when its files change, while it is started. Files that can't be read are logged and
+	// counted (certwatcher_read_certificate_errors_total), and the previous certificate stays. Nil means plain text.
 	certificate *certificate.Certificate
 }
 
@@ -36,7 +36,7 @@ func newSecurity(o options, registry prometheus.Registerer) (security, error) {
 	return security{certificate}, nil
 }
 
-// config returns the configuration of a port that speaks these protocols, or nil for plain text.
+// config returns the TLS configuration for these protocols, or nil for plain text.
 func (s security) config(protocols ...string) *tls.Config {
 	if s.certificate == nil {
 		return nil
@@ -51,8 +51,10 @@ func (s security) overGRPC() credentials.TransportCredentials {
 	return insecure.NewCredentials()
 }
 
-// metrics returns where the metrics are, and what else is for people. There may be a guard for them.
-func (s security) metrics(o options, guard *kubeauth.Guard, registry prometheus.Gatherer, handlers map[string]http.Handler) monitor.Endpoint {
+// metrics returns the endpoint of the metrics and of the handlers for people. The guard may be nil.
+func (s security) metrics(
+	o options, guard *kubeauth.Guard, registry prometheus.Gatherer, handlers map[string]http.Handler,
+) monitor.Endpoint {
 	endpoint := monitor.Endpoint{Address: o.metricsAddress, Metrics: registry, Handlers: handlers}
 	if s.certificate != nil {
 		endpoint.Certificate = s.certificate.GetCertificate
@@ -63,7 +65,7 @@ func (s security) metrics(o options, guard *kubeauth.Guard, registry prometheus.
 	return endpoint
 }
 
-// start reads the certificate again and again until the context ends, where there is one.
+// start reads the certificate repeatedly until the context ends, if there is one.
 func (s security) start(ctx context.Context) error {
 	if s.certificate == nil {
 		return nil

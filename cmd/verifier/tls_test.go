@@ -32,10 +32,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// patience is how long a test waits for what should be there in moments.
-const patience = 30 * time.Second
+// waitTimeout is how long a test waits for what should take moments.
+const waitTimeout = 30 * time.Second
 
-// anyone takes whatever certificate a server has: the tests look which it is.
+// anyone accepts any certificate. The tests look at which it is.
 var anyone = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
 
 // pair is a certificate and its key, in files.
@@ -49,7 +49,8 @@ func newPair(t *testing.T, name string) pair {
 	return p
 }
 
-// issue replaces the files by a certificate with another name, which is valid for as many hours as that has characters.
+// issue replaces the files by a certificate for another name, which is valid for as many hours as the name has
+// characters.
 func (p pair) issue(t *testing.T, name string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -106,7 +107,8 @@ func newSecured(t *testing.T, name string) *secured {
 		},
 		func(l net.Listener) *serving.Server {
 			s.grpc = l.Addr().String()
-			return serving.NewGRPC(l, extauthz.NewGRPC(nil, clientip.Trust{}, false), serving.NewHealth(func() error { return nil }), secure.overGRPC(), false)
+			health := serving.NewHealth(func() error { return nil })
+			return serving.NewGRPC(l, extauthz.NewGRPC(nil, clientip.Trust{}, false), health, secure.overGRPC(), false)
 		},
 	} {
 		listener, err := serving.Listen("http-bind-address", "127.0.0.1:0")
@@ -124,7 +126,8 @@ func newSecured(t *testing.T, name string) *secured {
 	return s
 }
 
-// client asks over one connection for as long as it holds, and returns whose certificate was shown when it was made.
+// client sends requests over one connection as long as it lasts, and returns the name in the certificate that was shown
+// when it was made.
 type client interface {
 	ask(t *testing.T) (name, protocol string)
 }
@@ -153,7 +156,9 @@ type grpcClient struct{ *grpc.ClientConn }
 func (c grpcClient) ask(t *testing.T) (name, protocol string) {
 	t.Helper()
 	var server peer.Peer
-	if _, err := healthv1.NewHealthClient(c).Check(t.Context(), &healthv1.HealthCheckRequest{}, grpc.Peer(&server)); err != nil {
+	if _, err := healthv1.NewHealthClient(c).Check(
+		t.Context(), &healthv1.HealthCheckRequest{}, grpc.Peer(&server),
+	); err != nil {
 		t.Fatal(err)
 	}
 	return server.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].Subject.CommonName, "HTTP/2.0"
@@ -169,22 +174,24 @@ func (s *secured) connect(t *testing.T) map[string]client {
 	t.Cleanup(func() { _ = connection.Close() })
 	transport := &http.Transport{TLSClientConfig: anyone.Clone(), ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return map[string]client{"grpc": grpcClient{connection}, "http": httpClient{"https://" + s.http, &http.Client{Transport: transport}}}
+	return map[string]client{
+		"grpc": grpcClient{connection}, "http": httpClient{"https://" + s.http, &http.Client{Transport: transport}},
+	}
 }
 
 func wantCertificate(t *testing.T, clients map[string]client, want string) {
 	t.Helper()
-	for protocol, client := range clients {
-		if name, version := client.ask(t); name != want || version != "HTTP/2.0" {
+	for protocol, c := range clients {
+		if name, version := c.ask(t); name != want || version != "HTTP/2.0" {
 			t.Errorf("%s: the certificate of %s over %s, want that of %s", protocol, name, version, want)
 		}
 	}
 }
 
-// shows waits until new connections get a certificate.
+// shows waits until new connections get the certificate of a name.
 func (s *secured) shows(t *testing.T, want string) {
 	t.Helper()
-	program.WaitUntil(t, patience, "the certificate of "+want, func() error {
+	program.WaitUntil(t, waitTimeout, "the certificate of "+want, func() error {
 		connection, err := tls.Dial("tcp", s.http, anyone)
 		if err != nil {
 			return err
@@ -202,12 +209,12 @@ func TestCertificateIsReloaded(t *testing.T) {
 
 	s.pair.issue(t, "second.example")
 	s.shows(t, "second.example")
-	wantCertificate(t, before, "first.example") // The connections of before go on.
+	wantCertificate(t, before, "first.example") // The older connections still work.
 	wantCertificate(t, s.connect(t), "second.example")
 
 	faults := s.certificateFaults(t)
 	s.pair.write(t, s.pair.cert, []byte("broken"))
-	program.WaitUntil(t, patience, "a fault that is counted", func() error {
+	program.WaitUntil(t, waitTimeout, "a fault that is counted", func() error {
 		if s.certificateFaults(t) == faults {
 			return errors.New("none yet")
 		}
@@ -225,13 +232,13 @@ func TestCertificateIsReloaded(t *testing.T) {
 	wantCertificate(t, before, "first.example")
 }
 
-// certificateFaults is how many times a pair could not be read, as the metrics have it.
+// certificateFaults returns how many times a pair could not be read, from the metrics.
 func (s *secured) certificateFaults(t *testing.T) float64 {
 	t.Helper()
 	return s.metric(t, "certwatcher_read_certificate_errors_total")
 }
 
-// metric is the value of a counter or a gauge.
+// metric returns the value of a counter or a gauge.
 func (s *secured) metric(t *testing.T, name string) float64 {
 	t.Helper()
 	families, err := s.registry.Gather()
@@ -247,8 +254,8 @@ func (s *secured) metric(t *testing.T, name string) float64 {
 	return 0
 }
 
-// TestWhenTheCertificateEnds checks that the metrics have the time of the certificate that is shown: one that is not replaced ends.
-func TestWhenTheCertificateEnds(t *testing.T) {
+// TestCertificateValidity checks that the metrics have the validity of the certificate that is shown.
+func TestCertificateValidity(t *testing.T) {
 	s := newSecured(t, "first.example")
 	for _, name := range []string{"first.example", "the-second.example"} {
 		if name != "first.example" {
@@ -269,11 +276,13 @@ func TestWhenTheCertificateEnds(t *testing.T) {
 	}
 }
 
-// TestOldTLSIsRefused checks the least version, and that nothing is answered without TLS.
+// TestOldTLSIsRefused checks the minimum version, and that plain text is not answered.
 func TestOldTLSIsRefused(t *testing.T) {
 	s := newSecured(t, "api.example")
 	for _, address := range []string{s.http, s.grpc} {
-		for version, accepted := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		for version, accepted := range map[uint16]bool{
+			tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,
+		} {
 			config := anyone.Clone()
 			config.MinVersion, config.MaxVersion = version, version
 			connection, err := tls.Dial("tcp", address, config)

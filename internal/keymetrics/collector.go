@@ -1,9 +1,9 @@
-// Package keymetrics counts keys and tenants for the controller's metrics: how many there are in each state, never which
-// ones. The number of time series does not grow with keys or tenants.
+// Package keymetrics counts keys and tenants for the controller's metrics: how many there are in each state, never
+// which ones. The number of time series does not grow with keys or tenants.
 //
-// It keeps a small sample of each object from the cache's watch and counts the samples when it is scraped, so that a scrape
-// neither copies objects nor calls the API server. Every replica does so, whether it leads or not: if the leader is stuck,
-// the others show it.
+// It keeps a small sample of each object from the cache's watch and counts the samples when it is scraped, so that a
+// scrape neither copies objects nor calls the API server. Every replica does so, whether it leads or not: if the leader
+// is stuck, the others show it.
 package keymetrics
 
 import (
@@ -35,10 +35,12 @@ var shares = []float64{0.8, 0.9, 1}
 
 var (
 	keysDesc = prometheus.NewDesc("apikey_controller_keys",
-		"ApiKeys, by state (ready, waiting, stalled, suspended, expired, revoked) and the reason of the condition that says so.",
+		"ApiKeys, by state (ready, waiting, stalled, suspended, expired, revoked) and the reason of the condition that "+
+			"says so.",
 		[]string{"state", "reason"}, nil)
 	expiringDesc = prometheus.NewDesc("apikey_controller_keys_expiring",
-		"ApiKeys in use that expire within 1d, 7d or 30d; those with less time left are among those with more. A key whose whole life is no longer than the window is not.",
+		"ApiKeys in use that expire within 1d, 7d or 30d; those with less time left are among those with more. A key "+
+			"whose whole life is no longer than the window is not.",
 		[]string{"within"}, nil)
 	waitingDesc = prometheus.NewDesc("apikey_controller_oldest_waiting_seconds",
 		"How long the ApiKey waits for the controller or the verifiers that waits the longest; 0 if none does.", nil, nil)
@@ -96,7 +98,7 @@ func (c *Collector) updateKey(object any) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := client.ObjectKeyFromObject(key) // Its texts are the cache's own.
+	name := client.ObjectKeyFromObject(key) // Its strings share the cache's memory.
 	sample := sampleOf(key, c.keys[name], c.clock.Now())
 	sample.state = c.states.number(stateOf(key))
 	c.keys[name] = sample
@@ -116,7 +118,7 @@ func (c *Collector) updateTenant(object any) {
 func forget(c *Collector, object any, remove func(types.NamespacedName)) {
 	name, err := toolscache.DeletionHandlingObjectToName(object)
 	if err != nil {
-		return // It is no object, so it isn't there.
+		return // It is not an object, so there is nothing to remove.
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,17 +23,17 @@ const day = 24 * time.Hour
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// world is a collector, and the watches that keep it up to date.
-type world struct {
+// harness is a collector, and the watches that keep it up to date.
+type harness struct {
 	*keymetrics.Collector
 	clock         *clocktesting.FakePassiveClock
 	keys, tenants *controllertest.FakeInformer
 }
 
-func newWorld(t *testing.T) *world {
+func newHarness(t *testing.T) *harness {
 	t.Helper()
 	clock := clocktesting.NewFakePassiveClock(now)
-	w := &world{Collector: keymetrics.New(clock), clock: clock}
+	w := &harness{Collector: keymetrics.New(clock), clock: clock}
 	informers := &informertest.FakeInformers{Scheme: controlplane.Scheme()}
 	if err := w.Watch(t.Context(), informers); err != nil {
 		t.Fatal(err)
@@ -49,8 +49,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// metric returns a metric's values by those of its labels, joined by a slash.
-func (w *world) metric(t *testing.T, name string) map[string]float64 {
+// metric returns the values of a metric by its labels' values, joined by slashes.
+func (w *harness) metric(t *testing.T, name string) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(w)
@@ -74,15 +74,15 @@ func (w *world) metric(t *testing.T, name string) map[string]float64 {
 	return values
 }
 
-func (w *world) expect(t *testing.T, name string, want map[string]float64) {
+func (w *harness) expect(t *testing.T, name string, want map[string]float64) {
 	t.Helper()
 	if got := w.metric(t, name); !maps.Equal(got, want) {
 		t.Errorf("%s is %v, want %v", name, got, want)
 	}
 }
 
-// key is one with conditions, as the controller has left it.
-func key(name string, conditions ...metav1.Condition) *keysv1alpha1.ApiKey {
+// newKey returns a key with conditions, as the controller sets them.
+func newKey(name string, conditions ...metav1.Condition) *keysv1alpha1.ApiKey {
 	return fixture.ApiKey("warehouse", name, func(key *keysv1alpha1.ApiKey) {
 		key.CreationTimestamp = metav1.NewTime(now.Add(-100 * day))
 		key.Generation, key.Status.ObservedGeneration = 1, 1
@@ -94,24 +94,24 @@ func condition(name string, status metav1.ConditionStatus, reason string, ago ti
 	return metav1.Condition{Type: name, Status: status, Reason: reason, LastTransitionTime: metav1.NewTime(now.Add(-ago))}
 }
 
-// ready is the condition of a key that works.
+// ready returns the condition of a key that works.
 func ready() metav1.Condition { return condition("Ready", "True", "Ready", day) }
 
 func TestStates(t *testing.T) {
-	w := newWorld(t)
+	w := newHarness(t)
 	for _, key := range []*keysv1alpha1.ApiKey{
-		key("ready", ready()),
-		key("ready-too", ready(), condition("Expired", "False", "ExpiringSoon", 0)),
-		key("waiting", condition("Ready", "Unknown", "Announced", 0), condition("Reconciling", "True", "Announced", 0)),
-		key("new"),
-		key("stalled", condition("Ready", "False", "NoTenant", 0), condition("Stalled", "True", "NoTenant", 0)),
-		key("suspended", condition("Suspended", "True", "Suspended", 0)),
-		key("expired", condition("Expired", "True", "Expired", 0)),
-		key("revoked", condition("Expired", "True", "Expired", 0), condition("Revoked", "True", "Revoked", 0)),
+		newKey("ready", ready()),
+		newKey("ready-too", ready(), condition("Expired", "False", "ExpiringSoon", 0)),
+		newKey("waiting", condition("Ready", "Unknown", "Announced", 0), condition("Reconciling", "True", "Announced", 0)),
+		newKey("new"),
+		newKey("stalled", condition("Ready", "False", "NoTenant", 0), condition("Stalled", "True", "NoTenant", 0)),
+		newKey("suspended", condition("Suspended", "True", "Suspended", 0)),
+		newKey("expired", condition("Expired", "True", "Expired", 0)),
+		newKey("revoked", condition("Expired", "True", "Expired", 0), condition("Revoked", "True", "Revoked", 0)),
 	} {
 		w.keys.Add(key)
 	}
-	canary := key("canary", condition("Suspended", "True", "Suspended", 0))
+	canary := newKey("canary", condition("Suspended", "True", "Suspended", 0))
 	canary.Labels = map[string]string{keysv1alpha1.CanaryLabel: "true"}
 	w.keys.Add(canary)
 	w.expect(t, "apikey_controller_keys", map[string]float64{
@@ -119,16 +119,16 @@ func TestStates(t *testing.T) {
 		"Suspended/suspended": 1, "Expired/expired": 1, "Revoked/revoked": 1,
 	})
 
-	w.keys.Update(key("waiting"), key("waiting", ready()))
-	w.keys.Delete(key("new"))
-	w.keys.Delete(key("stalled"))
+	w.keys.Update(newKey("waiting"), newKey("waiting", ready()))
+	w.keys.Delete(newKey("new"))
+	w.keys.Delete(newKey("stalled"))
 	w.expect(t, "apikey_controller_keys", map[string]float64{
 		"Ready/ready": 3, "Suspended/suspended": 1, "Expired/expired": 1, "Revoked/revoked": 1,
 	})
 }
 
 func TestExpiring(t *testing.T) {
-	w := newWorld(t)
+	w := newHarness(t)
 	for name, test := range map[string]struct {
 		life, left time.Duration
 		condition  metav1.Condition
@@ -144,42 +144,44 @@ func TestExpiring(t *testing.T) {
 		"revoked, in an hour":  {90 * day, time.Hour, condition("Revoked", "True", "Revoked", 0)},
 		"suspended, in a week": {90 * day, 7 * day, condition("Suspended", "True", "Suspended", 0)},
 	} {
-		key := key(name, test.condition)
+		key := newKey(name, test.condition)
 		expires := metav1.NewTime(now.Add(test.left))
 		issued := metav1.NewTime(expires.Add(-test.life))
 		key.Status.IssuedTime, key.Status.ExpiresTime = &issued, &expires
 		w.keys.Add(key)
 	}
-	w.keys.Add(key("never", ready()))
+	w.keys.Add(newKey("never", ready()))
 	w.expect(t, "apikey_controller_keys_expiring", map[string]float64{"1d": 3, "7d": 4, "30d": 5})
 	w.clock.SetTime(now.Add(14 * day))
 	w.expect(t, "apikey_controller_keys_expiring", map[string]float64{"1d": 0, "7d": 1, "30d": 1})
 }
 
 func TestOldestWaiting(t *testing.T) {
-	w := newWorld(t)
+	w := newHarness(t)
 	expect := func(want time.Duration) {
 		t.Helper()
 		w.expect(t, "apikey_controller_oldest_waiting_seconds", map[string]float64{"": want.Seconds()})
 	}
 	expect(0)
-	w.keys.Add(key("ready", ready()))
+	w.keys.Add(newKey("ready", ready()))
 	expect(0)
-	w.keys.Add(key("waiting", condition("Ready", "Unknown", "Announced", day), condition("Reconciling", "True", "Announced", time.Minute)))
+	w.keys.Add(newKey("waiting",
+		condition("Ready", "Unknown", "Announced", day),
+		condition("Reconciling", "True", "Announced", time.Minute)))
 	expect(time.Minute)
 
-	// Nobody has looked at this one since it was created, which takes the lead.
-	w.keys.Add(key("new"))
+	// The controller has not seen this one since it was created, so it has waited the longest.
+	w.keys.Add(newKey("new"))
 	expect(100 * day)
-	w.keys.Delete(key("new"))
+	w.keys.Delete(newKey("new"))
 
-	// One whose spec changes waits from when that was seen, whatever else happens to it.
-	changed := key("ready", ready())
+	// A key whose spec changes has waited since that was seen, whatever else happens to it.
+	changed := newKey("ready", ready())
 	changed.Generation = 2
-	w.keys.Update(key("ready", ready()), changed)
+	w.keys.Update(newKey("ready", ready()), changed)
 	w.clock.SetTime(now.Add(time.Hour))
 	w.keys.Update(changed, changed.DeepCopy())
-	w.keys.Delete(key("waiting"))
+	w.keys.Delete(newKey("waiting"))
 	expect(time.Hour)
 	seen := changed.DeepCopy()
 	seen.Status.ObservedGeneration = 2
@@ -188,7 +190,7 @@ func TestOldestWaiting(t *testing.T) {
 }
 
 func TestQuotas(t *testing.T) {
-	w := newWorld(t)
+	w := newHarness(t)
 	for name, active := range map[string]int{"empty": 0, "some": 7, "most": 8, "nearly": 9, "full": 10, "over": 11} {
 		w.tenants.Add(fixture.Tenant(name, func(tenant *keysv1alpha1.Tenant) {
 			tenant.Spec.MaxKeys = new(int32)

@@ -21,8 +21,8 @@ const (
 	stateRevoked   = "revoked"
 )
 
-// state is the state of a key and the reason of the condition that says so. Reasons are constants of the API's package, so
-// there are few states.
+// state is the state of a key and the reason of the condition that says so. Reasons are constants of the API's package,
+// so there are few states.
 type state struct {
 	name, reason string
 }
@@ -59,8 +59,8 @@ func instantOf(t time.Time) instant { return instant(t.UnixMilli()) }
 
 func (i instant) sub(before instant) time.Duration { return time.Duration(i-before) * time.Millisecond }
 
-// sampleOf returns the sample of a key. An object does not say when its spec was changed: if the controller is behind, the
-// key has waited since that was first seen.
+// sampleOf returns the sample of a key. An object does not say when its spec was changed: if the controller is behind,
+// the key has waited since that was first seen.
 func sampleOf(key *keysv1alpha1.ApiKey, before keySample, now time.Time) keySample {
 	sample := keySample{behind: !keystate.Observed(key)}
 	if expires, ok := keystate.Expires(key); ok && key.Status.IssuedTime != nil {
@@ -102,8 +102,8 @@ func stateOf(key *keysv1alpha1.ApiKey) state {
 	}
 }
 
-// expiresWithin reports whether a key in use will expire within a window. A key whose whole life is no longer than the window
-// does not count.
+// expiresWithin reports whether a key in use will expire within a window. A key whose whole life is no longer than the
+// window does not count.
 func (f keySample) expiresWithin(window time.Duration, name string, now time.Time) bool {
 	switch name {
 	case stateRevoked, stateExpired, stateSuspended:

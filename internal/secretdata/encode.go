@@ -8,13 +8,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// encoder writes a text as a language has it that gives some characters a meaning. It is pure, and takes a time and a room that are in
-// proportion to the text.
+// encoder encodes a text for a format in which some characters have a special meaning. It is pure, and takes time and
+// memory in proportion to the text.
 type encoder struct {
 	// size returns the length of what append appends.
 	size   func(text string) int
 	append func(out []byte, text string) []byte
-	// opaque says that what comes out is printable, whatever goes in.
+	// opaque means that the output is printable, whatever the input.
 	opaque bool
 }
 
@@ -23,13 +23,13 @@ const (
 	jsonName = "json"
 )
 
-// encoderNames are in the order in which messages name them.
+// encoderNames has the encoders' names in the order in which messages list them.
 var encoderNames = []string{jsonName, "base64", "urlquery", "html", "shell"}
 
 var encoders = map[string]*encoder{
-	// A JSON string, and so one of YAML, TOML and curl's configuration files, with its quotes.
+	// A JSON string with its quotes, which is also valid in YAML, TOML and curl's configuration files.
 	jsonName: byCharacter(`"`, `"`, true, appendJSON),
-	// RFC 4648 section 4.
+	// RFC 4648, section 4.
 	"base64": {
 		size:   func(text string) int { return base64.StdEncoding.EncodedLen(len(text)) },
 		append: func(out []byte, text string) []byte { return base64.StdEncoding.AppendEncode(out, []byte(text)) },
@@ -43,7 +43,8 @@ var encoders = map[string]*encoder{
 	"shell": byCharacter("'", "'", false, appendShell),
 }
 
-// byCharacter makes an encoder that encodes each character by itself, between quotes. A character may be one byte that is not UTF-8.
+// byCharacter returns an encoder that encodes each character by itself, between quotes. An invalid byte counts as a
+// character.
 func byCharacter(opens, closes string, opaque bool, encode func(out []byte, character string) []byte) *encoder {
 	each := func(text string, emit func(character string)) {
 		for text != "" {
@@ -84,7 +85,7 @@ func appendJSON(out []byte, character string) []byte {
 		return append(out, `\ufffd`...)
 	case printable.Rune(r):
 		return append(out, character...)
-	case r > 0xffff: // A surrogate pair, RFC 8259 section 7.
+	case r > 0xffff: // A surrogate pair: RFC 8259, section 7.
 		r -= 0x10000
 		return fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
 	default:

@@ -17,16 +17,22 @@ import (
 )
 
 var seeds = []string{
-	"", "plain text", "{{.Token}}", "NEXUS_TOKEN={{.Token}}\nNEXUS_TENANT={{.TenantID}}\n", "{{ .Authorization | json }}", `{{ .Scopes | join ", " | shell }}`,
-	"{{ .Scopes | json }}", "{{ .Scopes }}", "a {{- .Name -}} b", "{{- /* a */ -}}", "{{/**/}}", `{{ "\"}}" }}`, "{{ `{{` | html }}", "{{{.Token}}", "{}{{.Token}}{",
-	"{{ .DisplayName | html }}{{ .DisplayName | urlquery }}{{ .DisplayName | base64 }}", "{{.Nonsense}}", "{{.Token", `{{printf "%q" .Authorization}}`,
-	"{{index .Scopes 0}} {{index .Scopes 7}}", "{{index .Token .Token}}", "{{slice .Token 70}}", "{{range .Scopes}}{{.}}{{end}}", `{{define "a"}}{{template "a"}}{{end}}`,
-	"{{if .Token}}{{end}}", "{{with .Scopes}}{{len .}}{{end}}", "{{.Token.Foo}}", `{{printf "%999999d" 1}}`, `{{call .Token}}`, `{{html (js (urlquery .Token))}}`,
-	`{{$t := .Token}}{{with $t}}{{eq . 1}}{{end}}`, `{{.Token | index .Scopes}}`, "{{.Token|json|json}}", `{{"\xff"|json}}`, "{{.DisplayName|\nurlquery}}", "{{/* *", "{{/***/}}", "{{-}}",
+	"", "plain text", "{{.Token}}", "NEXUS_TOKEN={{.Token}}\nNEXUS_TENANT={{.TenantID}}\n", "{{ .Authorization | json }}",
+	`{{ .Scopes | join ", " | shell }}`,
+	"{{ .Scopes | json }}", "{{ .Scopes }}", "a {{- .Name -}} b", "{{- /* a */ -}}", "{{/**/}}", `{{ "\"}}" }}`,
+	"{{ `{{` | html }}", "{{{.Token}}", "{}{{.Token}}{",
+	"{{ .DisplayName | html }}{{ .DisplayName | urlquery }}{{ .DisplayName | base64 }}", "{{.Nonsense}}", "{{.Token",
+	`{{printf "%q" .Authorization}}`,
+	"{{index .Scopes 0}} {{index .Scopes 7}}", "{{index .Token .Token}}", "{{slice .Token 70}}",
+	"{{range .Scopes}}{{.}}{{end}}", `{{define "a"}}{{template "a"}}{{end}}`,
+	"{{if .Token}}{{end}}", "{{with .Scopes}}{{len .}}{{end}}", "{{.Token.Foo}}", `{{printf "%999999d" 1}}`,
+	`{{call .Token}}`, `{{html (js (urlquery .Token))}}`,
+	`{{$t := .Token}}{{with $t}}{{eq . 1}}{{end}}`, `{{.Token | index .Scopes}}`, "{{.Token|json|json}}",
+	`{{"\xff"|json}}`, "{{.DisplayName|\nurlquery}}", "{{/* *", "{{/***/}}", "{{-}}",
 }
 
-// FuzzTemplate checks, whatever stands in a key's template, that nothing but what is rendered depends on the token, that the room is kept,
-// and that the API server's rule refuses nothing that can be rendered.
+// FuzzTemplate checks for any template that only the rendered output depends on the token, that the limits hold, and
+// that the API server's rule refuses nothing that can be rendered.
 func FuzzTemplate(f *testing.F) {
 	for _, seed := range append(attacks(), seeds...) {
 		f.Add(seed, "A name")
@@ -41,7 +47,7 @@ func FuzzTemplate(f *testing.F) {
 		if one, other := outcome(t, text, fields), outcome(t, text, others); one != other {
 			t.Errorf("%q depends on the token: %s, and %s", text, one, other)
 		}
-		rendered, err := secretdata.Render(one(text), fields)
+		rendered, err := secretdata.Render(single(text), fields)
 		switch {
 		case err != nil && (rendered != nil || strings.Contains(err.Error(), fields.Token) || !printable.Is(err.Error())):
 			t.Errorf("%q: %q, %q", text, rendered, err)
@@ -57,7 +63,7 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-// templateRule is the API server's rule for templates.
+// templateRule returns the API server's rule for templates.
 func templateRule(t testing.TB) *regexp.Regexp {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "keys.nexuscommerce.io_apikeys.yaml"))
@@ -70,30 +76,32 @@ func templateRule(t testing.TB) *regexp.Regexp {
 	if !named || !begins || !ends {
 		t.Fatal("the rule is another")
 	}
-	return regexp.MustCompile(regexp.MustCompile(`\n *`).ReplaceAllString(rule, " ")) // YAML folds a line at a space.
+	return regexp.MustCompile(regexp.MustCompile(`\n *`).ReplaceAllString(rule, " ")) // YAML may fold a line at a space.
 }
 
-// TestRule checks that the API server refuses what can't be rendered, but for what its rule can't say.
+// TestRule checks that the API server's rule refuses what can't be rendered, apart from what a rule can't express.
 func TestRule(t *testing.T) {
 	rule := templateRule(t)
-	later := []string{`{{"\q"}}`} // The controller's to refuse.
+	later := []string{`{{"\q"}}`} // The controller refuses it.
 	for _, text := range append(attacks(), seeds...) {
-		err := secretdata.Check(one(text), someFields())
+		err := secretdata.Check(single(text), someFields())
 		tooLarge := err != nil && strings.Contains(err.Error(), "larger than 512 KiB")
 		if want := err == nil || tooLarge; rule.MatchString(text) != want {
 			t.Errorf("%.80q: the rule says %v, and Check %v", text, rule.MatchString(text), err)
 		}
 	}
 	for _, text := range later {
-		if secretdata.Check(one(text), someFields()) == nil || !rule.MatchString(text) {
+		if secretdata.Check(single(text), someFields()) == nil || !rule.MatchString(text) {
 			t.Errorf("%q is refused by the rule, or by nobody", text)
 		}
 	}
 }
 
-// FuzzEncoders compares the encoders with what the standard library, and a shell, make of what they write.
+// FuzzEncoders checks that the standard library, or a shell, decodes the encoders' output to the input.
 func FuzzEncoders(f *testing.F) {
-	for _, seed := range []string{"", "a", `x" y' \z`, "<&>", "倉庫 👩‍🔧", "\x1b[2J\n\u2028\U000e0041", "a%2Fb?c=d&e+f~", "$(id) `id` $HOME"} {
+	for _, seed := range []string{
+		"", "a", `x" y' \z`, "<&>", "倉庫 👩‍🔧", "\x1b[2J\n\u2028\U000e0041", "a%2Fb?c=d&e+f~", "$(id) `id` $HOME",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -115,7 +123,7 @@ func FuzzEncoders(f *testing.F) {
 		} {
 			fields := someFields()
 			fields.DisplayName = valid
-			rendered, err := secretdata.Render(one("{{ .DisplayName | "+encoder+" }}"), fields)
+			rendered, err := secretdata.Render(single("{{ .DisplayName | "+encoder+" }}"), fields)
 			opaque := encoder != "html" && encoder != "shell"
 			if (err == nil) != (opaque || printable.Is(valid)) {
 				t.Errorf("%s of %q: %v", encoder, valid, err)
@@ -133,12 +141,12 @@ func FuzzEncoders(f *testing.F) {
 	})
 }
 
-// TestShell has a shell read what is written for it.
+// TestShell has a shell read the encoder's output.
 func TestShell(t *testing.T) {
 	fields := someFields()
 	for _, name := range []string{`Bob's "Stock" \`, "$(id) `id` $HOME ; # & |", "'''", `a\'b`, "-n *"} {
 		fields.DisplayName = name
-		rendered, err := secretdata.Render(one("NAME={{ .DisplayName | shell }}\n"), fields)
+		rendered, err := secretdata.Render(single("NAME={{ .DisplayName | shell }}\n"), fields)
 		if err != nil {
 			t.Fatal(err)
 		}

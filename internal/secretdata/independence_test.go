@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// withToken returns fields with another token of the same format.
+// withToken returns fields with a random token of the same format.
 func withToken(random *rand.Rand) *secretdata.Fields {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	token := []byte("nxc_live_")
@@ -23,8 +23,8 @@ func withToken(random *rand.Rand) *secretdata.Fields {
 	return f
 }
 
-// TestNothingDependsOnTheToken renders templates with many tokens. Whether they fail, with which message, and how long what they render
-// to is, must be the same for all: each of them is seen by who may not read the token.
+// TestNothingDependsOnTheToken renders templates with many tokens. Whether they fail, with which message, and the
+// length of the output must be the same for all: people who may not read the token can see these.
 func TestNothingDependsOnTheToken(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, text := range append(attacks(), seeds...) {
@@ -37,22 +37,23 @@ func TestNothingDependsOnTheToken(t *testing.T) {
 	}
 }
 
-// outcome is what others than readers of the Secret can see of a rendering.
+// outcome returns what people who can't read the Secret can see of a rendering.
 func outcome(t *testing.T, text string, f *secretdata.Fields) string {
 	t.Helper()
-	rendered, err := secretdata.Render(one(text), f)
+	rendered, err := secretdata.Render(single(text), f)
 	blind := *f
 	blind.Token, blind.Authorization, blind.Prefix = "", "", ""
-	if checked := secretdata.Check(one(text), &blind); fmt.Sprint(checked) != fmt.Sprint(err) {
+	if checked := secretdata.Check(single(text), &blind); fmt.Sprint(checked) != fmt.Sprint(err) {
 		t.Fatalf("%.80q: without the token %v, with it %v", text, checked, err)
 	}
 	return fmt.Sprint(len(rendered["x"]), " bytes, ", err)
 }
 
-// longestToken is as long as a token may be: the longest format that a controller takes, and 57 characters more.
+// longestToken is the length of the longest token: the longest format that a controller accepts, and 57 characters.
 const longestToken = 32 + 57
 
-// TestTheLongestTokenHasRoom checks that whatever is found to have room does not render to more, with the longest token that there may be.
+// TestTheLongestTokenHasRoom checks that templates that pass Check never render to more than MaxRendered, even with the
+// longest token.
 func TestTheLongestTokenHasRoom(t *testing.T) {
 	format := token.Format(strings.Repeat("f", 31) + "_")
 	if err := format.Validate(); err != nil {
@@ -67,7 +68,7 @@ func TestTheLongestTokenHasRoom(t *testing.T) {
 	for _, text := range []string{"{{.Token}}", "{{.Authorization|base64}}", "{{.Prefix|json}}"} {
 		templates := map[string]keysv1alpha1.Template{}
 		for n := 0; ; n++ {
-			templates[fmt.Sprint(n)] = repeat(text, mostCharacters)
+			templates[fmt.Sprint(n)] = repeat(text, maxCharacters)
 			rendered, err := secretdata.Render(templates, f)
 			size := 0
 			for _, data := range rendered {
@@ -83,7 +84,8 @@ func TestTheLongestTokenHasRoom(t *testing.T) {
 	}
 }
 
-// TestRoomDoesNotDependOnTheToken fills the room with the token in every encoding: where it ends is decided without it.
+// TestRoomDoesNotDependOnTheToken fills the limit with the token in every encoding: where the limit is exceeded does
+// not depend on the token.
 func TestRoomDoesNotDependOnTheToken(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, encoder := range []string{"", "|json", "|base64", "|urlquery", "|html", "|shell"} {
@@ -96,7 +98,7 @@ func TestRoomDoesNotDependOnTheToken(t *testing.T) {
 			t.Fatal("there is room for all of it")
 		}
 		others := []*secretdata.Fields{someFields(), someFields(), someFields()}
-		others[1].Authorization = "Bearer " + strings.Repeat("'", longestToken) // Of another length, and which encoders write otherwise.
+		others[1].Authorization = "Bearer " + strings.Repeat("'", longestToken) // Of another length, and encoded differently.
 		others[2].Authorization = "\x00"
 		for range 20 {
 			others = append(others, withToken(random))

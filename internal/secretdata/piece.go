@@ -8,26 +8,26 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// piece is a part of a template that stands for one value: its own text, or a field.
+// piece is a part of a template: text, or a field's value.
 type piece struct {
-	// text is what is emitted where there is no field.
+	// text is emitted if there is no field.
 	text  string
 	field *field
-	// joined says that a list's elements are put together, with the separator between them.
+	// joined means that a list's elements are joined, with the separator between them.
 	joined    bool
 	separator string
-	// encoder is nil where the value is emitted as it is.
+	// encoder encodes the value. Nil emits it unchanged.
 	encoder *encoder
 }
 
 // field is one of Fields.
 type field struct {
 	name string
-	// value is nil for a list.
+	// value returns the field's value. It is nil for a list.
 	value func(*Fields) string
 }
 
-// allFields are in the order in which messages name them.
+// allFields has the fields in the order in which messages list them.
 var allFields = []field{
 	{"Token", func(f *Fields) string { return f.Token }},
 	{"Authorization", func(f *Fields) string { return f.Authorization }},
@@ -49,10 +49,11 @@ var fieldsByName = func() map[string]*field {
 	return byName
 }()
 
-// isList reports whether the value is a list of texts that have not been joined.
+// isList reports whether the value is a list that is not joined.
 func (p *piece) isList() bool { return p.field != nil && p.field.value == nil && !p.joined }
 
-// value returns the text that is encoded. Scopes are at most 64 of 128 characters, and separators are short.
+// value returns the text before it is encoded. Its length is bounded: there are at most 64 scopes of 128 characters,
+// and separators are short.
 func (p *piece) value(f *Fields) string {
 	switch {
 	case p.field == nil:
@@ -65,14 +66,15 @@ func (p *piece) value(f *Fields) string {
 	return p.field.value(f)
 }
 
-// check says what is wrong with emitting the piece. A value that holds a line break, say, would add a line to a file of which the
-// template's author thought they knew all lines; only encoders that leave nothing of it may have it. What stands in the template itself
-// is the author's own.
+// check returns what is wrong with emitting the piece, or "". A value with a line break, say, would add a line to a
+// file whose lines the template's author believes to know. Such a value may only be emitted by an encoder that makes it
+// printable. The template's own text is the author's business.
 func (p *piece) check(f *Fields) string {
 	if p.field == nil || p.encoder != nil && p.encoder.opaque || p.printable(f) {
 		return ""
 	}
-	return fmt.Sprintf("the value of .%s has a line break or another character that is not printable, and would change the meaning of the file: "+
+	return fmt.Sprintf("the value of .%s has a line break or another character that is not printable, and would change "+
+		"the meaning of the file: "+
 		"change the value, or write {{ .%s | %s }}", p.field.name, p.field.name, jsonName)
 }
 
@@ -100,7 +102,7 @@ func (p *piece) size(f *Fields) int {
 
 func length(text string) int { return len(text) }
 
-// listSize returns the length of a list whose elements have the given sizes.
+// listSize returns the length of a joined list whose elements have the given sizes.
 func listSize(list []string, separator string, size func(string) int) int {
 	total := len(separator) * max(len(list)-1, 0)
 	for _, text := range list {
@@ -109,7 +111,7 @@ func listSize(list []string, separator string, size func(string) int) int {
 	return total
 }
 
-// append appends the value, encoded.
+// append appends the encoded value.
 func (p *piece) append(out []byte, f *Fields) []byte {
 	switch {
 	case p.encoder == nil:

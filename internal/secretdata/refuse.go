@@ -6,8 +6,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// refuse says what is wrong at the scanner's place, in an action that begins at begin, and what to write instead. Templates used to be
-// those of Go's text/template, and may still be in objects and manifests: what those had gets its new spelling.
+// refuse returns what is wrong at the scanner's position, in an action that begins at begin, and what to write instead.
+// Templates used to be Go's text/template, and objects and manifests may still have such ones. For these, the message
+// has the new spelling.
 func (s *scanner) refuse(begin int) *fault {
 	if s.at >= len(s.text) {
 		return &fault{begin, unclosedAction}
@@ -24,7 +25,11 @@ func (s *scanner) refuse(begin int) *fault {
 	case "html", "urlquery", jsonName, "base64", "shell", joinName:
 		return &fault{at, "an encoder comes after the value: write {{ " + operand + " | " + word + " }}"}
 	case "index", "range", "slice":
-		return &fault{at, word + ` is not supported: write {{ .Scopes | join " " }} for all scopes in a line, or {{ .Scopes | json }} for a JSON list`}
+		return &fault{
+			at,
+			word + ` is not supported: write {{ .Scopes | join " " }} for all scopes in a line, or {{ .Scopes | json }} for ` +
+				`a JSON list`,
+		}
 	case "if", "else", "with", "end", "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "call":
 		return &fault{at, word + " is not supported: nothing is decided or computed in a template; write what this key needs"}
 	case "define", "template", "block", "break", "continue":
@@ -36,7 +41,7 @@ func (s *scanner) refuse(begin int) *fault {
 	return &fault{at, "there is nothing with the name " + excerpt(word) + ": " + whatThereIs}
 }
 
-// refuseCharacter is for what begins with no letter or digit.
+// refuseCharacter returns the message about something that begins with neither a letter nor a digit.
 func (s *scanner) refuseCharacter(begin, at int) string {
 	switch c := s.text[at]; {
 	case c == '$':
@@ -55,14 +60,16 @@ func (s *scanner) refuseCharacter(begin, at int) string {
 		}
 		return "there is no field ." + excerpt(name) + ": " + whatThereIs
 	case c == '(' || c == ')':
-		return "parentheses are not supported: write {{ " + s.operand(begin) + " }} or {{ " + s.operand(begin) + " | " + jsonName + " }}"
+		operand := s.operand(begin)
+		return "parentheses are not supported: write {{ " + operand + " }} or {{ " + operand + " | " + jsonName + " }}"
 	case s.startsWith(at, closing):
 		return nameAField
 	}
-	return "there is a character too many, or }} is missing: an action is {{ .DisplayName }} or {{ .DisplayName | " + jsonName + " }}"
+	return "there is a character too many, or }} is missing: an action is {{ .DisplayName }} or {{ .DisplayName | " +
+		"" + jsonName + " }}"
 }
 
-// printed is the new spelling of a function that prints.
+// printed returns the new spelling of a call of a printing function.
 func (s *scanner) printed(begin int, function, operand string) string {
 	if function == "js" || strings.Contains(s.rest(begin), `%q`) {
 		return "{{ " + operand + " | " + jsonName + " }}"
@@ -70,7 +77,7 @@ func (s *scanner) printed(begin int, function, operand string) string {
 	return "{{ " + operand + " }}, and text outside of the braces"
 }
 
-// operand returns the first field that an action has, or one that stands for any.
+// operand returns the first field in an action, or a placeholder.
 func (s *scanner) operand(begin int) string {
 	text := s.rest(begin)
 	for {
@@ -86,7 +93,7 @@ func (s *scanner) operand(begin int) string {
 	}
 }
 
-// rest returns an action, from its beginning to its end, or as much of it as is looked at.
+// rest returns an action from its beginning to its end, or a bounded part of it.
 func (s *scanner) rest(begin int) string {
 	const most = 200
 	rest := s.text[begin:min(len(s.text), begin+most)]
@@ -98,7 +105,7 @@ func excerpt(text string) string { return printable.Excerpt(text, 40) }
 
 var nameAField = "name a field: " + whatThereIs
 
-// whatThereIs is what an action may have.
+// whatThereIs lists what an action may contain.
 var whatThereIs = func() string {
 	names := make([]string, len(allFields))
 	for i := range allFields {

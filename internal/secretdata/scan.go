@@ -12,28 +12,29 @@ const (
 	space                      = " \t\r\n"
 	longestSeparator           = 16
 	separatorTooLong           = "a separator has at most 16 characters"
-	unclosedAction, unclosedIn = "unclosed action: }} is missing", "unclosed action: there is a line break, or the end, in a quoted text"
+	unclosedAction, unclosedIn = "unclosed action: }} is missing",
+		"unclosed action: there is a line break, or the end, in a quoted text"
 )
 
-// scanner reads one template from its beginning to its end, without ever going back.
+// scanner reads one template from beginning to end, without ever going back.
 type scanner struct {
 	text string
 	at   int
-	// trim says that space at the beginning of the text that follows is left out.
+	// trim means that white space at the beginning of the next text is dropped.
 	trim bool
 }
 
-// fault is what is wrong at a place of a template.
+// fault is what is wrong at a position in a template.
 type fault struct {
 	at      int
 	problem string
 }
 
-// scan calls visit for each piece of a template, in their order. What visit returns, where it isn't blank, is wrong with that piece, and
-// ends the scan.
+// scan calls visit for each piece of a template, in order. If visit returns a message, that is what is wrong with the
+// piece, and ends the scan.
 func scan(text string, visit func(*piece) string) *Error {
 	s := &scanner{text: text}
-	p := &piece{} // One for all: a template may have many.
+	p := &piece{} // Reused, because a template may have many.
 	for s.at < len(text) {
 		begin := s.at
 		*p = piece{}
@@ -59,7 +60,7 @@ func newError(text string, wrong *fault) *Error {
 	}
 }
 
-// next reads the next piece: text up to the next action, or an action.
+// next reads the next piece: the text before the next action, or an action.
 func (s *scanner) next(p *piece) *fault {
 	if strings.HasPrefix(s.text[s.at:], opening) {
 		return s.action(p)
@@ -110,7 +111,7 @@ func (s *scanner) action(p *piece) *fault {
 	return nil
 }
 
-// value reads what an action stands for, and the space after it.
+// value reads an action's value, and the white space after it.
 func (s *scanner) value(begin int, p *piece) (wrong *fault) {
 	switch {
 	case s.startsWith(s.at, "."):
@@ -138,7 +139,7 @@ func (s *scanner) value(begin int, p *piece) (wrong *fault) {
 	return nil
 }
 
-// pipe reads | and what comes after it.
+// pipe reads | and what follows it.
 func (s *scanner) pipe(begin int, p *piece) (wrong *fault) {
 	s.at++
 	s.skipSpace()
@@ -168,7 +169,7 @@ func (s *scanner) pipe(begin int, p *piece) (wrong *fault) {
 	return nil
 }
 
-// literal reads a quoted text, as Go has it.
+// literal reads a quoted text in Go's syntax.
 func (s *scanner) literal() (string, *fault) {
 	begin := s.at
 	quote := s.text[begin]
@@ -194,7 +195,7 @@ func (s *scanner) literal() (string, *fault) {
 	return text, nil
 }
 
-// word reads a name, which may be blank.
+// word reads a name, which may be empty.
 func (s *scanner) word() string {
 	begin := s.at
 	for s.at < len(s.text) && isWord(s.text[s.at]) {

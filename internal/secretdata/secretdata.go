@@ -1,18 +1,20 @@
-// Package secretdata renders the templates that an ApiKey has for the data of its Secret. It is pure.
+// Package secretdata renders the templates of an ApiKey for the data of its Secret. It is pure.
 //
-// A template is text in which {{ … }} stands for a value. That is the whole language:
+// A template is text with values in {{ … }}. That is the whole language:
 //
 //	template = { text | "{{" [ "- " ] ( value | comment ) [ " -" ] "}}" }
 //	value    = ( field | literal ) [ "|" encoder ]
 //	         | ".Scopes" "|" "join" literal [ "|" encoder ]
 //	comment  = "/*" … "*/"
 //
-// Nothing is evaluated, compared, indexed, measured or assigned. That makes two promises possible, which a general template language
-// can't keep however it is restricted:
+// Nothing is evaluated, compared, indexed, measured or assigned. That allows two guarantees that no restriction of a
+// general template language can give:
 //
-//   - Time and memory are bounded by the lengths of the template and of its output, and the output is measured before it is made.
-//   - The token can only be emitted. Whether, where and with which message a template fails is decided without it: Check never reads
-//     Fields.Token, Fields.Authorization or Fields.Prefix, and once it has passed, Render can't fail.
+//   - Time and memory are bounded by the lengths of the template and of its output, and the output is measured before
+//     it is made.
+//   - The token can only be emitted. Whether, where and with which message a template fails does not depend on it:
+//     Check never reads Fields.Token, Fields.Authorization or Fields.Prefix, and Render can't fail after Check has
+//     passed.
 package secretdata
 
 import (
@@ -25,14 +27,14 @@ import (
 )
 
 const (
-	// MaxRendered is the most that all templates of a key may come to: a Secret holds 1 MiB in all.
+	// MaxRendered is how long the output of all templates of a key may be, in bytes. A Secret holds 1 MiB.
 	MaxRendered = 512 << 10
-	// longestToken and longestPrefix are as long as a token, and its prefix, may be. Each counts as that, so that the room it takes says
-	// nothing of it, and is the same for the next.
+	// longestToken and longestPrefix are the lengths that every token and prefix count as, so that the measured size
+	// reveals nothing about the token, and is the same for the next one.
 	longestToken, longestPrefix = 89, 40
 )
 
-// Fields are what templates may use.
+// Fields are the values that templates can use.
 type Fields struct {
 	Token, Authorization         string
 	TenantID, APIBaseURL         string
@@ -41,7 +43,7 @@ type Fields struct {
 	Scopes                       []string
 }
 
-// Error says which template can't be rendered, where in it, and what to write instead. It never holds what was rendered.
+// Error says which template can't be rendered, where, and what to write instead. It never contains rendered output.
 type Error struct {
 	Name string
 	// Line and Column count from 1, in characters.
@@ -54,7 +56,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("spec.secret.data[%s]: line %d, column %d: %s", e.Name, e.Line, e.Column, e.Problem)
 }
 
-// Render renders templates by their names. The error is an *Error, and that of Check.
+// Render returns the output of templates by their names. Its error is an *Error, the same that Check returns.
 func Render(templates map[string]keysv1alpha1.Template, f *Fields) (map[string][]byte, error) {
 	sizes, err := measure(templates, f)
 	if err != nil {
@@ -72,13 +74,13 @@ func Render(templates map[string]keysv1alpha1.Template, f *Fields) (map[string][
 	return rendered, nil
 }
 
-// Check says what Render would fail with. It doesn't read the token.
+// Check returns the error that Render would return. It doesn't read the token.
 func Check(templates map[string]keysv1alpha1.Template, f *Fields) error {
 	_, err := measure(templates, f)
 	return err
 }
 
-// measure returns at least the length of what each template renders to.
+// measure returns an upper bound of the length of each template's output.
 func measure(templates map[string]keysv1alpha1.Template, f *Fields) (map[string]int, error) {
 	public := f.withoutToken()
 	sizes := make(map[string]int, len(templates))
@@ -103,8 +105,8 @@ func measure(templates map[string]keysv1alpha1.Template, f *Fields) (map[string]
 	return sizes, nil
 }
 
-// withoutToken returns fields with a stand-in for the token, to measure by: the longest, of characters that encoders treat as they do
-// every token's.
+// withoutToken returns fields with a placeholder for the token, to measure with: of the greatest length, and of
+// characters that encoders treat like those of every token.
 func (f *Fields) withoutToken() Fields {
 	public := *f
 	public.Token, public.Prefix = strings.Repeat("x", longestToken), strings.Repeat("x", longestPrefix)
