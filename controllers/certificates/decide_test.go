@@ -131,6 +131,9 @@ func certificates(pairs ...pair) []*x509.Certificate {
 // TestAuthorityIsForItsNamespaceOnly checks that nothing which a stolen key signs is valid for another server.
 func TestAuthorityIsForItsNamespaceOnly(t *testing.T) {
 	stolen := authorityAt(t, start)
+	if !stolen.certificate.PermittedDNSDomainsCritical {
+		t.Error("a client that doesn't know name constraints accepts any name (RFC 5280 section 4.2.1.10)")
+	}
 	roots := x509.NewCertPool()
 	roots.AddCert(stolen.certificate)
 	for name, valid := range map[string]bool{

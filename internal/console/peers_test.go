@@ -214,6 +214,14 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 	if err := c.peers.tell(t.Context(), signOut{ID: "a", Until: r.clock().Add(time.Hour)}); !errors.Is(err, errNoPeer) {
 		t.Errorf("whoever says yes counts as told: %v", err)
 	}
+	list := `{"since":"2001-01-01T00:00:00Z","ended":[{"id":"` + s.ID + `","until":"2099-01-01T00:00:00Z"}]}`
+	liar := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, list) }))
+	defer liar.Close()
+	r.addresses = []string{liar.Listener.Addr().String()}
+	if err := c.peers.pull(t.Context()); !errors.Is(err, errNoPeer) || c.signOuts.since.Before(r.clock()) {
+		t.Errorf("a list without a proof is believed: %v", err)
+	}
+	wantCookie(t, "a session that a stranger's list would end", c, browser, true)
 }
 
 // TestPeersNeedAKey checks that replicas with keys of their own are refused, and that without peers there is no such URL.

@@ -38,31 +38,29 @@ func (e *signOuts) add(ended signOut, now time.Time) {
 	e.put(ended, now)
 }
 
-// put reports whether nothing was forgotten for it.
-func (e *signOuts) put(ended signOut, now time.Time) (complete bool) {
+// put forgets all others where there is no room for one more. Then since is now, and floor keeps it from going back.
+func (e *signOuts) put(ended signOut, now time.Time) {
 	if _, known := e.until[ended.ID]; known || !now.Before(ended.Until) {
-		return true
+		return
 	}
 	if len(e.until) >= maxSignOuts {
 		e.tidy(now)
 	}
-	if complete = len(e.until) < maxSignOuts; !complete {
+	if len(e.until) >= maxSignOuts {
 		clear(e.until)
 		e.since, e.floor = now, now
 	}
 	e.until[ended.ID] = ended.Until
-	return complete
 }
 
 // merge takes over what another replica knows: all that was signed out of since a time, which this one then knows too.
 func (e *signOuts) merge(other *signOutList, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	complete := true
 	for _, ended := range other.Ended {
-		complete = e.put(ended, now) && complete
+		e.put(ended, now)
 	}
-	if complete && other.Since.Before(e.since) {
+	if other.Since.Before(e.since) {
 		e.since = other.Since
 		if e.since.Before(e.floor) {
 			e.since = e.floor

@@ -369,11 +369,13 @@ func TestConnectionsOfPeers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, small)
+			var many []net.Conn
 			open := func() {
 				client, server := p.connect(t, "127.0.0.2")
 				if err := pass(t, client, server, greedy); err != nil {
 					t.Fatal(err)
 				}
+				many = append(many, server)
 			}
 			for range small.Connections {
 				open()
@@ -410,6 +412,18 @@ func TestConnectionsOfPeers(t *testing.T) {
 				if _, err := server.Write(frame(1, 5, 1, []byte{0x88})); err != nil {
 					t.Errorf("the one %s: %v", what, err)
 				}
+			}
+			if greedy == nil {
+				return
+			}
+			answered := 0
+			for _, server := range many {
+				if _, err := server.Write(frame(1, 5, 1, []byte{0x88})); err == nil {
+					answered++
+				}
+			}
+			if answered != len(many)-2 { // Two gave way to the other peer's.
+				t.Errorf("%d of %d that wait for their answers get them: more gave way to others of their own peer", answered, len(many))
 			}
 		})
 	}

@@ -64,6 +64,19 @@ func TestTheClockIsCorrected(t *testing.T) {
 	s.wantWrites("a", 3600, 0, 10)
 }
 
+// TestATimeInTheFutureIsNotWritten checks that a use noted while the clock was ahead is written with the corrected time,
+// though nothing about the key has changed meanwhile.
+func TestATimeInTheFutureIsNotWritten(t *testing.T) {
+	s := newServer(t)
+	r := s.replica("one")
+	s.put(newKey("a", "first000"))
+	r.now = noon.Add(time.Hour)
+	r.use("a", "first000")
+	r.now = noon
+	r.writeAll()
+	s.wantWrites("a", 0)
+}
+
 // TestSmallClockSkewIsTolerated checks that a time in the future is trusted if it is ahead by no more than the
 // resolution.
 func TestSmallClockSkewIsTolerated(t *testing.T) {
