@@ -215,7 +215,9 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 		t.Errorf("whoever says yes counts as told: %v", err)
 	}
 	list := `{"since":"2001-01-01T00:00:00Z","ended":[{"id":"` + s.ID + `","until":"2099-01-01T00:00:00Z"}]}`
-	liar := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, list) }))
+	liar := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, list)
+	}))
 	defer liar.Close()
 	r.addresses = []string{liar.Listener.Addr().String()}
 	if err := c.peers.pull(t.Context()); !errors.Is(err, errNoPeer) || c.signOuts.since.Before(r.clock()) {

@@ -6,8 +6,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestTheClientLimitsNothing checks that no caller waits in the queue of a client's own rate limit, holding a place: how often the API
-// server is asked is decided before, without waiting.
+// TestTheClientLimitsNothing checks that no caller holds a place while it waits for the client's own rate limit: how often
+// the API server is asked is decided before that, without waiting.
 func TestTheClientLimitsNothing(t *testing.T) {
 	config := &rest.Config{Host: "https://127.0.0.1:6443", QPS: 5, Burst: 1}
 	guard, err := NewForConfig(config, Options{})
@@ -18,7 +18,9 @@ func TestTheClientLimitsNothing(t *testing.T) {
 	if !ok {
 		t.Fatalf("the cluster is a %T", guard.options.Cluster)
 	}
-	for kind, client := range map[string]rest.Interface{"TokenReviews": asked.authentication, "SubjectAccessReviews": asked.authorization} {
+	for kind, client := range map[string]rest.Interface{
+		"TokenReviews": asked.authentication, "SubjectAccessReviews": asked.authorization,
+	} {
 		if limiter := client.GetRateLimiter(); limiter != nil {
 			t.Errorf("%s wait for %v", kind, limiter)
 		}

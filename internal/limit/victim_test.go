@@ -11,7 +11,9 @@ func TestNetwork(t *testing.T) {
 		return network(&net.TCPAddr{IP: net.ParseIP(ip), Zone: zone, Port: 4711}).String()
 	}
 	for _, same := range [][2]string{
-		{"2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"}, {"::ffff:203.0.113.7", "203.0.113.7"}, {"fe80::1", "fe80::2"},
+		{"2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"},
+		{"::ffff:203.0.113.7", "203.0.113.7"},
+		{"fe80::1", "fe80::2"},
 	} {
 		if peerOf(same[0], "") != peerOf(same[1], "") {
 			t.Errorf("%s and %s are two peers", same[0], same[1])
