@@ -22,7 +22,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,105 +33,78 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = time.Minute
+const timeout = time.Minute
 
 // audience is the API server's own, and testAudience the one that verifier-1 answers reviews for.
 const audience, testAudience = "https://kubernetes.default.svc", "test"
 
-// installation is a control plane whose API server asks the verifier who its users are.
-type installation struct {
-	cp       *controlplane.ControlPlane
-	verifier *program.Process
-	// address, metrics and health are the verifier's.
-	address, metrics, health string
-	// binary is the verifier's too.
-	binary             string
+// testbed is an installation whose API server asks a verifier who its users are.
+type testbed struct {
+	*install.Installation
+
 	tenant             *keysv1alpha1.Tenant
 	namespace, another *corev1.Namespace
 }
 
-func newInstallation(t *testing.T) *installation {
+func newTestbed(t *testing.T) *testbed {
 	t.Helper()
-	i := &installation{address: program.FreeAddress(t), metrics: program.FreeAddress(t), health: program.FreeAddress(t)}
 	webhook := filepath.Join(t.TempDir(), "webhook.yaml")
 	// As docs/introspection.md has it: over TLS, by the authority and by the name.
 	ca, reviews := authority.New(t), program.FreeAddress(t)
-	config := fmt.Sprintf(`{apiVersion: v1, kind: Config, clusters: [{name: verifier, cluster: {server: "https://%s/token/review",
-		certificate-authority: %s, tls-server-name: %s}}],
-		contexts: [{name: verifier, context: {cluster: verifier}}], current-context: verifier}`, reviews, ca.File, authority.VerifierName)
+	config := fmt.Sprintf(`{apiVersion: v1, kind: Config,
+		clusters: [{name: verifier, cluster: {
+			server: "https://%s/token/review", certificate-authority: %s, tls-server-name: %s}}],
+		contexts: [{name: verifier, context: {cluster: verifier}}], current-context: verifier}`,
+		reviews, ca.File, authority.VerifierName)
 	if err := os.WriteFile(webhook, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	i.cp = install.ControlPlane(t, controlplane.Options{APIServerArgs: map[string]string{
-		"authentication-token-webhook-config-file": webhook,
-		"authentication-token-webhook-version":     "v1",
-		"authentication-token-webhook-cache-ttl":   "1s",
-		"api-audiences":                            audience,
-	}}, "default")
-	install.StartController(t, i.cp, program.Build(t, "./cmd/controller"))
-	i.binary = program.Build(t, "./cmd/verifier")
-	i.verifier = i.start(t, "verifier-1", i.address, "--metrics-bind-address="+i.metrics,
-		"--health-probe-bind-address="+i.health, "--review-audiences="+testAudience)
-	program.WaitUntil(t, patience, "a ready verifier", program.Answers(t.Context(), "http://"+i.health+"/readyz"))
-	i.start(t, "verifier-0", reviews,
-		append(ca.Flags(t, authority.VerifierName), "--insecure-plain-text=false", "--review-audiences="+audience,
-			"--metrics-bind-address=0", "--health-probe-bind-address=0")...)
-
-	name, other := fixture.Name("tenant"), fixture.Name("tenant")
-	i.tenant, i.namespace, i.another = fixture.Tenant(name), fixture.Namespace(fixture.Name("ns"),
-		name), fixture.Namespace(fixture.Name("ns"), other)
-	i.create(t, fixture.Policy("shop"), i.tenant, fixture.Tenant(other), i.namespace, i.another)
-	return i
+	b := &testbed{Installation: install.New(t, install.Options{
+		ControlPlane: controlplane.Options{APIServerArgs: map[string]string{
+			"authentication-token-webhook-config-file": webhook,
+			"authentication-token-webhook-version":     "v1",
+			"authentication-token-webhook-cache-ttl":   "1s",
+			"api-audiences":                            audience,
+		}},
+		Manifests:  []string{"default"},
+		Objects:    []client.Object{fixture.Policy("shop")},
+		Controller: &install.ControllerOptions{},
+		Verifier:   &install.VerifierOptions{Flags: []string{debugLog, "--review-audiences=" + testAudience}},
+	})}
+	b.StartVerifier(t, install.VerifierOptions{
+		Name: "verifier-0", TLS: install.SignedBy(t, ca, authority.VerifierName),
+		Addresses: install.Addresses{HTTP: reviews}, Flags: []string{debugLog, "--review-audiences=" + audience},
+	})
+	b.tenant, b.namespace = b.NewTenant(t)
+	_, b.another = b.NewTenant(t)
+	return b
 }
 
-// start starts a verifier.
-func (i *installation) start(t *testing.T, name, address string, flags ...string) *program.Process {
-	t.Helper()
-	return program.Start(t, i.binary, append([]string{
-		"--kubeconfig=" + install.Kubeconfig(t, i.cp, "apikey-verifier"), "--name=" + name, "--zap-log-level=5",
-		"--http-bind-address=" + address, "--grpc-bind-address=" + program.FreeAddress(t), "--insecure-plain-text",
-	}, flags...)...)
-}
-
-func (i *installation) create(t *testing.T, objects ...client.Object) {
-	t.Helper()
-	for _, object := range objects {
-		if err := i.cp.Client.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+// debugLog has a verifier log all there is to say.
+const debugLog = "--zap-log-level=5"
 
 // key creates a key and returns it with its token, once the Secret holds that.
-func (i *installation) key(t *testing.T, namespace string, change ...func(*keysv1alpha1.ApiKey)) (*keysv1alpha1.ApiKey,
+func (b *testbed) key(t *testing.T, namespace string, change ...func(*keysv1alpha1.ApiKey)) (*keysv1alpha1.ApiKey,
 	string) {
 	t.Helper()
 	key := fixture.ApiKey(namespace, fixture.Name("key"), change...)
-	i.create(t, key)
+	b.Create(t, key)
 	secret := &corev1.Secret{}
-	program.WaitUntil(t, patience, "a token", func() error {
-		return i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(key), secret)
+	program.WaitUntil(t, timeout, "a token", func() error {
+		return b.Client.Get(t.Context(), client.ObjectKeyFromObject(key), secret)
 	})
-	if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
+	if err := b.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
 		t.Fatal(err)
 	}
 	return key, string(secret.Data["token"])
 }
 
-func (i *installation) patch(t *testing.T, key *keysv1alpha1.ApiKey, patch string) {
-	t.Helper()
-	if err := i.cp.Client.Patch(t.Context(), key.DeepCopy(),
-		client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // as reaches the API server as the bearer of a token.
-func (i *installation) as(t *testing.T, token string) client.Client {
+func (b *testbed) as(t *testing.T, token string) client.Client {
 	t.Helper()
-	config := rest.AnonymousClientConfig(i.cp.Config)
+	config := rest.AnonymousClientConfig(b.Config)
 	config.BearerToken = token
-	c, err := client.New(config, client.Options{Scheme: controlplane.Scheme(), Mapper: i.cp.Client.RESTMapper()})
+	c, err := client.New(config, client.Options{Scheme: controlplane.Scheme(), Mapper: b.Client.RESTMapper()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,19 +112,19 @@ func (i *installation) as(t *testing.T, token string) client.Client {
 }
 
 // account creates a service account that may do what a ClusterRole has, if any, and returns a token of it.
-func (i *installation) account(t *testing.T, role string, audiences ...string) string {
+func (b *testbed) account(t *testing.T, role string, audiences ...string) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fixture.Name("account")}}
-	i.create(t, account)
+	b.Create(t, account)
 	if role != "" {
-		i.create(t, &rbacv1.ClusterRoleBinding{
+		b.Create(t, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: account.Name},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}},
 		})
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences}}
-	if err := i.cp.Client.SubResource("token").Create(t.Context(), account, request); err != nil {
+	if err := b.Client.SubResource("token").Create(t.Context(), account, request); err != nil {
 		t.Fatal(err)
 	}
 	return request.Status.Token
@@ -183,39 +155,39 @@ func call(ctx context.Context, method, address, token string, form url.Values) (
 }
 
 func TestCallers(t *testing.T) {
-	i := newInstallation(t)
+	b := newTestbed(t)
 	var tokens []string
-	t.Run("a key is a user of the cluster", func(t *testing.T) { tokens = append(tokens, i.usersOfTheCluster(t)...) })
-	t.Run("a service asks about tokens", func(t *testing.T) { tokens = append(tokens, i.introspection(t)...) })
-	t.Run("another tenant registers a token", func(t *testing.T) { tokens = append(tokens, i.squatters(t)...) })
-	t.Run("a monitoring system reads metrics", func(t *testing.T) { i.monitoring(t) })
-	t.Run("a person asks why", func(t *testing.T) { tokens = append(tokens, i.explanations(t)...) })
+	t.Run("a key is a user of the cluster", func(t *testing.T) { tokens = append(tokens, b.usersOfTheCluster(t)...) })
+	t.Run("a service asks about tokens", func(t *testing.T) { tokens = append(tokens, b.introspection(t)...) })
+	t.Run("another tenant registers a token", func(t *testing.T) { tokens = append(tokens, b.squatters(t)...) })
+	t.Run("a monitoring system reads metrics", func(t *testing.T) { b.monitoring(t) })
+	t.Run("a person asks why", func(t *testing.T) { tokens = append(tokens, b.explanations(t)...) })
 	for _, token := range tokens {
-		if token == "" || strings.Contains(i.verifier.Log(), token) {
+		if token == "" || strings.Contains(b.Verifier.Log(), token) {
 			t.Error("the verifier's log holds a token, or a test returned none")
 		}
 	}
 }
 
-func (i *installation) usersOfTheCluster(t *testing.T) []string {
-	group := "nexuscommerce:tenant:" + i.tenant.Spec.ID
-	i.create(t,
+func (b *testbed) usersOfTheCluster(t *testing.T) []string {
+	group := "nexuscommerce:tenant:" + b.tenant.Spec.ID
+	b.Create(t,
 		&rbacv1.Role{
-			ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace.Name, Name: "reads-settings"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace.Name, Name: "reads-settings"},
 			Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"},
 				Verbs: []string{"list"}}},
 		},
 		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace.Name, Name: "reads-settings"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace.Name, Name: "reads-settings"},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reads-settings"},
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: group}},
 		})
-	key, token := i.key(t, i.namespace.Name)
-	user := i.as(t, token)
+	key, token := b.key(t, b.namespace.Name)
+	user := b.as(t, token)
 	list := func(c client.Client) error {
-		return c.List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace(i.namespace.Name))
+		return c.List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace(b.namespace.Name))
 	}
-	program.WaitUntil(t, patience, "the tenant's group may list", func() error { return list(user) })
+	program.WaitUntil(t, timeout, "the tenant's group may list", func() error { return list(user) })
 
 	self := &authenticationv1.SelfSubjectReview{}
 	if err := user.Create(t.Context(), self); err != nil {
@@ -234,44 +206,45 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 		t.Errorf("extra %v", who.Extra)
 	}
 	if err := user.List(t.Context(), &corev1.SecretList{},
-		client.InNamespace(i.namespace.Name)); !apierrors.IsForbidden(err) {
+		client.InNamespace(b.namespace.Name)); !apierrors.IsForbidden(err) {
 		t.Errorf("what is bound to nobody: %v", err)
 	}
 
-	_, foreign := i.key(t, i.another.Name)
-	if err := list(i.as(t, foreign)); !apierrors.IsForbidden(err) {
+	_, foreign := b.key(t, b.another.Name)
+	if err := list(b.as(t, foreign)); !apierrors.IsForbidden(err) {
 		t.Errorf("another tenant's key: %v", err)
 	}
-	_, limited := i.key(t, i.namespace.Name,
+	_, limited := b.key(t, b.namespace.Name,
 		func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"127.0.0.0/8"} })
 	junk := token[:len(token)-1] + "!"
 	for name, bad := range map[string]string{"a key with an allowlist": limited, "junk": junk} {
-		if err := list(i.as(t, bad)); !apierrors.IsUnauthorized(err) {
+		if err := list(b.as(t, bad)); !apierrors.IsUnauthorized(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// Whoever asks a verifier that lists another audience learns nothing of it.
-	question := fmt.Sprintf(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":%q,"audiences":[%q]}}`, token, audience)
-	response, err := http.Post("http://"+i.address+"/token/review", "application/json", strings.NewReader(question))
+	question := fmt.Sprintf(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1",
+		"spec":{"token":%q,"audiences":[%q]}}`, token, audience)
+	response, err := http.Post("http://"+b.Verifier.HTTP+"/token/review", "application/json", strings.NewReader(question))
 	if err != nil {
 		t.Fatal(err)
 	}
 	told, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
-	if err != nil || strings.Contains(string(told), i.tenant.Spec.ID) ||
+	if err != nil || strings.Contains(string(told), b.tenant.Spec.ID) ||
 		!strings.Contains(string(told), "--review-audiences") {
 		t.Errorf("%s, %v", told, err)
 	}
 	// A review for another audience than the API server's own is no key's.
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
 		Audiences: []string{"vault"}}}
-	if err := i.cp.Client.Create(t.Context(), review); err != nil || review.Status.Authenticated {
+	if err := b.Client.Create(t.Context(), review); err != nil || review.Status.Authenticated {
 		t.Errorf("for another audience: authenticated is %t, %v", review.Status.Authenticated, err)
 	}
 
 	// kube-apiserver remembers whose a token is for 10 seconds, whatever the webhook's own cache does.
-	i.patch(t, key, `{"spec":{"state":"Revoked"}}`)
-	program.WaitUntil(t, patience, "a refusal after revocation", func() error {
+	b.Patch(t, key, `{"spec":{"state":"Revoked"}}`)
+	program.WaitUntil(t, timeout, "a refusal after revocation", func() error {
 		if err := list(user); !apierrors.IsUnauthorized(err) {
 			return fmt.Errorf("answered %w", err)
 		}
@@ -280,14 +253,14 @@ func (i *installation) usersOfTheCluster(t *testing.T) []string {
 	return []string{token, foreign, limited, junk}
 }
 
-func (i *installation) introspection(t *testing.T) []string {
-	key, token := i.key(t, i.namespace.Name, func(k *keysv1alpha1.ApiKey) {
+func (b *testbed) introspection(t *testing.T) []string {
+	key, token := b.key(t, b.namespace.Name, func(k *keysv1alpha1.ApiKey) {
 		k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "orders:read"}
 	})
-	service := i.account(t, "apikey-introspect")
+	service := b.account(t, "apikey-introspect")
 	about := func(caller, token string) (int, map[string]any) {
 		t.Helper()
-		status, answer, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", caller,
+		status, answer, err := call(t.Context(), http.MethodPost, b.Verifier.HTTP+"/token/introspect", caller,
 			url.Values{"token": {token}})
 		if err != nil {
 			t.Fatal(err)
@@ -295,8 +268,8 @@ func (i *installation) introspection(t *testing.T) []string {
 		return status, answer
 	}
 	var answer map[string]any
-	program.WaitUntil(t, patience, "the ClusterRole to be in force", func() error {
-		status, content, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", service,
+	program.WaitUntil(t, timeout, "the ClusterRole to be in force", func() error {
+		status, content, err := call(t.Context(), http.MethodPost, b.Verifier.HTTP+"/token/introspect", service,
 			url.Values{"token": {token}})
 		if answer = content; status != http.StatusOK {
 			return fmt.Errorf("status %d, %v, %w", status, content, err)
@@ -305,7 +278,7 @@ func (i *installation) introspection(t *testing.T) []string {
 	})
 	if answer["active"] != true || answer["scope"] != "products:read orders:read" ||
 		answer["client_id"] != key.Namespace+"/"+key.Name ||
-		answer["tenant_id"] != i.tenant.Spec.ID || answer["jti"] != key.Status.Credentials[0].ID ||
+		answer["tenant_id"] != b.tenant.Spec.ID || answer["jti"] != key.Status.Credentials[0].ID ||
 		answer["iat"] != float64(key.Status.Credentials[0].IssuedTime.Unix()) ||
 		answer["exp"] != float64(key.Status.ExpiresTime.Unix()) {
 		t.Errorf("%v", answer)
@@ -315,9 +288,9 @@ func (i *installation) introspection(t *testing.T) []string {
 		status int
 	}{
 		"nobody":                             {"", http.StatusUnauthorized},
-		"an account that may not":            {i.account(t, ""), http.StatusForbidden},
-		"an account that may do other":       {i.account(t, "apikey-explain"), http.StatusForbidden},
-		"a token for another audience":       {i.account(t, "apikey-introspect", "vault"), http.StatusUnauthorized},
+		"an account that may not":            {b.account(t, ""), http.StatusForbidden},
+		"an account that may do other":       {b.account(t, "apikey-explain"), http.StatusForbidden},
+		"a token for another audience":       {b.account(t, "apikey-introspect", "vault"), http.StatusUnauthorized},
 		"the key itself, which is nobody's":  {token, http.StatusForbidden},
 		"something that is nobody's account": {"x", http.StatusUnauthorized},
 	}
@@ -333,9 +306,9 @@ func (i *installation) introspection(t *testing.T) []string {
 	if status, answer := about(service, "x"); status != http.StatusOK || len(answer) != 1 || answer["active"] != false {
 		t.Errorf("no token: status %d, %v", status, answer)
 	}
-	meanwhile := i.audiences(t, token)
-	i.patch(t, key, `{"spec":{"state":"Suspended"}}`)
-	program.WaitUntil(t, patience, "an inactive token", func() error {
+	meanwhile := b.audiences(t, token)
+	b.Patch(t, key, `{"spec":{"state":"Suspended"}}`)
+	program.WaitUntil(t, timeout, "an inactive token", func() error {
 		if status, answer := about(service, token); status != http.StatusOK || len(answer) != 1 || answer["active"] != false {
 			return fmt.Errorf("status %d, %v", status, answer)
 		}
@@ -345,16 +318,14 @@ func (i *installation) introspection(t *testing.T) []string {
 }
 
 // audiences is about a verifier that has one of its own: an account's token for the API server is none for it.
-func (i *installation) audiences(t *testing.T, token string) []string {
-	address, health := program.FreeAddress(t), program.FreeAddress(t)
-	verifier := i.start(t, "verifier-2", address, "--metrics-bind-address=0", "--health-probe-bind-address="+health,
-		"--caller-audiences=apikey-verifier")
-	defer verifier.Terminate(patience) // Keys wait for one that is killed.
-	program.WaitUntil(t, patience, "another verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	meant, other := i.account(t, "apikey-introspect", "apikey-verifier"), i.account(t, "apikey-introspect")
+func (b *testbed) audiences(t *testing.T, token string) []string {
+	verifier := b.StartVerifier(t,
+		install.VerifierOptions{Flags: []string{debugLog, "--caller-audiences=apikey-verifier"}})
+	defer verifier.Terminate(timeout) // Revocations wait for a verifier that is killed.
+	meant, other := b.account(t, "apikey-introspect", "apikey-verifier"), b.account(t, "apikey-introspect")
 	for caller, want := range map[string]int{meant: http.StatusOK, other: http.StatusUnauthorized} {
-		program.WaitUntil(t, patience, http.StatusText(want), func() error {
-			status, answer, err := call(t.Context(), http.MethodPost, address+"/token/introspect", caller,
+		program.WaitUntil(t, timeout, http.StatusText(want), func() error {
+			status, answer, err := call(t.Context(), http.MethodPost, verifier.HTTP+"/token/introspect", caller,
 				url.Values{"token": {token}})
 			if err != nil || status != want {
 				return fmt.Errorf("status %d, %v, %w", status, answer, err)
@@ -365,14 +336,14 @@ func (i *installation) audiences(t *testing.T, token string) []string {
 	return []string{meant, other}
 }
 
-func (i *installation) explanations(t *testing.T) []string {
-	key, token := i.key(t, i.namespace.Name)
-	person := i.account(t, "apikey-explain")
+func (b *testbed) explanations(t *testing.T) []string {
+	key, token := b.key(t, b.namespace.Name)
+	person := b.account(t, "apikey-explain")
 	question := url.Values{"key": {key.Namespace + "/" + key.Name}, "host": {fixture.Host}, "method": {"POST"},
 		"path": {"/api/products"}}.Encode()
 	var answer map[string]any
-	program.WaitUntil(t, patience, "the ClusterRole to be in force", func() error {
-		status, content, err := call(t.Context(), http.MethodGet, i.metrics+"/debug/explain?"+question, person, nil)
+	program.WaitUntil(t, timeout, "the ClusterRole to be in force", func() error {
+		status, content, err := call(t.Context(), http.MethodGet, b.Verifier.Metrics+"/debug/explain?"+question, person, nil)
 		if answer = content; status != http.StatusOK {
 			return fmt.Errorf("status %d, %v, %w", status, content, err)
 		}
@@ -389,12 +360,12 @@ func (i *installation) explanations(t *testing.T) []string {
 		address, caller string
 		status          int
 	}{
-		"nobody":                    {i.metrics, "", http.StatusUnauthorized},
-		"an account that may not":   {i.metrics, i.account(t, "apikey-introspect"), http.StatusForbidden},
-		"the key itself":            {i.metrics, token, http.StatusForbidden},
-		"where proxies ask":         {i.address, person, http.StatusNotFound},
-		"where probes ask":          {i.health, person, http.StatusNotFound},
-		"where proxies ask, nobody": {i.address, "", http.StatusNotFound},
+		"nobody":                    {b.Verifier.Metrics, "", http.StatusUnauthorized},
+		"an account that may not":   {b.Verifier.Metrics, b.account(t, "apikey-introspect"), http.StatusForbidden},
+		"the key itself":            {b.Verifier.Metrics, token, http.StatusForbidden},
+		"where proxies ask":         {b.Verifier.HTTP, person, http.StatusNotFound},
+		"where probes ask":          {b.Verifier.Health, person, http.StatusNotFound},
+		"where proxies ask, nobody": {b.Verifier.HTTP, "", http.StatusNotFound},
 	} {
 		if status, answer, err := call(t.Context(), http.MethodGet, test.address+"/debug/explain?"+question, test.caller,
 			nil); err != nil || status != test.status {

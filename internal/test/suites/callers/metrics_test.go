@@ -15,25 +15,26 @@ import (
 
 // monitoring reads the metrics of both programs as config/ has them run: over TLS, by the certificates that the
 // controller signs, and by who may.
-func (i *installation) monitoring(t *testing.T) {
-	may, mayNot := i.account(t, "apikey-metrics-reader"), i.account(t, "")
-	controller, verifier := program.FreeAddress(t), program.FreeAddress(t)
-	install.StartController(t, i.cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+controller,
-		"--metrics-secure", "--self-signed-certificates")
-	another := i.start(t, "verifier-2", program.FreeAddress(t), append(install.Mounted(t, i.cp, "apikey-verifier-tls"),
-		"--insecure-plain-text=false", "--metrics-bind-address="+verifier, "--metrics-secure",
-		"--health-probe-bind-address=0")...)
-	defer another.Terminate(patience) // It says goodbye, or keys would wait for it.
+func (b *testbed) monitoring(t *testing.T) {
+	may, mayNot := b.account(t, "apikey-metrics-reader"), b.account(t, "")
+	controller := b.StartController(t, install.ControllerOptions{
+		Flags: []string{"--metrics-secure", "--self-signed-certificates"},
+	})
+	verifier := b.StartVerifier(t, install.VerifierOptions{
+		TLS:   install.MountedTLS(t, b.ControlPlane, "apikey-verifier-tls", "apikey-verifier.apikey-system.svc"),
+		Flags: []string{debugLog, "--metrics-secure"},
+	})
+	defer verifier.Terminate(timeout) // It signs off, or revocations would wait for it.
 
 	for name, test := range map[string]struct{ address, has string }{
-		"apikey-controller": {controller, "apikey_controller_oldest_waiting_seconds "},
-		"apikey-verifier":   {verifier, "apikey_verifier_index_credentials "},
+		"apikey-controller": {controller.Metrics, "apikey_controller_oldest_waiting_seconds "},
+		"apikey-verifier":   {verifier.Metrics, "apikey_verifier_index_credentials "},
 	} {
 		build := regexp.MustCompile(`apikey_build_info\{go_version="go[^"]+",program="` + name + `",version="[^"]+"\} 1\n`)
-		transport := &http.Transport{TLSClientConfig: install.Trust(t, i.cp, name+"-metrics.apikey-system.svc")}
+		transport := &http.Transport{TLSClientConfig: install.Trust(t, b.ControlPlane, name+"-metrics.apikey-system.svc")}
 		t.Cleanup(transport.CloseIdleConnections)
 		web := &http.Client{Transport: transport}
-		program.WaitUntil(t, patience, "metrics", func() error {
+		program.WaitUntil(t, timeout, "metrics", func() error {
 			status, body, err := read(t.Context(), web, "https://"+test.address+"/metrics", may)
 			if err == nil && (status != http.StatusOK || !strings.Contains(body, "\n"+test.has) || !build.MatchString(body)) {
 				err = fmt.Errorf("status %d, %d bytes without what is looked for", status, len(body))

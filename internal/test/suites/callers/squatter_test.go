@@ -21,22 +21,22 @@ import (
 
 // squatters has another tenant register the digests of a tenant's tokens, before and after it does, and asks whose they
 // are in every way that there is.
-func (i *installation) squatters(t *testing.T) []string {
-	service := i.account(t, "apikey-introspect")
-	program.WaitUntil(t, patience, "the ClusterRole to be in force", func() error {
-		status, content, err := call(t.Context(), http.MethodPost, i.address+"/token/introspect", service,
+func (b *testbed) squatters(t *testing.T) []string {
+	service := b.account(t, "apikey-introspect")
+	program.WaitUntil(t, timeout, "the ClusterRole to be in force", func() error {
+		status, content, err := call(t.Context(), http.MethodPost, b.Verifier.HTTP+"/token/introspect", service,
 			url.Values{"token": {"x"}})
 		if status != http.StatusOK {
 			return fmt.Errorf("status %d, %v, %w", status, content, err)
 		}
 		return nil
 	})
-	s := &squatting{installation: i, service: service}
+	s := &squatting{testbed: b, service: service}
 	return append(s.minted(t), append(s.madeElsewhere(t), service)...)
 }
 
 type squatting struct {
-	*installation
+	*testbed
 	service string
 }
 
@@ -44,16 +44,16 @@ type squatting struct {
 func (s *squatting) minted(t *testing.T) []string {
 	own, tok := s.key(t, s.namespace.Name)
 	squatter := s.register(t, s.another.Name, tok)
-	mine, others := name(own), name(squatter)
+	mine, others := fullName(own), fullName(squatter)
 	s.wait(t, tok, mine, mine, others)
 
-	s.patch(t, squatter, `{"spec":{"state":"Suspended"}}`)
+	s.Patch(t, squatter, `{"spec":{"state":"Suspended"}}`)
 	s.wait(t, tok, mine, mine, "")
-	s.patch(t, squatter, `{"spec":{"state":"Active"}}`)
-	s.patch(t, own, `{"spec":{"state":"Suspended"}}`)
+	s.Patch(t, squatter, `{"spec":{"state":"Active"}}`)
+	s.Patch(t, own, `{"spec":{"state":"Suspended"}}`)
 	s.wait(t, tok, "", "", others)
 
-	s.patch(t, own, `{"spec":{"state":"Revoked"}}`)
+	s.Patch(t, own, `{"spec":{"state":"Revoked"}}`)
 	s.wait(t, tok, "", "", "")
 	again := s.register(t, s.another.Name, tok)
 	s.refused(t, again, "minted for an ApiKey that is revoked")
@@ -69,20 +69,20 @@ func (s *squatting) madeElsewhere(t *testing.T) []string {
 	}
 	tok := made.Reveal()
 	squatter := s.register(t, s.another.Name, tok)
-	s.wait(t, tok, name(squatter), "", name(squatter))
+	s.wait(t, tok, fullName(squatter), "", fullName(squatter))
 	own := s.register(t, s.namespace.Name, tok)
-	s.wait(t, tok, "tenant_required", name(own), name(squatter))
+	s.wait(t, tok, "tenant_required", fullName(own), fullName(squatter))
 
-	s.patch(t, squatter, `{"spec":{"state":"Revoked"}}`)
-	s.wait(t, tok, "tenant_required", name(own), "")
-	if err := s.cp.Client.Delete(t.Context(), squatter); err != nil {
+	s.Patch(t, squatter, `{"spec":{"state":"Revoked"}}`)
+	s.wait(t, tok, "tenant_required", fullName(own), "")
+	if err := s.Client.Delete(t.Context(), squatter); err != nil {
 		t.Fatal(err)
 	}
-	s.wait(t, tok, name(own), name(own), "")
+	s.wait(t, tok, fullName(own), fullName(own), "")
 	return []string{tok}
 }
 
-func name(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
+func fullName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
 
 // register creates a key that brings a token's digest.
 func (s *squatting) register(t *testing.T, namespace, tok string) *keysv1alpha1.ApiKey {
@@ -91,15 +91,15 @@ func (s *squatting) register(t *testing.T, namespace, tok string) *keysv1alpha1.
 		k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: strings.TrimPrefix(token.DigestOf(tok).String(), "sha256:"),
 			Prefix: tok[:17]}
 	})
-	s.create(t, key)
+	s.Create(t, key)
 	return key
 }
 
 // refused waits until a key is refused, as its status says.
 func (s *squatting) refused(t *testing.T, key *keysv1alpha1.ApiKey, why string) {
 	t.Helper()
-	program.WaitUntil(t, patience, "a refusal in status", func() error {
-		if err := s.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
+	program.WaitUntil(t, timeout, "a refusal in status", func() error {
+		if err := s.Client.Get(t.Context(), client.ObjectKeyFromObject(key), key); err != nil {
 			return err
 		}
 		for _, condition := range key.Status.Conditions {
@@ -116,7 +116,7 @@ func (s *squatting) refused(t *testing.T, key *keysv1alpha1.ApiKey, why string) 
 func (s *squatting) wait(t *testing.T, tok, unnamed, mine, others string) {
 	t.Helper()
 	own, other := s.tenant.Spec.ID, ""
-	program.WaitUntil(t, patience,
+	program.WaitUntil(t, timeout,
 		fmt.Sprintf("whose the token is to be %q, %q to its tenant, %q to the other", unnamed, mine, others), func() error {
 			if other == "" {
 				id, err := s.tenantOf(t, s.another.Labels)
@@ -143,7 +143,7 @@ func (s *squatting) wait(t *testing.T, tok, unnamed, mine, others string) {
 // tenantOf returns the ID of the tenant that selects a namespace's labels.
 func (s *squatting) tenantOf(t *testing.T, labels map[string]string) (string, error) {
 	tenants := &keysv1alpha1.TenantList{}
-	if err := s.cp.Client.List(t.Context(), tenants); err != nil {
+	if err := s.Client.List(t.Context(), tenants); err != nil {
 		return "", err
 	}
 	for i := range tenants.Items {
@@ -162,7 +162,7 @@ func (s *squatting) introspected(t *testing.T, tok, tenant string) (string, erro
 	if tenant != "" {
 		form.Set("tenant", tenant)
 	}
-	status, answer, err := call(t.Context(), http.MethodPost, s.address+"/token/introspect", s.service, form)
+	status, answer, err := call(t.Context(), http.MethodPost, s.Verifier.HTTP+"/token/introspect", s.service, form)
 	if err != nil || status != http.StatusOK {
 		return "", fmt.Errorf("status %d, %w", status, err)
 	}
@@ -179,7 +179,7 @@ func (s *squatting) introspected(t *testing.T, tok, tenant string) (string, erro
 
 // reviewed returns the key whose user a TokenReview authenticates, or nothing.
 func (s *squatting) reviewed(t *testing.T, tok, tenant string) (string, error) {
-	address := "http://" + s.address + "/token/review"
+	address := "http://" + s.Verifier.HTTP + "/token/review"
 	if tenant != "" {
 		address += "/" + tenant
 	}

@@ -10,28 +10,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
 // bound is the verifiers' --max-staleness, where a test doesn't need another.
 const bound = 4 * time.Second
 
 // onWire starts a verifier that reaches the API server by a wire.
-func onWire(t *testing.T, cp *controlplane.ControlPlane, binary string, bound time.Duration) (*subject, *wire) {
+func onWire(t *testing.T, i *install.Installation, bound time.Duration) (*subject, *wire) {
 	t.Helper()
-	w := newWire(t, cp.Config)
-	kubeconfig, err := cp.ServiceAccountKubeconfigAt("apikey-verifier", w.url())
+	w := newWire(t, i.Config)
+	kubeconfig, err := i.ServiceAccountKubeconfigAt("apikey-verifier", w.url())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return watch(t, cp, binary, kubeconfig, bound), w
+	return watch(t, i, kubeconfig, bound), w
 }
 
 // TestFaults breaks the connection between a verifier and the API server, and revokes a key meanwhile.
 func TestFaults(t *testing.T) {
-	cp := start(t)
-	binary := program.Build(t, "./cmd/verifier")
+	i := newInstallation(t)
 	for name, fault := range map[string]struct {
 		begins func(*subject, *wire)
 		ends   func(*subject, *wire)
@@ -63,13 +61,13 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, w := onWire(t, cp, binary, bound)
+			s, w := onWire(t, i, bound)
 			connections := w.accepted.Load()
 			if fault.begins != nil {
 				fault.begins(s, w)
 			}
 			revoked := s.revoke()
-			s.outlive(revoked)
+			s.awaitBound(revoked)
 			if fault.stale {
 				s.isStale()
 			}
@@ -88,11 +86,11 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestLostEvent has a watch lose the event of the revocation, and nothing else.
+// TestLostEvent drops the event of the revocation from a watch, and nothing else.
 func TestLostEvent(t *testing.T) {
-	cp := start(t)
-	through := newSieve(t, cp.Config)
-	s := watch(t, cp, program.Build(t, "./cmd/verifier"), through.kubeconfig(t), 10*time.Second)
+	i := newInstallation(t)
+	through := newSieve(t, i.Config)
+	s := watch(t, i, through.kubeconfig(t), 10*time.Second)
 	through.lose(s.goes.issued.Key.Name)
 	revoked := s.revoke()
 	s.await("a lost event", func() error {
@@ -101,7 +99,7 @@ func TestLostEvent(t *testing.T) {
 		}
 		return nil
 	})
-	s.outlive(revoked)
+	s.awaitBound(revoked)
 	s.recovers()
 	s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
 	if got := s.metric("apikey_verifier_divergence_total"); got != 1 {
@@ -115,45 +113,44 @@ func TestLostEvent(t *testing.T) {
 // TestFrozen stops a verifier for longer than its bound. What is asked while it is frozen is answered when it is
 // thawed.
 func TestFrozen(t *testing.T) {
-	cp := start(t)
-	s, _ := onWire(t, cp, program.Build(t, "./cmd/verifier"), bound)
-	s.process.Signal(syscall.SIGSTOP)
+	i := newInstallation(t)
+	s, _ := onWire(t, i, bound)
+	s.Signal(syscall.SIGSTOP)
 	revoked := s.revoke()
-	s.outlive(revoked)
+	s.awaitBound(revoked)
 	asked := time.Now()
-	s.process.Signal(syscall.SIGCONT)
+	s.Signal(syscall.SIGCONT)
 	s.recovers()
 	s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
 	if s.stays.got(http.StatusForbidden, revoked) == 0 {
 		t.Error("nothing was refused for want of freshness")
 	}
 	if got := s.metric("apikey_verifier_fresh_as_of_timestamp_seconds"); got < float64(asked.Unix()) {
-		t.Errorf("as of %g, which is before it was thawed", got)
+		t.Errorf("as of %g, which is before it went on", got)
 	}
 }
 
 // TestAPIServerAway takes the API server away for longer than the bound of one verifier, and for less than that of
 // another.
 func TestAPIServerAway(t *testing.T) {
-	cp := start(t)
-	binary := program.Build(t, "./cmd/verifier")
-	short, _ := onWire(t, cp, binary, bound)
-	long, _ := onWire(t, cp, binary, 5*time.Minute)
+	i := newInstallation(t)
+	short, _ := onWire(t, i, bound)
+	long, _ := onWire(t, i, 5*time.Minute)
 
 	away := time.Now()
-	if err := cp.StopAPIServer(); err != nil {
+	if err := i.StopAPIServer(); err != nil {
 		t.Fatal(err)
 	}
-	short.outlive(time.Now())
+	short.awaitBound(time.Now())
 	short.isStale()
-	if err := cp.StartAPIServer(); err != nil {
+	if err := i.StartAPIServer(); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*subject{short, long} {
 		revoked := s.revoke()
 		s.recovers()
 		if s == short {
-			s.outlive(revoked)
+			s.awaitBound(revoked)
 			s.goes.neverAcceptedSince(t, revoked.Add(s.bound))
 		}
 	}
@@ -163,24 +160,24 @@ func TestAPIServerAway(t *testing.T) {
 	}
 }
 
-// TestGone has a watch be taken up at a resourceVersion that nobody remembers: 410.
+// TestGone lets a verifier resume its watch at a resourceVersion that the API server no longer has: 410.
 func TestGone(t *testing.T) {
-	cp := start(t)
-	s, w := onWire(t, cp, program.Build(t, "./cmd/verifier"), 5*time.Minute)
+	i := newInstallation(t)
+	s, w := onWire(t, i, 5*time.Minute)
 	seen := s.goes.issued.Key.ResourceVersion
 	w.become(refuses)
 	w.cut()
 	s.revoke()
-	if err := cp.Compact(t.Context()); err != nil {
+	if err := i.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := cp.StopAPIServer(); err != nil {
+	if err := i.StopAPIServer(); err != nil {
 		t.Fatal(err)
 	}
-	if err := cp.StartAPIServer(); err != nil {
+	if err := i.StartAPIServer(); err != nil {
 		t.Fatal(err)
 	}
-	if cp.Remembers(t.Context(), seen) {
+	if i.Remembers(t.Context(), seen) {
 		t.Fatal("the API server still remembers")
 	}
 	cut := time.Now()
@@ -189,10 +186,10 @@ func TestGone(t *testing.T) {
 	s.stays.always(t, http.StatusOK, cut)
 }
 
-// TestWithoutController has everything that takes a key away work, where no controller runs.
+// TestWithoutController checks that revocation and expiry work where no controller runs.
 func TestWithoutController(t *testing.T) {
-	cp := start(t)
-	s, _ := onWire(t, cp, program.Build(t, "./cmd/verifier"), bound)
+	i := newInstallation(t)
+	s, _ := onWire(t, i, bound)
 	expires := time.Now().Add(3 * time.Second).Truncate(time.Second)
 	expiring := s.call(s.issue(func(k *keysv1alpha1.ApiKey) {
 		k.Status.ExpiresTime = &metav1.Time{Time: expires}
@@ -207,7 +204,7 @@ func TestWithoutController(t *testing.T) {
 		t.Errorf("as of %g, and no later", got)
 	}
 	key := &keysv1alpha1.ApiKey{}
-	if err := cp.Client.Get(t.Context(), client.ObjectKeyFromObject(s.goes.issued.Key), key); err != nil ||
+	if err := i.Client.Get(t.Context(), client.ObjectKeyFromObject(s.goes.issued.Key), key); err != nil ||
 		len(key.Status.Conditions) != 0 {
 		t.Errorf("a controller has been here: %v %v", key.Status.Conditions, err)
 	}

@@ -16,88 +16,55 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = time.Minute
+const timeout = time.Minute
 
-// start starts a control plane with an API declared, and no controller.
-func start(t *testing.T) *controlplane.ControlPlane {
+// newInstallation installs the project with an API declared and without any program.
+func newInstallation(t *testing.T) *install.Installation {
 	t.Helper()
-	need.ControlPlane(t)
-	cp, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Stop(); err != nil {
-			t.Error(err)
-		}
+	return install.New(t, install.Options{
+		Manifests: []string{"rbac", "verifier/canary.yaml"}, Objects: []client.Object{fixture.Policy("nexuscommerce")},
 	})
-	for _, args := range [][]string{
-		{"apply", "-k", controlplane.Root() + "/config/rbac"},
-		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
-	} {
-		if _, err := cp.RunKubectl(t.Context(), args...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
-		t.Fatal(err)
-	}
-	return cp
 }
 
-// subject is a verifier with two keys that it is asked about all the time: one that stays, and one that is revoked.
+// subject is a verifier that is asked all the time about two keys: one that stays, and one that is revoked.
 type subject struct {
-	t               *testing.T
-	cp              *controlplane.ControlPlane
-	process         *program.Process
-	bound           time.Duration
-	url             string
-	health, metrics string
-	stays, goes     *caller
+	*install.Verifier
+
+	t           *testing.T
+	i           *install.Installation
+	bound       time.Duration
+	stays, goes *caller
 }
 
 // watch starts a verifier that reaches the API server by a kubeconfig, and waits until it lets both of its keys pass.
-func watch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig string, bound time.Duration) *subject {
+func watch(t *testing.T, i *install.Installation, kubeconfig string, bound time.Duration) *subject {
 	t.Helper()
-	s := launch(t, cp, binary, kubeconfig, fixture.Name("verifier"), bound)
+	s := launch(t, i, kubeconfig, fixture.Name("verifier"), bound)
 	s.stays, s.goes = s.call(s.issue()), s.call(s.issue())
 	s.await("a verifier that lets both keys pass",
-		func() error { return first(s.ready(), s.stays.last(200), s.goes.last(200)) })
+		func() error { return firstError(s.ready(), s.stays.last(200), s.goes.last(200)) })
 	return s
 }
 
 // launch starts a verifier that nobody asks yet.
-func launch(t *testing.T, cp *controlplane.ControlPlane, binary, kubeconfig, name string,
-	bound time.Duration) *subject {
+func launch(t *testing.T, i *install.Installation, kubeconfig, name string, bound time.Duration) *subject {
 	t.Helper()
-	address, health, metrics := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
-	s := &subject{t: t, cp: cp, bound: bound, url: "http://" + address, health: "http://" + health,
-		metrics: "http://" + metrics}
-	s.process = program.Start(t, binary, "--kubeconfig="+kubeconfig, "--name="+name,
-		"--max-staleness="+bound.String(), "--http-bind-address="+address, "--grpc-bind-address="+program.FreeAddress(t),
-		"--insecure-plain-text",
-		"--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the verifier's log:\n%s", s.process.Log())
-		}
-	})
-	return s
+	return &subject{t: t, i: i, bound: bound, Verifier: i.StartVerifier(t, install.VerifierOptions{
+		Name: name, Kubeconfig: kubeconfig, Flags: []string{"--max-staleness=" + bound.String()}, NoWait: true,
+	})}
 }
 
 func (s *subject) issue(change ...func(*keysv1alpha1.ApiKey)) *fixture.Issued {
 	s.t.Helper()
-	issued, err := fixture.Issue(s.t.Context(), s.cp.Client, change...)
+	issued, err := fixture.Issue(s.t.Context(), s.i.Client, change...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -106,40 +73,36 @@ func (s *subject) issue(change ...func(*keysv1alpha1.ApiKey)) *fixture.Issued {
 
 func (s *subject) await(what string, condition func() error) {
 	s.t.Helper()
-	program.WaitUntil(s.t, patience, what, condition)
+	program.WaitUntil(s.t, timeout, what, condition)
 }
 
-// revoke revokes the key that goes, past the fault, and returns when that had been committed.
+// revoke revokes the key that goes, directly at the API server, and returns when that had been committed.
 func (s *subject) revoke() time.Time {
 	s.t.Helper()
-	// A patch: a verifier may have written meanwhile when the key was used.
-	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))
-	if err := s.cp.Client.Patch(s.t.Context(), s.goes.issued.Key.DeepCopy(), patch); err != nil {
-		s.t.Fatal(err)
-	}
+	s.i.Revoke(s.t, s.goes.issued.Key)
 	return time.Now()
 }
 
-// outlive waits until a bound that began at a time has been over for a while, and the verifier has been asked since.
-func (s *subject) outlive(since time.Time) {
+// awaitBound waits until the bound has passed since a time, and the verifier has been asked after that.
+func (s *subject) awaitBound(since time.Time) {
 	s.t.Helper()
 	s.await("a request beyond the bound", func() error { return s.goes.askedSince(since.Add(s.bound + time.Second)) })
 }
 
-// recovers waits until the verifier knows all again, in the same process.
+// recovers waits until the verifier knows the state of both keys again, in the same process.
 func (s *subject) recovers() {
 	s.t.Helper()
-	s.await("recovery", func() error { return first(s.ready(), s.stays.last(200), s.goes.last(401)) })
+	s.await("recovery", func() error { return firstError(s.ready(), s.stays.last(200), s.goes.last(401)) })
 	select {
-	case <-s.process.Exited():
+	case <-s.Exited():
 		s.t.Error("the verifier has ended")
 	default:
 	}
 }
 
-// ready asks the readiness page.
+// ready reports why the verifier is not ready, or why its readiness page does not say as of when it is fresh.
 func (s *subject) ready() error {
-	status, body, err := get(s.health + "/readyz")
+	status, body, err := get(s.URL(s.Health, "/readyz"))
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("%d %s", status, body)
 	}
@@ -152,7 +115,7 @@ func (s *subject) ready() error {
 // metric returns a metric's value.
 func (s *subject) metric(name string) float64 {
 	s.t.Helper()
-	status, body, err := get(s.metrics + "/metrics")
+	status, body, err := get(s.URL(s.Metrics, "/metrics"))
 	if err != nil || status != http.StatusOK {
 		s.t.Fatal(status, err)
 	}
@@ -169,7 +132,7 @@ func (s *subject) metric(name string) float64 {
 	return 0
 }
 
-// isStale checks that the verifier lets nothing pass, and that page and metric say why.
+// isStale checks that the verifier lets nothing pass, and that its readiness page and its metric say why.
 func (s *subject) isStale() {
 	s.t.Helper()
 	s.await("a stale verifier", func() error { return s.stays.last(http.StatusForbidden) })
@@ -181,7 +144,7 @@ func (s *subject) isStale() {
 	}
 }
 
-// caller asks about one key, again and again.
+// caller asks about one key again and again.
 type caller struct {
 	url    string
 	issued *fixture.Issued
@@ -192,7 +155,7 @@ type caller struct {
 	answers []answer
 }
 
-// answer is what a request got that was sent at a time; status 0 is none.
+// answer is the status of the answer to a request, and when the request was sent. Status 0 is no answer.
 type answer struct {
 	sent   time.Time
 	status int
@@ -200,7 +163,7 @@ type answer struct {
 
 // call asks about a key until the test ends, without waiting for answers.
 func (s *subject) call(issued *fixture.Issued) *caller {
-	c := &caller{url: s.url, issued: issued, client: &http.Client{Transport: &http.Transport{}}}
+	c := &caller{url: s.URL(s.HTTP, ""), issued: issued, client: &http.Client{Transport: &http.Transport{}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -224,14 +187,11 @@ func (s *subject) call(issued *fixture.Issued) *caller {
 }
 
 func (c *caller) ask(ctx context.Context) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/auth/nginx", http.NoBody)
+	question := install.Question{Token: c.issued.Token, TenantID: c.issued.Tenant.Spec.ID}
+	request, err := question.Request(ctx, c.url)
 	if err != nil {
 		panic(err)
 	}
-	request.Header.Set("X-Original-URL", "https://"+fixture.Host+"/api/products")
-	request.Header.Set("X-Original-Method", http.MethodGet)
-	request.Header.Set("X-Tenant-ID", c.issued.Tenant.Spec.ID)
-	request.Header.Set("Authorization", "Bearer "+c.issued.Token)
 	a := answer{sent: time.Now()}
 	c.mu.Lock()
 	c.asked = a.sent
@@ -248,7 +208,7 @@ func (c *caller) ask(ctx context.Context) {
 	c.answers = append(c.answers, a)
 }
 
-// askedSince says whether a request was sent since a time, whether it was answered or not.
+// askedSince returns an error unless a request was sent since a time, answered or not.
 func (c *caller) askedSince(since time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -258,7 +218,7 @@ func (c *caller) askedSince(since time.Time) error {
 	return nil
 }
 
-// last says whether the request that was answered last got a status.
+// last returns an error unless the request that was answered last got a status.
 func (c *caller) last(status int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -314,7 +274,7 @@ func get(url string) (int, string, error) {
 	return response.StatusCode, string(body), err
 }
 
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
