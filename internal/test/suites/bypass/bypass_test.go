@@ -25,9 +25,9 @@ type target struct {
 
 // TestBypass sends every case through every proxy and to every surface.
 func TestBypass(t *testing.T) {
-	w := newWorld(t)
-	hostile, harmless := readCorpus(t, "hostile.txt", w.values), readCorpus(t, "harmless.txt", w.values)
-	hostile = append(hostile, overriding(w.values)...)
+	b := newTestbed(t)
+	hostile, harmless := readCorpus(t, "hostile.txt", b.values), readCorpus(t, "harmless.txt", b.values)
+	hostile = append(hostile, overriding(b.values)...)
 	t.Run("all", func(t *testing.T) { // Ends when those beneath have, which run side by side.
 		all := maps.Clone(proxies)
 		all["caddy, which keeps underscores"] = keepsUnderscores(proxies["caddy"])
@@ -35,7 +35,7 @@ func TestBypass(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := startUpstream(t)
-				at, _ := p.start(t, w, up)
+				at, _ := p.start(t, b, up)
 				target{
 					upstream: up,
 					send: func(ctx context.Context, raw []byte, wait time.Duration) error {
@@ -50,7 +50,7 @@ func TestBypass(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := &upstream{}
-				target{upstream: up, send: s.behind(t, w, up), onlyProducts: s.onlyProducts, hidesClient: s.hidesClient}.run(t,
+				target{upstream: up, send: s.behind(t, b, up), onlyProducts: s.onlyProducts, hidesClient: s.hidesClient}.run(t,
 					hostile, harmless)
 			})
 		}
@@ -91,7 +91,7 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 			strings.Contains(c.text, "{{nearby}}") {
 			continue
 		}
-		if err := g.send(t.Context(), c.raw, patience); err != nil {
+		if err := g.send(t.Context(), c.raw, timeout); err != nil {
 			t.Fatalf("%s: %v", c.id, err)
 		}
 		if judged(c) != 1 {

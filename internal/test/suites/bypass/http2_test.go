@@ -90,12 +90,12 @@ func http2Corpus(values map[string]string) (hostile, harmless []http2Case) {
 
 // TestHTTP2 sends requests over HTTP/2, whose :authority and host may differ, through every proxy that speaks it.
 func TestHTTP2(t *testing.T) {
-	w := newWorld(t)
-	hostile, harmless := http2Corpus(w.values)
+	b := newTestbed(t)
+	hostile, harmless := http2Corpus(b.values)
 	for _, name := range []string{"nginx", "caddy", "haproxy"} {
 		t.Run(name, func(t *testing.T) {
 			up, j := startUpstream(t), newJudge()
-			at, _ := proxies[name].start(t, w, up)
+			at, _ := proxies[name].start(t, b, up)
 			reached := func(c http2Case, wait time.Duration) (fine int) {
 				sendHTTP2(t.Context(), t, at.http2, c.fields, wait)
 				for _, r := range up.take() {
@@ -114,7 +114,7 @@ func TestHTTP2(t *testing.T) {
 			}
 			t.Logf("%d hostile requests: %d reached the upstream, which may have been so", len(hostile), passed)
 			for _, c := range harmless {
-				if reached(c, patience) != 1 {
+				if reached(c, timeout) != 1 {
 					t.Errorf("%s does not reach the upstream", c.id)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
 // TestImpostor has somebody answer in the verifier's place who lets everything pass: in plain text, by a certificate of
@@ -28,16 +29,19 @@ func TestImpostor(t *testing.T) {
 					asked.Add(1)
 				}
 			})
-			w := &world{http: address, authority: trusted, values: map[string]string{"token": "nxc_live_any"}}
+			b := &testbed{
+				Installation: &install.Installation{Verifier: &install.Verifier{Addresses: install.Addresses{HTTP: address}}},
+				authority:    trusted, values: map[string]string{"token": "nxc_live_any"},
+			}
 			for name, p := range proxies {
 				if p.unchecked {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
 					up := startUpstream(t)
-					at, _ := p.start(t, w, up)
-					f := &front{world: w, address: at.http1, upstream: up}
-					status, err := send(t.Context(), f.address, f.request("token"), patience)
+					at, _ := p.start(t, b, up)
+					f := &front{testbed: b, address: at.http1, upstream: up}
+					status, err := send(t.Context(), f.address, f.request("token"), timeout)
 					if err != nil || status < http.StatusInternalServerError {
 						t.Errorf("%d, %v", status, err)
 					}

@@ -13,38 +13,39 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// TestVerifierLeaves has the verifier told to stop, and killed, with traffic through each proxy: it says that it isn't
-// ready before it takes no more, and without it nothing passes. Nothing reaches the upstream at any time that would not
-// have done so otherwise, and all is well again once there is a verifier.
+// TestVerifierLeaves stops the verifier by a signal, and then kills another, with traffic through each proxy. A
+// verifier that is told to stop says that it isn't ready before it takes no more connections, and nothing passes
+// without one. At no time does anything reach the upstream that a verifier would have refused, and requests pass again
+// once there is one.
 func TestVerifierLeaves(t *testing.T) {
-	w := newWorld(t)
+	b := newTestbed(t)
 	all := t // The verifier outlives the subtest that starts it.
 	var harmless [][]byte
-	for _, c := range readCorpus(t, "harmless.txt", w.values) {
+	for _, c := range readCorpus(t, "harmless.txt", b.values) {
 		harmless = append(harmless, c.raw)
 	}
 	for _, name := range []string{"nginx", "haproxy", "caddy"} {
 		t.Run(name, func(t *testing.T) {
-			f := &front{world: w, upstream: startUpstream(t), judge: newJudge()}
-			at, _ := proxies[name].start(t, w, f.upstream)
+			f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
+			at, _ := proxies[name].start(t, b, f.upstream)
 			f.address = at.http1
 			f.eventuallyPasses(t)
 
 			stop := f.traffic(t)
 			if code := f.terminate(t); code != 0 {
-				t.Errorf("the verifier ends with %d:\n%s", code, w.verifier.Log())
+				t.Errorf("the verifier ends with %d:\n%s", code, b.Verifier.Log())
 			}
 			stop()
 			f.passesNothing(t, harmless)
 
-			w.startVerifier(all)
+			b.restartVerifier(all)
 			f.eventuallyPasses(t)
 			stop = f.traffic(t)
-			w.verifier.Kill()
+			b.Verifier.Kill()
 			stop()
 			f.passesNothing(t, harmless)
 
-			w.startVerifier(all)
+			b.restartVerifier(all)
 			f.eventuallyPasses(t)
 			f.judged(t)
 		})
@@ -53,7 +54,7 @@ func TestVerifierLeaves(t *testing.T) {
 
 // front is a proxy between clients and an upstream.
 type front struct {
-	*world
+	*testbed
 
 	address  string
 	upstream *upstream
@@ -80,8 +81,8 @@ func (f *front) request(token string) []byte {
 
 func (f *front) eventuallyPasses(t *testing.T) {
 	t.Helper()
-	program.WaitUntil(t, patience, "a request that passes", func() error {
-		status, err := send(t.Context(), f.address, f.request("token"), patience)
+	program.WaitUntil(t, timeout, "a request that passes", func() error {
+		status, err := send(t.Context(), f.address, f.request("token"), timeout)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("status %d", status)
 		}
@@ -89,8 +90,8 @@ func (f *front) eventuallyPasses(t *testing.T) {
 	})
 }
 
-// traffic has clients ask until it is stopped, with keys that are fine and with one that is revoked. It returns once
-// some of them have been let through.
+// traffic sends requests until it is stopped, with a key that works and with one that is revoked. It returns once some
+// of them have passed.
 func (f *front) traffic(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -98,7 +99,7 @@ func (f *front) traffic(t *testing.T) (stop func()) {
 	for _, token := range []string{"token", "revoked", "token", "revoked"} {
 		clients.Go(func() {
 			for ctx.Err() == nil {
-				status, err := send(ctx, f.address, f.request(token), patience)
+				status, err := send(ctx, f.address, f.request(token), timeout)
 				if err == nil && token == "revoked" && status == http.StatusOK {
 					t.Error("a request with a revoked key passes")
 				}
@@ -106,7 +107,7 @@ func (f *front) traffic(t *testing.T) (stop func()) {
 		})
 	}
 	f.upstream.take()
-	program.WaitUntil(t, patience, "traffic", func() error {
+	program.WaitUntil(t, timeout, "traffic", func() error {
 		f.upstream.mu.Lock()
 		defer f.upstream.mu.Unlock()
 		if len(f.upstream.seen) < 20 {
@@ -125,12 +126,12 @@ func (f *front) traffic(t *testing.T) (stop func()) {
 // terminate tells the verifier to stop, and returns its exit code.
 func (f *front) terminate(t *testing.T) int {
 	t.Helper()
-	code := make(chan int, 1)
-	go func() { code <- f.verifier.Terminate(patience) }()
-	ready := program.Answers(t.Context(), "http://"+f.health+"/readyz")
-	program.WaitUntil(t, patience, "a verifier that is not ready", func() error {
-		// In this order: whoever can't be connected to any more must not say afterwards that it is ready.
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", f.http)
+	verifier, code := f.Verifier, make(chan int, 1)
+	go func() { code <- verifier.Terminate(timeout) }()
+	ready := verifier.Ready(t)
+	program.WaitUntil(t, timeout, "a verifier that is not ready", func() error {
+		// In this order: a verifier that takes no more connections must not say afterwards that it is ready.
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", verifier.HTTP)
 		if err == nil {
 			conn.Close()
 		}
@@ -151,7 +152,7 @@ func (f *front) passesNothing(t *testing.T, requests [][]byte) {
 	var clients sync.WaitGroup // HAProxy takes seconds to find that nobody is there.
 	for _, raw := range append(slices.Clone(requests), f.request("token"), f.request("revoked")) {
 		clients.Go(func() {
-			if status, err := send(t.Context(), f.address, raw, patience); err != nil || status < 400 {
+			if status, err := send(t.Context(), f.address, raw, timeout); err != nil || status < 400 {
 				t.Errorf("status %d without a verifier, error %v", status, err)
 			}
 		})

@@ -113,7 +113,7 @@ type listening struct {
 
 // start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is
 // missing the test is skipped.
-func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.Process) {
+func (p proxy) start(t *testing.T, b *testbed, up *upstream) (listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, p.program)
 	if p.made == nil {
@@ -132,17 +132,17 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.
 	text := p.sites(t, p.made(t), up)
 	replaced := 0
 	for _, change := range [][2]string{
-		{"apikey-verifier.apikey-system.svc.cluster.local:8080", w.http},
+		{"apikey-verifier.apikey-system.svc.cluster.local:8080", b.Verifier.HTTP},
 		{"listen 80;", "listen " + address + "; listen " + at.http2 + " http2;"},
 		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.http2 + " http2 default_server;"},
 		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
-		{"/etc/" + p.folder() + "/apikey-ca.crt", w.authority.File}, {"127.0.0.1:9180", loopback},
+		{"/etc/" + p.folder() + "/apikey-ca.crt", b.authority.File}, {"127.0.0.1:9180", loopback},
 		{"/etc/haproxy/apikey.lua", filepath.Join(controlplane.Root(), "docs", "guides", "haproxy", "apikey.lua")},
 	} {
 		replaced += strings.Count(text, change[0])
 		text = strings.ReplaceAll(text, change[0], change[1])
 	}
-	if replaced < 2 || strings.Contains(text, w.authority.File) == p.unchecked {
+	if replaced < 2 || strings.Contains(text, b.authority.File) == p.unchecked {
 		t.Fatalf("%s has other addresses than this test knows", p.guide)
 	}
 	dir := t.TempDir()
@@ -151,7 +151,7 @@ func (p proxy) start(t *testing.T, w *world, up *upstream) (listening, *program.
 		t.Fatal(err)
 	}
 	process := program.Start(t, binary, p.args(config, dir)...)
-	program.WaitUntil(t, patience, "a "+p.guide+" that listens", func() error {
+	program.WaitUntil(t, timeout, "a "+p.guide+" that listens", func() error {
 		select {
 		case <-process.Exited():
 			t.Fatalf("%s has ended:\n%s", p.guide, process.Log())

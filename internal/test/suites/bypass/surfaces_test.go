@@ -24,47 +24,47 @@ import (
 // help.
 type surface struct {
 	// ask asks the verifier about a request, and returns the identity headers of its 200, and what it wants removed.
-	ask func(w *world, r *received) (pass bool, set map[string]string, remove []string)
+	ask func(b *testbed, r *received) (pass bool, set map[string]string, remove []string)
 	// onlyProducts, hidesClient as for a target. tellsWhat says that the verifier itself names what is to be removed,
 	// aliases with underscores among it.
 	onlyProducts, hidesClient, tellsWhat bool
 }
 
 var surfaces = map[string]surface{
-	"/auth/nginx": {ask: func(w *world, r *received) (bool, map[string]string, []string) {
+	"/auth/nginx": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
 		if strings.Contains(r.host(), "/") {
 			// X-Original-URL can't say where such a host ends. nginx itself refuses it: ngx_http_validate_host.
 			return false, nil, nil
 		}
-		return w.askHTTP("GET /auth/nginx", "verifier", r, [][2]string{
+		return b.askHTTP("GET /auth/nginx", "verifier", r, [][2]string{
 			{"X-Original-URL", "http://" + r.host() + r.target}, {"X-Original-Method", r.method}, {"X-Forwarded-For", r.chain()},
 		})
 	}},
-	"/auth/forward": {ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		return w.askHTTP("GET /auth/forward", "verifier", r, forwarded(r))
+	"/auth/forward": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+		return b.askHTTP("GET /auth/forward", "verifier", r, forwarded(r))
 	}},
 	// As Caddy asks where its configuration has no question mark:
 	// docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
-	"/auth/forward with the client's query": {ask: func(w *world, r *received) (bool, map[string]string, []string) {
+	"/auth/forward with the client's query": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
 		_, query, _ := strings.Cut(r.target, "?")
-		return w.askHTTP("GET /auth/forward?"+query, "verifier", r, forwarded(r))
+		return b.askHTTP("GET /auth/forward?"+query, "verifier", r, forwarded(r))
 	}},
 	"/auth/static": {onlyProducts: true, hidesClient: true,
-		ask: func(w *world, r *received) (bool, map[string]string, []string) {
+		ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
 			if !r.isProductsRoute() {
 				return false, nil, nil
 			}
-			return w.askHTTP("GET /auth/static?scope=products:read", "verifier", r, nil)
+			return b.askHTTP("GET /auth/static?scope=products:read", "verifier", r, nil)
 		}},
-	"/auth/ngf": {hidesClient: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		return w.askHTTP("GET /auth/ngf", r.host(), r, [][2]string{{"Path", r.target}, {"Method", r.method}})
+	"/auth/ngf": {hidesClient: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+		return b.askHTTP("GET /auth/ngf", r.host(), r, [][2]string{{"Path", r.target}, {"Method", r.method}})
 	}},
-	"/ext-authz": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		return w.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r,
+	"/ext-authz": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+		return b.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r,
 			[][2]string{{"X-Forwarded-For", r.chain() + ", 127.0.0.1"}})
 	}},
-	"gRPC, headers": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		return w.askGRPC(r, nil, func(http *authv3.AttributeContext_HttpRequest) {
+	"gRPC, headers": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+		return b.askGRPC(r, nil, func(http *authv3.AttributeContext_HttpRequest) {
 			http.Headers = map[string]string{":method": r.method, ":path": r.target, ":authority": r.host()}
 			for i, name := range r.names {
 				name = strings.ToLower(name)
@@ -79,15 +79,15 @@ var surfaces = map[string]surface{
 			}
 		})
 	}},
-	"gRPC, header_map": {tellsWhat: true, ask: func(w *world, r *received) (bool, map[string]string, []string) {
-		return w.askGRPC(r, nil, r.lines)
+	"gRPC, header_map": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+		return b.askGRPC(r, nil, r.lines)
 	}},
 	"gRPC, the scope in context_extensions": {tellsWhat: true, onlyProducts: true,
-		ask: func(w *world, r *received) (bool, map[string]string, []string) {
+		ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
 			if !r.isProductsRoute() {
 				return false, nil, nil
 			}
-			return w.askGRPC(r, map[string]string{"scope": "products:read"}, r.lines)
+			return b.askGRPC(r, map[string]string{"scope": "products:read"}, r.lines)
 		}},
 }
 
@@ -113,15 +113,15 @@ func (r *received) isProductsRoute() bool {
 }
 
 // askGRPC asks as Envoy does, and returns what its answer says about the request's headers.
-func (w *world) askGRPC(r *received, extensions map[string]string,
+func (b *testbed) askGRPC(r *received, extensions map[string]string,
 	describe func(*authv3.AttributeContext_HttpRequest)) (pass bool, set map[string]string, remove []string) {
 	description := &authv3.AttributeContext_HttpRequest{Method: r.method, Path: r.target, Host: r.host(), Scheme: "http",
 		Protocol: "HTTP/1.1"}
 	describe(description)
 	source := &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{Address: clientAddress}}}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	response, err := authv3.NewAuthorizationClient(w.envoy).Check(ctx,
+	response, err := authv3.NewAuthorizationClient(b.envoy).Check(ctx,
 		&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 			Source:            &authv3.AttributeContext_Peer{Address: source},
 			Request:           &authv3.AttributeContext_Request{Http: description},
@@ -164,7 +164,7 @@ var configured = append([]string{"x-forwarded-for", "x-forwarded-host"}, mislead
 
 // behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to
 // the first request that is none is asked about.
-func (s surface) behind(t *testing.T, w *world, up *upstream) func(context.Context, []byte, time.Duration) error {
+func (s surface) behind(t *testing.T, b *testbed, up *upstream) func(context.Context, []byte, time.Duration) error {
 	t.Helper()
 	return func(_ context.Context, raw []byte, _ time.Duration) error {
 		in := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
@@ -177,7 +177,7 @@ func (s surface) behind(t *testing.T, w *world, up *upstream) func(context.Conte
 			if r.broken != "" || skipBody(in, r) != nil {
 				return nil // Every proxy that is worth the name refuses what it can't take apart, RFC 9112 section 2.2.
 			}
-			if pass, set, remove := s.ask(w, r); pass {
+			if pass, set, remove := s.ask(b, r); pass {
 				up.note(parse(s.forward(r, set, remove)))
 			}
 		}
@@ -209,7 +209,7 @@ func (s surface) forward(r *received, set map[string]string, remove []string) []
 }
 
 // askHTTP asks with a request that has all of the client's headers, save where the proxy sets its own.
-func (w *world) askHTTP(line, host string, r *received, own [][2]string) (pass bool, set map[string]string,
+func (b *testbed) askHTTP(line, host string, r *received, own [][2]string) (pass bool, set map[string]string,
 	remove []string) {
 	head := bytes.NewBufferString(line + " HTTP/1.1\r\nHost: " + host + "\r\n")
 	taken := map[string]bool{}
@@ -224,13 +224,13 @@ func (w *world) askHTTP(line, host string, r *received, own [][2]string) (pass b
 		}
 	}
 	head.WriteString("\r\n")
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", w.http,
-		w.authority.Trust(authority.VerifierName))
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", b.Verifier.HTTP,
+		b.authority.Trust(authority.VerifierName))
 	if err != nil {
 		return false, nil, nil
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	go func() { _, _ = conn.Write(head.Bytes()) }() // The verifier may answer before it has read everything.
 	method, _, _ := strings.Cut(line, " ")
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})

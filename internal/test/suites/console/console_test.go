@@ -25,9 +25,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/nexuscommerce/apikey-operator/internal/console"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 const timeout = time.Minute
@@ -35,25 +33,26 @@ const timeout = time.Minute
 // readsSecrets is a role that a namespace's administrators have among others.
 const readsSecrets = "reads-secrets"
 
-// environment is an installation with two tenants and the page before it.
-type environment struct {
-	cp *controlplane.ControlPlane
+// testbed is an installation with two tenants and the page before it.
+type testbed struct {
+	*install.Installation
+
 	// url is where the page answers.
 	url string
 }
 
-// user is who sits at a browser.
+// user is somebody with a browser.
 type user struct {
-	*environment
+	*testbed
 	browser *http.Client
 	// csrf is what the page gave for the requests of its scripts.
 	csrf string
 }
 
 // serve starts the page, over TLS: browsers keep its cookies only then.
-func (w *environment) serve(t *testing.T, change func(*console.Options)) *httptest.Server {
+func (b *testbed) serve(t *testing.T, change func(*console.Options)) *httptest.Server {
 	t.Helper()
-	o := console.Options{Config: w.cp.Config}
+	o := console.Options{Config: b.Config}
 	if change != nil {
 		change(&o)
 	}
@@ -70,10 +69,10 @@ func (w *environment) serve(t *testing.T, change func(*console.Options)) *httpte
 }
 
 // token returns a token for a service account of a namespace, which a role is bound to, there or everywhere.
-func (w *environment) token(t *testing.T, namespace, name string, roles ...string) string {
+func (b *testbed) token(t *testing.T, namespace, name string, roles ...string) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	if err := w.cp.Client.Create(t.Context(), account); err != nil {
+	if err := b.Client.Create(t.Context(), account); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range roles {
@@ -81,10 +80,11 @@ func (w *environment) token(t *testing.T, namespace, name string, roles ...strin
 		if rest, everywhere := strings.CutPrefix(role, "cluster:"); everywhere {
 			kind, args, role = "clusterrolebinding", nil, rest
 		}
-		install.Kubectl(t, w.cp, append([]string{"create", kind, namespace + "-" + name + "-" + role, "--clusterrole=" + role,
-			"--serviceaccount=" + namespace + ":" + name}, args...)...)
+		install.Kubectl(t, b.ControlPlane,
+			append([]string{"create", kind, namespace + "-" + name + "-" + role, "--clusterrole=" + role,
+				"--serviceaccount=" + namespace + ":" + name}, args...)...)
 	}
-	accounts, err := kubernetes.NewForConfig(w.cp.Config)
+	accounts, err := kubernetes.NewForConfig(b.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func (w *environment) token(t *testing.T, namespace, name string, roles ...strin
 }
 
 // newUser opens a browser.
-func (w *environment) newUser(t *testing.T, server *httptest.Server) *user {
+func (b *testbed) newUser(t *testing.T, server *httptest.Server) *user {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -105,7 +105,7 @@ func (w *environment) newUser(t *testing.T, server *httptest.Server) *user {
 	}
 	browser := *server.Client()
 	browser.Jar = jar
-	return &user{environment: &environment{cp: w.cp, url: server.URL}, browser: &browser}
+	return &user{testbed: &testbed{Installation: b.Installation, url: server.URL}, browser: &browser}
 }
 
 // ask sends a request, and returns the answer and its body.
@@ -213,13 +213,15 @@ func (u *user) follow(t *testing.T, namespace string, wanted func(*answered) boo
 	t.Fatalf("the stream has ended: %v", lines.Err())
 }
 
-// newEnvironment starts a control plane with the samples, and a controller unless the test does without.
-func newEnvironment(t *testing.T) *environment {
+// newTestbed starts a control plane with the samples, and a controller.
+func newTestbed(t *testing.T) *testbed {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	w := &environment{cp: install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")}
-	install.Kubectl(t, w.cp, "create", "clusterrole", readsSecrets, "--verb=get", "--resource=secrets")
-	install.StartController(t, w.cp, program.Build(t, "./cmd/controller"))
-	install.Kubectl(t, w.cp, "apply", "-k", install.Config("samples"))
-	return w
+	b := &testbed{Installation: install.New(t, install.Options{
+		Manifests:  []string{"rbac", "policy", "verifier/canary.yaml"},
+		Controller: &install.ControllerOptions{},
+	})}
+	install.Kubectl(t, b.ControlPlane, "create", "clusterrole", readsSecrets, "--verb=get", "--resource=secrets")
+	install.Kubectl(t, b.ControlPlane, "apply", "-k", install.Config("samples"))
+	return b
 }

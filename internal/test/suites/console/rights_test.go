@@ -20,38 +20,39 @@ const warehouse = "/api/namespaces/warehouse"
 
 // TestPage is one installation for all that is asked of the page: the users come after one another.
 func TestPage(t *testing.T) {
-	w := newEnvironment(t)
-	install.Kubectl(t, w.cp, "wait", "--for=condition=Ready", "apikey", "-n", "warehouse", "--all", "--timeout=1m")
-	server := w.serve(t, nil)
-	admin := w.token(t, "warehouse", "admin", "apikey-admin", readsSecrets, "cluster:apikey-view")
-	t.Run("nobody", func(t *testing.T) { w.nobody(t, w.newUser(t, server)) })
-	t.Run("log-in", func(t *testing.T) { w.logIn(t, admin) })
+	b := newTestbed(t)
+	install.Kubectl(t, b.ControlPlane, "wait", "--for=condition=Ready", "apikey", "-n", "warehouse", "--all",
+		"--timeout=1m")
+	server := b.serve(t, nil)
+	admin := b.token(t, "warehouse", "admin", "apikey-admin", readsSecrets, "cluster:apikey-view")
+	t.Run("nobody", func(t *testing.T) { b.nobody(t, b.newUser(t, server)) })
+	t.Run("log-in", func(t *testing.T) { b.logIn(t, admin) })
 	t.Run("administrator", func(t *testing.T) {
-		u := w.newUser(t, server)
+		u := b.newUser(t, server)
 		u.signIn(t, admin, "warehouse", "")
-		w.administrator(t, u)
+		b.administrator(t, u)
 	})
 	t.Run("viewer", func(t *testing.T) {
-		u := w.newUser(t, server)
-		u.signIn(t, w.token(t, "warehouse", "viewer", "apikey-view"), "warehouse", "")
-		w.viewer(t, u)
+		u := b.newUser(t, server)
+		u.signIn(t, b.token(t, "warehouse", "viewer", "apikey-view"), "warehouse", "")
+		b.viewer(t, u)
 	})
 	t.Run("who may make keys and not read Secrets", func(t *testing.T) {
-		u := w.newUser(t, server)
-		u.signIn(t, w.token(t, "warehouse", "maker", "apikey-admin"), "warehouse", "")
-		w.maker(t, u)
+		u := b.newUser(t, server)
+		u.signIn(t, b.token(t, "warehouse", "maker", "apikey-admin"), "warehouse", "")
+		b.maker(t, u)
 	})
 	t.Run("another tenant's user", func(t *testing.T) {
-		u := w.newUser(t, server)
-		u.signIn(t, w.token(t, "sandbox", "admin", "apikey-admin", readsSecrets), "sandbox", "")
-		w.stranger(t, u)
+		u := b.newUser(t, server)
+		u.signIn(t, b.token(t, "sandbox", "admin", "apikey-admin", readsSecrets), "sandbox", "")
+		b.stranger(t, u)
 	})
-	t.Run("header", func(t *testing.T) { w.header(t, admin) })
-	t.Run("token that has ended", func(t *testing.T) { w.ended(t, admin) })
+	t.Run("header", func(t *testing.T) { b.header(t, admin) })
+	t.Run("token that has ended", func(t *testing.T) { b.ended(t, admin) })
 }
 
 // nobody asks for everything without a session.
-func (*environment) nobody(t *testing.T, u *user) {
+func (*testbed) nobody(t *testing.T, u *user) {
 	answer, text := u.get(t, "/namespaces/warehouse")
 	if answer.Request.URL.Path != "/login" || strings.Contains(text, "storefront") {
 		t.Errorf("a page: %s\n%s", answer.Request.URL, text)
@@ -69,9 +70,9 @@ func (*environment) nobody(t *testing.T, u *user) {
 }
 
 // logIn tries what isn't a token of the cluster's, and then one that is.
-func (w *environment) logIn(t *testing.T, admin string) {
-	server := w.serve(t, nil)
-	key := w.secret(t, "storefront")
+func (b *testbed) logIn(t *testing.T, admin string) {
+	server := b.serve(t, nil)
+	key := b.secret(t, "storefront")
 	for given, says := range map[string]string{
 		"":                          "Paste the token",
 		"not-a-token":               "does not know this token",
@@ -79,7 +80,7 @@ func (w *environment) logIn(t *testing.T, admin string) {
 		key:                         "That is an API key",
 		admin[:len(admin)-8] + "AA": "does not know this token",
 	} {
-		u := w.newUser(t, server)
+		u := b.newUser(t, server)
 		answer, text := u.signIn(t, given, "warehouse", "")
 		if answer.StatusCode < 400 || !strings.Contains(text, says) || given != "" && strings.Contains(text, given) {
 			t.Errorf("%.12s: %d, want %q\n%s", given, answer.StatusCode, says, text)
@@ -88,7 +89,7 @@ func (w *environment) logIn(t *testing.T, admin string) {
 			t.Errorf("%.12s lets in", given)
 		}
 	}
-	u := w.newUser(t, server)
+	u := b.newUser(t, server)
 	answer, text := u.signIn(t, " Bearer "+admin+"\n", "", "/namespaces/warehouse/keys/storefront")
 	if answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" ||
 		!strings.Contains(text, "system:serviceaccount:warehouse:admin") || strings.Contains(text, admin) {
@@ -101,10 +102,10 @@ func (w *environment) logIn(t *testing.T, admin string) {
 }
 
 // secret returns a key's token.
-func (w *environment) secret(t *testing.T, name string) string {
+func (b *testbed) secret(t *testing.T, name string) string {
 	t.Helper()
 	secret := &corev1.Secret{}
-	if err := w.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "warehouse", Name: name}, secret); err != nil {
+	if err := b.Client.Get(t.Context(), client.ObjectKey{Namespace: "warehouse", Name: name}, secret); err != nil {
 		t.Fatal(err)
 	}
 	return string(secret.Data["token"])
@@ -113,7 +114,7 @@ func (w *environment) secret(t *testing.T, name string) string {
 const stock = `{"name":"stock-sync","displayName":"Stock Sync","scopes":["products:read"],"expiry":"90d","allowedCIDRs":["10.0.0.0/8"],"rotateEvery":"30d","rotateOverlap":"1d"}`
 
 // administrator does everything, and is shown the token once.
-func (w *environment) administrator(t *testing.T, u *user) {
+func (b *testbed) administrator(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		if line.Rights != nil &&
 			(!line.Rights.List || !line.Rights.Create || !line.Rights.Change || !line.Rights.ReadSecrets) {
@@ -129,7 +130,7 @@ func (w *environment) administrator(t *testing.T, u *user) {
 	if status != http.StatusOK || done.Result == nil {
 		t.Fatalf("%d %+v", status, done)
 	}
-	token := w.secret(t, "stock-sync")
+	token := b.secret(t, "stock-sync")
 	if r := done.Result; r.Token != token || !strings.Contains(r.Curl, "/api/products") ||
 		!strings.Contains(r.Curl, token) || strings.Contains(r.YAML, token) || !strings.Contains(r.YAML, "rotation:") {
 		t.Errorf("where: %s, YAML:\n%s", r.Where, r.YAML)
@@ -172,7 +173,7 @@ func (w *environment) administrator(t *testing.T, u *user) {
 }
 
 // viewer sees the list, and is refused every change by the API server.
-func (w *environment) viewer(t *testing.T, u *user) {
+func (b *testbed) viewer(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		if line.Rights != nil && (!line.Rights.List || line.Rights.Create || line.Rights.Change || line.Rights.ReadSecrets) {
 			t.Errorf("rights %+v", line.Rights)
@@ -193,7 +194,7 @@ func (w *environment) viewer(t *testing.T, u *user) {
 }
 
 // maker is told where the token is instead of being shown it.
-func (w *environment) maker(t *testing.T, u *user) {
+func (b *testbed) maker(t *testing.T, u *user) {
 	status, done := u.post(t, warehouse+"/keys", strings.ReplaceAll(stock, "stock-sync", "makers"))
 	if status != http.StatusOK || done.Result == nil || done.Result.Token != "" || done.Result.Curl != "" ||
 		!strings.Contains(done.Result.Where, "Secret warehouse/makers") ||
@@ -203,7 +204,7 @@ func (w *environment) maker(t *testing.T, u *user) {
 }
 
 // stranger sees nothing of another tenant's.
-func (w *environment) stranger(t *testing.T, u *user) {
+func (b *testbed) stranger(t *testing.T, u *user) {
 	u.follow(t, "warehouse", func(line *answered) bool {
 		if len(line.Rows) > 0 || line.Tenant != nil && line.Tenant.ID != "" {
 			t.Errorf("another tenant's: %+v", line)
@@ -222,9 +223,9 @@ func (w *environment) stranger(t *testing.T, u *user) {
 }
 
 // header is an OIDC proxy's: each request has the user's token, and the page keeps none.
-func (w *environment) header(t *testing.T, admin string) {
-	server := w.serve(t, func(o *console.Options) { o.Header = true })
-	u := w.newUser(t, server)
+func (b *testbed) header(t *testing.T, admin string) {
+	server := b.serve(t, func(o *console.Options) { o.Header = true })
+	u := b.newUser(t, server)
 	u.browser.Transport = bearer{admin, u.browser.Transport}
 	answer, text := u.get(t, "/namespaces/warehouse")
 	if answer.StatusCode != http.StatusOK || !strings.Contains(text, "system:serviceaccount:warehouse:admin") ||
@@ -240,7 +241,7 @@ func (w *environment) header(t *testing.T, admin string) {
 		done.Result == nil {
 		t.Errorf("%d %+v", status, done)
 	}
-	off := w.newUser(t, w.serve(t, nil))
+	off := b.newUser(t, b.serve(t, nil))
 	off.browser.Transport = bearer{admin, off.browser.Transport}
 	if answer, _ := off.get(t, "/namespaces/warehouse"); answer.Request.URL.Path != "/login" {
 		t.Errorf("the header counts where it was not asked for: %s", answer.Request.URL)
@@ -272,12 +273,12 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // ended is a session that ends while its user looks: by the clock, and because the cluster no longer knows the token.
-func (w *environment) ended(t *testing.T, admin string) {
+func (b *testbed) ended(t *testing.T, admin string) {
 	var passed atomic.Int64
-	server := w.serve(t, func(o *console.Options) {
+	server := b.serve(t, func(o *console.Options) {
 		o.Now, o.Lifetime = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }, 10*time.Minute
 	})
-	u := w.newUser(t, server)
+	u := b.newUser(t, server)
 	u.signIn(t, admin, "warehouse", "")
 	passed.Store(int64(10 * time.Minute))
 	if answer, text := u.get(t, "/namespaces/warehouse/keys/storefront"); answer.Request.URL.Path != "/login" ||
@@ -285,11 +286,11 @@ func (w *environment) ended(t *testing.T, admin string) {
 		answer.Request.URL.Query().Get("next") != "/namespaces/warehouse/keys/storefront" {
 		t.Errorf("by the clock: %s\n%s", answer.Request.URL, text)
 	}
-	gone := w.token(t, "warehouse", "leaver", "apikey-admin")
-	server = w.serve(t, nil)
-	u = w.newUser(t, server)
+	gone := b.token(t, "warehouse", "leaver", "apikey-admin")
+	server = b.serve(t, nil)
+	u = b.newUser(t, server)
 	u.signIn(t, gone, "warehouse", "")
-	if err := w.cp.Client.Delete(context.WithoutCancel(t.Context()),
+	if err := b.Client.Delete(context.WithoutCancel(t.Context()),
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "warehouse", Name: "leaver"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -26,58 +26,66 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-const patience = time.Minute
+const timeout = time.Minute
 
-// installation is a control plane with the controller and a verifier, and the manifests of both, though no pods.
-type installation struct {
-	cp              *controlplane.ControlPlane
-	verifier        string // its address
-	verifierMetrics string // that of its metrics
-	controller      string // that of the controller's metrics
-	plugin          string // the path of kubectl-apikey
+// reader is an installation with the manifests of both programs, though without pods, and a folder in which somebody
+// who follows the documentation runs its commands.
+type reader struct {
+	*install.Installation
+
+	plugin string // the path of kubectl-apikey
+	// verifier is its address, which is known before it is started. verifierMetrics is empty where commands don't need it.
+	verifier, verifierMetrics string
 	// folder is where commands run: what they write stays there, and what they read of the repository is there too.
 	folder string
 }
 
-func newInstallation(t *testing.T) *installation {
+func newReader(t *testing.T) *reader {
 	t.Helper()
-	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
-	i := &installation{cp: cp, verifier: program.FreeAddress(t), verifierMetrics: program.FreeAddress(t),
-		controller: program.FreeAddress(t),
-		folder:     t.TempDir(), plugin: program.Build(t, "./cmd/kubectl-apikey")}
+	r := &reader{
+		Installation: install.New(t, install.Options{ControlPlane: controlplane.Options{ControllerManager: true}}),
+		verifier:     program.FreeAddress(t), folder: t.TempDir(),
+	}
 	for _, name := range []string{"config", "docs"} {
-		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(i.folder, name)); err != nil {
+		if err := os.Symlink(filepath.Join(controlplane.Root(), name), filepath.Join(r.folder, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(filepath.Dir(i.plugin), filepath.Join(i.folder, "bin")); err != nil {
+	return r
+}
+
+// newReaderWithPrograms is newReader with the plugin, and with the programs running.
+func newReaderWithPrograms(t *testing.T) *reader {
+	t.Helper()
+	r := newReader(t)
+	r.plugin, r.verifierMetrics = r.Binary("./cmd/kubectl-apikey"), program.FreeAddress(t)
+	if err := os.Symlink(filepath.Dir(r.plugin), filepath.Join(r.folder, "bin")); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"rbac", "policy", "controller", "verifier"} {
-		i.run(t, "kubectl apply --server-side -k config/"+name)
+		r.run(t, "kubectl apply --server-side -k config/"+name)
 	}
-	health := program.FreeAddress(t)
-	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
-		"--metrics-bind-address="+i.controller, "--health-probe-bind-address=0", "--self-signed-certificates")
-	program.Start(t, program.Build(t, "./cmd/verifier"), append(install.Mounted(t, cp, "apikey-verifier-tls"),
-		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
-		"--metrics-bind-address="+i.verifierMetrics, "--health-probe-bind-address="+health,
-		"--http-bind-address="+i.verifier, "--grpc-bind-address="+program.FreeAddress(t),
-		"--caller-audiences=apikey-verifier")...)
-	program.WaitUntil(t, patience, "a ready verifier", install.AnswersTLS(t, cp, verifierName, health, "/readyz"))
-	return i
+	r.Controller = r.StartController(t, install.ControllerOptions{
+		LeaderElection: true, Flags: []string{"--self-signed-certificates"},
+	})
+	r.Verifier = r.StartVerifier(t, install.VerifierOptions{
+		Addresses: install.Addresses{HTTP: r.verifier, Metrics: r.verifierMetrics},
+		TLS:       install.MountedTLS(t, r.ControlPlane, "apikey-verifier-tls", verifierName),
+		Flags:     []string{"--caller-audiences=apikey-verifier"},
+	})
+	return r
 }
 
 // run runs a script as a person would who has kubectl and is at the top of the repository.
-func (i *installation) run(t *testing.T, script string) {
+func (r *reader) run(t *testing.T, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, need.Program(t, "bash"), "-euo", "pipefail")
-	command.Dir = i.folder
-	command.Env = append(os.Environ(), "KUBECONFIG="+i.cp.Kubeconfig, "HOME="+i.folder,
-		"VERIFIER="+i.at(t, verifierName, i.verifier), "VERIFIER_ADMIN="+i.at(t, metricsName, i.verifierMetrics),
-		"PATH="+strings.Join([]string{filepath.Dir(i.cp.Kubectl), filepath.Dir(i.plugin), os.Getenv("PATH")},
+	command.Dir = r.folder
+	command.Env = append(os.Environ(), "KUBECONFIG="+r.Kubeconfig, "HOME="+r.folder,
+		"VERIFIER="+r.at(t, verifierName, r.verifier), "VERIFIER_ADMIN="+r.at(t, metricsName, r.verifierMetrics),
+		"PATH="+strings.Join([]string{filepath.Dir(r.Kubectl), filepath.Dir(r.plugin), os.Getenv("PATH")},
 			string(os.PathListSeparator)))
 	command.Stdin = strings.NewReader(script)
 	var out bytes.Buffer
@@ -98,13 +106,13 @@ const (
 )
 
 // at returns the URL of a Service, at the port of an address that curl is told to find it at.
-func (i *installation) at(t *testing.T, name, address string) string {
+func (r *reader) at(t *testing.T, name, address string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "" // There is none.
 	}
-	file, err := os.OpenFile(filepath.Join(i.folder, ".curlrc"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(filepath.Join(r.folder, ".curlrc"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,9 +127,9 @@ func (i *installation) at(t *testing.T, name, address string) string {
 
 // begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one
 // root key.
-func (i *installation) begin(t *testing.T, examples []pages.Block) {
+func (r *reader) begin(t *testing.T, examples []pages.Block) {
 	t.Helper()
-	i.run(t, `
+	r.run(t, `
 		kubectl delete apikeys -A --field-selector=metadata.name!=verifier-canary
 		kubectl delete tenants,accesspolicies --all
 		kubectl delete secrets -n apikey-system -l keys.nexuscommerce.io/root
@@ -130,17 +138,17 @@ func (i *installation) begin(t *testing.T, examples []pages.Block) {
 	for _, b := range examples {
 		fmt.Fprintf(&all, "---\n# %s\n%s", b, b.Text)
 	}
-	if err := os.WriteFile(filepath.Join(i.folder, "examples.yaml"), []byte(all.String()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.folder, "examples.yaml"), []byte(all.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	i.run(t, "kubectl apply -f examples.yaml")
-	program.WaitUntil(t, patience, "every key Ready", func() error { return i.allReady(t.Context()) })
+	r.run(t, "kubectl apply -f examples.yaml")
+	program.WaitUntil(t, timeout, "every key Ready", func() error { return r.allReady(t.Context()) })
 }
 
 // allReady says which key is not Ready.
-func (i *installation) allReady(ctx context.Context) error {
+func (r *reader) allReady(ctx context.Context) error {
 	var keys keysv1alpha1.ApiKeyList
-	if err := i.cp.Client.List(ctx, &keys); err != nil {
+	if err := r.Client.List(ctx, &keys); err != nil {
 		return err
 	}
 	ready := 0
@@ -181,17 +189,17 @@ func blocksToApply(t *testing.T) (examples []pages.Block) {
 func TestOnAControlPlane(t *testing.T) {
 	all := pages.Run(t)
 	examples := blocksToApply(t)
-	i := newInstallation(t)
-	if !t.Run("examples", func(t *testing.T) { i.begin(t, examples) }) {
+	r := newReaderWithPrograms(t)
+	if !t.Run("examples", func(t *testing.T) { r.begin(t, examples) }) {
 		return
 	}
-	t.Run("metrics", i.metrics)
+	t.Run("metrics", r.metrics)
 	for _, p := range all {
 		for _, section := range sections(p) {
 			t.Run(filepath.Base(p.Name)+": "+section.name, func(t *testing.T) {
 				section.needs(t)
-				i.begin(t, examples)
-				i.run(t, section.script)
+				r.begin(t, examples)
+				r.run(t, section.script)
 			})
 		}
 	}
@@ -243,14 +251,14 @@ func sections(p pages.Page) []section {
 var metricName = regexp.MustCompile(`(?m)^# TYPE (apikey_\w+) `)
 
 // metrics checks that the programs' pages have their metrics. The counter of decisions is there once there is one.
-func (i *installation) metrics(t *testing.T) {
-	i.get(t, verifierName, i.verifier, "/auth/nginx")
+func (r *reader) metrics(t *testing.T) {
+	r.get(t, verifierName, r.verifier, "/auth/nginx")
 	for page, target := range map[string]struct{ name, address string }{
-		"docs/verifier.md":   {metricsName, i.verifierMetrics},
-		"docs/controller.md": {"apikey-controller-metrics.apikey-system.svc", i.controller},
+		"docs/verifier.md":   {metricsName, r.verifierMetrics},
+		"docs/controller.md": {"apikey-controller-metrics.apikey-system.svc", r.Controller.Metrics},
 	} {
 		p := pages.Read(t, page)
-		names := metricName.FindAllStringSubmatch(i.get(t, target.name, target.address, "/metrics"), -1)
+		names := metricName.FindAllStringSubmatch(r.get(t, target.name, target.address, "/metrics"), -1)
 		if len(names) < 4 {
 			t.Errorf("only %v found", names)
 		}
@@ -263,9 +271,9 @@ func (i *installation) metrics(t *testing.T) {
 }
 
 // get returns a page.
-func (i *installation) get(t *testing.T, name, address, path string) string {
+func (r *reader) get(t *testing.T, name, address, path string) string {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: install.Trust(t, i.cp, name)}
+	transport := &http.Transport{TLSClientConfig: install.Trust(t, r.ControlPlane, name)}
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+path, http.NoBody)
 	if err != nil {

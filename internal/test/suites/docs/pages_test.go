@@ -16,8 +16,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// proxyGuides are the pages of docs/guides. What they show is for other programs than Kubernetes: hack/suites/guides and
-// internal/test/suites/bypass see what those make of it.
+// proxyGuides are the pages of docs/guides. What they show is for other programs than Kubernetes: hack/suites/guides
+// and internal/test/suites/bypass see what those make of it.
 func proxyGuides(t *testing.T) []pages.Page {
 	t.Helper()
 	var all []pages.Page

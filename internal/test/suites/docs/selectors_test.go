@@ -35,20 +35,20 @@ var labelledByReaders = map[string]string{
 // of an installation with the samples and the examples. One that selects nothing is misspelt, and so is one that a page
 // says selects none and that does.
 func TestSelectors(t *testing.T) {
-	i := newInstallation(t)
-	i.begin(t, blocksToApply(t))
-	i.settle(t)
-	t.Run("commands", i.commandsSelect)
-	t.Run("manifests", i.manifestsSelect)
-	t.Run("labels that pages name", i.labelsAreThere)
-	t.Run("backup", i.backupHasNoToken)
-	t.Run("none", i.selectNone)
+	r := newReaderWithPrograms(t)
+	r.begin(t, blocksToApply(t))
+	r.settle(t)
+	t.Run("commands", r.commandsSelect)
+	t.Run("manifests", r.manifestsSelect)
+	t.Run("labels that pages name", r.labelsAreThere)
+	t.Run("backup", r.backupHasNoToken)
+	t.Run("none", r.selectNone)
 }
 
 // settle makes one object at least of everything that is selected anywhere.
-func (i *installation) settle(t *testing.T) {
+func (r *reader) settle(t *testing.T) {
 	t.Helper()
-	i.run(t, `
+	r.run(t, `
 		kubectl apply --server-side -k '`+install.Kustomization(t, []string{"default"}, "console")+`'
 		kubectl create namespace initech
 		kubectl label namespace initech nexuscommerce.io/tenant=initech
@@ -62,26 +62,26 @@ func (i *installation) settle(t *testing.T) {
 		spec: {scopes: [{name: "products:read", description: Read}], rules: [{paths: [{value: /}], scopes: ["products:read"]}]}
 		EOF`)
 	var deployments appsv1.DeploymentList
-	if err := i.cp.Client.List(t.Context(), &deployments); err != nil {
+	if err := r.Client.List(t.Context(), &deployments); err != nil {
 		t.Fatal(err)
 	}
 	for j := range deployments.Items { // Nothing here makes pods of them.
 		d := &deployments.Items[j]
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name,
 			Labels: d.Spec.Template.Labels}, Spec: d.Spec.Template.Spec}
-		if err := i.cp.Client.Create(t.Context(), pod); err != nil {
+		if err := r.Client.Create(t.Context(), pod); err != nil {
 			t.Fatal(err)
 		}
 	}
-	program.WaitUntil(t, patience, "an event about an AccessPolicy", func() error {
-		return i.selects(t, "events", "-A", "--field-selector=involvedObject.kind=AccessPolicy")
+	program.WaitUntil(t, timeout, "an event about an AccessPolicy", func() error {
+		return r.selects(t, "events", "-A", "--field-selector=involvedObject.kind=AccessPolicy")
 	})
 }
 
 // selects says that nothing is selected.
-func (i *installation) selects(t *testing.T, resource string, args ...string) error {
+func (r *reader) selects(t *testing.T, resource string, args ...string) error {
 	t.Helper()
-	out, err := i.cp.RunKubectl(t.Context(),
+	out, err := r.RunKubectl(t.Context(),
 		append([]string{"get", resource, "--ignore-not-found", "-o", "name"}, args...)...)
 	if err != nil {
 		return err
@@ -156,10 +156,10 @@ func documented(t *testing.T) (all []selection) {
 }
 
 // expand puts values in place of the shell variables that pages use in selectors.
-func (i *installation) expand(t *testing.T, args []string) (expanded []string) {
+func (r *reader) expand(t *testing.T, args []string) (expanded []string) {
 	t.Helper()
 	var key keysv1alpha1.ApiKey
-	if err := i.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "warehouse", Name: "storefront"}, &key); err != nil {
+	if err := r.Client.Get(t.Context(), client.ObjectKey{Namespace: "warehouse", Name: "storefront"}, &key); err != nil {
 		t.Fatal(err)
 	}
 	for _, arg := range args {
@@ -177,21 +177,21 @@ func (i *installation) expand(t *testing.T, args []string) (expanded []string) {
 	return expanded
 }
 
-func (i *installation) commandsSelect(t *testing.T) {
+func (r *reader) commandsSelect(t *testing.T) {
 	for _, s := range documented(t) {
 		if s.resource == "" {
 			t.Errorf("%s: what does it select?", s.where)
 			continue
 		}
-		if err := i.selects(t, s.resource, i.expand(t, s.args)...); err != nil && !s.none {
+		if err := r.selects(t, s.resource, r.expand(t, s.args)...); err != nil && !s.none {
 			t.Errorf("%s: %v", s.where, err)
 		}
 	}
 }
 
 // selectNone checks what pages say to select nothing, once what they do before is done.
-func (i *installation) selectNone(t *testing.T) {
-	i.run(t, `kubectl get apikeys -A -o jsonpath='{range .items[?(@.status.tenantID)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
+func (r *reader) selectNone(t *testing.T) {
+	r.run(t, `kubectl get apikeys -A -o jsonpath='{range .items[?(@.status.tenantID)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
 		while read -r namespace name; do
 			kubectl patch apikey -n "$namespace" "$name" --type=merge -p '{"spec":{"state":"Revoked"}}'
 		done`)
@@ -201,7 +201,7 @@ func (i *installation) selectNone(t *testing.T) {
 			continue
 		}
 		none++
-		if err := i.selects(t, s.resource, i.expand(t, s.args)...); err == nil {
+		if err := r.selects(t, s.resource, r.expand(t, s.args)...); err == nil {
 			t.Errorf("%s: it selects something", s.where)
 		}
 	}
@@ -269,7 +269,7 @@ func (m *manifest) selected(t *testing.T) map[string][]*metav1.LabelSelector {
 	return all
 }
 
-func (i *installation) manifestsSelect(t *testing.T) {
+func (r *reader) manifestsSelect(t *testing.T) {
 	checked := 0
 	for _, folder := range []string{"config", "docs/examples"} {
 		root := filepath.Join(controlplane.Root(), folder)
@@ -288,7 +288,7 @@ func (i *installation) manifestsSelect(t *testing.T) {
 				}
 				for resource, selectors := range m.selected(t) {
 					for _, selector := range selectors {
-						checked += i.manifestSelects(t, path, resource, selector)
+						checked += r.manifestSelects(t, path, resource, selector)
 					}
 				}
 			}
@@ -304,7 +304,7 @@ func (i *installation) manifestsSelect(t *testing.T) {
 }
 
 // manifestSelects checks one selector, and returns how many that is: none where the labels are the reader's to set.
-func (i *installation) manifestSelects(t *testing.T, path, resource string, selector *metav1.LabelSelector) int {
+func (r *reader) manifestSelects(t *testing.T, path, resource string, selector *metav1.LabelSelector) int {
 	t.Helper()
 	if selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
 		return 0
@@ -320,7 +320,7 @@ func (i *installation) manifestSelects(t *testing.T, path, resource string, sele
 		}
 	}
 	text := metav1.FormatLabelSelector(selector)
-	if err := i.selects(t, resource, "-A", "-l", text); err != nil {
+	if err := r.selects(t, resource, "-A", "-l", text); err != nil {
 		t.Errorf("%s: %v", path, err)
 	}
 	return 1
@@ -330,9 +330,9 @@ func (i *installation) manifestSelects(t *testing.T, path, resource string, sele
 var namedLabel = regexp.MustCompile(`(app\.kubernetes\.io/[a-z-]+|keys\.nexuscommerce\.io/(?:uid|root|canary|certificate|console|proxies)|nexuscommerce\.io/tenant)(?:=|: ?)["']?([A-Za-z0-9][\w.-]*)`)
 
 // labelsAreThere checks that an object has each label that a page names with its value.
-func (i *installation) labelsAreThere(t *testing.T) {
+func (r *reader) labelsAreThere(t *testing.T) {
 	have := map[string]bool{}
-	out := install.Kubectl(t, i.cp, "get", "namespaces,secrets,configmaps,services,deployments,pods,apikeys,tenants,accesspolicies,serviceaccounts", "-A",
+	out := install.Kubectl(t, r.ControlPlane, "get", "namespaces,secrets,configmaps,services,deployments,pods,apikeys,tenants,accesspolicies,serviceaccounts", "-A",
 		"-o", `jsonpath={range .items[*]}{.metadata.labels}{"\n"}{end}`)
 	for line := range strings.Lines(out) {
 		set := labels.Set{}
@@ -369,7 +369,7 @@ func (i *installation) labelsAreThere(t *testing.T) {
 
 // backupHasNoToken checks that what docs/restore.md says to back up has no token, and what it says to leave out has
 // them all.
-func (i *installation) backupHasNoToken(t *testing.T) {
+func (r *reader) backupHasNoToken(t *testing.T) {
 	withTokens := map[string]bool{}
 	for _, b := range pages.Read(t, "docs/restore.md").Blocks {
 		for _, s := range selections(b.String(), b.Text) {
@@ -381,7 +381,7 @@ func (i *installation) backupHasNoToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := i.cp.Client.List(t.Context(), &secrets, client.MatchingLabelsSelector{Selector: selector}); err != nil {
+			if err := r.Client.List(t.Context(), &secrets, client.MatchingLabelsSelector{Selector: selector}); err != nil {
 				t.Fatal(err)
 			}
 			left := strings.Contains(s.where, "everything else")
@@ -402,7 +402,7 @@ func (i *installation) backupHasNoToken(t *testing.T) {
 		}
 	}
 	var keys keysv1alpha1.ApiKeyList
-	if err := i.cp.Client.List(t.Context(), &keys); err != nil {
+	if err := r.Client.List(t.Context(), &keys); err != nil {
 		t.Fatal(err)
 	}
 	published := 0

@@ -21,44 +21,35 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = 30 * time.Second
+const timeout = 30 * time.Second
 
-// installation is a control plane with the project installed on it and the controller running.
-type installation struct {
-	cp         *controlplane.ControlPlane
-	metricsURL string
+// newInstallation installs the project as config/default has it, and starts the controller.
+func newInstallation(t *testing.T) *install.Installation {
+	t.Helper()
+	return install.New(t, install.Options{Manifests: []string{"default"}, Controller: &install.ControllerOptions{}})
 }
 
-func newInstallation(t *testing.T) *installation {
+// samples returns the objects of config/samples, by kind.
+func samples(t *testing.T, i *install.Installation) map[string][]*unstructured.Unstructured {
 	t.Helper()
-	cp := install.ControlPlane(t, controlplane.Options{}, "default")
-	metrics := program.FreeAddress(t)
-	i := &installation{cp: cp, metricsURL: "http://" + metrics + "/metrics"}
-	install.StartController(t, cp, program.Build(t, "./cmd/controller"), "--metrics-bind-address="+metrics)
-	return i
-}
-
-// samples are the objects of config/samples, by kind.
-func (i *installation) samples(t *testing.T) map[string][]*unstructured.Unstructured {
-	t.Helper()
-	samples := map[string][]*unstructured.Unstructured{}
-	text := install.Kubectl(t, i.cp, "kustomize", controlplane.Root()+"/config/samples")
+	found := map[string][]*unstructured.Unstructured{}
+	text := install.Kubectl(t, i.ControlPlane, "kustomize", controlplane.Root()+"/config/samples")
 	for document := range strings.SplitSeq(text, "\n---\n") {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
 			t.Fatal(err)
 		}
-		samples[object.GetKind()] = append(samples[object.GetKind()], object)
+		found[object.GetKind()] = append(found[object.GetKind()], object)
 	}
-	return samples
+	return found
 }
 
 // awaitKeys waits until every key in the cluster, of which there must be some, is as it should be.
-func (i *installation) awaitKeys(t *testing.T, what string, count int, check func(*keysv1alpha1.ApiKey) bool) {
+func awaitKeys(t *testing.T, i *install.Installation, what string, count int, check func(*keysv1alpha1.ApiKey) bool) {
 	t.Helper()
-	program.WaitUntil(t, patience, what, func() error {
+	program.WaitUntil(t, timeout, what, func() error {
 		keys := &keysv1alpha1.ApiKeyList{}
-		if err := i.cp.Client.List(t.Context(), keys); err != nil {
+		if err := i.Client.List(t.Context(), keys); err != nil {
 			return err
 		}
 		found := 0
@@ -79,12 +70,12 @@ func (i *installation) awaitKeys(t *testing.T, what string, count int, check fun
 	})
 }
 
-// judged says that the controller has seen a key as it is.
-func judged(key *keysv1alpha1.ApiKey) bool {
+// observed reports whether the controller has seen a key as it is.
+func observed(key *keysv1alpha1.ApiKey) bool {
 	return key.Status.ObservedGeneration == key.Generation &&
 		apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady) != nil
 }
 
 func ready(key *keysv1alpha1.ApiKey) bool {
-	return judged(key) && apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady)
+	return observed(key) && apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionReady)
 }

@@ -22,12 +22,12 @@ import (
 const labels = "labels"
 
 // TestEveryOrder applies the samples in every order that the API server takes: an object needs its namespace. Keys that
-// come before what they need are judged, and refused, before that comes, so no order is passed by luck.
+// come before what they need are observed, and refused, before that comes, so no order is passed by luck.
 //
 // It fails when one of the Watches in the apikey controller's Register is removed.
 func TestEveryOrder(t *testing.T) {
 	i := newInstallation(t)
-	samples := i.samples(t)
+	objects := samples(t, i)
 	n := 0
 	for order := range permutations([]string{"Namespace", labels, "Tenant", "AccessPolicy", "ApiKey"}) {
 		first := slices.Index(order, "Namespace")
@@ -36,9 +36,9 @@ func TestEveryOrder(t *testing.T) {
 		}
 		n++
 		t.Run(strings.Join(order, "-"), func(t *testing.T) {
-			i.applyInOrder(t, order, inNamespaces(samples, fmt.Sprintf("-%d", n)))
-			i.awaitKeys(t, "all keys Ready", len(samples["ApiKey"]), ready)
-			i.removeAll(t)
+			applyInOrder(t, i, order, inNamespaces(objects, fmt.Sprintf("-%d", n)))
+			awaitKeys(t, i, "all keys Ready", len(objects["ApiKey"]), ready)
+			removeAll(t, i)
 		})
 	}
 	if n != 40 {
@@ -46,20 +46,21 @@ func TestEveryOrder(t *testing.T) {
 	}
 }
 
-func (i *installation) applyInOrder(t *testing.T, order []string, objects map[string][]*unstructured.Unstructured) {
+func applyInOrder(t *testing.T, i *install.Installation, order []string,
+	objects map[string][]*unstructured.Unstructured) {
 	t.Helper()
 	keys := 0
 	for _, step := range order {
-		i.apply(t, objects[step])
+		apply(t, i, objects[step])
 		if step == "ApiKey" {
 			keys = len(objects[step])
 		}
-		i.awaitKeys(t, "every key judged", keys, judged)
+		awaitKeys(t, i, "every key observed", keys, observed)
 	}
 }
 
 // apply applies objects one after the other.
-func (i *installation) apply(t *testing.T, objects []*unstructured.Unstructured) {
+func apply(t *testing.T, i *install.Installation, objects []*unstructured.Unstructured) {
 	t.Helper()
 	var documents bytes.Buffer
 	for _, object := range objects {
@@ -71,7 +72,7 @@ func (i *installation) apply(t *testing.T, objects []*unstructured.Unstructured)
 	if err := os.WriteFile(file, documents.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	install.Kubectl(t, i.cp, "apply", "-f", file)
+	install.Kubectl(t, i.ControlPlane, "apply", "-f", file)
 }
 
 // inNamespaces returns the samples in namespaces of their own, which first come without labels: without a
@@ -97,10 +98,10 @@ func inNamespaces(samples map[string][]*unstructured.Unstructured,
 }
 
 // removeAll removes everything but the namespaces.
-func (i *installation) removeAll(t *testing.T) {
+func removeAll(t *testing.T, i *install.Installation) {
 	t.Helper()
 	keys := &keysv1alpha1.ApiKeyList{}
-	if err := i.cp.Client.List(t.Context(), keys); err != nil {
+	if err := i.Client.List(t.Context(), keys); err != nil {
 		t.Fatal(err)
 	}
 	for n := range keys.Items {
@@ -108,12 +109,12 @@ func (i *installation) removeAll(t *testing.T) {
 		if _, canary := key.Labels[keysv1alpha1.CanaryLabel]; canary {
 			continue
 		}
-		if err := i.cp.Client.Delete(t.Context(), key); err != nil {
+		if err := i.Client.Delete(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, kind := range []client.Object{&keysv1alpha1.Tenant{}, &keysv1alpha1.AccessPolicy{}} {
-		if err := i.cp.Client.DeleteAllOf(t.Context(), kind); err != nil {
+		if err := i.Client.DeleteAllOf(t.Context(), kind); err != nil {
 			t.Fatal(err)
 		}
 	}

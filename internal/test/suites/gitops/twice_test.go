@@ -25,29 +25,29 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 	for name, flags := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
 		t.Run(name, func(t *testing.T) {
 			i := newInstallation(t)
-			count := len(i.samples(t)["ApiKey"])
+			count := len(samples(t, i)["ApiKey"])
 			apply := append([]string{"apply", "-k", controlplane.Root() + "/config/samples"}, flags...)
-			install.Kubectl(t, i.cp, apply...)
-			i.awaitKeys(t, "all keys Ready", count, ready)
-			i.awaitRest(t)
-			before := i.everything(t)
+			install.Kubectl(t, i.ControlPlane, apply...)
+			awaitKeys(t, i, "all keys Ready", count, ready)
+			awaitRest(t, i)
+			before := everything(t, i)
 
-			out := install.Kubectl(t, i.cp, apply...)
+			out := install.Kubectl(t, i.ControlPlane, apply...)
 			if changed := strings.Count(out, " configured"); changed > 0 {
 				t.Errorf("kubectl changes %d objects:\n%s", changed, out)
 			}
-			// Another tenant has every key judged again.
+			// Another tenant has every key observed again.
 			other := fixture.Name("tenant")
 			for _, object := range []client.Object{fixture.Tenant(other), fixture.Namespace(other, other),
 				fixture.ApiKey(other, "key")} {
-				if err := i.cp.Client.Create(t.Context(), object); err != nil {
+				if err := i.Client.Create(t.Context(), object); err != nil {
 					t.Fatal(err)
 				}
 			}
-			i.awaitKeys(t, "another key Ready", count+1, ready)
-			i.awaitRest(t)
+			awaitKeys(t, i, "another key Ready", count+1, ready)
+			awaitRest(t, i)
 
-			after := i.everything(t)
+			after := everything(t, i)
 			for object := range before {
 				if after[object] != before[object] {
 					t.Errorf("%s\nbefore: %s\nafter:  %s", object, before[object], after[object])
@@ -64,7 +64,7 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 
 // everything returns all objects of the kinds that the controller or somebody who applies the samples may write, as the
 // API server has them. Of Secrets only the metadata.
-func (i *installation) everything(t *testing.T) map[string]string {
+func everything(t *testing.T, i *install.Installation) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for kind, list := range map[string]client.ObjectList{
@@ -75,7 +75,7 @@ func (i *installation) everything(t *testing.T) map[string]string {
 		"AccessPolicy": &keysv1alpha1.AccessPolicyList{},
 		"ApiKey":       &keysv1alpha1.ApiKeyList{},
 	} {
-		if err := i.cp.Client.List(t.Context(), list); err != nil {
+		if err := i.Client.List(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
 		err := apimeta.EachListItem(list, func(item runtime.Object) error {
@@ -95,13 +95,14 @@ func (i *installation) everything(t *testing.T) map[string]string {
 }
 
 // awaitRest waits until the controller has nothing left to do but what it has put off.
-func (i *installation) awaitRest(t *testing.T) {
+func awaitRest(t *testing.T, i *install.Installation) {
 	t.Helper()
-	program.WaitUntil(t, patience, "a controller at rest", program.Answers(t.Context(), i.metricsURL,
-		`controller_runtime_active_workers{controller="apikey"} 0`,
-		`workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
-		`controller_runtime_active_workers{controller="tenant"} 0`,
-		`workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
-		`controller_runtime_active_workers{controller="accesspolicy"} 0`,
-		`workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`))
+	program.WaitUntil(t, timeout, "a controller at rest",
+		program.Answers(t.Context(), "http://"+i.Controller.Metrics+"/metrics",
+			`controller_runtime_active_workers{controller="apikey"} 0`,
+			`workqueue_depth{controller="apikey",name="apikey",priority="0"} 0`,
+			`controller_runtime_active_workers{controller="tenant"} 0`,
+			`workqueue_depth{controller="tenant",name="tenant",priority="0"} 0`,
+			`controller_runtime_active_workers{controller="accesspolicy"} 0`,
+			`workqueue_depth{controller="accesspolicy",name="accesspolicy",priority="0"} 0`))
 }

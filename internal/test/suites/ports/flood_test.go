@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/effort"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
@@ -42,37 +43,38 @@ const (
 // floods are attacks without any credentials. Each is over as it returns; its connections stay open.
 var floods = map[string]struct {
 	growth int
-	flood  func(t *testing.T, v *verifier, secure *tls.Config)
+	flood  func(t *testing.T, v *install.Verifier, secure *tls.Config)
 }{
 	// One byte on the wire is a field of 33 bytes and more.
-	"gRPC: indexed header fields": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
-		a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+	"gRPC: indexed header fields": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+		a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
 		block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 480_000)...)
 		for range 30 {
 			a.send(headers(a.stream(), 0, block))
 		}
 	}},
-	"gRPC: indexed header fields, over many connections": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
-		block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 12_000)...)
-		each(100, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
-			for range 100 {
-				a.send(headers(a.stream(), 0, block))
-			}
-		})
-	}},
-	"gRPC: headers that fit, over many connections": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"gRPC: indexed header fields, over many connections": {many,
+		func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+			block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 12_000)...)
+			each(100, func(int) {
+				a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
+				for range 100 {
+					a.send(headers(a.stream(), 0, block))
+				}
+			})
+		}},
+	"gRPC: headers that fit, over many connections": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		block := append(append(call(check), field("a", "")...), bytes.Repeat([]byte{newest}, 200)...)
 		each(100, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
 			for range 200 {
 				a.send(headers(a.stream(), 0, block))
 			}
 		})
 	}},
-	"gRPC: a header that doesn't end": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"gRPC: a header that doesn't end": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		each(50, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
 			id := a.stream()
 			a.send(frame(frameHeaders, 0, id, append(call(check), field("a", "")...)))
 			for range 500 {
@@ -80,25 +82,25 @@ var floods = map[string]struct {
 			}
 		})
 	}},
-	"gRPC: long names": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"gRPC: long names": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		block := append(append(call(check), field(strings.Repeat("x", 3900), "")...), bytes.Repeat([]byte{newest}, 30_000)...)
 		each(20, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
 			for range 100 {
 				a.send(headers(a.stream(), 0, block))
 			}
 		})
 	}},
-	"gRPC: unfinished messages of 4 MiB": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
-		unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 4<<20)
+	"gRPC: unfinished messages of 4 MiB": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+		unfinished(attack(t, stranger, v.GRPC, h2(secure)).greet().swallow(), 200, 4<<20)
 	}},
 	"gRPC: unfinished messages that are allowed, over many connections": {many,
-		func(t *testing.T, v *verifier, secure *tls.Config) {
-			each(20, func(int) { unfinished(attack(t, stranger, v.grpc, h2(secure)).greet().swallow(), 200, 60<<10) })
+		func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+			each(20, func(int) { unfinished(attack(t, stranger, v.GRPC, h2(secure)).greet().swallow(), 200, 60<<10) })
 		}},
-	"gRPC: messages byte by byte": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"gRPC: messages byte by byte": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		each(10, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
 			for range 100 {
 				id := a.stream()
 				a.send(headers(id, 0, call(check)))
@@ -107,9 +109,9 @@ var floods = map[string]struct {
 			}
 		})
 	}},
-	"gRPC: rapid resets": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"gRPC: rapid resets": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		each(10, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.GRPC, h2(secure)).greet().swallow()
 			for range 3000 {
 				id := a.stream()
 				if !a.send(append(headers(id, 0, call(check)), frame(frameReset, 0, id, []byte{0, 0, 0, 8})...)) {
@@ -118,9 +120,9 @@ var floods = map[string]struct {
 			}
 		})
 	}},
-	"gRPC: answers that nobody takes": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"gRPC: answers that nobody takes": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		each(20, func(int) {
-			a := attack(t, stranger, v.grpc, h2(secure)).greet(0, 4, 0, 0, 0, 0) // A window of 0.
+			a := attack(t, stranger, v.GRPC, h2(secure)).greet(0, 4, 0, 0, 0, 0) // A window of 0.
 			for range 1000 {
 				id := a.stream()
 				if !a.send(append(headers(id, 0, call(check)), frame(frameData, endStream, id, message(0))...)) {
@@ -129,45 +131,45 @@ var floods = map[string]struct {
 			}
 		})
 	}},
-	"gRPC: idle connections": {many, func(t *testing.T, v *verifier, _ *tls.Config) {
-		each(1500, func(int) { attack(t, stranger, v.grpc, nil) })
+	"gRPC: idle connections": {many, func(t *testing.T, v *install.Verifier, _ *tls.Config) {
+		each(1500, func(int) { attack(t, stranger, v.GRPC, nil) })
 	}},
-	"HTTP/1: header fields without end": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
-		each(300, func(int) { attack(t, stranger, v.http, secure).send(tiny("GET /auth/nginx", 60<<10)) })
+	"HTTP/1: header fields without end": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+		each(300, func(int) { attack(t, stranger, v.HTTP, secure).send(tiny("GET /auth/nginx", 60<<10)) })
 	}},
-	"HTTP/1: headers, and no body": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"HTTP/1: headers, and no body": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		request := append(tiny("POST /token/review", 60<<10), "Content-Length: 60000\r\n\r\n"...)
-		each(300, func(int) { attack(t, stranger, v.http, secure).send(request) })
+		each(300, func(int) { attack(t, stranger, v.HTTP, secure).send(request) })
 	}},
-	"HTTP/1: the next request with the one before": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"HTTP/1: the next request with the one before": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		small := []byte("GET /auth HTTP/1.1\r\nHost: a\r\n\r\n")
 		each(1500, func(int) {
-			attack(t, stranger, v.http, secure).swallow().send(append(bytes.Clone(small), tiny("GET /auth", 3900)...))
+			attack(t, stranger, v.HTTP, secure).swallow().send(append(bytes.Clone(small), tiny("GET /auth", 3900)...))
 		})
 	}},
-	"HTTP/1: idle connections": {many, func(t *testing.T, v *verifier, _ *tls.Config) {
-		each(4000, func(int) { attack(t, stranger, v.http, nil) })
+	"HTTP/1: idle connections": {many, func(t *testing.T, v *install.Verifier, _ *tls.Config) {
+		each(4000, func(int) { attack(t, stranger, v.HTTP, nil) })
 	}},
-	"HTTP/2: indexed header fields": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"HTTP/2: indexed header fields": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		block := append(append(call("/token/review"), field("a", "")...), bytes.Repeat([]byte{newest}, 1900)...)
 		each(30, func(int) {
-			a := attack(t, stranger, v.http, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.HTTP, h2(secure)).greet().swallow()
 			for range 100 {
 				a.send(headers(a.stream(), 0, block))
 			}
 		})
 	}},
-	"HTTP/2: headers without end": {few, func(t *testing.T, v *verifier, secure *tls.Config) {
-		a := attack(t, stranger, v.http, h2(secure)).greet().swallow()
+	"HTTP/2: headers without end": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+		a := attack(t, stranger, v.HTTP, h2(secure)).greet().swallow()
 		block := append(append(call("/token/review"), field("a", "")...), bytes.Repeat([]byte{newest}, 480_000)...)
 		for range 30 {
 			a.send(headers(a.stream(), 0, block))
 		}
 	}},
-	"HTTP/2: rapid resets": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"HTTP/2: rapid resets": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		block := append(append(call("/token/review"), field("a", "")...), bytes.Repeat([]byte{newest}, 1900)...)
 		each(10, func(int) {
-			a := attack(t, stranger, v.http, h2(secure)).greet().swallow()
+			a := attack(t, stranger, v.HTTP, h2(secure)).greet().swallow()
 			for range 500 {
 				id := a.stream()
 				if !a.send(append(headers(id, 0, block), frame(frameReset, 0, id, []byte{0, 0, 0, 8})...)) {
@@ -176,10 +178,10 @@ var floods = map[string]struct {
 			}
 		})
 	}},
-	"HTTP/2: pings whose answers nobody takes": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"HTTP/2: pings whose answers nobody takes": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		some := bytes.Repeat(frame(framePing, 0, 0, make([]byte, 8)), 500)
 		each(200, func(int) {
-			a := attackBy(t, &net.Dialer{Control: takingNothing}, stranger, v.http, h2(secure)).greet()
+			a := attackBy(t, &net.Dialer{Control: takingNothing}, stranger, v.HTTP, h2(secure)).greet()
 			if a.Conn != nil {
 				_ = a.SetWriteDeadline(time.Now().Add(time.Second))
 			}
@@ -190,16 +192,16 @@ var floods = map[string]struct {
 			}
 		})
 	}},
-	"metrics and probes: header fields without end": {many, func(t *testing.T, v *verifier, secure *tls.Config) {
+	"metrics and probes: header fields without end": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		each(300, func(i int) {
-			attack(t, stranger, []string{v.metrics, v.health}[i%2], secure).send(tiny("GET /metrics", 30<<10))
+			attack(t, stranger, []string{v.Metrics, v.Health}[i%2], secure).send(tiny("GET /metrics", 30<<10))
 		})
 	}},
-	"TLS: handshakes that don't end": {many, func(t *testing.T, v *verifier, _ *tls.Config) {
+	"TLS: handshakes that don't end": {many, func(t *testing.T, v *install.Verifier, _ *tls.Config) {
 		// A record of a handshake message of 64 KiB.
 		record := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xf0}, bytes.Repeat([]byte{1}, 16<<10-4)...)
 		each(800, func(i int) {
-			a := attack(t, stranger, []string{v.http, v.grpc}[i%2], nil)
+			a := attack(t, stranger, []string{v.HTTP, v.GRPC}[i%2], nil)
 			for range 4 {
 				a.send(record)
 			}
@@ -298,14 +300,14 @@ func TestFloods(t *testing.T) {
 				}
 				v := start(t, binary, flags...)
 				honest := newHonest(t, v, secure)
-				program.WaitUntil(t, patience, "a running verifier", func() error { return honest.ask(t.Context()) })
+				program.WaitUntil(t, timeout, "a running verifier", func() error { return honest.ask(t.Context()) })
 				before, _ := memory(t, v.PID())
 				ctx, stop := context.WithCancel(t.Context())
 				asking := honest.askOn(ctx)
 				test.flood(t, v, secure)
 				// What is held now is what the attack is about.
 				enough := asking.answers.Load() + meanwhile
-				program.WaitUntil(t, patience, "who is honest is answered while the attack lasts", func() error {
+				program.WaitUntil(t, timeout, "who is honest is answered while the attack lasts", func() error {
 					if asking.answers.Load() < enough && !asking.hasEnded() {
 						return fmt.Errorf("%d times of %d", asking.answers.Load(), enough)
 					}
@@ -333,13 +335,13 @@ type honest struct {
 	grpc authv3.AuthorizationClient
 }
 
-func newHonest(t *testing.T, v *verifier, secure *tls.Config) *honest {
+func newHonest(t *testing.T, v *install.Verifier, secure *tls.Config) *honest {
 	t.Helper()
 	scheme, transport := "http", insecure.NewCredentials()
 	if secure != nil {
 		scheme, transport = "https", credentials.NewTLS(secure.Clone())
 	}
-	connection, err := grpc.NewClient(v.grpc, grpc.WithTransportCredentials(transport))
+	connection, err := grpc.NewClient(v.GRPC, grpc.WithTransportCredentials(transport))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,9 +352,9 @@ func newHonest(t *testing.T, v *verifier, secure *tls.Config) *honest {
 	return &honest{
 		web: web, grpc: authv3.NewAuthorizationClient(connection),
 		urls: map[string]int{
-			scheme + "://" + v.http + "/ext-authz/api": http.StatusUnauthorized,
-			scheme + "://" + v.health + "/healthz":     http.StatusOK,
-			scheme + "://" + v.metrics + "/metrics":    http.StatusOK,
+			scheme + "://" + v.HTTP + "/ext-authz/api": http.StatusUnauthorized,
+			scheme + "://" + v.Health + "/healthz":     http.StatusOK,
+			scheme + "://" + v.Metrics + "/metrics":    http.StatusOK,
 		},
 	}
 }

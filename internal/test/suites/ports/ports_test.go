@@ -4,15 +4,8 @@ package ports_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,17 +19,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = time.Minute
-
-// verifier is a running one.
-type verifier struct {
-	*program.Process
-
-	http, grpc, health, metrics string
-}
+const timeout = time.Minute
 
 // kubeconfig leads to no API server.
 const kubeconfig = `
@@ -48,58 +36,27 @@ users: [{name: none, user: {}}]
 current-context: none
 `
 
-func start(t *testing.T, binary string, flags ...string) *verifier {
+// start starts a verifier, and does not wait for it.
+func start(t *testing.T, binary string, flags ...string) *install.Verifier {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v := &verifier{http: program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t),
-		metrics: program.FreeAddress(t)}
-	v.Process = program.Start(t, binary, append([]string{
-		"--kubeconfig=" + path, "--name=verifier-1", "--http-bind-address=" + v.http, "--grpc-bind-address=" + v.grpc,
-		"--health-probe-bind-address=" + v.health, "--metrics-bind-address=" + v.metrics, "--startup-timeout=0",
-	}, flags...)...)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the verifier's log:\n%s", v.Log())
-		}
+	return install.StartVerifier(t, binary, install.VerifierOptions{
+		Name: "verifier-1", Kubeconfig: path, NoWait: true,
+		TLS:   &install.TLS{}, // The flags say what there is of it.
+		Flags: append([]string{"--startup-timeout=0"}, flags...),
 	})
-	return v
 }
 
 // certificate makes a certificate for loopback, in files, and returns who trusts it.
 func certificate(t *testing.T) (cert, key string, trust *tls.Config) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for path, content := range map[string][]byte{cert: encoded,
-		key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(encoded)
-	return cert, key, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	const address = "127.0.0.1"
+	ca := authority.New(t)
+	cert, key = ca.Serving(t, address)
+	return cert, key, ca.Trust(address)
 }
 
 // TestEveryPort checks that each port answers over TLS where there is a certificate and in plain text where that is
@@ -120,24 +77,24 @@ func TestEveryPort(t *testing.T) {
 			v := start(t, binary, test.flags...)
 			web := &http.Client{Transport: &http.Transport{TLSClientConfig: trust}}
 			defer web.CloseIdleConnections()
-			program.WaitUntil(t, patience, "a running verifier", func() error {
-				_, _, err := get(t, web, test.scheme+"://"+v.health+"/healthz")
+			program.WaitUntil(t, timeout, "a running verifier", func() error {
+				_, _, err := get(t, web, test.scheme+"://"+v.Health+"/healthz")
 				return err
 			})
 			for url, want := range map[string]struct {
 				status int
 				body   string
 			}{
-				v.health + "/healthz":                              {200, "ok"},
-				v.health + "/readyz":                               {503, "fresh failed"},
-				v.metrics + "/metrics":                             {200, "apikey_verifier_index_credentials 0"},
-				v.http + "/ext-authz/api":                          {401, "no_credentials"},
-				v.http + "/auth/static?scope=products:read":        {401, "no_credentials"},
-				v.http + "/auth/ngf":                               {403, "proxy_misconfigured"},
-				v.http + "/auth":                                   {404, "not_found"},
-				v.http + "/auth/nginx?scope=products:read&limit=1": {403, "proxy_misconfigured"},
+				v.Health + "/healthz":                              {200, "ok"},
+				v.Health + "/readyz":                               {503, "fresh failed"},
+				v.Metrics + "/metrics":                             {200, "apikey_verifier_index_credentials 0"},
+				v.HTTP + "/ext-authz/api":                          {401, "no_credentials"},
+				v.HTTP + "/auth/static?scope=products:read":        {401, "no_credentials"},
+				v.HTTP + "/auth/ngf":                               {403, "proxy_misconfigured"},
+				v.HTTP + "/auth":                                   {404, "not_found"},
+				v.HTTP + "/auth/nginx?scope=products:read&limit=1": {403, "proxy_misconfigured"},
 			} {
-				program.WaitUntil(t, patience, url, func() error { // One port may be open before another.
+				program.WaitUntil(t, timeout, url, func() error { // One port may be open before another.
 					status, body, err := get(t, web, test.scheme+"://"+url)
 					if err == nil && (status != want.status || !strings.Contains(body, want.body)) {
 						t.Errorf("%s: status %d, body %s", url, status, body)
@@ -149,7 +106,7 @@ func TestEveryPort(t *testing.T) {
 				}
 			}
 
-			connection, err := grpc.NewClient(v.grpc, grpc.WithTransportCredentials(test.credentials))
+			connection, err := grpc.NewClient(v.GRPC, grpc.WithTransportCredentials(test.credentials))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +126,7 @@ func TestEveryPort(t *testing.T) {
 
 func get(t *testing.T, web *http.Client, url string) (status int, body string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -203,7 +160,7 @@ func TestPlainTextIsAskedFor(t *testing.T) {
 			v := start(t, binary, test.flags...)
 			select {
 			case <-v.Exited():
-			case <-time.After(patience):
+			case <-time.After(timeout):
 				t.Fatal("it runs")
 			}
 			if !strings.Contains(v.Log(), test.saying) {

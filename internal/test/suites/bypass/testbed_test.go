@@ -3,7 +3,6 @@ package bypass_test
 import (
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -11,20 +10,17 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
 const (
-	// patience is for what must happen, on a machine that is busy.
-	patience = time.Minute
+	// timeout is for what must happen, on a machine that is busy.
+	timeout = time.Minute
 
 	acme   = "3714240b-2e06-4c35-8856-ccc1c096323e"
 	globex = "9d2f6c1e-0b7a-4f0e-8a51-5f3c2b1d4e60"
@@ -92,108 +88,90 @@ var placeholders = []string{
 	"nearby", "elsewhere", "revoked", "suspended", "expired", "other", "unknown",
 }
 
-// world is a verifier, and what it knows.
-type world struct {
-	cp       *controlplane.ControlPlane
-	binary   string
-	verifier *program.Process
-	// http, grpc and health are the verifier's addresses.
-	http, grpc, health string
+// testbed is a verifier, the keys that it knows, and what may stand for them in a request.
+type testbed struct {
+	*install.Installation
+
 	// envoy is a connection to the verifier, as Envoy has one.
 	envoy  *grpc.ClientConn
 	values map[string]string
-	// authority has signed the verifier's certificate, whose flags are in certificate.
-	authority   *authority.Authority
-	certificate []string
+	// authority has signed the verifier's certificate. options are those by which the verifier is started.
+	authority *authority.Authority
+	options   install.VerifierOptions
 }
 
-func newWorld(t *testing.T) *world {
+func newTestbed(t *testing.T) *testbed {
 	t.Helper()
-	w := &world{
-		cp:     install.ControlPlane(t, controlplane.Options{}, "rbac", "verifier/canary.yaml"),
-		binary: program.Build(t, "./cmd/verifier"),
-		http:   program.FreeAddress(t), grpc: program.FreeAddress(t), health: program.FreeAddress(t),
-		authority: authority.New(t),
+	b := &testbed{authority: authority.New(t)}
+	b.Installation = install.New(t, install.Options{Manifests: []string{"rbac", "verifier/canary.yaml"}})
+	b.options = install.VerifierOptions{
+		Name: "verifier-1", TLS: install.SignedBy(t, b.authority, authority.VerifierName),
+		Flags: []string{"--trusted-proxies=127.0.0.1/32"},
 	}
-	w.certificate = w.authority.Flags(t, authority.VerifierName)
 	for _, policy := range policies() {
-		w.create(t, policy)
+		b.Create(t, policy)
 	}
 	for name, id := range map[string]string{"shop": acme, "globex": globex} {
-		w.create(t, fixture.Tenant(name, func(tenant *keysv1alpha1.Tenant) { tenant.Spec.ID = id }))
-		w.create(t, fixture.Namespace(name, name))
+		b.Create(t, fixture.Tenant(name, func(tenant *keysv1alpha1.Tenant) { tenant.Spec.ID = id }))
+		b.Create(t, fixture.Namespace(name, name))
 	}
 	past := metav1.NewTime(time.Now().Add(-time.Hour))
 	values := map[string]string{
-		"token": w.issue(t, "shop", "reader", "Reader01", acme, func(*keysv1alpha1.ApiKey) {}),
-		"nearby": w.issue(t, "shop", "nearby", "Nearby01", acme,
+		"token": b.issue(t, "shop", "reader", "Reader01", acme, func(*keysv1alpha1.ApiKey) {}),
+		"nearby": b.issue(t, "shop", "nearby", "Nearby01", acme,
 			func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{clientAddress + "/32"} }),
-		"elsewhere": w.issue(t, "shop", "elsewhere", "Elsewhe1", acme,
+		"elsewhere": b.issue(t, "shop", "elsewhere", "Elsewhe1", acme,
 			func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"203.0.113.0/24"} }),
-		"revoked": w.issue(t, "shop", "revoked", "Revoked1", acme,
+		"revoked": b.issue(t, "shop", "revoked", "Revoked1", acme,
 			func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }),
-		"suspended": w.issue(t, "shop", "suspended", "Suspend1", acme,
+		"suspended": b.issue(t, "shop", "suspended", "Suspend1", acme,
 			func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
-		"expired": w.issue(t, "shop", "expired", "Expired1", acme,
+		"expired": b.issue(t, "shop", "expired", "Expired1", acme,
 			func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past }),
-		"other":    w.issue(t, "globex", "other", "Other001", globex, func(*keysv1alpha1.ApiKey) {}),
+		"other":    b.issue(t, "globex", "other", "Other001", globex, func(*keysv1alpha1.ApiKey) {}),
 		"unknown":  mint(t, "nobody", "Unknown1").Reveal(),
 		"tenantid": acme, "othertenantid": globex,
 		"host":   "Host: api.example.com\r\n",
 		"tenant": "X-Tenant-ID: " + acme + "\r\n",
 	}
-	w.issue(t, "shop", "admin", "Admin001", acme,
+	b.issue(t, "shop", "admin", "Admin001", acme,
 		func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"*"} })
 	values["auth"] = "Authorization: Bearer " + values["token"] + "\r\n"
 	values["key"] = values["auth"] + values["tenant"]
 	if known := slices.Sorted(maps.Keys(values)); !slices.Equal(known, slices.Sorted(slices.Values(placeholders))) {
 		t.Fatalf("placeholders %q", known)
 	}
-	w.values = values
-	w.startVerifier(t)
-	var err error
-	if w.envoy, err = grpc.NewClient(w.grpc,
-		grpc.WithTransportCredentials(credentials.NewTLS(w.authority.Trust(authority.VerifierName)))); err != nil {
+	b.values = values
+	b.restartVerifier(t)
+	connection, err := grpc.NewClient(b.Verifier.GRPC,
+		grpc.WithTransportCredentials(credentials.NewTLS(b.options.TLS.Trust)))
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.envoy.Close() })
-	return w
+	t.Cleanup(func() { connection.Close() })
+	b.envoy = connection
+	return b
 }
 
-// startVerifier starts a verifier at the world's addresses, and waits until it is ready.
-func (w *world) startVerifier(t *testing.T) {
+// restartVerifier starts a verifier at the addresses of the one before, and waits until it is ready.
+func (b *testbed) restartVerifier(t *testing.T) {
 	t.Helper()
-	w.verifier = program.Start(t, w.binary,
-		append(slices.Clone(w.certificate), "--kubeconfig="+install.Kubeconfig(t, w.cp, "apikey-verifier"),
-			"--name=verifier-1",
-			"--metrics-bind-address=0", "--health-probe-bind-address="+w.health, "--http-bind-address="+w.http,
-			"--grpc-bind-address="+w.grpc,
-			"--trusted-proxies=127.0.0.1/32")...)
-	transport := &http.Transport{TLSClientConfig: w.authority.Trust(authority.VerifierName)}
-	defer transport.CloseIdleConnections()
-	program.WaitUntil(t, patience, "a ready verifier",
-		program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+w.health+"/readyz"))
-}
-
-func (w *world) create(t *testing.T, object client.Object) {
-	t.Helper()
-	if err := w.cp.Client.Create(t.Context(), object); err != nil {
-		t.Fatal(err)
-	}
+	b.Verifier = b.StartVerifier(t, b.options)
+	b.options.Addresses = b.Verifier.Addresses
 }
 
 // issue creates a key as the controller leaves it, and returns its token.
-func (w *world) issue(t *testing.T, namespace, name, id, tenant string, change func(*keysv1alpha1.ApiKey)) string {
+func (b *testbed) issue(t *testing.T, namespace, name, id, tenant string, change func(*keysv1alpha1.ApiKey)) string {
 	t.Helper()
 	key := fixture.ApiKey(namespace, name,
 		func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "site:read"} }, change)
 	status := key.Status
-	w.create(t, key)
+	b.Create(t, key)
 	tok := mint(t, string(key.UID), id)
 	key.Status = status
 	key.Status.TenantID, key.Status.Scopes, key.Status.AllowedCIDRs = tenant, key.Spec.Scopes, key.Spec.AllowedCIDRs
 	key.Status.Credentials = []keysv1alpha1.Credential{{ID: id, Digest: tok.Digest().String(), IssuedTime: metav1.Now()}}
-	if err := w.cp.Client.Status().Update(t.Context(), key); err != nil {
+	if err := b.Client.Status().Update(t.Context(), key); err != nil {
 		t.Fatal(fmt.Errorf("%s: %w", name, err))
 	}
 	return tok.Reveal()
