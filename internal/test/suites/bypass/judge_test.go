@@ -191,7 +191,7 @@ var rewrites = []func(string) string{
 	func(p string) string { return eachSegment(p, strings.TrimSpace) },          // Spring, Shiro.
 	func(p string) string { return eachSegment(p, trimDots) },                   // Windows.
 	func(p string) string { return strings.TrimSuffix(p, "/") },                 // Spring before 6, Express.
-	func(p string) string { return strings.TrimSuffix(p, suffix(p)) },           // Rails, Spring before 5.3.
+	func(p string) string { return strings.TrimSuffix(p, extension(p)) },        // Rails, Spring before 5.3.
 	func(p string) string { return compatible.Replace(p) },                      // NFKC: UAX #15.
 	func(p string) string { return strings.ReplaceAll(p, "%u002f", "/") },       // IIS.
 	func(p string) string { return strings.ReplaceAll(p, "\xc0\xaf", "/") },     // Overlong: RFC 3629 section 10.
@@ -216,7 +216,7 @@ func trimDots(segment string) string {
 	return strings.TrimRight(segment, ". ")
 }
 
-func suffix(p string) string {
+func extension(p string) string {
 	last := p[strings.LastIndex(p, "/")+1:]
 	if i := strings.LastIndex(last, "."); i > 0 {
 		return last[i:]
@@ -276,16 +276,16 @@ func readings(path string) []string {
 
 // readings returns every host and path that something could take a request to be for. It is false where there is none.
 func (r *received) readings() (hosts, paths []string, ok bool) {
-	target, authorities := r.target, r.values("host")
-	if _, rest, absolute := strings.Cut(target, "://"); absolute && !strings.HasPrefix(target, "/") {
+	path, authorities := r.target, r.values("host")
+	if _, rest, absolute := strings.Cut(path, "://"); absolute && !strings.HasPrefix(path, "/") {
 		end := strings.IndexAny(rest, `/?#\`)
 		if end < 0 {
 			return nil, nil, false
 		}
 		authorities = append(authorities, rest[:end])
-		target = rest[end:]
+		path = rest[end:]
 	}
-	if !strings.HasPrefix(target, "/") || len(authorities) == 0 {
+	if !strings.HasPrefix(path, "/") || len(authorities) == 0 {
 		return nil, nil, false
 	}
 	if forwarded := r.values("x-forwarded-host"); len(forwarded) > 0 {
@@ -293,14 +293,14 @@ func (r *received) readings() (hosts, paths []string, ok bool) {
 	}
 	for _, authority := range authorities {
 		for host := range strings.SplitSeq(authority, ",") {
-			hosts = append(hosts, name(host), name(host[strings.LastIndex(host, "@")+1:]))
+			hosts = append(hosts, hostName(host), hostName(host[strings.LastIndex(host, "@")+1:]))
 		}
 	}
-	return hosts, readings(before(target, "?")), true
+	return hosts, readings(before(path, "?")), true
 }
 
-// name returns the host that an authority is for.
-func name(authority string) string {
+// hostName returns the host that an authority is for.
+func hostName(authority string) string {
 	host := strings.ToLower(strings.TrimSpace(authority))
 	if i := strings.LastIndex(host, ":"); i >= 0 && !strings.Contains(host[i:], "]") {
 		host = host[:i]
@@ -312,7 +312,8 @@ func name(authority string) string {
 func TestJudge(t *testing.T) {
 	j := newJudge()
 	const who = "X-Tenant-ID: " + acme +
-		"\r\nX-Api-Key-Id: Reader01\r\nX-Api-Key-Name: shop/reader\r\nX-Api-Key-Scopes: products:read site:read\r\nX-Api-Key-Tenant: " + acme + "\r\n"
+		"\r\nX-Api-Key-Id: Reader01\r\nX-Api-Key-Name: shop/reader\r\nX-Api-Key-Scopes: products:read site:read" +
+		"\r\nX-Api-Key-Tenant: " + acme + "\r\n"
 	const host = "Host: api.example.com\r\n"
 	for request, fine := range map[string]bool{
 		"GET /api/products?a=b HTTP/1.1\r\n" + host + who:                               true,

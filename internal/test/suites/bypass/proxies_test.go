@@ -66,9 +66,10 @@ var proxies = map[string]proxy{
 	"caddy": {
 		guide: "caddy", file: "Caddyfile",
 		program: "caddy",
-		around:  "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
-		sites:   caddySites,
-		args:    func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
+		around: "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n" +
+			"\tservers {\n\t\tprotocols h1 h2c\n\t}\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
+		sites: caddySites,
+		args:  func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
 	},
 }
 
@@ -90,7 +91,8 @@ func keepsUnderscores(p proxy) proxy {
 // runsNginx completes a proxy whose program is nginx.
 func runsNginx(p proxy) proxy {
 	p.program = "nginx"
-	p.around = "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\nevents {}\nhttp {\n\taccess_log off;\n" +
+	p.around = "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\n" +
+		"events {}\nhttp {\n\taccess_log off;\n" +
 		"\tclient_body_temp_path %[1]s/body;\n\tproxy_temp_path %[1]s/proxy;\n\tfastcgi_temp_path %[1]s/fastcgi;\n" +
 		"\tuwsgi_temp_path %[1]s/uwsgi;\n\tscgi_temp_path %[1]s/scgi;\n%[2]s}\n"
 	p.sites = nginxSites

@@ -41,13 +41,13 @@ var surfaces = map[string]surface{
 		})
 	}},
 	"/auth/forward": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		return b.askHTTP("GET /auth/forward", "verifier", r, forwarded(r))
+		return b.askHTTP("GET /auth/forward", "verifier", r, forwardedHeaders(r))
 	}},
 	// As Caddy asks where its configuration has no question mark:
 	// docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
 	"/auth/forward with the client's query": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
 		_, query, _ := strings.Cut(r.target, "?")
-		return b.askHTTP("GET /auth/forward?"+query, "verifier", r, forwarded(r))
+		return b.askHTTP("GET /auth/forward?"+query, "verifier", r, forwardedHeaders(r))
 	}},
 	"/auth/static": {onlyProducts: true, hidesClient: true,
 		ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
@@ -118,7 +118,8 @@ func (b *testbed) askGRPC(r *received, extensions map[string]string,
 	description := &authv3.AttributeContext_HttpRequest{Method: r.method, Path: r.target, Host: r.host(), Scheme: "http",
 		Protocol: "HTTP/1.1"}
 	describe(description)
-	source := &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{Address: clientAddress}}}
+	socket := &corev3.SocketAddress{Address: clientAddress}
+	source := &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: socket}}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	response, err := authv3.NewAuthorizationClient(b.envoy).Check(ctx,
@@ -138,7 +139,7 @@ func (b *testbed) askGRPC(r *received, extensions map[string]string,
 	return true, set, ok.GetHeadersToRemove()
 }
 
-func forwarded(r *received) [][2]string {
+func forwardedHeaders(r *received) [][2]string {
 	return [][2]string{
 		{"X-Forwarded-Method", r.method}, {"X-Forwarded-Host", r.host()}, {"X-Forwarded-Uri", r.target}, {"X-Forwarded-For",
 			r.chain()},

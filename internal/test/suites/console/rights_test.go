@@ -111,7 +111,8 @@ func (b *testbed) secret(t *testing.T, name string) string {
 	return string(secret.Data["token"])
 }
 
-const stock = `{"name":"stock-sync","displayName":"Stock Sync","scopes":["products:read"],"expiry":"90d","allowedCIDRs":["10.0.0.0/8"],"rotateEvery":"30d","rotateOverlap":"1d"}`
+const stock = `{"name":"stock-sync","displayName":"Stock Sync","scopes":["products:read"],"expiry":"90d",` +
+	`"allowedCIDRs":["10.0.0.0/8"],"rotateEvery":"30d","rotateOverlap":"1d"}`
 
 // administrator does everything, and is shown the token once.
 func (b *testbed) administrator(t *testing.T, u *user) {
@@ -246,8 +247,8 @@ func (b *testbed) header(t *testing.T, admin string) {
 	if answer, _ := off.get(t, "/namespaces/warehouse"); answer.Request.URL.Path != "/login" {
 		t.Errorf("the header counts where it was not asked for: %s", answer.Request.URL)
 	}
-	if answer, _ := u.get(t,
-		"/login?why=expired&next=/namespaces/warehouse/keys/storefront"); answer.Request.URL.Path != "/namespaces/warehouse/keys/storefront" {
+	const page = "/namespaces/warehouse/keys/storefront"
+	if answer, _ := u.get(t, "/login?why=expired&next="+page); answer.Request.URL.Path != page {
 		t.Errorf("who is signed in is to sign in at %s", answer.Request.URL)
 	}
 	u.browser.Transport = bearer{"nobody's", server.Client().Transport}

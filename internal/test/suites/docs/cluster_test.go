@@ -195,11 +195,11 @@ func TestOnAControlPlane(t *testing.T) {
 	}
 	t.Run("metrics", r.metrics)
 	for _, p := range all {
-		for _, section := range sections(p) {
-			t.Run(filepath.Base(p.Name)+": "+section.name, func(t *testing.T) {
-				section.needs(t)
+		for _, part := range sections(p) {
+			t.Run(filepath.Base(p.Name)+": "+part.name, func(t *testing.T) {
+				part.needs(t)
 				r.begin(t, examples)
-				r.run(t, section.script)
+				r.run(t, part.script)
 			})
 		}
 	}

@@ -126,11 +126,12 @@ func TestEveryDecision(t *testing.T) {
 		if outcome == verify.Allow {
 			return
 		}
-		code := strings.Trim(strings.TrimSpace(cells[5]), "`")
+		failure := strings.Trim(strings.TrimSpace(cells[5]), "`")
 		challenge := decision.Challenge("")
-		if want := `Bearer realm="", error="` + code + `"`; code != "" && code != "none" && !strings.HasPrefix(challenge, want) ||
-			code == "none" && challenge != `Bearer realm=""` || code == "" && challenge != "" {
-			t.Errorf("%s: error %q in %s, and the challenge is %s", value, code, p.Name, challenge)
+		if want := `Bearer realm="", error="` + failure + `"`; failure != "" && failure != "none" &&
+			!strings.HasPrefix(challenge, want) ||
+			failure == "none" && challenge != `Bearer realm=""` || failure == "" && challenge != "" {
+			t.Errorf("%s: error %q in %s, and the challenge is %s", value, failure, p.Name, challenge)
 		}
 		var body struct{ Reason, Message string }
 		if err := json.Unmarshal([]byte(decision.Body()), &body); err != nil {
@@ -283,14 +284,14 @@ func checkField(t *testing.T, p pages.Page, path string, s *schema) {
 
 // facts are what a row must say about a field: limits, values and the default.
 func facts(s, element *schema) []string {
-	var facts []string
+	var found []string
 	limits := []*int64{s.MaxItems, s.MaxProperties, s.Minimum, s.Maximum}
 	if len(element.Rules) == 0 { // Where there are rules, they say more than the length.
 		limits = append(limits, element.MaxLength)
 	}
 	for _, limit := range limits {
 		if limit != nil {
-			facts = append(facts, strconv.FormatInt(*limit, 10))
+			found = append(found, strconv.FormatInt(*limit, 10))
 		}
 	}
 	values := slices.Clone(element.Enum)
@@ -299,9 +300,9 @@ func facts(s, element *schema) []string {
 		defaults = []json.RawMessage{s.Default}
 	}
 	for _, value := range append(values, defaults...) {
-		facts = append(facts, code(value))
+		found = append(found, code(value))
 	}
-	return facts
+	return found
 }
 
 // code is a JSON value as pages write it.
@@ -329,7 +330,8 @@ func TestEveryFlag(t *testing.T) {
 				t.Errorf("%s lacks %s", p.Name, name)
 			}
 			// The default of --name is this machine's.
-			if value := flagDefault.FindSubmatch(flag[2]); value != nil && name != "--name" && !strings.Contains(p.Row(name), code(value[1])) {
+			value := flagDefault.FindSubmatch(flag[2])
+			if value != nil && name != "--name" && !strings.Contains(p.Row(name), code(value[1])) {
 				t.Errorf("%s: the row of %s lacks its default %s", p.Name, name, value[1])
 			}
 		}

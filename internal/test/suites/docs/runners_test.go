@@ -28,10 +28,11 @@ func TestEveryBlockHasARunner(t *testing.T) {
 	}
 	const inAll = ".ci/run runs make test-all, which has all of it"
 	want := map[string]string{
-		"README.md, Developing":           inAll,
-		"docs/contributing.md, ":          inAll,
-		"docs/kubectl-apikey.md, Install": "krew is in no package registry; internal/test/suites/plugin does by hand what it does",
-		"docs/kubectl-apikey.md, ui":      "it serves until it is told to stop; internal/test/suites/plugin runs it",
+		"README.md, Developing":  inAll,
+		"docs/contributing.md, ": inAll,
+		"docs/kubectl-apikey.md, Install": "krew is in no package registry; " +
+			"internal/test/suites/plugin does by hand what it does",
+		"docs/kubectl-apikey.md, ui": "it serves until it is told to stop; internal/test/suites/plugin runs it",
 	}
 	if !maps.Equal(exempt, want) {
 		t.Errorf("nobody runs %v, and only %v is known", exempt, want)

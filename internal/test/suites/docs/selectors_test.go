@@ -59,7 +59,9 @@ func (r *reader) settle(t *testing.T) {
 		apiVersion: keys.nexuscommerce.io/v1alpha1
 		kind: AccessPolicy
 		metadata: {name: hostless}
-		spec: {scopes: [{name: "products:read", description: Read}], rules: [{paths: [{value: /}], scopes: ["products:read"]}]}
+		spec:
+		  scopes: [{name: "products:read", description: Read}]
+		  rules: [{paths: [{value: /}], scopes: ["products:read"]}]
 		EOF`)
 	var deployments appsv1.DeploymentList
 	if err := r.Client.List(t.Context(), &deployments); err != nil {
@@ -103,8 +105,9 @@ type selection struct {
 var (
 	continued    = regexp.MustCompile(`\\\n\s*`)
 	selectorFlag = regexp.MustCompile(`(?:^|\s)(-l|--selector|--field-selector)[ =]("[^"]+"|'[^']+'|[^\s"';|)]+)`)
-	resourceName = regexp.MustCompile(`\b(apikeys?|nxkey|pods?|secrets?|events?|tenants?|accesspolic(?:y|ies)|namespaces?|configmaps?|deployments?)\b`)
-	inNamespace  = regexp.MustCompile(`\s-n[ =]?(\S+)`)
+	resourceName = regexp.MustCompile(`\b(apikeys?|nxkey|pods?|secrets?|events?|tenants?|accesspolic(?:y|ies)|` +
+		`namespaces?|configmaps?|deployments?)\b`)
+	inNamespace = regexp.MustCompile(`\s-n[ =]?(\S+)`)
 )
 
 // selections finds the selectors of kubectl's commands, and of the plugin's, in a text.
@@ -142,7 +145,9 @@ func documented(t *testing.T) (all []selection) {
 			}
 		}
 	}
-	for _, name := range slices.Concat(pages.Glob(t, "docs/examples/*.sh"), pages.Glob(t, "config/*/*.md"), pages.Glob(t, "docs/guides/*.md")) {
+	others := slices.Concat(pages.Glob(t, "docs/examples/*.sh"), pages.Glob(t, "config/*/*.md"),
+		pages.Glob(t, "docs/guides/*.md"))
+	for _, name := range others {
 		content, err := os.ReadFile(filepath.Join(controlplane.Root(), name))
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +196,9 @@ func (r *reader) commandsSelect(t *testing.T) {
 
 // selectNone checks what pages say to select nothing, once what they do before is done.
 func (r *reader) selectNone(t *testing.T) {
-	r.run(t, `kubectl get apikeys -A -o jsonpath='{range .items[?(@.status.tenantID)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
+	r.run(t, `
+		kubectl get apikeys -A \
+			-o jsonpath='{range .items[?(@.status.tenantID)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
 		while read -r namespace name; do
 			kubectl patch apikey -n "$namespace" "$name" --type=merge -p '{"spec":{"state":"Revoked"}}'
 		done`)
@@ -274,7 +281,8 @@ func (r *reader) manifestsSelect(t *testing.T) {
 	for _, folder := range []string{"config", "docs/examples"} {
 		root := filepath.Join(controlplane.Root(), folder)
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || filepath.Ext(path) != ".yaml" || strings.Contains(path, filepath.Join("config", "crd")) {
+			if err != nil || entry.IsDir() || filepath.Ext(path) != ".yaml" ||
+				strings.Contains(path, filepath.Join("config", "crd")) {
 				return err
 			}
 			content, err := os.ReadFile(path)
@@ -327,12 +335,15 @@ func (r *reader) manifestSelects(t *testing.T, path, resource string, selector *
 }
 
 // namedLabel finds a label with its value, as prose, manifests and commands have it.
-var namedLabel = regexp.MustCompile(`(app\.kubernetes\.io/[a-z-]+|keys\.nexuscommerce\.io/(?:uid|root|canary|certificate|console|proxies)|nexuscommerce\.io/tenant)(?:=|: ?)["']?([A-Za-z0-9][\w.-]*)`)
+var namedLabel = regexp.MustCompile(`(app\.kubernetes\.io/[a-z-]+|` +
+	`keys\.nexuscommerce\.io/(?:uid|root|canary|certificate|console|proxies)|` +
+	`nexuscommerce\.io/tenant)(?:=|: ?)["']?([A-Za-z0-9][\w.-]*)`)
 
 // labelsAreThere checks that an object has each label that a page names with its value.
 func (r *reader) labelsAreThere(t *testing.T) {
 	have := map[string]bool{}
-	out := install.Kubectl(t, r.ControlPlane, "get", "namespaces,secrets,configmaps,services,deployments,pods,apikeys,tenants,accesspolicies,serviceaccounts", "-A",
+	const labelled = "namespaces,secrets,configmaps,services,deployments,pods,apikeys,tenants,accesspolicies,serviceaccounts"
+	out := install.Kubectl(t, r.ControlPlane, "get", labelled, "-A",
 		"-o", `jsonpath={range .items[*]}{.metadata.labels}{"\n"}{end}`)
 	for line := range strings.Lines(out) {
 		set := labels.Set{}
@@ -345,7 +356,9 @@ func (r *reader) labelsAreThere(t *testing.T) {
 		}
 	}
 	checked := 0
-	for _, name := range slices.Concat([]string{"README.md"}, pages.Glob(t, "docs/*.md"), pages.Glob(t, "docs/guides/*.md"), pages.Glob(t, "config/*/*.md")) {
+	all := slices.Concat([]string{"README.md"}, pages.Glob(t, "docs/*.md"), pages.Glob(t, "docs/guides/*.md"),
+		pages.Glob(t, "config/*/*.md"))
+	for _, name := range all {
 		content, err := os.ReadFile(filepath.Join(controlplane.Root(), name))
 		if err != nil {
 			t.Fatal(err)

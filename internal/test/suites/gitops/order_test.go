@@ -77,11 +77,11 @@ func apply(t *testing.T, i *install.Installation, objects []*unstructured.Unstru
 
 // inNamespaces returns the samples in namespaces of their own, which first come without labels: without a
 // kube-controller-manager no namespace goes away.
-func inNamespaces(samples map[string][]*unstructured.Unstructured,
+func inNamespaces(originals map[string][]*unstructured.Unstructured,
 	suffix string) map[string][]*unstructured.Unstructured {
 	objects := map[string][]*unstructured.Unstructured{}
-	for kind := range samples {
-		for _, sample := range samples[kind] {
+	for kind := range originals {
+		for _, sample := range originals[kind] {
 			object := sample.DeepCopy()
 			if object.GetNamespace() != "" {
 				object.SetNamespace(object.GetNamespace() + suffix)

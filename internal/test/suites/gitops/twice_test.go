@@ -26,13 +26,13 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := newInstallation(t)
 			count := len(samples(t, i)["ApiKey"])
-			apply := append([]string{"apply", "-k", controlplane.Root() + "/config/samples"}, flags...)
-			install.Kubectl(t, i.ControlPlane, apply...)
+			args := append([]string{"apply", "-k", controlplane.Root() + "/config/samples"}, flags...)
+			install.Kubectl(t, i.ControlPlane, args...)
 			awaitKeys(t, i, "all keys Ready", count, ready)
 			awaitRest(t, i)
 			before := everything(t, i)
 
-			out := install.Kubectl(t, i.ControlPlane, apply...)
+			out := install.Kubectl(t, i.ControlPlane, args...)
 			if changed := strings.Count(out, " configured"); changed > 0 {
 				t.Errorf("kubectl changes %d objects:\n%s", changed, out)
 			}

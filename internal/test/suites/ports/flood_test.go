@@ -299,7 +299,7 @@ func TestFloods(t *testing.T) {
 					flags, secure = []string{"--tls-cert-file=" + cert, "--tls-private-key-file=" + key}, trust
 				}
 				v := start(t, binary, flags...)
-				honest := newHonest(t, v, secure)
+				honest := newClient(t, v, secure)
 				program.WaitUntil(t, timeout, "a running verifier", func() error { return honest.ask(t.Context()) })
 				before, _ := memory(t, v.PID())
 				ctx, stop := context.WithCancel(t.Context())
@@ -328,14 +328,14 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// honest asks at every port, as a proxy does and a kubelet.
-type honest struct {
+// client asks at every port, as a proxy does and a kubelet.
+type client struct {
 	web  *http.Client
 	urls map[string]int
 	grpc authv3.AuthorizationClient
 }
 
-func newHonest(t *testing.T, v *install.Verifier, secure *tls.Config) *honest {
+func newClient(t *testing.T, v *install.Verifier, secure *tls.Config) *client {
 	t.Helper()
 	scheme, transport := "http", insecure.NewCredentials()
 	if secure != nil {
@@ -349,7 +349,7 @@ func newHonest(t *testing.T, v *install.Verifier, secure *tls.Config) *honest {
 	web := &http.Client{Timeout: 5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: secure.Clone(), DialContext: (&net.Dialer{}).DialContext}}
 	t.Cleanup(web.CloseIdleConnections)
-	return &honest{
+	return &client{
 		web: web, grpc: authv3.NewAuthorizationClient(connection),
 		urls: map[string]int{
 			scheme + "://" + v.HTTP + "/ext-authz/api": http.StatusUnauthorized,
@@ -360,7 +360,7 @@ func newHonest(t *testing.T, v *install.Verifier, secure *tls.Config) *honest {
 }
 
 // ask asks once at each port.
-func (h *honest) ask(ctx context.Context) error {
+func (h *client) ask(ctx context.Context) error {
 	for url, want := range h.urls {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
@@ -381,8 +381,8 @@ func (h *honest) ask(ctx context.Context) error {
 	return err
 }
 
-// asking is somebody who asks again and again.
-type asking struct {
+// requests is somebody who asks again and again.
+type requests struct {
 	// answers is how often all ports have answered.
 	answers atomic.Int64
 	ended   chan struct{}
@@ -390,7 +390,7 @@ type asking struct {
 	err error
 }
 
-func (a *asking) hasEnded() bool {
+func (a *requests) hasEnded() bool {
 	select {
 	case <-a.ended:
 		return true
@@ -400,8 +400,8 @@ func (a *asking) hasEnded() bool {
 }
 
 // askOn asks again and again until the context ends, or something fails.
-func (h *honest) askOn(ctx context.Context) *asking {
-	a := &asking{ended: make(chan struct{})}
+func (h *client) askOn(ctx context.Context) *requests {
+	a := &requests{ended: make(chan struct{})}
 	pace := time.NewTicker(10 * time.Millisecond)
 	go func() {
 		defer close(a.ended)
