@@ -90,7 +90,8 @@ func Scheme() *apiruntime.Scheme {
 func Start(options Options) (_ *ControlPlane, err error) {
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
 	if assets == "" {
-		return nil, errors.New(`KUBEBUILDER_ASSETS is not set: run "make test", or export KUBEBUILDER_ASSETS="$(hack/tools/controlplane/ensure.sh)"`)
+		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run \"make test\", or " +
+			`export KUBEBUILDER_ASSETS="$(hack/tools/controlplane/ensure.sh)"`)
 	}
 	cp := &ControlPlane{
 		Kubectl: filepath.Join(assets, "kubectl"),
@@ -233,7 +234,8 @@ func startControllerManager(assets, kubeconfig string, log *os.File) (*process, 
 	command := exec.Command(filepath.Join(assets, "kube-controller-manager"),
 		"--kubeconfig="+kubeconfig, "--leader-elect=false", "--secure-port=0",
 		"--concurrent-gc-syncs=5",
-		"--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,clusterrole-aggregation-controller")
+		"--controllers=garbage-collector-controller,namespace-controller,"+
+			"serviceaccount-controller,clusterrole-aggregation-controller")
 	if log != nil {
 		command.Stdout, command.Stderr = log, log
 	}

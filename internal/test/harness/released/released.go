@@ -54,7 +54,8 @@ func Under(ctx context.Context, c client.Client, plural string, do func() error)
 		return err
 	}
 	today := crd.Object["spec"]
-	path := filepath.Join(controlplane.Root(), "hack", "tools", "crdcompat", "released", "keys.nexuscommerce.io_"+plural+".yaml")
+	path := filepath.Join(controlplane.Root(), "hack", "tools", "crdcompat", "released",
+		"keys.nexuscommerce.io_"+plural+".yaml")
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -75,13 +76,13 @@ func Under(ctx context.Context, c client.Client, plural string, do func() error)
 
 // install replaces a definition, and waits until the API server goes by it, which takes a moment.
 func install(ctx context.Context, c client.Client, crd *unstructured.Unstructured, spec any,
-	probe func() *unstructured.Unstructured, takes bool) error {
+	object func() *unstructured.Unstructured, takes bool) error {
 	crd.Object["spec"] = spec
 	if err := c.Update(ctx, crd); err != nil {
 		return err
 	}
 	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true,
 		func(ctx context.Context) (bool, error) {
-			return (c.Create(ctx, probe(), client.DryRunAll) == nil) == takes, nil
+			return (c.Create(ctx, object(), client.DryRunAll) == nil) == takes, nil
 		})
 }

@@ -56,7 +56,8 @@ func checkTable(t *testing.T, name string, columns int) {
 	}
 }
 
-// below returns the folders directly below a folder. Of those that are listed as well, it returns the folders below them instead.
+// below returns the folders directly below a folder. Of those that are listed as well, it returns the folders below
+// them instead.
 func below(t *testing.T, folder string, sorted ...string) (all []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(root, folder))

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -72,7 +73,9 @@ func TestPicture(t *testing.T) {
 		arrows++
 		if boxes[from] == "" || boxes[to] == "" {
 			t.Errorf("%s: the arrow from %s to %s has an end without a box", architecture, from, to)
-		} else if !slices.ContainsFunc(imports, func(i [2]string) bool { return within(boxes[from], i[0]) && within(boxes[to], i[1]) }) {
+		} else if !slices.ContainsFunc(imports, func(edge [2]string) bool {
+			return within(boxes[from], edge[0]) && within(boxes[to], edge[1])
+		}) {
 			t.Errorf("%s: %s imports nothing of %s", architecture, boxes[from], boxes[to])
 		}
 	}
@@ -116,13 +119,14 @@ func importsOf(t *testing.T, files []file) (all [][2]string) {
 }
 
 // impure are imports by which a package reaches, or waits for, something outside of it.
-var impure = []string{"context", "log", "net/http", "os", "github.com/go-logr/logr", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
+var impure = []string{"context", "log", "net/http", "os", "github.com/go-logr/logr", "k8s.io/client-go",
+	"sigs.k8s.io/controller-runtime"}
 
 // checkPure checks that a package that is said to be pure imports nothing impure.
 func checkPure(t *testing.T, files []file, name string) {
 	t.Helper()
 	for _, f := range files {
-		if filepath.ToSlash(filepath.Dir(f.path)) != name || !strings.HasSuffix(f.path, ".go") || strings.HasSuffix(f.path, "_test.go") {
+		if path.Dir(f.path) != name || path.Ext(f.path) != ".go" || strings.HasSuffix(f.path, "_test.go") {
 			continue
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), f.path, f.text, parser.ImportsOnly)

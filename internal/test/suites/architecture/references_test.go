@@ -8,7 +8,8 @@ import (
 )
 
 // elsewhere are ways of referring to a document that a reader of the clone does not have.
-var elsewhere = regexp.MustCompile(`(?i)\b(?:the|this) (?:design|contract|brief)(?: document)?(?:'s|,? \(?section| (?:says?|has it|asks?|names?|promises|wants?)\b)` +
+var elsewhere = regexp.MustCompile(`(?i)\b(?:the|this) (?:design|contract|brief)(?: document)?` +
+	`(?:'s|,? \(?section| (?:says?|has it|asks?|names?|promises|wants?)\b)` +
 	`|\bissue #?\d+\b|§ ?\d`)
 
 var (

@@ -69,11 +69,11 @@ func tree(t *testing.T) []file {
 func (f file) line(offset int) int { return strings.Count(f.text[:offset], "\n") + 1 }
 
 // packages returns the folders with Go files below some folders of the top.
-func packages(files []file, below ...string) []string {
+func packages(files []file, tops ...string) []string {
 	var folders []string
 	for _, f := range files {
 		top, _, _ := strings.Cut(f.path, "/")
-		if folder := path.Dir(f.path); path.Ext(f.path) == ".go" && slices.Contains(below, top) &&
+		if folder := path.Dir(f.path); path.Ext(f.path) == ".go" && slices.Contains(tops, top) &&
 			!slices.Contains(folders, folder) {
 			folders = append(folders, folder)
 		}

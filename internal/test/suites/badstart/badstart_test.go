@@ -232,13 +232,13 @@ func TestDisks(t *testing.T) {
 
 // mounted starts a program that sees other file systems, as a script mounts them. $dir, in the script and in the flags,
 // is a folder for that.
-func mounted(t *testing.T, script, binary string, flags ...string) *program.Process {
+func mounted(t *testing.T, script, binary string, arguments ...string) *program.Process {
 	t.Helper()
 	need.Program(t, "mount namespaces")
 	dir := t.TempDir()
 	args := []string{"--map-root-user", "--mount", "sh", "-euc", "dir=" + dir + "\n" + script + "\nexec \"$0\" \"$@\"",
 		binary}
-	for _, flag := range flags {
+	for _, flag := range arguments {
 		args = append(args, strings.ReplaceAll(flag, "$dir", dir))
 	}
 	return program.Start(t, "unshare", args...)

@@ -56,7 +56,8 @@ func TestPlugin(t *testing.T) {
 		t.Run(name, func(t *testing.T) { exits(t, program.Start(t, binary, test.args...), test.code, test.parts...) })
 	}
 	for name, test := range map[string]struct{ mount, saying string }{
-		"a full disk":             {`mount -t tmpfs -o size=64k none "$dir" && { head -c 1M /dev/zero >"$dir/filling" || true; }`, "no space left"},
+		"a full disk": {`mount -t tmpfs -o size=64k none "$dir" && { head -c 1M /dev/zero >"$dir/filling" || true; }`,
+			"no space left"},
 		"a read-only file system": {`mount -t tmpfs -o ro none "$dir"`, "read-only file system"},
 	} {
 		for _, flag := range []string{"--token-file", "--manifest-file"} {

@@ -342,7 +342,8 @@ var namedLabel = regexp.MustCompile(`(app\.kubernetes\.io/[a-z-]+|` +
 // labelsAreThere checks that an object has each label that a page names with its value.
 func (r *reader) labelsAreThere(t *testing.T) {
 	have := map[string]bool{}
-	const labelled = "namespaces,secrets,configmaps,services,deployments,pods,apikeys,tenants,accesspolicies,serviceaccounts"
+	const labelled = "namespaces,secrets,configmaps," +
+		"services,deployments,pods,serviceaccounts,apikeys,tenants,accesspolicies"
 	out := install.Kubectl(t, r.ControlPlane, "get", labelled, "-A",
 		"-o", `jsonpath={range .items[*]}{.metadata.labels}{"\n"}{end}`)
 	for line := range strings.Lines(out) {

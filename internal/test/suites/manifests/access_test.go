@@ -34,9 +34,9 @@ func person(name string) subject {
 	return subject{name: "person-with-" + name, groups: []string{"system:authenticated"}}
 }
 
-// resource is one that the API server has. Its name is as in a CRD, with a subresource after it, such as
+// apiResource is one that the API server has. Its name is as in a CRD, with a subresource after it, such as
 // deployments.apps/scale.
-type resource struct {
+type apiResource struct {
 	name       string
 	namespaced bool
 }
@@ -76,14 +76,14 @@ func allowed(ctx context.Context, who subject, what action) bool {
 }
 
 // resources are all that the API server has, with their subresources.
-func resources() []resource {
+func resources() []apiResource {
 	GinkgoHelper()
 	client, err := discovery.NewDiscoveryClientForConfig(cp.Config)
 	Expect(err).NotTo(HaveOccurred())
 	_, lists, err := client.ServerGroupsAndResources()
 	Expect(err).NotTo(HaveOccurred())
 
-	found := map[resource]bool{}
+	found := map[apiResource]bool{}
 	for _, list := range lists {
 		group, _, _ := strings.Cut(list.GroupVersion, "/")
 		if !strings.Contains(list.GroupVersion, "/") {
@@ -97,10 +97,10 @@ func resources() []resource {
 			if isSub {
 				name += "/" + subresource
 			}
-			found[resource{name: name, namespaced: r.Namespaced}] = true
+			found[apiResource{name: name, namespaced: r.Namespaced}] = true
 		}
 	}
-	return slices.SortedFunc(maps.Keys(found), func(a, b resource) int { return cmp.Compare(a.name, b.name) })
+	return slices.SortedFunc(maps.Keys(found), func(a, b apiResource) int { return cmp.Compare(a.name, b.name) })
 }
 
 // named are the names that permissions on the cluster are limited to, but for those that Kubernetes brings itself.
@@ -134,7 +134,7 @@ func named(ctx context.Context) []string {
 // writes are what somebody may write, less what everybody may who has an account and no permissions.
 func writes(ctx context.Context, who subject) []string {
 	GinkgoHelper()
-	all := func(resource) bool { return true }
+	all := func(apiResource) bool { return true }
 	everybodys := writesTo(ctx, serviceAccount("default"), all)
 	Expect(everybodys).To(HaveEach(ContainSubstring("reviews.auth")),
 		"an account without permissions may only ask about itself")
@@ -143,7 +143,7 @@ func writes(ctx context.Context, who subject) []string {
 }
 
 // writesTo are what somebody may write among the resources that are asked about.
-func writesTo(ctx context.Context, who subject, ask func(resource) bool) []string {
+func writesTo(ctx context.Context, who subject, ask func(apiResource) bool) []string {
 	GinkgoHelper()
 	var (
 		found  []string
@@ -180,7 +180,7 @@ func writesTo(ctx context.Context, who subject, ask func(resource) bool) []strin
 
 // widest returns the widest of what somebody may do: everywhere, else in a namespace, else to an object of one of the
 // given names.
-func widest(ctx context.Context, who subject, verb string, r resource, names []string) []action {
+func widest(ctx context.Context, who subject, verb string, r apiResource, names []string) []action {
 	everywhere := action{verb: verb, resource: r.name}
 	if allowed(ctx, who, everywhere) {
 		return []action{everywhere}

@@ -26,11 +26,11 @@ import (
 var foreign = []string{"cert-manager.io", "monitoring.coreos.com"}
 
 // build is what an installation has with some components.
-func build(ctx SpecContext, components ...string) []*unstructured.Unstructured {
+func build(ctx SpecContext, chosen ...string) []*unstructured.Unstructured {
 	GinkgoHelper()
-	folder := install.Kustomization(GinkgoTB(), []string{"default"}, components...)
+	path := install.Kustomization(GinkgoTB(), []string{"default"}, chosen...)
 	var objects []*unstructured.Unstructured
-	for manifest := range strings.SplitSeq(kubectl(ctx, "kustomize", folder), "\n---\n") {
+	for manifest := range strings.SplitSeq(kubectl(ctx, "kustomize", path), "\n---\n") {
 		object := &unstructured.Unstructured{}
 		Expect(yaml.Unmarshal([]byte(manifest), object)).To(Succeed())
 		objects = append(objects, object)
@@ -135,27 +135,27 @@ var _ = Describe("config/components", func() {
 	})
 
 	It("sends the token of Prometheus to nobody but whom it has checked", func(ctx SpecContext) {
-		for _, components := range [][]string{{"monitoring"}, {"monitoring", "tls"}, {"monitoring", "cert-manager"},
+		for _, chosen := range [][]string{{"monitoring"}, {"monitoring", "tls"}, {"monitoring", "cert-manager"},
 			{"monitoring", "plain-text"}} {
-			objects := build(ctx, components...)
+			objects := build(ctx, chosen...)
 			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
 				monitor := built[map[string]any](objects, "ServiceMonitor", name)
 				endpoints, _, err := unstructured.NestedSlice(*monitor, "spec", "endpoints")
 				Expect(err).NotTo(HaveOccurred())
 				Expect(endpoints).To(HaveLen(1))
-				if slices.Contains(components, "plain-text") && name == "apikey-verifier" {
+				if slices.Contains(chosen, "plain-text") && name == "apikey-verifier" {
 					Expect(endpoints[0]).To(And(HaveLen(2), HaveKeyWithValue("scheme", "http"), HaveKeyWithValue("port", "metrics")))
 					Expect(built[appsv1.Deployment](objects, "Deployment",
 						name).Spec.Template.Spec.Containers[0].Args).NotTo(ContainElement("--metrics-secure"))
 					continue
 				}
 				ca := map[string]any{"configMap": map[string]any{"name": certificates.BundleName, "key": certificates.BundleKey}}
-				if slices.Contains(components, "cert-manager") {
+				if slices.Contains(chosen, "cert-manager") {
 					ca = map[string]any{"secret": map[string]any{"name": name + "-tls", "key": "ca.crt"}}
 				}
 				Expect(endpoints[0]).To(And(HaveKeyWithValue("scheme", "https"), HaveKey("bearerTokenFile"),
 					HaveKeyWithValue("tlsConfig",
-						Equal(map[string]any{"ca": ca, "serverName": name + "-metrics.apikey-system.svc"}))), "%v: %s", components, name)
+						Equal(map[string]any{"ca": ca, "serverName": name + "-metrics.apikey-system.svc"}))), "%v: %s", chosen, name)
 			}
 		}
 	})

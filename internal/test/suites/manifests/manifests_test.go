@@ -140,10 +140,10 @@ func takesFlags(ctx context.Context, deployment *appsv1.Deployment) {
 var _ = Describe("Deployments", func() {
 	list := func(ctx SpecContext) []appsv1.Deployment {
 		GinkgoHelper()
-		var deployments appsv1.DeploymentList
-		Expect(cp.Client.List(ctx, &deployments, client.InNamespace(systemNamespace))).To(Succeed())
-		Expect(deployments.Items).To(HaveLen(2))
-		return deployments.Items
+		var list appsv1.DeploymentList
+		Expect(cp.Client.List(ctx, &list, client.InNamespace(systemNamespace))).To(Succeed())
+		Expect(list.Items).To(HaveLen(2))
+		return list.Items
 	}
 	pod := func(spec corev1.PodSpec) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: systemNamespace}, Spec: spec}
@@ -241,14 +241,14 @@ var _ = Describe("Deployments", func() {
 		var services corev1.ServiceList
 		Expect(cp.Client.List(ctx, &services, client.InNamespace(systemNamespace))).To(Succeed())
 		Expect(services.Items).To(HaveLen(3))
-		deployments := list(ctx)
+		all := list(ctx)
 		for _, service := range services.Items {
-			i := slices.IndexFunc(deployments, func(d appsv1.Deployment) bool {
+			i := slices.IndexFunc(all, func(d appsv1.Deployment) bool {
 				return labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(d.Spec.Template.Labels))
 			})
 			Expect(i).To(BeNumerically(">=", 0), "no pods for Service %s", service.Name)
 			for _, port := range service.Spec.Ports {
-				Expect(deployments[i].Spec.Template.Spec.Containers[0].Ports).To(ContainElement(
+				Expect(all[i].Spec.Template.Spec.Containers[0].Ports).To(ContainElement(
 					HaveField("Name", port.TargetPort.StrVal)), "Service %s", service.Name)
 			}
 		}

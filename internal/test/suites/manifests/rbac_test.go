@@ -183,13 +183,14 @@ var _ = Describe("A person", Ordered, func() {
 			DeferCleanup(cp.Client.Delete, binding)
 			Eventually(func(ctx context.Context) bool {
 				return allowed(ctx, person(role), action{verb: "get", resource: apikeys, namespace: tenantNamespace})
-			}).WithContext(ctx).WithTimeout(30*time.Second).Should(BeTrue(), "kube-controller-manager adds apikey-%s to %s", role, role)
+			}).WithContext(ctx).WithTimeout(30*time.Second).Should(
+				BeTrue(), "kube-controller-manager adds apikey-%s to %s", role, role)
 		}
 	})
 
 	// ours are the writes to this project's kinds.
 	ours := func(ctx context.Context, who subject) []string {
-		return writesTo(ctx, who, func(r resource) bool { return strings.Contains(r.name, keysv1alpha1.GroupName) })
+		return writesTo(ctx, who, func(r apiResource) bool { return strings.Contains(r.name, keysv1alpha1.GroupName) })
 	}
 
 	It("with view can write nothing", func(ctx SpecContext) {

@@ -60,18 +60,18 @@ var _ = Describe("Workflows", func() {
 		Expect(yaml.Unmarshal(content, &workflow)).To(Succeed())
 		publish := workflow.Jobs["publish"]
 		Expect(publish.Needs).To(ConsistOf("test", "fresh"))
-		named := func(name string) int {
-			for i, step := range publish.Steps {
-				if step.Name == name {
+		step := func(name string) int {
+			for i, each := range publish.Steps {
+				if each.Name == name {
 					return i
 				}
 			}
 			Fail("no step " + name)
 			return 0
 		}
-		kinds := publish.Steps[named("kinds")]
+		kinds := publish.Steps[step("kinds")]
 		Expect(kinds.Run).To(And(ContainSubstring("make release-crds\n"),
 			ContainSubstring("git status --porcelain -- hack/tools/crdcompat/released")))
-		Expect(named("kinds")).To(BeNumerically("<", named("image")), "before anything is published")
+		Expect(step("kinds")).To(BeNumerically("<", step("image")), "before anything is published")
 	})
 })

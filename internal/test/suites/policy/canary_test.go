@@ -56,7 +56,8 @@ var _ = Describe("The canary's label", func() {
 
 	It("stays on the canary", func(ctx SpecContext) {
 		Expect(cp.Client.Patch(ctx, canary(ctx), client.RawPatch("application/apply-patch+yaml", []byte(
-			`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":"verifier-canary","namespace":"apikey-system","labels":null},
+			`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey",
+			"metadata":{"name":"verifier-canary","namespace":"apikey-system","labels":null},
 			"spec":{"scopes":["canary:none"],"state":"Suspended"}}`)), client.FieldOwner("kubectl"), client.ForceOwnership)).To(
 			beRefusedBy(policy, field, "apply config/verifier/canary.yaml as it is"))
 		Expect(cp.Client.Patch(ctx, canary(ctx), merge(`{"metadata":{"labels":null}}`))).To(

@@ -39,7 +39,9 @@ var _ = Describe("Every policy", func() {
 				Expect(validation.Reason).To(HaveValue(Equal(metav1.StatusReasonForbidden)), policy.Name)
 				Expect(validation.Message).NotTo(BeEmpty(), policy.Name)
 			}
-			binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: policy.Name}}
+			binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+				ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
+			}
 			reread(ctx, binding)
 			Expect(binding.Spec.PolicyName).To(Equal(policy.Name))
 			Expect(binding.Spec.ValidationActions).To(ConsistOf(admissionregistrationv1.Deny))
@@ -82,7 +84,7 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		GinkgoHelper()
 		Eventually(func(ctx context.Context) error {
 			return cp.Client.Get(ctx, client.ObjectKeyFromObject(object), object)
-		}).WithContext(ctx).WithTimeout(2 * patience).Should(MatchError(apierrors.IsNotFound, "gone"))
+		}).WithContext(ctx).WithTimeout(2 * timeout).Should(MatchError(apierrors.IsNotFound, "gone"))
 	}
 	// inKubernetes is one of Kubernetes' own accounts, with its own permissions.
 	inKubernetes := func(name string) client.Client {
@@ -110,7 +112,7 @@ var _ = Describe("What the cluster itself does to keys", func() {
 	It("passes: a namespace that is deleted with its keys", func(ctx SpecContext) {
 		place := fixture.Namespace(fixture.Name("ns"), "nobody")
 		Expect(cp.Client.Create(ctx, place)).To(Succeed())
-		for _, change := range []change{nothing, state("Suspended"), state("Revoked")} {
+		for _, change := range []mutation{nothing, state("Suspended"), state("Revoked")} {
 			key := fixture.ApiKey(place.Name, fixture.Name("key"), change)
 			Expect(cp.Client.Create(ctx, key)).To(Succeed())
 			owned(ctx, key)
@@ -125,7 +127,8 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		apply := func(who client.Client, spec string) error {
 			key := fixture.ApiKey(namespace, "applied")
 			return who.Patch(ctx, key, client.RawPatch("application/apply-patch+yaml",
-				[]byte(`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":"applied","namespace":"`+namespace+`"},"spec":`+spec+`}`)),
+				[]byte(`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey",
+				"metadata":{"name":"applied","namespace":"`+namespace+`"},"spec":`+spec+`}`)),
 				client.FieldOwner("pipeline"))
 		}
 		Expect(apply(author, `{"scopes":["products:read"],"expiry":"30d"}`)).To(Succeed())
@@ -149,7 +152,8 @@ var _ = Describe("What the cluster itself does to keys", func() {
 		Expect(editor.Patch(ctx, key, merge(`{"metadata":{"annotations":null}}`))).To(Succeed())
 		apply := func(metadata, status string) error {
 			return as("pipeline").Patch(ctx, key.DeepCopy(), client.RawPatch("application/apply-patch+yaml", fmt.Appendf(nil,
-				`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":%q,"namespace":%q,%s},"spec":%s}`,
+				`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey",
+				"metadata":{"name":%q,"namespace":%q,%s},"spec":%s}`,
 				key.Name, key.Namespace, metadata, status)), client.FieldOwner("pipeline"), client.ForceOwnership)
 		}
 		for _, spec := range []string{`{"scopes":["products:read"]}`, `{"scopes":["products:read"],"state":"Suspended"}`} {

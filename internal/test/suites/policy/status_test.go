@@ -137,7 +137,8 @@ var _ = Describe("The status of an ApiKey", func() {
 		Expect(mend()).To(beRefusedBy(policy, "status: ", wayOut))
 		without(ctx, policy, func() {
 			Expect(kubectl(ctx, "patch", "nxkey", key.Name, "--namespace", namespace, "--subresource=status", "--type=merge",
-				"--patch", `{"status":{"prefix":"mended"}}`)).To(ContainSubstring("Warning: Validation failed for ValidatingAdmissionPolicy 'apikey-status'"))
+				"--patch", `{"status":{"prefix":"mended"}}`)).To(
+				ContainSubstring("Warning: Validation failed for ValidatingAdmissionPolicy 'apikey-status'"))
 		})
 		Expect(mend()).To(beRefusedBy(policy, "status: ", wayOut))
 		reread(ctx, key)
@@ -152,7 +153,8 @@ var _ = Describe("The verifier's account, in the status of an ApiKey,", func() {
 		verifier := clientFor(cp.ServiceAccountConfig("apikey-verifier"))
 		key := issued(ctx, fullStatus())
 		Expect(verifier.Status().Patch(ctx, key, merge(
-			`{"status":{"lastUsedTime":"2026-12-01T00:00:00Z","usage":[{"id":"7Hk2PqZx","lastUsedTime":"2026-12-01T00:00:00Z"}]}}`))).To(Succeed())
+			`{"status":{"lastUsedTime":"2026-12-01T00:00:00Z",
+				"usage":[{"id":"7Hk2PqZx","lastUsedTime":"2026-12-01T00:00:00Z"}]}}`))).To(Succeed())
 		reread(ctx, key)
 		Expect(key.Status.LastUsedTime.UTC().Format("2006-01-02")).To(Equal("2026-12-01"))
 		Expect(key.Status.Usage).To(HaveLen(1))
@@ -274,7 +276,7 @@ var _ = Describe("A status that the API is given later", func() {
 		later := &unstructured.Unstructured{}
 		later.SetGroupVersionKind(schema.GroupVersionKind{Group: keysv1alpha1.GroupName, Version: "v1", Kind: "Later"})
 		later.SetName("example")
-		Eventually(cp.Client.Create).WithArguments(ctx, later).WithTimeout(patience).Should(Succeed())
+		Eventually(cp.Client.Create).WithArguments(ctx, later).WithTimeout(timeout).Should(Succeed())
 		Expect(as(controllerAccount).Status().Patch(ctx, later.DeepCopy(), merge(`{"status":{"usage":"a"}}`))).To(Succeed())
 		Expect(as(verifierAccount).Status().Patch(ctx, later.DeepCopy(), merge(`{"status":{"usage":"b"}}`))).To(
 			beRefusedBy("apikey-status", "status: the verifier's account", "of an ApiKey only"))

@@ -33,8 +33,8 @@ import (
 const (
 	systemNamespace = controlplane.SystemNamespace
 	canaryName      = "verifier-canary"
-	// patience is how long a change may take to be in force. Policies and roles are watched by the API server.
-	patience = 30 * time.Second
+	// timeout is how long a change may take to be in force. Policies and roles are watched by the API server.
+	timeout = 30 * time.Second
 )
 
 // The accounts, as policies see them.
@@ -117,7 +117,7 @@ func settle(ctx context.Context) {
 	Expect(cp.Client.Create(ctx, binding)).To(Succeed())
 	Eventually(func(ctx context.Context) error {
 		return cp.Client.Create(ctx, marker.DeepCopy(), client.DryRunAll)
-	}).WithContext(ctx).WithTimeout(patience).Should(MatchError(ContainSubstring(name)))
+	}).WithContext(ctx).WithTimeout(timeout).Should(MatchError(ContainSubstring(name)))
 	Expect(cp.Client.Delete(ctx, binding)).To(Succeed())
 	Expect(cp.Client.Delete(ctx, policy)).To(Succeed())
 }
@@ -170,7 +170,7 @@ func personIn(ctx context.Context, namespace, role string) client.Client {
 	somebody := person(name)
 	Eventually(func(ctx context.Context) error {
 		return somebody.List(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(namespace))
-	}).WithContext(ctx).WithTimeout(patience).Should(Succeed())
+	}).WithContext(ctx).WithTimeout(timeout).Should(Succeed())
 	return somebody
 }
 

@@ -17,7 +17,8 @@ import (
 
 // The sample of docs/tenant.md, which is no part of an installation.
 var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
-	const policy, field, wayOut = "tenant-label", "metadata.labels[nexuscommerce.io/tenant]: ", "ask somebody who may update Tenants"
+	const policy, field = "tenant-label", "metadata.labels[nexuscommerce.io/tenant]: "
+	const wayOut = "ask somebody who may update Tenants"
 	sample := filepath.Join(controlplane.Root(), "docs", "examples", "tenant-label-policy.yaml")
 
 	// somebody may do anything to namespaces, and to Tenants what the verbs say.
@@ -42,7 +43,7 @@ var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
 		Eventually(func(ctx context.Context) error {
 			return who.List(ctx,
 				&corev1.NamespaceList{})
-		}).WithContext(ctx).WithTimeout(patience).Should(Succeed())
+		}).WithContext(ctx).WithTimeout(timeout).Should(Succeed())
 		return who
 	}
 	place := func(tenant string) *corev1.Namespace {

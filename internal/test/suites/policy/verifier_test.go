@@ -82,15 +82,15 @@ var _ = Describe("The verifier's account, on the canary,", func() {
 	)
 
 	It("makes it no key, which the canary's own policy refuses too", func(ctx SpecContext) {
-		change := func(change string) error {
+		tryChange := func(change string) error {
 			return as(verifierAccount).Patch(ctx, canary(ctx), merge("%s", change), client.DryRunAll)
 		}
 		key, unlabelled := `{"spec":{"state":"Active","scopes":["*"]}}`, `{"metadata":{"labels":null}}`
-		Expect(change(key)).To(MatchError(apierrors.IsForbidden, "by either"))
-		Expect(change(unlabelled)).To(MatchError(apierrors.IsForbidden, "by either"))
+		Expect(tryChange(key)).To(MatchError(apierrors.IsForbidden, "by either"))
+		Expect(tryChange(unlabelled)).To(MatchError(apierrors.IsForbidden, "by either"))
 		without(ctx, "apikey-canary", func() {
-			Expect(change(key)).To(beRefusedBy(policy, "spec: ", wayOut))
-			Expect(change(unlabelled)).To(beRefusedBy(policy, "metadata.labels: ", wayOut))
+			Expect(tryChange(key)).To(beRefusedBy(policy, "spec: ", wayOut))
+			Expect(tryChange(unlabelled)).To(beRefusedBy(policy, "metadata.labels: ", wayOut))
 		})
 	})
 
@@ -109,7 +109,8 @@ var _ = Describe("The verifier's account, on the canary,", func() {
 })
 
 var _ = Describe("The verifier's account, on any other object,", func() {
-	const policy, field = "apikey-verifier", "the verifier's account may write to no object but the ApiKey apikey-system/verifier-canary"
+	const policy = "apikey-verifier"
+	const field = "the verifier's account may write to no object but the ApiKey apikey-system/verifier-canary"
 
 	It("writes nothing", func(ctx SpecContext) {
 		verifier := as(verifierAccount)

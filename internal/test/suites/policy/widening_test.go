@@ -12,35 +12,35 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// change is what a spec makes of a key.
-type change = func(*keysv1alpha1.ApiKey)
+// mutation changes a key.
+type mutation = func(*keysv1alpha1.ApiKey)
 
 func nothing(*keysv1alpha1.ApiKey) {}
 
-func scopes(scopes ...keysv1alpha1.Scope) change {
-	return func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = scopes }
+func scopes(names ...keysv1alpha1.Scope) mutation {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = names }
 }
-func expiry(expiry keysv1alpha1.Expiry) change {
-	return func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = expiry }
+func expiry(value keysv1alpha1.Expiry) mutation {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = value }
 }
-func cidrs(cidrs ...keysv1alpha1.CIDR) change {
-	return func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = cidrs }
+func cidrs(values ...keysv1alpha1.CIDR) mutation {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = values }
 }
-func state(state keysv1alpha1.ApiKeyState) change {
-	return func(k *keysv1alpha1.ApiKey) { k.Spec.State = state }
+func state(value keysv1alpha1.ApiKeyState) mutation {
+	return func(k *keysv1alpha1.ApiKey) { k.Spec.State = value }
 }
-func rotation(every, overlap keysv1alpha1.Period) change {
+func rotation(every, overlap keysv1alpha1.Period) mutation {
 	return func(k *keysv1alpha1.ApiKey) { k.Spec.Rotation = &keysv1alpha1.Rotation{Every: every, Overlap: overlap} }
 }
 
-func rotateAt(value string) change {
+func rotateAt(value string) mutation {
 	return func(k *keysv1alpha1.ApiKey) {
 		k.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: value}
 	}
 }
 
 // all makes several changes.
-func all(changes ...change) change {
+func all(changes ...mutation) mutation {
 	return func(k *keysv1alpha1.ApiKey) {
 		for _, change := range changes {
 			change(k)
@@ -51,7 +51,7 @@ func all(changes ...change) change {
 var _ = Describe("Who may edit keys, and not create them,", func() {
 	const policy, wayOut = "apikey-widening", " (ClusterRole admin or apikey-admin)"
 
-	DescribeTable("takes away", func(ctx SpecContext, from, to change) {
+	DescribeTable("takes away", func(ctx SpecContext, from, to mutation) {
 		key := create(ctx, from)
 		to(key)
 		Expect(editor.Update(ctx, key)).To(Succeed())
@@ -90,7 +90,7 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 			func(k *keysv1alpha1.ApiKey) { k.Labels = map[string]string{"example.com/team": "a"} }),
 	)
 
-	DescribeTable("doesn't give, which who may create keys does", func(ctx SpecContext, field string, from, to change) {
+	DescribeTable("doesn't give, which who may create keys does", func(ctx SpecContext, field string, from, to mutation) {
 		key := create(ctx, from)
 		before := key.DeepCopy()
 		to(key)
@@ -130,7 +130,8 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		Entry("a token for ever", "spec.rotation: ", rotation("7d", ""),
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Rotation = nil }),
 		Entry("a Secret that is copied elsewhere", "spec.secret: ", nothing, func(k *keysv1alpha1.ApiKey) {
-			k.Spec.Secret = &keysv1alpha1.SecretTemplate{Annotations: map[string]string{"reflector.v1.k8s.emberstack.com/reflection-allowed": "true"}}
+			annotations := map[string]string{"reflector.v1.k8s.emberstack.com/reflection-allowed": "true"}
+			k.Spec.Secret = &keysv1alpha1.SecretTemplate{Annotations: annotations}
 		}),
 		Entry("another Secret", "spec.secret: ",
 			func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "a"} },
@@ -149,10 +150,10 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 			Secret:       &keysv1alpha1.SecretTemplate{Name: "full"},
 			Digest:       &keysv1alpha1.TokenDigest{SHA256: strings.Repeat("a", 64), Prefix: "nxc_live_7Hk2PqZx"},
 		}
-		all := fields(spec)
+		filled := fields(spec)
 		spec.Digest = nil
 		key := create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec = spec })
-		for name := range all {
+		for name := range filled {
 			remove := merge(`{"spec":{%q:null}}`, name)
 			switch name {
 			case "displayName":
@@ -184,7 +185,8 @@ var _ = Describe("Who may edit keys, and not create them,", func() {
 		Expect(editor.Patch(ctx, key.DeepCopy(), merge(`{"metadata":{"annotations":null}}`))).To(Succeed())
 		for i, annotations := range []string{`{"example.com/note":"hello"}`, "null"} {
 			Expect(editor.Patch(ctx, key.DeepCopy(), client.RawPatch("application/apply-patch+yaml", fmt.Appendf(nil,
-				`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":%q,"namespace":%q,"annotations":%s},"spec":{"displayName":"Expired %d"}}`,
+				`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey",
+				"metadata":{"name":%q,"namespace":%q,"annotations":%s},"spec":{"displayName":"Expired %d"}}`,
 				key.Name, key.Namespace, annotations, i)), client.FieldOwner("editor"), client.ForceOwnership)).To(Succeed())
 		}
 	})

@@ -1,6 +1,7 @@
 package system_test
 
 import (
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,7 @@ func TestChosenNamespaces(t *testing.T) {
 	key := fixture.ApiKey(served, "key")
 	outside := fixture.ApiKey("elsewhere", "key")
 	digest := fixture.ApiKey("elsewhere", "digest", func(key *keysv1alpha1.ApiKey) {
-		key.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", Prefix: "nxc_live_7Hk2PqZx"}
+		key.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: strings.Repeat("2c", 32), Prefix: "nxc_live_7Hk2PqZx"}
 	})
 	i.Create(t, key, outside, digest)
 	i.Await(t, key, keysv1alpha1.ReasonReady)
