@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// TestInstallationExamples checks that what docs/install.md has for Flux and Argo CD is of their kinds, and that the folder
-// that both name is there.
+// TestInstallationExamples checks that what docs/install.md has for Flux and Argo CD is of their kinds, and that the
+// folder that both name is there.
 func TestInstallationExamples(t *testing.T) {
 	read := func(name string) []byte {
 		content, err := os.ReadFile(filepath.Join(controlplane.Root(), "docs", "examples", name))
@@ -33,7 +33,8 @@ func TestInstallationExamples(t *testing.T) {
 		Spec struct{ Source struct{ Path string } }
 	}
 	for _, err := range []error{
-		yaml.UnmarshalStrict(documents[0], &source), yaml.UnmarshalStrict(documents[1], &flux), yaml.Unmarshal(read("install-argocd.yaml"), &argo),
+		yaml.UnmarshalStrict(documents[0], &source), yaml.UnmarshalStrict(documents[1], &flux),
+		yaml.Unmarshal(read("install-argocd.yaml"), &argo),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -26,16 +26,17 @@ type flux struct {
 	manager *ssa.ResourceManager
 }
 
-func (i *installation) flux(t *testing.T, checks []kustomize.CustomHealthCheck) *flux {
+func newFlux(t *testing.T, i *install.Installation, checks []kustomize.CustomHealthCheck) *flux {
 	t.Helper()
 	newReader, err := cel.NewStatusReader(checks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mapper := i.cp.Client.RESTMapper()
-	poller := polling.NewStatusPoller(i.cp.Client, mapper, polling.Options{CustomStatusReaders: []engine.StatusReader{newReader(mapper)}})
+	mapper := i.Client.RESTMapper()
+	poller := polling.NewStatusPoller(i.Client, mapper,
+		polling.Options{CustomStatusReaders: []engine.StatusReader{newReader(mapper)}})
 	owner := ssa.Owner{Field: "kustomize-controller", Group: "kustomize.toolkit.fluxcd.io"}
-	return &flux{manager: ssa.NewResourceManager(i.cp.Client, poller, owner)}
+	return &flux{manager: ssa.NewResourceManager(i.Client, poller, owner)}
 }
 
 // apply applies objects in Flux' order, and returns what it did to each.
@@ -73,22 +74,23 @@ func copies(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
 }
 
 // samples are the objects of config/samples, with the patches of the Kustomization of config/gitops/flux.
-func (i *installation) samples(t *testing.T) []*unstructured.Unstructured {
+func readSamples(t *testing.T, i *install.Installation) []*unstructured.Unstructured {
 	t.Helper()
 	folder := t.TempDir()
-	overlay, err := yaml.Marshal(map[string]any{"resources": []string{"samples.yaml"}, "patches": fluxSample(t).Spec.Patches})
+	overlay, err := yaml.Marshal(map[string]any{"resources": []string{"samples.yaml"},
+		"patches": fluxSample(t).Spec.Patches})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"samples.yaml":       []byte(install.Kubectl(t, i.cp, "kustomize", install.Config("samples"))),
+		"samples.yaml":       []byte(install.Kubectl(t, i.ControlPlane, "kustomize", install.Config("samples"))),
 		"kustomization.yaml": overlay,
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	objects, err := ssautil.ReadObjects(strings.NewReader(install.Kubectl(t, i.cp, "kustomize", folder)))
+	objects, err := ssautil.ReadObjects(strings.NewReader(install.Kubectl(t, i.ControlPlane, "kustomize", folder)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,19 +12,19 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestFlux goes through what a Kustomization as in config/gitops/flux meets: the samples come, in Flux' own order, which
-// has keys before tenants; nothing changes; somebody steps in by hand; a key is revoked.
+// TestFlux goes through what a Kustomization as in config/gitops/flux meets: the samples come, in Flux' own order,
+// which has keys before tenants; nothing changes; somebody steps in by hand; a key is revoked.
 func TestFlux(t *testing.T) {
 	i := newInstallation(t)
-	samples := i.samples(t)
-	flux := i.flux(t, fluxSample(t).Spec.HealthCheckExprs)
-	plain := i.flux(t, nil)
+	samples := readSamples(t, i)
+	flux := newFlux(t, i, fluxSample(t).Spec.HealthCheckExprs)
+	plain := newFlux(t, i, nil)
 
-	t.Run("keys may come long before their tenants", func(t *testing.T) { i.keysFirst(t, flux, plain, samples) })
+	t.Run("keys may come long before their tenants", func(t *testing.T) { keysFirst(t, i, flux, plain, samples) })
 
 	t.Run("all is ready, and another apply changes nothing", func(t *testing.T) {
 		for range 2 {
-			if err := flux.wait(samples, patience); err != nil {
+			if err := flux.wait(samples, timeout); err != nil {
 				t.Fatal(err)
 			}
 			changes, err := flux.apply(t.Context(), samples)
@@ -41,38 +41,40 @@ func TestFlux(t *testing.T) {
 
 	t.Run("what is done by hand in an emergency stays", func(t *testing.T) {
 		for _, state := range []string{"Suspended", "Revoked"} {
-			i.setState(t, "storefront", state)
+			setState(t, i, "storefront", state)
 			flux.mustApply(t, samples)
-			i.expectState(t, "storefront", state)
+			expectState(t, i, "storefront", state)
 		}
 	})
 
 	t.Run("a revoked key holds nothing up", func(t *testing.T) {
-		if err := flux.wait(samples, patience); err != nil {
+		if err := flux.wait(samples, timeout); err != nil {
 			t.Error(err)
 		}
-		if err := plain.wait(samples, patience); err != nil {
+		if err := plain.wait(samples, timeout); err != nil {
 			t.Errorf("without the sample's health checks: %v", err)
 		}
 	})
 
-	t.Run("without the sample's annotation Flux takes back a suspension, and fails on a revocation until Git says so", func(t *testing.T) {
-		i.withoutAnnotation(t, flux, samples)
-	})
+	t.Run("without the sample's annotation Flux takes back a suspension, and fails on a revocation until Git says so",
+		func(t *testing.T) {
+			withoutAnnotation(t, i, flux, samples)
+		})
 }
 
-// keysFirst applies keys before what they are of. With the sample's health checks Flux waits for them, without it gives up.
-func (i *installation) keysFirst(t *testing.T, checked, plain *flux, samples []*unstructured.Unstructured) {
+// keysFirst applies keys before what they are of. With the sample's health checks Flux waits for them, without it gives
+// up.
+func keysFirst(t *testing.T, i *install.Installation, checked, plain *flux, samples []*unstructured.Unstructured) {
 	t.Helper()
 	early, late := of(samples, "Namespace", "ApiKey"), of(samples, "Tenant", "AccessPolicy")
 	checked.mustApply(t, early)
-	w := i.newWorld(t)
-	for _, key := range i.keys(t, early) {
-		w.awaitKey(key, keysv1alpha1.ReasonNoTenant)
+	e := newEnvironment(t, i)
+	for _, key := range listKeys(t, i, early) {
+		e.awaitKey(key, keysv1alpha1.ReasonNoTenant)
 	}
-	expectTrap(t, plain.wait(early, patience), "failed early due to stalled resources")
+	expectTrap(t, plain.wait(early, timeout), "failed early due to stalled resources")
 	done := make(chan error, 1)
-	go func() { done <- checked.wait(early, patience) }()
+	go func() { done <- checked.wait(early, timeout) }()
 	checked.mustApply(t, late)
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -80,21 +82,23 @@ func (i *installation) keysFirst(t *testing.T, checked, plain *flux, samples []*
 }
 
 // withoutAnnotation applies a key that Flux may take back what was done to by hand.
-func (i *installation) withoutAnnotation(t *testing.T, checked *flux, samples []*unstructured.Unstructured) {
+func withoutAnnotation(t *testing.T, i *install.Installation, checked *flux, samples []*unstructured.Unstructured) {
 	t.Helper()
 	const name = "warehouse-integration"
-	key := slices.DeleteFunc(of(copies(samples), "ApiKey"), func(k *unstructured.Unstructured) bool { return k.GetName() != name })
+	key := slices.DeleteFunc(of(copies(samples), "ApiKey"),
+		func(k *unstructured.Unstructured) bool { return k.GetName() != name })
 	key[0].SetAnnotations(nil)
 	checked.mustApply(t, key) // Takes the annotation away.
-	i.setState(t, name, "Suspended")
+	setState(t, i, name, "Suspended")
 	checked.mustApply(t, key)
-	i.expectState(t, name, "Active")
+	expectState(t, i, name, "Active")
 
-	i.setState(t, name, "Revoked")
-	if _, err := checked.apply(t.Context(), key); err == nil || !strings.Contains(err.Error(), "a revoked key can't come back") {
+	setState(t, i, name, "Revoked")
+	if _, err := checked.apply(t.Context(), key); err == nil ||
+		!strings.Contains(err.Error(), "a revoked key can't come back") {
 		t.Errorf("Flux brings a revoked key back, or doesn't say why not: %v", err)
 	}
-	i.expectState(t, name, "Revoked")
+	expectState(t, i, name, "Revoked")
 	if err := unstructured.SetNestedField(key[0].Object, "Revoked", "spec", "state"); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +114,7 @@ func expectTrap(t *testing.T, err error, want string) {
 	}
 }
 
-func (i *installation) keys(t *testing.T, objects []*unstructured.Unstructured) []*keysv1alpha1.ApiKey {
+func listKeys(t *testing.T, i *install.Installation, objects []*unstructured.Unstructured) []*keysv1alpha1.ApiKey {
 	t.Helper()
 	var keys []*keysv1alpha1.ApiKey
 	for _, object := range of(objects, "ApiKey") {
@@ -121,14 +125,16 @@ func (i *installation) keys(t *testing.T, objects []*unstructured.Unstructured) 
 	return keys
 }
 
-func (i *installation) setState(t *testing.T, key, state string) {
+func setState(t *testing.T, i *install.Installation, key, state string) {
 	t.Helper()
-	install.Kubectl(t, i.cp, "patch", "apikey", "-n", "warehouse", key, "--type=merge", "-p", `{"spec":{"state":"`+state+`"}}`)
+	install.Kubectl(t, i.ControlPlane, "patch", "apikey", "-n", "warehouse", key, "--type=merge", "-p",
+		`{"spec":{"state":"`+state+`"}}`)
 }
 
-func (i *installation) expectState(t *testing.T, key, want string) {
+func expectState(t *testing.T, i *install.Installation, key, want string) {
 	t.Helper()
-	if got := install.Kubectl(t, i.cp, "get", "apikey", "-n", "warehouse", key, "-o", "jsonpath={.spec.state}"); got != want {
+	if got := install.Kubectl(t, i.ControlPlane, "get", "apikey", "-n", "warehouse", key, "-o",
+		"jsonpath={.spec.state}"); got != want {
 		t.Errorf("ApiKey %s is %s, want %s", key, got, want)
 	}
 }

@@ -13,48 +13,31 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = 30 * time.Second
-
-// installation is a control plane with the project installed on it.
-type installation struct {
-	// t is the test that the installation lives as long as.
-	t          *testing.T
-	cp         *controlplane.ControlPlane
-	binary     string
-	controller *program.Process
-}
+const timeout = 30 * time.Second
 
 // newInstallation installs the project and starts the controller, with the rights that it has in production.
-func newInstallation(t *testing.T) *installation {
+func newInstallation(t *testing.T) *install.Installation {
 	t.Helper()
-	cp := install.ControlPlane(t, controlplane.Options{}, "default")
-	i := &installation{t: t, cp: cp, binary: program.Build(t, "./cmd/controller")}
-	i.start()
-	return i
+	return install.New(t,
+		install.Options{Manifests: []string{"default"}, Controller: &install.ControllerOptions{Flags: flags()}})
 }
 
-// start starts the controller. It warns of a key's end an hour before, less the second that keys of an hour need to have
-// lived.
-func (i *installation) start(flags ...string) {
-	i.t.Helper()
-	i.controller = install.StartController(i.t, i.cp, i.binary, append(flags, "--expiry-warnings=3599s")...)
-}
+// flags has a controller warn of a key's end an hour before, less the second that keys of an hour need to have lived.
+func flags(more ...string) []string { return append(more, "--expiry-warnings=3599s") }
 
 // live returns an object as the API server has it, in the form in which every tool is given it.
-func (i *installation) live(t *testing.T, object client.Object) *unstructured.Unstructured {
+func live(t *testing.T, i *install.Installation, object client.Object) *unstructured.Unstructured {
 	t.Helper()
-	kind, err := apiutil.GVKForObject(object, i.cp.Client.Scheme())
+	kind, err := apiutil.GVKForObject(object, i.Client.Scheme())
 	if err != nil {
 		t.Fatal(err)
 	}
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(kind)
-	if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(object), u); err != nil {
+	if err := i.Client.Get(t.Context(), client.ObjectKeyFromObject(object), u); err != nil {
 		t.Fatal(err)
 	}
 	return u

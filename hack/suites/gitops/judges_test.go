@@ -32,11 +32,12 @@ type judges struct {
 	flux map[schema.GroupKind]*cel.StatusEvaluator
 }
 
-func newJudges(t *testing.T, i *installation) *judges {
+func newJudges(t *testing.T, i *install.Installation) *judges {
 	t.Helper()
 	j := &judges{flux: map[schema.GroupKind]*cel.StatusEvaluator{}}
 	var settings corev1.ConfigMap
-	if err := yaml.UnmarshalStrict([]byte(install.Kubectl(t, i.cp, "kustomize", install.Config("gitops", "argocd"))), &settings); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(install.Kubectl(t, i.ControlPlane, "kustomize",
+		install.Config("gitops", "argocd"))), &settings); err != nil {
 		t.Fatal(err)
 	}
 	j.lua = settings.Data

@@ -29,7 +29,7 @@ var keyStates = []state{
 	{name: "just created", reach: justCreated, kstatus: inProgress, argo: progressing},
 	{name: "Announced: waiting for verifiers", reach: announced, kstatus: inProgress, argo: progressing},
 	{name: "AwaitingDeletion", reach: awaitingDeletion, kstatus: inProgress, argo: progressing},
-	{name: "Ready", reach: func(w *world) client.Object { return w.readyKey() }, kstatus: current, argo: healthy},
+	{name: "Ready", reach: func(e *environment) client.Object { return e.readyKey() }, kstatus: current, argo: healthy},
 	{name: "Ready, rotation waiting for verifiers", reach: rotating, kstatus: current, argo: healthy},
 	{name: "Ready, rotated", reach: rotated, kstatus: current, argo: healthy},
 	{name: "Ready, expiring soon", reach: expiringSoon, kstatus: current, argo: healthy},
@@ -40,13 +40,16 @@ var keyStates = []state{
 	{name: "TenantChanged", reach: tenantChanged, kstatus: failed, argo: degraded},
 	{name: "TenantSuspended", reach: tenantSuspended, kstatus: failed, argo: degraded},
 	{name: "QuotaExceeded", reach: quotaExceeded, kstatus: failed, argo: degraded},
-	{name: "UnknownScope", reach: keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read")), kstatus: failed, argo: degraded, flux: inProgress},
+	{name: "UnknownScope", reach: keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read")), kstatus: failed,
+		argo: degraded, flux: inProgress},
 	{name: "ScopeNotAllowed", reach: scopeNotAllowed, kstatus: failed, argo: degraded},
-	{name: "ExpiryNotOffered", reach: keyWith(keysv1alpha1.ReasonExpiryNotOffered, expiry("45d")), kstatus: failed, argo: degraded},
+	{name: "ExpiryNotOffered", reach: keyWith(keysv1alpha1.ReasonExpiryNotOffered, expiry("45d")), kstatus: failed,
+		argo: degraded},
 	{name: "DigestConflict", reach: digestConflict, kstatus: failed, argo: degraded},
 	{name: "SecretConflict", reach: secretConflict, kstatus: failed, argo: degraded},
 	{name: "SecretRefused", reach: secretRefused, kstatus: failed, argo: degraded},
-	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template(`{{"\q"}}`)), kstatus: failed, argo: degraded},
+	{name: "InvalidTemplate", reach: keyWith(keysv1alpha1.ReasonInvalidTemplate, template(`{{"\q"}}`)), kstatus: failed,
+		argo: degraded},
 	{name: "NamespaceNotServed", reach: namespaceNotServed, kstatus: failed, argo: degraded},
 	{name: "RootKeyLost", reach: rootKeyLost, kstatus: failed, argo: degraded},
 
@@ -62,10 +65,10 @@ var keyStates = []state{
 }
 
 // seenCanary is the canary once the controller has seen it, which nobody asks it for.
-func seenCanary(w *world) client.Object {
-	canary := w.canary()
-	program.WaitUntil(w.t, patience, "a canary that was seen", func() error {
-		if err := w.cp.Client.Get(w.t.Context(), client.ObjectKeyFromObject(canary), canary); err != nil {
+func seenCanary(e *environment) client.Object {
+	canary := e.canary()
+	program.WaitUntil(e.t, timeout, "a canary that was seen", func() error {
+		if err := e.Client.Get(e.t.Context(), client.ObjectKeyFromObject(canary), canary); err != nil {
 			return err
 		}
 		if canary.Status.ObservedGeneration != canary.Generation {
@@ -76,22 +79,22 @@ func seenCanary(w *world) client.Object {
 	return canary
 }
 
-func justCreated(w *world) client.Object {
-	w.withoutController()
-	return w.key()
+func justCreated(e *environment) client.Object {
+	e.withoutController()
+	return e.key()
 }
 
-func announced(w *world) client.Object {
-	w.withStuckVerifier()
-	key := w.key()
-	w.awaitKey(key, keysv1alpha1.ReasonAnnounced)
+func announced(e *environment) client.Object {
+	e.withStuckVerifier()
+	key := e.key()
+	e.awaitKey(key, keysv1alpha1.ReasonAnnounced)
 	return key
 }
 
-func awaitingDeletion(w *world) client.Object {
+func awaitingDeletion(e *environment) client.Object {
 	// Its predecessor's Secret, which nobody collects: no garbage collector is running.
 	controller := true
-	key := fixture.ApiKey(w.namespace.Name, "key")
+	key := fixture.ApiKey(e.namespace.Name, "key")
 	predecessor := metav1.OwnerReference{
 		APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey", Name: key.Name,
 		UID: "11111111-2222-4333-8444-555555555555", Controller: &controller,
@@ -99,23 +102,23 @@ func awaitingDeletion(w *world) client.Object {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: key.Namespace, Name: key.Name, OwnerReferences: []metav1.OwnerReference{predecessor},
 	}}
-	w.create(w.tenant, w.namespace, secret, key)
-	w.awaitKey(key, keysv1alpha1.ReasonAwaitingDeletion)
+	e.create(e.tenant, e.namespace, secret, key)
+	e.awaitKey(key, keysv1alpha1.ReasonAwaitingDeletion)
 	return key
 }
 
-func rotating(w *world) client.Object {
-	key := w.readyKey()
-	w.withStuckVerifier()
-	update(w, key, rotateNow)
-	w.awaitCredentials(key, 2)
+func rotating(e *environment) client.Object {
+	key := e.readyKey()
+	e.withStuckVerifier()
+	update(e, key, rotateNow)
+	e.awaitCredentials(key, 2)
 	return key
 }
 
-func rotated(w *world) client.Object {
-	key := w.readyKey()
-	update(w, key, rotateNow)
-	w.awaitKey(key, keysv1alpha1.ReasonRotated)
+func rotated(e *environment) client.Object {
+	key := e.readyKey()
+	update(e, key, rotateNow)
+	e.awaitKey(key, keysv1alpha1.ReasonRotated)
 	return key
 }
 
@@ -123,22 +126,22 @@ func rotateNow(k *keysv1alpha1.ApiKey) {
 	metav1.SetMetaDataAnnotation(&k.ObjectMeta, keysv1alpha1.RotateAtAnnotation, "now")
 }
 
-func expiringSoon(w *world) client.Object {
-	w.tenant.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"1h"}
-	return keyWith(keysv1alpha1.ReasonExpiringSoon, expiry("1h"))(w)
+func expiringSoon(e *environment) client.Object {
+	e.tenant.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"1h"}
+	return keyWith(keysv1alpha1.ReasonExpiringSoon, expiry("1h"))(e)
 }
 
-func registered(w *world) client.Object {
-	key := w.key(digest)
-	w.awaitKey(key, keysv1alpha1.ReasonRegistered)
+func registered(e *environment) client.Object {
+	key := e.key(digest)
+	e.awaitKey(key, keysv1alpha1.ReasonRegistered)
 	return key
 }
 
 // keyWith returns a function that creates a key, and waits until the controller says of it what a reason names.
-func keyWith(reason string, change func(*keysv1alpha1.ApiKey)) func(*world) client.Object {
-	return func(w *world) client.Object {
-		key := w.key(change)
-		w.awaitKey(key, reason)
+func keyWith(reason string, change func(*keysv1alpha1.ApiKey)) func(*environment) client.Object {
+	return func(e *environment) client.Object {
+		key := e.key(change)
+		e.awaitKey(key, reason)
 		return key
 	}
 }
@@ -164,138 +167,141 @@ func digest(k *keysv1alpha1.ApiKey) {
 	}
 }
 
-func noTenant(w *world) client.Object {
-	w.namespace.Labels = nil
-	return keyWith(keysv1alpha1.ReasonNoTenant, unchanged)(w)
+func noTenant(e *environment) client.Object {
+	e.namespace.Labels = nil
+	return keyWith(keysv1alpha1.ReasonNoTenant, unchanged)(e)
 }
 
 func unchanged(*keysv1alpha1.ApiKey) {}
 
-func ambiguousTenant(w *world) client.Object {
-	w.create(fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.NamespaceSelector = w.tenant.Spec.NamespaceSelector }))
-	return keyWith(keysv1alpha1.ReasonAmbiguousTenant, unchanged)(w)
+func ambiguousTenant(e *environment) client.Object {
+	e.create(fixture.Tenant(fixture.Name("tenant"),
+		func(t *keysv1alpha1.Tenant) { t.Spec.NamespaceSelector = e.tenant.Spec.NamespaceSelector }))
+	return keyWith(keysv1alpha1.ReasonAmbiguousTenant, unchanged)(e)
 }
 
-func tenantChanged(w *world) client.Object {
-	key := w.readyKey()
-	update(w, w.namespace, func(n *corev1.Namespace) { n.Labels = nil })
-	w.awaitKey(key, keysv1alpha1.ReasonTenantChanged)
+func tenantChanged(e *environment) client.Object {
+	key := e.readyKey()
+	update(e, e.namespace, func(n *corev1.Namespace) { n.Labels = nil })
+	e.awaitKey(key, keysv1alpha1.ReasonTenantChanged)
 	return key
 }
 
-func tenantSuspended(w *world) client.Object {
-	w.tenant.Spec.State = keysv1alpha1.TenantSuspended
-	return keyWith(keysv1alpha1.ReasonTenantSuspended, unchanged)(w)
+func tenantSuspended(e *environment) client.Object {
+	e.tenant.Spec.State = keysv1alpha1.TenantSuspended
+	return keyWith(keysv1alpha1.ReasonTenantSuspended, unchanged)(e)
 }
 
-func quotaExceeded(w *world) client.Object {
-	w.tenant.Spec.MaxKeys = new(int32(0))
-	return keyWith(keysv1alpha1.ReasonQuotaExceeded, unchanged)(w)
+func quotaExceeded(e *environment) client.Object {
+	e.tenant.Spec.MaxKeys = new(int32(0))
+	return keyWith(keysv1alpha1.ReasonQuotaExceeded, unchanged)(e)
 }
 
-func scopeNotAllowed(w *world) client.Object {
-	w.tenant.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"}
-	return keyWith(keysv1alpha1.ReasonScopeNotAllowed, unchanged)(w)
+func scopeNotAllowed(e *environment) client.Object {
+	e.tenant.Spec.AllowedScopes = []keysv1alpha1.Scope{"orders:*"}
+	return keyWith(keysv1alpha1.ReasonScopeNotAllowed, unchanged)(e)
 }
 
-func digestConflict(w *world) client.Object {
-	older := w.key(digest)
-	w.awaitKey(older, keysv1alpha1.ReasonRegistered)
-	key := w.anotherKey(digest, func(k *keysv1alpha1.ApiKey) { k.Name = "zz-" + k.Name }) // Within a second the name decides.
-	w.awaitKey(key, keysv1alpha1.ReasonDigestConflict)
+func digestConflict(e *environment) client.Object {
+	older := e.key(digest)
+	e.awaitKey(older, keysv1alpha1.ReasonRegistered)
+	// Within a second the name decides.
+	key := e.anotherKey(digest, func(k *keysv1alpha1.ApiKey) { k.Name = "zz-" + k.Name })
+	e.awaitKey(key, keysv1alpha1.ReasonDigestConflict)
 	return key
 }
 
-func secretConflict(w *world) client.Object {
-	key := fixture.ApiKey(w.namespace.Name, "key")
+func secretConflict(e *environment) client.Object {
+	key := fixture.ApiKey(e.namespace.Name, "key")
 	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-	w.create(w.tenant, w.namespace, theirs, key)
-	w.awaitKey(key, keysv1alpha1.ReasonSecretConflict)
+	e.create(e.tenant, e.namespace, theirs, key)
+	e.awaitKey(key, keysv1alpha1.ReasonSecretConflict)
 	return key
 }
 
-func secretRefused(w *world) client.Object {
-	key := fixture.ApiKey(w.namespace.Name, "key")
+func secretRefused(e *environment) client.Object {
+	key := fixture.ApiKey(e.namespace.Name, "key")
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "none"}}
 	quota.Spec.Hard = corev1.ResourceList{"count/secrets": resource.MustParse("0")}
-	w.create(w.tenant, w.namespace, quota)
-	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard} // As kube-controller-manager does.
-	if err := w.cp.Client.Status().Update(w.t.Context(), quota); err != nil {
-		w.t.Fatal(err)
+	e.create(e.tenant, e.namespace, quota)
+	// As kube-controller-manager does.
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
+	if err := e.Client.Status().Update(e.t.Context(), quota); err != nil {
+		e.t.Fatal(err)
 	}
-	program.WaitUntil(w.t, patience, "a quota that is in force", func() error {
+	program.WaitUntil(e.t, timeout, "a quota that is in force", func() error {
 		another := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "another"}}
-		if err := w.cp.Client.Create(w.t.Context(), another, client.DryRunAll); err == nil {
+		if err := e.Client.Create(e.t.Context(), another, client.DryRunAll); err == nil {
 			return errors.New("another Secret could be made")
 		}
 		return nil
 	})
-	w.create(key)
-	w.awaitKey(key, keysv1alpha1.ReasonSecretRefused)
+	e.create(key)
+	e.awaitKey(key, keysv1alpha1.ReasonSecretRefused)
 	return key
 }
 
-func rootKeyLost(w *world) client.Object {
-	key := w.readyKey()
-	w.controller.Kill() // It remembers root keys.
-	w.delete(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Status.SecretName}})
+func rootKeyLost(e *environment) client.Object {
+	key := e.readyKey()
+	e.Controller.Kill() // It remembers root keys.
+	e.delete(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Status.SecretName}})
 	roots := client.InNamespace(controlplane.SystemNamespace)
-	w.deleteAll(&corev1.Secret{}, roots, client.HasLabels{keysv1alpha1.RootLabel})
-	w.start()
-	w.awaitKey(key, keysv1alpha1.ReasonRootKeyLost)
+	e.deleteAll(&corev1.Secret{}, roots, client.HasLabels{keysv1alpha1.RootLabel})
+	e.restart()
+	e.awaitKey(key, keysv1alpha1.ReasonRootKeyLost)
 	return key
 }
 
-func namespaceNotServed(w *world) client.Object {
-	w.withNamespaces()
-	return keyWith(keysv1alpha1.ReasonNamespaceNotServed, unchanged)(w)
+func namespaceNotServed(e *environment) client.Object {
+	e.withNamespaces()
+	return keyWith(keysv1alpha1.ReasonNamespaceNotServed, unchanged)(e)
 }
 
-func suspended(w *world) client.Object {
-	key := w.readyKey()
-	update(w, key, asking(keysv1alpha1.ApiKeySuspended))
-	w.awaitKey(key, keysv1alpha1.ReasonSuspended)
+func suspended(e *environment) client.Object {
+	key := e.readyKey()
+	update(e, key, asking(keysv1alpha1.ApiKeySuspended))
+	e.awaitKey(key, keysv1alpha1.ReasonSuspended)
 	return key
 }
 
-func expired(w *world) client.Object {
-	w.tenant.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"1s"}
-	return keyWith(keysv1alpha1.ReasonExpired, expiry("1s"))(w)
+func expired(e *environment) client.Object {
+	e.tenant.Spec.ExpiryOptions = []keysv1alpha1.Expiry{"1s"}
+	return keyWith(keysv1alpha1.ReasonExpired, expiry("1s"))(e)
 }
 
-func revokedNotEffective(w *world) client.Object {
-	key := w.readyKey()
-	w.withStuckVerifier()
-	update(w, key, asking(keysv1alpha1.ApiKeyRevoked))
-	w.awaitKey(key, keysv1alpha1.ReasonWaitingForVerifiers)
+func revokedNotEffective(e *environment) client.Object {
+	key := e.readyKey()
+	e.withStuckVerifier()
+	update(e, key, asking(keysv1alpha1.ApiKeyRevoked))
+	e.awaitKey(key, keysv1alpha1.ReasonWaitingForVerifiers)
 	return key
 }
 
-func revoked(w *world) client.Object {
-	key := w.readyKey()
-	update(w, key, asking(keysv1alpha1.ApiKeyRevoked))
-	w.awaitEffective(key)
+func revoked(e *environment) client.Object {
+	key := e.readyKey()
+	update(e, key, asking(keysv1alpha1.ApiKeyRevoked))
+	e.awaitEffective(key)
 	return key
 }
 
-func changed(w *world) client.Object {
-	key := w.readyKey()
-	w.withoutController()
-	update(w, key, asking(keysv1alpha1.ApiKeyRevoked))
+func changed(e *environment) client.Object {
+	key := e.readyKey()
+	e.withoutController()
+	update(e, key, asking(keysv1alpha1.ApiKeyRevoked))
 	return key
 }
 
-func mended(w *world) client.Object {
-	key, _ := keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read"))(w).(*keysv1alpha1.ApiKey)
-	w.withoutController()
-	update(w, key, scopes("products:read"))
+func mended(e *environment) client.Object {
+	key, _ := keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read"))(e).(*keysv1alpha1.ApiKey)
+	e.withoutController()
+	update(e, key, scopes("products:read"))
 	return key
 }
 
-func beingDeleted(w *world) client.Object {
-	key := w.readyKey()
-	update(w, key, func(k *keysv1alpha1.ApiKey) { k.Finalizers = []string{"example.com/somebody-elses"} })
-	w.delete(key)
+func beingDeleted(e *environment) client.Object {
+	key := e.readyKey()
+	update(e, key, func(k *keysv1alpha1.ApiKey) { k.Finalizers = []string{"example.com/somebody-elses"} })
+	e.delete(key)
 	return key
 }
 

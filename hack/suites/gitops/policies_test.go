@@ -17,60 +17,61 @@ var policyStates = []state{
 	{name: "being deleted", reach: policyBeingDeleted, kstatus: terminating, argo: progressing},
 }
 
-func policyJustCreated(w *world) client.Object {
-	w.withoutController()
-	return w.policy(fixture.Name("policy"))
+func policyJustCreated(e *environment) client.Object {
+	e.withoutController()
+	return e.policy(fixture.Name("policy"))
 }
 
-func policyApplied(w *world) client.Object {
-	policy := w.policy(fixture.Name("policy"))
-	w.awaitPolicy(policy, keysv1alpha1.ReasonApplied)
+func policyApplied(e *environment) client.Object {
+	policy := e.policy(fixture.Name("policy"))
+	e.awaitPolicy(policy, keysv1alpha1.ReasonApplied)
 	return policy
 }
 
-func policyConflict(w *world) client.Object {
+func policyConflict(e *environment) client.Object {
 	host := keysv1alpha1.Host(fixture.Name("host") + ".example.com")
-	w.policy("aa-"+fixture.Name("policy"), host)
-	younger := w.policy("zz-"+fixture.Name("policy"), host)
-	w.awaitPolicy(younger, keysv1alpha1.ReasonConflict)
+	e.policy("aa-"+fixture.Name("policy"), host)
+	younger := e.policy("zz-"+fixture.Name("policy"), host)
+	e.awaitPolicy(younger, keysv1alpha1.ReasonConflict)
 	return younger
 }
 
-func policyNoHosts(w *world) client.Object {
+func policyNoHosts(e *environment) client.Object {
 	policy := fixture.Policy(fixture.Name("policy"), func(p *keysv1alpha1.AccessPolicy) { p.Spec.Hosts = nil })
-	w.create(policy)
-	w.awaitPolicy(policy, keysv1alpha1.ReasonNoHosts)
+	e.create(policy)
+	e.awaitPolicy(policy, keysv1alpha1.ReasonNoHosts)
 	return policy
 }
 
-func policyChangedUnseen(w *world) client.Object {
-	policy := w.policy(fixture.Name("policy"))
-	w.awaitPolicy(policy, keysv1alpha1.ReasonApplied)
-	w.withoutController()
-	update(w, policy, func(p *keysv1alpha1.AccessPolicy) { p.Spec.Rules = p.Spec.Rules[:1] })
+func policyChangedUnseen(e *environment) client.Object {
+	policy := e.policy(fixture.Name("policy"))
+	e.awaitPolicy(policy, keysv1alpha1.ReasonApplied)
+	e.withoutController()
+	update(e, policy, func(p *keysv1alpha1.AccessPolicy) { p.Spec.Rules = p.Spec.Rules[:1] })
 	return policy
 }
 
-func policyBeingDeleted(w *world) client.Object {
-	policy := w.policy(fixture.Name("policy"))
-	w.awaitPolicy(policy, keysv1alpha1.ReasonApplied)
-	update(w, policy, func(p *keysv1alpha1.AccessPolicy) { p.Finalizers = []string{"example.com/somebody-elses"} })
-	w.delete(policy)
+func policyBeingDeleted(e *environment) client.Object {
+	policy := e.policy(fixture.Name("policy"))
+	e.awaitPolicy(policy, keysv1alpha1.ReasonApplied)
+	update(e, policy, func(p *keysv1alpha1.AccessPolicy) { p.Finalizers = []string{"example.com/somebody-elses"} })
+	e.delete(policy)
 	return policy
 }
 
 // policy creates a policy for some hosts, or for one of its own.
-func (w *world) policy(name string, hosts ...keysv1alpha1.Host) *keysv1alpha1.AccessPolicy {
-	w.t.Helper()
+func (e *environment) policy(name string, hosts ...keysv1alpha1.Host) *keysv1alpha1.AccessPolicy {
+	e.t.Helper()
 	if hosts == nil {
 		hosts = []keysv1alpha1.Host{keysv1alpha1.Host(name + ".example.com")}
 	}
 	policy := fixture.Policy(name, func(p *keysv1alpha1.AccessPolicy) { p.Spec.Hosts = hosts })
-	w.create(policy)
+	e.create(policy)
 	return policy
 }
 
-func (w *world) awaitPolicy(policy *keysv1alpha1.AccessPolicy, reason string) {
-	w.t.Helper()
-	w.await(policy, reason, func() ([]metav1.Condition, int64) { return policy.Status.Conditions, policy.Status.ObservedGeneration })
+func (e *environment) awaitPolicy(policy *keysv1alpha1.AccessPolicy, reason string) {
+	e.t.Helper()
+	e.await(policy, reason,
+		func() ([]metav1.Condition, int64) { return policy.Status.Conditions, policy.Status.ObservedGeneration })
 }

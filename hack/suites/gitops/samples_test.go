@@ -22,25 +22,27 @@ func TestArgoCD(t *testing.T) {
 	i := newInstallation(t)
 	t.Run("health checks come beside other settings", func(t *testing.T) { settingsAreMerged(t, i) })
 	t.Run("what is done by hand in an emergency stays", func(t *testing.T) {
-		sync := []string{"apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-k", install.Config("samples")}
-		install.Kubectl(t, i.cp, sync...)
+		sync := []string{"apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-k",
+			install.Config("samples")}
+		install.Kubectl(t, i.ControlPlane, sync...)
 		for _, state := range []string{"Suspended", "Revoked"} {
-			i.setState(t, "storefront", state)
-			install.Kubectl(t, i.cp, sync...)
-			i.expectState(t, "storefront", state)
+			setState(t, i, "storefront", state)
+			install.Kubectl(t, i.ControlPlane, sync...)
+			expectState(t, i, "storefront", state)
 		}
 	})
 }
 
-func settingsAreMerged(t *testing.T, i *installation) {
+func settingsAreMerged(t *testing.T, i *install.Installation) {
 	t.Helper()
 	settings := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "argocd-cm", Labels: map[string]string{"app.kubernetes.io/part-of": "argocd"}},
-		Data:       map[string]string{"url": "https://argocd.example.com"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "argocd-cm",
+			Labels: map[string]string{"app.kubernetes.io/part-of": "argocd"}},
+		Data: map[string]string{"url": "https://argocd.example.com"},
 	}
-	i.newWorld(t).create(fixture.Namespace(settings.Namespace, ""), settings)
-	install.Kubectl(t, i.cp, "apply", "--server-side", "-k", install.Config("gitops", "argocd"))
-	if err := i.cp.Client.Get(t.Context(), client.ObjectKeyFromObject(settings), settings); err != nil {
+	newEnvironment(t, i).create(fixture.Namespace(settings.Namespace, ""), settings)
+	install.Kubectl(t, i.ControlPlane, "apply", "--server-side", "-k", install.Config("gitops", "argocd"))
+	if err := i.Client.Get(t.Context(), client.ObjectKeyFromObject(settings), settings); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -66,13 +68,18 @@ func TestHealthChecksNeverFail(t *testing.T) {
 			object string
 			want   argoHealth
 		}{
-			"nothing":                       {`{"metadata":{"generation":1}}`, progressing},
-			"an empty status":               {`{"metadata":{"generation":1},"status":{}}`, progressing},
-			"another's part of the status":  {`{"metadata":{"generation":1},"status":{"usage":[{"id":"x"}]}}`, progressing},
-			"nothing observed yet":          {`{"metadata":{"generation":1},"status":{"observedGeneration":-1}}`, progressing},
-			"no conditions":                 {`{"metadata":{"generation":1},"status":{"observedGeneration":1}}`, healthy},
-			"labels and no conditions":      {`{"metadata":{"generation":1,"labels":{"a":"b"}},"status":{"observedGeneration":1,"conditions":[]}}`, healthy},
-			"a condition that nobody knows": {`{"metadata":{"generation":1},"status":{"observedGeneration":1,"conditions":[{"type":"X","status":"True","reason":"Y","message":""}]}}`, healthy},
+			"nothing":                      {`{"metadata":{"generation":1}}`, progressing},
+			"an empty status":              {`{"metadata":{"generation":1},"status":{}}`, progressing},
+			"another's part of the status": {`{"metadata":{"generation":1},"status":{"usage":[{"id":"x"}]}}`, progressing},
+			"nothing observed yet":         {`{"metadata":{"generation":1},"status":{"observedGeneration":-1}}`, progressing},
+			"no conditions":                {`{"metadata":{"generation":1},"status":{"observedGeneration":1}}`, healthy},
+			"labels and no conditions": {
+				`{"metadata":{"generation":1,"labels":{"a":"b"}},"status":{"observedGeneration":1,"conditions":[]}}`, healthy,
+			},
+			"a condition that nobody knows": {
+				`{"metadata":{"generation":1},"status":{"observedGeneration":1,
+				"conditions":[{"type":"X","status":"True","reason":"Y","message":""}]}}`, healthy,
+			},
 		} {
 			// Read as clients of the API server read it: whole numbers stay whole.
 			object := &unstructured.Unstructured{}

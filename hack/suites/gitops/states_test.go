@@ -20,7 +20,7 @@ import (
 type state struct {
 	name string
 	// reach brings an object into the state.
-	reach   func(*world) client.Object
+	reach   func(*environment) client.Object
 	kstatus status.Status
 	argo    argoHealth
 	// flux is what the health checks of config/gitops/flux say, where that isn't what kstatus says.
@@ -38,7 +38,7 @@ const (
 
 func TestEveryState(t *testing.T) {
 	i := newInstallation(t)
-	if err := i.cp.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
+	if err := i.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}
 	judges := newJudges(t, i)
@@ -46,15 +46,15 @@ func TestEveryState(t *testing.T) {
 	for _, kind := range kinds {
 		for _, s := range kind.states {
 			t.Run(kind.name+"/"+s.name, func(t *testing.T) {
-				live := i.live(t, s.reach(i.newWorld(t)))
-				fmt.Fprintln(&seen, live.Object["status"])
-				if got := judges.kstatus(t, live); got != s.kstatus {
+				object := live(t, i, s.reach(newEnvironment(t, i)))
+				fmt.Fprintln(&seen, object.Object["status"])
+				if got := judges.kstatus(t, object); got != s.kstatus {
 					t.Errorf("kstatus: %s, want %s", got, s.kstatus)
 				}
-				if got, message := judges.argo(t, live); got != s.argo {
+				if got, message := judges.argo(t, object); got != s.argo {
 					t.Errorf("Argo CD: %s (%s), want %s", got, message, s.argo)
 				}
-				if got, want := judges.fluxStatus(t, live), s.fluxWant(); want != unasked && got != want {
+				if got, want := judges.fluxStatus(t, object), s.fluxWant(); want != unasked && got != want {
 					t.Errorf("Flux, with the health checks of the sample: %s, want %s", got, want)
 				}
 			})
@@ -73,7 +73,8 @@ func TestEveryState(t *testing.T) {
 // reasons are those of conditions that api/v1alpha1 declares.
 func reasons(t *testing.T) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), install.Config("..", "api", "v1alpha1", "conditions.go"), nil, parser.SkipObjectResolution)
+	file, err := parser.ParseFile(token.NewFileSet(), install.Config("..", "api", "v1alpha1", "conditions.go"), nil,
+		parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}

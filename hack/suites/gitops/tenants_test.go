@@ -17,52 +17,52 @@ var tenantStates = []state{
 	{name: "being deleted", reach: tenantBeingDeleted, kstatus: terminating, argo: progressing},
 }
 
-func tenantJustCreated(w *world) client.Object {
-	w.withoutController()
-	w.create(w.tenant)
-	return w.tenant
+func tenantJustCreated(e *environment) client.Object {
+	e.withoutController()
+	e.create(e.tenant)
+	return e.tenant
 }
 
-func tenantActive(w *world) client.Object {
-	w.create(w.tenant)
-	w.awaitTenant(w.tenant, keysv1alpha1.ReasonActive)
-	return w.tenant
+func tenantActive(e *environment) client.Object {
+	e.create(e.tenant)
+	e.awaitTenant(e.tenant, keysv1alpha1.ReasonActive)
+	return e.tenant
 }
 
-func tenantAsleep(w *world) client.Object {
-	w.tenant.Spec.State = keysv1alpha1.TenantSuspended
-	w.create(w.tenant)
-	w.awaitTenant(w.tenant, keysv1alpha1.ReasonSuspended)
-	return w.tenant
+func tenantAsleep(e *environment) client.Object {
+	e.tenant.Spec.State = keysv1alpha1.TenantSuspended
+	e.create(e.tenant)
+	e.awaitTenant(e.tenant, keysv1alpha1.ReasonSuspended)
+	return e.tenant
 }
 
-func duplicateID(w *world) client.Object {
-	w.create(w.tenant)
-	younger := fixture.Tenant("zz-"+fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.ID = w.tenant.Spec.ID })
-	w.create(younger)
-	w.awaitTenant(younger, keysv1alpha1.ReasonDuplicateID)
+func duplicateID(e *environment) client.Object {
+	e.create(e.tenant)
+	younger := fixture.Tenant("zz-"+fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.ID = e.tenant.Spec.ID })
+	e.create(younger)
+	e.awaitTenant(younger, keysv1alpha1.ReasonDuplicateID)
 	return younger
 }
 
-func invalidSelector(w *world) client.Object {
-	w.tenant.Spec.NamespaceSelector.MatchLabels = map[string]string{"not a label": "x"}
-	w.create(w.tenant)
-	w.awaitTenant(w.tenant, keysv1alpha1.ReasonInvalidSelector)
-	return w.tenant
+func invalidSelector(e *environment) client.Object {
+	e.tenant.Spec.NamespaceSelector.MatchLabels = map[string]string{"not a label": "x"}
+	e.create(e.tenant)
+	e.awaitTenant(e.tenant, keysv1alpha1.ReasonInvalidSelector)
+	return e.tenant
 }
 
-func tenantChangedUnseen(w *world) client.Object {
-	w.create(w.tenant)
-	w.awaitTenant(w.tenant, keysv1alpha1.ReasonActive)
-	w.withoutController()
-	update(w, w.tenant, func(t *keysv1alpha1.Tenant) { t.Spec.DisplayName = "Acme Inc" })
-	return w.tenant
+func tenantChangedUnseen(e *environment) client.Object {
+	e.create(e.tenant)
+	e.awaitTenant(e.tenant, keysv1alpha1.ReasonActive)
+	e.withoutController()
+	update(e, e.tenant, func(t *keysv1alpha1.Tenant) { t.Spec.DisplayName = "Acme Inc" })
+	return e.tenant
 }
 
-func tenantBeingDeleted(w *world) client.Object {
-	w.create(w.tenant)
-	w.awaitTenant(w.tenant, keysv1alpha1.ReasonActive)
-	update(w, w.tenant, func(t *keysv1alpha1.Tenant) { t.Finalizers = []string{"example.com/somebody-elses"} })
-	w.delete(w.tenant)
-	return w.tenant
+func tenantBeingDeleted(e *environment) client.Object {
+	e.create(e.tenant)
+	e.awaitTenant(e.tenant, keysv1alpha1.ReasonActive)
+	update(e, e.tenant, func(t *keysv1alpha1.Tenant) { t.Finalizers = []string{"example.com/somebody-elses"} })
+	e.delete(e.tenant)
+	return e.tenant
 }

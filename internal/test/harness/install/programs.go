@@ -46,6 +46,16 @@ func (i *Installation) StartController(t testing.TB, o ControllerOptions) *Contr
 	return c
 }
 
+// RestartController kills the installation's controller, if there is one, and starts another, which runs as long as the
+// installation does.
+func (i *Installation) RestartController(o ControllerOptions) {
+	i.t.Helper()
+	if i.Controller != nil {
+		i.Controller.Kill()
+	}
+	i.Controller = i.StartController(i.t, o)
+}
+
 // TLS is how a program shows who it is.
 type TLS struct {
 	// Flags name the files of its certificate. Where they are nil, the program is started without any.

@@ -39,12 +39,12 @@ import (
 // timeout bounds how long a test waits for something that has to come.
 const timeout = time.Minute
 
-// cluster is a control plane with the samples, the controller and a verifier.
+// cluster is an installation with the samples, the controller and a verifier.
 type cluster struct {
-	cp         *controlplane.ControlPlane
-	controller *program.Process
-	verifier   *program.Process
-	// plugin is the path of the program, and path a folder with kubectl, the plugin, and its completion, by the names that kubectl looks for.
+	*install.Installation
+
+	// plugin is the path of the program, and path a folder with kubectl, the plugin, and its completion, by the names
+	// that kubectl looks for.
 	plugin, path string
 	// users guards the control plane's authority, which signs for one user at a time.
 	users sync.Mutex
@@ -52,23 +52,22 @@ type cluster struct {
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	cp := install.ControlPlane(t, controlplane.Options{}, "rbac", "policy", "verifier/canary.yaml")
-	c := &cluster{cp: cp, plugin: program.Build(t, "./cmd/kubectl-apikey"), path: t.TempDir()}
-	for name, target := range map[string]string{"kubectl": cp.Kubectl, "kubectl-apikey": c.plugin, "kubectl_complete-apikey": c.plugin} {
+	c := &cluster{path: t.TempDir(), Installation: install.New(t, install.Options{
+		Manifests:  []string{"rbac", "policy", "verifier/canary.yaml"},
+		Controller: &install.ControllerOptions{}, Verifier: &install.VerifierOptions{},
+	})}
+	c.plugin = c.Binary("./cmd/kubectl-apikey")
+	for name, target := range map[string]string{
+		"kubectl": c.Kubectl, "kubectl-apikey": c.plugin, "kubectl_complete-apikey": c.plugin,
+	} {
 		if err := os.Symlink(target, filepath.Join(c.path, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.controller = install.StartController(t, cp, program.Build(t, "./cmd/controller"))
-	health := program.FreeAddress(t)
-	c.verifier = program.Start(t, program.Build(t, "./cmd/verifier"),
-		"--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"), "--name=verifier-1",
-		"--metrics-bind-address=0", "--health-probe-bind-address="+health,
-		"--http-bind-address="+program.FreeAddress(t), "--grpc-bind-address="+program.FreeAddress(t), "--insecure-plain-text")
-	program.WaitUntil(t, timeout, "a ready verifier", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	install.Kubectl(t, cp, "apply", "-k", install.Config("samples"))
+	install.Kubectl(t, c.ControlPlane, "apply", "-k", install.Config("samples"))
 	for _, namespace := range []string{"warehouse", "sandbox"} {
-		install.Kubectl(t, cp, "wait", "--for=condition=Ready", "apikey", "--all", "-n", namespace, "--timeout="+timeout.String())
+		install.Kubectl(t, c.ControlPlane, "wait", "--for=condition=Ready", "apikey", "--all", "-n", namespace,
+			"--timeout="+timeout.String())
 	}
 	return c
 }
@@ -76,7 +75,7 @@ func newCluster(t testing.TB) *cluster {
 // newTenant creates a tenant and a namespace of the same name, which belongs to it.
 func (c *cluster) newTenant(ctx context.Context, name string) error {
 	for _, object := range []client.Object{fixture.Tenant(name), fixture.Namespace(name, name)} {
-		if err := c.cp.Client.Create(ctx, object); err != nil {
+		if err := c.Client.Create(ctx, object); err != nil {
 			return err
 		}
 	}
@@ -87,7 +86,7 @@ func (c *cluster) newTenant(ctx context.Context, name string) error {
 func (c *cluster) kubeconfig(path, namespace, user string, groups ...string) error {
 	c.users.Lock()
 	defer c.users.Unlock()
-	original, err := c.cp.KubeconfigFor(user, groups...)
+	original, err := c.KubeconfigFor(user, groups...)
 	if err != nil {
 		return err
 	}

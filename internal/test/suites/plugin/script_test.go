@@ -69,7 +69,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"token":    checkToken,
 	"holds":    checkHolds,
 	"stop-controller": func(ts *testscript.TestScript, _ bool, _ []string) {
-		sessionOf(ts).cluster.controller.Kill()
+		sessionOf(ts).cluster.Controller.Kill()
 	},
 }
 
@@ -151,7 +151,7 @@ type invocation struct {
 
 // parse reads a command line from its words, the first of which is kubectl.
 func (s *session) parse(ts *testscript.TestScript, neg bool, words []string) *invocation {
-	in := &invocation{program: s.cluster.cp.Kubectl, kubeconfig: ts.Getenv("KUBECONFIG"), fails: neg}
+	in := &invocation{program: s.cluster.Kubectl, kubeconfig: ts.Getenv("KUBECONFIG"), fails: neg}
 	for i := 0; i < len(words); i++ {
 		switch {
 		case words[i] == "<" && i+1 < len(words):
@@ -272,7 +272,7 @@ func createUser(ts *testscript.TestScript, neg bool, args []string) {
 	s := sessionOf(ts)
 	user := args[0] + "-of-" + s.namespace
 	ts.Check(s.cluster.kubeconfig(ts.MkAbs(args[0]+".kubeconfig"), s.namespace, user))
-	install.Kubectl(s.t, s.cluster.cp, "create", "rolebinding", "-n", s.namespace, args[0], "--clusterrole="+args[1], "--user="+user)
+	install.Kubectl(s.t, s.cluster.ControlPlane, "create", "rolebinding", "-n", s.namespace, args[0], "--clusterrole="+args[1], "--user="+user)
 }
 
 func readVariable(ts *testscript.TestScript, neg bool, args []string) {

@@ -105,7 +105,7 @@ func checkNowhere(ts *testscript.TestScript, neg bool, args []string) {
 // places returns where a token could be left, by what people call it: everywhere but in the folder of tokens.
 func (s *session) places(ts *testscript.TestScript, tokens string) map[string]string {
 	places := map[string]string{
-		"output": s.printed.String(), "the controller's log": s.cluster.controller.Log(), "the verifier's log": s.cluster.verifier.Log(),
+		"output": s.printed.String(), "the controller's log": s.cluster.Controller.Log(), "the verifier's log": s.cluster.Verifier.Log(),
 	}
 	if len(s.watched.seen) == 0 {
 		ts.Fatalf("nobody has watched the list of processes")

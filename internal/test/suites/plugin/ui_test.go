@@ -57,10 +57,10 @@ func newPage(t *testing.T, c *cluster) *page {
 		t.Fatal(err)
 	}
 	key := fixture.ApiKey(p.namespace, "storefront", func(k *keysv1alpha1.ApiKey) { k.Spec.DisplayName = "Storefront" })
-	if err := c.cp.Client.Create(t.Context(), key); err != nil {
+	if err := c.Client.Create(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	install.Await(t, c.cp, client.ObjectKeyFromObject(key), keysv1alpha1.ConditionReady, timeout)
+	c.Await(t, key, keysv1alpha1.ConditionReady)
 	if err := os.WriteFile(filepath.Join(p.folder, "xdg-open"), []byte(opener), 0o700); err != nil {
 		t.Fatal(err)
 	}
