@@ -23,8 +23,8 @@ func axe(t *testing.T) string {
 	return string(source)
 }
 
-// axePatience is long, because axe-core looks at each of the elements of 2,000 rows, beside other suites, and says nothing of the
-// page's own speed.
+// axePatience is long, because axe-core looks at each of the elements of 2,000 rows, beside other suites, and says
+// nothing of the page's own speed.
 const axePatience = 5 * time.Minute
 
 // barrier is what axe-core calls a violation.
@@ -36,9 +36,9 @@ type barrier struct {
 	}
 }
 
-// checkBarriers has axe-core look at the page as it is. It looks from a world of its own, where the page's policy does not keep it
-// out, and where the page does not notice it.
-func (s *seat) checkBarriers(name string) {
+// checkBarriers has axe-core look at the page as it is. It looks from a world of its own, where the page's policy does
+// not keep it out, and where the page does not notice it.
+func (s *session) checkBarriers(name string) {
 	s.t.Helper()
 	world, err := proto.PageCreateIsolatedWorld{FrameID: s.page.FrameID, WorldName: "axe"}.Call(s.page)
 	if err != nil {

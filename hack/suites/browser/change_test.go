@@ -9,24 +9,24 @@ import (
 )
 
 // details opens a key's details.
-func (s *seat) details(displayName string) {
+func (s *session) details(displayName string) {
 	s.t.Helper()
 	s.click("button", displayName)
 	s.find("dialog", displayName)
 }
 
 // suspends takes a key away, and gives it back.
-func (w *world) suspends(t *testing.T) {
-	token := w.token(t, warehouse, "storefront")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
-	s := w.sitAs(t, w.alice, warehouse)
+func (e *environment) suspends(t *testing.T) {
+	token := e.token(t, warehouse, "storefront")
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	s := e.sitAs(t, e.alice, warehouse)
 	s.details("Storefront")
 	s.click("button", "Suspend")
 	s.find("dialog", "Suspend Storefront?")
 	s.state("suspend")
 	s.click("button", "Suspend key")
 	s.row("storefront", "Suspended")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
 	s.state("suspended")
 	s.closeAll()
 
@@ -35,11 +35,11 @@ func (w *world) suspends(t *testing.T) {
 	s.find("dialog", "Resume Storefront?")
 	s.click("button", "Resume key")
 	s.row("storefront", "Active")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
 }
 
 // closeAll closes what is open, as Escape does.
-func (s *seat) closeAll() {
+func (s *session) closeAll() {
 	s.t.Helper()
 	for range 5 {
 		if s.eval(`() => document.querySelectorAll("dialog[open]").length`).Int() == 0 {
@@ -51,9 +51,9 @@ func (s *seat) closeAll() {
 }
 
 // rotates has a key's token replaced: the new one is shown once, and the old one is good for its overlap.
-func (w *world) rotates(t *testing.T) {
-	old := w.token(t, warehouse, "warehouse-integration")
-	s := w.sitAs(t, w.alice, warehouse)
+func (e *environment) rotates(t *testing.T) {
+	old := e.token(t, warehouse, "warehouse-integration")
+	s := e.sitAs(t, e.alice, warehouse)
 	s.details("Warehouse Integration")
 	s.click("button", "Rotate")
 	s.find("dialog", "Rotate Warehouse Integration?")
@@ -67,28 +67,30 @@ func (w *world) rotates(t *testing.T) {
 	if token == old {
 		t.Error("it is the same token")
 	}
-	w.calls(t, token, acmeID, http.MethodGet, "/api/inventory", http.StatusOK)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/inventory", http.StatusOK)
 	s.click("button", "Done")
 	s.gone("dialog", "Copy your new token now")
 	s.keepSource("after a rotation")
-	if key := w.key(t, warehouse, "warehouse-integration"); len(key.Status.Credentials) == 0 || key.Status.LastHandledRotateAt == "" {
+	if key := e.key(t, warehouse, "warehouse-integration"); len(key.Status.Credentials) == 0 ||
+		key.Status.LastHandledRotateAt == "" {
 		t.Errorf("it was not rotated: %+v", key.Status)
 	}
 }
 
-// revokes ends a key, after a question that says which and when it was last used, and waits until every verifier refuses it.
-func (w *world) revokes(t *testing.T) {
-	token := w.token(t, warehouse, "order-desk")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
-	used := w.usedKey(t, "order-desk")
-	s := w.sitAs(t, w.alice, warehouse)
+// revokes ends a key, after a question that says which and when it was last used, and waits until every verifier
+// refuses it.
+func (e *environment) revokes(t *testing.T) {
+	token := e.token(t, warehouse, "order-desk")
+	e.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
+	used := e.usedKey(t, "order-desk")
+	s := e.sitAs(t, e.alice, warehouse)
 	s.click("button", "Revoke Order Desk")
 	s.find("dialog", "Revoke Order Desk?")
 	s.reads(used.Status.Prefix, "ast used")
 	s.state("revoke")
 	s.click("button", "Cancel")
 	s.gone("dialog", "Revoke Order Desk?")
-	if state := w.key(t, warehouse, "order-desk").Spec.State; state != keysv1alpha1.ApiKeyActive {
+	if state := e.key(t, warehouse, "order-desk").Spec.State; state != keysv1alpha1.ApiKeyActive {
 		t.Fatalf("it is %s although nobody has said yes", state)
 	}
 
@@ -96,7 +98,7 @@ func (w *world) revokes(t *testing.T) {
 	s.click("button", "Revoke key")
 	s.find("dialog", "Order Desk is revoked")
 	s.reads("No verifier accepts")
-	if got := w.call(t, token, acmeID, http.MethodGet, "/api/orders"); got != http.StatusUnauthorized {
+	if got := e.call(t, token, acmeID, http.MethodGet, "/api/orders"); got != http.StatusUnauthorized {
 		t.Errorf("the page says that no verifier accepts it, and the answer is %d", got)
 	}
 	s.state("revoked")
@@ -107,23 +109,23 @@ func (w *world) revokes(t *testing.T) {
 }
 
 // usedKey waits until a key's last use is known.
-func (w *world) usedKey(t *testing.T, name string) *keysv1alpha1.ApiKey {
+func (e *environment) usedKey(t *testing.T, name string) *keysv1alpha1.ApiKey {
 	t.Helper()
 	var key *keysv1alpha1.ApiKey
-	w.until(t, "the last use of "+name, func() bool {
-		key = w.key(t, warehouse, name)
+	e.until(t, "the last use of "+name, func() bool {
+		key = e.key(t, warehouse, name)
 		return key.Status.LastUsedTime != nil
 	})
 	return key
 }
 
 // until waits for something that a verifier or the controller does.
-func (w *world) until(t *testing.T, what string, condition func() bool) {
+func (e *environment) until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after %s", what, patience)
+			t.Fatalf("%s: not after %s", what, timeout)
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
@@ -134,11 +136,11 @@ func (w *world) until(t *testing.T, what string, condition func() bool) {
 }
 
 // explains reads what a key's details say of it, of one that works and of one that can't.
-func (w *world) explains(t *testing.T) {
-	w.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: mistaken},
+func (e *environment) explains(t *testing.T) {
+	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: mistaken},
 		spec: {displayName: Mistaken, scopes: ["product:read"]}}`)
-	w.await(t, warehouse, "mistaken", keysv1alpha1.ConditionStalled)
-	s := w.sitAs(t, w.alice, warehouse)
+	e.await(t, warehouse, "mistaken", keysv1alpha1.ConditionStalled)
+	s := e.sitAs(t, e.alice, warehouse)
 	s.row("mistaken", "Failed")
 	s.details("Mistaken")
 	for _, heading := range []string{"Conditions", "Events", "Tokens", "YAML for Git"} {
@@ -159,6 +161,6 @@ func (w *world) explains(t *testing.T) {
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 404")
 	s.open("/namespaces/" + warehouse + "/keys/mistaken")
 	s.find("dialog", "Mistaken")
-	w.kubectl(t, "delete", "apikey", "-n", warehouse, "mistaken")
+	e.kubectl(t, "delete", "apikey", "-n", warehouse, "mistaken")
 	s.wait("the key's row to go", func() error { return s.rowIsGone("mistaken") })
 }

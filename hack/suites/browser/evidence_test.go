@@ -71,31 +71,32 @@ func forms(token string) map[string]string {
 	return all
 }
 
-// keepTraces keeps what a visit has left in the browser and asked of the network, but for what the requests and answers are for.
-func (s *seat) keepTraces() {
+// keepTraces keeps what a visit has left in the browser and asked of the network, but for what the requests and answers
+// are for.
+func (s *session) keepTraces() {
 	s.t.Helper()
 	visit := "the visit of " + s.t.Name()
 	s.record.mu.Lock()
 	for _, address := range s.record.urls {
 		if !strings.HasPrefix(address, "data:") {
 			plain, _ := url.QueryUnescape(address) // Where it can't be decoded, it is looked through as it is.
-			s.w.evidence.keep("the URLs of "+visit, address+" "+plain)
+			s.e.evidence.keep("the URLs of "+visit, address+" "+plain)
 		}
 	}
-	s.w.evidence.keep("the headers of requests of "+visit, strings.Join(s.record.requests, "\n"))
-	s.w.evidence.keep("the browser's console in "+visit, strings.Join(s.record.complains, "\n"))
+	s.e.evidence.keep("the headers of requests of "+visit, strings.Join(s.record.requests, "\n"))
+	s.e.evidence.keep("the browser's console in "+visit, strings.Join(s.record.complains, "\n"))
 	s.record.mu.Unlock()
 
-	page := s.page.Context(s.w.ctx) // The test's own context has ended.
-	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser.Context(s.w.ctx))
+	page := s.page.Context(s.e.ctx) // The test's own context has ended.
+	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser.Context(s.e.ctx))
 	if err != nil {
 		s.t.Errorf("reading cookies: %v", err)
 		return
 	}
 	for _, cookie := range cookies.Cookies {
-		s.w.evidence.keep("the cookies of "+visit, cookie.Name+"="+cookie.Value)
+		s.e.evidence.keep("the cookies of "+visit, cookie.Name+"="+cookie.Value)
 	}
-	kept, err := page.Timeout(patience).Eval(`async () => {
+	kept, err := page.Timeout(timeout).Eval(`async () => {
 		const all = {local: {...localStorage}, session: {...sessionStorage}, caches: await caches.keys(), databases: await indexedDB.databases(),
 			workers: (await navigator.serviceWorker.getRegistrations()).length, name: window.name, history: history.state, referrer: document.referrer};
 		return all;
@@ -105,22 +106,23 @@ func (s *seat) keepTraces() {
 		return
 	}
 	text, _ := json.Marshal(kept.Value) // It came as JSON.
-	s.w.evidence.keep("the browser's storage in "+visit, string(text))
+	s.e.evidence.keep("the browser's storage in "+visit, string(text))
 }
 
 // checkEvidence looks for the tokens in all that was left: S2.
-func (w *world) checkEvidence(t *testing.T) {
-	for name, process := range map[string]interface{ Log() string }{"the console": w.console, "the controller": w.controller, "the verifier": w.verifier} {
+func (e *environment) checkEvidence(t *testing.T) {
+	for name, process := range map[string]interface{ Log() string }{"the console": e.console,
+		"the controller": e.Controller, "the verifier": e.Verifier} {
 		if process.Log() == "" {
 			t.Errorf("%s has logged nothing: what is there to look through?", name)
 		}
-		w.evidence.keep(name+"'s log", process.Log())
+		e.evidence.keep(name+"'s log", process.Log())
 	}
-	for _, process := range w.watch.Seen() {
-		w.evidence.keep("what process "+process.Name+" was started with", process.Line+process.Environment)
+	for _, process := range e.watch.Seen() {
+		e.evidence.keep("what process "+process.Name+" was started with", process.Line+process.Environment)
 	}
 	files := 0
-	err := filepath.WalkDir(w.chromium.profile, func(path string, entry os.DirEntry, err error) error {
+	err := filepath.WalkDir(e.chromium.profile, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return nil //nolint:nilerr // The browser is about to end, and tidies up.
 		}
@@ -129,16 +131,16 @@ func (w *world) checkEvidence(t *testing.T) {
 			return nil //nolint:nilerr // As above.
 		}
 		files++
-		w.evidence.keep("the browser's files", string(content))
+		e.evidence.keep("the browser's files", string(content))
 		return nil
 	})
 	if err != nil || files < 10 {
 		t.Errorf("%d files of the browser's: %v", files, err)
 	}
-	if len(w.evidence.canaries) < 10 || len(w.evidence.places) < 50 {
-		t.Errorf("only %d tokens and %d places", len(w.evidence.canaries), len(w.evidence.places))
+	if len(e.evidence.canaries) < 10 || len(e.evidence.places) < 50 {
+		t.Errorf("only %d tokens and %d places", len(e.evidence.canaries), len(e.evidence.places))
 	}
-	for _, leak := range w.evidence.leaks() {
+	for _, leak := range e.evidence.leaks() {
 		t.Error(leak)
 	}
 }
@@ -148,8 +150,9 @@ func TestEvidence(t *testing.T) {
 	const token = "nxc_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU"
 	for name, content := range map[string]string{
 		"as it is": "Bearer " + token, "cut": token[10:50], "in hexadecimal": hex.EncodeToString([]byte(token)),
-		"in base64": base64.StdEncoding.EncodeToString([]byte(token)), "in a line of base64": base64.RawURLEncoding.EncodeToString([]byte("a: " + token)),
-		"in JSON of base64": base64.StdEncoding.EncodeToString([]byte(`{"token":"` + token + `"}`)),
+		"in base64":           base64.StdEncoding.EncodeToString([]byte(token)),
+		"in a line of base64": base64.RawURLEncoding.EncodeToString([]byte("a: " + token)),
+		"in JSON of base64":   base64.StdEncoding.EncodeToString([]byte(`{"token":"` + token + `"}`)),
 	} {
 		e := &evidence{}
 		e.canary("it", token)

@@ -17,17 +17,17 @@ import (
 )
 
 // key reads a key.
-func (w *world) key(t *testing.T, namespace, name string) *keysv1alpha1.ApiKey {
+func (e *environment) key(t *testing.T, namespace, name string) *keysv1alpha1.ApiKey {
 	t.Helper()
 	key := &keysv1alpha1.ApiKey{}
-	if err := w.cp.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
+	if err := e.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
 		t.Fatal(err)
 	}
 	return key
 }
 
 // shown reads the token that is shown, and checks that it is nowhere else in the page, nor in the clipboard by itself.
-func (s *seat) shown(name string) string {
+func (s *session) shown(name string) string {
 	s.t.Helper()
 	value, err := s.find("textbox", "Token").Property("value")
 	if err != nil {
@@ -38,16 +38,16 @@ func (s *seat) shown(name string) string {
 		s.t.Fatalf("%d characters are no token", len(token))
 	}
 	if name != "" {
-		s.w.evidence.canary(name, token)
+		s.e.evidence.canary(name, token)
 	}
 	return token
 }
 
-// generates makes a key with no more than a name and a scope: two clicks more than a name. The browser is one that keeps what it
-// always keeps, on its disk too.
-func (w *world) generates(t *testing.T) {
-	s := w.sitAt(t, w.chromium.Browser, wide, light)
-	s.signIn(w.alice, warehouse)
+// generates makes a key with no more than a name and a scope: two clicks more than a name. The browser is one that
+// keeps what it always keeps, on its disk too.
+func (e *environment) generates(t *testing.T) {
+	s := e.openIn(t, e.chromium.Browser, wide, light)
+	s.signIn(e.alice, warehouse)
 	s.click("button", "Generate New Key")
 	s.find("dialog", "Generate New Key")
 	s.state("generate")
@@ -62,8 +62,8 @@ func (w *world) generates(t *testing.T) {
 	if s.copied("Copy token") != token {
 		t.Error("the clipboard has not the token")
 	}
-	w.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
-	if got := w.call(t, token, acmeID, http.MethodGet, "/api/products"); got != http.StatusForbidden {
+	e.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
+	if got := e.call(t, token, acmeID, http.MethodGet, "/api/products"); got != http.StatusForbidden {
 		t.Errorf("beyond its scopes: %d", got)
 	}
 	s.click("button", "Done")
@@ -81,7 +81,7 @@ func (w *world) generates(t *testing.T) {
 }
 
 // makes makes a key of a scope, and returns its token once it is copied.
-func (s *seat) makes(displayName, scope string) string {
+func (s *session) makes(displayName, scope string) string {
 	s.t.Helper()
 	s.click("button", "Generate New Key")
 	s.fill("textbox", "Display name", displayName)
@@ -98,7 +98,7 @@ func (s *seat) makes(displayName, scope string) string {
 }
 
 // revokes revokes a key, and sees that it is.
-func (s *seat) revokes(displayName, name string) {
+func (s *session) revokes(displayName, name string) {
 	s.t.Helper()
 	s.click("button", "Revoke "+displayName)
 	s.click("button", "Revoke key")
@@ -107,11 +107,11 @@ func (s *seat) revokes(displayName, name string) {
 	s.row(name, "Revoked")
 }
 
-// generatesWithEverything makes a key with full access, after a warning, and with every restriction there is; runs the curl command
-// that is copied, and applies the YAML. The token of this one is on curl's command line, and so in the list of processes: it is
-// the only one that isn't looked for.
-func (w *world) generatesWithEverything(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+// generatesWithEverything makes a key with full access, after a warning, and with every restriction there is; runs the
+// curl command that is copied, and applies the YAML. The token of this one is on curl's command line, and so in the
+// list of processes: it is the only one that isn't looked for.
+func (e *environment) generatesWithEverything(t *testing.T) {
+	s := e.sitAs(t, e.alice, warehouse)
 	s.click("button", "Generate New Key")
 	s.fill("textbox", "Display name", "Warehouse Robot")
 	s.fill("textbox", "Name in Kubernetes", "robot")
@@ -131,14 +131,15 @@ func (w *world) generatesWithEverything(t *testing.T) {
 	s.find("dialog", "Copy your key now")
 	s.shown("")
 
-	key := w.key(t, warehouse, "robot")
-	if spec := key.Spec; spec.DisplayName != "Warehouse Robot" || !slices.Contains(spec.Scopes, "*") || spec.Expiry != "30d" ||
+	key := e.key(t, warehouse, "robot")
+	if spec := key.Spec; spec.DisplayName != "Warehouse Robot" || !slices.Contains(spec.Scopes, "*") ||
+		spec.Expiry != "30d" ||
 		!slices.Equal(spec.AllowedCIDRs, []keysv1alpha1.CIDR{"192.0.2.0/24", "2001:db8::/32"}) ||
 		spec.Rotation == nil || spec.Rotation.Every != "7d" || spec.Rotation.Overlap != "1d" {
 		t.Errorf("what was made is %+v", spec)
 	}
 	s.disclose("YAML for Git")
-	w.applies(t, s.copied("Copy YAML"), "robot")
+	e.applies(t, s.copied("Copy YAML"), "robot")
 	s.click("button", "Done")
 	s.reads("You have not copied the token.") // And it is not shown again.
 	s.click("button", "Done")
@@ -149,21 +150,21 @@ func (w *world) generatesWithEverything(t *testing.T) {
 	s.click("checkbox", "products:read")
 	s.click("button", "Generate key")
 	s.find("dialog", "Copy your key now")
-	w.runs(t, s.copied("Copy curl command"))
+	e.runs(t, s.copied("Copy curl command"))
 	s.click("button", "Done")
 	s.row("curl", "Active")
 }
 
 // disclose opens a part that is folded.
-func (s *seat) disclose(name string) {
+func (s *session) disclose(name string) {
 	s.t.Helper()
 	s.clickOn(name, func() (*rod.Element, error) {
-		return s.page.Timeout(patience).ElementR("dialog[open] summary, dialog[open] [aria-expanded]", name)
+		return s.page.Timeout(timeout).ElementR("dialog[open] summary, dialog[open] [aria-expanded]", name)
 	})
 }
 
 // option returns the text of an option that has some part.
-func (s *seat) option(name, part string) string {
+func (s *session) option(name, part string) string {
 	s.t.Helper()
 	options, err := s.find("combobox", name).Elements("option")
 	if err != nil {
@@ -183,7 +184,7 @@ func (s *seat) option(name, part string) string {
 }
 
 // applies applies a manifest to another name, and checks that it asks for the same.
-func (w *world) applies(t *testing.T, manifest, name string) {
+func (e *environment) applies(t *testing.T, manifest, name string) {
 	t.Helper()
 	if !strings.Contains(manifest, "\n  name: "+name+"\n") {
 		t.Fatalf("no manifest of %s:\n%s", name, manifest)
@@ -192,32 +193,36 @@ func (w *world) applies(t *testing.T, manifest, name string) {
 	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := w.kubectl(t, "apply", "--dry-run=server", "-f", path); !strings.Contains(out, name) || strings.Contains(out, "error") {
+	if out := e.kubectl(t, "apply", "--dry-run=server", "-f", path); !strings.Contains(out, name) ||
+		strings.Contains(out, "error") {
 		t.Errorf("applying it: %s", out)
 	}
-	if err := os.WriteFile(path, []byte(strings.Replace(manifest, "\n  name: "+name+"\n", "\n  name: "+name+"-from-git\n", 1)), 0o600); err != nil {
+	if err := os.WriteFile(path,
+		[]byte(strings.Replace(manifest, "\n  name: "+name+"\n", "\n  name: "+name+"-from-git\n", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.kubectl(t, "apply", "-f", path)
-	made, want := w.key(t, warehouse, name+"-from-git").Spec, w.key(t, warehouse, name).Spec
+	e.kubectl(t, "apply", "-f", path)
+	made, want := e.key(t, warehouse, name+"-from-git").Spec, e.key(t, warehouse, name).Spec
 	if fmt.Sprint(made.Scopes, made.Expiry, made.AllowedCIDRs, *made.Rotation, made.DisplayName) !=
 		fmt.Sprint(want.Scopes, want.Expiry, want.AllowedCIDRs, *want.Rotation, want.DisplayName) {
 		t.Errorf("the manifest asks for %+v, not %+v", made, want)
 	}
-	w.kubectl(t, "delete", "-f", path, "--timeout=1m") // What comes next counts keys.
+	e.kubectl(t, "delete", "-f", path, "--timeout=1m") // What comes next counts keys.
 }
 
 // runs runs a curl command as a shell does, against the gateway in place of the API. It must be let through.
-func (w *world) runs(t *testing.T, command string) {
+func (e *environment) runs(t *testing.T, command string) {
 	t.Helper()
-	if !strings.HasPrefix(command, "curl https://your-nexuscommerce.com/api/") || !strings.Contains(command, `-H "X-Tenant-ID: `+acmeID+`"`) {
+	if !strings.HasPrefix(command, "curl https://your-nexuscommerce.com/api/") ||
+		!strings.Contains(command, `-H "X-Tenant-ID: `+acmeID+`"`) {
 		t.Fatalf("the command is not the one of the documentation")
 	}
-	script := strings.TrimSpace(command) + ` --silent --insecure --fail --connect-to "your-nexuscommerce.com:443:$GATEWAY" --output /dev/null --write-out '%{http_code}'`
+	script := strings.TrimSpace(command) +
+		` --silent --insecure --fail --connect-to "your-nexuscommerce.com:443:$GATEWAY" --output /dev/null --write-out '%{http_code}'`
 	var out []byte
 	for range 50 { // A new key may wait for the verifier, which has a word to say within moments.
 		shell := exec.CommandContext(t.Context(), "sh")
-		shell.Env = append(os.Environ(), "GATEWAY="+strings.TrimPrefix(w.gateway.URL, "https://"))
+		shell.Env = append(os.Environ(), "GATEWAY="+strings.TrimPrefix(e.gateway.URL, "https://"))
 		shell.Stdin = strings.NewReader(script)
 		if out, _ = shell.Output(); string(out) == "200" {
 			return
@@ -227,8 +232,8 @@ func (w *world) runs(t *testing.T, command string) {
 }
 
 // refusesToGenerate checks what is said where a key can't be as asked for.
-func (w *world) refusesToGenerate(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+func (e *environment) refusesToGenerate(t *testing.T) {
+	s := e.sitAs(t, e.alice, warehouse)
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 4")
 	s.click("button", "Generate New Key")
 	s.click("button", "Generate key") // Nothing is filled in.
@@ -254,7 +259,7 @@ func (w *world) refusesToGenerate(t *testing.T) {
 	s.keepSource("a refused key")
 	s.click("button", "Cancel")
 	s.gone("dialog", "Generate New Key")
-	if names := w.kubectl(t, "get", "apikeys", "-n", warehouse, "-o", "name"); strings.Contains(names, "by-address") {
+	if names := e.kubectl(t, "get", "apikeys", "-n", warehouse, "-o", "name"); strings.Contains(names, "by-address") {
 		t.Errorf("it was made: %s", names)
 	}
 }

@@ -20,20 +20,20 @@ import (
 const firstPage = 100 * 1000
 
 // apply applies an object.
-func (w *world) apply(t *testing.T, manifest string) {
+func (e *environment) apply(t *testing.T, manifest string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "object.yaml")
 	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.kubectl(t, "apply", "-f", path)
+	e.kubectl(t, "apply", "-f", path)
 }
 
-// lists checks what is on the page: the tenant, with buttons that copy, and the keys with the columns of the seed. It must not take
-// long to load.
-func (w *world) lists(t *testing.T) {
-	s := w.sit(t, wide, light)
-	s.signIn(w.alice, warehouse)
+// lists checks what is on the page: the tenant, with buttons that copy, and the keys with the columns of the seed. It
+// must not take long to load.
+func (e *environment) lists(t *testing.T) {
+	s := e.open(t, wide, light)
+	s.signIn(e.alice, warehouse)
 	s.reads("Acme Ltd", acmeID, "https://your-nexuscommerce.com/api", "2 of 20")
 	for _, column := range []string{"Name", "Prefix", "Scopes", "Created", "Last used", "Expires", "State"} {
 		s.wait("column "+column, func() error {
@@ -43,7 +43,7 @@ func (w *world) lists(t *testing.T) {
 			return nil
 		})
 	}
-	storefront := w.key(t, warehouse, "storefront")
+	storefront := e.key(t, warehouse, "storefront")
 	s.row("storefront", "Storefront", storefront.Status.Prefix, "products:read", "Never", "Active")
 	s.row("warehouse-integration", "Warehouse Integration", "inventory:write", "Active")
 	s.state("list")
@@ -55,12 +55,12 @@ func (w *world) lists(t *testing.T) {
 		t.Errorf("copied %q", got)
 	}
 
-	cold := w.sit(t, wide, light)
+	cold := e.open(t, wide, light)
 	cold.open("/login")
 	if got := cold.record.bytes(); got > firstPage {
 		t.Errorf("the log-in form takes %d bytes", got)
 	}
-	cold.signIn(w.alice, warehouse)
+	cold.signIn(e.alice, warehouse)
 	cold.row("storefront", "Storefront")
 	got := cold.record.bytes()
 	t.Logf("from the log-in form to the list: %d bytes", got)
@@ -70,15 +70,15 @@ func (w *world) lists(t *testing.T) {
 }
 
 // follows has keys made, used, changed and deleted by others, and sees each on the page, without loading anew.
-func (w *world) follows(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+func (e *environment) follows(t *testing.T) {
+	s := e.sitAs(t, e.alice, warehouse)
 	s.eval(`() => { window.same = true }`)
-	w.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: elsewhere},
+	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: elsewhere},
 		spec: {displayName: Made Elsewhere, scopes: ["products:read"]}}`)
 	s.row("elsewhere", "Made Elsewhere", "Active", "Never")
-	token := w.token(t, warehouse, "elsewhere")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
-	w.usedKey(t, "elsewhere")
+	token := e.token(t, warehouse, "elsewhere")
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	e.usedKey(t, "elsewhere")
 	s.wait("when it was used", func() error {
 		cells := s.cells("elsewhere")
 		if used := cells["Last used"]; used == "" || strings.Contains(used, "Never") {
@@ -86,19 +86,20 @@ func (w *world) follows(t *testing.T) {
 		}
 		return nil
 	})
-	w.kubectl(t, "patch", "apikey", "-n", warehouse, "elsewhere", "--type=merge", "-p", `{"spec":{"displayName":"Renamed Elsewhere"}}`)
+	e.kubectl(t, "patch", "apikey", "-n", warehouse, "elsewhere", "--type=merge", "-p",
+		`{"spec":{"displayName":"Renamed Elsewhere"}}`)
 	s.row("elsewhere", "Renamed Elsewhere")
-	before := w.key(t, warehouse, "elsewhere").Status.Prefix
-	w.kubectl(t, "annotate", "apikey", "-n", warehouse, "elsewhere", keysv1alpha1.RotateAtAnnotation+"=now")
-	w.until(t, "the rotation", func() bool { return w.key(t, warehouse, "elsewhere").Status.Prefix != before })
-	s.row("elsewhere", w.key(t, warehouse, "elsewhere").Status.Prefix)
-	w.kubectl(t, "patch", "apikey", "-n", warehouse, "elsewhere", "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)
+	before := e.key(t, warehouse, "elsewhere").Status.Prefix
+	e.kubectl(t, "annotate", "apikey", "-n", warehouse, "elsewhere", keysv1alpha1.RotateAtAnnotation+"=now")
+	e.until(t, "the rotation", func() bool { return e.key(t, warehouse, "elsewhere").Status.Prefix != before })
+	s.row("elsewhere", e.key(t, warehouse, "elsewhere").Status.Prefix)
+	e.kubectl(t, "patch", "apikey", "-n", warehouse, "elsewhere", "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)
 	s.row("elsewhere", "Revoked")
-	w.kubectl(t, "delete", "apikey", "-n", warehouse, "elsewhere")
+	e.kubectl(t, "delete", "apikey", "-n", warehouse, "elsewhere")
 	s.wait("the row to go", func() error { return s.rowIsGone("elsewhere") })
-	w.kubectl(t, "patch", "tenant", "acme", "--type=merge", "-p", `{"spec":{"maxKeys":25}}`)
+	e.kubectl(t, "patch", "tenant", "acme", "--type=merge", "-p", `{"spec":{"maxKeys":25}}`)
 	s.reads("of 25")
-	w.kubectl(t, "patch", "tenant", "acme", "--type=merge", "-p", `{"spec":{"maxKeys":20}}`)
+	e.kubectl(t, "patch", "tenant", "acme", "--type=merge", "-p", `{"spec":{"maxKeys":20}}`)
 	if !s.eval(`() => window.same === true`).Bool() {
 		t.Error("the page was loaded anew")
 	}
@@ -106,7 +107,7 @@ func (w *world) follows(t *testing.T) {
 }
 
 // rowIsGone says whether a key is still in the table.
-func (s *seat) rowIsGone(name string) error {
+func (s *session) rowIsGone(name string) error {
 	if names := s.names(); slices.Contains(names, name) {
 		return fmt.Errorf("there are %q", names)
 	}
@@ -114,7 +115,7 @@ func (s *seat) rowIsGone(name string) error {
 }
 
 // cells are those of a key, by the head of their column.
-func (s *seat) cells(name string) map[string]string {
+func (s *session) cells(name string) map[string]string {
 	s.t.Helper()
 	found := s.eval(`name => {
 		const row = document.querySelector("tr[data-name='" + name + "']"), heads = [...row.closest("table").tHead.rows[0].cells].map(c => c.innerText.trim());
@@ -128,8 +129,8 @@ func (s *seat) cells(name string) map[string]string {
 }
 
 // finds sorts the table by each column, searches it, and filters it by state.
-func (w *world) finds(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+func (e *environment) finds(t *testing.T) {
+	s := e.sitAs(t, e.alice, warehouse)
 	s.row("order-desk", "Active")
 	s.row("storefront", "Active")
 	all := s.names()
@@ -162,7 +163,7 @@ func (w *world) finds(t *testing.T) {
 	s.fill("searchbox", "Search keys", "INVENTORY:WRITE") // A scope, in whatever case.
 	s.reads("of ")
 	s.row("warehouse-integration")
-	s.fill("searchbox", "Search keys", w.key(t, warehouse, "storefront").Status.Prefix)
+	s.fill("searchbox", "Search keys", e.key(t, warehouse, "storefront").Status.Prefix)
 	s.shows("storefront")
 	s.fill("searchbox", "Search keys", "no such key anywhere")
 	s.find("heading", "No key matches")
@@ -183,7 +184,7 @@ func (w *world) finds(t *testing.T) {
 }
 
 // sortBy clicks on the head of a column, and waits until the head says that it is what the table is sorted by.
-func (s *seat) sortBy(column string) {
+func (s *session) sortBy(column string) {
 	s.t.Helper()
 	sorted := func() string {
 		return s.eval(`column => [...document.querySelectorAll("th")].find(th => th.innerText.trim() === column)?.getAttribute("aria-sort") ?? ""`, column).Str()
@@ -198,48 +199,51 @@ func (s *seat) sortBy(column string) {
 	})
 }
 
-// outlivesTheAPIServer has the API server go away while the page is open, and come back. What is seen meanwhile is marked as old.
-func (w *world) outlivesTheAPIServer(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+// outlivesTheAPIServer has the API server go away while the page is open, and come back. What is seen meanwhile is
+// marked as old.
+func (e *environment) outlivesTheAPIServer(t *testing.T) {
+	s := e.sitAs(t, e.alice, warehouse)
 	s.row("storefront", "Active")
 	s.expected = append(s.expected, "network: ")
-	w.relay.cut()
+	e.relay.cut()
 	s.reads("The API server can't be reached")
 	s.row("storefront", "Storefront")
 	s.state("api-server-away")
-	w.relay.mend(t)
+	e.relay.mend(t)
 	s.wait("the banner to go", func() error {
 		if strings.Contains(s.text(), "can't be reached") {
 			return fmt.Errorf("it is still there")
 		}
 		return nil
 	})
-	w.kubectl(t, "patch", "apikey", "-n", warehouse, "storefront", "--type=merge", "-p", `{"spec":{"displayName":"Storefront II"}}`)
+	e.kubectl(t, "patch", "apikey", "-n", warehouse, "storefront", "--type=merge", "-p",
+		`{"spec":{"displayName":"Storefront II"}}`)
 	s.row("storefront", "Storefront II")
 	s.keepSource("the API server is back")
 }
 
 // takesMany looks at 2,000 keys at once: copies of one, which the controller, that has ended, does not work at.
-func (w *world) takesMany(t *testing.T) {
+func (e *environment) takesMany(t *testing.T) {
 	const many = 2000
-	w.controller.Kill()
-	template := w.key(t, warehouse, "storefront")
+	e.Controller.Kill()
+	template := e.key(t, warehouse, "storefront")
 	namespace := fixture.Name("many")
-	if err := w.cp.Client.Create(t.Context(), fixture.Namespace(namespace, "acme")); err != nil {
+	if err := e.Client.Create(t.Context(), fixture.Namespace(namespace, "acme")); err != nil {
 		t.Fatal(err)
 	}
-	err := w.cp.Seed(t.Context(), client.ObjectKeyFromObject(template), many, func(i int) (client.ObjectKey, []string) {
+	err := e.Seed(t.Context(), client.ObjectKeyFromObject(template), many, func(i int) (client.ObjectKey, []string) {
 		name := fmt.Sprintf("key-%04d", i)
 		return client.ObjectKey{Namespace: namespace, Name: name}, []string{
-			`"name":"storefront"`, fmt.Sprintf(`"name":%q`, name), `"namespace":"warehouse"`, fmt.Sprintf(`"namespace":%q`, namespace),
+			`"name":"storefront"`, fmt.Sprintf(`"name":%q`, name), `"namespace":"warehouse"`,
+			fmt.Sprintf(`"namespace":%q`, namespace),
 			string(template.UID), fixture.UUID(), `"displayName":"Storefront II"`, fmt.Sprintf(`"displayName":"Key %d"`, i),
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.kubectl(t, "create", "rolebinding", "-n", namespace, "administrators", "--clusterrole=admin", "--user="+w.alice.name)
-	s := w.sitAs(t, w.alice, namespace)
+	e.kubectl(t, "create", "rolebinding", "-n", namespace, "administrators", "--clusterrole=admin", "--user="+e.alice.name)
+	s := e.sitAs(t, e.alice, namespace)
 	s.reads("2,000 keys")
 	s.row("key-1999")
 	s.screenshot("2000-keys")
@@ -247,7 +251,7 @@ func (w *world) takesMany(t *testing.T) {
 	s.shows("key-1234")
 	s.reads("1 of 2,000")
 	s.state("2000-keys-searched")
-	w.kubectl(t, "patch", "apikey", "-n", namespace, "key-1234", "--type=merge", "-p", `{"spec":{"state":"Suspended"}}`)
+	e.kubectl(t, "patch", "apikey", "-n", namespace, "key-1234", "--type=merge", "-p", `{"spec":{"state":"Suspended"}}`)
 	s.row("key-1234", "Suspended")
 	s.fill("searchbox", "Search keys", "")
 	s.sortBy("Name")

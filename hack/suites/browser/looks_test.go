@@ -12,9 +12,9 @@ import (
 )
 
 // eval runs a script in the page and returns what it returns.
-func (s *seat) eval(script string, args ...any) gson.JSON {
+func (s *session) eval(script string, args ...any) gson.JSON {
 	s.t.Helper()
-	result, err := s.page.Timeout(patience).Eval(script, args...)
+	result, err := s.page.Timeout(timeout).Eval(script, args...)
 	if err != nil {
 		s.t.Fatalf("%s: %v", script, err)
 	}
@@ -22,10 +22,10 @@ func (s *seat) eval(script string, args ...any) gson.JSON {
 }
 
 // escape presses Escape.
-func (s *seat) escape() { s.press(input.Escape) }
+func (s *session) escape() { s.press(input.Escape) }
 
 // tabTo presses Tab until something has the focus that is called so. It must be seen to have it.
-func (s *seat) tabTo(name string) {
+func (s *session) tabTo(name string) {
 	s.t.Helper()
 	var passed []string
 	for range 100 {
@@ -47,20 +47,20 @@ func (s *seat) tabTo(name string) {
 }
 
 // enter presses Enter where Tab leads to.
-func (s *seat) enter(name string) {
+func (s *session) enter(name string) {
 	s.t.Helper()
 	s.tabTo(name)
 	s.press(input.Enter)
 }
 
 // focused is the label of what has the focus, or where it has none, what is written on it.
-func (s *seat) focused() string {
+func (s *session) focused() string {
 	s.t.Helper()
 	return s.eval(`() => (document.activeElement?.labels?.[0] ?? document.activeElement)?.innerText ?? ""`).Str()
 }
 
 // seesFocus checks that what has the focus looks other than without.
-func (s *seat) seesFocus(name string) {
+func (s *session) seesFocus(name string) {
 	s.t.Helper()
 	if !s.eval(`() => {
 		const style = getComputedStyle(document.activeElement);
@@ -71,13 +71,13 @@ func (s *seat) seesFocus(name string) {
 }
 
 // keyboard makes and revokes a key with Tab, Enter, Space and Escape alone.
-func (w *world) keyboard(t *testing.T) {
-	s := w.sit(t, wide, light)
+func (e *environment) keyboard(t *testing.T) {
+	s := e.open(t, wide, light)
 	s.open("/login")
 	if focused := s.focused(); focused != "Bearer token" {
 		s.tabTo("Bearer token")
 	}
-	s.types(w.alice.token)
+	s.types(e.alice.token)
 	s.tabTo("Namespace")
 	s.eval(`() => document.activeElement.select()`)
 	s.types(warehouse)
@@ -125,12 +125,12 @@ func (w *world) keyboard(t *testing.T) {
 	s.reads("No verifier accepts")
 	s.enter("Close")
 	s.row("by-keyboard", "Revoked")
-	w.await(t, warehouse, "by-keyboard", keysv1alpha1.ConditionRevocationEffective)
-	w.kubectl(t, "delete", "apikey", "-n", warehouse, "by-keyboard")
+	e.await(t, warehouse, "by-keyboard", keysv1alpha1.ConditionRevocationEffective)
+	e.kubectl(t, "delete", "apikey", "-n", warehouse, "by-keyboard")
 }
 
 // staysWithin checks that Tab does not lead out of a dialog.
-func (s *seat) staysWithin(dialog string) {
+func (s *session) staysWithin(dialog string) {
 	s.t.Helper()
 	for range 60 {
 		s.press(input.Tab)
@@ -144,7 +144,7 @@ func (s *seat) staysWithin(dialog string) {
 }
 
 // types types a text.
-func (s *seat) types(text string) {
+func (s *session) types(text string) {
 	s.t.Helper()
 	if err := s.page.InsertText(text); err != nil {
 		s.t.Fatal(err)
@@ -152,15 +152,15 @@ func (s *seat) types(text string) {
 }
 
 // looks looks at the page as people have their systems set up: dark, and narrow.
-func (w *world) looks(t *testing.T) {
+func (e *environment) looks(t *testing.T) {
 	for _, window := range []size{wide, narrow} {
 		for _, looks := range []scheme{light, dark} {
 			name := fmt.Sprintf("%d-%s", window.width, looks)
-			s := w.sit(t, window, looks)
+			s := e.open(t, window, looks)
 			s.open("/login")
 			s.fits(name)
 			s.state("look-sign-in-" + name)
-			s.signIn(w.alice, warehouse)
+			s.signIn(e.alice, warehouse)
 			s.row("storefront", "Active")
 			s.fits(name)
 			s.state("look-list-" + name)
@@ -184,7 +184,7 @@ func (w *world) looks(t *testing.T) {
 }
 
 // fits checks that nobody has to scroll sideways to read.
-func (s *seat) fits(name string) {
+func (s *session) fits(name string) {
 	s.t.Helper()
 	if over := s.eval(`() => document.documentElement.scrollWidth - document.documentElement.clientWidth`).Int(); over > 0 {
 		s.t.Errorf("%s: the page is %d pixels wider than the window", name, over)

@@ -10,15 +10,16 @@ import (
 	"testing"
 )
 
-// trap is what another account of the machine has at a port of its own: a page that goes for the settings page at another port of
-// the same address, and a note of all that browsers send it.
+// trap is what another account of the machine has at a port of its own: a page that goes for the settings page at
+// another port of the same address, and a note of all that browsers send it.
 type trap struct {
 	*httptest.Server
 	mu   sync.Mutex
 	sent []http.Header
 }
 
-// trapPage asks for data, has a change made, opens the page in a window, and shows what has come of it. It says so in its title.
+// trapPage asks for data, has a change made, opens the page in a window, and shows what has come of it. It says so in
+// its title.
 const trapPage = `<!doctype html><meta charset="utf-8"><title>at it</title><link rel="icon" href="data:,"><body><script>
 const page = %q;
 (async () => {
@@ -54,18 +55,20 @@ func newTrap(t *testing.T, page string) *trap {
 	return trap
 }
 
-// sharesTheMachine has another account of the machine lie in wait at another port of 127.0.0.1, where somebody's browser goes who has the
-// page open. It is red where the page has a cookie: browsers send it to every port of the address, and who has it is let in.
-func (w *world) sharesTheMachine(t *testing.T) {
-	kubeconfig, _ := w.pluginKubeconfig(t, w.alice)
-	own, ui, start := w.startsOwn(t, kubeconfig)
-	s := own.sit(t, wide, light)
+// sharesTheMachine has another account of the machine lie in wait at another port of 127.0.0.1, where somebody's
+// browser goes who has the page open. It is red where the page has a cookie: browsers send it to every port of the
+// address, and who has it is let in.
+func (e *environment) sharesTheMachine(t *testing.T) {
+	kubeconfig, _ := e.pluginKubeconfig(t, e.alice)
+	own, ui, start := e.startsOwn(t, kubeconfig)
+	s := own.open(t, wide, light)
 	s.enters(start)
 	s.row("storefront", "Active")
 
 	trap := newTrap(t, own.url)
-	victim := own.sitAt(t, s.browser, wide, light)
-	victim.expected = append(victim.expected, "network:", "javascript:", "security:", "console:", "recommendation:", "other:", "content security policy:")
+	victim := own.openIn(t, s.browser, wide, light)
+	victim.expected = append(victim.expected, "network:", "javascript:", "security:", "console:", "recommendation:",
+		"other:", "content security policy:")
 	victim.goes(trap.URL)
 	victim.wait("the other page to have tried", func() error {
 		if title := victim.eval(`() => document.title`).Str(); title != "done" {
@@ -73,7 +76,8 @@ func (w *world) sharesTheMachine(t *testing.T) {
 		}
 		return nil
 	})
-	if came := strings.Join(strings.Fields(victim.text()), " "); came != "read: nothing read: nothing frame: nothing storage:" {
+	if came := strings.Join(strings.Fields(victim.text()),
+		" "); came != "read: nothing read: nothing frame: nothing storage:" {
 		t.Errorf("the other page has come to %q", came)
 	}
 	victim.hasNoCookies()
@@ -83,15 +87,15 @@ func (w *world) sharesTheMachine(t *testing.T) {
 	// The same browser may open the page in a second tab, wherever it comes from. It is the user's own.
 	victim.goes(own.url + "/namespaces/" + warehouse)
 	victim.row("storefront", "Active")
-	victim.reads("Signed in as " + w.alice.name)
-	stranger := own.sit(t, wide, light)
+	victim.reads("Signed in as " + e.alice.name)
+	stranger := own.open(t, wide, light)
 	stranger.open("/namespaces/" + warehouse)
 	stranger.find("heading", "This page is somebody else's")
-	w.evidence.keep("what kubectl apikey ui has printed", ui.Log())
+	e.evidence.keep("what kubectl apikey ui has printed", ui.Log())
 }
 
 // goes goes to another site.
-func (s *seat) goes(url string) {
+func (s *session) goes(url string) {
 	s.t.Helper()
 	if err := s.page.Navigate(url); err != nil {
 		s.t.Fatal(err)
@@ -99,7 +103,7 @@ func (s *seat) goes(url string) {
 }
 
 // refusesWhatWasSent sends to the page all that a browser has sent to another port.
-func (w *world) refusesWhatWasSent(t *testing.T, trap *trap) {
+func (e *environment) refusesWhatWasSent(t *testing.T, trap *trap) {
 	t.Helper()
 	trap.mu.Lock()
 	defer trap.mu.Unlock()
@@ -107,7 +111,7 @@ func (w *world) refusesWhatWasSent(t *testing.T, trap *trap) {
 		t.Error("the browser has sent nothing: what is there to try?")
 	}
 	for _, sent := range trap.sent {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/api/user", http.NoBody)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+"/api/user", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +127,8 @@ func (w *world) refusesWhatWasSent(t *testing.T, trap *trap) {
 		body, _ := io.ReadAll(response.Body)
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusUnauthorized || len(sent["Cookie"]) > 0 {
-			t.Errorf("with what another port was sent (%d cookies), the page answers %d: %s", len(sent["Cookie"]), response.StatusCode, body)
+			t.Errorf("with what another port was sent (%d cookies), the page answers %d: %s", len(sent["Cookie"]),
+				response.StatusCode, body)
 		}
 	}
 }

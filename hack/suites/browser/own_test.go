@@ -23,9 +23,9 @@ const plugin = `#!/bin/sh
 cd "$(dirname "$0")" && echo asked >>notes && cat credential.json
 `
 
-// pluginKubeconfig writes a kubeconfig with the rights of a person, in which no credential is: a login plugin has it. It returns its
-// path and that of the plugin's notes.
-func (w *world) pluginKubeconfig(t *testing.T, who person) (path, notes string) {
+// pluginKubeconfig writes a kubeconfig with the rights of a person, in which no credential is: a login plugin has it.
+// It returns its path and that of the plugin's notes.
+func (e *environment) pluginKubeconfig(t *testing.T, who person) (path, notes string) {
 	t.Helper()
 	folder := t.TempDir()
 	path, notes = filepath.Join(folder, "kubeconfig"), filepath.Join(folder, "notes")
@@ -36,7 +36,7 @@ func (w *world) pluginKubeconfig(t *testing.T, who person) (path, notes string) 
 			"contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
 			"clusters": [{"name": "it", "cluster": {"server": %q, "certificate-authority-data": %q}}],
 			"users": [{"name": "it", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login", "interactiveMode": "Never"}}}]}`,
-			w.cp.Config.Host, base64.StdEncoding.EncodeToString(w.cp.Config.CAData)),
+			e.Config.Host, base64.StdEncoding.EncodeToString(e.Config.CAData)),
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o700); err != nil {
 			t.Fatal(err)
@@ -45,16 +45,16 @@ func (w *world) pluginKubeconfig(t *testing.T, who person) (path, notes string) 
 	return path, notes
 }
 
-// servesItself uses the page that kubectl apikey ui serves, as somebody whose kubeconfig has a login plugin: no token could be pasted
-// into a form.
-func (w *world) servesItself(t *testing.T) {
-	kubeconfig, notes := w.pluginKubeconfig(t, w.alice)
-	own, ui, start := w.startsOwn(t, kubeconfig)
-	s := own.sit(t, wide, light)
+// servesItself uses the page that kubectl apikey ui serves, as somebody whose kubeconfig has a login plugin: no token
+// could be pasted into a form.
+func (e *environment) servesItself(t *testing.T) {
+	kubeconfig, notes := e.pluginKubeconfig(t, e.alice)
+	own, ui, start := e.startsOwn(t, kubeconfig)
+	s := own.open(t, wide, light)
 	s.enters(start)
 	s.find("heading", "API Keys")
 	s.settles()
-	s.reads("Signed in as "+w.alice.name, "Acme Ltd", acmeID)
+	s.reads("Signed in as "+e.alice.name, "Acme Ltd", acmeID)
 	s.row("storefront", "Active")
 	s.hasNone("Sign out")
 	s.checkOwnSecret(start)
@@ -64,16 +64,17 @@ func (w *world) servesItself(t *testing.T) {
 	}
 
 	token := s.makes("From Here", "products:read")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
 	s.keepSource("the page of one's own")
 	s.revokes("From Here", "from-here")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
 
-	w.kubectl(t, "delete", "apikey", "-n", warehouse, "from-here")
+	e.kubectl(t, "delete", "apikey", "-n", warehouse, "from-here")
 	s.wait("the row to go", func() error { return s.rowIsGone("from-here") })
 
-	stranger := own.sit(t, wide, light)
-	stranger.expected = append(stranger.expected, "network: Failed to load resource: the server responded with a status of 403")
+	stranger := own.open(t, wide, light)
+	stranger.expected = append(stranger.expected,
+		"network: Failed to load resource: the server responded with a status of 403")
 	for _, path := range []string{start, "/namespaces/" + warehouse} {
 		stranger.open(path)
 		stranger.find("heading", "This page is somebody else's")
@@ -86,31 +87,33 @@ func (w *world) servesItself(t *testing.T) {
 	s.reads("The console can't be reached.")
 	s.row("storefront", "Active")
 	s.state("own-ended")
-	w.evidence.keep("what kubectl apikey ui has printed", ui.Log())
+	e.evidence.keep("what kubectl apikey ui has printed", ui.Log())
 }
 
-// startsOwn serves the page with a kubeconfig, and returns the world as the page has it, the program, and the path that lets somebody in.
-func (w *world) startsOwn(t *testing.T, kubeconfig string) (own *world, ui *program.Process, start string) {
+// startsOwn serves the page with a kubeconfig, and returns the environment as the page has it, the program, and the
+// path that lets somebody in.
+func (e *environment) startsOwn(t *testing.T, kubeconfig string) (own *environment, ui *program.Process, start string) {
 	t.Helper()
-	ui = program.Start(t, program.Build(t, "./cmd/kubectl-apikey"), "ui", "--kubeconfig="+kubeconfig, "-n", warehouse, "--no-browser")
+	ui = program.Start(t, program.Build(t, "./cmd/kubectl-apikey"), "ui", "--kubeconfig="+kubeconfig, "-n", warehouse,
+		"--no-browser")
 	var link []string
-	program.WaitUntil(t, patience, "a link", func() error {
+	program.WaitUntil(t, timeout, "a link", func() error {
 		if link = startLink.FindStringSubmatch(ui.Log()); link == nil {
 			return fmt.Errorf("%q", ui.Log())
 		}
 		return nil
 	})
-	copied := *w
+	copied := *e
 	copied.url = link[1]
 	return &copied, ui, link[2]
 }
 
 // enters comes by the link that is good once. Its page leads on to another by itself.
-func (s *seat) enters(start string) {
+func (s *session) enters(start string) {
 	s.t.Helper()
-	s.goes(s.w.url + start)
+	s.goes(s.e.url + start)
 	s.wait("the page behind the link", func() error {
-		path, err := s.page.Timeout(patience).Eval(`() => document.readyState + " " + location.pathname`)
+		path, err := s.page.Timeout(timeout).Eval(`() => document.readyState + " " + location.pathname`)
 		if err == nil && path.Value.Str() != "complete /namespaces/"+warehouse {
 			err = fmt.Errorf("it is %s", path.Value.Str())
 		}
@@ -118,9 +121,9 @@ func (s *seat) enters(start string) {
 	})
 }
 
-// checkOwnSecret checks that the page is open without the link's secret in sight, and that it has no cookie, which other ports would
-// get.
-func (s *seat) checkOwnSecret(start string) {
+// checkOwnSecret checks that the page is open without the link's secret in sight, and that it has no cookie, which
+// other ports would get.
+func (s *session) checkOwnSecret(start string) {
 	s.t.Helper()
 	_, secret, _ := strings.Cut(start, "/start/")
 	if seen := s.eval(`() => location.href + " " + document.referrer`).Str(); strings.Contains(seen, secret) {
@@ -132,7 +135,7 @@ func (s *seat) checkOwnSecret(start string) {
 	}
 }
 
-func (s *seat) hasNoCookies() {
+func (s *session) hasNoCookies() {
 	s.t.Helper()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
 	if err != nil {

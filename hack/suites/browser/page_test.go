@@ -6,47 +6,48 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestPage uses the page in every way that it is made for, one after the other: they share a cluster, and each finds what the ones
-// before have left. What people sign in with, and the tokens that they are given, is looked for at the end.
+// TestPage uses the page in every way that it is made for, one after the other: they share a cluster, and each finds
+// what the ones before have left. What people sign in with, and the tokens that they are given, is looked for at the
+// end.
 func TestPage(t *testing.T) {
-	w := newWorld(t)
+	e := newEnvironment(t)
 	for _, flow := range []struct {
 		name string
-		run  func(*world, *testing.T)
+		run  func(*environment, *testing.T)
 	}{
-		{"signing in and out", (*world).signsIn},
-		{"a page that says what is what", (*world).lists},
-		{"without a mouse", (*world).keyboard},
-		{"generating a key", (*world).generates},
-		{"generating with everything", (*world).generatesWithEverything},
-		{"what may not be generated", (*world).refusesToGenerate},
-		{"what others do is seen", (*world).follows},
-		{"sorting, searching and filtering", (*world).finds},
-		{"suspending and resuming", (*world).suspends},
-		{"rotating", (*world).rotates},
-		{"revoking", (*world).revokes},
-		{"the life of a key in words", (*world).explains},
-		{"who may only view", (*world).views},
-		{"who may only take away", (*world).edits},
-		{"another tenant's administrator", (*world).staysOut},
-		{"who may nothing", (*world).mayNothing},
-		{"an empty namespace", (*world).isEmpty},
-		{"a session that ends", (*world).expires},
-		{"requests from elsewhere", (*world).refusesForgeries},
-		{"behind a proxy that signs users in", (*world).comesByProxy},
-		{"on one's own machine", (*world).servesItself},
-		{"another account of one's own machine", (*world).sharesTheMachine},
-		{"the API server goes and comes back", (*world).outlivesTheAPIServer},
-		{"2,000 keys", (*world).takesMany},
-		{"how it looks", (*world).looks},
+		{"signing in and out", (*environment).signsIn},
+		{"a page that says what is what", (*environment).lists},
+		{"without a mouse", (*environment).keyboard},
+		{"generating a key", (*environment).generates},
+		{"generating with everything", (*environment).generatesWithEverything},
+		{"what may not be generated", (*environment).refusesToGenerate},
+		{"what others do is seen", (*environment).follows},
+		{"sorting, searching and filtering", (*environment).finds},
+		{"suspending and resuming", (*environment).suspends},
+		{"rotating", (*environment).rotates},
+		{"revoking", (*environment).revokes},
+		{"the life of a key in words", (*environment).explains},
+		{"who may only view", (*environment).views},
+		{"who may only take away", (*environment).edits},
+		{"another tenant's administrator", (*environment).staysOut},
+		{"who may nothing", (*environment).mayNothing},
+		{"an empty namespace", (*environment).isEmpty},
+		{"a session that ends", (*environment).expires},
+		{"requests from elsewhere", (*environment).refusesForgeries},
+		{"behind a proxy that signs users in", (*environment).comesByProxy},
+		{"on one's own machine", (*environment).servesItself},
+		{"another account of one's own machine", (*environment).sharesTheMachine},
+		{"the API server goes and comes back", (*environment).outlivesTheAPIServer},
+		{"2,000 keys", (*environment).takesMany},
+		{"how it looks", (*environment).looks},
 	} {
-		t.Run(flow.name, func(t *testing.T) { flow.run(w, t) })
+		t.Run(flow.name, func(t *testing.T) { flow.run(e, t) })
 	}
-	t.Run("tokens are nowhere else", w.checkEvidence)
+	t.Run("tokens are nowhere else", e.checkEvidence)
 }
 
 // kubectl runs kubectl as an administrator.
-func (w *world) kubectl(t *testing.T, args ...string) string {
+func (e *environment) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	return install.Kubectl(t, w.cp, args...)
+	return install.Kubectl(t, e.ControlPlane, args...)
 }

@@ -15,8 +15,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// proxy stands for one that signs users in with OpenID Connect, such as oauth2-proxy: what a request says of its user it takes
-// away, and says itself who it is.
+// proxy stands for one that signs users in with OpenID Connect, such as oauth2-proxy: what a request says of its user
+// it takes away, and says itself who it is.
 type proxy struct{ token atomic.Pointer[string] }
 
 // signIn has all requests be somebody's from now on; a blank token is nobody's.
@@ -43,35 +43,37 @@ func startProxy(t *testing.T, console string) (p *proxy, address string) {
 	return p, server.URL
 }
 
-// comesByProxy uses the page as whom a proxy has signed in: first one person, then another in the same browser, then nobody.
-func (w *world) comesByProxy(t *testing.T) {
-	address, console := w.runConsole(t, "--insecure-plain-text", "--authorization-header")
+// comesByProxy uses the page as whom a proxy has signed in: first one person, then another in the same browser, then
+// nobody.
+func (e *environment) comesByProxy(t *testing.T) {
+	address, console := e.runConsole(t, "--insecure-plain-text", "--authorization-header")
 	p, outside := startProxy(t, address)
-	behind := *w
+	behind := *e
 	behind.url = outside
-	s := behind.sit(t, wide, light)
-	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 40") // 401 and 403, below.
+	s := behind.open(t, wide, light)
+	// 401 and 403, below.
+	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 40")
 	s.open("/")
 	s.find("heading", "Sign in")
 
-	p.signIn(w.alice.token)
+	p.signIn(e.alice.token)
 	s.open("/namespaces/" + warehouse)
-	s.isProxied(w.alice)
+	s.isProxied(e.alice)
 	s.row("storefront", "Active")
 	s.state("proxied")
 	token := s.makes("By Proxy", "products:read")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
 	s.keepSource("behind a proxy")
 	s.revokes("By Proxy", "by-proxy")
-	w.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
+	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusUnauthorized)
 
-	w.othersByProxy(t, s, p)
-	w.forgesProxy(t, s, p, address)
-	w.evidence.keep("the log of the console behind a proxy", console.Log())
+	e.othersByProxy(t, s, p)
+	e.forgesProxy(t, s, p, address)
+	e.evidence.keep("the log of the console behind a proxy", console.Log())
 }
 
 // isProxied checks that somebody is before the page without having signed in to it.
-func (s *seat) isProxied(who person) {
+func (s *session) isProxied(who person) {
 	s.t.Helper()
 	s.find("heading", "API Keys")
 	s.settles()
@@ -88,16 +90,16 @@ func (s *seat) isProxied(who person) {
 	}
 }
 
-// othersByProxy has the header become another person's: what was the one's is not the other's, not even a page that is still open,
-// nor a log-in with the form.
-func (w *world) othersByProxy(t *testing.T, s *seat, p *proxy) {
-	p.signIn(w.victor.token)
+// othersByProxy has the header become another person's: what was the one's is not the other's, not even a page that is
+// still open, nor a log-in with the form.
+func (e *environment) othersByProxy(t *testing.T, s *session, p *proxy) {
+	p.signIn(e.victor.token)
 	if status := s.post("keys/storefront/suspend", `{}`); status != http.StatusForbidden {
 		t.Errorf("who may only view, at the page of who may more: %d", status)
 	}
 	s.open("/login") // Where the page leads once a token has ended. There is nothing to be filled in.
 	s.open("/namespaces/" + warehouse)
-	s.isProxied(w.victor)
+	s.isProxied(e.victor)
 	s.row("storefront", "Active")
 	s.hasNone("Generate New Key", "Revoke Storefront")
 
@@ -107,38 +109,40 @@ func (w *world) othersByProxy(t *testing.T, s *seat, p *proxy) {
 	if names := s.names(); len(names) > 0 {
 		t.Errorf("nobody sees %q", names)
 	}
-	s.signIn(w.alice, warehouse) // Where the proxy lets people through whom it has not signed in.
-	s.reads("Signed in as " + w.alice.name)
-	p.signIn(w.victor.token)
+	s.signIn(e.alice, warehouse) // Where the proxy lets people through whom it has not signed in.
+	s.reads("Signed in as " + e.alice.name)
+	p.signIn(e.victor.token)
 	s.open("/namespaces/" + warehouse)
-	s.reads("Signed in as " + w.victor.name)
+	s.reads("Signed in as " + e.victor.name)
 	s.hasNone("Generate New Key", "Revoke Storefront", "Sign out")
 	p.signIn("")
 	s.open("/namespaces/" + warehouse)
-	s.reads("Signed in as " + w.alice.name)
+	s.reads("Signed in as " + e.alice.name)
 	s.click("button", "Sign out")
 	s.find("heading", "Sign in")
 }
 
-// forgesProxy tries to get in with a header of one's own: through the proxy, which takes it away; past the proxy, where the API server
-// knows nobody of that token; and with what a proxy says that nobody should trust.
-func (w *world) forgesProxy(t *testing.T, s *seat, p *proxy, console string) {
-	p.signIn(w.victor.token)
+// forgesProxy tries to get in with a header of one's own: through the proxy, which takes it away; past the proxy, where
+// the API server knows nobody of that token; and with what a proxy says that nobody should trust.
+func (e *environment) forgesProxy(t *testing.T, s *session, p *proxy, console string) {
+	p.signIn(e.victor.token)
 	s.open("/namespaces/" + warehouse)
-	s.isProxied(w.victor)
+	s.isProxied(e.victor)
 	status := s.eval(`async () => (await fetch("/api/namespaces/warehouse/keys/storefront/suspend", {method: "POST", body: "{}",
 		headers: {"Authorization": "Bearer forged", "Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}})).status`).Int()
 	if status != http.StatusForbidden {
 		t.Errorf("with a header of one's own, through the proxy: %d", status) // It is victor's all the same.
 	}
-	if state := w.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
+	if state := e.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
 		t.Errorf("it is %s", state)
 	}
-	for header, want := range map[string]int{"": http.StatusSeeOther, "Bearer forged": http.StatusUnauthorized, "Basic Zm9yZ2Vk": http.StatusSeeOther} {
-		if got := w.status(t, "http://"+console+"/namespaces/"+warehouse, header); got != want {
+	for header, want := range map[string]int{"": http.StatusSeeOther, "Bearer forged": http.StatusUnauthorized,
+		"Basic Zm9yZ2Vk": http.StatusSeeOther} {
+		if got := e.status(t, "http://"+console+"/namespaces/"+warehouse, header); got != want {
 			t.Errorf("past the proxy with Authorization: %q: %d, not %d", header, got, want)
 		}
-		if got := w.status(t, "http://"+console+"/api/namespaces/warehouse/keys/storefront", header); got != http.StatusUnauthorized {
+		if got := e.status(t, "http://"+console+"/api/namespaces/warehouse/keys/storefront",
+			header); got != http.StatusUnauthorized {
 			t.Errorf("a key past the proxy with Authorization: %q: %d", header, got)
 		}
 	}
@@ -148,14 +152,14 @@ func (w *world) forgesProxy(t *testing.T, s *seat, p *proxy, console string) {
 		s.find("heading", "The cluster does not know you")
 	}
 	s.state("proxied-unknown")
-	p.signIn(w.alice.token)
+	p.signIn(e.alice.token)
 	s.open("/namespaces/" + warehouse)
-	s.isProxied(w.alice)
-	w.kubectl(t, "delete", "apikey", "-n", warehouse, "by-proxy")
+	s.isProxied(e.alice)
+	e.kubectl(t, "delete", "apikey", "-n", warehouse, "by-proxy")
 }
 
 // status asks for a page with an Authorization header, and returns the answer's status.
-func (w *world) status(t *testing.T, address, header string) int {
+func (e *environment) status(t *testing.T, address, header string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
 	if err != nil {

@@ -111,7 +111,8 @@ func (r *record) checkHeaders(t *testing.T, origin string) {
 			t.Errorf("%s: Cache-Control: %s", response.url, got)
 		}
 		policy := response.header["content-security-policy"]
-		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} {
+		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'",
+			"frame-ancestors 'none'"} {
 			if !strings.Contains(policy, want) {
 				t.Errorf("%s: Content-Security-Policy lacks %s: %s", response.url, want, policy)
 			}

@@ -16,8 +16,8 @@ import (
 )
 
 // views has somebody look who may only view: nothing can be done, here nor in a key's details.
-func (w *world) views(t *testing.T) {
-	s := w.sitAs(t, w.victor, warehouse)
+func (e *environment) views(t *testing.T) {
+	s := e.sitAs(t, e.victor, warehouse)
 	s.row("storefront", "Storefront", "Active")
 	s.state("viewer")
 	s.hasNone("Generate New Key", "Revoke Storefront")
@@ -29,17 +29,18 @@ func (w *world) views(t *testing.T) {
 	if status := s.post("keys/storefront/suspend", `{}`); status != http.StatusForbidden {
 		t.Errorf("suspending by hand: %d", status)
 	}
-	if status := s.post("keys", `{"displayName":"By hand","name":"by-hand","scopes":["products:read"]}`); status != http.StatusForbidden {
+	if status := s.post("keys",
+		`{"displayName":"By hand","name":"by-hand","scopes":["products:read"]}`); status != http.StatusForbidden {
 		t.Errorf("creating by hand: %d", status)
 	}
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 403")
-	if state := w.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
+	if state := e.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
 		t.Errorf("it is %s", state)
 	}
 }
 
 // hasNone checks that there is no such button.
-func (s *seat) hasNone(buttons ...string) {
+func (s *session) hasNone(buttons ...string) {
 	s.t.Helper()
 	for _, name := range buttons {
 		if s.has("button", name) {
@@ -49,20 +50,20 @@ func (s *seat) hasNone(buttons ...string) {
 }
 
 // post asks as the page's own script would, and returns the status, or that of a problem in the answer.
-func (s *seat) post(path, body string) int {
+func (s *session) post(path, body string) int {
 	s.t.Helper()
 	answer := s.eval(`async (path, body) => {
 		const answer = await fetch("/api/namespaces/warehouse/" + path, {method: "POST", body,
 			headers: {"Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}});
 		return {status: answer.status, text: await answer.text()};
 	}`, path, body)
-	s.w.evidence.keep("the answers to requests by hand", answer.Get("text").Str())
+	s.e.evidence.keep("the answers to requests by hand", answer.Get("text").Str())
 	return answer.Get("status").Int()
 }
 
 // edits has somebody take away who may not give.
-func (w *world) edits(t *testing.T) {
-	s := w.sitAs(t, w.edward, warehouse)
+func (e *environment) edits(t *testing.T) {
+	s := e.sitAs(t, e.edward, warehouse)
 	s.row("storefront", "Storefront", "Active")
 	s.find("button", "Revoke Storefront")
 	s.hasNone("Generate New Key")
@@ -72,8 +73,8 @@ func (w *world) edits(t *testing.T) {
 }
 
 // staysOut has another tenant's administrator look at their own keys, and at Acme's, which are none of their business.
-func (w *world) staysOut(t *testing.T) {
-	s := w.sitAs(t, w.gloria, sandbox)
+func (e *environment) staysOut(t *testing.T) {
+	s := e.sitAs(t, e.gloria, sandbox)
 	s.reads("Globex GmbH", "1 of 5")
 	s.row("nightly-analytics", "Nightly Analytics")
 	s.state("another-tenant")
@@ -81,7 +82,8 @@ func (w *world) staysOut(t *testing.T) {
 	s.open("/namespaces/" + warehouse)
 	s.find("heading", "You may not list keys in namespace "+warehouse)
 	s.hasNone("Generate New Key")
-	for _, secret := range []string{"Storefront", "Warehouse Integration", w.key(t, warehouse, "storefront").Status.Prefix} {
+	for _, secret := range []string{"Storefront", "Warehouse Integration",
+		e.key(t, warehouse, "storefront").Status.Prefix} {
 		source, err := s.page.HTML()
 		if err != nil {
 			t.Fatal(err)
@@ -96,22 +98,22 @@ func (w *world) staysOut(t *testing.T) {
 }
 
 // isEmpty looks at a namespace without keys.
-func (w *world) isEmpty(t *testing.T) {
+func (e *environment) isEmpty(t *testing.T) {
 	namespace := fixture.Name("empty")
-	if err := w.cp.Client.Create(t.Context(), fixture.Namespace(namespace, "none")); err != nil {
+	if err := e.Client.Create(t.Context(), fixture.Namespace(namespace, "none")); err != nil {
 		t.Fatal(err)
 	}
-	w.kubectl(t, "label", "namespace", namespace, "nexuscommerce.io/tenant=acme", "--overwrite")
-	w.kubectl(t, "create", "rolebinding", "-n", namespace, "administrators", "--clusterrole=admin", "--user="+w.alice.name)
-	s := w.sitAs(t, w.alice, namespace)
+	e.kubectl(t, "label", "namespace", namespace, "nexuscommerce.io/tenant=acme", "--overwrite")
+	e.kubectl(t, "create", "rolebinding", "-n", namespace, "administrators", "--clusterrole=admin", "--user="+e.alice.name)
+	s := e.sitAs(t, e.alice, namespace)
 	s.find("heading", "No keys yet")
 	s.find("button", "Generate New Key")
 	s.state("empty")
 }
 
 // refusesForgeries asks for changes as another site would that somebody who is signed in visits.
-func (w *world) refusesForgeries(t *testing.T) {
-	s := w.sitAs(t, w.alice, warehouse)
+func (e *environment) refusesForgeries(t *testing.T) {
+	s := e.sitAs(t, e.alice, warehouse)
 	s.row("storefront", "Active")
 	nonce := s.eval(`() => document.querySelector("meta[name=csrf-token]").content`).Str()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
@@ -122,7 +124,7 @@ func (w *world) refusesForgeries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, err := url.Parse(w.url)
+	address, err := url.Parse(e.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,9 +133,10 @@ func (w *world) refusesForgeries(t *testing.T) {
 		all = append(all, &http.Cookie{Name: cookie.Name, Value: cookie.Value, Path: "/", Secure: true})
 	}
 	jar.SetCookies(address, all)
-	forger := &http.Client{Jar: jar, Transport: w.gateway.Client().Transport.(*http.Transport).Clone()}
+	forger := &http.Client{Jar: jar, Transport: e.gateway.Client().Transport.(*http.Transport).Clone()}
 	defer forger.CloseIdleConnections()
-	json := http.Header{"Content-Type": {"application/json"}, "X-Csrf-Token": {nonce}, "Origin": {w.url}, "Sec-Fetch-Site": {"same-origin"}}
+	json := http.Header{"Content-Type": {"application/json"}, "X-Csrf-Token": {nonce}, "Origin": {e.url},
+		"Sec-Fetch-Site": {"same-origin"}}
 	with := func(name, value string) http.Header {
 		h := json.Clone()
 		h.Del(name)
@@ -143,31 +146,36 @@ func (w *world) refusesForgeries(t *testing.T) {
 		return h
 	}
 	for name, header := range map[string]http.Header{
-		"without a nonce": with("X-Csrf-Token", ""), "with another's nonce": with("X-Csrf-Token", strings.Repeat("A", len(nonce))),
-		"from another origin": {"Content-Type": {"application/json"}, "X-Csrf-Token": {nonce}, "Origin": {"https://evil.example"}},
+		"without a nonce":      with("X-Csrf-Token", ""),
+		"with another's nonce": with("X-Csrf-Token", strings.Repeat("A", len(nonce))),
+		"from another origin": {"Content-Type": {"application/json"}, "X-Csrf-Token": {nonce},
+			"Origin": {"https://evil.example"}},
 		"as the browser says": with("Sec-Fetch-Site", "cross-site"),
 	} {
-		if status := ask(t, forger, w.url+"/api/namespaces/warehouse/keys/storefront/suspend", header); status < 400 || status >= 500 {
+		if status := ask(t, forger, e.url+"/api/namespaces/warehouse/keys/storefront/suspend", header); status < 400 ||
+			status >= 500 {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
-	if state := w.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
+	if state := e.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
 		t.Fatalf("it is %s", state)
 	}
 	stranger := &http.Client{Transport: forger.Transport}
-	if status := ask(t, stranger, w.url+"/api/namespaces/warehouse/keys/storefront/suspend", json); status != http.StatusUnauthorized && status != http.StatusForbidden {
+	if status := ask(t, stranger, e.url+"/api/namespaces/warehouse/keys/storefront/suspend",
+		json); status != http.StatusUnauthorized && status != http.StatusForbidden {
 		t.Errorf("without a session: %d", status)
 	}
 	// As the page itself does, so that what was refused above was refused for its reason.
-	if status := ask(t, forger, w.url+"/api/namespaces/warehouse/keys/storefront/suspend", json); status != http.StatusOK {
+	if status := ask(t, forger, e.url+"/api/namespaces/warehouse/keys/storefront/suspend", json); status != http.StatusOK {
 		t.Errorf("as the page does: %d", status)
 	}
 	s.row("storefront", "Suspended")
-	w.kubectl(t, "patch", "apikey", "-n", warehouse, "storefront", "--type=merge", "-p", `{"spec":{"state":"Active"}}`)
+	e.kubectl(t, "patch", "apikey", "-n", warehouse, "storefront", "--type=merge", "-p", `{"spec":{"state":"Active"}}`)
 	s.row("storefront", "Active")
 }
 
-// ask posts an empty object, and returns the status. It reads the answer to its end: what is under way is told as it comes.
+// ask posts an empty object, and returns the status. It reads the answer to its end: what is under way is told as it
+// comes.
 func ask(t *testing.T, c *http.Client, address string, header http.Header) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader("{}"))

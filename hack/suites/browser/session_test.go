@@ -12,15 +12,15 @@ import (
 )
 
 // signsIn signs in with a wrong token and with a right one, and out again.
-func (w *world) signsIn(t *testing.T) {
-	s := w.sit(t, wide, light)
+func (e *environment) signsIn(t *testing.T) {
+	s := e.open(t, wide, light)
 	s.open("/")
 	s.find("heading", "Sign in")
 	s.state("sign-in")
 
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 401")
 	wrong := "no-" + strings.Repeat("such", 8) + "-token"
-	w.evidence.canary("a wrong bearer token", wrong)
+	e.evidence.canary("a wrong bearer token", wrong)
 	s.fill("textbox", "Bearer token", wrong)
 	s.fill("textbox", "Namespace", warehouse)
 	s.click("button", "Sign in")
@@ -33,8 +33,8 @@ func (w *world) signsIn(t *testing.T) {
 	})
 	s.state("sign-in-refused")
 
-	s.signIn(w.alice, warehouse)
-	s.reads("Signed in as " + w.alice.name)
+	s.signIn(e.alice, warehouse)
+	s.reads("Signed in as " + e.alice.name)
 	s.checkCookies()
 	s.keepSource("signed in")
 	s.click("button", "Sign out")
@@ -43,9 +43,9 @@ func (w *world) signsIn(t *testing.T) {
 	s.find("heading", "Sign in")
 }
 
-// checkCookies checks that a session's cookie is out of reach for scripts, for plain text and for other sites, and that nothing can be
-// read in it.
-func (s *seat) checkCookies() {
+// checkCookies checks that a session's cookie is out of reach for scripts, for plain text and for other sites, and that
+// nothing can be read in it.
+func (s *session) checkCookies() {
 	s.t.Helper()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *seat) checkCookies() {
 		if strings.HasPrefix(cookie.Name, "__Host-apikey-session") {
 			sessions++
 		}
-		s.w.evidence.keep("the cookies of a session", cookie.Value)
+		s.e.evidence.keep("the cookies of a session", cookie.Value)
 	}
 	if sessions == 0 {
 		s.t.Errorf("no session's cookie among %d", len(cookies.Cookies))
@@ -72,41 +72,41 @@ func (s *seat) checkCookies() {
 }
 
 // expires has the account end that somebody is signed in as: the API server does not know the token any more.
-func (w *world) expires(t *testing.T) {
-	token := strings.TrimSpace(install.Kubectl(t, w.cp, "create", "token", "-n", warehouse, "erin"))
-	w.evidence.canary("erin's bearer token", token)
-	s := w.sitAs(t, person{"system:serviceaccount:warehouse:erin", token}, warehouse)
+func (e *environment) expires(t *testing.T) {
+	token := strings.TrimSpace(install.Kubectl(t, e.ControlPlane, "create", "token", "-n", warehouse, "erin"))
+	e.evidence.canary("erin's bearer token", token)
+	s := e.sitAs(t, person{"system:serviceaccount:warehouse:erin", token}, warehouse)
 	s.row("storefront", "Storefront")
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 401")
-	w.kubectl(t, "delete", "serviceaccount", "-n", warehouse, "erin")
-	w.until(t, "the API server to forget the token, which it remembers for some seconds", func() bool {
-		return !w.knows(t, token)
+	e.kubectl(t, "delete", "serviceaccount", "-n", warehouse, "erin")
+	e.until(t, "the API server to forget the token, which it remembers for some seconds", func() bool {
+		return !e.knows(t, token)
 	})
 	s.open("/namespaces/" + warehouse)
 	s.find("heading", "Sign in")
 	s.reads("Your session has ended. Sign in again to go on where you were.")
 	s.state("session-ended")
 
-	s.fill("textbox", "Bearer token", w.victor.token)
+	s.fill("textbox", "Bearer token", e.victor.token)
 	s.click("button", "Sign in")
 	s.row("storefront", "Storefront") // Where she was.
 }
 
 // knows says whether the API server knows whose token it is.
-func (w *world) knows(t *testing.T, token string) bool {
+func (e *environment) knows(t *testing.T, token string) bool {
 	t.Helper()
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
-	if err := w.cp.Client.Create(t.Context(), review); err != nil {
+	if err := e.Client.Create(t.Context(), review); err != nil {
 		t.Fatal(err)
 	}
 	return review.Status.Authenticated
 }
 
 // mayNothing signs somebody in whom the API server knows, and who has no rights.
-func (w *world) mayNothing(t *testing.T) {
-	s := w.sit(t, wide, light)
+func (e *environment) mayNothing(t *testing.T) {
+	s := e.open(t, wide, light)
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 403")
-	s.signIn(w.nobody, warehouse)
+	s.signIn(e.nobody, warehouse)
 	s.find("heading", "You may not list keys in namespace "+warehouse)
 	s.state("no-permission")
 	for _, button := range []string{"Generate New Key"} {

@@ -1,6 +1,6 @@
-// Package monitoring_test holds config/prometheus to what it says: promtool runs the tests of its alerts, each alert leads to a
-// section of docs/alerts.md, and what alerts and the dashboard ask for is there to be asked for: the programs are started, and
-// their metrics read.
+// Package monitoring_test holds config/prometheus to what it says: promtool runs the tests of its alerts, each alert
+// leads to a section of docs/alerts.md, and what alerts and the dashboard ask for is there to be asked for: the
+// programs are started, and their metrics read.
 package monitoring_test
 
 import (
@@ -59,8 +59,8 @@ func alerts(t *testing.T) []monitoringv1.Rule {
 
 var heading = regexp.MustCompile(`(?m)^### (\w+)$`)
 
-// TestEveryAlertHasASection checks that each alert says how bad it is, what it is about and where to read on, and that the page
-// has no section without an alert.
+// TestEveryAlertHasASection checks that each alert says how bad it is, what it is about and where to read on, and that
+// the page has no section without an alert.
 func TestEveryAlertHasASection(t *testing.T) {
 	const page = "https://github.com/nexuscommerce/apikey-operator/blob/main/docs/alerts.md#"
 	sections := map[string]bool{}

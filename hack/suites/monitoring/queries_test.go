@@ -67,8 +67,8 @@ func queries(t *testing.T) []query {
 	return all
 }
 
-// TestEveryQueryHasMetrics starts the programs, and checks that each metric, label and value of a label that a query names is one
-// that they show.
+// TestEveryQueryHasMetrics starts the programs, and checks that each metric, label and value of a label that a query
+// names is one that they show.
 func TestEveryQueryHasMetrics(t *testing.T) {
 	shown := scrape(t)
 	documented := read(t, "docs", "verifier.md") + read(t, "docs", "controller.md")
@@ -129,8 +129,8 @@ func (s series) faults(expr, documented string) []string {
 	return faults
 }
 
-// faults are what is wrong with a matcher of a metric. Values that aren't shown, because what they stand for has not happened, are
-// in the page of the program.
+// faults are what is wrong with a matcher of a metric. Values that aren't shown, because what they stand for has not
+// happened, are in the page of the program.
 func (k labelled) faults(metric string, matcher *labels.Matcher, documented string) []string {
 	if !k.has(matcher.Name) {
 		return []string{fmt.Sprintf("%s has no label %s", metric, matcher.Name)}

@@ -13,12 +13,10 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = time.Minute
+const timeout = time.Minute
 
 // labelled are the values that a metric's labels have, by label.
 type labelled map[string]map[string]bool
@@ -31,26 +29,21 @@ type series map[string]labelled
 // scrape runs the controller and a verifier on a real control plane, has something happen, and reads their metrics.
 func scrape(t *testing.T) series {
 	t.Helper()
-	cp := install.ControlPlane(t, controlplane.Options{}, "default", "samples")
-	controller, verifier, health, ask := program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t), program.FreeAddress(t)
-	program.Start(t, program.Build(t, "./cmd/controller"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-controller"),
-		"--metrics-bind-address="+controller, "--health-probe-bind-address=0") // It elects a leader.
-	ca := authority.New(t)
-	program.Start(t, program.Build(t, "./cmd/verifier"), append(ca.Flags(t, "127.0.0.1"), "--kubeconfig="+install.Kubeconfig(t, cp, "apikey-verifier"),
-		"--name=verifier-1", "--audit-log="+filepath.Join(t.TempDir(), "audit.log"),
-		"--http-bind-address="+ask, "--grpc-bind-address="+program.FreeAddress(t),
-		"--metrics-bind-address="+verifier, "--health-probe-bind-address="+health)...)
-	web := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.Trust("127.0.0.1")}}
-	t.Cleanup(web.CloseIdleConnections)
-	program.WaitUntil(t, patience, "a ready verifier", program.AnswersTo(t.Context(), web, "https://"+health+"/readyz"))
-	install.Kubectl(t, cp, "wait", "--for=condition=Ready", "apikeys", "-n", "warehouse", "--all", "--timeout=1m")
-	// One whom the proxy has not told of, and one without a token.
-	if _, err := page(t, web, "https://"+ask+"/auth/nginx"); err != nil {
+	i := install.New(t, install.Options{Manifests: []string{"default", "samples"}})
+	i.Controller = i.StartController(t, install.ControllerOptions{LeaderElection: true})
+	i.Verifier = i.StartVerifier(t, install.VerifierOptions{
+		TLS:   install.SignedBy(t, authority.New(t), "127.0.0.1"),
+		Flags: []string{"--audit-log=" + filepath.Join(t.TempDir(), "audit.log")},
+	})
+	install.Kubectl(t, i.ControlPlane, "wait", "--for=condition=Ready", "apikeys", "-n", "warehouse", "--all",
+		"--timeout=1m")
+	// A request of which the proxy has told nothing, and which has no token.
+	if _, err := page(t, i.Verifier.Web, i.Verifier.URL(i.Verifier.HTTP, "/auth/nginx")); err != nil {
 		t.Fatal(err)
 	}
 	all := series{}
-	for _, url := range []string{"http://" + controller, "https://" + verifier} {
-		all.add(t, web, url+"/metrics")
+	for _, url := range []string{"http://" + i.Controller.Metrics, i.Verifier.URL(i.Verifier.Metrics, "")} {
+		all.add(t, i.Verifier.Web, url+"/metrics")
 	}
 	return all
 }

@@ -52,8 +52,8 @@ func all[T any](t *testing.T, objects map[string][]string, kind string) []T {
 	return decoded
 }
 
-// TestEveryProgramIsATarget checks that each Deployment's metrics are found: by a ServiceMonitor, which selects a Service, which has
-// the port and selects the pods; over TLS, with a token, by an account that may read them.
+// TestEveryProgramIsATarget checks that each Deployment's metrics are found: by a ServiceMonitor, which selects a
+// Service, which has the port and selects the pods; over TLS, with a token, by an account that may read them.
 func TestEveryProgramIsATarget(t *testing.T) {
 	monitoring, installation := render(t, "prometheus"), render(t, "default")
 	deployments := all[appsv1.Deployment](t, installation, "Deployment")
@@ -65,11 +65,13 @@ func TestEveryProgramIsATarget(t *testing.T) {
 			t.Fatal(err)
 		}
 		endpoint := monitor.Spec.Endpoints[0]
-		if endpoint.Scheme == nil || *endpoint.Scheme != "https" || endpoint.BearerTokenFile == "" { //nolint:staticcheck // Every version has it.
+		//nolint:staticcheck // Every version has it.
+		if endpoint.Scheme == nil || *endpoint.Scheme != "https" || endpoint.BearerTokenFile == "" {
 			t.Errorf("%s asks in plain text, or without a token", monitor.Name)
 		}
 		secure := endpoint.TLSConfig
-		if secure == nil || secure.InsecureSkipVerify != nil || secure.CA.ConfigMap == nil || secure.CA.ConfigMap.Name != "apikey-ca" ||
+		if secure == nil || secure.InsecureSkipVerify != nil || secure.CA.ConfigMap == nil ||
+			secure.CA.ConfigMap.Name != "apikey-ca" ||
 			secure.ServerName == nil || !strings.HasPrefix(*secure.ServerName, monitor.Name+"-metrics.") {
 			t.Errorf("%s sends its token to whom it has not checked: %+v", monitor.Name, secure)
 		}
@@ -79,7 +81,8 @@ func TestEveryProgramIsATarget(t *testing.T) {
 			}
 			for _, port := range service.Spec.Ports {
 				for _, deployment := range deployments {
-					if port.Name == endpoint.Port && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(deployment.Spec.Template.Labels)) {
+					if port.Name == endpoint.Port &&
+						labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(deployment.Spec.Template.Labels)) {
 						targets[deployment.Name]++
 					}
 				}

@@ -4,11 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,10 +15,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const certificatePatience = time.Minute
-
-// Mounted writes what a Secret of type kubernetes.io/tls holds to files, as its volume has them, once it is there:
-// until then the kubelet has a pod wait. It returns the flags that name them.
+// Mounted waits until a Secret of type kubernetes.io/tls exists, as the kubelet does before it starts a pod, and writes
+// its entries to files, as a volume has them. It returns the flags that name the files.
 func Mounted(t testing.TB, cp *controlplane.ControlPlane, name string) []string {
 	t.Helper()
 	folder := t.TempDir()
@@ -29,11 +25,11 @@ func Mounted(t testing.TB, cp *controlplane.ControlPlane, name string) []string 
 		"--tls-private-key-file=" + filepath.Join(folder, "tls.key")}
 }
 
-// Mount does so to a folder.
+// Mount waits until a Secret exists, and writes its entries to files in a folder.
 func Mount(t testing.TB, cp *controlplane.ControlPlane, name, folder string) {
 	t.Helper()
 	secret := &corev1.Secret{}
-	program.WaitUntil(t, certificatePatience, "the Secret "+name, func() error {
+	program.WaitUntil(t, Timeout, "the Secret "+name, func() error {
 		return cp.Client.Get(t.Context(), client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: name}, secret)
 	})
 	for entry, content := range secret.Data {
@@ -43,12 +39,12 @@ func Mount(t testing.TB, cp *controlplane.ControlPlane, name, folder string) {
 	}
 }
 
-// Trust returns who trusts the authorities that the controller publishes, and a server of this name. It waits until
-// there are any.
+// Trust returns a client's TLS configuration that trusts the authorities that the controller publishes, and a server of
+// this name. It waits until there are any.
 func Trust(t testing.TB, cp *controlplane.ControlPlane, serverName string) *tls.Config {
 	t.Helper()
 	roots := x509.NewCertPool()
-	program.WaitUntil(t, certificatePatience, "the ConfigMap apikey-ca", func() error {
+	program.WaitUntil(t, Timeout, "the ConfigMap apikey-ca", func() error {
 		bundle := &corev1.ConfigMap{}
 		err := cp.Client.Get(t.Context(), client.ObjectKey{Namespace: controlplane.SystemNamespace, Name: "apikey-ca"},
 			bundle)
@@ -58,13 +54,4 @@ func Trust(t testing.TB, cp *controlplane.ControlPlane, serverName string) *tls.
 		return err
 	})
 	return &tls.Config{RootCAs: roots, ServerName: serverName, MinVersion: tls.VersionTLS12}
-}
-
-// AnswersTLS returns a condition that a program answers 200 at an address, by a certificate that the controller has
-// signed for a server's name.
-func AnswersTLS(t testing.TB, cp *controlplane.ControlPlane, serverName, address, path string) func() error {
-	t.Helper()
-	transport := &http.Transport{TLSClientConfig: Trust(t, cp, serverName)}
-	t.Cleanup(transport.CloseIdleConnections)
-	return program.AnswersTo(t.Context(), &http.Client{Transport: transport}, "https://"+address+path)
 }

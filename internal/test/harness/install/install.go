@@ -1,5 +1,13 @@
-// Package install brings the project onto a real control plane for a test: its manifests, and its programs with the
-// rights that these give them.
+// Package install installs the project on a real control plane for a test: its manifests, and its programs as processes,
+// with the rights that the manifests give them.
+//
+//	i := install.New(t, install.Options{
+//		Manifests:  []string{"rbac", "verifier/canary.yaml"},
+//		Controller: &install.ControllerOptions{},
+//		Verifier:   &install.VerifierOptions{},
+//	})
+//	key, token := i.NewKey(t)
+//	i.Verifier.AwaitAnswer(t, install.Question{Token: token, TenantID: key.Status.TenantID}, http.StatusOK, "")
 package install
 
 import (
@@ -10,7 +18,6 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
 // ControlPlane starts a control plane that lives as long as the test, and applies manifests to it: files of config/, or
@@ -40,7 +47,7 @@ func ControlPlane(t testing.TB, options controlplane.Options, manifests ...strin
 	return cp
 }
 
-// Config is the path of a file or folder in config/.
+// Config returns the path of a file or folder in config/.
 func Config(path ...string) string {
 	return filepath.Join(append([]string{controlplane.Root(), "config"}, path...)...)
 }
@@ -88,13 +95,4 @@ func Kubeconfig(t testing.TB, cp *controlplane.ControlPlane, account string) str
 		t.Fatal(err)
 	}
 	return path
-}
-
-// StartController starts a controller without leader election. Flags that are given take precedence.
-func StartController(t testing.TB, cp *controlplane.ControlPlane, binary string, flags ...string) *program.Process {
-	t.Helper()
-	return program.Start(t, binary, append([]string{
-		"--kubeconfig=" + Kubeconfig(t, cp, "apikey-controller"),
-		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
-	}, flags...)...)
 }

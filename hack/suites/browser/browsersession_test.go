@@ -18,10 +18,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// seat is a person at a browser of their own: nobody else's cookies are in it.
-type seat struct {
+// session is the browser session of one person: nobody else's cookies are in it.
+type session struct {
 	t       *testing.T
-	w       *world
+	e       *environment
 	browser *rod.Browser
 	page    *rod.Page
 	record  *record
@@ -29,25 +29,25 @@ type seat struct {
 	expected []string
 }
 
-// sit opens a window that leaves nothing on the disk. What it has recorded is checked at the end of the test.
-func (w *world) sit(t *testing.T, window size, looks scheme) *seat {
+// open opens a window that leaves nothing on the disk. What it has recorded is checked at the end of the test.
+func (e *environment) open(t *testing.T, window size, looks scheme) *session {
 	t.Helper()
-	browser, err := w.chromium.Incognito()
+	browser, err := e.chromium.Incognito()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = browser.Close() })
-	return w.sitAt(t, browser, window, looks)
+	return e.openIn(t, browser, window, looks)
 }
 
-// sitAt opens a window of a browser.
-func (w *world) sitAt(t *testing.T, browser *rod.Browser, window size, looks scheme) *seat {
+// openIn opens a window of a browser.
+func (e *environment) openIn(t *testing.T, browser *rod.Browser, window size, looks scheme) *session {
 	t.Helper()
 	page, err := browser.Page(proto.TargetCreateTarget{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &seat{t: t, w: w, browser: browser, page: page.Context(t.Context())}
+	s := &session{t: t, e: e, browser: browser, page: page.Context(t.Context())}
 	s.record = startRecord(s.page)
 	t.Cleanup(s.leave)
 	for _, setting := range []proto.Request{
@@ -60,8 +60,9 @@ func (w *world) sitAt(t *testing.T, browser *rod.Browser, window size, looks sch
 		}
 	}
 	permit := proto.BrowserGrantPermissions{
-		Origin: w.url, BrowserContextID: browser.BrowserContextID,
-		Permissions: []proto.BrowserPermissionType{proto.BrowserPermissionTypeClipboardReadWrite, proto.BrowserPermissionTypeClipboardSanitizedWrite},
+		Origin: e.url, BrowserContextID: browser.BrowserContextID,
+		Permissions: []proto.BrowserPermissionType{proto.BrowserPermissionTypeClipboardReadWrite,
+			proto.BrowserPermissionTypeClipboardSanitizedWrite},
 	}
 	if err := permit.Call(browser); err != nil {
 		t.Fatal(err)
@@ -69,11 +70,12 @@ func (w *world) sitAt(t *testing.T, browser *rod.Browser, window size, looks sch
 	return s
 }
 
-// open goes to a path of the console's. The page itself may be on its way to another at that moment: then it goes after that.
-func (s *seat) open(path string) {
+// open goes to a path of the console's. The page itself may be on its way to another at that moment: then it goes after
+// that.
+func (s *session) open(path string) {
 	s.t.Helper()
 	s.wait(path, func() error {
-		err := s.page.Navigate(s.w.url + path)
+		err := s.page.Navigate(s.e.url + path)
 		if _, ok := errors.AsType[*rod.NavigationError](err); err != nil && !ok {
 			s.t.Fatalf("%s: %v", path, err)
 		}
@@ -85,7 +87,7 @@ func (s *seat) open(path string) {
 }
 
 // signIn signs a person in, who then has the keys of a namespace before them.
-func (s *seat) signIn(who person, namespace string) {
+func (s *session) signIn(who person, namespace string) {
 	s.t.Helper()
 	s.open("/login")
 	s.fill("textbox", "Bearer token", who.token)
@@ -96,7 +98,7 @@ func (s *seat) signIn(who person, namespace string) {
 }
 
 // settles waits until the page has what it shows: a click may miss what still moves.
-func (s *seat) settles() {
+func (s *session) settles() {
 	s.t.Helper()
 	s.wait("the page to be complete", func() error {
 		if !s.eval(`() => !document.querySelector("[aria-busy=true]") && !document.getElementById("count")?.innerText.includes("Loading")`).Bool() {
@@ -107,22 +109,23 @@ func (s *seat) settles() {
 }
 
 // sitAs has a person sit down and sign in.
-func (w *world) sitAs(t *testing.T, who person, namespace string) *seat {
+func (e *environment) sitAs(t *testing.T, who person, namespace string) *session {
 	t.Helper()
-	s := w.sit(t, wide, light)
+	s := e.open(t, wide, light)
 	s.signIn(who, namespace)
 	return s
 }
 
 // look returns what there is by a role and a name as a screen reader says them, whether or not it is within sight.
-func (s *seat) look(role, name string) ([]*rod.Element, error) {
-	page := s.page.Timeout(patience)
+func (s *session) look(role, name string) ([]*rod.Element, error) {
+	page := s.page.Timeout(timeout)
 	// The document, and not its body: under a dialog the body is not there for anybody.
 	document, err := proto.RuntimeEvaluate{Expression: "document"}.Call(page)
 	if err != nil {
 		return nil, err
 	}
-	found, err := proto.AccessibilityQueryAXTree{ObjectID: document.Result.ObjectID, AccessibleName: name, Role: role}.Call(page)
+	found, err := proto.AccessibilityQueryAXTree{ObjectID: document.Result.ObjectID, AccessibleName: name,
+		Role: role}.Call(page)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +146,7 @@ func (s *seat) look(role, name string) ([]*rod.Element, error) {
 }
 
 // find waits until there is one such thing.
-func (s *seat) find(role, name string) *rod.Element {
+func (s *session) find(role, name string) *rod.Element {
 	s.t.Helper()
 	var found []*rod.Element
 	s.wait(role+" "+name, func() (err error) {
@@ -156,7 +159,7 @@ func (s *seat) find(role, name string) *rod.Element {
 }
 
 // gone waits until there is no such thing.
-func (s *seat) gone(role, name string) {
+func (s *session) gone(role, name string) {
 	s.t.Helper()
 	s.wait("no "+role+" "+name, func() error {
 		found, err := s.look(role, name)
@@ -168,7 +171,7 @@ func (s *seat) gone(role, name string) {
 }
 
 // has says whether there is such a thing now.
-func (s *seat) has(role, name string) bool {
+func (s *session) has(role, name string) bool {
 	s.t.Helper()
 	found, err := s.look(role, name)
 	if err != nil {
@@ -178,9 +181,9 @@ func (s *seat) has(role, name string) bool {
 }
 
 // wait polls. Where it is in vain, a screenshot shows what was there instead.
-func (s *seat) wait(what string, condition func() error) {
+func (s *session) wait(what string, condition func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		err := condition()
 		if err == nil {
@@ -188,7 +191,7 @@ func (s *seat) wait(what string, condition func() error) {
 		}
 		if time.Now().After(deadline) {
 			s.screenshot("failed-" + strings.ReplaceAll(s.t.Name(), "/", "-"))
-			s.t.Fatalf("%s: not after %s: %v\n%s", what, patience, withoutTokens(err.Error()), withoutTokens(s.text()))
+			s.t.Fatalf("%s: not after %s: %v\n%s", what, timeout, withoutTokens(err.Error()), withoutTokens(s.text()))
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -204,7 +207,7 @@ var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{9,}`)
 func withoutTokens(text string) string { return tokenLike.ReplaceAllString(text, "nxc_…") }
 
 // click clicks where a person would.
-func (s *seat) click(role, name string) {
+func (s *session) click(role, name string) {
 	s.t.Helper()
 	s.clickOn(role+" "+name, func() (*rod.Element, error) {
 		found, err := s.look(role, name)
@@ -218,16 +221,16 @@ func (s *seat) click(role, name string) {
 	})
 }
 
-// clickOn clicks on what a function finds. The page may draw it anew meanwhile, or move it: then it is looked for once more, until
-// it has been hit.
-func (s *seat) clickOn(what string, find func() (*rod.Element, error)) {
+// clickOn clicks on what a function finds. The page may draw it anew meanwhile, or move it: then it is looked for once
+// more, until it has been hit.
+func (s *session) clickOn(what string, find func() (*rod.Element, error)) {
 	s.t.Helper()
 	s.wait("a click on "+what, func() error {
 		element, err := find()
 		if err != nil {
 			return err
 		}
-		element = element.Timeout(patience)
+		element = element.Timeout(timeout)
 		if err := element.WaitStableRAF(); err != nil {
 			return err
 		}
@@ -240,16 +243,16 @@ func (s *seat) clickOn(what string, find func() (*rod.Element, error)) {
 		if err := element.Click(proto.InputMouseButtonLeft, 1); err != nil {
 			return err
 		}
-		if missed, err := s.page.Timeout(patience).Eval(`() => window.missed === true`); err == nil && missed.Value.Bool() {
+		if missed, err := s.page.Timeout(timeout).Eval(`() => window.missed === true`); err == nil && missed.Value.Bool() {
 			return fmt.Errorf("it was missed")
 		}
 		return nil // A page that can't be asked any more has been left, by the click.
 	})
 }
 
-// copies does what has a button copy, and returns what is in the clipboard then. The button says for two seconds that it has
-// copied: it is made to remember.
-func (s *seat) copies(button string, press func()) string {
+// copies does what has a button copy, and returns what is in the clipboard then. The button says for two seconds that
+// it has copied: it is made to remember.
+func (s *session) copies(button string, press func()) string {
 	s.t.Helper()
 	if _, err := s.find("button", button).Eval(`() => {
 		window.copied = false;
@@ -268,15 +271,15 @@ func (s *seat) copies(button string, press func()) string {
 }
 
 // copied clicks on a button that copies, and returns what that is.
-func (s *seat) copied(button string) string {
+func (s *session) copied(button string) string {
 	s.t.Helper()
 	return s.copies(button, func() { s.click("button", button) })
 }
 
 // fill replaces what is in a field.
-func (s *seat) fill(role, name, text string) {
+func (s *session) fill(role, name, text string) {
 	s.t.Helper()
-	field := s.find(role, name).Timeout(patience)
+	field := s.find(role, name).Timeout(timeout)
 	if err := field.SelectAllText(); err != nil {
 		s.t.Fatalf("filling %s: %v", name, err)
 	}
@@ -286,15 +289,15 @@ func (s *seat) fill(role, name, text string) {
 }
 
 // choose chooses an option of a list by its text.
-func (s *seat) choose(name, option string) {
+func (s *session) choose(name, option string) {
 	s.t.Helper()
-	if err := s.find("combobox", name).Timeout(patience).Select([]string{option}, true, rod.SelectorTypeText); err != nil {
+	if err := s.find("combobox", name).Timeout(timeout).Select([]string{option}, true, rod.SelectorTypeText); err != nil {
 		s.t.Fatalf("choosing %s of %s: %v", option, name, err)
 	}
 }
 
 // press types keys, as who has no mouse does.
-func (s *seat) press(keys ...input.Key) {
+func (s *session) press(keys ...input.Key) {
 	s.t.Helper()
 	for _, key := range keys {
 		if err := s.page.Keyboard.Type(key); err != nil {
@@ -304,8 +307,8 @@ func (s *seat) press(keys ...input.Key) {
 }
 
 // text is what can be read.
-func (s *seat) text() string {
-	body, err := s.page.Timeout(patience).Element("body")
+func (s *session) text() string {
+	body, err := s.page.Timeout(timeout).Element("body")
 	if err != nil {
 		return err.Error()
 	}
@@ -317,7 +320,7 @@ func (s *seat) text() string {
 }
 
 // reads waits until all of some texts can be read.
-func (s *seat) reads(texts ...string) {
+func (s *session) reads(texts ...string) {
 	s.t.Helper()
 	s.wait(fmt.Sprintf("the texts %q", texts), func() error {
 		now := s.text()
@@ -331,7 +334,7 @@ func (s *seat) reads(texts ...string) {
 }
 
 // row waits until a key's row has all of some texts, and returns what it has.
-func (s *seat) row(name string, texts ...string) string {
+func (s *session) row(name string, texts ...string) string {
 	s.t.Helper()
 	var row string
 	s.wait(fmt.Sprintf("%s with %q", name, texts), func() error {
@@ -354,7 +357,7 @@ func (s *seat) row(name string, texts ...string) string {
 }
 
 // names are those of the keys in the table, from top to bottom.
-func (s *seat) names() []string {
+func (s *session) names() []string {
 	s.t.Helper()
 	var names []string
 	for _, name := range s.eval(`() => [...document.querySelectorAll("tr[data-name]")].filter(row => row.checkVisibility()).map(row => row.dataset.name)`).Arr() {
@@ -364,7 +367,7 @@ func (s *seat) names() []string {
 }
 
 // shows waits until the table has exactly some keys, in that order.
-func (s *seat) shows(names ...string) {
+func (s *session) shows(names ...string) {
 	s.t.Helper()
 	s.wait(fmt.Sprintf("the keys %q", names), func() error {
 		if now := s.names(); !slices.Equal(now, names) {
@@ -375,9 +378,10 @@ func (s *seat) shows(names ...string) {
 }
 
 // screenshot writes what is to be seen to bin/screenshots.
-func (s *seat) screenshot(name string) {
+func (s *session) screenshot(name string) {
 	s.t.Helper()
-	picture, err := s.page.Timeout(patience).Screenshot(false, &proto.PageCaptureScreenshot{Format: proto.PageCaptureScreenshotFormatPng})
+	picture, err := s.page.Timeout(timeout).Screenshot(false,
+		&proto.PageCaptureScreenshot{Format: proto.PageCaptureScreenshotFormatPng})
 	if err == nil {
 		err = os.WriteFile(filepath.Join(screenshots(), name+".png"), picture, 0o644)
 	}
@@ -389,23 +393,23 @@ func (s *seat) screenshot(name string) {
 func screenshots() string { return filepath.Join(controlplane.Root(), "bin", "screenshots") }
 
 // clipboard is what was copied last.
-func (s *seat) clipboard() string {
+func (s *session) clipboard() string {
 	s.t.Helper()
 	return s.eval(`() => navigator.clipboard.readText()`).Str()
 }
 
-// state is a state of the page that a person is to like: there is a screenshot of it, nothing in it keeps anybody out, and what is
-// shown is kept for the search for tokens.
-func (s *seat) state(name string) {
+// state is a state of the page that a person is to like: there is a screenshot of it, nothing in it keeps anybody out,
+// and what is shown is kept for the search for tokens.
+func (s *session) state(name string) {
 	s.t.Helper()
 	s.screenshot(name)
 	s.checkBarriers(name)
 	s.keepSource(name)
 }
 
-// keepSource keeps what is in the page for the search for tokens. A dialog that has closed takes what it held with it, in the
-// event of its closing, which the browser sends a little later.
-func (s *seat) keepSource(name string) {
+// keepSource keeps what is in the page for the search for tokens. A dialog that has closed takes what it held with it,
+// in the event of its closing, which the browser sends a little later.
+func (s *session) keepSource(name string) {
 	s.t.Helper()
 	s.wait("no closed dialog", func() error {
 		if closed := s.eval(`() => document.querySelectorAll("dialog:not([open])").length`).Int(); closed > 0 {
@@ -413,15 +417,15 @@ func (s *seat) keepSource(name string) {
 		}
 		return nil
 	})
-	source, err := s.page.Timeout(patience).HTML()
+	source, err := s.page.Timeout(timeout).HTML()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.w.evidence.keep("the page's source, "+name, source)
+	s.e.evidence.keep("the page's source, "+name, source)
 }
 
 // leave is the end of a visit.
-func (s *seat) leave() {
+func (s *session) leave() {
 	s.record.stop()
 	s.keepTraces()
 	for _, complaint := range s.record.complaints() {
@@ -429,5 +433,5 @@ func (s *seat) leave() {
 			s.t.Errorf("the browser complains: %s", complaint)
 		}
 	}
-	s.record.checkHeaders(s.t, s.w.url)
+	s.record.checkHeaders(s.t, s.e.url)
 }
