@@ -107,6 +107,37 @@ func TestHarnessIsForTests(t *testing.T) {
 	}
 }
 
+// TestGinkgo checks that the packages that use Ginkgo are those that the page names, and that each starts a control plane
+// for its specs to share: everything else is plain testing.
+func TestGinkgo(t *testing.T) {
+	named := map[string]bool{}
+	ginkgo, _, _ := strings.Cut(section(t, contributing, "#### Ginkgo or plain testing"), "**Plain")
+	for _, match := range code.FindAllStringSubmatch(ginkgo, -1) {
+		named[match[1]] = true
+	}
+	uses, starts := map[string]bool{}, map[string]bool{}
+	for _, f := range tree(t) {
+		folder := path.Dir(f.path)
+		if strings.HasPrefix(folder, suites+"architecture") {
+			continue // It names what it looks for.
+		}
+		uses[folder] = uses[folder] || strings.Contains(f.text, "\"github.com/onsi/ginkgo/v2\"")
+		starts[folder] = starts[folder] || strings.Contains(f.text, "BeforeSuite(") &&
+			strings.Contains(f.text, "controlplane.Start(")
+	}
+	for folder := range uses {
+		if uses[folder] != named[folder] {
+			t.Errorf("%s: Ginkgo in %s: %t, and the page names it: %t", contributing, folder, uses[folder], named[folder])
+		}
+		if uses[folder] && !starts[folder] {
+			t.Errorf("%s uses Ginkgo and starts no control plane for its specs: use plain testing", folder)
+		}
+	}
+	if len(named) < 8 {
+		t.Errorf("only %d packages found", len(named))
+	}
+}
+
 var (
 	// inTree matches a path of the tree: it begins with a folder of the top.
 	inTree = regexp.MustCompile(`^(api|cmd|config|controllers|docs|hack|internal)(/[\w.-]+)*$`)
