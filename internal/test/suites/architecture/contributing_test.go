@@ -123,7 +123,7 @@ func TestGinkgo(t *testing.T) {
 		}
 		uses[folder] = uses[folder] || strings.Contains(f.text, "\"github.com/onsi/ginkgo/v2\"")
 		starts[folder] = starts[folder] || strings.Contains(f.text, "BeforeSuite(") &&
-			strings.Contains(f.text, "controlplane.Start(")
+			strings.Contains(f.text, "controlplane."+"Start(") // In two parts, as this package starts none.
 	}
 	for folder := range uses {
 		if uses[folder] != named[folder] {
