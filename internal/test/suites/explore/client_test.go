@@ -43,7 +43,8 @@ func (w *write) String() string { return fmt.Sprintf("%s %s %s", w.verb, w.kind,
 
 // conflict is the API server's answer to a write that another has overtaken.
 func (w *write) conflict() error {
-	return apierrors.NewConflict(schema.GroupResource{Resource: string(w.kind)}, w.name, fmt.Errorf("the explorer says so"))
+	return apierrors.NewConflict(schema.GroupResource{Resource: string(w.kind)}, w.name,
+		fmt.Errorf("the explorer says so"))
 }
 
 // dryRun is client.DryRunAll, in the shape that every kind of write takes.
@@ -77,7 +78,8 @@ func (c *stoppable) Update(ctx context.Context, obj client.Object, opts ...clien
 	})
 }
 
-func (c *stoppable) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+func (c *stoppable) Patch(ctx context.Context, obj client.Object, patch client.Patch,
+	opts ...client.PatchOption) error {
 	return c.propose(ctx, "patch", obj, func(dry ...dryRun) error {
 		return c.Client.Patch(ctx, obj, patch, with(opts, dry)...)
 	})
@@ -106,7 +108,8 @@ func (s *stoppableStatus) Update(ctx context.Context, obj client.Object, opts ..
 	})
 }
 
-func (s *stoppableStatus) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+func (s *stoppableStatus) Patch(ctx context.Context, obj client.Object, patch client.Patch,
+	opts ...client.SubResourcePatchOption) error {
 	return s.client.propose(ctx, "patch status of", obj, func(dry ...dryRun) error {
 		return s.SubResourceWriter.Patch(ctx, obj, patch, with(opts, dry)...)
 	})
@@ -171,7 +174,7 @@ func (c *stoppable) List(ctx context.Context, list client.ObjectList, _ ...clien
 	case *keysv1alpha1.TenantList:
 		(&keysv1alpha1.TenantList{Items: seen.tenants}).DeepCopyInto(out)
 	case *keysv1alpha1.AccessPolicyList:
-		(&keysv1alpha1.AccessPolicyList{Items: []keysv1alpha1.AccessPolicy{*c.run.lab.policy}}).DeepCopyInto(out)
+		(&keysv1alpha1.AccessPolicyList{Items: []keysv1alpha1.AccessPolicy{*c.run.testbed.policy}}).DeepCopyInto(out)
 	default:
 		return fmt.Errorf("%T is not cached", list)
 	}

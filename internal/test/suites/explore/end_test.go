@@ -18,16 +18,17 @@ func (r *run) expectEnd() {
 	for i := range s.keys {
 		key := &s.keys[i]
 		want := r.wanted(key)
-		said := said(key, want)
+		found := conditionSaying(key, want)
 		switch {
-		case said == nil || said.Reason != want || said.ObservedGeneration != key.Generation:
+		case found == nil || found.Reason != want || found.ObservedGeneration != key.Generation:
 			r.fail("L1: not %s: %s", want, describe(key))
 		case want == keysv1alpha1.ReasonReady:
 			r.expectReady(s, key)
 		case s.secret(key.Name) != nil && r.witness.foreign[key.Name] == "" && want == keysv1alpha1.ReasonRevoked:
 			r.fail("L1: the revoked key %s has a Secret", key.Name)
 		}
-		if want == keysv1alpha1.ReasonRevoked && !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
+		if want == keysv1alpha1.ReasonRevoked &&
+			!apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
 			r.fail("L1: the revocation of %s is not effective", key.Name)
 		}
 	}
@@ -38,8 +39,9 @@ func (r *run) expectEnd() {
 	}
 }
 
-// said is the condition that says what the key has come to: one of its own for a state that was asked for, else Ready.
-func said(key *keysv1alpha1.ApiKey, want string) *metav1.Condition {
+// conditionSaying returns the condition that tells the state of a key: its own for a state that was requested, else
+// Ready.
+func conditionSaying(key *keysv1alpha1.ApiKey, want string) *metav1.Condition {
 	ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady)
 	if ready == nil {
 		return apimeta.FindStatusCondition(key.Status.Conditions, want) // Its type is its reason.
@@ -85,7 +87,8 @@ func (r *run) expectReady(s *state, key *keysv1alpha1.ApiKey) {
 	}
 	text := string(secret.Data["token"])
 	newest := status.Credentials[len(status.Credentials)-1]
-	if token.DigestOf(text).String() != newest.Digest || newest.PublishedTime == nil || newest.ValidUntil != nil || len(status.Credentials) > 1 {
+	if token.DigestOf(text).String() != newest.Digest || newest.PublishedTime == nil || newest.ValidUntil != nil ||
+		len(status.Credentials) > 1 {
 		r.fail("L1: the Secret of key %s does not hold the one credential's token, or status does not say so", key.Name)
 	}
 	for _, v := range r.verifiers {
@@ -118,7 +121,8 @@ func (r *run) ledgerTrue(s *state) {
 		tenant := &s.tenants[i]
 		var want, got []string
 		for j := range s.keys {
-			if key := &s.keys[j]; len(key.Status.Credentials) > 0 && r.alive(key) && strings.EqualFold(key.Status.TenantID, tenant.Spec.ID) {
+			if key := &s.keys[j]; len(key.Status.Credentials) > 0 && r.alive(key) &&
+				strings.EqualFold(key.Status.TenantID, tenant.Spec.ID) {
 				want = append(want, string(key.UID))
 			}
 		}

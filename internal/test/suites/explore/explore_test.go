@@ -33,11 +33,11 @@ var (
 func TestExplore(t *testing.T) {
 	log.SetLogger(logr.Discard())
 	cp := install.ControlPlane(t, controlplane.Options{})
-	l := &lab{cp: cp, policy: fixture.Policy("nexuscommerce"), faults: faults}
+	l := &testbed{cp: cp, policy: fixture.Policy("nexuscommerce"), faults: faults}
 	sum := &tally{}
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		t.Run(name, func(t *testing.T) {
-			e := &explorer{t: t, lab: l, name: name, scenario: scenarios[name], tally: sum}
+			e := &explorer{t: t, testbed: l, name: name, scenario: scenarios[name], tally: sum}
 			e.explore()
 		})
 	}
@@ -47,7 +47,7 @@ func TestExplore(t *testing.T) {
 // explorer explores one scenario.
 type explorer struct {
 	t        *testing.T
-	lab      *lab
+	testbed  *testbed
 	name     string
 	scenario scenario
 	tally    *tally
@@ -56,7 +56,8 @@ type explorer struct {
 func (e *explorer) explore() {
 	dry := e.try([]plan{{wake: never}})[0]
 	if writes := len(dry.stageOf); writes < e.scenario.writes {
-		e.t.Errorf("%d writes, where at least %d were to be expected:\n%s", writes, e.scenario.writes, strings.Join(dry.trace, "\n"))
+		e.t.Errorf("%d writes, where at least %d were to be expected:\n%s", writes, e.scenario.writes,
+			strings.Join(dry.trace, "\n"))
 	}
 	if e.scenario.pairs {
 		e.pairs(dry)
@@ -69,21 +70,21 @@ func (e *explorer) explore() {
 	}
 }
 
-// singles are the plans with one fault: every fault at every write. After the last thing that users do, a controller that
-// is down until they do another is one that stops.
+// singles are the plans with one fault: every fault at every write. After the last thing that users do, a controller
+// that is down until they do another is one that stops.
 func singles(dry outcome) []plan {
 	var plans []plan
-	for i, stage := range dry.stageOf {
+	for i, number := range dry.stageOf {
 		for _, fault := range slices.Sorted(maps.Keys(faults)) {
 			at := map[int]string{i + 1: fault}
 			switch {
-			case strings.HasPrefix(fault, down) && stage == dry.stages:
+			case strings.HasPrefix(fault, down) && number == dry.stages:
 				continue
 			case fault != asleep:
 				plans = append(plans, plan{faults: at, wake: never})
 				continue
 			}
-			for wake := stage; wake <= dry.stages; wake++ {
+			for wake := number; wake <= dry.stages; wake++ {
 				plans = append(plans, plan{faults: at, wake: wake})
 			}
 		}
@@ -91,8 +92,9 @@ func singles(dry outcome) []plan {
 	return plans
 }
 
-// sampled returns the plans that are played: all of them in full, otherwise the same part of them in every run. The steps are
-// primes, and no multiple of the number of faults, so that every fault still meets some writes of every scenario.
+// sampled returns the plans that are played: all of them in full, otherwise the same part of them in every run. The
+// steps are primes, and no multiple of the number of faults, so that every fault still meets some writes of every
+// scenario.
 func sampled(plans []plan) []plan { return effort.Sample(plans, effort.Pick(101, 7, 1)) }
 
 // crashes are the first faults that all others are combined with.
@@ -112,7 +114,8 @@ func seconds(first outcome) []plan {
 	return plans
 }
 
-// pairs plays the crashes after the first stage, and then each of them with every fault at every later write that there is.
+// pairs plays the crashes after the first stage, and then each of them with every fault at every later write that there
+// is.
 func (e *explorer) pairs(dry outcome) {
 	crashed := e.try(slices.DeleteFunc(singles(dry), func(p plan) bool {
 		at, fault := p.first()
@@ -158,7 +161,7 @@ func (e *explorer) try(plans []plan) []outcome {
 		room <- struct{}{}
 		group.Go(func() {
 			defer func() { <-room }()
-			outcomes[i] = e.lab.play(e.t, e.scenario, plans[i])
+			outcomes[i] = e.testbed.play(e.t, e.scenario, plans[i])
 		})
 	}
 	group.Wait()

@@ -50,11 +50,11 @@ func (p plan) first() (at int, fault string) {
 	return at, p.faults[at]
 }
 
-// verdict is what becomes of a task.
-type verdict int
+// effect is what becomes of a task.
+type effect int
 
 const (
-	goesOn verdict = iota
+	goesOn effect = iota
 	// ends is for a task whose process is gone.
 	ends
 	// sleeps is for one that will go on later.
@@ -67,56 +67,56 @@ const (
 )
 
 // fault befalls a write.
-type fault func(*run, *task, *write) verdict
+type faultFunc func(*run, *task, *write) effect
 
 // faults are all that can befall a write.
-var faults = map[string]fault{
-	"stop before": func(r *run, t *task, _ *write) verdict {
+var faults = map[string]faultFunc{
+	"stop before": func(r *run, t *task, _ *write) effect {
 		r.kill(t)
 		return ends
 	},
-	"stop after": func(r *run, t *task, w *write) verdict {
+	"stop after": func(r *run, t *task, w *write) effect {
 		r.commit(w)
 		r.kill(t)
 		return ends
 	},
 	// The same, but no controller is there until users have done the next thing.
-	down + "before": func(r *run, t *task, _ *write) verdict {
+	down + "before": func(r *run, t *task, _ *write) effect {
 		r.kill(t)
 		r.down, r.leader = true, nil
 		return ends
 	},
-	down + "after": func(r *run, t *task, w *write) verdict {
+	down + "after": func(r *run, t *task, w *write) effect {
 		r.commit(w)
 		r.kill(t)
 		r.down, r.leader = true, nil
 		return ends
 	},
-	"conflict": func(_ *run, _ *task, w *write) verdict {
+	"conflict": func(_ *run, _ *task, w *write) effect {
 		w.answer = w.conflict()
 		return goesOn
 	},
-	"429": func(_ *run, _ *task, w *write) verdict {
+	"429": func(_ *run, _ *task, w *write) effect {
 		w.answer = apierrors.NewTooManyRequests("the explorer says so", 1)
 		return goesOn
 	},
-	"500": func(_ *run, _ *task, w *write) verdict {
+	"500": func(_ *run, _ *task, w *write) effect {
 		w.answer = apierrors.NewInternalError(fmt.Errorf("the explorer says so"))
 		return goesOn
 	},
-	"lost reply": func(r *run, _ *task, w *write) verdict {
+	"lost reply": func(r *run, _ *task, w *write) effect {
 		r.commit(w)
 		w.answer = &url.Error{Op: w.verb, URL: w.name, Err: io.ErrUnexpectedEOF}
 		return goesOn
 	},
 	// Another controller does everything there is to do, and then the write is made.
-	"competitor": func(r *run, _ *task, w *write) verdict {
+	"competitor": func(r *run, _ *task, w *write) effect {
 		r.compete()
 		r.commit(w)
 		return goesOn
 	},
 	// Another controller takes over for good; the first believes that it leads, and makes its write stages later.
-	asleep: func(r *run, t *task, w *write) verdict {
+	asleep: func(r *run, t *task, w *write) effect {
 		t.pending = w
 		r.sleepers = append(r.sleepers, t)
 		r.kill(t)
@@ -143,7 +143,7 @@ func (r *run) drive(t *task) {
 }
 
 // answer decides what becomes of a write.
-func (r *run) answer(t *task, w *write) verdict {
+func (r *run) answer(t *task, w *write) effect {
 	if r.unnumbered {
 		r.log("  (%s)", w)
 		r.commit(w)
@@ -158,9 +158,9 @@ func (r *run) answer(t *task, w *write) verdict {
 		return goesOn
 	}
 	r.outcome.fired++
-	verdict := r.lab.faults[fault](r, t, w)
+	result := r.testbed.faults[fault](r, t, w)
 	r.check()
-	return verdict
+	return result
 }
 
 // commit makes a write, and looks at what has come of it.

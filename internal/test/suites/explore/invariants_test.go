@@ -113,7 +113,8 @@ func credential(key *keysv1alpha1.ApiKey, id string) *keysv1alpha1.Credential {
 
 func (r *run) over(t *metav1.Time) bool { return t != nil && !r.clock.Now().Before(t.Time) }
 
-// secretsAreOurs is S2 for Secrets: a token is only in those that its key's UID owns. And S4: it is one that was announced.
+// secretsAreOurs is S2 for Secrets: a token is only in those that its key's UID owns. And S4: it is one that was
+// announced.
 func (r *run) secretsAreOurs(s *state) {
 	for i := range s.secrets {
 		secret := &s.secrets[i]
@@ -202,7 +203,8 @@ func (r *run) quotaKept(s *state) {
 	for i := range s.tenants {
 		active := 0
 		for j := range s.keys {
-			if key := &s.keys[j]; len(key.Status.Credentials) > 0 && strings.EqualFold(key.Status.TenantID, s.tenants[i].Spec.ID) && r.alive(key) {
+			if key := &s.keys[j]; len(key.Status.Credentials) > 0 &&
+				strings.EqualFold(key.Status.TenantID, s.tenants[i].Spec.ID) && r.alive(key) {
 				active++
 			}
 		}
@@ -247,7 +249,8 @@ func (r *run) tokensWork(s *state, view *index.View) {
 			}
 			continue
 		}
-		if (withdrawn(key) && seen.worked) || s.namespace.Labels[fixtureLabel] != r.tenants[0] || !r.clock.Now().Before(seen.last.Add(overlap)) {
+		if (withdrawn(key) && seen.worked) || s.namespace.Labels[fixtureLabel] != r.tenants[0] ||
+			!r.clock.Now().Before(seen.last.Add(overlap)) {
 			continue
 		}
 		seen.worked = seen.worked || decision.Outcome == verify.Allow
@@ -258,8 +261,9 @@ func (r *run) tokensWork(s *state, view *index.View) {
 	}
 }
 
-// withdrawn says that a key is refused since its namespace moved, which the controller takes back once it sees the namespace
-// back. A token that has worked by then may be refused so long; one that nobody could read before must not be.
+// withdrawn says that a key is refused since its namespace moved, which the controller takes back once it sees the
+// namespace back. A token that has worked by then may be refused so long; one that nobody could read before must not
+// be.
 func withdrawn(key *keysv1alpha1.ApiKey) bool {
 	admitted := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionAdmitted)
 	return admitted != nil && admitted.Reason == keysv1alpha1.ReasonTenantChanged

@@ -25,8 +25,8 @@ type process struct {
 }
 
 func (r *run) newProcess() *process {
-	c := &stoppable{Client: r.lab.cp.Client, run: r}
-	l := &live{Reader: r.lab.cp.Client, namespace: r.namespace}
+	c := &stoppable{Client: r.testbed.cp.Client, run: r}
+	l := &live{Reader: r.testbed.cp.Client, namespace: r.namespace}
 	found := &finder{run: r}
 	return &process{
 		tenants: tenant.NewController(c, l, r.clock),

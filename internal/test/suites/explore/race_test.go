@@ -2,19 +2,19 @@ package explore_test
 
 import "slices"
 
-// race has several reconciles, each by a process of its own, take turns: at each turn one goes on to its next write, and
-// makes the one that it had come to.
+// race has several reconciles, each by a process of its own, take turns: at each turn one goes on to its next write,
+// and makes the one that it had come to.
 func (r *run) race(of func(*run) []target) {
 	if r.leader == nil {
 		return
 	}
 	var tasks []*task
-	for i, target := range of(r) {
+	for i, each := range of(r) {
 		p := r.leader
 		if i > 0 {
 			p = r.newProcess()
 		}
-		if t := r.begin(p, target, nil); t != nil {
+		if t := r.begin(p, each, nil); t != nil {
 			tasks = append(tasks, t)
 		}
 	}

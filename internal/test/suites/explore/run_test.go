@@ -18,16 +18,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// lab is what all runs share.
-type lab struct {
+// testbed is what all runs share.
+type testbed struct {
 	cp     *controlplane.ControlPlane
 	policy *keysv1alpha1.AccessPolicy
-	faults map[string]fault
+	faults map[string]faultFunc
 }
 
 // run plays one scenario by one plan.
 type run struct {
-	lab      *lab
+	testbed  *testbed
 	ctx      context.Context
 	scenario scenario
 	plan     plan
@@ -99,9 +99,9 @@ func (r *run) log(format string, args ...any) {
 }
 
 // play runs a scenario by a plan.
-func (l *lab) play(t *testing.T, s scenario, p plan) outcome {
+func (l *testbed) play(t *testing.T, s scenario, p plan) outcome {
 	r := &run{
-		lab:       l,
+		testbed:   l,
 		ctx:       t.Context(),
 		scenario:  s,
 		plan:      p,
@@ -114,8 +114,8 @@ func (l *lab) play(t *testing.T, s scenario, p plan) outcome {
 	}
 	r.outcome.plan, r.outcome.stages = p, len(s.stages)
 	defer func() {
-		for _, task := range r.tasks {
-			task.stop()
+		for _, t := range r.tasks {
+			t.stop()
 		}
 	}()
 	r.live()
@@ -133,8 +133,8 @@ func (r *run) live() {
 		}
 	}()
 	r.setUp()
-	for i, stage := range r.scenario.stages {
-		r.stage(i, stage)
+	for i, next := range r.scenario.stages {
+		r.stage(i, next)
 	}
 	r.end()
 }
@@ -153,8 +153,9 @@ func (r *run) setUp() {
 		root, err := token.RootFrom([]byte("the root key, which has 32 bytes"))
 		r.must(err)
 		r.create(&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: r.system, Name: "apikey-root-1", Labels: map[string]string{keysv1alpha1.RootLabel: "1"}},
-			Data:       map[string][]byte{"key": root.Bytes()},
+			ObjectMeta: metav1.ObjectMeta{Namespace: r.system, Name: "apikey-root-1",
+				Labels: map[string]string{keysv1alpha1.RootLabel: "1"}},
+			Data: map[string][]byte{"key": root.Bytes()},
 		})
 	}
 	r.history = []*state{{version: map[part]int{}}}
@@ -195,7 +196,8 @@ func (r *run) end() {
 	r.settle()
 	r.collect()
 	r.settle()
-	r.follow(r.scenario.last) // And nothing after it: the controller must have asked to be woken for all that was left to do.
+	// And nothing after it: the controller must have asked to be woken for all that was left to do.
+	r.follow(r.scenario.last)
 	if len(r.sleepers) > 0 {
 		r.wakeSleepers()
 	}
@@ -233,7 +235,8 @@ func (r *run) settle() {
 	}
 }
 
-// outlasted has time pass that the leader gives verifiers to be prompt, where they are not, and says whether there was any.
+// outlasted has time pass that the leader gives verifiers to be prompt, where they are not, and says whether there was
+// any.
 func (r *run) outlasted() bool {
 	name, at := r.nextWake()
 	if !r.scenario.tardyVerifiers || name == "" || at.After(r.clock.Now().Add(time.Second)) {

@@ -18,8 +18,8 @@ type scenario struct {
 	withoutVerifiers bool
 	// tardyVerifiers apply changes only once it is written down that they are waited for.
 	tardyVerifiers bool
-	// tended has the canary be reconciled too, which what only keys are about needs not. Before anything else, no controller was
-	// there.
+	// tended has the canary be reconciled too, which what only keys are about needs not. Before anything else, no
+	// controller was there.
 	tended bool
 	stages []stage
 	// last is the time that passes after everything, for what the controller still means to do.
@@ -28,8 +28,8 @@ type scenario struct {
 	end func(*run)
 	// writes is the fewest writes that the controller can do with: a guard against a scenario that tests nothing.
 	writes int
-	// pairs has every crash after the first stage come with every fault at every later write. Single faults are left to the
-	// scenario without it.
+	// pairs has every crash after the first stage come with every fault at every later write. Single faults are left to
+	// the scenario without it.
 	pairs bool
 }
 
@@ -52,8 +52,8 @@ const (
 
 var nothing = func(*run) {}
 
-// begin has the first controller come up, which writes down the verifiers that it finds. Of one that has lost its probe before that,
-// nobody can know.
+// begin has the first controller come up, which writes down the verifiers that it finds. Of one that has lost its probe
+// before that, nobody can know.
 func begin() stage { return stage{name: "the first controller comes up", do: nothing} }
 
 func create(name string, change ...func(*keysv1alpha1.ApiKey)) stage {

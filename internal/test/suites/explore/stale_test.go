@@ -23,8 +23,8 @@ var parts = map[string][]part{
 	"everything": {keysPart, tenantsPart, namespacePart, secretsPart},
 }
 
-// showOldStates has a second controller reconcile a target on an old state, where the plan says so. In the probing run it
-// does so for every state, and notes which would lead to a write.
+// showOldStates has a second controller reconcile a target on an old state, where the plan says so. In the probing run
+// it does so for every state, and notes which would lead to a write.
 func (r *run) showOldStates(of target) {
 	if r.leader == nil || of.kind == canaryKind {
 		return
@@ -32,7 +32,8 @@ func (r *run) showOldStates(of target) {
 	switch {
 	case r.plan.probing:
 		r.probe(of)
-	case r.plan.stale != nil && !r.witness.shownStale && r.plan.stale.at == len(r.history) && r.plan.stale.of == r.alias(of):
+	case r.plan.stale != nil && !r.witness.shownStale && r.plan.stale.at == len(r.history) &&
+		r.plan.stale.of == r.alias(of):
 		r.witness.shownStale = true
 		r.log("shown %s", r.plan.stale)
 		seen := r.latest().with(r.history[r.plan.stale.shown], parts[r.plan.stale.parts]...)

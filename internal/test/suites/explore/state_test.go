@@ -105,7 +105,7 @@ func (r *run) observe(changed kind) {
 	switch changed {
 	case keyKind:
 		list := &keysv1alpha1.ApiKeyList{}
-		r.must(r.lab.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))
+		r.must(r.testbed.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))
 		if slices.EqualFunc(list.Items, now.keys, sameVersion[*keysv1alpha1.ApiKey]) {
 			return
 		}
@@ -114,7 +114,7 @@ func (r *run) observe(changed kind) {
 	case tenantKind:
 		tenants := make([]keysv1alpha1.Tenant, len(r.tenants))
 		for i, name := range r.tenants {
-			r.must(r.lab.cp.Client.Get(r.ctx, client.ObjectKey{Name: name}, &tenants[i]))
+			r.must(r.testbed.cp.Client.Get(r.ctx, client.ObjectKey{Name: name}, &tenants[i]))
 		}
 		if slices.EqualFunc(tenants, now.tenants, sameVersion[*keysv1alpha1.Tenant]) {
 			return
@@ -125,7 +125,7 @@ func (r *run) observe(changed kind) {
 		return // It is of no key.
 	case secretKind:
 		list := &corev1.SecretList{}
-		r.must(r.lab.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))
+		r.must(r.testbed.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))
 		if slices.EqualFunc(list.Items, now.secrets, sameVersion[*corev1.Secret]) {
 			return
 		}
@@ -133,7 +133,7 @@ func (r *run) observe(changed kind) {
 		now.version[secretsPart]++
 	default:
 		namespace := &corev1.Namespace{}
-		r.must(r.lab.cp.Client.Get(r.ctx, client.ObjectKey{Name: r.namespace}, namespace))
+		r.must(r.testbed.cp.Client.Get(r.ctx, client.ObjectKey{Name: r.namespace}, namespace))
 		now.namespace = namespace
 		now.version[namespacePart]++
 	}

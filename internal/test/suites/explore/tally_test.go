@@ -28,27 +28,29 @@ type tally struct {
 	counts map[string]map[string]int
 }
 
-func (t *tally) add(scenario, column string, points int) {
+func (t *tally) add(name, column string, points int) {
 	if t.counts == nil {
 		t.counts = map[string]map[string]int{}
 	}
-	if t.counts[scenario] == nil {
-		t.counts[scenario] = map[string]int{}
+	if t.counts[name] == nil {
+		t.counts[name] = map[string]int{}
 	}
-	t.counts[scenario][column] += points
+	t.counts[name][column] += points
 }
 
 func (t *tally) String() string {
-	columns := slices.Concat(slices.Sorted(maps.Keys(faults)), []string{"pairs", "turns", "stale, no write", "stale, writes"})
+	columns := slices.Concat(slices.Sorted(maps.Keys(faults)),
+		[]string{"pairs", "turns", "stale, no write", "stale, writes"})
 	total := 0
 	var lines []string
-	for _, scenario := range slices.Sorted(maps.Keys(t.counts)) {
-		line := fmt.Sprintf("%-50s", scenario)
+	for _, name := range slices.Sorted(maps.Keys(t.counts)) {
+		line := fmt.Sprintf("%-50s", name)
 		for _, column := range columns {
-			line += fmt.Sprintf("%*d", len(column)+2, t.counts[scenario][column])
-			total += t.counts[scenario][column]
+			line += fmt.Sprintf("%*d", len(column)+2, t.counts[name][column])
+			total += t.counts[name][column]
 		}
 		lines = append(lines, line)
 	}
-	return fmt.Sprintf("explored %d points: %d scenarios\n%50s  %s\n%s", total, len(t.counts), "", strings.Join(columns, "  "), strings.Join(lines, "\n"))
+	return fmt.Sprintf("explored %d points: %d scenarios\n%50s  %s\n%s", total, len(t.counts), "",
+		strings.Join(columns, "  "), strings.Join(lines, "\n"))
 }

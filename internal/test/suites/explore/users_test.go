@@ -13,7 +13,7 @@ import (
 )
 
 // create creates an object of which no history is kept yet.
-func (r *run) create(object client.Object) { r.must(r.lab.cp.Client.Create(r.ctx, object)) }
+func (r *run) create(object client.Object) { r.must(r.testbed.cp.Client.Create(r.ctx, object)) }
 
 // createKey has a user create a key.
 func (r *run) createKey(name string, change ...func(*keysv1alpha1.ApiKey)) {
@@ -29,12 +29,12 @@ func (r *run) editKey(name string, change func(*keysv1alpha1.ApiKey)) {
 	key := r.latest().key(name).DeepCopy()
 	stored := key.DeepCopy()
 	change(key)
-	r.must(r.lab.cp.Client.Patch(r.ctx, key, client.MergeFrom(stored)))
+	r.must(r.testbed.cp.Client.Patch(r.ctx, key, client.MergeFrom(stored)))
 	r.observe(keyKind)
 }
 
 func (r *run) deleteKey(name string) {
-	r.must(r.lab.cp.Client.Delete(r.ctx, r.latest().key(name).DeepCopy()))
+	r.must(r.testbed.cp.Client.Delete(r.ctx, r.latest().key(name).DeepCopy()))
 	r.observe(keyKind)
 }
 
@@ -57,14 +57,14 @@ func (r *run) editSecret(name string, change func(*corev1.Secret)) {
 		return
 	}
 	change(secret)
-	r.must(r.lab.cp.Client.Update(r.ctx, secret))
+	r.must(r.testbed.cp.Client.Update(r.ctx, secret))
 	r.witness.altered[name] = secret.ResourceVersion
 	r.observe(secretKind)
 }
 
 func (r *run) deleteSecret(name string) {
 	if secret := r.latest().secret(name); secret != nil {
-		r.must(r.lab.cp.Client.Delete(r.ctx, secret.DeepCopy()))
+		r.must(r.testbed.cp.Client.Delete(r.ctx, secret.DeepCopy()))
 		r.observe(secretKind)
 	}
 }
@@ -85,7 +85,7 @@ func (r *run) foreignSecret(name string) {
 func (r *run) move(tenant int) {
 	namespace := r.latest().namespace.DeepCopy()
 	namespace.Labels = fixture.Namespace(namespace.Name, r.tenants[tenant]).Labels
-	r.must(r.lab.cp.Client.Update(r.ctx, namespace))
+	r.must(r.testbed.cp.Client.Update(r.ctx, namespace))
 	r.observe(namespaceKind)
 }
 
@@ -94,7 +94,7 @@ func (r *run) collect() {
 	for i := range r.latest().secrets {
 		secret := r.latest().secrets[i].DeepCopy()
 		if owner := metav1.GetControllerOf(secret); owner != nil && r.latest().keyByUID(owner.UID) == nil {
-			r.must(r.lab.cp.Client.Delete(r.ctx, secret))
+			r.must(r.testbed.cp.Client.Delete(r.ctx, secret))
 		}
 	}
 	r.observe(secretKind)

@@ -23,8 +23,8 @@ import (
 // verifiersBound is the verifiers' --max-staleness where some are cut off. Elsewhere it is longer than a run.
 const verifiersBound = 10 * time.Second
 
-// verifier is a live verifier. While the controller waits for verifiers, it applies changes only once the controller has
-// nothing else to do.
+// verifier is a live verifier. While the controller waits for verifiers, it applies changes only once the controller
+// has nothing else to do.
 type verifier struct {
 	name, instance string
 	seen           *state
@@ -37,8 +37,8 @@ type verifier struct {
 	cutOff bool
 }
 
-// registerVerifiers creates the canary, on which two verifiers say that they have applied nothing yet. But where the canary is
-// tended, a controller has been here before.
+// registerVerifiers creates the canary, on which two verifiers say that they have applied nothing yet. But where the
+// canary is tended, a controller has been here before.
 func (r *run) registerVerifiers() {
 	canary := newCanary(r.system)
 	known := probe.Document{}
@@ -55,11 +55,12 @@ func (r *run) registerVerifiers() {
 		return
 	}
 	metav1.SetMetaDataAnnotation(&canary.ObjectMeta, keysv1alpha1.SealAnnotation, string(canary.UID))
-	r.must(r.lab.cp.Client.Update(r.ctx, canary))
+	r.must(r.testbed.cp.Client.Update(r.ctx, canary))
 	text, err := json.Marshal(known)
 	r.must(err)
 	r.create(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-		Namespace: r.system, Name: rollout.RegistryName, Annotations: map[string]string{rollout.RegistryAnnotation: string(text)},
+		Namespace: r.system, Name: rollout.RegistryName,
+		Annotations: map[string]string{rollout.RegistryAnnotation: string(text)},
 	}})
 }
 
@@ -73,7 +74,8 @@ func newCanary(namespace string) *keysv1alpha1.ApiKey {
 // canary is the canary as it is now; nil if there is none.
 func (r *run) canary() *keysv1alpha1.ApiKey {
 	canary := &keysv1alpha1.ApiKey{}
-	if err := r.lab.cp.Client.Get(r.ctx, client.ObjectKey{Namespace: r.system, Name: keysv1alpha1.CanaryName}, canary); err != nil {
+	if err := r.testbed.cp.Client.Get(r.ctx, client.ObjectKey{Namespace: r.system, Name: keysv1alpha1.CanaryName},
+		canary); err != nil {
 		return nil
 	}
 	return canary
@@ -87,7 +89,8 @@ func (s scenario) verifiers() []string {
 }
 
 func (r *run) newVerifier(name, instance string) *verifier {
-	v := &verifier{name: name, instance: instance, seen: &state{keysAt: "1"}, view: index.NewView(), proved: r.clock.Now(), bound: 5 * time.Minute}
+	v := &verifier{name: name, instance: instance, seen: &state{keysAt: "1"}, view: index.NewView(), proved: r.clock.Now(),
+		bound: 5 * time.Minute}
 	if r.scenario.tended {
 		v.bound = verifiersBound
 	}
@@ -96,7 +99,8 @@ func (r *run) newVerifier(name, instance string) *verifier {
 
 func (v *verifier) record(at time.Time) probe.Record {
 	nonce := fmt.Sprint(v.seen.keysAt, " ", at.Unix())
-	return probe.Record{Nonce: nonce, Applied: v.seen.keysAt, Instance: v.instance, MaxStaleness: metav1.Duration{Duration: v.bound}}
+	return probe.Record{Nonce: nonce, Applied: v.seen.keysAt, Instance: v.instance,
+		MaxStaleness: metav1.Duration{Duration: v.bound}}
 }
 
 // cutOff has a verifier hear and say no more. It goes on deciding from what it knows until its bound has passed.
@@ -122,7 +126,7 @@ func (r *run) signOff(which int) {
 func (r *run) replaceCanary() { r.annotate(nil) }
 
 func (r *run) recreateCanary() {
-	r.must(r.lab.cp.Client.Delete(r.ctx, r.canary()))
+	r.must(r.testbed.cp.Client.Delete(r.ctx, r.canary()))
 	r.create(newCanary(r.system))
 }
 
@@ -130,21 +134,22 @@ func (r *run) recreateCanary() {
 func (r *run) annotate(annotations any) {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
 	r.must(err)
-	r.must(r.lab.cp.Client.Patch(r.ctx, newCanary(r.system), client.RawPatch(types.MergePatchType, patch)))
+	r.must(r.testbed.cp.Client.Patch(r.ctx, newCanary(r.system), client.RawPatch(types.MergePatchType, patch)))
 	r.check()
 }
 
-// expectNoWait expects that a revocation is effective as soon as those have applied it that have not signed off. A controller that
-// has just made the registry, and not sealed the canary yet, leaves one that waits.
+// expectNoWait expects that a revocation is effective as soon as those have applied it that have not signed off. A
+// controller that has just made the registry, and not sealed the canary yet, leaves one that waits.
 func (r *run) expectNoWait() {
 	key := r.latest().key("key")
-	if len(r.plan.faults) == 0 && !apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
+	if len(r.plan.faults) == 0 &&
+		!apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
 		r.fail("L1: one that has signed off is waited for: %s", describe(key))
 	}
 }
 
-// verifierCatchesUp has the first verifier that is behind apply all changes and say so. It is false if none is behind that
-// the controller waits for: then all apply what there is, and nobody needs to hear of it.
+// verifierCatchesUp has the first verifier that is behind apply all changes and say so. It is false if none is behind
+// that the controller waits for: then all apply what there is, and nobody needs to hear of it.
 func (r *run) verifierCatchesUp() bool {
 	for _, v := range r.verifiers {
 		if r.impatient() && v.told != r.latest().keysAt && !v.cutOff {

@@ -1,7 +1,9 @@
-// Package plugin_test runs kubectl apikey as a person does, against a real API server with the controller and a verifier beside it.
+// Package plugin_test runs kubectl apikey as a person does, against a real API server with the controller and a
+// verifier beside it.
 //
-// Its tests are the scripts in testdata, which read like sessions at a terminal: what is typed, and what is printed. They are testscript's
-// (github.com/rogpeppe/go-internal/testscript) with the commands that commands lists, such as these:
+// Its tests are the scripts in testdata, which read like sessions at a terminal: what is typed, and what is printed.
+// They are testscript's (github.com/rogpeppe/go-internal/testscript) with the commands that commands lists, such as
+// these:
 //
 //	kubectl apikey suspend storefront
 //	stdout 'suspended'
@@ -9,9 +11,9 @@
 //	code 3
 //	stdout 'refused \(401 suspended\)'
 //
-// All share one control plane. Each script has a namespace of its own, which its kubeconfig names, and a tenant of the same name: both are
-// called after the script, as suspend-shop is after suspend.txtar. The namespaces of config/samples are there too, and no script changes
-// keys in them. A single script is run by its name:
+// All share one control plane. Each script has a namespace of its own, which its kubeconfig names, and a tenant of the
+// same name: both are called after the script, as suspend-shop is after suspend.txtar. The namespaces of config/samples
+// are there too, and no script changes keys in them. A single script is run by its name:
 //
 //	go test ./internal/test/suites/plugin -run 'TestScripts/^suspend$' -v
 package plugin_test

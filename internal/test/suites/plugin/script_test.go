@@ -30,18 +30,19 @@ func TestBroken(t *testing.T) { runScripts(t, newCluster(t), "testdata/broken") 
 
 // TestKrew runs the script that builds what krew installs, which needs no cluster.
 func TestKrew(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/release", RequireUniqueNames: true, Setup: func(env *testscript.Env) error {
-		for _, name := range []string{"HOME", "GOCACHE", "GOFLAGS", "GOPATH", "GOMODCACHE", "GOTOOLCHAIN", "GOPROXY"} {
-			if value := os.Getenv(name); value != "" {
-				env.Setenv(name, value)
+	testscript.Run(t, testscript.Params{Dir: "testdata/release", RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			for _, name := range []string{"HOME", "GOCACHE", "GOFLAGS", "GOPATH", "GOMODCACHE", "GOTOOLCHAIN", "GOPROXY"} {
+				if value := os.Getenv(name); value != "" {
+					env.Setenv(name, value)
+				}
 			}
-		}
-		env.Setenv("ROOT", controlplane.Root())
-		env.Setenv("OS", runtime.GOOS)
-		env.Setenv("ARCH", runtime.GOARCH)
-		env.Setenv("PLATFORM", runtime.GOOS+"/"+runtime.GOARCH)
-		return nil
-	}})
+			env.Setenv("ROOT", controlplane.Root())
+			env.Setenv("OS", runtime.GOOS)
+			env.Setenv("ARCH", runtime.GOARCH)
+			env.Setenv("PLATFORM", runtime.GOOS+"/"+runtime.GOARCH)
+			return nil
+		}})
 }
 
 // commands are what scripts have beyond testscript's own commands.
@@ -272,7 +273,8 @@ func createUser(ts *testscript.TestScript, neg bool, args []string) {
 	s := sessionOf(ts)
 	user := args[0] + "-of-" + s.namespace
 	ts.Check(s.cluster.kubeconfig(ts.MkAbs(args[0]+".kubeconfig"), s.namespace, user))
-	install.Kubectl(s.t, s.cluster.ControlPlane, "create", "rolebinding", "-n", s.namespace, args[0], "--clusterrole="+args[1], "--user="+user)
+	install.Kubectl(s.t, s.cluster.ControlPlane, "create", "rolebinding", "-n", s.namespace, args[0],
+		"--clusterrole="+args[1], "--user="+user)
 }
 
 func readVariable(ts *testscript.TestScript, neg bool, args []string) {

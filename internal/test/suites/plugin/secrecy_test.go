@@ -13,10 +13,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/processes"
 )
 
-// TestTokensAreNowhereElse (S2) runs every command, with the most talkative log, on keys whose tokens are known, and looks
-// for these in all that was printed, in all that was left on disk, and in what every process of this machine was started with
-// meanwhile. It fails where -v=8 is let through beside --show, where describe reads the Secret, where identify repeats what it was
-// given, and where create --show has another program print the token.
+// TestTokensAreNowhereElse (S2) runs every command, with the most talkative log, on keys whose tokens are known, and
+// looks for these in all that was printed, in all that was left on disk, and in what every process of this machine was
+// started with meanwhile. It fails where -v=8 is let through beside --show, where describe reads the Secret, where
+// identify repeats what it was given, and where create --show has another program print the token.
 func TestTokensAreNowhereElse(t *testing.T) { runScripts(t, sharedCluster(t), "testdata/secrecy") }
 
 // secrecyCommands are what its script has beyond commands.
@@ -60,7 +60,8 @@ func pasteToken(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: paste TOKEN kubectl ARG...")
 	}
 	s, text := sessionOf(ts), tokenIn(ts, args[0]).Reveal()
-	for _, form := range []string{text, "Bearer " + text, text[:40], text + "0", text[:30] + "-" + text[31:], text + " " + text} {
+	for _, form := range []string{text, "Bearer " + text, text[:40], text + "0", text[:30] + "-" + text[31:],
+		text + " " + text} {
 		in := s.parse(ts, false, args[2:])
 		in.input, in.anyEnd = []byte(form), true
 		s.run(ts, in)
@@ -105,7 +106,8 @@ func checkNowhere(ts *testscript.TestScript, neg bool, args []string) {
 // places returns where a token could be left, by what people call it: everywhere but in the folder of tokens.
 func (s *session) places(ts *testscript.TestScript, tokens string) map[string]string {
 	places := map[string]string{
-		"output": s.printed.String(), "the controller's log": s.cluster.Controller.Log(), "the verifier's log": s.cluster.Verifier.Log(),
+		"output": s.printed.String(), "the controller's log": s.cluster.Controller.Log(),
+		"the verifier's log": s.cluster.Verifier.Log(),
 	}
 	if len(s.watched.seen) == 0 {
 		ts.Fatalf("nobody has watched the list of processes")

@@ -9,7 +9,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// runOnTerminal runs the plugin on a terminal of its own, by script(1), which util-linux has everywhere, and types what is on standard input.
+// runOnTerminal runs the plugin on a terminal of its own, by script(1), which util-linux has everywhere, and types what
+// is on standard input.
 func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || args[0] != "kubectl" || args[1] != "apikey" {
 		ts.Fatalf("usage: terminal kubectl apikey ARG...")

@@ -34,9 +34,9 @@ type page struct {
 	folder string
 }
 
-// TestPage serves the page on this machine: to the one browser that came by the link, with the rights of the kubeconfig, until it
-// is told to stop or nobody looks any more. It fails where the link is given to the browser as an argument, where it is good
-// twice, and where any Host is answered.
+// TestPage serves the page on this machine: to the one browser that came by the link, with the rights of the
+// kubeconfig, until it is told to stop or nobody looks any more. It fails where the link is given to the browser as an
+// argument, where it is good twice, and where any Host is answered.
 func TestPage(t *testing.T) {
 	p := newPage(t, sharedCluster(t))
 	t.Run("who gets in", p.letsOneIn)
@@ -80,7 +80,8 @@ func (p *page) serve(t *testing.T, args ...string) *program.Process {
 	return ui
 }
 
-// endsByItself leaves the page alone, which another account of the machine does not: what that asks for all the time keeps nothing open.
+// endsByItself leaves the page alone, which another account of the machine does not: what that asks for all the time
+// keeps nothing open.
 func (p *page) endsByItself(t *testing.T) {
 	ui := p.serve(t, "--no-browser", "--idle-timeout=1s")
 	url := startLink.FindStringSubmatch(ui.Log())[1]
@@ -129,8 +130,8 @@ func (p *page) letsOneIn(t *testing.T) {
 		t.Errorf("the browser's file goes by what somebody else asks for: %v", err)
 	}
 	status, body := visit(t, "", link[0], "")
-	session := sessionMeta.FindStringSubmatch(body)
-	if status != http.StatusOK || session == nil {
+	tab := sessionMeta.FindStringSubmatch(body)
+	if status != http.StatusOK || tab == nil {
 		t.Fatalf("the link: %d", status)
 	}
 	program.WaitUntil(t, timeout, "the file to go", func() error {
@@ -139,14 +140,15 @@ func (p *page) letsOneIn(t *testing.T) {
 		}
 		return nil
 	})
-	if status, body := visit(t, session[1], url+key, ""); status != http.StatusOK || !strings.Contains(body, "Storefront") {
+	if status, body := visit(t, tab[1], url+key, ""); status != http.StatusOK ||
+		!strings.Contains(body, "Storefront") {
 		t.Errorf("with the link: %d", status)
 	}
-	p.generates(t, url, session[1])
-	if status, _ := visit(t, session[1], link[0], ""); status < 400 {
+	p.generates(t, url, tab[1])
+	if status, _ := visit(t, tab[1], link[0], ""); status < 400 {
 		t.Errorf("the link, once more: %d", status)
 	}
-	if status, _ := visit(t, session[1], url+"/api/user", "rebound.example"); status < 400 {
+	if status, _ := visit(t, tab[1], url+"/api/user", "rebound.example"); status < 400 {
 		t.Errorf("by another name: %d", status)
 	}
 	for _, process := range watch.Seen() {
@@ -178,7 +180,7 @@ func (p *page) openedFile(t *testing.T, link string) string {
 }
 
 // generates has the page make a key, as its script does.
-func (p *page) generates(t *testing.T, url, session string) {
+func (p *page) generates(t *testing.T, url, tab string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
@@ -187,7 +189,7 @@ func (p *page) generates(t *testing.T, url, session string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("X-Apikey-Session", session)
+	request.Header.Set("X-Apikey-Session", tab)
 	request.Header.Set("Content-Type", "application/json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -208,9 +210,9 @@ func (p *page) generates(t *testing.T, url, session string) {
 // sessionMeta is where the page of the link has what lets a tab in.
 var sessionMeta = regexp.MustCompile(`<meta name="session" content="([^"]+)">`)
 
-// visit asks for an URL, with what lets a tab in and by the name of a host where these aren't blank, and returns the status and the
-// beginning of the answer. No answer may set a cookie: other ports of the address would get it.
-func visit(t *testing.T, session, url, host string) (status int, body string) {
+// visit asks for an URL, with what lets a tab in and by the name of a host where these aren't blank, and returns the
+// status and the beginning of the answer. No answer may set a cookie: other ports of the address would get it.
+func visit(t *testing.T, tab, url, host string) (status int, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
@@ -219,7 +221,7 @@ func visit(t *testing.T, session, url, host string) (status int, body string) {
 		t.Fatal(err)
 	}
 	request.Host = host
-	request.Header.Set("X-Apikey-Session", session)
+	request.Header.Set("X-Apikey-Session", tab)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
