@@ -9,14 +9,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// fiftyRules returns a matcher of 50 rules for one host, with a wildcard beside it.
+// fiftyRules returns a matcher of 50 rules for one host, beside one with a wildcard.
 func fiftyRules() *access.Matcher {
 	api := newPolicy("api", 0, hostList("api.example.com"))
 	for i := range 25 {
 		path := fmt.Sprintf("/api/resource-%d", i)
 		api.Spec.Rules = append(api.Spec.Rules, prefix(path, "r:read", "GET", "HEAD"), prefix(path, "r:write", "POST", "PUT"))
 	}
-	return compile(api, newPolicy("other", 1, hostList("*.example.org"), prefix("/", "o:read"), prefix("/Straße", "s:read")))
+	return compile(api, newPolicy("other", 1, hostList("*.example.org"), prefix("/", "o:read"),
+		prefix("/Straße", "s:read")))
 }
 
 // requests are those that are to allocate nothing, whatever becomes of them.
@@ -75,7 +76,8 @@ func TestCanonicalFormsAllocateNothing(t *testing.T) {
 
 func BenchmarkRoute(b *testing.B) {
 	matcher := fiftyRules()
-	for _, name := range []string{"a match", "a wildcard", "upper case", "another path", "many segments", "a long segment"} {
+	for _, name := range []string{"a match", "a wildcard", "upper case", "another path",
+		"many segments", "a long segment"} {
 		r := requests[name]
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
 			b.ReportAllocs()
@@ -104,7 +106,8 @@ func BenchmarkCanonicalPath(b *testing.B) {
 func BenchmarkCompile(b *testing.B) {
 	policies := []keysv1alpha1.AccessPolicy{newPolicy("api", 0, hostList("api.example.com"))}
 	for i := range 256 {
-		policies[0].Spec.Rules = append(policies[0].Spec.Rules, prefix(fmt.Sprintf("/api/resource-%d/items", i), "r:read", "GET", "PUT"))
+		policies[0].Spec.Rules = append(policies[0].Spec.Rules,
+			prefix(fmt.Sprintf("/api/resource-%d/items", i), "r:read", "GET", "PUT"))
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,6 +1,6 @@
 package access
 
-// byteSet is a set of bytes, for tests of what a string is made of.
+// byteSet is a set of bytes, which tests what characters a string has.
 type byteSet [256]bool
 
 func newByteSet(members string) *byteSet {
@@ -22,7 +22,7 @@ func (s *byteSet) containsAll(text string) bool {
 	return true
 }
 
-// unhex returns the value of a hexadecimal digit, and 0xff for everything else.
+// unhex returns the value of a hexadecimal digit, or 0xff for any other character.
 func unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':

@@ -11,12 +11,12 @@ import (
 // Catalogue is the set of scopes that AccessPolicies declare. It is immutable.
 type Catalogue struct {
 	declared map[keysv1alpha1.Scope]struct{}
-	// hints are the scopes that Nearest may answer with, sorted: the declared ones and resource:* for each resource that
-	// one of them is about. Never *, which nobody should be nudged to.
+	// hints are the scopes that Nearest may return, sorted: the declared ones, and resource:* for the resource of each. It
+	// never has *, which should not be suggested to anyone.
 	hints []keysv1alpha1.Scope
 }
 
-// NewCatalogue collects what the policies declare.
+// NewCatalogue returns the scopes that the policies declare.
 func NewCatalogue(policies []keysv1alpha1.AccessPolicy) *Catalogue {
 	declared := map[keysv1alpha1.Scope]struct{}{}
 	hints := map[keysv1alpha1.Scope]struct{}{}
@@ -33,7 +33,7 @@ func NewCatalogue(policies []keysv1alpha1.AccessPolicy) *Catalogue {
 }
 
 // Declares reports whether a key may ask for the scope: a policy declares it by that name or, for resource:* and *, a
-// policy declares at least one scope that it covers. A declared wildcard does not declare the scopes it covers.
+// policy declares at least one scope that it covers. A declared wildcard does not declare the scopes that it covers.
 func (c *Catalogue) Declares(scope keysv1alpha1.Scope) bool {
 	if _, ok := c.declared[scope]; ok {
 		return true
@@ -46,9 +46,9 @@ func (c *Catalogue) Declares(scope keysv1alpha1.Scope) bool {
 	return false
 }
 
-// Nearest returns the scope that was most likely meant by one that is not declared, and whether any is near enough to
-// be worth a hint: about one slip of the keyboard in every four characters. A concrete scope is answered with a
-// concrete one and resource:* with resource:*. Of two as near the alphabetically first is returned.
+// Nearest returns the declared scope that was most likely meant by one that is not, and whether any is similar enough
+// to be suggested: about one typing error in four characters. For a concrete scope it returns a concrete one, and for
+// resource:* another resource:*. Of two equally near ones it returns the alphabetically first.
 func (c *Catalogue) Nearest(scope keysv1alpha1.Scope) (keysv1alpha1.Scope, bool) {
 	wildcard := strings.HasSuffix(string(scope), ":*")
 	nearest, distance := keysv1alpha1.Scope(""), len(scope)/4+1
@@ -63,8 +63,8 @@ func (c *Catalogue) Nearest(scope keysv1alpha1.Scope) (keysv1alpha1.Scope, bool)
 	return nearest, nearest != ""
 }
 
-// editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn one string into the
-// other (optimal string alignment). Scopes are ASCII, so bytes are characters.
+// editDistance returns the number of insertions, deletions, replacements and swaps of neighbours that turn one string
+// into the other (optimal string alignment). Scopes are ASCII, so bytes are characters.
 func editDistance(a, b string) int {
 	before, previous, current := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range previous {

@@ -7,7 +7,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// declaring returns a policy that only declares scopes.
+// declaring returns a policy that declares scopes and nothing else.
 func declaring(scopes ...keysv1alpha1.Scope) keysv1alpha1.AccessPolicy {
 	var policy keysv1alpha1.AccessPolicy
 	for _, scope := range scopes {

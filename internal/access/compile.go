@@ -8,30 +8,30 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Conflict is a rule that never decides for one host, path and method, and the policy whose rule does.
+// Conflict is a rule that is overridden for one host, path and method, and the rule that overrides it.
 type Conflict struct {
-	// Policy is the name of the AccessPolicy whose rule is not heard.
+	// Policy is the name of the AccessPolicy whose rule is overridden.
 	Policy string
-	// Rule is the rule's place in that policy's spec.rules.
+	// Rule is the index of the rule in that policy's spec.rules.
 	Rule int
-	// Host is as the policy has it, a wildcard with its asterisk.
+	// Host is as the policy has it; a wildcard includes its asterisk.
 	Host keysv1alpha1.Host
-	// Type is how Path is compared.
+	// Type is how Path is matched.
 	Type keysv1alpha1.PathMatchType
 	// Path is as the policy has it.
 	Path string
 	// Method is blank for the rule without methods.
 	Method keysv1alpha1.Method
-	// WonBy is the name of the AccessPolicy whose rule is heard. It is Policy where a policy contradicts itself.
+	// WonBy is the name of the AccessPolicy whose rule is in effect. It is Policy if a policy contradicts itself.
 	WonBy string
-	// WonByRule is the place of the rule that is heard in its policy's spec.rules.
+	// WonByRule is the index of the rule that is in effect in its policy's spec.rules.
 	WonByRule int
 }
 
-// Compile makes a Matcher of the policies. Policies with a host in common are merged; where two rules are for the same
-// host, path and method, the older policy's is heard (by creationTimestamp, then by name), and within a policy the one that
-// names the method, then the first. So adding a policy never changes what an existing route needs, save by a more specific
-// path. The policies may change afterwards without an effect on the Matcher.
+// Compile returns a Matcher for the policies. Policies with a host in common are merged. If two rules are for the same
+// host, path and method, that of the older policy is in effect (by creationTimestamp, then by name); within a policy,
+// the one that names the method, then the first. So adding a policy never changes what an existing route needs, except
+// by a more specific path. Changing the policies afterwards does not affect the Matcher.
 func Compile(policies []keysv1alpha1.AccessPolicy) *Matcher {
 	m := &Matcher{}
 	for age, policy := range byAge(policies) {
@@ -64,7 +64,7 @@ func byAge(policies []keysv1alpha1.AccessPolicy) []*keysv1alpha1.AccessPolicy {
 	return sorted
 }
 
-// grow returns the paths of a host, and makes the host known where it is not yet.
+// grow returns the paths of a host, and adds the host if it is missing.
 func (m *Matcher) grow(host keysv1alpha1.Host) *node {
 	hosts := &m.hosts
 	name, wildcard := strings.CutPrefix(string(host), "*.")
@@ -79,7 +79,7 @@ func (m *Matcher) grow(host keysv1alpha1.Host) *node {
 	return root
 }
 
-// add adds a rule to a host. An unknown or blank type of path is a prefix, which is the schema's default.
+// add adds a rule to a host. A path of an unknown or blank type is a prefix, which is the schema's default.
 func (m *Matcher) add(root *node, host keysv1alpha1.Host, rule *keysv1alpha1.AccessRule, requirement *Requirement) {
 	m.anonymous = m.anonymous || requirement.Anonymous
 	for _, path := range rule.Paths {
@@ -113,7 +113,7 @@ func (m *Matcher) add(root *node, host keysv1alpha1.Host, rule *keysv1alpha1.Acc
 	}
 }
 
-// report notes a conflict, but for a rule that has the same path twice.
+// report records a conflict, unless it is between equal paths of one rule.
 func (m *Matcher) report(conflict Conflict, loser, winner *Requirement) {
 	if loser == winner {
 		return

@@ -9,10 +9,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// h is the one host of most cases.
+// h is the host of most cases.
 var h = hostList("h")
 
-// conflictCases are policies, what a GET of a path of theirs needs, which is / where none is said, and which rules don't count.
+// conflictCases are policies, what a GET of a path (by default /) needs, and which rules are overridden.
 var conflictCases = map[string]struct {
 	policies  []keysv1alpha1.AccessPolicy
 	request   request
@@ -20,70 +20,82 @@ var conflictCases = map[string]struct {
 	conflicts []access.Conflict
 }{
 	"the older policy wins": {
-		policies:  []keysv1alpha1.AccessPolicy{newPolicy("a", 2, h, prefix("/", "young")), newPolicy("b", 1, h, prefix("/", "old"))},
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("a", 2, h, prefix("/", "young")),
+			newPolicy("b", 1, h, prefix("/", "old"))},
 		want:      "old",
 		conflicts: []access.Conflict{{Policy: "a", Host: "h", Type: "Prefix", Path: "/", WonBy: "b"}},
 	},
 	"of the same age the name decides": {
-		policies:  []keysv1alpha1.AccessPolicy{newPolicy("b", 1, h, prefix("/", "b")), newPolicy("a", 1, h, prefix("/", "a"))},
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("b", 1, h, prefix("/", "b")),
+			newPolicy("a", 1, h, prefix("/", "a"))},
 		want:      "a",
 		conflicts: []access.Conflict{{Policy: "b", Host: "h", Type: "Prefix", Path: "/", WonBy: "a"}},
 	},
 	"within a policy the first rule wins": {
-		policies:  []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, exact("/", "first", "GET"), exact("/", "second", "POST", "GET"))},
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, exact("/", "first", "GET"),
+			exact("/", "second", "POST", "GET"))},
 		want:      "first",
 		conflicts: []access.Conflict{{Policy: "p", Rule: 1, Host: "h", Type: "Exact", Path: "/", Method: "GET", WonBy: "p"}},
 	},
 	"both rules are named by their place": {
 		policies: []keysv1alpha1.AccessPolicy{
-			newPolicy("p", 1, h, prefix("/x", "x"), prefix("/y", "y"), prefix("/", "old")), newPolicy("q", 2, h, prefix("/z", "z"), prefix("/", "young"))},
+			newPolicy("p", 1, h, prefix("/x", "x"), prefix("/y", "y"), prefix("/", "old")),
+			newPolicy("q", 2, h, prefix("/z", "z"), prefix("/", "young"))},
 		want:      "old",
 		conflicts: []access.Conflict{{Policy: "q", Rule: 1, Host: "h", Type: "Prefix", Path: "/", WonBy: "p", WonByRule: 2}},
 	},
 	"a younger policy's more specific path is no conflict": {
-		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "old")), newPolicy("q", 2, h, prefix("/x", "young"))},
-		request:  request{path: "/x"},
-		want:     "young",
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "old")),
+			newPolicy("q", 2, h, prefix("/x", "young"))},
+		request: request{path: "/x"},
+		want:    "young",
 	},
 	"an exact path and a prefix are no conflict": {
-		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/x", "prefix")), newPolicy("q", 2, h, exact("/x", "exact"))},
-		request:  request{path: "/x"},
-		want:     "exact",
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/x", "prefix")),
+			newPolicy("q", 2, h, exact("/x", "exact"))},
+		request: request{path: "/x"},
+		want:    "exact",
 	},
 	"an older rule for every method is for each": {
-		policies:  []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "any")), newPolicy("q", 2, h, prefix("/", "get", "GET"))},
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "any")),
+			newPolicy("q", 2, h, prefix("/", "get", "GET"))},
 		want:      "any",
 		conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "p"}},
 	},
 	"an older rule for every method but one leaves that": {
 		policies: []keysv1alpha1.AccessPolicy{
-			newPolicy("p", 1, h, prefix("/", "old", "POST")), newPolicy("q", 2, h, prefix("/", "any")), newPolicy("r", 3, h, prefix("/", "get", "GET")),
+			newPolicy("p", 1, h, prefix("/", "old", "POST")), newPolicy("q", 2, h, prefix("/", "any")),
+			newPolicy("r", 3, h, prefix("/", "get", "GET")),
 		},
 		want:      "any",
 		conflicts: []access.Conflict{{Policy: "r", Host: "h", Type: "Prefix", Path: "/", Method: "GET", WonBy: "q"}},
 	},
 	"a younger rule for every method is for the rest": {
-		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "get", "GET")), newPolicy("q", 2, h, prefix("/", "any"))},
-		want:     "get",
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "get", "GET")),
+			newPolicy("q", 2, h, prefix("/", "any"))},
+		want: "get",
 	},
 	"within a policy a rule with methods and one without are no conflict": {
 		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/", "any"), prefix("/", "get", "GET"))},
 		want:     "get",
 	},
 	"a prefix with a slash is the one without": {
-		policies:  []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/x", "old")), newPolicy("q", 2, h, prefix("/x/", "young"))},
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/x", "old")),
+			newPolicy("q", 2, h, prefix("/x/", "young"))},
 		request:   request{path: "/x/"},
 		want:      "old",
 		conflicts: []access.Conflict{{Policy: "q", Host: "h", Type: "Prefix", Path: "/x/", WonBy: "p"}},
 	},
 	"two spellings are no conflict": {
-		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/x", "old")), newPolicy("q", 2, h, prefix("/X", "young"))},
-		request:  request{path: "/X"},
-		want:     "young",
+		policies: []keysv1alpha1.AccessPolicy{newPolicy("p", 1, h, prefix("/x", "old")),
+			newPolicy("q", 2, h, prefix("/X", "young"))},
+		request: request{path: "/X"},
+		want:    "young",
 	},
 	"only on the host in common, wildcards as they are written": {
 		policies: []keysv1alpha1.AccessPolicy{
-			newPolicy("p", 1, hostList("a", "*.w"), prefix("/", "old")), newPolicy("q", 2, hostList("h", "*.w", "w"), prefix("/", "young"))},
+			newPolicy("p", 1, hostList("a", "*.w"), prefix("/", "old")),
+			newPolicy("q", 2, hostList("h", "*.w", "w"), prefix("/", "young"))},
 		want:      "young",
 		conflicts: []access.Conflict{{Policy: "q", Host: "*.w", Type: "Prefix", Path: "/", WonBy: "p"}},
 	},
@@ -132,12 +144,13 @@ func TestCompileNamesThePolicy(t *testing.T) {
 		Paths: prefixes("/"), Scopes: scopeList{"a:r"}, AnyOf: scopeList{"b:r", "c:r"},
 	}))
 	got := route(t, matcher, "h", "GET", "/")
-	if got.Policy != "p" || !slices.Equal(got.Scopes, scopeList{"a:r"}) || !slices.Equal(got.AnyOf, scopeList{"b:r", "c:r"}) || got.Anonymous {
+	if got.Policy != "p" || !slices.Equal(got.Scopes, scopeList{"a:r"}) ||
+		!slices.Equal(got.AnyOf, scopeList{"b:r", "c:r"}) || got.Anonymous {
 		t.Errorf("the requirement is %+v", got)
 	}
 }
 
-// Informers share their objects, so what is compiled has to outlive changes to them, and leave them as they are.
+// TestCompileCopies checks that the matcher and the policies don't share memory, because informers share their objects.
 func TestCompileCopies(t *testing.T) {
 	rule := keysv1alpha1.AccessRule{Paths: prefixes("/x"), Scopes: scopeList{"a:r"}, AnyOf: scopeList{"b:r"}}
 	policies := []keysv1alpha1.AccessPolicy{

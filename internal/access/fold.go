@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxFold is by how much folding can shorten a string: the Kelvin sign, of three bytes, folds to k.
+// maxFold is how much folding can shorten a string: the Kelvin sign, which has three bytes, folds to k.
 const maxFold = 3
 
-// foldedAlready reports whether appendFolded would change nothing, as it does for nearly every segment of an API.
+// foldedAlready reports whether appendFolded would change nothing, which is true of nearly every path segment.
 func foldedAlready(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || ('A' <= c && c <= 'Z') {
@@ -19,8 +19,8 @@ func foldedAlready(s string) bool {
 	return true
 }
 
-// appendFolded appends s with its case folded: two strings have the same folded form if strings.EqualFold holds for
-// them. The folded form is never longer than s.
+// appendFolded appends s with its case folded. Two strings have the same folded form if and only if strings.EqualFold
+// holds for them. The folded form is never longer than s.
 func appendFolded(buf []byte, s string) []byte {
 	for _, r := range s {
 		buf = utf8.AppendRune(buf, foldRune(r))
@@ -28,8 +28,8 @@ func appendFolded(buf []byte, s string) []byte {
 	return buf
 }
 
-// foldRune returns one representative of all runes that differ from r by case alone: the lower-case letter in ASCII,
-// and otherwise the smallest.
+// foldRune returns one representative of all runes that differ from r only by case: the lower-case letter in ASCII, and
+// the smallest otherwise.
 func foldRune(r rune) rune {
 	if r >= utf8.RuneSelf {
 		for {
@@ -47,8 +47,9 @@ func foldRune(r rune) rune {
 	return r
 }
 
-// stem returns what a segment is without its suffix: products for products.json, and .well-known as it is. White space in
-// front of the suffix goes too, because it is then at the end of a segment, where some trim it: "admin .json".
+// stem returns a segment without its suffix: products for products.json; but .well-known stays as it is. It also
+// removes white space before the suffix, because that is then at the end of a segment, where some servers trim it:
+// "admin .json".
 func stem(segment string) string {
 	if i := strings.IndexByte(segment, '.'); i > 0 {
 		return strings.TrimRightFunc(segment[:i], unicode.IsSpace)

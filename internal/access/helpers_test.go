@@ -10,8 +10,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// newPolicy returns a policy that was created at a second of an epoch of its own.
-func newPolicy(name string, second int, hosts []keysv1alpha1.Host, rules ...keysv1alpha1.AccessRule) keysv1alpha1.AccessPolicy {
+// newPolicy returns a policy that was created in the given second.
+func newPolicy(name string, second int, hosts []keysv1alpha1.Host,
+	rules ...keysv1alpha1.AccessRule) keysv1alpha1.AccessPolicy {
 	return keysv1alpha1.AccessPolicy{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:              name,
@@ -49,7 +50,7 @@ func exact(value string, scope keysv1alpha1.Scope, methods ...keysv1alpha1.Metho
 
 func compile(policies ...keysv1alpha1.AccessPolicy) *access.Matcher { return access.Compile(policies) }
 
-// route returns the requirement of a request that has one.
+// route returns the requirement of a request, which must have one.
 func route(t testing.TB, m *access.Matcher, host, method, path string) *access.Requirement {
 	t.Helper()
 	requirement, ok := m.Route(host, method, path)

@@ -6,24 +6,26 @@ import (
 )
 
 const (
-	// maxHost is the longest host name, RFC 1035 section 2.3.4 less the root's length byte and the first label's.
+	// maxHost is the length of the longest host name: RFC 1035 section 2.3.4, without the length bytes of the root and of
+	// the first label.
 	maxHost = 253
 	// maxPort is the length of ":65535".
 	maxPort = 6
 )
 
-// hostBytes are the characters of a host name. An underscore is in no policy's host but may be below a wildcard's.
+// hostBytes are the characters of a host name. No policy's host has an underscore, but a host that matches a wildcard
+// may.
 var hostBytes = newByteSet(lowerCase + upperCase + digits + "-._")
 
 // CanonicalHost returns the host that the value of a Host header (or HTTP/2's :authority) names, in the form that
 // Matcher.Route takes: lower case (RFC 3986 section 3.2.2; hosts compared with their case are CVE-2021-39155), without
-// port and without the root's trailing dot (RFC 3986 section 3.2.2, RFC 1034 section 3.1). It reports false for
-// whatever a proxy or an application could read as another host:
+// port and without the root's trailing dot (RFC 3986 section 3.2.2, RFC 1034 section 3.1). It reports false for an
+// authority that a proxy or an application could read as another host:
 //
-//   - user information (RFC 9110 section 4.2.4), more than one colon, an empty port or one that is no port;
+//   - user information (RFC 9110 section 4.2.4), more than one colon, an empty or invalid port;
 //   - an empty name or label, percent-encoding, spaces, commas (two headers joined), control characters;
-//   - characters beyond ASCII: names are sent in their ASCII form (RFC 5891), and what other characters normalise to
-//     depends on who does it (CVE-2019-9636);
+//   - characters beyond ASCII: names are sent in their ASCII form (RFC 5891), and implementations normalise other
+//     characters differently (CVE-2019-9636);
 //   - anything longer than a host name and a port can be.
 //
 // An IPv6 address comes in brackets and keeps them, so no policy's host is equal to it; a zone is refused (RFC 6874
@@ -53,7 +55,7 @@ func CanonicalHost(authority string) (host string, ok bool) {
 // plainHostBytes are those of hostBytes that are canonical.
 var plainHostBytes = newByteSet(lowerCase + digits + "-._")
 
-// plainHost reports whether an authority is a host name and canonical already, as nearly all are.
+// plainHost reports whether an authority is a canonical host name already, as nearly all are.
 func plainHost(authority string) bool {
 	before := byte('.')
 	for i := range len(authority) {
@@ -66,7 +68,7 @@ func plainHost(authority string) bool {
 	return before != '.' && len(authority) <= maxHost
 }
 
-// canonicalIPv6 is CanonicalHost for what starts with a bracket.
+// canonicalIPv6 is CanonicalHost for an authority that starts with a bracket.
 func canonicalIPv6(authority string) (string, bool) {
 	literal, port, found := strings.Cut(authority[1:], "]")
 	if !found || (port != "" && (port[0] != ':' || !validPort(port[1:]))) {

@@ -12,7 +12,7 @@ var (
 	longest = strings.Join([]string{label, label, label, label[:61]}, ".") // 253 characters
 )
 
-// authorities are what a request may have for a host, and the host that it is; blank is one that is refused.
+// authorities are values of a Host header, and the host that each names; blank if it is refused.
 var authorities = map[string]struct{ authority, host string }{
 	"as it is":                {"api.example.com", "api.example.com"},
 	"upper case":              {"API.Example.COM", "api.example.com"},
@@ -90,7 +90,8 @@ func TestCanonicalHost(t *testing.T) {
 
 func FuzzCanonicalHost(f *testing.F) {
 	for _, seed := range []string{
-		"api.example.com", "API.example.com.:443", "[2001:DB8::1]:80", "a@b", "a..b", "a:0", "a:65536", "a,b", ".", "[::1%25x]",
+		"api.example.com", "API.example.com.:443", "[2001:DB8::1]:80", "a@b", "a..b", "a:0", "a:65536", "a,b",
+		".", "[::1%25x]",
 	} {
 		f.Add(seed)
 	}

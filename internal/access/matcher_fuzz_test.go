@@ -10,13 +10,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// path is a declared path: its type, and how it is spelled, a prefix without its trailing slash.
+// declaredPath is a declared path: its type and its spelling, a prefix without its trailing slash.
 type declaredPath struct {
 	exact bool
 	value string
 }
 
-// reference is Matcher.Route by its description, as slowly as that reads. It returns the policy whose rule decides.
+// reference implements the description of Matcher.Route literally, without regard to speed. It returns the policy whose
+// rule applies.
 func reference(policies []keysv1alpha1.AccessPolicy, host, method, path string) string {
 	policies = slices.Clone(policies)
 	slices.SortStableFunc(policies, func(a, b keysv1alpha1.AccessPolicy) int {
@@ -26,7 +27,8 @@ func reference(policies []keysv1alpha1.AccessPolicy, host, method, path string) 
 	if !ok {
 		return ""
 	}
-	policies = slices.DeleteFunc(policies, func(p keysv1alpha1.AccessPolicy) bool { return !slices.Contains(p.Spec.Hosts, key) })
+	policies = slices.DeleteFunc(policies,
+		func(p keysv1alpha1.AccessPolicy) bool { return !slices.Contains(p.Spec.Hosts, key) })
 	var rules []keysv1alpha1.AccessRule
 	for _, p := range policies {
 		rules = append(rules, p.Spec.Rules...)
@@ -57,7 +59,8 @@ func mostSpecificHost(policies []keysv1alpha1.AccessPolicy, host string) (best k
 			if string(h) == host {
 				return h, true
 			}
-			if suffix, wildcard := strings.CutPrefix(string(h), "*"); wildcard && strings.HasSuffix(host, suffix) && len(h) > len(best) {
+			if suffix, wildcard := strings.CutPrefix(string(h), "*"); wildcard &&
+				strings.HasSuffix(host, suffix) && len(h) > len(best) {
 				best, ok = h, true
 			}
 		}
@@ -65,7 +68,7 @@ func mostSpecificHost(policies []keysv1alpha1.AccessPolicy, host string) (best k
 	return best, ok
 }
 
-// mostSpecificPath chooses by the lenient reading, and reports false where the strict one disagrees.
+// mostSpecificPath finds a path by the lenient reading, and reports false if the strict one disagrees.
 func mostSpecificPath(rules []keysv1alpha1.AccessRule, path string) (decides declaredPath, ok bool) {
 	read := segments(path)
 	best := -1
@@ -89,7 +92,8 @@ func mostSpecificPath(rules []keysv1alpha1.AccessRule, path string) (decides dec
 			candidates = append(candidates, d)
 		}
 	}
-	if best < 2*len(read) && slices.ContainsFunc(all, func(d declaredPath) bool { return equalButForSuffix(segments(d.value), read) }) {
+	if best < 2*len(read) &&
+		slices.ContainsFunc(all, func(d declaredPath) bool { return equalButForSuffix(segments(d.value), read) }) {
 		return declaredPath{}, false
 	}
 	for _, d := range candidates {
@@ -155,7 +159,7 @@ func (s *source) path() string {
 	return path.String()
 }
 
-// policies makes up to four policies. Each rule needs a scope of its own, which tells it from the others.
+// policies makes up to four policies. Each rule needs a different scope, by which it is recognised.
 func (s *source) policies() []keysv1alpha1.AccessPolicy {
 	names := []keysv1alpha1.Host{"x", "y.x", "*.x", "*.y.x", "z.y.x"}
 	methods := []keysv1alpha1.Method{"GET", "PUT", "HEAD"}
@@ -166,7 +170,8 @@ func (s *source) policies() []keysv1alpha1.AccessPolicy {
 			policies[i].Spec.Hosts = append(policies[i].Spec.Hosts, names[s.choose(len(names))])
 		}
 		for j := range s.choose(6) {
-			rule := keysv1alpha1.AccessRule{Scopes: scopeList{keysv1alpha1.Scope([]rune{'p', rune('0' + i), 'r', rune('0' + j)})}}
+			rule := keysv1alpha1.AccessRule{Scopes: scopeList{keysv1alpha1.Scope([]rune{'p', rune('0' + i),
+				'r', rune('0' + j)})}}
 			for range 1 + s.choose(2) {
 				pathType := []keysv1alpha1.PathMatchType{keysv1alpha1.PathPrefix, keysv1alpha1.PathExact}[s.choose(2)]
 				rule.Paths = append(rule.Paths, keysv1alpha1.PathMatch{Type: pathType, Value: s.path()})

@@ -34,7 +34,7 @@ func TestRouteByHost(t *testing.T) {
 		"a wildcard matches another's parent":      {"b.example.com", "/", "wildcard"},
 		"below a name there is still the wildcard": {"x.a.example.com", "/", "wildcard"},
 		"a host without rules hides the wildcard":  {"blank.example.com", "/", "refused"},
-		"an asterisk":                              {"*.example.com", "/", "wildcard"}, // CanonicalHost lets none through
+		"an asterisk":                              {"*.example.com", "/", "wildcard"}, // CanonicalHost refuses it
 		"another host":                             {"example.org", "/", "refused"},
 		"no host":                                  {"", "/", "refused"},
 		"an address":                               {"[2001:db8::1]", "/", "refused"},
@@ -126,12 +126,13 @@ func TestRouteByMethod(t *testing.T) {
 	}
 }
 
-// What a lenient router takes for a declared path never falls to a wider rule.
+// A path that a lenient router takes for a declared one never falls back to a wider rule.
 func TestRouteRefusesNearMisses(t *testing.T) {
 	matcher := compile(
 		newPolicy("p", 0, hostList("h"),
 			prefix("/", "all"), prefix("/api/products", "products"), exact("/api/health", "health"), exact("/api/list/", "list"),
-			exact("/api/products", "list-products"), prefix("/api/Mixed", "mixed"), prefix("/both", "both"), prefix("/BOTH", "BOTH"),
+			exact("/api/products", "list-products"), prefix("/api/Mixed", "mixed"),
+			prefix("/both", "both"), prefix("/BOTH", "BOTH"),
 			prefix("/feed.json", "feed"), prefix("/v1.0", "v1"), prefix("/straße/ÅÄ", "umlaut"), prefix("/.well-known/x", "x"),
 			prefix("/key", "key"), prefix("/.hidden", "hidden")),
 	)
@@ -189,7 +190,7 @@ func TestRouteRefusesNearMisses(t *testing.T) {
 	}
 }
 
-// How long a segment may be to be looked up at all depends on its neighbours.
+// The maximum length of a segment that is looked up depends on its siblings.
 func TestRouteLooksUpLongSegments(t *testing.T) {
 	matcher := compile(
 		newPolicy("long", 0, hostList("long"), prefix("/", "all"), prefix("/long-name", "long"), prefix("/a", "a")),

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxTarget is the longest request target that is read, in bytes: what nginx takes by default. RFC 9112 section 3 asks
-// for 8000 at least.
+// maxTarget is the length of the longest request target that is accepted, in bytes: nginx's default. RFC 9112 section 3
+// requires at least 8000.
 const maxTarget = 8192
 
 const (
@@ -17,19 +17,20 @@ const (
 )
 
 var (
-	// pathBytes are what RFC 3986 section 3.3 lets a path be written in, less the semicolon.
+	// pathBytes are the characters that RFC 3986 section 3.3 admits in a path, without the semicolon.
 	pathBytes = newByteSet("/%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,=" + ":@")
-	// queryBytes are what may follow the question mark. Only what could end the query or the target matters here, so
-	// characters that RFC 3986 would have encoded and browsers don't, such as | and [, are let pass.
+	// queryBytes are the characters that may follow the question mark. Only those that could end the query or the target
+	// matter, so characters that RFC 3986 requires to be encoded and browsers don't encode, such as | and [, are accepted.
 	queryBytes = newByteSet("/%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,;=" + ":@" + "\"<>[\\]^`{|}")
-	// ambiguousEscapes are the printable characters that mean something else encoded than plain, or that somebody would
-	// decode to a path of other segments.
+	// ambiguousEscapes are the printable characters that have another meaning encoded than plain, or that some decode to a
+	// path of other segments.
 	ambiguousEscapes = newByteSet(`/\%;?#.`)
 )
 
 // CanonicalPath returns the path of a request target, percent-decoded once, in the form that Matcher.Route takes. The
-// target is what the client sent, not decoded, with or without a query. It reports false for a target that some proxy
-// or application in use reads as another path than the rest do, so that what is matched is what is served:
+// target is as the client sent it, not decoded, with or without a query. It reports false for a target that some
+// proxies or applications in use read as another path than others do, so that the path that is matched is the one that
+// is served:
 //
 //   - a target that isn't a path: absolute, authority and asterisk form, RFC 9112 section 3.2; an empty one;
 //   - empty segments, which many collapse: CVE-2021-29492 (Envoy), CVE-2021-31920 (Istio);
@@ -40,7 +41,7 @@ var (
 //     looks for dots, CVE-2020-5902 (BIG-IP), CVE-2020-1957 and CVE-2020-13933 (Shiro), CVE-2016-9879 (Spring);
 //   - the backslash, plain or encoded, which some take for a slash: CVE-2021-29492;
 //   - a fragment: it has no place in a target, and some cut it off, CVE-2021-32779 (Envoy), CVE-2021-39156 (Istio);
-//   - a second question mark: RFC 3986 section 3.4 allows it, and whoever splits at the last one reads another path;
+//   - a second question mark: RFC 3986 section 3.4 allows it, and splitting at the last one gives another path;
 //   - escapes of / \ % ; ? # . and of control characters: decoded by some and not by others, or twice by some,
 //     CVE-2025-66490 (Traefik); line breaks end the dot of a regular expression, CVE-2022-22978 (Spring Security);
 //   - malformed escapes, among them IIS's %u002f: RFC 3986 section 2.1;
@@ -48,11 +49,12 @@ var (
 //   - characters beyond ASCII whose compatibility form has one of the characters above, such as the full-width slash:
 //     UAX #15, CVE-2019-9636 (Python) for the same in a host;
 //   - white space at either end of a segment, which some trim: CVE-2016-5007 (Spring), CVE-2020-17523 (Shiro);
-//   - whatever RFC 3986 section 3.3 would have encoded: spaces, control characters, bytes beyond ASCII, "<>[]^`{|};
+//   - characters that RFC 3986 section 3.3 requires to be encoded: spaces, control characters, bytes beyond ASCII,
+//     "<>[]^`{|};
 //   - more than 8192 bytes.
 //
 // Every other escape is decoded: /api/%70roducts is /api/products. A trailing slash is kept. Only a path with escapes
-// allocates. The query is not read: nothing in it decides.
+// allocates. The query is ignored: no decision depends on it.
 func CanonicalPath(target string) (path string, ok bool) {
 	if len(target) > maxTarget || !strings.HasPrefix(target, "/") {
 		return "", false
@@ -78,11 +80,11 @@ func CanonicalPath(target string) (path string, ok bool) {
 	return path, true
 }
 
-// plainBytes are those of pathBytes that stand for themselves.
+// plainBytes are those of pathBytes that are not part of an escape.
 var plainBytes = newByteSet("/" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,=" + ":@")
 
-// plainPath returns the length of the path in a target whose path has nothing to decode and nothing to object to, as nearly all
-// have, and 0 for one that needs a closer look.
+// plainPath returns the length of the path in a target whose path has nothing to decode and nothing to object to, as
+// nearly all have, and 0 for one that needs a closer look.
 func plainPath(target string) (end int) {
 	before := byte('-')
 	for ; end < len(target) && target[end] != '?'; end++ {

@@ -13,7 +13,8 @@ import (
 )
 
 func FuzzCanonicalPath(f *testing.F) {
-	for _, seed := range []string{"/", "/api/%70roducts/7?a=b", "/caf%C3%A9/", "/a%20b", "/-._~!$&'()*+,=:@x", "/v1.2/a..b"} {
+	for _, seed := range []string{"/", "/api/%70roducts/7?a=b", "/caf%C3%A9/", "/a%20b",
+		"/-._~!$&'()*+,=:@x", "/v1.2/a..b"} {
 		f.Add(seed)
 	}
 	for _, targets := range refused {
@@ -36,7 +37,7 @@ func FuzzCanonicalPath(f *testing.F) {
 			t.Errorf("%q is let through", target)
 		}
 		if again, ok := access.CanonicalPath(encode(got)); !ok || again != got {
-			// Encoding makes it longer, and may make it too long.
+			// Encoding may make it too long.
 			if len(encode(got)) <= 8192 {
 				t.Errorf("%q becomes %q, and encoded again %q, %t", target, got, again, ok)
 			}
@@ -44,7 +45,7 @@ func FuzzCanonicalPath(f *testing.F) {
 	})
 }
 
-// checkReading compares what a target is read as with how the standard library reads it.
+// checkReading compares how a target is read with how the standard library reads it.
 func checkReading(t *testing.T, target, raw, got string) {
 	t.Helper()
 	if unescaped, err := url.PathUnescape(raw); err != nil || unescaped != got {
@@ -59,7 +60,7 @@ func checkReading(t *testing.T, target, raw, got string) {
 	}
 }
 
-// checkSegments checks that a path is in its shortest form by anyone's reading.
+// checkSegments checks that a path is in its shortest form, however it is read.
 func checkSegments(t *testing.T, got string) {
 	t.Helper()
 	if got == "" || got[0] != '/' || !utf8.ValidString(got) {
@@ -79,7 +80,7 @@ func checkSegments(t *testing.T, got string) {
 	}
 }
 
-// encode writes every byte of a path as an escape but slashes, dots and letters.
+// encode escapes every byte of a path except slashes, dots and letters.
 func encode(p string) string {
 	var encoded strings.Builder
 	for _, c := range []byte(p) {

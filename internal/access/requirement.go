@@ -7,32 +7,32 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Requirement is what a route needs. It is shared by every request for the route: treat it as read-only.
+// Requirement is what a route needs. It is shared by all requests for the route and must not be changed.
 type Requirement struct {
-	// Policy is the name of the AccessPolicy that says so; blank for a requirement made by Require.
+	// Policy is the name of the AccessPolicy that it comes from; blank for a requirement made by Require.
 	Policy string
-	// Rule is the place of the rule that says so in the policy's spec.rules.
+	// Rule is the index of the rule that it comes from in the policy's spec.rules.
 	Rule int
 	// Scopes are all needed.
 	Scopes []keysv1alpha1.Scope
-	// AnyOf are scopes of which one is needed, where there are any.
+	// AnyOf are scopes of which one is needed, if there are any.
 	AnyOf []keysv1alpha1.Scope
-	// Anonymous routes need no key at all, and so no scopes. Look at this before asking who calls.
+	// Anonymous routes need no key at all, and so no scopes. Check this before identifying the caller.
 	Anonymous bool
 
-	// age is the place of the policy among all, oldest first.
+	// age is the position of the policy among all, oldest first.
 	age int
 	// sufficient is a list of scopes that satisfies the requirement, as SatisfiedBy returns it.
 	sufficient string
 }
 
-// Require makes a requirement for scopes that are fixed in a proxy's configuration. All of them are needed.
+// Require returns a requirement for scopes that are fixed in a proxy's configuration. All of them are needed.
 func Require(scopes ...keysv1alpha1.Scope) *Requirement {
 	return newRequirement(scopes, nil, false)
 }
 
-// newRequirement copies what it is given, so that nothing done to an AccessPolicy later changes what was compiled.
-// Scopes outrank anonymous: the schema admits no rule with both, and if one came anyhow it would need its scopes.
+// newRequirement copies its arguments, so that later changes of an AccessPolicy don't affect what was compiled. Scopes
+// take precedence over anonymous: the schema admits no rule with both, and such a rule would need its scopes.
 func newRequirement(scopes, anyOf []keysv1alpha1.Scope, anonymous bool) *Requirement {
 	sufficient := slices.Clone(scopes)
 	if len(anyOf) > 0 && !slices.ContainsFunc(anyOf, func(s keysv1alpha1.Scope) bool { return CoveredBy(scopes, s) }) {
@@ -46,11 +46,11 @@ func newRequirement(scopes, anyOf []keysv1alpha1.Scope, anonymous bool) *Require
 	}
 }
 
-// SatisfiedBy reports whether the granted scopes are enough: they cover all of Scopes, and one of AnyOf where there are
-// any. Where they are not, needed lists scopes that would be, separated by spaces, in the form and the meaning of the
+// SatisfiedBy reports whether the granted scopes are enough: they cover all of Scopes, and one of AnyOf if there are
+// any. If not, needed lists scopes that would be enough, separated by spaces, in the form and with the meaning of the
 // challenge's scope attribute: "the required scope of the access token for accessing the requested resource", RFC 6750
-// section 3. That is the whole list and not only what is missing, and of AnyOf the first, so that the list suffices and
-// asks for no more than that. It is computed when policies are compiled.
+// section 3. It is the whole list, not only what is missing, with the first scope of AnyOf, so that the list is enough
+// and no longer than necessary. It is computed when policies are compiled.
 func (r *Requirement) SatisfiedBy(granted []keysv1alpha1.Scope) (needed string, ok bool) {
 	for _, s := range r.Scopes {
 		if !CoveredBy(granted, s) {
@@ -68,7 +68,7 @@ func (r *Requirement) SatisfiedBy(granted []keysv1alpha1.Scope) (needed string, 
 	return r.sufficient, false
 }
 
-// join lists scopes with a space between them.
+// join joins scopes with spaces.
 func join(scopes []keysv1alpha1.Scope) string {
 	var list strings.Builder
 	for i, s := range scopes {

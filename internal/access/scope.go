@@ -10,12 +10,12 @@ import (
 const (
 	// everything is the scope that covers all others.
 	everything keysv1alpha1.Scope = "*"
-	// maxScope is the longest scope that the schema of Scope admits.
+	// maxScope is the length of the longest scope that the schema admits.
 	maxScope = 128
 )
 
-// Covers reports whether a key that was granted one scope may do what another stands for: * covers every scope,
-// products:* covers products:read and itself, every other scope covers only itself. Nothing covers a blank scope.
+// Covers reports whether a key with the granted scope may do what the wanted scope stands for: * covers every scope,
+// products:* covers products:read and itself, and every other scope covers only itself. Nothing covers a blank scope.
 func Covers(granted, wanted keysv1alpha1.Scope) bool {
 	if wanted == "" {
 		return false
@@ -28,7 +28,7 @@ func Covers(granted, wanted keysv1alpha1.Scope) bool {
 		len(wanted) > len(resource)+1 && string(wanted[:len(resource)]) == resource && wanted[len(resource)] == ':'
 }
 
-// CoveredBy reports whether any of the granted scopes covers the one that is wanted.
+// CoveredBy reports whether any of the granted scopes covers the wanted one.
 func CoveredBy(granted []keysv1alpha1.Scope, wanted keysv1alpha1.Scope) bool {
 	for _, g := range granted {
 		if Covers(g, wanted) {
@@ -38,8 +38,8 @@ func CoveredBy(granted []keysv1alpha1.Scope, wanted keysv1alpha1.Scope) bool {
 	return false
 }
 
-// Narrowed returns the scopes that two lists have in common, each as the narrower of the two has it: * and products:read have
-// products:read in common.
+// Narrowed returns the intersection of two lists of scopes. Of a scope and one that it covers, the result has the
+// narrower: the intersection of * and products:read is products:read.
 func Narrowed(a, b []keysv1alpha1.Scope) []keysv1alpha1.Scope {
 	var common []keysv1alpha1.Scope
 	for _, scope := range a {
@@ -55,9 +55,9 @@ func Narrowed(a, b []keysv1alpha1.Scope) []keysv1alpha1.Scope {
 	return common
 }
 
-// ValidScope reports whether a string is a scope by the schema's own grammar: resource:action, resource:* or *, in
-// lower-case letters, digits and hyphens (not at either end), at most 128 characters. It is for scopes that come from a
-// proxy's configuration, which no schema has checked.
+// ValidScope reports whether a string is a scope according to the schema: resource:action, resource:* or *, in
+// lower-case letters, digits and hyphens (not at either end), at most 128 characters. It is for scopes from a proxy's
+// configuration, which the schema does not check.
 func ValidScope(s string) bool {
 	if s == string(everything) {
 		return true
@@ -66,8 +66,8 @@ func ValidScope(s string) bool {
 	return ok && len(s) <= maxScope && validName(resource) && (action == "*" || validName(action))
 }
 
-// ParseScopes reads scopes that are separated by white space, from a proxy's configuration. It is false where there is
-// none, or where one of them is no scope.
+// ParseScopes reads scopes separated by white space, from a proxy's configuration. It is false if there is none, or if
+// one of them is invalid.
 func ParseScopes(list string) (scopes []keysv1alpha1.Scope, ok bool) {
 	for scope := range strings.FieldsSeq(list) {
 		if !ValidScope(scope) {

@@ -1,10 +1,10 @@
 package access
 
-// fewKeys is how many keys are compared one by one: up to here that takes less than hashing, and a host, a method and the first
-// segment of a path are each one of very few.
+// fewKeys is how many keys are compared one by one: up to here that takes less than hashing, and a host, a method and
+// the first segment of a path are each one of very few.
 const fewKeys = 4
 
-// table finds values by text. The zero value is empty; what is in it is not changed once it is read.
+// table maps text to values. The zero value is empty. It must not change once it is read.
 type table[V any] struct {
 	keys   []string
 	values []V
@@ -25,7 +25,7 @@ func (t *table[V]) get(key string) (value V, ok bool) {
 	return value, false
 }
 
-// getBytes is get without a copy of the key.
+// getBytes is get without copying the key.
 func (t *table[V]) getBytes(key []byte) (value V, ok bool) {
 	if t.many != nil {
 		value, ok = t.many[string(key)]
@@ -39,7 +39,7 @@ func (t *table[V]) getBytes(key []byte) (value V, ok bool) {
 	return value, false
 }
 
-// add adds a value whose key is not yet in the table.
+// add adds a value. The key must not be in the table yet.
 func (t *table[V]) add(key string, value V) {
 	t.keys, t.values = append(t.keys, key), append(t.values, value)
 	switch {

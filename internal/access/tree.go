@@ -4,35 +4,35 @@ import (
 	"strings"
 )
 
-// foldBuffer is how long a declared segment may be, folded, before looking it up may allocate.
+// foldBuffer is the maximum length of a folded segment that is looked up without allocating.
 const foldBuffer = 256
 
-// node is a position in a host's tree of declared paths, reached by its segments with their case folded. So paths that
-// differ by case or by a trailing slash meet in one node, which keeps each as it is spelled.
+// node is a position in a host's tree of declared paths. It is reached by the path's segments with their case folded.
+// So paths that differ by case or by a trailing slash share a node, which keeps each spelling.
 type node struct {
 	children table[*node]
 	// longest is the length of the longest key in children.
 	longest int
-	// exacts and prefixes are the paths declared here, of each type, one for each spelling.
+	// exacts and prefixes are the paths that are declared here, by type, one for each spelling.
 	exacts, prefixes []declaredPath
-	// suffixed is set where a path was declared here but for a suffix: on /products where there is /products.json.
+	// suffixed is set if a path with a suffix is declared here: on /products if there is /products.json.
 	suffixed bool
 }
 
-// declaredPath is a path as an AccessPolicy spells it (less a prefix's trailing slash), and its rules.
+// declaredPath is a path as an AccessPolicy spells it (without a prefix's trailing slash), and its rules.
 type declaredPath struct {
 	path  string
 	rules *methods
 }
 
-// methods are the rules of one path.
+// methods are the rules of one path, by method.
 type methods struct {
 	named table[*Requirement]
 	// others is the rule without methods.
 	others *Requirement
 }
 
-// insert returns the rules of a path, for the caller to add to.
+// insert returns the rules of a path, to which the caller adds.
 func (n *node) insert(path string, exact bool) *methods {
 	if !exact {
 		path = strings.TrimSuffix(path, "/")
@@ -60,7 +60,7 @@ func (n *node) insert(path string, exact bool) *methods {
 	return rules
 }
 
-// grow returns the child for a segment, and makes it where there is none.
+// grow returns the child for a segment, and adds it if it is missing.
 func (n *node) grow(segment string) *node {
 	key := string(appendFolded(nil, segment))
 	child, ok := n.children.get(key)
@@ -72,7 +72,7 @@ func (n *node) grow(segment string) *node {
 	return child
 }
 
-// child returns the child for a segment, or nil. It uses the buffer where it has to fold.
+// child returns the child for a segment, or nil. It uses the buffer if it has to fold.
 func (n *node) child(segment string, buf []byte) *node {
 	if len(segment) > maxFold*n.longest {
 		return nil
@@ -86,7 +86,7 @@ func (n *node) child(segment string, buf []byte) *node {
 }
 
 // find returns the rules of the most specific path that is declared for a request's path, or nil. The most specific
-// one is chosen by a lenient reading, and it has to hold by the strict one.
+// path is chosen by a lenient reading, and must also match by the strict one.
 func (n *node) find(path string) *methods {
 	var array [foldBuffer]byte
 	buf := array[:0]
@@ -113,7 +113,7 @@ func (n *node) find(path string) *methods {
 		}
 	}
 
-	// Where at is set, it is the node of the whole path.
+	// If at is set, it is the node of the whole path.
 	if at != nil && len(at.exacts) > 0 {
 		return spelled(at.exacts, path)
 	}
@@ -128,14 +128,14 @@ func (n *node) find(path string) *methods {
 	return spelled(prefix.prefixes, path[:len(path)-len(below)])
 }
 
-// declaresButForSuffix reports, of a child where no path is declared, whether one is that differs only in having another
-// suffix, or in having one at all, or in having none.
+// declaresButForSuffix reports, for a child without declared paths, whether a declared path differs from it only by a
+// suffix.
 func (n *node) declaresButForSuffix(segment string, buf []byte) bool {
 	child := n.child(stem(segment), buf)
 	return child != nil && (child.suffixed || len(child.exacts)+len(child.prefixes) > 0)
 }
 
-// spelled returns the rules of the path that is spelled so, or nil.
+// spelled returns the rules of the path with exactly this spelling, or nil.
 func spelled(paths []declaredPath, path string) *methods {
 	for i := range paths {
 		if paths[i].path == path {

@@ -56,7 +56,7 @@ func Annotation(verifier string) string { return keysv1alpha1.ProbeAnnotationPre
 func (r Record) String() string {
 	text, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // Every field is one that can be marshalled.
+		panic(err) // All fields can be marshalled.
 	}
 	return string(text)
 }

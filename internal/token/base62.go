@@ -7,7 +7,7 @@ import (
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// isBase62 says for each byte whether it is a digit of base 62.
+// isBase62 reports for each byte whether it is a base-62 digit.
 var isBase62 = func() (table [256]bool) {
 	for i := range len(alphabet) {
 		table[alphabet[i]] = true
@@ -15,7 +15,7 @@ var isBase62 = func() (table [256]bool) {
 	return table
 }()
 
-// valueOf is the value of each byte that is a digit of base 62.
+// valueOf maps each base-62 digit to its value.
 var valueOf = func() (table [256]uint64) {
 	for i := range len(alphabet) {
 		table[alphabet[i]] = uint64(i)
@@ -23,8 +23,8 @@ var valueOf = func() (table [256]uint64) {
 	return table
 }()
 
-// allBase62 says whether at least 8 bytes are all digits of base 62. It looks at 8 at a time, so what a token's characters
-// are takes a sixth of what its checksum does.
+// allBase62 reports whether all bytes, of which there are at least 8, are base-62 digits. It checks 8 at a time, which
+// takes a sixth of the time of the checksum.
 func allBase62(b []byte) bool {
 	ok := base62Word(binary.LittleEndian.Uint64(b[len(b)-8:]))
 	for ; len(b) >= 8; b = b[8:] {
@@ -35,8 +35,8 @@ func allBase62(b []byte) bool {
 
 const everyByte, everyHigh = 0x0101010101010101, 0x8080808080808080
 
-// base62Word returns the high bit of every byte that is a digit of base 62, and no other bit. Adding 128 less n to a byte below
-// 128 carries into its high bit, and no further, if the byte is n at least.
+// base62Word returns the high bit of every byte that is a base-62 digit, and no other bit. Adding 128-n to a byte below
+// 128 carries into its high bit, and no further, if the byte is at least n.
 func base62Word(word uint64) uint64 {
 	low, folded := word&^everyHigh, word&^everyHigh|everyByte*0x20
 	digit := (low + everyByte*(0x80-'0')) &^ (low + everyByte*(0x80-'9'-1))
@@ -44,7 +44,7 @@ func base62Word(word uint64) uint64 {
 	return (digit | letter) &^ word & everyHigh
 }
 
-// decode reads a number of base 62, most significant digit first. Every byte is a digit, and there are at most 10.
+// decode reads a base-62 number, most significant digit first. All bytes must be digits, at most 10.
 func decode(digits string) (number uint64) {
 	for i := range len(digits) {
 		number = number*62 + valueOf[digits[i]]
@@ -52,8 +52,8 @@ func decode(digits string) (number uint64) {
 	return number
 }
 
-// encode writes a big-endian number in base 62, most significant digit first, filling out with leading zeros. The caller
-// gives it enough room: 43 digits hold 256 bits (62^43 > 2^256), 6 hold 32.
+// encode writes a big-endian number in base 62, most significant digit first, with leading zeros. The caller provides
+// enough space: 43 digits hold 256 bits (62^43 > 2^256), and 6 hold 32.
 func encode(out []byte, number []uint32) {
 	for i := len(out) - 1; i >= 0; i-- {
 		var remainder uint64
@@ -74,7 +74,7 @@ func words(sum [32]byte) []uint32 {
 	return number
 }
 
-// NewID returns a random public id of IDLength base62 characters. The error is the reader's.
+// NewID returns a random public ID of IDLength base-62 characters. The error is the reader's.
 func NewID(random io.Reader) (string, error) {
 	id := make([]byte, 0, IDLength)
 	var buffer [2 * IDLength]byte

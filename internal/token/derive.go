@@ -11,11 +11,11 @@ import (
 // RootLength is the number of bytes of a root key.
 const RootLength = 32
 
-// domain separates these secrets from anything else that may ever be derived from the same root key. What follows it in
-// HKDF's info can be taken apart in one way only, because the id has a fixed length.
+// domain separates these secrets from anything else that may ever be derived from the same root key. The rest of HKDF's
+// info can be split in only one way, because the ID has a fixed length.
 const domain = "keys.nexuscommerce.io/token/v1/"
 
-// Root is a root key, from which tokens are derived. It shows itself as redacted wherever it is printed.
+// Root is a root key, from which tokens are derived. It prints as redacted.
 type Root struct {
 	key [RootLength]byte
 }
@@ -29,7 +29,7 @@ func NewRoot(random io.Reader) (Root, error) {
 	return r, nil
 }
 
-// RootFrom takes a root key's bytes as they are stored.
+// RootFrom returns a root key from its stored bytes.
 func RootFrom(key []byte) (Root, error) {
 	var r Root
 	if len(key) != RootLength {
@@ -42,7 +42,7 @@ func RootFrom(key []byte) (Root, error) {
 	return r, nil
 }
 
-// Bytes returns the root key itself, to be put into its Secret and nowhere else.
+// Bytes returns the root key itself. It may only be put into the Secret of the root key.
 func (r Root) Bytes() []byte { return append([]byte(nil), r.key[:]...) }
 
 // String implements fmt.Stringer without the key.
@@ -51,8 +51,8 @@ func (Root) String() string { return redacted }
 // GoString implements fmt.GoStringer without the key.
 func (Root) GoString() string { return redacted }
 
-// Derive returns the one token that belongs to a root key, an ApiKey's UID and a credential's id: HKDF-SHA256 (RFC 5869)
-// of the three, in the given format.
+// Derive returns the token that belongs to a root key, an ApiKey's UID and a credential's ID: HKDF-SHA256 (RFC 5869) of
+// the three, in the given format. The same arguments always give the same token.
 func Derive(root Root, format Format, uid, id string) (Token, error) {
 	if err := format.Validate(); err != nil {
 		return Token{}, err
@@ -81,11 +81,11 @@ func Derive(root Root, format Format, uid, id string) (Token, error) {
 	return Token{value: string(text)}, nil
 }
 
-// elsewhere stands for the ApiKey's UID in a token that New makes. No object has such a UID.
+// elsewhere replaces the ApiKey's UID in a token that New makes. No object has such a UID.
 const elsewhere = "made elsewhere"
 
-// New returns a token that no root key leads back to, for a key that brings its own: only its digest is registered. The
-// randomness is read from a cryptographically secure source, whose error it may return.
+// New returns a token that can't be derived from any root key, for a key that brings its own token: only its digest is
+// registered. The randomness comes from a cryptographically secure source, whose error New may return.
 func New(random io.Reader, format Format) (Token, error) {
 	root, err := NewRoot(random)
 	if err != nil {

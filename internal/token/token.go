@@ -29,18 +29,19 @@ const (
 	FormatTest Format = "nxc_test_"
 )
 
-// ErrMalformed says that a string is no token: its length, its characters or its checksum is wrong. It never holds the
-// string.
+// ErrMalformed reports that a string is not a token: its length, its characters or its checksum is wrong. It never
+// contains the string.
 var ErrMalformed = errors.New("malformed token")
 
-// Format is the fixed beginning of a token, which says whose it is and for what: letters, digits and underscores, at most
-// 32, the last of them an underscore.
+// Format is the fixed beginning of a token, which names its issuer and its environment: at most 32 letters, digits and
+// underscores, ending in an underscore.
 type Format string
 
-// Validate says what is wrong with a format.
+// Validate returns an error if the format is invalid.
 func (f Format) Validate() error {
 	if len(f) < minFormatLength || len(f) > maxFormatLength || !validFormat(string(f)) {
-		return fmt.Errorf("token format %q: must be %d to %d letters, digits and underscores and end in an underscore, such as %s",
+		return fmt.Errorf("token format %q: must be %d to %d letters, digits and underscores "+
+			"and end in an underscore, such as %s",
 			string(f), minFormatLength, maxFormatLength, FormatLive)
 	}
 	return nil
@@ -55,15 +56,15 @@ func validFormat(s string) bool {
 	return s[len(s)-1] == '_'
 }
 
-// Token is a bearer token. It shows itself as redacted wherever it is printed, logged or marshalled by accident; Reveal
-// is the one way to its value.
+// Token is a bearer token. It is redacted when it is printed, logged or marshalled by accident. Only Reveal returns its
+// value.
 type Token struct {
 	value string
 }
 
 const redacted = "[redacted]"
 
-// Reveal returns the token itself, to be put into its Secret and nowhere else.
+// Reveal returns the token itself. It may only be put into its Secret, or shown to a user who may read that.
 func (t Token) Reveal() string { return t.value }
 
 // String implements fmt.Stringer without the token.
@@ -78,11 +79,11 @@ func (Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // Digest returns the token's SHA-256 digest.
 func (t Token) Digest() Digest { return DigestOf(t.value) }
 
-// Prefix returns what a person recognises the token by: its format and its id.
+// Prefix returns what people recognise the token by: its format and its ID.
 func (t Token) Prefix() string { return t.value[:len(t.value)-secretLength-checksumLength] }
 
-// Parse reads a token and checks its length, its characters and its checksum, in this order and before any hashing, so
-// that junk costs next to nothing. The error is ErrMalformed.
+// Parse reads a token. It checks the length, the characters and the checksum, in this order and before any hashing, so
+// that an invalid token costs next to nothing. The error is ErrMalformed.
 func Parse(s string) (Token, error) {
 	if !WellFormed(s) {
 		return Token{}, ErrMalformed
@@ -90,7 +91,7 @@ func Parse(s string) (Token, error) {
 	return Token{value: s}, nil
 }
 
-// WellFormed says whether Parse would read s.
+// WellFormed reports whether Parse would accept s.
 func WellFormed(s string) bool {
 	if len(s) < minFormatLength+bodyLength || len(s) > maxLength {
 		return false
@@ -107,15 +108,15 @@ func checksum(out []byte, s string) {
 	encode(out, number[:])
 }
 
-// bytesOf returns the bytes of s without the copy on the heap that a conversion makes. They may only be read.
+// bytesOf returns the bytes of s without copying them. They must not be changed.
 func bytesOf(s string) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s)) //nolint:gosec // Read only, and not kept.
 }
 
-// Digest is the SHA-256 digest of a token. It is public: it identifies the token and does not give it away.
+// Digest is the SHA-256 digest of a token. It is public: it identifies the token and does not reveal it.
 type Digest [sha256.Size]byte
 
-// DigestPrefix is how the text of a digest begins.
+// DigestPrefix is what the text of a digest begins with.
 const DigestPrefix = "sha256:"
 
 // DigestOf returns the digest of a token's text.
@@ -142,7 +143,7 @@ func ParseDigest(s string) (Digest, error) {
 	return d, nil
 }
 
-// ID returns a credential id for a token that was made elsewhere, of which only the digest is known.
+// ID returns a credential ID for a token that was made elsewhere, of which only the digest is known.
 func (d Digest) ID() string {
 	var digits [secretLength]byte
 	encode(digits[:], words(d))

@@ -36,7 +36,8 @@ func derive(t testing.TB, r token.Root, format token.Format, uid, id string) tok
 	return tok
 }
 
-// base62 is a second opinion on the encoding: math/big writes lower-case letters before upper-case ones, we the reverse.
+// base62 is a second opinion on the encoding: math/big writes lower-case letters before upper-case ones, we the
+// reverse.
 func base62(number *big.Int, width int) string {
 	text := strings.Map(func(r rune) rune {
 		switch {
@@ -50,7 +51,7 @@ func base62(number *big.Int, width int) string {
 	return strings.Repeat("0", width-len(text)) + text
 }
 
-// TestDeriveIsTheContract holds the token to its definition, computed by other means. It fails when any part of
+// TestDeriveIsTheContract compares tokens with their definition, computed in another way. It fails if any part of
 // token.Derive changes, which would invalidate every key ever minted (S4).
 func TestDeriveIsTheContract(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, token.RootLength)
@@ -73,7 +74,8 @@ func TestDeriveIsTheContract(t *testing.T) {
 	}
 	const pinned = "sha256:8338abcee09dc20bfb45ce92422acd09b04650e680c97570c6a8b603b8802807"
 	if got.Digest().String() != pinned {
-		t.Errorf("digest %s of the token for known inputs, want %s: tokens already minted would be lost", got.Digest(), pinned)
+		t.Errorf("digest %s of the token for known inputs, want %s: tokens already minted would be lost",
+			got.Digest(), pinned)
 	}
 }
 
@@ -112,7 +114,8 @@ func TestDeriveRefuses(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	for name, key := range map[string][]byte{"short": make([]byte, 31), "long": make([]byte, 33), "zeros": make([]byte, 32)} {
+	for name, key := range map[string][]byte{"short": make([]byte, 31), "long": make([]byte, 33),
+		"zeros": make([]byte, 32)} {
 		if _, err := token.RootFrom(key); err == nil {
 			t.Errorf("root key, %s: no error", name)
 		}
@@ -205,7 +208,8 @@ func TestDigest(t *testing.T) {
 	if parsed, err := token.ParseDigest(d.String()); err != nil || parsed != d {
 		t.Errorf("ParseDigest(%s) = %s, %v", d, parsed, err)
 	}
-	for _, bad := range []string{"", "sha256:", d.String()[7:], d.String() + "00", "sha256:" + strings.Repeat("g", 64), "sha512:" + d.String()[7:]} {
+	for _, bad := range []string{"", "sha256:", d.String()[7:], d.String() + "00", "sha256:" + strings.Repeat("g", 64),
+		"sha512:" + d.String()[7:]} {
 		if _, err := token.ParseDigest(bad); err == nil {
 			t.Errorf("ParseDigest(%q): no error", bad)
 		}
@@ -219,7 +223,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// TestRedacted fails when String, GoString or MarshalText of Token or Root is removed (S2).
+// TestRedacted fails if String, GoString or MarshalText of Token or Root is removed (S2).
 func TestRedacted(t *testing.T) {
 	r := root(t, 'k')
 	tok := derive(t, r, token.FormatLive, uid, "7Hk2PqZx")
@@ -229,7 +233,8 @@ func TestRedacted(t *testing.T) {
 	}
 	out := string(marshalled)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		out += fmt.Sprintf(verb, tok) + fmt.Sprintf(verb, struct{ T token.Token }{tok}) + fmt.Sprintf(verb, r) + fmt.Sprintf(verb, &r)
+		out += fmt.Sprintf(verb, tok) + fmt.Sprintf(verb, struct{ T token.Token }{tok}) + fmt.Sprintf(verb,
+			r) + fmt.Sprintf(verb, &r)
 	}
 	if strings.Contains(out, tok.Reveal()) || strings.Contains(out, "kkkk") || strings.Contains(out, "107 107") {
 		t.Error("a token or root key shows when printed")
@@ -250,7 +255,8 @@ func TestNoAllocations(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	good := derive(f, root(f, 7), token.FormatLive, uid, "7Hk2PqZx").Reveal()
-	for _, seed := range []string{good, good[:65], good + "0", "", "nxc_live_", "nxc_test_" + strings.Repeat("0", 57), strings.Repeat("_", 66)} {
+	for _, seed := range []string{good, good[:65], good + "0", "", "nxc_live_", "nxc_test_" + strings.Repeat("0", 57),
+		strings.Repeat("_", 66)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -270,7 +276,8 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkParse(b *testing.B) {
 	good := derive(b, root(b, 7), token.FormatLive, uid, "7Hk2PqZx").Reveal()
-	for name, text := range map[string]string{"good": good, "malformed": good[:65] + "_", "checksum": good[:30] + "0" + good[31:]} {
+	for name, text := range map[string]string{"good": good, "malformed": good[:65] + "_",
+		"checksum": good[:30] + "0" + good[31:]} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
