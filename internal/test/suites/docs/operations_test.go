@@ -88,12 +88,17 @@ func TestEveryDefenceIsShown(t *testing.T) {
 	_, table, _ := strings.Cut(p.Prose, "## Defences\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	defences := 0
+	attacks := map[string]bool{}
 	for line := range strings.Lines(table) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 5 || strings.Contains(line, "---") || strings.Contains(line, "shown by") {
 			continue
 		}
 		defences++
+		if attacks[cells[1]] {
+			t.Errorf("%s: two rows are about%s", p.Name, cells[1])
+		}
+		attacks[cells[1]] = true
 		names := testName.FindAllStringSubmatch(cells[3], -1)
 		if len(names) == 0 {
 			t.Errorf("%s: no test shows the defence against%s", p.Name, cells[1])
