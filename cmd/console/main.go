@@ -1,5 +1,5 @@
-// The console is the settings page of API keys, for people: the list, live, with what each may do about it. It has no rights of
-// its own; whoever uses it acts with the token by which the cluster knows them. Any number of replicas run side by side.
+// The console serves the settings page of API keys: the list, live, with the changes that each user may make. It has no
+// rights of its own: its users act with their own tokens of the cluster. Any number of replicas can run side by side.
 package main
 
 import (
@@ -38,7 +38,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	if err := o.checkAddresses(); err != nil {
 		return err
 	}
-	// client-go's log shows, where it is asked to say much, what is in the API server's answers: Secrets among it.
+	// At high verbosity, client-go logs the API server's answers, Secrets among them.
 	klog.SetLogger(logr.Discard())
 	key, err := o.sessionKey()
 	if err != nil {
@@ -50,14 +50,14 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 		Log: ctrl.Log.WithName("console"),
 	})
 	if err != nil {
-		return fmt.Errorf("--session-key-file: %w", err) // Which is all of the options that New finds fault with.
+		return fmt.Errorf("--session-key-file: %w", err) // New checks none of the other options.
 	}
 	certificate, err := o.certificate()
 	if err != nil {
 		return err
 	}
 	metrics.Registry.MustRegister(monitor.Build("apikey-console"))
-	// The manager runs servers and no controllers: it is given no credentials, and asks the API server for nothing.
+	// The manager runs servers and no controllers: it gets no credentials, and sends nothing to the API server.
 	endpoint := managed.Endpoint{Address: o.metricsAddress, Health: o.healthAddress}
 	if certificate != nil {
 		endpoint.Certificate, endpoint.Reread = certificate.GetCertificate, certificate
@@ -77,7 +77,7 @@ func serve(ctx context.Context, o options, config *rest.Config) error {
 	return m.Start(ctx)
 }
 
-// pageServer returns what answers at the page's address.
+// pageServer returns the server of the page.
 func pageServer(o options, page *console.Console, certificate *certwatcher.CertWatcher) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.address)
@@ -88,16 +88,16 @@ func pageServer(o options, page *console.Console, certificate *certwatcher.CertW
 		if certificate != nil {
 			secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate}
 		}
-		var asked sync.WaitGroup
-		asked.Add(1)
-		go page.KeepUp(ctx, asked.Done)
-		asked.Wait() // What users have signed out of elsewhere is known before anybody is answered.
+		var pulled sync.WaitGroup
+		pulled.Add(1)
+		go page.KeepUp(ctx, pulled.Done)
+		pulled.Wait() // Sign-outs at other replicas are known before the first request.
 		ctrl.Log.WithName("console").Info("Answering", "address", listener.Addr().String())
 		return httpserver.Serve(ctx, page.NewServer(), limit.NewTLS(listener, console.Bounds, secure), o.shutdownTimeout)
 	}
 }
 
-// sessionKey reads what sessions are sealed with; nil where each process makes its own.
+// sessionKey reads the key that sessions are sealed with; nil means that each process makes its own.
 func (o *options) sessionKey() ([]byte, error) {
 	if o.keyFile == "" {
 		return nil, nil
@@ -109,7 +109,7 @@ func (o *options) sessionKey() ([]byte, error) {
 	return key, nil
 }
 
-// certificate returns the one of every port, which is read again when its files change; nil is plain text.
+// certificate returns the certificate of every port, which is read again when its files change; nil means plain text.
 func (o *options) certificate() (*certwatcher.CertWatcher, error) {
 	if o.plainText {
 		return nil, nil

@@ -84,7 +84,7 @@ func (o *options) Complete() error {
 	return errors.Join(errs...)
 }
 
-// checkPeers checks that replicas can find one another, and know one another when they do.
+// checkPeers checks that replicas can find and authenticate one another.
 func (o *options) checkPeers() error {
 	if o.peers == "" {
 		return nil
@@ -98,7 +98,7 @@ func (o *options) checkPeers() error {
 	return nil
 }
 
-// findPeers returns the addresses of all replicas; nil where there is one.
+// findPeers returns a function that finds the addresses of all replicas; nil if there is only one.
 func (o *options) findPeers() func(ctx context.Context) ([]string, error) {
 	if o.peers == "" {
 		return nil

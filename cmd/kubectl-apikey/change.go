@@ -14,28 +14,29 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// change is what rotate, suspend, resume and revoke have in common: to which keys, and what is said of it.
+// change is what rotate, suspend, resume and revoke have in common.
 type change struct {
 	*session
-	// verb and done are how the change is called before and after.
+	// verb and done name the change before and after it is made.
 	verb, done string
 	which      selection
 	all        bool
 	dry        dryRun
 	out        *output
-	// skip says why a key is left alone, and nothing where it isn't. It is a fault where the key can't come to what is asked for.
+	// skip returns why a key is left alone, blank if it isn't. It is a fault if the key can't reach the state that is
+	// asked for.
 	skip func(row *keys.Row) (why string, fault bool)
-	// warning, where there is one, says before a change what will undo it.
+	// warning, if not nil, returns what to know before a key is changed.
 	warning func(key *keysv1alpha1.ApiKey) string
-	// confirm asks before anything is done, where that needs to be asked.
+	// confirm, if not nil, asks before anything is done.
 	confirm func(rows []keys.Row) error
-	// apply asks for the change.
+	// apply requests the change.
 	apply func(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey, dry keys.DryRun) error
-	// wait, where it is not nil, waits for what comes of it.
+	// wait, if not nil, waits for the result.
 	wait func(ctx context.Context, client *keys.Client, changed []*keysv1alpha1.ApiKey) error
 }
 
-// command returns a command that makes the change.
+// command completes a command so that it makes the change.
 func (c *change) command(cmd *cobra.Command) *cobra.Command {
 	cmd.Use = c.verb + " [NAME...]"
 	cmd.Args = argCount(0, 500, "names of keys")
@@ -48,6 +49,7 @@ func (c *change) command(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// run makes the change.
 func (c *change) run(ctx context.Context, names []string) error {
 	selects := c.all || c.which.labels != "" || c.which.fields != ""
 	switch {
@@ -76,8 +78,8 @@ func (c *change) run(ctx context.Context, names []string) error {
 	return c.to(ctx, client, chosen)
 }
 
-// choose reads the keys that are meant, without those that are left alone. A key that is named and can't come to what is
-// asked for is an error, before anything is done; of many, it just isn't one of them.
+// choose reads the selected keys, without those that are left alone. A named key that can't reach the state is an
+// error, before anything is done; a selected one is left out.
 func (c *change) choose(ctx context.Context, client *keys.Client, namespace string, names []string) ([]*keysv1alpha1.ApiKey, error) {
 	var chosen []*keysv1alpha1.ApiKey
 	if len(names) == 0 {
@@ -112,7 +114,7 @@ func (c *change) choose(ctx context.Context, client *keys.Client, namespace stri
 	return chosen, nil
 }
 
-// prepare says what will undo the change of each key, and asks before it is made.
+// prepare prints the warnings, and asks whether to go on.
 func (c *change) prepare(chosen []*keysv1alpha1.ApiKey) error {
 	for _, key := range chosen {
 		if c.warning != nil {
@@ -131,7 +133,7 @@ func (c *change) prepare(chosen []*keysv1alpha1.ApiKey) error {
 	return c.confirm(rows)
 }
 
-// to changes keys.
+// to changes the chosen keys.
 func (c *change) to(ctx context.Context, client *keys.Client, chosen []*keysv1alpha1.ApiKey) error {
 	if err := c.prepare(chosen); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (c *change) to(ctx context.Context, client *keys.Client, chosen []*keysv1al
 	return errors.Join(failed, c.print(changed))
 }
 
-// print writes what has become of keys in the format that is asked for.
+// print writes the changed keys in the format of -o.
 func (c *change) print(changed []*keysv1alpha1.ApiKey) error {
 	switch {
 	case c.out.forPeople():
@@ -171,7 +173,7 @@ func (c *change) print(changed []*keysv1alpha1.ApiKey) error {
 	return c.out.printKeys(c.Out, all)
 }
 
-// ask names the keys and when each was last used, and asks.
+// ask prints the keys with their last use, and asks whether to go on.
 func (c *change) ask(rows []keys.Row, what string, yes bool) error {
 	if yes {
 		return nil
@@ -193,7 +195,7 @@ func (c *change) ask(rows []keys.Row, what string, yes bool) error {
 	return c.session.confirm(fmt.Sprintf("%s these %d keys?", what, len(rows)), yes)
 }
 
-// setState has a change ask for a state, with a warning where that would be undone.
+// setState makes the change set a state, with a warning if a tool may undo that.
 func (c *change) setState(to keysv1alpha1.ApiKeyState) {
 	c.warning = func(key *keysv1alpha1.ApiKey) string {
 		if owner := keys.OwnerOf(key); owner != nil {
@@ -206,7 +208,7 @@ func (c *change) setState(to keysv1alpha1.ApiKeyState) {
 	}
 }
 
-// await waits for keys, and keeps their last state in them.
+// await waits until the changed keys have reached a goal, and updates them. It calls reached for each.
 func (c *change) await(ctx context.Context, client *keys.Client, w *waiting, changed []*keysv1alpha1.ApiKey, goal keys.Goal,
 	reached func(key *keysv1alpha1.ApiKey, after time.Duration),
 ) error {
@@ -225,6 +227,13 @@ func (c *change) await(ctx context.Context, client *keys.Client, w *waiting, cha
 	})
 }
 
+// suffix returns what the results of a dry run end with.
 func (f *dryRun) suffix() string {
-	return map[dryRun]string{"client": " (dry run)", "server": " (server dry run)"}[*f]
+	switch {
+	case f.client():
+		return " (dry run)"
+	case f.server():
+		return " (server dry run)"
+	}
+	return ""
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// completeKeys completes the names of keys, with what they are called.
+// completeKeys completes the names of keys, with their display names.
 func (s *session) completeKeys(most int) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) >= most {
@@ -34,7 +34,7 @@ func (s *session) completeKeys(most int) cobra.CompletionFunc {
 	}
 }
 
-// completeScopes completes the last of a list of scopes, with what they are for.
+// completeScopes completes the last of a list of scopes, with their descriptions.
 func (s *session) completeScopes(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	client, err := s.connect()
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *session) completeScopes(cmd *cobra.Command, _ []string, typed string) (
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// completeExpiries completes what the tenant of the namespace offers.
+// completeExpiries completes the expiry options of the namespace's tenant.
 func (s *session) completeExpiries(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	client, namespace, err := s.begin()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// create is one run of the command.
+// create has the flags of one run of the command.
 type create struct {
 	*session
 	request keys.Request
@@ -101,7 +101,7 @@ func (c *create) addFlags(cmd *cobra.Command) {
 	}
 }
 
-// check says what is wrong with the command line, before anything is sent.
+// check returns what is wrong with the command line, before anything is sent.
 func (c *create) check() error {
 	for _, m := range slices.Concat(c.always(), c.showing(), c.making()) {
 		if m.broken {
@@ -111,12 +111,13 @@ func (c *create) check() error {
 	return c.out.check()
 }
 
-// misuse is what a command line may do that it should not.
+// misuse is a rule for command lines, and whether this one breaks it.
 type misuse struct {
 	broken bool
 	what   string
 }
 
+// always returns the rules of every run.
 func (c *create) always() []misuse {
 	blank := slices.ContainsFunc(c.request.Scopes, func(s string) bool { return strings.TrimSpace(s) == "" })
 	return []misuse{
@@ -154,11 +155,12 @@ func (c *create) making() []misuse {
 	}
 }
 
-// printsToken says whether the token is to go to standard output.
+// printsToken reports whether the token goes to standard output.
 func (c *create) printsToken() bool {
 	return c.show || c.local && c.tokenFile == "" && !c.dry.on()
 }
 
+// elsewhere names the alternative to printing the token.
 func (c *create) elsewhere() string {
 	if c.local {
 		return ", or have it written to a new file with --token-file"
@@ -166,6 +168,7 @@ func (c *create) elsewhere() string {
 	return ""
 }
 
+// run creates the key.
 func (c *create) run(ctx context.Context) (err error) {
 	if c.request.Namespace, err = c.namespace(); err != nil {
 		return err
@@ -204,7 +207,7 @@ func (c *create) run(ctx context.Context) (err error) {
 	return c.reveal(made)
 }
 
-// apply creates the key, and says so.
+// apply creates the key, and reports that.
 func (c *create) apply(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
 	existed, err := client.Create(ctx, key, keys.DryRun(c.dry.server()))
 	if exists, ok := errors.AsType[*keys.ExistsError](err); ok {
@@ -226,7 +229,7 @@ func (c *create) apply(ctx context.Context, client *keys.Client, key *keysv1alph
 	return nil
 }
 
-// await waits until the key works, and says on the way what it waits for.
+// await waits until the key works, and prints what it waits for.
 func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
 	ctx, cancel := c.wait.context(ctx)
 	defer cancel()
@@ -249,10 +252,10 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 	return err
 }
 
-// elapsed writes how long something took, for people.
+// elapsed formats how long something took, for people.
 func elapsed(d time.Duration) string { return d.Round(time.Millisecond).String() }
 
-// finish prints the result: the object where -o asks for it, or where the token is.
+// finish prints the result: the object with -o, or where the token is.
 func (c *create) finish(key *keysv1alpha1.ApiKey) error {
 	if !c.out.forPeople() {
 		return c.out.print(c.Out, key)

@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// runLocal makes the token here. A file has it before the cluster learns of it: a digest whose token nobody has is good for
-// nothing.
+// runLocal makes the token here. It is written to its file before the cluster learns of it: a digest whose token nobody
+// has is useless.
 func (c *create) runLocal(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 	format, err := c.localFormat(ctx)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *create) runLocal(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 	return nil
 }
 
-// localFormat returns the format of tokens of the namespace's tenant, unless a flag names one.
+// localFormat returns the format that a flag names, or that of the namespace's tenant.
 func (c *create) localFormat(ctx context.Context) (token.Format, error) {
 	if c.format != "" {
 		if err := token.Format(c.format).Validate(); err != nil {
@@ -79,8 +79,8 @@ func (c *create) localFormat(ctx context.Context) (token.Format, error) {
 	return keys.FormatOf(tenant.Spec.Environment), nil
 }
 
-// writeLocal writes the manifest for Git, and the token where it is wanted. Nothing is registered. A dry run's token is
-// thrown away.
+// writeLocal writes the manifest for Git, and the token to its destination. Nothing is registered. A dry run's token is
+// discarded.
 func (c *create) writeLocal(key *keysv1alpha1.ApiKey, made token.Token, manifest bool) error {
 	if c.dry.client() && !manifest {
 		return c.report(key, " (dry run)")
@@ -115,7 +115,7 @@ func (c *create) writeLocal(key *keysv1alpha1.ApiKey, made token.Token, manifest
 	return c.reveal(made)
 }
 
-// writeNew writes a file that is not there yet: nothing is overwritten, and nobody else has it open. Where that fails, none is left.
+// writeNew creates a file: nothing is overwritten, and nobody else has it open. If that fails, it leaves no file.
 func writeNew(name, content string, mode os.FileMode) error {
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // The user's own file.
 	if err != nil {

@@ -51,7 +51,7 @@ to do about each, and who mounts its Secret. The Secret itself is not read.`,
 func (s *session) describe(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
 	now := s.now()
 	row := keys.NewRow(key, now)
-	facts := [][]string{
+	lines := [][]string{
 		{"Name:", row.Name},
 		{"Namespace:", row.Namespace},
 		{"Display name:", row.DisplayName},
@@ -63,14 +63,14 @@ func (s *session) describe(ctx context.Context, client *keys.Client, key *keysv1
 		{"Expires:", describeExpiry(&row, key)},
 		{"Last used:", describeUse(key.Status.LastUsedTime, now)},
 	}
-	facts = append(facts, describeGrants(key)...)
+	lines = append(lines, describeGrants(key)...)
 	if next := key.Status.NextRotationTime; next != nil {
-		facts = append(facts, []string{"Next rotation:", moment(next)})
+		lines = append(lines, []string{"Next rotation:", moment(next)})
 	}
 	if owner := keys.OwnerOf(key); owner != nil {
-		facts = append(facts, []string{"Applied by:", owner.Tool + ", " + owner.Name})
+		lines = append(lines, []string{"Applied by:", owner.Tool + ", " + owner.Name})
 	}
-	if err := table(s.Out, facts...); err != nil {
+	if err := table(s.Out, lines...); err != nil {
 		return err
 	}
 	if err := describeCredentials(s.Out, key, now); err != nil {
@@ -106,7 +106,7 @@ func describeUse(t *metav1.Time, now time.Time) string {
 
 const anyAddress = "any"
 
-// describeGrants says what is granted, and what is asked for where that is something else: a request must be within both.
+// describeGrants returns what is granted, and what is asked for if that differs: a request must be within both.
 func describeGrants(key *keysv1alpha1.ApiKey) [][]string {
 	granted, asked := join(key.Status.Scopes), join(key.Spec.Scopes)
 	lines := [][]string{{"Scopes granted:", orNone(granted)}}

@@ -24,7 +24,7 @@ const (
 	exitDeclined = 5 // Nobody has said yes. Nothing was changed.
 )
 
-// exitError is an error with an exit code. A blank one has said all there is to say.
+// exitError is an error with an exit code. If it is blank, everything was printed already.
 type exitError struct {
 	code int
 	text string
@@ -32,10 +32,12 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.text }
 
+// usagef returns the error of a wrong command line.
 func usagef(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Sprintf(format, args...)}
 }
 
+// exitCode returns the exit code for an error.
 func exitCode(err error) int {
 	var coded *exitError
 	var timeout *keys.TimeoutError
@@ -48,10 +50,10 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// fileHint is for a file that can't be written.
+// fileHint is the advice for a file that can't be written.
 const fileHint = "Name a new file, in a folder that you may write to, on a disk that has room."
 
-// explainError says what went wrong and what to do about it.
+// explainError returns what went wrong and what to do about it.
 func explainError(err error) string {
 	text := err.Error()
 	hint := ""
@@ -71,12 +73,12 @@ func explainError(err error) string {
 	return text
 }
 
-// localHint says what to do about what went wrong on this machine, or on the way to the API server.
+// localHint returns what to do about an error of this machine, or of the network.
 func localHint(err error) string {
 	var network net.Error
 	var path *fs.PathError
 	switch {
-	case errors.As(err, &path) && path.Op == "stat": // Nothing but the kubeconfig is looked for in this way.
+	case errors.As(err, &path) && path.Op == "stat": // Only the kubeconfig is looked for in this way.
 		return "Set --kubeconfig or KUBECONFIG to a file that is there."
 	case errors.As(err, &path):
 		return fileHint
@@ -86,11 +88,11 @@ func localHint(err error) string {
 	return ""
 }
 
-// tokenLike finds what is or was a token in an argument: a whole one of any format, or most of one of ours.
+// tokenLike matches tokens in an argument: whole ones of any format, and most of one of ours.
 var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{20,}|[0-9A-Za-z_]+_[0-9A-Za-z]{57}`)
 
-// refuseTokens refuses a command line that holds a token, without repeating it: it would go on into messages, and into the
-// API server's log.
+// refuseTokens refuses a command line that holds a token, without repeating it: it would go on into messages, and into
+// the API server's log.
 func refuseTokens(args []string) error {
 	for _, arg := range args {
 		for _, found := range tokenLike.FindAllString(arg, -1) {

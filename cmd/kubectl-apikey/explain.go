@@ -64,7 +64,7 @@ kubectl apikey explain storefront GET /api/products -n warehouse --from 203.0.11
 	return cmd
 }
 
-// split takes a URL apart: the host, blank for a path alone, and the path and query as they are sent.
+// split returns the host of a URL, blank for a path alone, and its path and query as they are sent.
 func split(text string) (host, target string, err error) {
 	if strings.HasPrefix(text, "/") {
 		return "", text, nil
@@ -85,6 +85,7 @@ func split(text string) (host, target string, err error) {
 	return parsed.Host, target, nil
 }
 
+// explain decides about a request with a key, and prints the explanation.
 func (s *session) explain(ctx context.Context, name string, question keys.Question, out *output) error {
 	client, namespace, err := s.begin()
 	if err != nil {
@@ -119,8 +120,7 @@ func (s *session) explain(ctx context.Context, name string, question keys.Questi
 	return s.explained(key, &question, explanations, out)
 }
 
-// claimants are the keys among which a verifier would look for the token: only one that was made elsewhere can be another
-// key's too.
+// claimants returns the keys that could have the token. Only a token that was made elsewhere can be another key's too.
 func (s *session) claimants(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
 	if key.Spec.Digest == nil {
 		return []keysv1alpha1.ApiKey{*key}
@@ -133,6 +133,7 @@ func (s *session) claimants(ctx context.Context, client *keys.Client, key *keysv
 	return all
 }
 
+// hostOf returns the host of the API base URL of a key's tenant, blank if the key has no tenant yet.
 func hostOf(key *keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant) string {
 	for i := range tenants {
 		if strings.EqualFold(tenants[i].Spec.ID, key.Status.TenantID) {
@@ -168,17 +169,18 @@ func (s *session) explained(key *keysv1alpha1.ApiKey, question *keys.Question, e
 	return nil
 }
 
+// describeExplanation prints an explanation for people.
 func (s *session) describeExplanation(key *keysv1alpha1.ApiKey, question *keys.Question, e *keys.Explanation, several bool) error {
-	verdict := "allowed"
+	decision := "allowed"
 	if e.Decision.Outcome != verify.Allow {
-		verdict = fmt.Sprintf("refused (%d %s)", e.Decision.Status(), e.Decision.Reason)
+		decision = fmt.Sprintf("refused (%d %s)", e.Decision.Status(), e.Decision.Reason)
 	}
 	which := key.Namespace + "/" + key.Name
 	if several {
 		which += ", credential " + e.Credential
 	}
 	lines := [][]string{
-		{"Result:", verdict + ". " + e.Decision.Message()},
+		{"Result:", decision + ". " + e.Decision.Message()},
 		{"Key:", which},
 		{"Request:", question.Method + " " + question.Host + question.Target},
 		{"Rule:", rule(e)},
@@ -191,7 +193,7 @@ func (s *session) describeExplanation(key *keysv1alpha1.ApiKey, question *keys.Q
 	return table(s.Out, lines...)
 }
 
-// rule says which rule the request comes to, and what that needs.
+// rule describes the rule that matches the request, and what it needs.
 func rule(e *keys.Explanation) string {
 	need := e.Need
 	if need == nil {

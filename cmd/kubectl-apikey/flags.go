@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// waiting are the flags of commands that can wait for what comes of what they ask for.
+// waiting has the flags of commands that can wait for the result of a change.
 type waiting struct {
 	on      bool
 	timeout time.Duration
@@ -18,7 +18,7 @@ func (f *waiting) addFlags(cmd *cobra.Command, usage string) {
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "How long to wait; 0 is without end.")
 }
 
-// context ends when the time to wait is over.
+// context returns a context that ends when the time to wait is over.
 func (f *waiting) context(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.timeout <= 0 {
 		return context.WithCancel(ctx)

@@ -77,16 +77,16 @@ func (s *session) readToken() (string, error) {
 // identification is the result for programs.
 type identification struct {
 	Form string `json:"form"`
-	// Prefix is told of a token that is whole; of any other, nobody can say what part of it is public.
+	// Prefix is set only for a whole token: of any other text, it is unknown which part is public.
 	Prefix string `json:"prefix,omitempty"`
 	Known  bool   `json:"known"`
-	// Key and the others are of the key that the token stands for where no tenant is named. They are blank where several
+	// Key and the next fields describe the key that the token stands for if no tenant is named. They are blank if several
 	// tenants have registered it.
 	Key        string `json:"key,omitempty"`
 	Credential string `json:"credential,omitempty"`
 	Newest     bool   `json:"newest,omitempty"`
 	State      string `json:"state,omitempty"`
-	// Works says whether the token works as any key's.
+	// Works is set if the token works as any key's.
 	Works   bool   `json:"works"`
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message"`
@@ -99,7 +99,7 @@ type claim struct {
 	Key        string `json:"key"`
 	Tenant     string `json:"tenant"`
 	Credential string `json:"credential"`
-	// Minted says that the controller minted the token for this key. Any other has registered it.
+	// Minted is set if the controller minted the token for this key. Other keys have registered it.
 	Minted  bool   `json:"minted"`
 	Newest  bool   `json:"newest"`
 	State   string `json:"state"`
@@ -108,6 +108,7 @@ type claim struct {
 	Message string `json:"message"`
 }
 
+// identify finds the keys that have a token, and prints the result.
 func (s *session) identify(ctx context.Context, text string, out *output) error {
 	found := identification{Form: string(keys.FormOf(text))}
 	parsed, err := token.Parse(text)
@@ -133,7 +134,7 @@ func (s *session) identify(ctx context.Context, text string, out *output) error 
 	return s.identified(identities, &found, out)
 }
 
-// conclude says what the keys that have a token come to.
+// conclude fills in the result for the keys that have a token.
 func (s *session) conclude(identities []keys.Identity, contested bool, found *identification) {
 	found.Known = true
 	for i := range identities {
@@ -153,7 +154,7 @@ func (s *session) conclude(identities []keys.Identity, contested bool, found *id
 	}
 }
 
-// claim says how a token fares as one key's.
+// claim returns what a token is as one key's.
 func (s *session) claim(identity *keys.Identity) claim {
 	row := keys.NewRow(identity.Key, s.now())
 	c := claim{
@@ -172,7 +173,7 @@ func (s *session) claim(identity *keys.Identity) claim {
 	return c
 }
 
-// describeForm says what is wrong with what is no token, without repeating any of it.
+// describeForm says what is wrong with a text that is no token, without repeating any of it.
 func describeForm(text string) string {
 	if keys.FormOf(text) != keys.FormDamaged {
 		return "it does not begin with nxc_live_ or nxc_test_, and its checksum is wrong."
@@ -183,7 +184,7 @@ func describeForm(text string) string {
 	return "it begins as ours do, and its checksum is wrong: it has a typo, or was made up."
 }
 
-// evaluator returns one that knows all keys that the user may list, and says where those are.
+// evaluator returns an Evaluator of all keys that the user may list, and says where those are.
 func (s *session) evaluator(ctx context.Context, client *keys.Client, namespace string) (*keys.Evaluator, string, error) {
 	tenants, tenantsErr := client.Tenants(ctx)
 	if tenantsErr != nil && !apierrors.IsForbidden(tenantsErr) {
@@ -231,6 +232,7 @@ func (s *session) identified(identities []keys.Identity, found *identification, 
 	return err
 }
 
+// describeIdentity prints the result for people.
 func (s *session) describeIdentity(identities []keys.Identity, found *identification) error {
 	lines := [][]string{{"Result:", found.Message}}
 	if found.Prefix != "" {
@@ -260,7 +262,7 @@ func (s *session) describeIdentity(identities []keys.Identity, found *identifica
 	return table(s.Out, claims...)
 }
 
-// identityLines are about the key that a token stands for.
+// identityLines describes the key that a token stands for.
 func (s *session) identityLines(identity *keys.Identity, found *identification) [][]string {
 	row := keys.NewRow(identity.Key, s.now())
 	which := "the newest"
@@ -277,6 +279,7 @@ func (s *session) identityLines(identity *keys.Identity, found *identification) 
 	}
 }
 
+// validUntil returns when a superseded credential ends.
 func validUntil(identity *keys.Identity) string {
 	for i := range identity.Key.Status.Credentials {
 		if c := &identity.Key.Status.Credentials[i]; c.ID == identity.Credential {

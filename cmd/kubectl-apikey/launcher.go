@@ -12,17 +12,17 @@ import (
 	"sync"
 )
 
-// launcher is how a browser gets a link that is a secret: by a file that only its user can read. As an argument, everybody on the
-// machine could read it in the list of processes, and be there first.
+// launcher opens a secret link in the browser, by a file that only the user can read. If the link were an argument,
+// every account of the machine could read it in the list of processes, and use it first.
 type launcher struct {
 	mu     sync.Mutex
 	folder string
 	closed bool
 }
 
-// open has the person's browser open a link. That the browser does, nobody says.
-func (d *launcher) open(ctx context.Context, link string) error {
-	path, err := d.write(link)
+// open starts the user's browser with a link. Whether the browser shows it is not known.
+func (l *launcher) open(ctx context.Context, link string) error {
+	path, err := l.write(link)
 	if err != nil {
 		return err
 	}
@@ -40,34 +40,34 @@ func (d *launcher) open(ctx context.Context, link string) error {
 }
 
 // write writes the file, and returns its path.
-func (d *launcher) write(link string) (string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+func (l *launcher) write(link string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
 		return "", errors.New("the page is open already")
 	}
 	folder, err := os.MkdirTemp("", "kubectl-apikey-") // Nobody else can look into it.
 	if err != nil {
 		return "", err
 	}
-	d.folder = folder
+	l.folder = folder
 	path := filepath.Join(folder, "settings.html")
 	return path, os.WriteFile(path, fmt.Appendf(nil, "<!doctype html>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"refresh\" content=\"0; url=%s\">\n<title>API Keys</title>\n",
 		html.EscapeString(link)), 0o600)
 }
 
-// close removes the file.
-func (d *launcher) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if d.folder != "" {
-		_ = os.RemoveAll(d.folder) // The link works no more.
-		d.folder = ""
+// close removes the file, because the link no longer works.
+func (l *launcher) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.folder != "" {
+		_ = os.RemoveAll(l.folder) // The link works no more.
+		l.folder = ""
 	}
 }
 
-// opener is what opens a file with what a person has chosen for its kind.
+// opener returns the system's program that opens a file in the user's browser.
 func opener(system string) (program string, args []string) {
 	switch system {
 	case "darwin":

@@ -12,7 +12,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
 
-// selection are the flags that say which keys are meant.
+// selection has the flags that select keys.
 type selection struct {
 	labels, fields string
 	everywhere     bool
@@ -24,7 +24,7 @@ func (f *selection) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&f.everywhere, "all-namespaces", "A", false, "Keys of all namespaces.")
 }
 
-// read returns the keys that are meant, in a namespace unless all are.
+// read returns the selected keys, in the given namespace unless all namespaces are selected.
 func (f *selection) read(ctx context.Context, client *keys.Client, namespace string) ([]keysv1alpha1.ApiKey, error) {
 	wanted := keys.Selection{Namespace: namespace}
 	if f.everywhere {
@@ -95,7 +95,7 @@ kubectl apikey list -n warehouse -o jsonpath='{range .items[*]}{.status.prefix}{
 	return cmd
 }
 
-// period reads a flag's length of time; blank is none.
+// period parses a flag's length of time; blank is none.
 func period(name, value string) (time.Duration, error) {
 	if value == "" {
 		return 0, nil
@@ -107,7 +107,7 @@ func period(name, value string) (time.Duration, error) {
 	return length, nil
 }
 
-// list prints those keys that a filter wants.
+// list prints the keys that a filter selects.
 func (s *session) list(all []keysv1alpha1.ApiKey, filter keys.Filter, out *output, everywhere bool, namespace string) error {
 	now := s.now()
 	var rows []keys.Row

@@ -1,8 +1,8 @@
-// Command kubectl-apikey is `kubectl apikey`: keys from the command line, with the rights of whoever runs it, through the
-// Kubernetes API alone. A file holds a command; what a page would share with it is in internal/keys.
+// Command kubectl-apikey is `kubectl apikey`: keys from the command line, with the rights of whoever runs it, through
+// the Kubernetes API alone. Each command has a file of its own; what the page shares with it is in internal/keys.
 //
-// A token never is an argument, and is printed in one place each: what create --show and create --local write to standard
-// output or to a file. Everything else, errors and -v=9 included, holds none.
+// A token is never an argument. Only create --show and create --local print one, to standard output or to a file;
+// nothing else does, including errors and -v=9.
 package main
 
 import (
@@ -40,8 +40,7 @@ func run() int {
 	return code
 }
 
-// standardOutput remembers that something could not be written, such as to a file on a full disk: most of what is printed goes there
-// unchecked.
+// standardOutput remembers that a write has failed, such as to a file on a full disk: most callers don't check.
 type standardOutput struct {
 	file *os.File
 	err  error
@@ -55,5 +54,5 @@ func (o *standardOutput) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Fd is for whoever asks whether a person sits there.
+// Fd returns the file descriptor, for checks whether it is a terminal.
 func (o *standardOutput) Fd() uintptr { return o.file.Fd() }

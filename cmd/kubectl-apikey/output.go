@@ -21,13 +21,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// resultVersion is the apiVersion of results that are no objects in a cluster.
+// resultVersion is the apiVersion of results that are not objects of the cluster.
 const resultVersion = "cli." + keysv1alpha1.GroupName + "/v1alpha1"
 
-// output is a command's -o.
+// output is the flag -o of a command.
 type output struct {
 	flags *genericclioptions.PrintFlags
-	// own are formats that the command knows itself.
+	// own are the command's own formats.
 	own []string
 }
 
@@ -41,16 +41,16 @@ func addOutput(cmd *cobra.Command, own ...string) *output {
 	return o
 }
 
-// is says whether a format of the command's own is asked for.
+// is reports whether a format of the command's own is selected.
 func (o *output) is(format string) bool { return *o.flags.OutputFormat == format }
 
-// forPeople says whether no format for programs is asked for.
+// forPeople reports whether no format for programs is selected.
 func (o *output) forPeople() bool {
 	return (*o.flags.OutputFormat == "" || slices.Contains(o.own, *o.flags.OutputFormat)) &&
 		*o.flags.TemplatePrinterFlags.TemplateArgument == ""
 }
 
-// check says what is wrong with the format, before anything is done.
+// check returns what is wrong with the format, before anything is done.
 func (o *output) check() error {
 	if o.forPeople() {
 		return nil
@@ -62,7 +62,7 @@ func (o *output) check() error {
 	return nil
 }
 
-// print writes an object, or a list, in the format that is asked for.
+// print writes an object, or a list, in the selected format.
 func (o *output) print(w io.Writer, object runtime.Object) error {
 	printer, err := o.flags.ToPrinter()
 	if err != nil {
@@ -71,7 +71,7 @@ func (o *output) print(w io.Writer, object runtime.Object) error {
 	return printer.PrintObj(object, w)
 }
 
-// keyList makes a list of keys that all printers take, as kubectl has it: a List of what has its kind.
+// keyList makes a list that all printers accept, as kubectl does: a List of objects with their kind.
 func keyList(all []keysv1alpha1.ApiKey) (*unstructured.UnstructuredList, error) {
 	list := &unstructured.UnstructuredList{Items: make([]unstructured.Unstructured, len(all))}
 	list.SetAPIVersion("v1")
@@ -87,7 +87,7 @@ func keyList(all []keysv1alpha1.ApiKey) (*unstructured.UnstructuredList, error) 
 	return list, nil
 }
 
-// printKeys writes keys in the format that is asked for.
+// printKeys writes keys in the selected format.
 func (o *output) printKeys(w io.Writer, all []keysv1alpha1.ApiKey) error {
 	list, err := keyList(all)
 	if err != nil {
@@ -96,7 +96,7 @@ func (o *output) printKeys(w io.Writer, all []keysv1alpha1.ApiKey) error {
 	return o.print(w, list)
 }
 
-// result makes an object of a result that is none in a cluster, so that kubectl's printers take it.
+// result wraps a result in an object, so that kubectl's printers accept it.
 func result(kind, namespace, name string, content any) (*unstructured.Unstructured, error) {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(content)
 	if err != nil {
@@ -110,7 +110,8 @@ func result(kind, namespace, name string, content any) (*unstructured.Unstructur
 	return object, nil
 }
 
-// printableLines escapes what a terminal would act on in a text of several lines: names of keys are whatever somebody has written.
+// printableLines escapes control characters in a text of several lines: names may have anything that a user has
+// written.
 func printableLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
@@ -119,7 +120,7 @@ func printableLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// table writes lines of cells in columns.
+// table writes lines of cells, aligned in columns.
 func table(w io.Writer, lines ...[]string) error {
 	tab := printers.GetNewTabWriter(w)
 	for _, cells := range lines {
@@ -136,6 +137,7 @@ const (
 	never = "Never"
 )
 
+// date formats a day.
 func date(t time.Time) string {
 	if t.IsZero() {
 		return none
@@ -143,6 +145,7 @@ func date(t time.Time) string {
 	return t.UTC().Format(time.DateOnly)
 }
 
+// moment formats a time.
 func moment(t *metav1.Time) string {
 	if t == nil {
 		return none
@@ -150,7 +153,7 @@ func moment(t *metav1.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// ago says how long something is past.
+// ago returns how long ago a time is.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return never
@@ -158,7 +161,7 @@ func ago(t, now time.Time) string {
 	return duration.HumanDuration(max(0, now.Sub(t))) + " ago"
 }
 
-// expiry says when a row's key expires.
+// expiry returns when a row's key expires.
 func expiry(row *keys.Row) string {
 	switch {
 	case !row.Expires.IsZero():
@@ -169,7 +172,7 @@ func expiry(row *keys.Row) string {
 	return never
 }
 
-// state says a row's state, and why it needs a person.
+// state returns a row's state, with the reason if it is failed or waiting.
 func state(row *keys.Row) string {
 	if row.Reason != "" && (row.State == keystate.StateFailed || row.State == keystate.StateWaiting) {
 		return string(row.State) + " (" + row.Reason + ")"
@@ -177,6 +180,7 @@ func state(row *keys.Row) string {
 	return string(row.State)
 }
 
+// join joins values by commas.
 func join[T ~string](values []T) string {
 	texts := make([]string, len(values))
 	for i := range values {

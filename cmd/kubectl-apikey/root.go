@@ -52,7 +52,7 @@ No token is ever an argument: the shell's history and the list of processes woul
 	return root
 }
 
-// execute runs a command line, says what went wrong, and returns the exit code.
+// execute runs a command line, prints what went wrong, and returns the exit code.
 func execute(ctx context.Context, s *session, args []string) int {
 	err := refuseTokens(args)
 	if err == nil {

@@ -19,13 +19,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
-// session is what the commands of one run share: where they read and write, whom they act as, and when it is.
+// session is what the commands of one run share: streams, configuration and clock.
 type session struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
 	flags  *flag.FlagSet
 	now    func() time.Time
-	// terminal says whether a person sits at a stream.
+	// terminal reports whether a stream is a terminal.
 	terminal func(stream any) bool
 	// password reads a line from the terminal without showing it.
 	password func() (string, error)
@@ -45,11 +45,13 @@ func newSession(streams genericiooptions.IOStreams) *session {
 	return s
 }
 
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// readPassword reads a line from the terminal without showing it.
 func (s *session) readPassword() (string, error) {
 	file, ok := s.In.(interface{ Fd() uintptr })
 	if !ok {
@@ -60,19 +62,19 @@ func (s *session) readPassword() (string, error) {
 	return string(line), err
 }
 
-// addFlags adds the flags that all commands have: kubectl's own.
+// addFlags adds kubectl's own flags, which all commands have.
 func (s *session) addFlags(root *cobra.Command) {
 	s.config.AddFlags(root.PersistentFlags())
 	v := s.flags.Lookup("v")
 	v.Usage = "Number for the log level verbosity, as with kubectl: 6 shows requests, 8 and more what is in them."
 	root.PersistentFlags().AddGoFlag(v)
-	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces) // It fails for a flag that isn't there.
+	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces) // It fails only for a flag that does not exist.
 }
 
-// showsBodies says whether client-go's log would show what is in the API server's answers.
+// showsBodies reports whether client-go's log shows the bodies of the API server's answers.
 func (s *session) showsBodies() bool { return klog.V(8).Enabled() }
 
-// connect returns a client with the rights of whoever runs the command.
+// connect returns a client with the user's rights.
 func (s *session) connect() (*keys.Client, error) {
 	config, err := s.restConfig()
 	if err != nil {
@@ -81,25 +83,25 @@ func (s *session) connect() (*keys.Client, error) {
 	return keys.NewClient(config)
 }
 
-// restConfig returns the way to the API server, with the rights of whoever runs the command.
+// restConfig returns the configuration for the API server, with the user's credentials.
 func (s *session) restConfig() (*rest.Config, error) {
 	config, err := s.config.ToRESTConfig()
 	if err != nil {
 		return nil, err
 	}
 	config.UserAgent = "kubectl-apikey/" + version.String()
-	config.QPS = -1 // The API server says itself when it is too much; a leak of many keys can't wait for a client's own limit.
+	config.QPS = -1 // The API server limits its clients itself; revoking many leaked keys can't wait for a client's own limit.
 	config.WarningHandler = rest.NewWarningWriter(s.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	return config, nil
 }
 
-// namespace returns the one that --namespace or the context names.
+// namespace returns the namespace of --namespace or of the context.
 func (s *session) namespace() (string, error) {
 	namespace, _, err := s.config.ToRawKubeConfigLoader().Namespace()
 	return namespace, err
 }
 
-// begin returns a client and the namespace that is meant.
+// begin returns a client and the selected namespace.
 func (s *session) begin() (client *keys.Client, namespace string, err error) {
 	if namespace, err = s.namespace(); err != nil {
 		return nil, "", err
@@ -108,15 +110,15 @@ func (s *session) begin() (client *keys.Client, namespace string, err error) {
 	return client, namespace, err
 }
 
-// say tells a person something that is no result: it goes beside standard output.
+// say prints a message to standard error: it is no result.
 func (s *session) say(format string, args ...any) {
 	fmt.Fprintln(s.ErrOut, printableLines(fmt.Sprintf(format, args...)))
 }
 
-// warn tells a person of something that may go wrong later.
+// warn prints a warning to standard error.
 func (s *session) warn(format string, args ...any) { s.say("Warning: "+format, args...) }
 
-// confirm asks whether to go on, and is nil if so. Where nobody can be asked, --yes is needed.
+// confirm asks whether to go on, and returns nil if so. Without a terminal, --yes is needed.
 func (s *session) confirm(question string, yes bool) error {
 	if yes {
 		return nil
@@ -125,7 +127,7 @@ func (s *session) confirm(question string, yes bool) error {
 		return &exitError{exitDeclined, "nobody can be asked here: standard input is no terminal. Add --yes, or see first what --dry-run says"}
 	}
 	fmt.Fprint(s.ErrOut, printableLines(question)+" [y/N] ")
-	answer, _ := bufio.NewReader(s.In).ReadString('\n') // What can't be read is no yes.
+	answer, _ := bufio.NewReader(s.In).ReadString('\n') // An answer that can't be read is no yes.
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
 
-// ui are the flags of the command.
+// ui has the flags of the command.
 type ui struct {
 	port        int
 	noBrowser   bool
@@ -76,7 +76,7 @@ func (f *ui) run(ctx context.Context, s *session) error {
 	}
 	page, err := console.New(console.Options{
 		Config: config, Own: true, Namespace: namespace, Hosts: []string{address, "localhost:" + port},
-		Log: klog.Background().V(1), // On the terminal it would be between a person and the link.
+		Log: klog.Background().V(1), // Messages would hide the link on the terminal.
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -91,7 +91,7 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 	browser := &launcher{}
 	defer browser.close()
 	server := page.NewServer()
-	// Other accounts of the machine ask what they like: only who has the link or its session is of any consequence.
+	// Other accounts of the machine can send requests too: only those with the link or its session count.
 	idle := newIdleTimer(server.Handler, f.idleTimeout, page.LetsIn, func(path string) {
 		if path == start {
 			browser.close()
@@ -119,18 +119,18 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if shutdown := server.Shutdown(closing); shutdown != nil {
-		_ = server.Close() // What is still open is a page that does not hear.
+		_ = server.Close() // An open page has not noticed.
 	}
 	return err
 }
 
-// idleTimer says when nobody has asked for anything for a while. A page that is open always asks: its list is a request that lasts.
+// idleTimer ends when no page was open for a while. An open page always has a request: the stream of its list.
 type idleTimer struct {
 	next http.Handler
-	// counts reports whether a request comes from the page, and told is called with the path of each.
+	// counts reports whether a request comes from the page. seen is called with the path of every request.
 	counts func(*http.Request) bool
-	told   func(path string)
-	// over is closed at the end. It is never, where the time is 0.
+	seen   func(path string)
+	// over is closed at the end; never if the limit is 0.
 	over  chan struct{}
 	mu    sync.Mutex
 	now   int
@@ -138,8 +138,9 @@ type idleTimer struct {
 	timer *time.Timer
 }
 
-func newIdleTimer(next http.Handler, limit time.Duration, counts func(*http.Request) bool, told func(path string)) *idleTimer {
-	i := &idleTimer{next: next, counts: counts, told: told, over: make(chan struct{}), limit: limit}
+// newIdleTimer returns a timer around a handler.
+func newIdleTimer(next http.Handler, limit time.Duration, counts func(*http.Request) bool, seen func(path string)) *idleTimer {
+	i := &idleTimer{next: next, counts: counts, seen: seen, over: make(chan struct{}), limit: limit}
 	if limit > 0 {
 		i.timer = time.AfterFunc(limit, sync.OnceFunc(func() { close(i.over) }))
 	}
@@ -152,10 +153,11 @@ func (i *idleTimer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.count(1)
 		defer i.count(-1)
 	}
-	i.told(r.URL.Path)
+	i.seen(r.URL.Path)
 	i.next.ServeHTTP(w, r)
 }
 
+// count adds to the number of requests, and starts or stops the timer.
 func (i *idleTimer) count(delta int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

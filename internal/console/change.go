@@ -15,31 +15,31 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// waitMost is how long a change is waited for. What was asked for stays asked for.
+// waitMost bounds how long a request waits for a change to take effect. The change itself stays requested.
 const waitMost = 2 * time.Minute
 
-// result is what has come of a change.
+// result is the outcome of a change, for the page's script.
 type result struct {
 	Row     *row   `json:"row"`
 	Message string `json:"message"`
-	// Token is the one that was made, once; blank where there is none, or the user may not read it.
+	// Token is the new token, shown this once; blank if there is none, or the user may not read it.
 	Token string `json:"token,omitempty"`
 	// Curl is a call of the API with the token.
 	Curl string `json:"curl,omitempty"`
 	YAML string `json:"yaml,omitempty"`
-	// Where says where the token is.
+	// Where is where the token is, in words.
 	Where string `json:"where,omitempty"`
-	// Took is how many milliseconds the change took to be in force.
+	// Took is how many milliseconds the change took to take effect.
 	Took int64 `json:"took"`
 }
 
-// states are what changes of state ask for.
+// states are the states that changes of state set.
 var states = map[string]keysv1alpha1.ApiKeyState{
 	changeSuspend: keysv1alpha1.ApiKeySuspended, changeResume: keysv1alpha1.ApiKeyActive, changeRevoke: keysv1alpha1.ApiKeyRevoked,
 }
 
-// create makes a key, and tells how it goes. The last line has the token, if the user may read Secrets: the controller mints
-// it, as for every other key, so that rotation and whoever mounts the Secret have it too.
+// create creates a key, and streams its progress. The last line has the token, if the user may read Secrets. The
+// controller mints it, as for every other key, so that it is in the Secret for workloads too, and can be rotated.
 func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visitor) {
 	filled, err := readForm(r)
 	if err != nil {
@@ -55,7 +55,7 @@ func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visitor) {
 	defer cancel()
 	existed, err := v.client.Create(ctx, key, false)
 	if existed && err == nil {
-		err = &keys.ExistsError{Key: key} // The token of a key that was there before is shown to nobody.
+		err = &keys.ExistsError{Key: key} // The token of an existing key is shown to nobody.
 	}
 	if err != nil {
 		c.answerProblem(w, err)
@@ -67,7 +67,7 @@ func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visitor) {
 	t.await(key, keys.Ready, true)
 }
 
-// change rotates, suspends, resumes or revokes a key, and tells how it goes.
+// change rotates, suspends, resumes or revokes a key, and streams its progress.
 func (c *Console) change(w http.ResponseWriter, r *http.Request, v *visitor) {
 	name, change := r.PathValue("name"), r.PathValue("change")
 	state, known := states[change]
@@ -109,7 +109,7 @@ func (c *Console) change(w http.ResponseWriter, r *http.Request, v *visitor) {
 	}
 }
 
-// task is a change that is under way, and whoever is told of it.
+// task is a change in progress, and the request that its progress is streamed to.
 type task struct {
 	console *Console
 	client  *keys.Client
@@ -119,6 +119,7 @@ type task struct {
 	began   time.Time
 }
 
+// newTask begins an answer that streams the progress of a change.
 func (c *Console) newTask(w http.ResponseWriter, r *http.Request, v *visitor) *task {
 	ctx, cancel := context.WithTimeout(r.Context(), waitMost)
 	stop := context.AfterFunc(c.stopped, cancel)
@@ -127,10 +128,10 @@ func (c *Console) newTask(w http.ResponseWriter, r *http.Request, v *visitor) *t
 	return t
 }
 
-// say tells how it goes. Who has gone away is told nothing; what was asked for stays asked for.
+// say streams a message. If the browser has gone away, nobody reads it; the change stays requested.
 func (t *task) say(message string) { _ = t.out.write(&line{Type: "progress", Message: message}) }
 
-// await waits for a goal, telling what is waited for, and then tells what has come of it.
+// await waits for a goal, and streams what it waits for and then the result.
 func (t *task) await(key *keysv1alpha1.ApiKey, goal keys.Goal, token bool) {
 	said := ""
 	err := t.client.Await(t.ctx, []*keysv1alpha1.ApiKey{key}, goal, func(seen *keysv1alpha1.ApiKey, done bool) {
@@ -158,7 +159,7 @@ func (t *task) await(key *keysv1alpha1.ApiKey, goal keys.Goal, token bool) {
 	t.finish(key, done)
 }
 
-// waitingFor says what a key waits for, blank where it doesn't say.
+// waitingFor returns what a key waits for, blank if its conditions don't say.
 func waitingFor(key *keysv1alpha1.ApiKey) string {
 	for _, name := range []string{keysv1alpha1.ConditionRevocationEffective, keysv1alpha1.ConditionReady} {
 		c := apimeta.FindStatusCondition(key.Status.Conditions, name)
@@ -169,8 +170,8 @@ func waitingFor(key *keysv1alpha1.ApiKey) string {
 	return ""
 }
 
-// reveal adds the token to a result, with the user's right to read it, or says where it is. It is the only place that reveals
-// one.
+// reveal adds the token to a result if the user may read it, and where it is otherwise. Nothing else in this package
+// reveals a token.
 func (t *task) reveal(key *keysv1alpha1.ApiKey, done *result) {
 	done.Where = keys.Where(key)
 	ctx, cancel := context.WithTimeout(t.ctx, apiTimeout)
@@ -187,12 +188,12 @@ func (t *task) reveal(key *keysv1alpha1.ApiKey, done *result) {
 	done.Token = published.Token.Reveal()
 	policies, err := t.client.Policies(ctx)
 	if err != nil {
-		policies = nil // The call is then one of the API's own URL.
+		policies = nil // The example is then the API's base URL.
 	}
 	done.Curl = curl(done.Token, published.TenantID, example(published.APIBaseURL, keys.Catalogue(policies), key.Spec.Scopes))
 }
 
-// finish tells what has come of the change.
+// finish streams the result of the change.
 func (t *task) finish(key *keysv1alpha1.ApiKey, done *result) {
 	now := t.console.options.Now()
 	done.Row, done.Took = newRow(key, now), now.Sub(t.began).Milliseconds()
@@ -202,7 +203,7 @@ func (t *task) finish(key *keysv1alpha1.ApiKey, done *result) {
 	_ = t.out.write(&line{Type: "done", Result: done})
 }
 
-// fail tells what went wrong. The change was asked for all the same.
+// fail streams what went wrong. The change stays requested all the same.
 func (t *task) fail(err error) {
 	p := t.console.explain(err)
 	if timeout, ok := errors.AsType[*keys.TimeoutError](err); ok {

@@ -18,38 +18,39 @@ import (
 
 // Options configure a Console.
 type Options struct {
-	// Config is the way to the API server. Its credentials are used with Own only.
+	// Config says how to reach the API server. Its credentials are used with Own only.
 	Config *rest.Config
-	// Own has everybody act with Config's own credentials: for one person, on their machine. It needs Hosts, and only who
-	// opens StartPath gets in.
+	// Own makes the page act with Config's own credentials, for one person on their own machine. It needs Hosts. Only the
+	// browser that opens StartPath is let in.
 	Own bool
-	// Namespace is shown or suggested first.
+	// Namespace is the one that is shown or suggested first.
 	Namespace string
-	// Hosts are the values of the Host header that are answered, without any all.
+	// Hosts are the accepted values of the Host header; empty accepts all.
 	Hosts []string
 	// Header takes the user's token from a request's Authorization header, where there is one.
 	Header bool
-	// Key is what cookies are sealed with: random, at least 32 bytes, and the same for all replicas. Without one it is made.
+	// Key is what cookies are sealed with: random, at least 32 bytes, and the same for all replicas. If it is nil, New
+	// makes one.
 	Key []byte
-	// Peers returns the addresses of all replicas, as host and port, so that what one has signed out of is known to all. It needs Key.
-	// Without it, this is the only one.
+	// Peers returns the addresses of all replicas, as host and port, so that a session that ends at one ends at all. It
+	// needs Key. If it is nil, this is the only replica.
 	Peers func(ctx context.Context) ([]string, error)
-	// PeersInPlainText has replicas speak without TLS, as they are asked.
+	// PeersInPlainText makes replicas talk to one another without TLS.
 	PeersInPlainText bool
-	// Lifetime is how long a log-in lasts; 0 is DefaultLifetime.
+	// Lifetime is how long a session lasts; 0 means DefaultLifetime.
 	Lifetime time.Duration
 	Log      logr.Logger
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }
 
-// DefaultLifetime is how long a log-in lasts.
+// DefaultLifetime is how long a session lasts by default.
 const DefaultLifetime = 8 * time.Hour
 
-// apiTimeout is how long the API server may take for an answer that isn't waited for.
+// apiTimeout bounds a request to the API server, other than a watch.
 const apiTimeout = 15 * time.Second
 
-// Console answers at the page's URLs.
+// Console is the handler of the page's URLs.
 type Console struct {
 	options  Options
 	config   *rest.Config
@@ -61,14 +62,14 @@ type Console struct {
 	peers    *peers
 	cross    *http.CrossOriginProtection
 	routes   http.Handler
-	// refreshEvery is the constant of that name, but for tests.
+	// refreshEvery is the constant of that name, except in tests.
 	refreshEvery time.Duration
-	// stopped ends what would go on for as long as somebody looks.
+	// stopped ends the streams, which would otherwise last as long as a page is open.
 	stopped context.Context //nolint:containedctx // It outlives every request.
 	stop    context.CancelFunc
 }
 
-// New returns a console.
+// New returns a console with the given options.
 func New(o Options) (*Console, error) {
 	if o.Own && len(o.Hosts) == 0 {
 		return nil, errors.New("a console with its own credentials has to know its hosts")
@@ -90,7 +91,7 @@ func New(o Options) (*Console, error) {
 	if !o.Own {
 		c.config = rest.AnonymousClientConfig(o.Config)
 	}
-	c.config.QPS = -1 // The API server says itself when it is too much.
+	c.config.QPS = -1 // The API server limits its clients itself.
 	c.config.WarningHandler = rest.NoWarnings{}
 	if c.pages, err = newPages(); err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func New(o Options) (*Console, error) {
 	return c, nil
 }
 
-// newRoutes returns what is at which URL.
+// newRoutes returns the handler of all URLs.
 func (c *Console) newRoutes(files http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/{name}", files)
@@ -135,7 +136,7 @@ func (c *Console) newRoutes(files http.Handler) http.Handler {
 	return mux
 }
 
-// pageRoutes are the pages of who signs in.
+// pageRoutes adds the pages for users who sign in.
 func (c *Console) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /login", c.showLogin)
 	mux.HandleFunc("POST /login", takes(formKind, c.handleLogin))
@@ -153,7 +154,7 @@ func (c *Console) pageRoutes(mux *http.ServeMux) {
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
-	if c.options.Peers != nil && r.URL.Path == peersPath { // By whatever name they call one another.
+	if c.options.Peers != nil && r.URL.Path == peersPath { // Under whatever host name.
 		c.peers.ServeHTTP(w, r)
 		return
 	}
@@ -169,8 +170,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.routes.ServeHTTP(w, r)
 }
 
-// KeepUp has this replica know what users have signed out of at the others, until the context ends. It returns from its first attempt
-// before ready is called.
+// KeepUp asks the other replicas which sessions users have signed out of, until the context ends. It calls ready after
+// its first attempt.
 func (c *Console) KeepUp(ctx context.Context, ready func()) {
 	failing := false
 	for {
@@ -193,7 +194,7 @@ func (c *Console) KeepUp(ctx context.Context, ready func()) {
 	}
 }
 
-// Stop ends what would go on for as long as somebody looks.
+// Stop ends all streams.
 func (c *Console) Stop() { c.stop() }
 
 // NewServer returns a server of the console. Its Shutdown stops the console too.
@@ -202,7 +203,7 @@ func (c *Console) NewServer() *http.Server {
 		Handler:           c,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      answerWithin, // A stream puts it off, line by line.
+		WriteTimeout:      answerWithin, // A stream extends it with each line.
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          quiet(c.options.Log),
 	}
@@ -211,7 +212,7 @@ func (c *Console) NewServer() *http.Server {
 	return server
 }
 
-// Bounds are those of the page's port. docs/threat-model.md has what they add up to. A page that is open keeps a connection.
+// Bounds are the limits of the page's port; docs/threat-model.md adds them up. An open page keeps a connection.
 var Bounds = limit.Bounds{
 	Connections: 512,
 	Rest:        96 << 10,
@@ -222,28 +223,28 @@ var Bounds = limit.Bounds{
 	Lasting:     true,
 }
 
-// answerWithin is how long an answer, or a line of one, may take to be written.
+// answerWithin bounds how long writing an answer, or one line of a stream, may take.
 const answerWithin = 30 * time.Second
 
-// maxBody is how long the body of a request may be.
+// maxBody is the maximum size of a request's body.
 const maxBody = 64 << 10
 
-// visitor is a request of a user who is known.
+// visitor is the user whose request is answered.
 type visitor struct {
 	client *keys.Client
-	// user is the name by which the API server knows the user; blank where nobody has asked yet.
+	// user is the name by which the API server knows the user; blank if it was not asked yet.
 	user string
 	// namespace is the one that the user began with.
 	namespace string
-	// csrf is what a request that changes something must hold.
+	// csrf is the value that a request which changes something must have.
 	csrf string
-	// ends is when the log-in ends; zero where that isn't ours to say.
+	// ends is when the session ends; zero if there is none here.
 	ends time.Time
-	// session is the log-in; nil where that isn't ours.
+	// session is the user's session; nil if a proxy has signed the user in, or with Own.
 	session *session
 }
 
-// forVisitor returns a handler of what needs a user. Who is none is turned away.
+// forVisitor returns a handler for requests that need a user. Requests of nobody are passed to away.
 func (c *Console) forVisitor(handle func(http.ResponseWriter, *http.Request, *visitor), away func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := c.visitor(w, r)
@@ -255,7 +256,7 @@ func (c *Console) forVisitor(handle func(http.ResponseWriter, *http.Request, *vi
 	}
 }
 
-// clientOf returns a client with the rights of whoever a token is for.
+// clientOf returns a client with the rights of a bearer token.
 func (c *Console) clientOf(token string) (*keys.Client, error) {
 	if c.options.Own {
 		return c.own, nil
@@ -268,13 +269,13 @@ func (c *Console) clientOf(token string) (*keys.Client, error) {
 	return keys.NewPageClient(config)
 }
 
-// once makes a value of a secret that is good for one use.
+// once is a secret that is good for one use.
 type once struct {
 	mu    sync.Mutex
 	value string
 }
 
-// take says whether a text is the value, which it then no longer is.
+// take reports whether a text is the secret, and uses it up.
 func (o *once) take(text string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -285,8 +286,8 @@ func (o *once) take(text string) bool {
 	return true
 }
 
-// errNobody says that a request is no known user's.
+// errNobody reports that a request is of no known user.
 var errNobody = errors.New("nobody is logged in")
 
-// errEnded says that a log-in has ended.
+// errEnded reports that a session has ended.
 var errEnded = fmt.Errorf("%w any more", errNobody)

@@ -36,7 +36,8 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	}
 }
 
-// checkPolicy checks that a page may load and run nothing but files of its own, and that nobody may show it within another.
+// checkPolicy checks that a page may load and run nothing but files of its own, and that nobody may show it within
+// another.
 func checkPolicy(t *testing.T, path string, sent []string) {
 	t.Helper()
 	if len(sent) != 1 {
@@ -131,7 +132,8 @@ func TestOtherSites(t *testing.T) {
 	}
 }
 
-// TestKindsOfBodies checks that a body counts only as what its sender says that it is: a form of another site can't be JSON.
+// TestKindsOfBodies checks that a body counts only as what its sender says that it is: a form of another site can't be
+// JSON.
 func TestKindsOfBodies(t *testing.T) {
 	const key = "/api/namespaces/shop/keys"
 	c := newConsole(t, nil)

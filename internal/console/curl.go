@@ -12,17 +12,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
 
-// curl returns a call of the API as a shell takes it.
+// curl returns a curl command that calls the API.
 func curl(token, tenantID, target string) string {
 	return fmt.Sprintf("curl %s \\\n  -H %s \\\n  -H %s", quoted(target), quoted("Authorization: Bearer "+token), quoted("X-Tenant-ID: "+tenantID))
 }
 
-// plain is what a shell takes for itself between double quotes.
+// plain matches text that needs no escaping between double quotes.
 var plain = regexp.MustCompile(`^[-A-Za-z0-9_.:/ ~%+,=@]*$`)
 
+// wordOnly matches text that needs no quotes.
 var wordOnly = regexp.MustCompile(`^[-A-Za-z0-9_.:/~%+,=@]+$`)
 
-// quoted writes a word for a shell.
+// quoted quotes a word for a shell.
 func quoted(text string) string {
 	switch {
 	case wordOnly.MatchString(text):
@@ -33,7 +34,7 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// example returns a URL that a key with some scopes may read, below a base; the base where none is known.
+// example returns a URL below a base that a key with the given scopes may read, or the base if none is known.
 func example(base string, catalogue []keys.ScopeEntry, scopes []keysv1alpha1.Scope) string {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -58,6 +59,7 @@ func example(base string, catalogue []keys.ScopeEntry, scopes []keysv1alpha1.Sco
 	return base
 }
 
+// plural writes a count.
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

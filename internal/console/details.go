@@ -14,7 +14,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// details are all that the page shows of a key beside its row.
+// details are everything that the page shows of a key beside its row.
 type details struct {
 	Row          *row                 `json:"row"`
 	TenantID     string               `json:"tenantID,omitempty"`
@@ -23,21 +23,21 @@ type details struct {
 	Expiry       keysv1alpha1.Expiry  `json:"expiry"`
 	NextRotation string               `json:"nextRotation,omitempty"`
 	RotateEvery  keysv1alpha1.Period  `json:"rotateEvery,omitempty"`
-	// Where says where the token is, or that there is none.
+	// Where is where the token is, in words, or that there is none.
 	Where       string           `json:"where"`
 	Credentials []credentialInfo `json:"credentials"`
 	Conditions  []conditionInfo  `json:"conditions"`
 	Events      []eventInfo      `json:"events"`
-	// NoEvents says why there are none to see.
+	// NoEvents is why no events are shown.
 	NoEvents string `json:"noEvents,omitempty"`
 	// Owner is what applies the key from Git or a chart.
 	Owner string `json:"owner,omitempty"`
-	// Warnings are what to know before a change, by its name.
+	// Warnings are what to know before a change, by the change's name.
 	Warnings map[string]string `json:"warnings,omitempty"`
 	YAML     string            `json:"yaml"`
 }
 
-// credentialInfo is a token of a key, by its public id.
+// credentialInfo describes a token of a key by its public id.
 type credentialInfo struct {
 	ID         string `json:"id"`
 	Issued     string `json:"issued"`
@@ -46,7 +46,7 @@ type credentialInfo struct {
 	LastUsed   string `json:"lastUsed,omitempty"`
 }
 
-// eventInfo is something that was said of a key.
+// eventInfo is a Kubernetes event about a key.
 type eventInfo struct {
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
@@ -113,7 +113,7 @@ func newCredential(key *keysv1alpha1.ApiKey, c *keysv1alpha1.Credential, now tim
 	return info
 }
 
-// addEvents adds what was said of the key. Who may not read events sees the rest all the same.
+// addEvents adds the events about the key. A user who may not read events sees the rest.
 func (d *details) addEvents(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) {
 	events, err := client.Events(ctx, key)
 	switch {
@@ -129,7 +129,7 @@ func (d *details) addEvents(ctx context.Context, client *keys.Client, key *keysv
 	}
 }
 
-// warnings are what to know before a change of a key.
+// warnings returns what to know before each change of a key.
 func warnings(key *keysv1alpha1.ApiKey) map[string]string {
 	all := map[string]string{}
 	if owner := keys.OwnerOf(key); owner != nil {
@@ -144,7 +144,7 @@ func warnings(key *keysv1alpha1.ApiKey) map[string]string {
 	return all
 }
 
-// manifest returns what of a key belongs into Git.
+// manifest returns the part of a key that belongs in Git, as YAML.
 func manifest(key *keysv1alpha1.ApiKey) (string, error) {
 	text, err := yaml.Marshal(keys.Manifest(key))
 	return strings.TrimSuffix(string(text), "status: {}\n"), err

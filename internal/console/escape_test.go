@@ -16,8 +16,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// TestNamesAreEscaped checks that what users write shows itself on the page and does nothing else. An object that is older than the rules for
-// names may have anything.
+// TestNamesAreEscaped checks that what users write shows itself on the page and does nothing else. An object that is
+// older than the rules for names may have anything.
 func TestNamesAreEscaped(t *testing.T) {
 	const evil = "x\n\u202egnp.exe\x1b[2J"
 	future := metav1.NewTime(time.Now().Add(time.Hour))

@@ -17,19 +17,19 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// newKeyForm is what Generate New Key offers.
+// newKeyForm is what the form Generate New Key offers.
 type newKeyForm struct {
 	Groups []scopeGroup `json:"groups"`
-	// Everything is the scope that opens all, where it is offered.
+	// Everything is the scope *, if it is offered.
 	Everything *scopeOffer `json:"everything,omitempty"`
-	// Free says why scopes have to be written rather than chosen.
+	// Free is why scopes have to be typed rather than chosen, blank if they can be chosen.
 	Free     string                `json:"free,omitempty"`
 	Expiries []keysv1alpha1.Expiry `json:"expiries"`
-	// Full says that the tenant has as many keys as it may, and the way out.
+	// Full is that the tenant has no more keys left, and what to do; blank if it has.
 	Full string `json:"full,omitempty"`
 }
 
-// scopeGroup is the scopes of a resource.
+// scopeGroup has the scopes of one resource.
 type scopeGroup struct {
 	Resource string       `json:"resource"`
 	Scopes   []scopeOffer `json:"scopes"`
@@ -58,7 +58,7 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visitor) {
 	}
 	tenant, err := v.client.TenantFor(ctx, r.PathValue("namespace"))
 	if err != nil {
-		tenant = nil // The page's head says why; what the form asks for, the controller judges.
+		tenant = nil // The page's head says why, and the controller checks the key.
 	}
 	offer := newForm(keys.Catalogue(policies), tenant)
 	if len(policies) == 0 && free == "" {
@@ -68,7 +68,7 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visitor) {
 	answerJSON(w, http.StatusOK, offer)
 }
 
-// newForm returns what a tenant may choose from a catalogue. Without a tenant that is all.
+// newForm returns what keys of a tenant may be created with. If tenant is nil, that is everything.
 func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *newKeyForm {
 	f := &newKeyForm{Groups: []scopeGroup{}, Expiries: usualExpiries}
 	allowed := []keysv1alpha1.Scope{"*"}
@@ -97,7 +97,7 @@ func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *newKeyFo
 	return f
 }
 
-// filledForm is what the form is filled in with.
+// filledForm is what a user has filled in.
 type filledForm struct {
 	Name          string   `json:"name"`
 	DisplayName   string   `json:"displayName"`
@@ -108,7 +108,7 @@ type filledForm struct {
 	RotateOverlap string   `json:"rotateOverlap"`
 }
 
-// readForm reads what the form is filled in with.
+// readForm reads what a user has filled in.
 func readForm(r *http.Request) (*filledForm, error) {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
@@ -119,7 +119,7 @@ func readForm(r *http.Request) (*filledForm, error) {
 
 var period = regexp.MustCompile(`^[1-9]\d{0,4}[shdw]$`)
 
-// check says what is wrong with what is filled in, so far as that can be said here, and better than the API server does.
+// check returns what is wrong with the values, where that can be said better here than by the API server.
 func (f *filledForm) check() (wrong []fieldProblem) {
 	is := func(broken bool, field, message string) {
 		if broken {
@@ -143,7 +143,7 @@ func (f *filledForm) check() (wrong []fieldProblem) {
 	return wrong
 }
 
-// blockProblem says what is wrong with a block of addresses, and how it would be right.
+// blockProblem says what is wrong with a block of addresses and how to correct it, blank if nothing is.
 func blockProblem(block string) string {
 	prefix, err := netip.ParsePrefix(block)
 	if err != nil {
@@ -158,7 +158,7 @@ func blockProblem(block string) string {
 	return ""
 }
 
-// request returns the key that is asked for.
+// request returns the request for the key.
 func (f *filledForm) request(namespace string) *keys.Request {
 	return &keys.Request{
 		Namespace: namespace, Name: f.Name, DisplayName: strings.TrimSpace(f.DisplayName), Scopes: f.Scopes, Expiry: f.Expiry,

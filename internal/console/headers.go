@@ -8,12 +8,12 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// policy lets a page load nothing that is not this console's own, and run nothing that is written into it. No script may make
-// markup from text (Trusted Types).
+// policy allows a page to load only this console's own files and to run no inline scripts. No script may make markup
+// from text (Trusted Types).
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// protect sets the headers that every answer has.
+// protect sets the security headers of every answer.
 func protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", policy)
@@ -25,8 +25,7 @@ func protect(h http.Header) {
 	h.Set("X-Frame-Options", "DENY")
 }
 
-// fromElsewhere says whether another site has a browser ask for something other than a page to look at. A link to a page is
-// what anybody may have.
+// fromElsewhere reports whether a request was caused by another site, except for opening a page by a link.
 func fromElsewhere(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
@@ -35,13 +34,14 @@ func fromElsewhere(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
 }
 
-// Kinds of bodies: what our form sends, and what our scripts send. A form of another site can send the one, never the other.
+// Kinds of bodies: what our form sends, and what our scripts send. A form of another site can send the one, never the
+// other.
 const (
 	formKind = "application/x-www-form-urlencoded"
 	jsonKind = "application/json"
 )
 
-// takes returns a handler that takes bodies of a kind only.
+// takes returns a handler that accepts only bodies of a kind.
 func takes(kind string, handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		sent := r.Header.Values("Content-Type")
@@ -56,7 +56,8 @@ func takes(kind string, handle http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// quiet is for what a server says of connections: which ones broke is of no use to anybody but who looks closely.
+// quiet returns a logger for a server's messages about connections. Which ones broke is of interest only when
+// debugging.
 func quiet(to logr.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
 
 type lines struct{ to logr.Logger }

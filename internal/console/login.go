@@ -15,25 +15,25 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// othersPage is what whoever has not come by the link of Own is told. The script says it too (session.js).
+// othersPage tells those who have not opened the link of Own. The script says the same (session.js).
 const othersPage = "It acts with the rights of whoever started it, and opens only by the link that was printed then, which is good once. " +
 	"Run kubectl apikey ui again."
 
-// anonymous is whom the API server takes everybody for whom it doesn't know.
+// anonymous is the user name that the API server gives to unauthenticated requests.
 const anonymous = "system:anonymous"
 
-// loginPage is what the log-in form shows.
+// loginPage is the content of the log-in page.
 type loginPage struct {
 	page
 	Next, Namespace, Problem string
-	// Ended says that there was a session.
+	// Ended is set if a session has ended.
 	Ended bool
-	// Field is what the problem is with: token or namespace.
+	// Field is the field that has the problem: token or namespace.
 	Field string
 }
 
-// showLogin shows the form, but to whom a proxy has signed in: a script leads here once a token has ended, and by now there is
-// another.
+// showLogin shows the log-in form. Users whom a proxy has signed in are sent on: a script leads here when a token has
+// expired, and by now the proxy sends another.
 func (c *Console) showLogin(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if c.proxiedToken(r) != "" {
@@ -50,7 +50,7 @@ func (c *Console) writeLogin(w http.ResponseWriter, r *http.Request, status int,
 	c.pages.write(w, status, "login", p)
 }
 
-// handleLogin begins a session, if the API server knows whose a token is.
+// handleLogin begins a session if the API server accepts the token.
 func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "The form can't be read.", http.StatusBadRequest)
@@ -87,7 +87,7 @@ func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // Both are paths of ours.
 }
 
-// tidy takes from a pasted token what comes with it: blanks, and the name of the scheme.
+// tidy removes from a pasted token the blanks around it and the name of the scheme.
 func tidy(given string) string {
 	given = strings.TrimSpace(given)
 	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
@@ -96,7 +96,7 @@ func tidy(given string) string {
 	return given
 }
 
-// identify asks the API server whose a token is, or says what is wrong with it.
+// identify asks the API server for the user of a token, and returns why it is refused otherwise.
 func (c *Console) identify(ctx context.Context, given string) (user, refusal string, status int) {
 	switch {
 	case given == "":
@@ -144,7 +144,7 @@ func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// ownPath returns a path of ours, blank for everything else: a link to the log-in leads nowhere else.
+// ownPath returns a path of this page's, and blank for anything else: the log-in page must not redirect elsewhere.
 func ownPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/namespaces") || path.Clean(u.Path) != u.Path {
@@ -153,7 +153,7 @@ func ownPath(next string) string {
 	return u.EscapedPath()
 }
 
-// pathOf returns the path of a namespace's page, or of the choice of one.
+// pathOf returns the path of a namespace's page, or of the list of namespaces.
 func pathOf(namespace string) string {
 	if namespace == "" {
 		return "/namespaces"
@@ -161,13 +161,14 @@ func pathOf(namespace string) string {
 	return "/namespaces/" + url.PathEscape(namespace)
 }
 
-// turnAway has who asks for a page log in first.
+// turnAway answers a request for a page by sending the browser to the log-in page.
 func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case c.options.Own:
 		c.pages.message(w, http.StatusForbidden, "This page is somebody else's", othersPage)
 	case r.Header.Get("Sec-Fetch-Site") == "cross-site" && !errors.Is(err, errEnded):
-		// A link from another site comes without our cookies, which are SameSite=Strict. Asked for again from here, it comes with them.
+		// A link from another site comes without our cookies, which are SameSite=Strict. A request from our own page has
+		// them.
 		c.again(w, cmp.Or(ownPath(r.URL.EscapedPath()), "/"))
 	default:
 		query := url.Values{"next": {r.URL.EscapedPath()}}
@@ -178,8 +179,8 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// again has the browser ask for a path of ours from a page of ours. Where that one was is nobody's business: it may have been the link
-// that is good once.
+// again makes the browser request a path from a page of ours. The Referer header is suppressed: it may be the one-time
+// link.
 func (c *Console) again(w http.ResponseWriter, path string) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	c.pages.write(w, http.StatusOK, "again", &againPage{page: page{Title: "API Keys"}, Path: path})

@@ -67,8 +67,8 @@ func TestLogIn(t *testing.T) {
 	}
 }
 
-// TestWhoIsWho checks what says who somebody is that has no session: the header, where it is asked for, and never the URL. Whom it
-// names has nothing to sign in to.
+// TestWhoIsWho checks what says who somebody is that has no session: the header, where it is asked for, and never the
+// URL. Whom it names has nothing to sign in to.
 func TestWhoIsWho(t *testing.T) {
 	for name, test := range map[string]struct {
 		header        bool

@@ -8,15 +8,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
 
-// The page of Own is served on 127.0.0.1, where other accounts of the machine have their own ports. Browsers send the cookies of one
-// port to every other, so it has no cookie. What lets its one user in is a secret that only a tab of the browser has: the answer to the
-// link that is good once gives it to our own script, which keeps it in the tab's session storage, of this port alone, and sends it in a
-// header with each request for data. The pages themselves hold no data: whoever asks for one gets the same.
+// The page of Own is served on 127.0.0.1, where other accounts of the machine have their own ports. Browsers send the
+// cookies of one port to every other, so it has no cookie. Instead, one tab of the browser has a secret: the answer to
+// the one-time link gives it to our own script, which keeps it in the tab's session storage, of this port alone, and
+// sends it in a header with each request for data. The pages themselves hold no data, and are the same for everybody.
 
-// ownHeader is the header that the secret comes in. No page of another origin can send it.
+// ownHeader is the header with that secret. No page of another origin can send it.
 const ownHeader = "X-Apikey-Session"
 
-// start is how the one user of Own gets in: by a link that is good once.
+// start has the secrets that let the user of Own in: a one-time link, and the session that it leads to.
 type start struct {
 	link    once
 	session string
@@ -24,21 +24,21 @@ type start struct {
 
 func newStart() *start { return &start{link: once{value: rand.Text()}, session: rand.Text()} }
 
-// StartPath returns the path that lets the one user of Own in, once.
+// StartPath returns the path of the one-time link of Own.
 func (c *Console) StartPath() string { return "/start/" + c.start.link.value }
 
-// LetsIn reports whether a request comes from the tab of the one user of Own.
+// LetsIn reports whether a request comes from the tab of the user of Own.
 func (c *Console) LetsIn(r *http.Request) bool {
 	return sameSecret(r.Header.Get(ownHeader), c.start.session)
 }
 
-// startPage hands a secret to the script of the tab that it is opened in.
+// startPage gives the session's secret to the script of its tab.
 type startPage struct {
 	page
 	Session, Path string
 }
 
-// handleStart lets the one user of Own in. A browser that only looks ahead doesn't use the link up.
+// handleStart lets the user of Own in. A browser that only prefetches doesn't use up the link.
 func (c *Console) handleStart(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet || r.Header.Get("Sec-Purpose") != "" {
 		w.WriteHeader(http.StatusNoContent)
@@ -48,12 +48,12 @@ func (c *Console) handleStart(w http.ResponseWriter, r *http.Request) {
 		c.turnAway(w, r, errNobody)
 		return
 	}
-	// Where the next page was asked for from is nobody's business: it is the link.
+	// The Referer header of the next request would be the link.
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	c.pages.write(w, http.StatusOK, "start", &startPage{page: page{Title: "API Keys"}, Session: c.start.session, Path: pathOf(c.options.Namespace)})
 }
 
-// ownRoutes are the pages of Own, which hold no data, and what their scripts ask for instead.
+// ownRoutes adds the pages of Own, which hold no data, and the URLs that their scripts ask for data.
 func (c *Console) ownRoutes(mux *http.ServeMux) {
 	shell := func(pattern, name string, content func(*http.Request) any) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { c.pages.write(w, http.StatusOK, name, content(r)) })
@@ -79,7 +79,7 @@ func (c *Console) ownRoutes(mux *http.ServeMux) {
 
 func ownPage(title string) page { return page{Title: title, Own: true} }
 
-// tellUser tells a script of Own whom the API server knows the user as.
+// tellUser answers a script of Own with the user's name.
 func (c *Console) tellUser(w http.ResponseWriter, r *http.Request, v *visitor) {
 	ctx, cancel := withAPITimeout(r)
 	defer cancel()
@@ -94,7 +94,7 @@ func (c *Console) tellUser(w http.ResponseWriter, r *http.Request, v *visitor) {
 	answerJSON(w, http.StatusOK, map[string]string{"user": user})
 }
 
-// tellNamespaces tells a script of Own which namespaces there are to choose from.
+// tellNamespaces answers a script of Own with the namespaces to choose from.
 func (c *Console) tellNamespaces(w http.ResponseWriter, r *http.Request, v *visitor) {
 	ctx, cancel := withAPITimeout(r)
 	defer cancel()
@@ -105,7 +105,8 @@ func (c *Console) tellNamespaces(w http.ResponseWriter, r *http.Request, v *visi
 	}{known, why})
 }
 
-// knownNamespaces returns the namespaces that belong to tenants, to whoever may see those, or says why there are none.
+// knownNamespaces returns the namespaces that belong to tenants, as far as the user may see them, or why there are
+// none.
 func (c *Console) knownNamespaces(ctx context.Context, v *visitor) (known []knownNamespace, why string) {
 	tenants, err := v.client.Tenants(ctx)
 	if err != nil {

@@ -67,8 +67,8 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestOwnLetsNobodyElseIn asks for everything there is without the secret: whoever does gets pages without data, and no cookie is ever
-// set, for browsers send those of one port to every other.
+// TestOwnLetsNobodyElseIn asks for everything there is without the secret: whoever does gets pages without data, and no
+// cookie is ever set, for browsers send those of one port to every other.
 func TestOwnLetsNobodyElseIn(t *testing.T) {
 	c := newConsole(t, func(o *Options) { o.Own, o.Hosts, o.Namespace = true, []string{ownHost}, "shop-of-somebody" })
 	in := ask(c, http.MethodGet, c.StartPath())

@@ -21,16 +21,16 @@ var pageFiles embed.FS
 //go:embed assets/*
 var assetFiles embed.FS
 
-// page is what every page has.
+// page is the content that every page has.
 type page struct {
 	Title string
-	// CSRF is what a form, or a request of a script, gives back.
+	// CSRF is the value that forms and scripts send back.
 	CSRF string
-	// User is blank where nobody is signed in.
+	// User is blank if nobody is signed in.
 	User string
-	// Out says that the page can sign out.
+	// Out is set if the user can sign out.
 	Out bool
-	// Own says that the page is one of Own, whose scripts ask for what it shows.
+	// Own is set for pages of Own, whose scripts ask for what they show.
 	Own bool
 }
 
@@ -38,12 +38,12 @@ type page struct {
 type keysPage struct {
 	page
 	Namespace string
-	// Key is the one whose details are open.
+	// Key is the key whose details are open.
 	Key    string
 	States []string
 }
 
-// namespacesPage lets a namespace be chosen.
+// namespacesPage lists the namespaces to choose from.
 type namespacesPage struct {
 	page
 	Known   []knownNamespace
@@ -57,13 +57,13 @@ type knownNamespace struct {
 	Path   string `json:"path"`
 }
 
-// messagePage says why there is nothing to see, and what to do.
+// messagePage says why there is nothing to show, and what to do.
 type messagePage struct {
 	page
 	Message string
 }
 
-// againPage has the browser ask for a path.
+// againPage makes the browser request a path.
 type againPage struct {
 	page
 	Path string
@@ -90,12 +90,12 @@ func (p *pages) write(w http.ResponseWriter, status int, name string, content an
 	_, _ = buffer.WriteTo(w) // A browser that has gone away is no fault.
 }
 
-// message answers with a page that only says something.
+// message answers with a page that has only a message.
 func (p *pages) message(w http.ResponseWriter, status int, title, message string) {
 	p.write(w, status, "message", &messagePage{page: page{Title: title}, Message: message})
 }
 
-// asset is a file, as it is and compressed. None has anything of anybody's, so that compressing tells nobody anything.
+// asset is a static file, plain and compressed. It has no secrets that its compressed size could give away.
 type asset struct {
 	kind         string
 	plain, small []byte
@@ -145,7 +145,7 @@ func newAssets() (http.Handler, error) {
 	}), nil
 }
 
-// newPage returns what a page of a user has.
+// newPage returns the content that each page of a user has.
 func (c *Console) newPage(r *http.Request, v *visitor, title string) (page, error) {
 	p := page{Title: title, CSRF: v.csrf, User: v.user, Out: !v.ends.IsZero()}
 	if p.User != "" {
@@ -161,7 +161,7 @@ func (c *Console) newPage(r *http.Request, v *visitor, title string) (page, erro
 	return p, err
 }
 
-// showFirst leads to the namespace that the user began with.
+// showFirst redirects to the namespace that the user signed in with.
 func (c *Console) showFirst(w http.ResponseWriter, r *http.Request, v *visitor) {
 	http.Redirect(w, r, pathOf(v.namespace), http.StatusSeeOther)
 }
@@ -180,7 +180,8 @@ func (c *Console) showNothing(w http.ResponseWriter, _ *http.Request, _ *visitor
 	c.pages.message(w, http.StatusNotFound, "There is no such page", "Keys are at /namespaces/ and the name of their namespace.")
 }
 
-// chooseNamespace shows the namespaces that belong to tenants, to whoever may see those, and lets everybody name one.
+// chooseNamespace shows the namespaces that belong to tenants, as far as the user may see them, and a field for
+// another.
 func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *visitor) {
 	if name := r.URL.Query().Get("namespace"); name != "" {
 		http.Redirect(w, r, pathOf(name), http.StatusSeeOther) //nolint:gosec // A path of ours.
@@ -197,7 +198,7 @@ func (c *Console) chooseNamespace(w http.ResponseWriter, r *http.Request, v *vis
 	c.pages.write(w, http.StatusOK, "namespaces", content)
 }
 
-// unlisted says why there is no list to choose from, nothing where there is one.
+// unlisted says why there is no list to choose from, blank if there is one.
 func unlisted(err error) string {
 	switch {
 	case err == nil:
@@ -208,7 +209,7 @@ func unlisted(err error) string {
 	return explain(err).Message
 }
 
-// failed answers with a page that says what is wrong, if something is.
+// failed answers with a page that says what is wrong, and reports whether something is.
 func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) bool {
 	if err == nil {
 		return false

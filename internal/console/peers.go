@@ -16,22 +16,24 @@ import (
 )
 
 const (
-	// peersPath is where replicas ask and tell one another. Whoever has not the key of the sessions learns nothing there.
+	// peersPath is where replicas exchange sign-outs. Without the sessions' key, nobody learns anything there.
 	peersPath = "/peers/endings"
-	// peerHeader has the proof that a message is a replica's.
+	// peerHeader has the proof that a message is from a replica.
 	peerHeader = "X-Apikey-Peer"
-	// pullEvery is how often a replica asks the others what it may have missed, and peerPatience how long one may take to answer.
+	// pullEvery is how often a replica asks the others for sign-outs that it may have missed, and peerTimeout bounds their
+	// answers.
 	pullEvery   = 5 * time.Second
 	peerTimeout = 3 * time.Second
-	// maxTold is how long a message about one session may be, and maxList the answer about all of them.
+	// maxTold is the maximum size of a message about one session, and maxList that of a list of them.
 	maxTold, maxList = 1 << 10, 8 << 20
 )
 
-// peers are the replicas of a console. Sessions are in cookies that all can read, so what somebody has signed out of has to be known to
-// all of them: the one that hears of it tells the others before it answers, and each asks the others at its start and every few seconds.
-// What they say carries a proof by the key of the sessions, which they share; TLS keeps it from others, and vouches for nobody.
+// peers are the replicas of a console. Sessions are in cookies that all of them can read, so all must know of each
+// sign-out: the replica that handles it tells the others before it answers, and each asks the others when it starts and
+// every few seconds. Their messages are authenticated by the sessions' key, which they share; TLS only keeps the
+// messages secret.
 type peers struct {
-	// find returns the addresses of all replicas, this one among them.
+	// find returns the addresses of all replicas, including this one.
 	find     func(ctx context.Context) ([]string, error)
 	scheme   string
 	client   *http.Client
@@ -51,7 +53,7 @@ func newPeers(o *Options, seal *sealer, known *signOuts) *peers {
 	return p
 }
 
-// tell has the other replicas refuse a session, and returns an error unless all that there are have said that they do.
+// tell tells the other replicas of a sign-out, and returns an error unless each has confirmed it.
 func (p *peers) tell(ctx context.Context, ended signOut) error {
 	if p.find == nil {
 		return nil
@@ -69,7 +71,7 @@ func (p *peers) tell(ctx context.Context, ended signOut) error {
 	})
 }
 
-// pull takes over what the other replicas know.
+// pull takes over the other replicas' sign-outs.
 func (p *peers) pull(ctx context.Context) error {
 	if p.find == nil {
 		return nil
@@ -92,10 +94,10 @@ func (p *peers) pull(ctx context.Context) error {
 	})
 }
 
-// errNoPeer says that something else than a replica of this console has answered.
+// errNoPeer reports that something other than a replica of this console has answered.
 var errNoPeer = errors.New("that is no replica with the same --session-key-file")
 
-// each does something with every replica at once. The error says with which it did not work.
+// each calls do for every replica concurrently. The error names those for which it failed.
 func (p *peers) each(ctx context.Context, do func(ctx context.Context, address string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
@@ -116,7 +118,8 @@ func (p *peers) each(ctx context.Context, do func(ctx context.Context, address s
 	return errors.Join(failures...)
 }
 
-// send sends a message with its proof, in the header where it can't be in the body, and returns the answer and its proof.
+// send sends a message with its proof, and returns the answer with its proof. A GET request has the message in the
+// header.
 func (p *peers) send(ctx context.Context, method, address, purpose string, message []byte) (answer []byte, proof string, err error) {
 	body, head := message, ""
 	if method == http.MethodGet {
@@ -139,7 +142,7 @@ func (p *peers) send(ctx context.Context, method, address, purpose string, messa
 	return answer, response.Header.Get(peerHeader), err
 }
 
-// proof is what only a replica can say of messages that belong together.
+// proof returns the proof that messages belong together and are from a replica.
 func (p *peers) proof(purpose string, messages ...[]byte) string {
 	var text strings.Builder
 	text.WriteString("peer " + purpose)
@@ -149,6 +152,7 @@ func (p *peers) proof(purpose string, messages ...[]byte) string {
 	return p.seal.peerProof(text.String())
 }
 
+// proves reports whether a proof is that of the messages.
 func (p *peers) proves(proof, purpose string, messages ...[]byte) bool {
 	return sameSecret(proof, p.proof(purpose, messages...))
 }

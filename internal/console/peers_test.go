@@ -89,8 +89,8 @@ func signsOut(t *testing.T, c *Console, browser *httptest.ResponseRecorder) *htt
 	return w
 }
 
-// wantCookie checks what a copy of a browser's cookies is good for: nothing is 401. The API server is not there, so who is let in is told
-// of that.
+// wantCookie checks what a copy of a browser's cookies is good for: nothing is 401. The API server is not there, so who
+// is let in is told of that.
 func wantCookie(t *testing.T, what string, c *Console, browser *httptest.ResponseRecorder, works bool) {
 	t.Helper()
 	r := withCookies(browser, http.MethodGet, "/api/namespaces/shop/keys/a")
@@ -106,8 +106,8 @@ func wantCookie(t *testing.T, what string, c *Console, browser *httptest.Respons
 	}
 }
 
-// TestSigningOutEndsTheSession copies a cookie and signs out: the copy is refused by every replica, by one that starts later, and by all of
-// them once they have started anew. Another session of the same user goes on.
+// TestSigningOutEndsTheSession copies a cookie and signs out: the copy is refused by every replica, by one that starts
+// later, and by all of them once they have started anew. Another session of the same user goes on.
 func TestSigningOutEndsTheSession(t *testing.T) {
 	r := newReplicas(t)
 	first, second := r.start("k"), r.start("k")
@@ -148,7 +148,8 @@ func TestSigningOutOfOne(t *testing.T) {
 	}
 }
 
-// TestSigningOutSaysWhatItCouldNotDo has a replica not answer: the user is told, and the replica learns of it when it asks.
+// TestSigningOutSaysWhatItCouldNotDo has a replica not answer: the user is told, and the replica learns of it when it
+// asks.
 func TestSigningOutSaysWhatItCouldNotDo(t *testing.T) {
 	r := newReplicas(t)
 	first, second := r.start("k"), r.start("k")
@@ -226,7 +227,8 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 	wantCookie(t, "a session that a stranger's list would end", c, browser, true)
 }
 
-// TestPeersNeedAKey checks that replicas with keys of their own are refused, and that without peers there is no such URL.
+// TestPeersNeedAKey checks that replicas with keys of their own are refused, and that without peers there is no such
+// URL.
 func TestPeersNeedAKey(t *testing.T) {
 	if _, err := New(Options{Config: nowhere(), Peers: func(context.Context) ([]string, error) { return nil, nil }}); err == nil {
 		t.Error("replicas with keys of their own")
@@ -238,8 +240,8 @@ func TestPeersNeedAKey(t *testing.T) {
 	}
 }
 
-// TestEndingsAreBounded signs out of more sessions than are remembered: then every session of before is refused, and stays so when
-// another replica says that it knows more.
+// TestEndingsAreBounded signs out of more sessions than are remembered: then every session of before is refused, and
+// stays so when another replica says that it knows more.
 func TestEndingsAreBounded(t *testing.T) {
 	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	e := newSignOuts(begun)

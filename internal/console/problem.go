@@ -29,18 +29,18 @@ const (
 	reasonRefused     = "refused"
 )
 
-// errForged says that a change was not asked for by our own page.
+// errForged reports that a change was not requested by our own page.
 var errForged = errors.New("not asked for by this page")
 
-// problem is what went wrong, and the way out, for whoever looks at the page.
+// problem is what went wrong and what to do, for the user of the page.
 type problem struct {
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
-	// Fields are what is wrong with what was filled in.
+	// Fields are the problems of single fields of the form.
 	Fields []fieldProblem `json:"fields,omitempty"`
 }
 
-// fieldProblem is what is wrong with a field of the form.
+// fieldProblem is a problem of one field of the form.
 type fieldProblem struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
@@ -55,7 +55,7 @@ var statuses = map[string]int{
 
 func (p *problem) status() int { return statuses[p.Reason] }
 
-// explain says what an error means to a person, and what to do about it.
+// explain returns what an error means to a user, and what to do about it.
 func explain(err error) *problem {
 	p := inWords(err)
 	p.Message = printable.Text(p.Message) // It may quote what users have written.
@@ -65,7 +65,7 @@ func explain(err error) *problem {
 	return p
 }
 
-// reasonsOf are the problems that faults are.
+// reasonsOf maps faults to reasons.
 var reasonsOf = map[keys.Fault]string{
 	keys.FaultUnreachable: reasonUnreachable, keys.FaultStuck: reasonStuck, keys.FaultNoTenant: reasonConflict, keys.FaultExists: reasonConflict,
 	keys.FaultSlow: reasonSlow, keys.FaultUnauthenticated: reasonSession, keys.FaultPolicy: reasonForbidden, keys.FaultForbidden: reasonForbidden,
@@ -73,7 +73,7 @@ var reasonsOf = map[keys.Fault]string{
 	keys.FaultBusy: reasonUnreachable, keys.FaultRefused: reasonRefused,
 }
 
-// inWords is explain, as it comes.
+// inWords does what explain does, without escaping.
 func inWords(err error) *problem {
 	switch {
 	case errors.Is(err, errNobody):
@@ -96,7 +96,7 @@ func inWords(err error) *problem {
 	return p
 }
 
-// locate adds what is wrong with which field, as the API server says.
+// locate adds the problems of single fields that the API server reports.
 func (p *problem) locate(err error) {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
@@ -113,7 +113,7 @@ func (p *problem) locate(err error) {
 	}
 }
 
-// causeMessage is what is wrong with a field, as a sentence, without the value, which is on the screen.
+// causeMessage turns the API server's message about a field into a sentence, without the value, which is on the screen.
 func causeMessage(text string) string {
 	if rest, ok := strings.CutPrefix(text, "Invalid value: "); ok {
 		if strings.HasPrefix(rest, `"`) {
@@ -129,7 +129,7 @@ func causeMessage(text string) string {
 	return strings.ToUpper(text[:1]) + strings.TrimRight(text[1:], ".") + "."
 }
 
-// formField returns the form's name for a field of an ApiKey, blank for one that the form hasn't.
+// formField returns the form's name of a field of an ApiKey, blank if the form doesn't have it.
 func formField(path string) string {
 	for _, f := range []struct{ path, field string }{
 		{"metadata.name", "name"}, {"spec.displayName", "displayName"}, {"spec.scopes", "scopes"}, {"spec.expiry", "expiry"},
@@ -142,7 +142,7 @@ func formField(path string) string {
 	return ""
 }
 
-// explain does so for who uses this console.
+// explain does what the function explain does, with the words for this console's users.
 func (c *Console) explain(err error) *problem {
 	p := explain(err)
 	if errors.Is(err, errNobody) && !errors.Is(err, errEnded) && c.options.Own {
@@ -154,7 +154,7 @@ func (c *Console) explain(err error) *problem {
 	return p
 }
 
-// answerProblem answers a script with what went wrong.
+// answerProblem answers a script's request with what went wrong.
 func (c *Console) answerProblem(w http.ResponseWriter, err error) {
 	p := c.explain(err)
 	if p.Reason == reasonSession && !c.options.Own {
@@ -173,7 +173,7 @@ func answerJSON(w http.ResponseWriter, status int, content any) {
 	_ = json.NewEncoder(w).Encode(content) // A browser that has gone away is no fault.
 }
 
-// withAPITimeout is the context of what the API server is to answer soon.
+// withAPITimeout returns a context for requests to the API server, bounded by apiTimeout.
 func withAPITimeout(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), apiTimeout)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// row is a key as the list shows it. Times are RFC 3339, and blank where there is none.
+// row is a key as the list shows it. Times are in RFC 3339, blank if there is none.
 type row struct {
 	Name        string               `json:"name"`
 	DisplayName string               `json:"displayName"`
@@ -21,9 +21,9 @@ type row struct {
 	Issued      string               `json:"issued,omitempty"`
 	Expires     string               `json:"expires,omitempty"`
 	State       keystate.State       `json:"state"`
-	// Why says in a few words why a key does not work, where that needs a person.
+	// Why is why a key does not work, if it is failed or waiting.
 	Why string `json:"why,omitempty"`
-	// May are the changes that make sense for a key as it is.
+	// May are the changes that make sense in the key's state.
 	May []string `json:"may,omitempty"`
 }
 
@@ -40,7 +40,7 @@ func newRow(key *keysv1alpha1.ApiKey, now time.Time) *row {
 	return shown
 }
 
-// Changes of a key, as they are called in URLs.
+// Names of changes, as in URLs.
 const (
 	changeRotate  = "rotate"
 	changeSuspend = "suspend"
@@ -48,7 +48,7 @@ const (
 	changeRevoke  = "revoke"
 )
 
-// possibleChanges returns the changes that come to something.
+// possibleChanges returns the changes that have an effect in the key's state.
 func possibleChanges(r *keys.Row) (changes []string) {
 	if (!r.Ended() || r.State == keystate.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keystate.StateSuspended {
 		changes = append(changes, changeRotate)
@@ -65,7 +65,7 @@ func possibleChanges(r *keys.Row) (changes []string) {
 	return changes
 }
 
-// stamp writes a time for scripts.
+// stamp formats a time for scripts.
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -13,19 +13,19 @@ import (
 	"fmt"
 )
 
-// minKey is how many bytes the key must have that cookies are sealed with.
+// minKey is the minimum length in bytes of the key that cookies are sealed with.
 const minKey = 32
 
-// sealer encrypts what a browser keeps for us, and vouches for what it is to give back. Keys for either use are derived from
+// sealer encrypts what a browser keeps for us, and authenticates what it sends back. The keys for both are derived from
 // one (HKDF-SHA256).
 type sealer struct {
 	aead cipher.AEAD
 	mac  []byte
-	// peers is for what replicas tell one another: a browser chooses what mac is put to.
+	// peers authenticates messages between replicas. It differs from mac, because browsers choose what mac is applied to.
 	peers []byte
 }
 
-// newSealer returns a sealer with a key, or without one with a random key.
+// newSealer returns a sealer with the given key, or with a random one if that is nil.
 func newSealer(key []byte) (*sealer, error) {
 	if key == nil {
 		key = make([]byte, minKey)
@@ -54,7 +54,7 @@ func newSealer(key []byte) (*sealer, error) {
 	return &sealer{aead: aead, mac: mac, peers: peerKey}, err
 }
 
-// errBroken says that something was not sealed here, or not for this.
+// errBroken reports that a text was not sealed with this key, or for another purpose.
 var errBroken = errors.New("not sealed by this console")
 
 // seal encrypts a content for a purpose, as text for a cookie.
@@ -62,7 +62,7 @@ func (s *sealer) seal(purpose string, content []byte) string {
 	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, content, []byte(purpose))) //nolint:gosec // It makes its nonces itself.
 }
 
-// open returns what was sealed for a purpose. The error is errBroken.
+// open returns the content of a sealed text. The error is errBroken.
 func (s *sealer) open(purpose, text string) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
@@ -75,10 +75,10 @@ func (s *sealer) open(purpose, text string) ([]byte, error) {
 	return content, nil
 }
 
-// proof returns what only who may read a page of a visit knows.
+// proof returns a value that only pages of the browser with this nonce contain.
 func (s *sealer) proof(nonce string) string { return proofBy(s.mac, nonce) }
 
-// peerProof returns what only a replica can say of a text.
+// peerProof returns a value that only replicas can compute for a text.
 func (s *sealer) peerProof(text string) string { return proofBy(s.peers, text) }
 
 func proofBy(key []byte, text string) string {
@@ -87,5 +87,5 @@ func proofBy(key []byte, text string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// sameSecret compares texts without telling by the time it takes how much of them is.
+// sameSecret compares texts in constant time.
 func sameSecret(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

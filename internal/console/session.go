@@ -9,25 +9,26 @@ import (
 	"time"
 )
 
-// Cookies. The prefix has browsers take them from this host only, over TLS, for all paths. Own has none: see own.go.
+// Cookies. With this prefix, browsers accept them only from this host, over TLS, for all paths. Own has none: see
+// own.go.
 const (
 	sessionCookie = "__Host-apikey-session"
 	visitCookie   = "__Host-apikey-visit"
 )
 
 const (
-	// maxToken is how long a bearer token may be.
+	// maxToken is the maximum length of a bearer token.
 	maxToken = 12 << 10
-	// cookieSize is how much of a session a cookie holds: browsers take 4 KiB with name and attributes. Tokens of OpenID
-	// Connect with many groups are longer.
+	// cookieSize is how much of a session one cookie holds: browsers limit it to 4 KiB with name and attributes. Tokens of
+	// OpenID Connect with many groups are longer.
 	cookieSize = 3800
-	// maxCookies are as many as the longest token takes, sealed and in base64.
+	// maxCookies is as many as the longest token needs, sealed and in base64.
 	maxCookies = 6
 )
 
-// session is what a log-in leaves with the browser, sealed.
+// session is what the browser keeps, sealed, after a user has signed in.
 type session struct {
-	// ID and Begun are for what was signed out of (endings).
+	// ID and Begun are what signOuts remembers a session by.
 	ID        string    `json:"i"`
 	Begun     time.Time `json:"b"`
 	Token     string    `json:"t"`
@@ -36,15 +37,15 @@ type session struct {
 	Ends      time.Time `json:"e"`
 }
 
-// visitor returns whose request it is. The error is errNobody or errEnded, or errForged for a change that the page has not
-// asked for.
+// visitor returns the user of a request. The error is errNobody or errEnded, or errForged for a change that our page
+// has not requested.
 func (c *Console) visitor(w http.ResponseWriter, r *http.Request) (*visitor, error) {
 	v, token, err := c.visitorOf(r)
 	if err != nil {
 		return nil, err
 	}
 	if v.client, err = c.clientOf(token); err != nil || c.options.Own {
-		return v, err // What lets the one user of Own in is sent by our own script, and comes from nowhere else.
+		return v, err // The secret of Own is sent by our own script only.
 	}
 	if v.csrf == "" {
 		v.csrf = c.seal.proof(c.nonce(w, r))
@@ -73,7 +74,7 @@ func (c *Console) visitorOf(r *http.Request) (v *visitor, token string, err erro
 	return &visitor{user: s.User, namespace: s.Namespace, ends: s.Ends, session: s}, s.Token, nil
 }
 
-// proxiedToken returns the token of a user whom a proxy has signed in, or "" where none has.
+// proxiedToken returns the token of a user whom a proxy has signed in, or "" if there is none.
 func (c *Console) proxiedToken(r *http.Request) string {
 	if !c.options.Header {
 		return ""
@@ -81,7 +82,7 @@ func (c *Console) proxiedToken(r *http.Request) string {
 	return bearer(r)
 }
 
-// bearer returns the one bearer token of a request, or "" where there is none.
+// bearer returns the only bearer token of a request, or "" if there is none.
 func bearer(r *http.Request) string {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
@@ -94,12 +95,13 @@ func bearer(r *http.Request) string {
 	return token
 }
 
-// tokenShaped says whether a text can be a bearer token: something, not too much of it, and nothing that a header can't hold.
+// tokenShaped reports whether a text can be a bearer token: not blank, not too long, and without characters that a
+// header can't have.
 func tokenShaped(text string) bool {
 	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' })
 }
 
-// session returns what a log-in has left with the browser.
+// session returns the session that the browser's cookies hold.
 func (c *Console) session(r *http.Request) (*session, error) {
 	var sealed strings.Builder
 	for i := range maxCookies {
@@ -123,7 +125,7 @@ func (c *Console) session(r *http.Request) (*session, error) {
 	return s, nil
 }
 
-// begin leaves a session with the browser.
+// begin begins a session, and sets its cookies.
 func (c *Console) begin(w http.ResponseWriter, s *session) error {
 	s.ID, s.Begun = rand.Text(), c.options.Now()
 	content, err := json.Marshal(s)
@@ -136,17 +138,18 @@ func (c *Console) begin(w http.ResponseWriter, s *session) error {
 		sealed = sealed[len(part):]
 		setCookie(w, nthCookie(i), part)
 	}
-	setCookie(w, visitCookie, rand.Text()) // So that what was known before the log-in is of no use after it.
+	setCookie(w, visitCookie, rand.Text()) // So that values from before the log-in are of no use after it.
 	return nil
 }
 
-// end takes the session from the browser.
+// end deletes the session's cookies.
 func (*Console) end(w http.ResponseWriter) {
 	for i := range maxCookies {
 		setCookie(w, nthCookie(i), "")
 	}
 }
 
+// nthCookie returns the name of the nth cookie of a session.
 func nthCookie(i int) string {
 	if i == 0 {
 		return sessionCookie
@@ -154,7 +157,7 @@ func nthCookie(i int) string {
 	return sessionCookie + "-" + strconv.Itoa(i)
 }
 
-// setCookie has the browser keep a value until it is closed, or with a blank one forget it.
+// setCookie sets a cookie that lasts until the browser is closed; a blank value deletes it.
 func setCookie(w http.ResponseWriter, name, value string) {
 	cookie := &http.Cookie{Name: name, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
 	if value == "" {
@@ -163,7 +166,7 @@ func setCookie(w http.ResponseWriter, name, value string) {
 	http.SetCookie(w, cookie)
 }
 
-// nonce returns what tells the visits of one browser from those of another, and gives it to a browser that has none.
+// nonce returns the random value that tells one browser from another, and sets it for a browser that has none.
 func (*Console) nonce(w http.ResponseWriter, r *http.Request) string {
 	if cookie, err := r.Cookie(visitCookie); err == nil && cookie.Value != "" {
 		return cookie.Value

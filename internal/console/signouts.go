@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// maxSignOuts is how many sessions that were signed out of are remembered. Beyond it they are all forgotten, and every session that began
-// before is refused: it takes less memory, and lets nobody in.
+// maxSignOuts bounds how many ended sessions are remembered. When there are more, all are forgotten, and every session
+// that began before is refused: that needs no memory, and lets nobody in.
 const maxSignOuts = 50_000
 
-// signOuts are the sessions that somebody has signed out of, for as long as their cookies would otherwise open the page. A session that
-// began before since is refused too: what was signed out of by then may not be known here.
+// signOuts remembers the sessions that users have signed out of, for as long as their cookies would otherwise be valid.
+// A session that began before since is refused too: sign-outs before that time may not be known here.
 type signOuts struct {
 	mu    sync.Mutex
 	since time.Time
-	// floor is below what since does not go again: from before it, endings were forgotten.
+	// floor is the earliest time that since may be set back to: sign-outs before it were forgotten.
 	floor time.Time
 	until map[string]time.Time
 }
@@ -31,14 +31,15 @@ func (e *signOuts) ended(s *session) bool {
 	return ended || s.Begun.Before(e.since)
 }
 
-// add remembers that somebody has signed out of a session.
+// add remembers a sign-out.
 func (e *signOuts) add(ended signOut, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.put(ended, now)
 }
 
-// put forgets all others where there is no room for one more. Then since is now, and floor keeps it from going back.
+// put remembers a sign-out. It forgets all others if there is no room for one more: then since is now, and floor keeps
+// it from going back.
 func (e *signOuts) put(ended signOut, now time.Time) {
 	if _, known := e.until[ended.ID]; known || !now.Before(ended.Until) {
 		return
@@ -53,7 +54,7 @@ func (e *signOuts) put(ended signOut, now time.Time) {
 	e.until[ended.ID] = ended.Until
 }
 
-// merge takes over what another replica knows: all that was signed out of since a time, which this one then knows too.
+// merge takes over another replica's sign-outs since a time.
 func (e *signOuts) merge(other *signOutList, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -68,7 +69,7 @@ func (e *signOuts) merge(other *signOutList, now time.Time) {
 	}
 }
 
-// list returns what is known, for another replica.
+// list returns the known sign-outs, for another replica.
 func (e *signOuts) list(now time.Time) *signOutList {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -80,7 +81,7 @@ func (e *signOuts) list(now time.Time) *signOutList {
 	return all
 }
 
-// tidy forgets the sessions that have ended by themselves.
+// tidy forgets the sessions that have expired since.
 func (e *signOuts) tidy(now time.Time) {
 	for id, until := range e.until {
 		if !now.Before(until) {
@@ -89,13 +90,13 @@ func (e *signOuts) tidy(now time.Time) {
 	}
 }
 
-// signOutList is what one replica tells another.
+// signOutList is what one replica tells another: its sign-outs since a time.
 type signOutList struct {
 	Since time.Time `json:"since"`
 	Ended []signOut `json:"ended"`
 }
 
-// signOut is a session that somebody has signed out of, and when it would have ended by itself.
+// signOut is a session that a user has signed out of, and when it would have expired.
 type signOut struct {
 	ID    string    `json:"id"`
 	Until time.Time `json:"until"`

@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	// rowsALine is how many keys a line of a list holds.
+	// rowsALine is the maximum number of keys in a line.
 	rowsALine = 200
-	// pingEvery is how often a stream that has nothing to tell says so.
+	// pingEvery is how often a stream sends a line if there is nothing else to send.
 	pingEvery = 10 * time.Second
-	// refreshEvery is how often the tenant and the user's rights are looked at while nothing happens: not everybody may watch the one,
-	// another tenant may select the namespace too, and a watch that goes on asks nobody for the others.
+	// refreshEvery is how often the tenant and the user's rights are read again without an event: not everybody may watch
+	// tenants, another tenant may select the namespace too, and an open watch does not check rights.
 	refreshEvery = 20 * time.Second
-	// tenantAfter is how long after a change of it or of a key the tenant is looked at: the ledger follows the key.
+	// tenantAfter is the delay between a change and reading the tenant: its ledger follows the key.
 	tenantAfter = time.Second
-	// Between attempts to have the API server answer again.
+	// Delays between attempts to reach the API server.
 	retryFirst, retryMost = time.Second, 10 * time.Second
-	// retryForbidden is for what won't change until somebody gives a right.
+	// retryForbidden is the delay where somebody must first grant a right.
 	retryForbidden = 20 * time.Second
 )
 
-// line is a line of a stream: JSON, and what is in it, its type says.
+// line is a line of a stream, in JSON. Its type says which fields it has.
 type line struct {
 	Type    string       `json:"type"`
 	Rights  *keys.Rights `json:"rights,omitempty"`
@@ -42,7 +42,7 @@ type line struct {
 	Result  *result      `json:"result,omitempty"`
 }
 
-// writer writes lines as they come, from wherever they come.
+// writer writes the lines of several goroutines, each at once.
 type writer struct {
 	mu   sync.Mutex
 	w    http.ResponseWriter
@@ -54,11 +54,11 @@ func newWriter(w http.ResponseWriter) *writer {
 	out := &writer{w: w, ctrl: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("X-Accel-Buffering", "no") // Proxies of nginx's kind keep lines back otherwise.
-	_ = out.ctrl.SetReadDeadline(time.Time{}) // There is nothing more to read, for however long this takes.
+	_ = out.ctrl.SetReadDeadline(time.Time{}) // There is nothing more to read, however long the stream lasts.
 	return out
 }
 
-// write writes a line. It fails when nobody reads.
+// write writes a line. It fails if nobody reads.
 func (o *writer) write(l *line) error {
 	content, err := json.Marshal(l)
 	if err != nil {
@@ -75,8 +75,8 @@ func (o *writer) write(l *line) error {
 	return o.ctrl.Flush()
 }
 
-// stream tells of the keys of a namespace for as long as somebody looks: all of them, and then each change. What goes wrong
-// with the API server is told too, and tried again.
+// stream sends the keys of a namespace while the page is open: all of them, and then each change. It sends errors of
+// the API server too, and tries again.
 func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visitor) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -101,26 +101,26 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, v *visitor) {
 	beside.Wait()
 }
 
-// keyStream is a stream.
+// keyStream is the state of one stream.
 type keyStream struct {
 	console   *Console
 	client    *keys.Client
 	session   *session
 	namespace string
 	out       *writer
-	// states are those of the keys that were told of.
+	// states are the states that were last sent, by the keys' names.
 	states map[string]keystate.State
-	// tenantID is what keys say of their tenant.
+	// tenantID is the tenant's ID according to the keys.
 	tenantID atomic.Value
-	// rights are those that were told of last.
+	// rights are the rights that were last sent.
 	rights atomic.Pointer[keys.Rights]
-	// again has the keys followed from the start.
+	// again makes follow start over.
 	again atomic.Pointer[context.CancelCauseFunc]
-	// changed has something in it when the tenant is worth a look.
+	// changed has an element when the tenant should be read again.
 	changed chan struct{}
 }
 
-// streamKeys tells of keys until nobody reads, or nobody is logged in.
+// streamKeys sends keys until nobody reads, or the session has ended.
 func (s *keyStream) streamKeys(ctx context.Context) {
 	wait := retryFirst
 	for ctx.Err() == nil {
@@ -146,11 +146,11 @@ func (s *keyStream) streamKeys(ctx context.Context) {
 	}
 }
 
-// errAgain says that the keys have to be followed from the start.
+// errAgain reports that follow has to start over.
 var errAgain = errors.New("the user's rights have changed")
 
-// sendRights asks what the user may do, tells it if it is something else than before, and returns whether keys may still be
-// listed.
+// sendRights reads the user's rights, sends them if they have changed, and returns whether the user may still list
+// keys.
 func (s *keyStream) sendRights(ctx context.Context) (list bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
@@ -164,7 +164,7 @@ func (s *keyStream) sendRights(ctx context.Context) (list bool, err error) {
 	return rights.List, s.out.write(&line{Type: "rights", Rights: &rights})
 }
 
-// follow tells what the user may do, and of all keys and their changes, until something goes wrong.
+// follow sends the user's rights, all keys and their changes, until something goes wrong.
 func (s *keyStream) follow(ctx context.Context, synced func()) error {
 	if _, err := s.sendRights(ctx); err != nil {
 		return err
@@ -202,6 +202,7 @@ func (s *keyStream) follow(ctx context.Context, synced func()) error {
 	return err
 }
 
+// listed sends keys of the list.
 func (s *keyStream) listed(part []keysv1alpha1.ApiKey) error {
 	for len(part) > 0 {
 		rows := make([]*row, min(len(part), rowsALine))
@@ -216,7 +217,7 @@ func (s *keyStream) listed(part []keysv1alpha1.ApiKey) error {
 	return nil
 }
 
-// row returns a key's row, and remembers what it says.
+// row returns a key's row, and remembers its state.
 func (s *keyStream) row(key *keysv1alpha1.ApiKey) *row {
 	shown := newRow(key, s.console.options.Now())
 	s.states[key.Name] = shown.State
@@ -226,7 +227,7 @@ func (s *keyStream) row(key *keysv1alpha1.ApiKey) *row {
 	return shown
 }
 
-// refresh has the tenant looked at.
+// refresh requests that the tenant is read again.
 func (s *keyStream) refresh() {
 	select {
 	case s.changed <- struct{}{}:
@@ -234,14 +235,14 @@ func (s *keyStream) refresh() {
 	}
 }
 
-// keepRefreshing tells of the tenant when it has changed, and ends what the user may no longer see.
+// keepRefreshing sends the tenant when it has changed, and ends the stream when the user may no longer see it.
 func (s *keyStream) keepRefreshing(ctx context.Context, end context.CancelFunc) {
-	var told tenantInfo
+	var sent tenantInfo
 	watched := &tenantWatch{client: s.client, changed: s.refresh}
 	defer watched.end()
 	for {
-		err := s.sendTenant(ctx, &told)
-		watched.switchTo(ctx, told.object)
+		err := s.sendTenant(ctx, &sent)
+		watched.switchTo(ctx, sent.object)
 		if err == nil && s.rights.Load() != nil {
 			err = s.checkRights(ctx)
 		}
@@ -265,8 +266,8 @@ func (s *keyStream) keepRefreshing(ctx context.Context, end context.CancelFunc) 
 	}
 }
 
-// checkRights tells of rights when they have changed. Who may no longer list keys is told of none from then on: the watch would
-// go on until the API server ends it.
+// checkRights sends the user's rights when they have changed. If the user may no longer list keys, it makes follow
+// start over: the open watch would go on until the API server closes it.
 func (s *keyStream) checkRights(ctx context.Context) error {
 	list, err := s.sendRights(ctx)
 	if again := s.again.Load(); err == nil && !list && again != nil {
@@ -275,7 +276,8 @@ func (s *keyStream) checkRights(ctx context.Context) error {
 	return err
 }
 
-// ping says that the stream lives, so that a browser can tell when it doesn't. It ends that of who has signed out meanwhile.
+// ping sends a line now and then, by which a browser knows that the stream is alive. It ends the stream when the user
+// has signed out.
 func (s *keyStream) ping(ctx context.Context, gone context.CancelFunc) {
 	for sleep(ctx, pingEvery) {
 		if s.session != nil && s.console.signOuts.ended(s.session) {
@@ -290,7 +292,7 @@ func (s *keyStream) ping(ctx context.Context, gone context.CancelFunc) {
 	}
 }
 
-// sleep waits, unless the context ends first.
+// sleep waits, and reports whether the context has not ended meanwhile.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

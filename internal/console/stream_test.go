@@ -53,8 +53,8 @@ func follow(t *testing.T, c *Console, r *http.Request, enough func(*line) bool) 
 // behindProxy takes the user's token from the header.
 func behindProxy(o *Options) { o.Header = true }
 
-// TestTenantIsLive changes a tenant while the page is open that would be looked at once an hour only. It does so more than once: as
-// soon as all keys are listed there is a look by itself.
+// TestTenantIsLive changes a tenant while the page is open that would be looked at once an hour only. It does so more
+// than once: as soon as all keys are listed there is a look by itself.
 func TestTenantIsLive(t *testing.T) {
 	a := newAPI()
 	c := a.console(t, behindProxy)
@@ -68,7 +68,8 @@ func TestTenantIsLive(t *testing.T) {
 	})
 }
 
-// TestTenantWithoutWatch does so under the eyes of who may list tenants and not watch them: theirs is looked at every now and then.
+// TestTenantWithoutWatch does so under the eyes of who may list tenants and not watch them: theirs is looked at every
+// now and then.
 func TestTenantWithoutWatch(t *testing.T) {
 	a := newAPI()
 	a.unwatched = true
@@ -77,7 +78,8 @@ func TestTenantWithoutWatch(t *testing.T) {
 	follow(t, c, proxied(), func(l *line) bool { return l.Tenant != nil && a.most.Add(1) > 23 && a.watches.Load() > 0 })
 }
 
-// TestRightsAreLive takes the rights from somebody who looks: the buttons go, and then the keys, though the watch would go on.
+// TestRightsAreLive takes the rights from somebody who looks: the buttons go, and then the keys, though the watch would
+// go on.
 func TestRightsAreLive(t *testing.T) {
 	a := newAPI()
 	a.bars = true

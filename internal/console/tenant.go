@@ -21,7 +21,7 @@ type tenantInfo struct {
 	Most        int    `json:"most"`
 	Environment string `json:"environment,omitempty"`
 	Suspended   bool   `json:"suspended,omitempty"`
-	// Problem says why some or all of this isn't known, and the way out.
+	// Problem is why some or all of this is unknown, and what to do.
 	Problem string `json:"problem,omitempty"`
 
 	// object is the name in Kubernetes.
@@ -37,11 +37,12 @@ func newTenantInfo(tenant *keysv1alpha1.Tenant) tenantInfo {
 	}
 }
 
+// nameOf returns the tenant's name for people.
 func nameOf(tenant *keysv1alpha1.Tenant) string {
 	return printable.Text(cmp.Or(tenant.Spec.DisplayName, tenant.Name))
 }
 
-// tenantInfo returns what the page shows of the tenant of a namespace. Who may not look at tenants learns what keys tell.
+// tenantInfo returns what the page shows of the tenant of a namespace, as far as the user may read it.
 func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace string) (tenantInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
@@ -59,8 +60,8 @@ func (c *Console) tenantInfo(ctx context.Context, client *keys.Client, namespace
 		"A ClusterRoleBinding to the ClusterRole apikey-view shows them."}, nil
 }
 
-// sendTenant tells of the tenant, if that is something else than what was told.
-func (s *keyStream) sendTenant(ctx context.Context, told *tenantInfo) error {
+// sendTenant sends the tenant if it differs from what was last sent.
+func (s *keyStream) sendTenant(ctx context.Context, sent *tenantInfo) error {
 	info, err := s.console.tenantInfo(ctx, s.client, s.namespace)
 	if err != nil {
 		return err
@@ -68,14 +69,14 @@ func (s *keyStream) sendTenant(ctx context.Context, told *tenantInfo) error {
 	if id, ok := s.tenantID.Load().(string); ok && info.ID == "" && info.Problem != "" {
 		info.ID = id
 	}
-	if info == *told {
+	if info == *sent {
 		return nil
 	}
-	*told = info
+	*sent = info
 	return s.out.write(&line{Type: "tenant", Tenant: &info})
 }
 
-// tenantWatch says when a tenant has changed, of one at a time.
+// tenantWatch watches one tenant at a time.
 type tenantWatch struct {
 	client  *keys.Client
 	changed func()
@@ -85,8 +86,8 @@ type tenantWatch struct {
 	runs sync.WaitGroup
 }
 
-// switchTo watches the tenant of a name from now on, and no other. Who may not watch tenants is told of nothing: theirs is looked at
-// every now and then.
+// switchTo watches the tenant of a name from now on, and no other. If the user may not watch tenants, nothing happens:
+// keepRefreshing reads the tenant now and then.
 func (t *tenantWatch) switchTo(ctx context.Context, name string) {
 	if name == t.name {
 		return
@@ -99,7 +100,7 @@ func (t *tenantWatch) switchTo(ctx context.Context, name string) {
 	ctx, t.stop = context.WithCancel(ctx)
 	t.runs.Go(func() {
 		for {
-			_ = t.client.FollowTenant(ctx, name, t.changed) // Looking every now and then tells what is wrong.
+			_ = t.client.FollowTenant(ctx, name, t.changed) // keepRefreshing reports what is wrong.
 			if !sleep(ctx, retryForbidden) {
 				return
 			}
@@ -107,7 +108,7 @@ func (t *tenantWatch) switchTo(ctx context.Context, name string) {
 	})
 }
 
-// end watches nothing any more.
+// end ends the watch.
 func (t *tenantWatch) end() {
 	if t.stop != nil {
 		t.stop()

@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// headings say what a condition means, when it is True and when it is not.
+// headings are what a condition means, if it is True and if it is not.
 var headings = map[string][2]string{
 	keysv1alpha1.ConditionReady:               {"The key works", "The key does not work yet"},
 	keysv1alpha1.ConditionAdmitted:            {"What it asks for is granted", "What it asks for is not granted"},
@@ -24,27 +24,27 @@ var headings = map[string][2]string{
 	keysv1alpha1.ConditionStalled:             {"It needs a person", "It needs nobody"},
 }
 
-// conditionInfo is a condition in words.
+// conditionInfo is a condition in plain words.
 type conditionInfo struct {
 	Type    string `json:"type"`
 	Reason  string `json:"reason"`
 	Heading string `json:"heading"`
 	Message string `json:"message"`
-	// Advice is blank where there is nothing to do.
+	// Advice is blank if there is nothing to do.
 	Advice string `json:"advice,omitempty"`
 	Since  string `json:"since"`
-	// Tone is good, wait, bad, or blank for what is neither.
+	// Tone is good, wait, bad, or blank for none of these.
 	Tone string `json:"tone,omitempty"`
 }
 
-// firstOf is the order in which conditions are told: how the key is, and then why.
+// firstOf is the order of conditions: the key's state first, and then the reasons for it.
 var firstOf = []string{
 	keysv1alpha1.ConditionReady, keysv1alpha1.ConditionStalled, keysv1alpha1.ConditionReconciling, keysv1alpha1.ConditionRevoked,
 	keysv1alpha1.ConditionRevocationEffective, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionExpired,
 	keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished,
 }
 
-// newConditions returns the conditions of a key in words.
+// newConditions returns the conditions of a key in plain words.
 func newConditions(key *keysv1alpha1.ApiKey) []conditionInfo {
 	all := make([]conditionInfo, len(key.Status.Conditions))
 	for i := range key.Status.Conditions {
@@ -73,11 +73,18 @@ func newCondition(c *metav1.Condition) conditionInfo {
 	return info
 }
 
-// tone says whether a condition is as one would have it.
+// tone returns how good or bad a condition is.
 func tone(c *metav1.Condition) string {
 	switch c.Type {
-	case keysv1alpha1.ConditionReady, keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished, keysv1alpha1.ConditionRevocationEffective:
-		return map[metav1.ConditionStatus]string{metav1.ConditionTrue: "good", metav1.ConditionUnknown: "wait"}[c.Status] + falseTone(c)
+	case keysv1alpha1.ConditionReady, keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished,
+		keysv1alpha1.ConditionRevocationEffective:
+		switch c.Status {
+		case metav1.ConditionTrue:
+			return "good"
+		case metav1.ConditionFalse:
+			return falseTone(c.Reason)
+		}
+		return "wait"
 	case keysv1alpha1.ConditionStalled:
 		if c.Status == metav1.ConditionTrue {
 			return "bad"
@@ -88,12 +95,9 @@ func tone(c *metav1.Condition) string {
 	return ""
 }
 
-// falseTone is the tone of what isn't as it should be: unless that was asked for.
-func falseTone(c *metav1.Condition) string {
-	if c.Status != metav1.ConditionFalse {
-		return ""
-	}
-	switch c.Reason {
+// falseTone returns the tone of a condition that is False and should be True: none if that was asked for.
+func falseTone(reason string) string {
+	switch reason {
 	case keysv1alpha1.ReasonRevoked, keysv1alpha1.ReasonSuspended, keysv1alpha1.ReasonExpired:
 		return ""
 	case keysv1alpha1.ReasonWaitingForVerifiers:

@@ -27,8 +27,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Field managers: the names under which the API server records a person's changes, from the command line and from the page.
-// None may begin with "kubectl": Flux reverts whatever a manager of such a name has written.
+// Field managers: the names under which the API server records a person's changes, from the command line and from the
+// page. None may begin with "kubectl": Flux reverts whatever a manager of such a name has written.
 const (
 	FieldManager     = "apikey-cli"
 	PageFieldManager = "apikey-console"
@@ -112,7 +112,8 @@ type Selection struct {
 	Fields    fields.Selector
 }
 
-// List returns the keys of a selection, in the API server's order: by namespace and name. It leaves out the verifiers' canary.
+// List returns the keys of a selection, in the API server's order: by namespace and name. It leaves out the verifiers'
+// canary.
 func (c *Client) List(ctx context.Context, selection Selection) ([]keysv1alpha1.ApiKey, error) {
 	var all []keysv1alpha1.ApiKey
 	var page keysv1alpha1.ApiKeyList
@@ -204,7 +205,8 @@ func (e *ExistsError) Error() string {
 	return fmt.Sprintf("ApiKey %s/%s exists, and asks for something else", e.Key.Namespace, e.Key.Name)
 }
 
-// Create creates a key. If a key of that name exists and asks for the same, Create succeeds and reports that it existed. If it asks for something else, it is left alone, and the error is an *ExistsError.
+// Create creates a key. If a key of that name exists and asks for the same, Create succeeds and reports that it
+// existed. If it asks for something else, it is left alone, and the error is an *ExistsError.
 func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun) (existed bool, err error) {
 	err = c.api.Create(ctx, key, dry.create(c.manager)...)
 	if !apierrors.IsAlreadyExists(err) {
@@ -221,12 +223,14 @@ func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRu
 	return true, nil
 }
 
-// SetState sets spec.state, and updates key to the API server's answer. The error is a conflict if another key has taken the name since key was read.
+// SetState sets spec.state, and updates key to the API server's answer. The error is a conflict if another key has
+// taken the name since key was read.
 func (c *Client) SetState(ctx context.Context, key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState, dry DryRun) error {
 	return c.patch(ctx, key, dry, "spec", map[string]any{"state": state})
 }
 
-// Rotate requests a rotation. The request must be a value that was not used for this key before; Rotated is the goal that waits for it.
+// Rotate requests a rotation. The request must be a value that was not used for this key before; Rotated is the goal
+// that waits for it.
 func (c *Client) Rotate(ctx context.Context, key *keysv1alpha1.ApiKey, request string, dry DryRun) error {
 	return c.patch(ctx, key, dry, "metadata", map[string]any{"annotations": map[string]string{keysv1alpha1.RotateAtAnnotation: request}})
 }

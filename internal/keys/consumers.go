@@ -22,7 +22,8 @@ type Consumer struct {
 	Restart bool
 }
 
-// Consumers returns the pods and workloads of a namespace that read a Secret. A pod or workload that another of them controls is left out. Kinds that the user may not list are left out too; the error joins theirs.
+// Consumers returns the pods and workloads of a namespace that read a Secret. A pod or workload that another of them
+// controls is left out. Kinds that the user may not list are left out too; the error joins theirs.
 func (c *Client) Consumers(ctx context.Context, namespace, secret string) ([]Consumer, error) {
 	var consumers []Consumer
 	var failed error
@@ -156,7 +157,8 @@ func inEnvironment(container *corev1.Container, secret string) (how []string) {
 	return how
 }
 
-// inFiles returns where a container mounts any of the volumes, and whether one of those mounts never changes while it runs.
+// inFiles returns where a container mounts any of the volumes, and whether one of those mounts never changes while it
+// runs.
 func inFiles(container *corev1.Container, volumes map[string]bool) (how []string, fixed bool) {
 	for _, mount := range container.VolumeMounts {
 		if volumes[mount.Name] {

@@ -55,7 +55,8 @@ type Explanation struct {
 	verify.Explanation
 }
 
-// Explain returns an explanation for each credential of a key, the oldest first: during a rotation's overlap there are two.
+// Explain returns an explanation for each credential of a key, the oldest first: during a rotation's overlap there are
+// two.
 func (e *Evaluator) Explain(key *keysv1alpha1.ApiKey, question Question, now time.Time) []Explanation {
 	request := &verify.Request{Method: question.Method, Host: question.Host, Target: question.Target, Client: question.From}
 	if question.TenantID != "" {
@@ -117,20 +118,23 @@ type Identity struct {
 	Credential string
 	// Newest is set if it is the key's newest credential, and not a superseded one in its overlap.
 	Newest bool
-	// Minted is set if the controller minted the token for this key. Whoever has a token, or its digest, may register it too.
+	// Minted is set if the controller minted the token for this key. Whoever has a token, or its digest, may register it
+	// too.
 	Minted bool
 	// Decision is the decision about the token for the key's tenant, whatever the client's address.
 	Decision verify.Decision
 	// Restricted is set if the token works from some addresses only.
 	Restricted bool
-	// Holder is the key of the same tenant that the token stands for instead, namespace/name; blank where it stands for this one.
+	// Holder is the key of the same tenant that the token stands for instead, namespace/name; blank where it stands for
+	// this one.
 	Holder string
 }
 
 // Works reports whether the token works as this key's.
 func (i *Identity) Works() bool { return i.Decision.Outcome == verify.Allow || i.Restricted }
 
-// Identify returns every key that claims a token. The first is the key that the token stands for if a request names no tenant. If contested, there is no such key: several tenants have registered the token.
+// Identify returns every key that claims a token. The first is the key that the token stands for if a request names no
+// tenant. If contested, there is no such key: several tenants have registered the token.
 func (e *Evaluator) Identify(text string, now time.Time) (claims []Identity, contested bool) {
 	unnamed := verify.Identify(e.view, text, nil, netip.Addr{}, verify.Fresh, now)
 	if unnamed.Reason == verify.ReasonMalformedToken {

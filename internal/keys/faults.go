@@ -93,7 +93,8 @@ func apiFaultOf(err error) Fault {
 // roles is advice for people who lack a right.
 const roles = "Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume)"
 
-// faults has the meaning of each fault, for people who don't see the error itself, and what to do about it in each frontend. In the meaning, %s stands for the API server's message.
+// faults has the meaning of each fault, for people who don't see the error itself, and what to do about it in each
+// frontend. In the meaning, %s stands for the API server's message.
 var faults = map[Fault]struct{ means, commandLine, page string }{
 	FaultUnreachable: {means: "The API server can't be reached.", page: "Try again in a moment; if that doesn't help, tell whoever runs the cluster."},
 	FaultExists:      {means: "The name is taken."},
@@ -128,7 +129,8 @@ var faults = map[Fault]struct{ means, commandLine, page string }{
 	FaultRefused:  {means: "The API server refuses: %s."},
 }
 
-// Explain returns what an error means, for people who don't see the error itself, and what to do about it, "" where nothing is known.
+// Explain returns what an error means, for people who don't see the error itself, and what to do about it, "" where
+// nothing is known.
 func (f Frontend) Explain(err error) (means, do string) {
 	fault := FaultOf(err)
 	switch fault {

@@ -11,7 +11,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Follower has the functions that Follow calls with the keys of a namespace and their changes. The verifiers' canary is left out. An error that a function returns ends Follow.
+// Follower has the functions that Follow calls with the keys of a namespace and their changes. The verifiers' canary is
+// left out. An error that a function returns ends Follow.
 type Follower struct {
 	// Listed is called with each page of the list.
 	Listed func(part []keysv1alpha1.ApiKey) error
@@ -23,7 +24,8 @@ type Follower struct {
 	Gone func(key *keysv1alpha1.ApiKey) error
 }
 
-// Follow lists the keys of a namespace and then watches them, until the context ends or something goes wrong. Another call starts over with a list: the caller must forget what it knew.
+// Follow lists the keys of a namespace and then watches them, until the context ends or something goes wrong. Another
+// call starts over with a list: the caller must forget what it knew.
 func (c *Client) Follow(ctx context.Context, namespace string, f *Follower) error {
 	version, err := c.listTo(ctx, namespace, f)
 	if err != nil {

@@ -38,8 +38,8 @@ func wellFormed(t *testing.T) string {
 
 var issued = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// TestIdentify checks that every key that has a token is found, the one first that it stands for where no tenant is named, and that
-// none is called its owner where there is no telling.
+// TestIdentify checks that every key that has a token is found, the one first that it stands for where no tenant is
+// named, and that none is called its owner where there is no telling.
 func TestIdentify(t *testing.T) {
 	text := wellFormed(t)
 	minted := claimant("minted", acme, text, 1, 0)

@@ -43,8 +43,8 @@ const (
 	lastApplied       = "kubectl.kubernetes.io/last-applied-configuration"
 )
 
-// OwnerOf returns the tool that applies an object, nil where a person does. Of several, it is the outermost: a Helm release that Flux
-// installs is Flux's.
+// OwnerOf returns the tool that applies an object, nil where a person does. Of several, it is the outermost: a Helm
+// release that Flux installs is Flux's.
 func OwnerOf(key *keysv1alpha1.ApiKey) *Owner {
 	owner := ownerByLabels(key)
 	if owner == nil {
@@ -87,7 +87,8 @@ var managers = map[string]string{
 	"kustomize-controller": "Flux", "helm-controller": "Flux", "helm": "Helm",
 }
 
-// ownerByManager finds the owner by the field managers of the object: Argo CD may mark its objects by a label that others use too.
+// ownerByManager finds the owner by the field managers of the object: Argo CD may mark its objects by a label that
+// others use too.
 func ownerByManager(key *keysv1alpha1.ApiKey) *Owner {
 	for _, entry := range key.ManagedFields {
 		if tool := managers[entry.Manager]; tool != "" && entry.Subresource == "" {
@@ -101,7 +102,8 @@ func ownerByManager(key *keysv1alpha1.ApiKey) *Owner {
 	return nil
 }
 
-// setsState returns whether a tool's manifest names spec.state, by the managed fields, or by the annotation of client-side apply.
+// setsState returns whether a tool's manifest names spec.state, by the managed fields, or by the annotation of
+// client-side apply.
 func setsState(key *keysv1alpha1.ApiKey, tool string) Undoes {
 	for _, entry := range key.ManagedFields {
 		if managers[entry.Manager] != tool || entry.Operation != metav1.ManagedFieldsOperationApply || entry.FieldsV1 == nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// Reason explains a reason of a condition or of a refusal: what it means, and what a person can do about it. The command line, the page and the tables in docs say what this table says; a test compares them.
+// Reason explains a reason of a condition or of a refusal: what it means, and what a person can do about it. The
+// command line, the page and the tables in docs say what this table says; a test compares them.
 type Reason struct {
 	// Name is the reason.
 	Name string

@@ -49,8 +49,8 @@ func reasonConstants(t *testing.T, folder string) (values []string) {
 	return values
 }
 
-// TestEachReasonHasOneRow checks that each reason of a condition and of a refusal has one row in the table, and that each row is of
-// such a reason.
+// TestEachReasonHasOneRow checks that each reason of a condition and of a refusal has one row in the table, and that
+// each row is of such a reason.
 func TestEachReasonHasOneRow(t *testing.T) {
 	conditions, refusals := reasonConstants(t, "../../api/v1alpha1"), reasonConstants(t, "../verify")
 	if len(conditions) < 30 || len(refusals) < 20 {

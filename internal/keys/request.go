@@ -55,7 +55,8 @@ func trimmed[T ~string](texts []string) []T {
 	return all
 }
 
-// MakeToken makes a token from a cryptographically secure source, and sets its digest and prefix in the key's spec. Nothing else of it is kept.
+// MakeToken makes a token from a cryptographically secure source, and sets its digest and prefix in the key's spec.
+// Nothing else of it is kept.
 func MakeToken(random io.Reader, format token.Format, key *keysv1alpha1.ApiKey) (token.Token, error) {
 	made, err := token.New(random, format)
 	if err != nil {
@@ -76,7 +77,8 @@ func FormatOf(environment keysv1alpha1.Environment) token.Format {
 	return token.FormatLive
 }
 
-// Manifest returns the part of a key that belongs in Git: what a person asks for, without what the API server and controllers have added.
+// Manifest returns the part of a key that belongs in Git: what a person asks for, without what the API server and
+// controllers have added.
 func Manifest(key *keysv1alpha1.ApiKey) *keysv1alpha1.ApiKey {
 	manifest := &keysv1alpha1.ApiKey{
 		TypeMeta:   metav1.TypeMeta{APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey"},

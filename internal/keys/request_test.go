@@ -30,7 +30,8 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// TestMakeToken checks that the token is a token, that the digest is its own, and that the manifest holds nothing of it.
+// TestMakeToken checks that the token is a token, that the digest is its own, and that the manifest holds nothing of
+// it.
 func TestMakeToken(t *testing.T) {
 	key := (&keys.Request{Namespace: "shop", Name: "k", Scopes: []string{"a:read"}}).Key()
 	made, err := keys.MakeToken(rand.Reader, token.FormatTest, key)

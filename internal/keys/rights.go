@@ -11,7 +11,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// Rights are what a person may do in a namespace. A frontend offers only what they allow; the API server decides about each request.
+// Rights are what a person may do in a namespace. A frontend offers only what they allow; the API server decides about
+// each request.
 type Rights struct {
 	// List is to list and watch keys.
 	List bool `json:"list"`

@@ -33,7 +33,8 @@ type ScopeRoute struct {
 	Or []keysv1alpha1.Scope `json:"or,omitempty"`
 }
 
-// Catalogue returns the scopes that policies declare, sorted, the wildcards last, with the routes that need each. Rules that are never in effect, because an older one takes precedence, are left out.
+// Catalogue returns the scopes that policies declare, sorted, the wildcards last, with the routes that need each. Rules
+// that are never in effect, because an older one takes precedence, are left out.
 func Catalogue(policies []keysv1alpha1.AccessPolicy) []ScopeEntry {
 	entries := map[keysv1alpha1.Scope]*ScopeEntry{}
 	for i := range policies {

@@ -7,7 +7,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// stateOf returns the state of a key at a time, with the reason and message of the condition that it is derived from, if there is one.
+// stateOf returns the state of a key at a time, with the reason and message of the condition that it is derived from,
+// if there is one.
 func stateOf(key *keysv1alpha1.ApiKey, now time.Time) (state keystate.State, reason, message string) {
 	state, condition := keystate.StateOf(key, now)
 	switch {

@@ -51,7 +51,8 @@ func TenantOf(namespace string, labels map[string]string, tenants []keysv1alpha1
 	return nil, e
 }
 
-// TenantFor returns the tenant of a namespace. If the user may not read the namespace's labels, it is the tenant of the keys that are there.
+// TenantFor returns the tenant of a namespace. If the user may not read the namespace's labels, it is the tenant of the
+// keys that are there.
 func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1.Tenant, error) {
 	tenants, err := c.Tenants(ctx)
 	if err != nil {
@@ -78,7 +79,8 @@ func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1
 	return nil, fmt.Errorf("you may not read the labels of namespace %s, and no key in it says whose it is: name the tenant (%w)", namespace, err)
 }
 
-// FollowTenant calls a function when a tenant has changed, once to begin with, until the context ends or something goes wrong.
+// FollowTenant calls a function when a tenant has changed, once to begin with, until the context ends or something goes
+// wrong.
 func (c *Client) FollowTenant(ctx context.Context, name string, changed func()) error {
 	var list keysv1alpha1.TenantList
 	options := &client.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name)}

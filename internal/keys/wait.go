@@ -72,7 +72,8 @@ func Rotated(request string) Goal {
 
 func nameOf(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
 
-// TimeoutError names the keys that had not reached their goal in time. It unwraps to context.DeadlineExceeded or context.Canceled.
+// TimeoutError names the keys that had not reached their goal in time. It unwraps to context.DeadlineExceeded or
+// context.Canceled.
 type TimeoutError struct {
 	Waiting []string
 	cause   error
@@ -86,7 +87,9 @@ func (e *TimeoutError) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e *TimeoutError) Unwrap() error { return e.cause }
 
-// Await watches keys until each has reached the goal, never will, or is gone, or the context ends. It calls report with every state of every key that it sees, in order, and with done for the last one. If something is wrong with one key, it waits for the others all the same, and returns the error at the end.
+// Await watches keys until each has reached the goal, never will, or is gone, or the context ends. It calls report with
+// every state of every key that it sees, in order, and with done for the last one. If something is wrong with one key,
+// it waits for the others all the same, and returns the error at the end.
 func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Goal, report func(key *keysv1alpha1.ApiKey, done bool)) error {
 	w := &wait{goal: goal, report: report, pending: map[types.NamespacedName]types.UID{}}
 	for _, key := range keys {

@@ -11,10 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// watch passes on every event of a kind from a version on, until handle is done or fails, the context ends, or the API server can't be
-// asked. A watch that the API server closes is continued where it ended: client-go's RetryWatcher does that, at most once a second.
+// watch passes on every event of a kind from a version on, until handle is done or fails, the context ends, or the API
+// server can't be asked. A watch that the API server closes is continued where it ended: client-go's RetryWatcher does
+// that, at most once a second.
 //
-// An error of the API server's ends it, also one that RetryWatcher would try again for ever: whoever waits is told, and decides.
+// An error of the API server's ends it, also one that RetryWatcher would try again for ever: whoever waits is told, and
+// decides.
 func (c *Client) watch(
 	ctx context.Context, list client.ObjectList, options *client.ListOptions, version string, handle func(watch.Event) (done bool, err error),
 ) error {

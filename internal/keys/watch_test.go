@@ -102,7 +102,8 @@ func follow(t *testing.T, c *keys.Client, until string) (told []string, err erro
 
 var errEnough = errors.New("enough")
 
-// TestFollowGoesOn checks that a watch which the API server closes is continued from the last version that it told of, without a list.
+// TestFollowGoesOn checks that a watch which the API server closes is continued from the last version that it told of,
+// without a list.
 func TestFollowGoesOn(t *testing.T) {
 	server := &watched{watches: [][]string{
 		{event("ADDED", "a", "5"), event("BOOKMARK", "", "7")},
