@@ -30,7 +30,8 @@ import (
 func main() {
 	gctuning.RespectContainerLimit()
 	o := &options{}
-	daemon.Main("apikey-console", o, func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
+	daemon.Main("apikey-console", o,
+		func(ctx context.Context, config *rest.Config) error { return serve(ctx, *o, config) })
 }
 
 // serve runs the console until it is told to stop.

@@ -42,21 +42,32 @@ const (
 func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.address, "http-bind-address", ":8443", "Address that browsers ask at.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8082", "Address of the metrics endpoint, or 0 for none.")
-	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz, or 0 for none.")
-	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "File of the certificate of the page and the metrics, and of those between it and its authority's, in PEM. It is read again when it changes.")
+	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081",
+		"Address of /healthz and /readyz, or 0 for none.")
+	flags.StringVar(&o.tlsCert, "tls-cert-file", "",
+		"File of the certificate of the page and the metrics, and of those between it and its authority's, in PEM. It is "+
+			"read again when it changes.")
 	flags.StringVar(&o.tlsKey, "tls-private-key-file", "", "File of the certificate's private key, in PEM.")
 	flags.BoolVar(&o.plainText, "insecure-plain-text", false,
-		"Answer without TLS, instead of with a certificate: only behind a proxy that has TLS, without which browsers keep no session.")
+		"Answer without TLS, instead of with a certificate: only behind a proxy that has TLS, without which browsers keep "+
+			"no session.")
 	flags.StringVar(&o.namespace, "namespace", "", "Namespace that is suggested to who signs in.")
-	flags.StringVar(&o.hosts, "hosts", "", "Names, comma-separated, that the page is answered at, with the port where that isn't the scheme's own. Blank for all.")
+	flags.StringVar(&o.hosts, "hosts", "",
+		"Names, comma-separated, that the page is answered at, with the port where that isn't the scheme's own. Blank for "+
+			"all.")
 	flags.BoolVar(&o.header, "authorization-header", false,
-		"Take the user's token from the Authorization header of a request that has one, as a proxy that signs users in with OpenID Connect sets it.")
+		"Take the user's token from the Authorization header of a request that has one, as a proxy that signs users in "+
+			"with OpenID Connect sets it.")
 	flags.StringVar(&o.keyFile, "session-key-file", "",
-		"File of at least 32 random bytes that sessions are sealed with: the same for all replicas. Without one each process makes its own, and its sessions end with it.")
+		"File of at least 32 random bytes that sessions are sealed with: the same for all replicas. Without one each "+
+			"process makes its own, and its sessions end with it.")
 	flags.StringVar(&o.peers, "peers", "",
-		"Name and port by which the replicas of the console find one another, such as those of a headless Service: what a user signs out of at one ends at all. It needs --session-key-file. Blank where there is one.")
-	flags.DurationVar(&o.lifetime, "session-lifetime", console.DefaultLifetime, "How long after signing in a user has to do so again: 1m to 24h.")
-	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second, "How long requests under way may take once the console is told to stop.")
+		"Name and port by which the replicas of the console find one another, such as those of a headless Service: what a "+
+			"user signs out of at one ends at all. It needs --session-key-file. Blank where there is one.")
+	flags.DurationVar(&o.lifetime, "session-lifetime", console.DefaultLifetime,
+		"How long after signing in a user has to do so again: 1m to 24h.")
+	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 20*time.Second,
+		"How long requests under way may take once the console is told to stop.")
 }
 
 // Complete implements daemon.Options.

@@ -69,7 +69,8 @@ func TestSessionKey(t *testing.T) {
 	if key, err := (&options{}).sessionKey(); key != nil || err != nil {
 		t.Errorf("without a file: %v, %v", key, err)
 	}
-	if _, err := (&options{keyFile: t.TempDir() + "/none"}).sessionKey(); err == nil || !strings.Contains(err.Error(), "--session-key-file") {
+	if _, err := (&options{keyFile: t.TempDir() + "/none"}).sessionKey(); err == nil ||
+		!strings.Contains(err.Error(), "--session-key-file") {
 		t.Errorf("a file that isn't there: %v", err)
 	}
 }

@@ -80,7 +80,9 @@ func (c *change) run(ctx context.Context, names []string) error {
 
 // choose reads the selected keys, without those that are left alone. A named key that can't reach the state is an
 // error, before anything is done; a selected one is left out.
-func (c *change) choose(ctx context.Context, client *keys.Client, namespace string, names []string) ([]*keysv1alpha1.ApiKey, error) {
+func (c *change) choose(
+	ctx context.Context, client *keys.Client, namespace string, names []string,
+) ([]*keysv1alpha1.ApiKey, error) {
 	var chosen []*keysv1alpha1.ApiKey
 	if len(names) == 0 {
 		all, err := c.which.read(ctx, client, namespace)
@@ -183,7 +185,8 @@ func (c *change) ask(rows []keys.Row, what string, yes bool) error {
 	var text strings.Builder
 	for i := range rows[:min(len(rows), most)] {
 		row := &rows[i]
-		fmt.Fprintf(&text, "  %s/%s (%s, %s): last used %s\n", row.Namespace, row.Name, printable.Text(row.DisplayName), orNone(row.Prefix), ago(row.LastUsed, now))
+		fmt.Fprintf(&text, "  %s/%s (%s, %s): last used %s\n", row.Namespace, row.Name, printable.Text(row.DisplayName),
+			orNone(row.Prefix), ago(row.LastUsed, now))
 	}
 	if more := len(rows) - most; more > 0 {
 		fmt.Fprintf(&text, "  and %d more\n", more)
@@ -209,7 +212,12 @@ func (c *change) setState(to keysv1alpha1.ApiKeyState) {
 }
 
 // await waits until the changed keys have reached a goal, and updates them. It calls reached for each.
-func (c *change) await(ctx context.Context, client *keys.Client, w *waiting, changed []*keysv1alpha1.ApiKey, goal keys.Goal,
+func (c *change) await(
+	ctx context.Context,
+	client *keys.Client,
+	w *waiting,
+	changed []*keysv1alpha1.ApiKey,
+	goal keys.Goal,
 	reached func(key *keysv1alpha1.ApiKey, after time.Duration),
 ) error {
 	ctx, cancel := w.context(ctx)

@@ -36,15 +36,15 @@ func newCreate(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME --scopes SCOPE[,SCOPE...]",
 		Short: "Make a key",
-		Long: `Make an ApiKey. The controller mints its token into a Secret, which workloads mount: this command says where that is.
-Repeating it changes nothing; a key of that name that asks for something else is left alone.
+		Long: `Make an ApiKey. The controller mints its token into a Secret, which workloads mount: this command says
+where that is. Repeating it changes nothing; a key of that name that asks for something else is left alone.
 
---show prints the token to standard output, once it is ready, and everything else beside it. It does so on a terminal only,
-or with --yes.
+--show prints the token to standard output, once it is ready, and everything else beside it. It does so on a terminal
+only, or with --yes.
 
---local makes the token here and registers only its digest: nothing secret enters the cluster. The token is printed once, on
-a terminal or with --yes, or written to --token-file, a new file of mode 0600, and kept nowhere. With -o yaml nothing is
-registered: the manifest for Git goes to standard output, or to --manifest-file. What goes where:
+--local makes the token here and registers only its digest: nothing secret enters the cluster. The token is printed
+once, on a terminal or with --yes, or written to --token-file, a new file of mode 0600, and kept nowhere. With -o
+yaml nothing is registered: the manifest for Git goes to standard output, or to --manifest-file. What goes where:
 
   --local                                      registers the key; the token to standard output
   --local --token-file F                       registers the key; the token to F
@@ -79,18 +79,23 @@ kubectl apikey create supplier-feed -n warehouse --scopes products:read --local 
 func (c *create) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.request.DisplayName, "display-name", "", "A name for people, such as \"Warehouse Integration\".")
-	f.StringSliceVar(&c.request.Scopes, "scopes", nil, "What the key may do, such as products:read,orders:write; kubectl apikey scopes lists them.")
-	f.StringVar(&c.request.Expiry, "expiry", "", "How long the key works: one of what the tenant offers, such as 90d; Never without.")
-	f.StringSliceVar(&c.request.AllowedCIDRs, "allow-cidr", nil, "Blocks of addresses that requests may come from, such as 203.0.113.0/24; any without.")
+	f.StringSliceVar(&c.request.Scopes, "scopes", nil,
+		"What the key may do, such as products:read,orders:write; kubectl apikey scopes lists them.")
+	f.StringVar(&c.request.Expiry, "expiry", "",
+		"How long the key works: one of what the tenant offers, such as 90d; Never without.")
+	f.StringSliceVar(&c.request.AllowedCIDRs, "allow-cidr", nil,
+		"Blocks of addresses that requests may come from, such as 203.0.113.0/24; any without.")
 	f.StringVar(&c.request.RotateEvery, "rotate-every", "", "How long a token is used before it is replaced, such as 30d.")
-	f.StringVar(&c.request.RotateOverlap, "rotate-overlap", "", "How long the old token works beside the new one; a day, or half of --rotate-every, without.")
+	f.StringVar(&c.request.RotateOverlap, "rotate-overlap", "",
+		"How long the old token works beside the new one; a day, or half of --rotate-every, without.")
 	f.StringVar(&c.request.Secret, "secret-name", "", "The Secret for the token; of the key's name without.")
 	f.BoolVar(&c.show, "show", false, "Print the token once it is ready. On a terminal only, or with --yes.")
 	f.BoolVarP(&c.yes, "yes", "y", false, "Print the token although nobody may be watching.")
 	f.BoolVar(&c.local, "local", false, "Make the token here, and register only its digest.")
 	f.StringVar(&c.tokenFile, "token-file", "", "With --local: write the token to this new file, of mode 0600.")
 	f.StringVar(&c.manifestFile, "manifest-file", "", "With --local -o yaml: write the manifest to this new file.")
-	f.StringVar(&c.format, "format", "", "With --local: the token's format; that of the tenant's environment (nxc_live_ or nxc_test_) without.")
+	f.StringVar(&c.format, "format", "",
+		"With --local: the token's format; that of the tenant's environment (nxc_live_ or nxc_test_) without.")
 	c.wait.addFlags(cmd, "Wait until the key works.")
 	c.dry.addFlag(cmd)
 	c.out = addOutput(cmd)
@@ -123,7 +128,10 @@ func (c *create) always() []misuse {
 	return []misuse{
 		{len(c.request.Scopes) == 0, "say what the key may do, with --scopes; kubectl apikey scopes lists them"},
 		{blank, "--scopes: there is a blank one"},
-		{c.printsToken() && !c.yes && !c.terminal(c.Out), "standard output is no terminal, and would get the token: add --yes if that is meant" + c.elsewhere()},
+		{
+			c.printsToken() && !c.yes && !c.terminal(c.Out),
+			"standard output is no terminal, and would get the token: add --yes if that is meant" + c.elsewhere(),
+		},
 	}
 }
 
@@ -143,7 +151,12 @@ func (c *create) showing() []misuse {
 // making are the rules of --local.
 func (c *create) making() []misuse {
 	if !c.local {
-		return []misuse{{c.tokenFile != "" || c.manifestFile != "" || c.format != "", "--token-file, --manifest-file and --format are for --local"}}
+		return []misuse{
+			{
+				c.tokenFile != "" || c.manifestFile != "" || c.format != "",
+				"--token-file, --manifest-file and --format are for --local",
+			},
+		}
 	}
 	format := *c.out.flags.OutputFormat
 	minted := c.request.RotateEvery != "" || c.request.RotateOverlap != "" || c.request.Secret != ""
@@ -201,7 +214,8 @@ func (c *create) run(ctx context.Context) (err error) {
 	}
 	made, err := client.Token(ctx, key)
 	if err != nil {
-		return fmt.Errorf("the key works, and its token can't be read: %w; it is in Secret %s/%s, entry token", err, key.Namespace, key.Status.SecretName)
+		return fmt.Errorf("the key works, and its token can't be read: %w; it is in Secret %s/%s, entry token", err,
+			key.Namespace, key.Status.SecretName)
 	}
 	c.say("%s", keys.Where(key))
 	return c.reveal(made)
@@ -212,8 +226,9 @@ func (c *create) apply(ctx context.Context, client *keys.Client, key *keysv1alph
 	existed, err := client.Create(ctx, key, keys.DryRun(c.dry.server()))
 	if exists, ok := errors.AsType[*keys.ExistsError](err); ok {
 		row := keys.NewRow(exists.Key, c.now())
-		return fmt.Errorf("%w: %s, made %s, scopes %s, %s. Choose another name, or change it with kubectl edit apikey -n %s %s",
-			err, printable.Text(row.DisplayName), ago(row.Created, c.now()), join(row.Scopes), state(&row), row.Namespace, row.Name)
+		return fmt.Errorf(
+			"%w: %s, made %s, scopes %s, %s. Choose another name, or change it with kubectl edit apikey -n %s %s", err,
+			printable.Text(row.DisplayName), ago(row.Created, c.now()), join(row.Scopes), state(&row), row.Namespace, row.Name)
 	}
 	if err != nil {
 		return err
@@ -247,7 +262,8 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 		}
 	})
 	if _, stuck := errors.AsType[*keys.StuckError](err); stuck {
-		return fmt.Errorf("%w The ApiKey stays, and works once that is mended; kubectl delete apikey -n %s %s takes it back", err, key.Namespace, key.Name)
+		return fmt.Errorf("%w The ApiKey stays, and works once that is mended; kubectl delete apikey -n %s %s takes it back",
+			err, key.Namespace, key.Name)
 	}
 	return err
 }

@@ -74,7 +74,8 @@ func (c *create) localFormat(ctx context.Context) (token.Format, error) {
 	}
 	tenant, err := client.TenantFor(ctx, c.request.Namespace)
 	if err != nil {
-		return "", fmt.Errorf("finding out the format of tokens: %w; or name it: --format nxc_live_ (for tests: nxc_test_)", err)
+		return "", fmt.Errorf("finding out the format of tokens: %w; or name it: --format nxc_live_ (for tests: nxc_test_)",
+			err)
 	}
 	return keys.FormatOf(tenant.Spec.Environment), nil
 }

@@ -21,8 +21,8 @@ func newDescribe(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show all about a key: grants, tokens, conditions and what to do, its Secret and who mounts it",
-		Long: `Show all about a key: what it was granted beside what it asks for, its tokens by their public id, its conditions with what
-to do about each, and who mounts its Secret. The Secret itself is not read.`,
+		Long: `Show all about a key: what it was granted beside what it asks for, its tokens by their public id, its
+conditions with what to do about each, and who mounts its Secret. The Secret itself is not read.`,
 		Example:           `kubectl apikey describe warehouse-integration -n warehouse`,
 		Args:              argCount(1, 1, "one argument, the key's name"),
 		ValidArgsFunction: s.completeKeys(1),
@@ -135,7 +135,8 @@ func describeCredentials(w io.Writer, key *keysv1alpha1.ApiKey, now time.Time) e
 			until = moment(c.ValidUntil)
 		}
 		used := never
-		if at := slices.IndexFunc(key.Status.Usage, func(u keysv1alpha1.CredentialUsage) bool { return u.ID == c.ID }); at >= 0 {
+		ofIt := func(u keysv1alpha1.CredentialUsage) bool { return u.ID == c.ID }
+		if at := slices.IndexFunc(key.Status.Usage, ofIt); at >= 0 {
 			used = ago(key.Status.Usage[at].LastUsedTime.Time, now)
 		}
 		lines = append(lines, []string{"  " + c.ID, moment(&c.IssuedTime), moment(c.PublishedTime), until, used, c.Digest})
@@ -146,7 +147,8 @@ func describeCredentials(w io.Writer, key *keysv1alpha1.ApiKey, now time.Time) e
 func describeConditions(w io.Writer, key *keysv1alpha1.ApiKey) error {
 	fmt.Fprintln(w, "\nConditions:")
 	if len(key.Status.Conditions) == 0 {
-		fmt.Fprintln(w, "  none: no controller has seen the key. Is it running? kubectl get pods -A -l app.kubernetes.io/name=apikey-controller")
+		fmt.Fprintln(w, "  none: no controller has seen the key. Is it running? kubectl get pods -A -l "+
+			"app.kubernetes.io/name=apikey-controller")
 		return nil
 	}
 	for i := range key.Status.Conditions {
@@ -175,7 +177,8 @@ func (s *session) describeSecret(ctx context.Context, client *keys.Client, key *
 		if consumer.Restart {
 			restart = "; restart it after a rotation"
 		}
-		fmt.Fprintf(s.Out, "  mounted by %s %s: %s%s\n", consumer.Kind, printable.Text(consumer.Name), printable.Text(strings.Join(consumer.How, ", ")), restart)
+		fmt.Fprintf(s.Out, "  mounted by %s %s: %s%s\n", consumer.Kind, printable.Text(consumer.Name),
+			printable.Text(strings.Join(consumer.How, ", ")), restart)
 	}
 	if failed != nil {
 		s.warn("not everything that may mount the Secret could be looked at: %v", failed)

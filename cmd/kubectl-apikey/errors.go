@@ -96,9 +96,12 @@ var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{20,}|[0-9A-Za-z_
 func refuseTokens(args []string) error {
 	for _, arg := range args {
 		for _, found := range tokenLike.FindAllString(arg, -1) {
-			if strings.HasPrefix(found, string(token.FormatLive)) || strings.HasPrefix(found, string(token.FormatTest)) || token.WellFormed(found) {
-				return usagef("there is a token on the command line, where the shell's history and the list of processes keep it: treat it as leaked, and rotate or revoke its key. " +
-					"To ask which key that is: kubectl apikey identify, which reads the token from standard input")
+			if strings.HasPrefix(found, string(token.FormatLive)) || strings.HasPrefix(found, string(token.FormatTest)) ||
+				token.WellFormed(found) {
+				return usagef(
+					"there is a token on the command line, where the shell's history and the list of processes keep it: treat it as " +
+						"leaked, and rotate or revoke its key. " +
+						"To ask which key that is: kubectl apikey identify, which reads the token from standard input")
 			}
 		}
 	}

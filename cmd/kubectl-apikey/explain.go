@@ -21,9 +21,9 @@ func newExplain(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain KEY METHOD URL",
 		Short: "Say whether a key may do something, by which rule, and what is missing",
-		Long: `Say what a verifier would answer to a request with a key, by which rule of which AccessPolicy, and every check that refuses
-it. It asks no verifier: it decides by the verifiers' own code, from the objects as they are now. A URL that is only a path
-is on the host of the tenant's API base URL.
+		Long: `Say what a verifier would answer to a request with a key, by which rule of which AccessPolicy, and
+every check that refuses it. It asks no verifier: it decides by the verifiers' own code, from the objects as they are
+now. A URL that is only a path is on the host of the tenant's API base URL.
 
 Where the key or its tenant allows some addresses only, say with --from where the request comes from.`,
 		Example: `kubectl apikey explain warehouse-integration GET https://your-nexuscommerce.com/api/inventory/7 -n warehouse
@@ -31,7 +31,15 @@ kubectl apikey explain storefront GET /api/products -n warehouse --from 203.0.11
 		Args: argCount(3, 3, "three arguments, such as storefront GET https://your-nexuscommerce.com/api/products"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
-				return []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions},
+				return []string{
+						http.MethodGet,
+						http.MethodHead,
+						http.MethodPost,
+						http.MethodPut,
+						http.MethodPatch,
+						http.MethodDelete,
+						http.MethodOptions,
+					},
 					cobra.ShellCompDirectiveNoFileComp
 			}
 			return s.completeKeys(1)(cmd, args, typed)
@@ -71,7 +79,8 @@ func split(text string) (host, target string, err error) {
 	}
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
-		return "", "", usagef("%q is no URL such as https://your-nexuscommerce.com/api/products, nor a path such as /api/products", text)
+		return "", "", usagef(
+			"%q is no URL such as https://your-nexuscommerce.com/api/products, nor a path such as /api/products", text)
 	}
 	_, rest, _ := strings.Cut(text, "://")
 	at := strings.IndexAny(rest, "/?#")
@@ -115,7 +124,10 @@ func (s *session) explain(ctx context.Context, name string, question keys.Questi
 		if ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil {
 			why = ready.Reason + ": " + ready.Message
 		}
-		return &exitError{exitNo, fmt.Sprintf("refused: ApiKey %s/%s has no token that a verifier knows (%s)", key.Namespace, key.Name, why)}
+		return &exitError{
+			exitNo,
+			fmt.Sprintf("refused: ApiKey %s/%s has no token that a verifier knows (%s)", key.Namespace, key.Name, why),
+		}
 	}
 	return s.explained(key, &question, explanations, out)
 }
@@ -146,7 +158,9 @@ func hostOf(key *keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant) string {
 }
 
 // explained prints explanations, one for each token. It is an error with exit code 3 unless the newest token may.
-func (s *session) explained(key *keysv1alpha1.ApiKey, question *keys.Question, explanations []keys.Explanation, out *output) error {
+func (s *session) explained(
+	key *keysv1alpha1.ApiKey, question *keys.Question, explanations []keys.Explanation, out *output,
+) error {
 	newest := &explanations[len(explanations)-1]
 	if out.forPeople() {
 		for i := range explanations {
@@ -170,7 +184,9 @@ func (s *session) explained(key *keysv1alpha1.ApiKey, question *keys.Question, e
 }
 
 // describeExplanation prints an explanation for people.
-func (s *session) describeExplanation(key *keysv1alpha1.ApiKey, question *keys.Question, e *keys.Explanation, several bool) error {
+func (s *session) describeExplanation(
+	key *keysv1alpha1.ApiKey, question *keys.Question, e *keys.Explanation, several bool,
+) error {
 	decision := "allowed"
 	if e.Decision.Outcome != verify.Allow {
 		decision = fmt.Sprintf("refused (%d %s)", e.Decision.Status(), e.Decision.Reason)

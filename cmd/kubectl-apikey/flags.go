@@ -31,9 +31,11 @@ type dryRun string
 
 func (f *dryRun) addFlag(cmd *cobra.Command) {
 	*f = "none"
-	cmd.Flags().Var(f, "dry-run", "none; client: say what would be done and send nothing; server: have the API server check it and do nothing.")
+	cmd.Flags().Var(f, "dry-run",
+		"none; client: say what would be done and send nothing; server: have the API server check it and do nothing.")
 	cmd.Flags().Lookup("dry-run").NoOptDefVal = "client"
-	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{"none", "client", "server"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("dry-run",
+		cobra.FixedCompletions([]string{"none", "client", "server"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *dryRun) String() string { return string(*f) }

@@ -20,11 +20,12 @@ func newIdentify(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "identify",
 		Short: "Say which key a token is of; the token is read from standard input",
-		Long: `Say whether a token is one of NexusCommerce's, whether it is whole, which key it is of, and how that is. The token is read
-from standard input, on a terminal without showing it, and never leaves this machine: keys are compared by digest.
+		Long: `Say whether a token is one of NexusCommerce's, whether it is whole, which key it is of, and how that
+is. The token is read from standard input, on a terminal without showing it, and never leaves this machine: keys are
+compared by digest.
 
-Several keys can have one token: whoever knows its digest can register it, which gives them nothing in another tenant. All of
-them are listed. First comes the key that the controller minted the token for, if there is one.
+Several keys can have one token: whoever knows its digest can register it, which gives them nothing in another
+tenant. All of them are listed. First comes the key that the controller minted the token for, if there is one.
 
 It looks in all namespaces, or where you may not, in the one of -n.`,
 		Example: `# A token that a secret scanner has found
@@ -127,7 +128,9 @@ func (s *session) identify(ctx context.Context, text string, out *output) error 
 	}
 	identities, contested := evaluator.Identify(text, s.now())
 	if len(identities) == 0 {
-		found.Message = fmt.Sprintf("It is unknown: no key in %s has it. It is of another cluster, of a key that was deleted, or was replaced and its overlap is over; or nobody ever issued it.", where)
+		found.Message = fmt.Sprintf(
+			"It is unknown: no key in %s has it. It is of another cluster, of a key that was deleted, or was replaced and its "+
+				"overlap is over; or nobody ever issued it.", where)
 		return s.identified(nil, &found, out)
 	}
 	s.conclude(identities, contested, &found)
@@ -179,13 +182,17 @@ func describeForm(text string) string {
 		return "it does not begin with nxc_live_ or nxc_test_, and its checksum is wrong."
 	}
 	if length := len(token.FormatLive) + 57; len(text) != length {
-		return fmt.Sprintf("it begins as ours do, and has %d characters, not %d: a part of it is missing, or too much was copied.", len(text), length)
+		return fmt.Sprintf(
+			"it begins as ours do, and has %d characters, not %d: a part of it is missing, or too much was copied.", len(text),
+			length)
 	}
 	return "it begins as ours do, and its checksum is wrong: it has a typo, or was made up."
 }
 
 // evaluator returns an Evaluator of all keys that the user may list, and says where those are.
-func (s *session) evaluator(ctx context.Context, client *keys.Client, namespace string) (*keys.Evaluator, string, error) {
+func (s *session) evaluator(
+	ctx context.Context, client *keys.Client, namespace string,
+) (*keys.Evaluator, string, error) {
 	tenants, tenantsErr := client.Tenants(ctx)
 	if tenantsErr != nil && !apierrors.IsForbidden(tenantsErr) {
 		return nil, "", tenantsErr
@@ -238,7 +245,8 @@ func (s *session) describeIdentity(identities []keys.Identity, found *identifica
 	if found.Prefix != "" {
 		whose := "yes, " + found.Prefix
 		if found.Form == string(keys.FormOther) {
-			whose = "only if a controller was told to mint tokens that begin as " + found.Prefix + " does; ours begin with nxc_live_ or nxc_test_"
+			whose = "only if a controller was told to mint tokens that begin as " + found.Prefix +
+				" does; ours begin with nxc_live_ or nxc_test_"
 		}
 		lines = append(lines, []string{"Ours:", whose}, []string{"Checksum:", "right"})
 	}

@@ -31,7 +31,10 @@ func (l *launcher) open(ctx context.Context, link string) error {
 		return fmt.Errorf("this machine has no %w", err)
 	}
 	// The browser outlives this program.
-	command := exec.CommandContext(context.WithoutCancel(ctx), program, append(args, path)...) //nolint:gosec // One of opener's, and our own file.
+	command := exec.CommandContext(
+		context.WithoutCancel(ctx),
+		program,
+		append(args, path)...) //nolint:gosec // One of opener's, and our own file.
 	if err := command.Start(); err != nil {
 		return err
 	}
@@ -52,8 +55,13 @@ func (l *launcher) write(link string) (string, error) {
 	}
 	l.folder = folder
 	path := filepath.Join(folder, "settings.html")
-	return path, os.WriteFile(path, fmt.Appendf(nil, "<!doctype html>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"refresh\" content=\"0; url=%s\">\n<title>API Keys</title>\n",
-		html.EscapeString(link)), 0o600)
+	return path, os.WriteFile(
+		path,
+		fmt.Appendf(nil,
+			"<!doctype html>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"refresh\" content=\"0; url=%s\">\n<title>API "+
+				"Keys</title>\n", html.EscapeString(link)),
+		0o600,
+	)
 }
 
 // close removes the file, because the link no longer works.

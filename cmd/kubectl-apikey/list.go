@@ -20,7 +20,8 @@ type selection struct {
 
 func (f *selection) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.labels, "selector", "l", "", "Keys with these labels, such as app=shop.")
-	cmd.Flags().StringVar(&f.fields, "field-selector", "", "Keys with these fields: spec.state, status.prefix, status.tenantID, metadata.name, metadata.namespace.")
+	cmd.Flags().StringVar(&f.fields, "field-selector", "",
+		"Keys with these fields: spec.state, status.prefix, status.tenantID, metadata.name, metadata.namespace.")
 	cmd.Flags().BoolVarP(&f.everywhere, "all-namespaces", "A", false, "Keys of all namespaces.")
 }
 
@@ -50,9 +51,9 @@ func newList(s *session) *cobra.Command {
 		Short:   "List keys: scopes, last use, expiry, state",
 		Long: `List keys, as the page Settings > API Keys does: name, prefix, scopes, created, last used, expires, state.
 
-States: Active; Expiring (works, its end is near); Waiting (the controller has not finished); Failed (needs a person, the
-reason says why; a key that was issued may still work); Suspended; Revoking (refused, while a verifier may not have learned
-it); Revoked (no verifier accepts it); Expired; Deleting.`,
+States: Active; Expiring (works, its end is near); Waiting (the controller has not finished); Failed (needs a person,
+the reason says why; a key that was issued may still work); Suspended; Revoking (refused, while a verifier may not
+have learned it); Revoked (no verifier accepts it); Expired; Deleting.`,
 		Example: `# The keys of a namespace, and of all
 kubectl apikey list -n warehouse
 kubectl apikey list -A
@@ -67,8 +68,10 @@ kubectl apikey list -n warehouse -o jsonpath='{range .items[*]}{.status.prefix}{
 		Args: argCount(0, 0, "no arguments"),
 	}
 	which.addFlags(cmd)
-	cmd.Flags().StringVar(&expiring, "expiring-within", "", "Only keys that work and will have expired by then, such as 14d.")
-	cmd.Flags().StringVar(&unused, "unused-for", "", "Only keys that work or wait, and that nobody has used for so long, such as 90d; never used counts from the issue.")
+	cmd.Flags().StringVar(&expiring, "expiring-within", "",
+		"Only keys that work and will have expired by then, such as 14d.")
+	cmd.Flags().StringVar(&unused, "unused-for", "",
+		"Only keys that work or wait, and that nobody has used for so long, such as 90d; never used counts from the issue.")
 	cmd.Flags().StringVar((*string)(&filter.State), "state", "", "Only keys in this state, such as Active.")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(keys.States(), cobra.ShellCompDirectiveNoFileComp))
 	out := addOutput(cmd, "wide")
@@ -108,7 +111,9 @@ func period(name, value string) (time.Duration, error) {
 }
 
 // list prints the keys that a filter selects.
-func (s *session) list(all []keysv1alpha1.ApiKey, filter keys.Filter, out *output, everywhere bool, namespace string) error {
+func (s *session) list(
+	all []keysv1alpha1.ApiKey, filter keys.Filter, out *output, everywhere bool, namespace string,
+) error {
 	now := s.now()
 	var rows []keys.Row
 	var wanted []keysv1alpha1.ApiKey

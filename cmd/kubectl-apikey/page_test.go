@@ -15,17 +15,19 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
-var update = flag.Bool("update", false, "Write docs/kubectl-apikey.md instead of comparing with it, as make generate does.")
+var update = flag.Bool("update", false,
+	"Write docs/kubectl-apikey.md instead of comparing with it, as make generate does.")
 
 // page is the commands' page: their own help, between two parts by hand.
 const page = "docs/kubectl-apikey.md"
 
 // exitCodes are what the codes mean, for the page.
 var exitCodes = []string{
-	exitOK:       "Done. `explain`: the request may pass. `identify`: the token works.",
-	exitFailed:   "Something went wrong; the message says what to do.",
-	exitUsage:    "The command line is wrong. Nothing was sent.",
-	exitNo:       "The answer is no. `explain`: the request is refused. `identify`: the token is no key's, or does not work.",
+	exitOK:     "Done. `explain`: the request may pass. `identify`: the token works.",
+	exitFailed: "Something went wrong; the message says what to do.",
+	exitUsage:  "The command line is wrong. Nothing was sent.",
+	exitNo: "The answer is no. `explain`: the request is refused. `identify`: the token is no key's, or does not " +
+		"work.",
 	exitTimeout:  "What was waited for did not come in time. What was asked for stays asked for.",
 	exitDeclined: "Nobody has said yes. Nothing was changed.",
 }
@@ -72,7 +74,8 @@ func writePage(t *testing.T) []byte {
 		fmt.Fprintf(b, "| %d | %s |\n", code, meaning)
 	}
 	fmt.Fprint(b, "\n## Commands\n\n| command | does |\n|---|---|\n")
-	commands := slices.DeleteFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == "help" || c.Name() == "completion" })
+	commands := slices.DeleteFunc(root.Commands(),
+		func(c *cobra.Command) bool { return c.Name() == "help" || c.Name() == "completion" })
 	for _, c := range commands {
 		fmt.Fprintf(b, "| [%s](#%s) | %s |\n", c.Name(), c.Name(), c.Short)
 	}

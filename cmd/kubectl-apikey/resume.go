@@ -24,7 +24,8 @@ func newResume(s *session) *cobra.Command {
 	}
 	return c.command(&cobra.Command{
 		Short: "Have suspended keys work again",
-		Long:  `Have suspended keys work again, with the tokens that they had. That takes the right to create keys in the namespace.`,
+		Long: `Have suspended keys work again, with the tokens that they had. That takes the right to create keys in
+the namespace.`,
 		Example: `kubectl apikey suspend storefront -n warehouse
 kubectl apikey resume storefront -n warehouse`,
 	})

@@ -33,21 +33,31 @@ func newRevoke(s *session) *cobra.Command {
 		if !w.on {
 			return nil
 		}
-		err := c.await(ctx, client, &w, changed, keys.RevocationEffective, func(key *keysv1alpha1.ApiKey, after time.Duration) {
-			effective := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)
-			c.say("ApiKey %s/%s: no verifier accepts it any more, seen after %s. %s", key.Namespace, key.Name, elapsed(after), effective.Message)
-		})
+		err := c.await(
+			ctx,
+			client,
+			&w,
+			changed,
+			keys.RevocationEffective,
+			func(key *keysv1alpha1.ApiKey, after time.Duration) {
+				effective := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective)
+				c.say("ApiKey %s/%s: no verifier accepts it any more, seen after %s. %s", key.Namespace, key.Name, elapsed(after),
+					effective.Message)
+			},
+		)
 		if _, ok := errors.AsType[*keys.TimeoutError](err); ok {
-			return fmt.Errorf("%w. The revocation is committed, and verifiers refuse the key as they learn of it; but not every one has said so, or no controller runs. "+
-				"A verifier that is silent refuses everything once its --max-staleness has passed. See docs/revocation.md", err)
+			return fmt.Errorf(
+				"%w. The revocation is committed, and verifiers refuse the key as they learn of it; but not every one has said "+
+					"so, or no controller runs. "+
+					"A verifier that is silent refuses everything once its --max-staleness has passed. See docs/revocation.md", err)
 		}
 		return err
 	}
 	cmd := c.command(&cobra.Command{
 		Short: "End keys for good",
-		Long: `End keys for good: they are refused from the next request on, with or without a controller, and their Secrets go. It asks
-first, and names each key and when it was last used; --yes answers for scripts. --wait waits until no verifier can accept
-the keys any more (the condition RevocationEffective), and says how long that took.`,
+		Long: `End keys for good: they are refused from the next request on, with or without a controller, and their
+Secrets go. It asks first, and names each key and when it was last used; --yes answers for scripts. --wait waits
+until no verifier can accept the keys any more (the condition RevocationEffective), and says how long that took.`,
 		Example: `# What a leak would take: see first, then end
 kubectl apikey revoke --all -n warehouse --dry-run
 kubectl apikey revoke storefront -n warehouse --wait --yes

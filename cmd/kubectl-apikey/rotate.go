@@ -19,7 +19,8 @@ func newRotate(s *session) *cobra.Command {
 	c.skip = func(row *keys.Row) (why string, fault bool) {
 		switch {
 		case row.Digest:
-			return "has a token that was made elsewhere: create another key with the new token's digest (kubectl apikey create --local), and revoke this one when nobody uses it any more", true
+			return "has a token that was made elsewhere: create another key with the new token's digest (kubectl apikey " +
+				"create --local), and revoke this one when nobody uses it any more", true
 		case row.State == keystate.StateExpired:
 			return "", false
 		case row.Ended():
@@ -33,8 +34,9 @@ func newRotate(s *session) *cobra.Command {
 		if len(key.Status.Credentials) < 2 || key.Status.Credentials[0].ValidUntil == nil {
 			return ""
 		}
-		return fmt.Sprintf("ApiKey %s/%s is in the overlap of its last rotation: the next begins when that is over, at %s. If a token has leaked, don't wait: revoke.",
-			key.Namespace, key.Name, moment(key.Status.Credentials[0].ValidUntil))
+		return fmt.Sprintf(
+			"ApiKey %s/%s is in the overlap of its last rotation: the next begins when that is over, at %s. If a token has "+
+				"leaked, don't wait: revoke.", key.Namespace, key.Name, moment(key.Status.Credentials[0].ValidUntil))
 	}
 	c.apply = func(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey, dry keys.DryRun) error {
 		return client.Rotate(ctx, key, request, dry)
@@ -46,15 +48,18 @@ func newRotate(s *session) *cobra.Command {
 		return c.await(ctx, client, &w, changed, keys.Rotated(request), func(key *keysv1alpha1.ApiKey, after time.Duration) {
 			old := ""
 			if first := key.Status.Credentials[0]; len(key.Status.Credentials) > 1 && first.ValidUntil != nil {
-				old = fmt.Sprintf(" The old token works until %s: see that its consumers have read the Secret again by then.", moment(first.ValidUntil))
+				old = fmt.Sprintf(" The old token works until %s: see that its consumers have read the Secret again by then.",
+					moment(first.ValidUntil))
 			}
-			c.say("ApiKey %s/%s: %s is in Secret %s, after %s.%s", key.Namespace, key.Name, key.Status.Prefix, key.Status.SecretName, elapsed(after), old)
+			c.say("ApiKey %s/%s: %s is in Secret %s, after %s.%s", key.Namespace, key.Name, key.Status.Prefix,
+				key.Status.SecretName, elapsed(after), old)
 		})
 	}
 	cmd := c.command(&cobra.Command{
 		Short: "Replace the tokens of keys",
-		Long: `Replace the tokens of keys: the controller writes a new one to the Secret, and the old one works for the overlap
-(spec.rotation.overlap; a day by default). An expired key is issued anew, which takes the right to create keys.
+		Long: `Replace the tokens of keys: the controller writes a new one to the Secret, and the old one works for
+the overlap (spec.rotation.overlap; a day by default). An expired key is issued anew, which takes the right to create
+keys.
 
 A leaked token is not ended by a rotation: revoke the key, or see the runbook.`,
 		Example: `kubectl apikey rotate warehouse-integration -n warehouse --wait

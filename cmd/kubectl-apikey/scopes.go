@@ -14,8 +14,8 @@ func newScopes(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scopes [SCOPE...]",
 		Short: "List the scopes that keys may have, and the routes that need each",
-		Long: `List the scopes that AccessPolicies declare, what each is for, and the routes that need it. A path that ends in … is for
-every path below it too. resource:* and * open whatever they cover.`,
+		Long: `List the scopes that AccessPolicies declare, what each is for, and the routes that need it. A path that
+ends in … is for every path below it too. resource:* and * open whatever they cover.`,
 		Example: `kubectl apikey scopes
 kubectl apikey scopes products:read orders:write`,
 		Args:              argCount(0, 64, "names of scopes, or nothing"),

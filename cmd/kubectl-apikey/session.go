@@ -90,7 +90,8 @@ func (s *session) restConfig() (*rest.Config, error) {
 		return nil, err
 	}
 	config.UserAgent = "kubectl-apikey/" + version.String()
-	config.QPS = -1 // The API server limits its clients itself; revoking many leaked keys can't wait for a client's own limit.
+	// The API server limits its clients itself; revoking many leaked keys can't wait for a client's own limit.
+	config.QPS = -1
 	config.WarningHandler = rest.NewWarningWriter(s.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	return config, nil
 }
@@ -124,7 +125,10 @@ func (s *session) confirm(question string, yes bool) error {
 		return nil
 	}
 	if !s.terminal(s.In) {
-		return &exitError{exitDeclined, "nobody can be asked here: standard input is no terminal. Add --yes, or see first what --dry-run says"}
+		return &exitError{
+			exitDeclined,
+			"nobody can be asked here: standard input is no terminal. Add --yes, or see first what --dry-run says",
+		}
 	}
 	fmt.Fprint(s.ErrOut, printableLines(question)+" [y/N] ")
 	answer, _ := bufio.NewReader(s.In).ReadString('\n') // An answer that can't be read is no yes.

@@ -16,7 +16,8 @@ func newTenant(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tenant [NAME]",
 		Short: "Show a tenant: ID, base URL, quota, what its keys may be",
-		Long:  `Show the tenant that the namespace belongs to, or the one of a name: what clients send and where, how many keys are left, and what keys may be.`,
+		Long: `Show the tenant that the namespace belongs to, or the one of a name: what clients send and where, how
+many keys are left, and what keys may be.`,
 		Example: `kubectl apikey tenant -n warehouse
 kubectl apikey tenant acme -o jsonpath='{.spec.id}'`,
 		Args: argCount(0, 1, "the name of a Tenant, or nothing"),
@@ -65,7 +66,8 @@ func (s *session) describeTenant(tenant *keysv1alpha1.Tenant) error {
 		{"Environment:", string(spec.Environment)},
 		{"State:", string(spec.State)},
 	}
-	if ready := apimeta.FindStatusCondition(tenant.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil && ready.Status != "True" {
+	if ready := apimeta.FindStatusCondition(tenant.Status.Conditions, keysv1alpha1.ConditionReady); ready != nil &&
+		ready.Status != "True" {
 		lines = append(lines, []string{"Not ready:", ready.Reason + ": " + ready.Message})
 	}
 	return table(s.Out, lines...)

@@ -29,13 +29,13 @@ func newUI(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ui",
 		Short: "Open the settings page in the browser, with your own rights",
-		Long: `Serve the settings page at an address that only this machine reaches, and open it in the browser. It is the page that
-the console serves in a cluster, with the rights of your kubeconfig: there is nothing to sign in to.
+		Long: `Serve the settings page at an address that only this machine reaches, and open it in the browser. It is
+the page that the console serves in a cluster, with the rights of your kubeconfig: there is nothing to sign in to.
 
-It is opened by a link that works once, and only the browser that came by it gets in: not other accounts of this machine, and
-not what they serve at other ports. Neither the link nor a token is in the list of
-processes: the browser is given a file that only you can read. Where that does not show the page, or with --no-browser, open the link
-that is printed.
+It is opened by a link that works once, and only the browser that came by it gets in: not other accounts of this
+machine, and not what they serve at other ports. Neither the link nor a token is in the list of processes: the
+browser is given a file that only you can read. Where that does not show the page, or with --no-browser, open the
+link that is printed.
 
 It ends on Ctrl-C, and by itself once no browser has had the page open for --idle-timeout.`,
 		Example: `kubectl apikey ui -n warehouse
@@ -45,7 +45,8 @@ kubectl apikey ui --port 8123 --no-browser`,
 	}
 	cmd.Flags().IntVar(&f.port, "port", 0, "Port on 127.0.0.1; 0 is one that is free.")
 	cmd.Flags().BoolVar(&f.noBrowser, "no-browser", false, "Print the link, and leave it to you to open it.")
-	cmd.Flags().DurationVar(&f.idleTimeout, "idle-timeout", 15*time.Minute, "How long to go on when no page is open; 0 is without end.")
+	cmd.Flags().DurationVar(&f.idleTimeout, "idle-timeout", 15*time.Minute,
+		"How long to go on when no page is open; 0 is without end.")
 	_ = cmd.RegisterFlagCompletionFunc("port", cobra.NoFileCompletions)
 	return cmd
 }
@@ -139,7 +140,9 @@ type idleTimer struct {
 }
 
 // newIdleTimer returns a timer around a handler.
-func newIdleTimer(next http.Handler, limit time.Duration, counts func(*http.Request) bool, seen func(path string)) *idleTimer {
+func newIdleTimer(
+	next http.Handler, limit time.Duration, counts func(*http.Request) bool, seen func(path string),
+) *idleTimer {
 	i := &idleTimer{next: next, counts: counts, seen: seen, over: make(chan struct{}), limit: limit}
 	if limit > 0 {
 		i.timer = time.AfterFunc(limit, sync.OnceFunc(func() { close(i.over) }))

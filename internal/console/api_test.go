@@ -54,7 +54,8 @@ const (
 )
 
 func (a *api) tenant() string {
-	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme","resourceVersion":"%d"},"spec":{"id":"1","state":"Active","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load(), a.most.Load())
+	return fmt.Sprintf(`{%s,"kind":"Tenant","metadata":{"name":"acme","resourceVersion":"%d"},`+
+		`"spec":{"id":"1","state":"Active","maxKeys":%d,"namespaceSelector":{}}}`, apiVersion, a.most.Load(), a.most.Load())
 }
 
 // ServeHTTP implements http.Handler.
@@ -63,9 +64,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	watches := r.URL.Query().Get("watch") != ""
 	switch r.URL.Path {
 	case "/apis/authentication.k8s.io/v1/selfsubjectreviews":
-		write(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","status":{"userInfo":{"username":%q}}}`, cmp.Or(a.user, "jane"))
+		write(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","status":{"userInfo":{"username":%q}}}`,
+			cmp.Or(a.user, "jane"))
 	case "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
-		write(w, `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":%t}}`, !a.barred.Load())
+		write(w,
+			`{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":%t}}`,
+			!a.barred.Load())
 	case "/api/v1/namespaces/shop":
 		write(w, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`)
 	case tenants:

@@ -35,7 +35,9 @@ type result struct {
 
 // states are the states that changes of state set.
 var states = map[string]keysv1alpha1.ApiKeyState{
-	changeSuspend: keysv1alpha1.ApiKeySuspended, changeResume: keysv1alpha1.ApiKeyActive, changeRevoke: keysv1alpha1.ApiKeyRevoked,
+	changeSuspend: keysv1alpha1.ApiKeySuspended,
+	changeResume:  keysv1alpha1.ApiKeyActive,
+	changeRevoke:  keysv1alpha1.ApiKeyRevoked,
 }
 
 // create creates a key, and streams its progress. The last line has the token, if the user may read Secrets. The
@@ -43,11 +45,13 @@ var states = map[string]keysv1alpha1.ApiKeyState{
 func (c *Console) create(w http.ResponseWriter, r *http.Request, v *visitor) {
 	filled, err := readForm(r)
 	if err != nil {
-		answerJSON(w, http.StatusBadRequest, &problem{Reason: reasonInvalid, Message: "The form can't be read. Load the page again."})
+		answerJSON(w, http.StatusBadRequest,
+			&problem{Reason: reasonInvalid, Message: "The form can't be read. Load the page again."})
 		return
 	}
 	if wrong := filled.check(); len(wrong) > 0 {
-		answerJSON(w, http.StatusUnprocessableEntity, &problem{Reason: reasonInvalid, Message: "Some of this can't be taken as it is.", Fields: wrong})
+		answerJSON(w, http.StatusUnprocessableEntity,
+			&problem{Reason: reasonInvalid, Message: "Some of this can't be taken as it is.", Fields: wrong})
 		return
 	}
 	key := filled.request(r.PathValue("namespace")).Key()
@@ -179,7 +183,8 @@ func (t *task) reveal(key *keysv1alpha1.ApiKey, done *result) {
 	published, err := t.client.Published(ctx, key)
 	switch {
 	case apierrors.IsForbidden(err):
-		done.Message = "The key works. You may not read Secrets in this namespace, so its token can't be shown here: have it mounted, or ask somebody who may."
+		done.Message = "The key works. You may not read Secrets in this namespace, so its token can't be shown here: have " +
+			"it mounted, or ask somebody who may."
 		return
 	case err != nil:
 		done.Message = "The key works, and its token can't be read now: " + explain(err).Message
@@ -190,7 +195,8 @@ func (t *task) reveal(key *keysv1alpha1.ApiKey, done *result) {
 	if err != nil {
 		policies = nil // The example is then the API's base URL.
 	}
-	done.Curl = curl(done.Token, published.TenantID, example(published.APIBaseURL, keys.Catalogue(policies), key.Spec.Scopes))
+	done.Curl = curl(done.Token, published.TenantID,
+		example(published.APIBaseURL, keys.Catalogue(policies), key.Spec.Scopes))
 }
 
 // finish streams the result of the change.

@@ -87,7 +87,13 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{options: o, seal: seal, config: rest.CopyConfig(o.Config), cross: http.NewCrossOriginProtection(), refreshEvery: refreshEvery}
+	c := &Console{
+		options:      o,
+		seal:         seal,
+		config:       rest.CopyConfig(o.Config),
+		cross:        http.NewCrossOriginProtection(),
+		refreshEvery: refreshEvery,
+	}
 	if !o.Own {
 		c.config = rest.AnonymousClientConfig(o.Config)
 	}
@@ -245,7 +251,9 @@ type visitor struct {
 }
 
 // forVisitor returns a handler for requests that need a user. Requests of nobody are passed to away.
-func (c *Console) forVisitor(handle func(http.ResponseWriter, *http.Request, *visitor), away func(http.ResponseWriter, *http.Request, error)) http.HandlerFunc {
+func (c *Console) forVisitor(
+	handle func(http.ResponseWriter, *http.Request, *visitor), away func(http.ResponseWriter, *http.Request, error),
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := c.visitor(w, r)
 		if err != nil {

@@ -12,9 +12,12 @@ import (
 func TestHeadersOfEveryAnswer(t *testing.T) {
 	c := newConsole(t, nil)
 	for path, status := range map[string]int{
-		"/login": http.StatusOK, "/": http.StatusSeeOther, "/namespaces/shop": http.StatusSeeOther, "/assets/app.js": http.StatusOK,
-		"/assets/none.js": http.StatusNotFound, "/assets/..%2fdoc.go": http.StatusNotFound, "/api/namespaces/shop/stream": http.StatusUnauthorized,
-		"/api/namespaces/shop/keys/a": http.StatusUnauthorized, "/start/x": http.StatusSeeOther, "/nothing": http.StatusSeeOther,
+		"/login": http.StatusOK, "/": http.StatusSeeOther, "/namespaces/shop": http.StatusSeeOther,
+		"/assets/app.js":  http.StatusOK,
+		"/assets/none.js": http.StatusNotFound, "/assets/..%2fdoc.go": http.StatusNotFound,
+		"/api/namespaces/shop/stream": http.StatusUnauthorized,
+		"/api/namespaces/shop/keys/a": http.StatusUnauthorized, "/start/x": http.StatusSeeOther,
+		"/nothing": http.StatusSeeOther,
 	} {
 		w := httptest.NewRecorder()
 		c.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
@@ -22,14 +25,16 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, w.Code, status)
 		}
 		for header, want := range map[string]string{
-			"Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+			"Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
+			"Referrer-Policy":            "same-origin",
 			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 		} {
 			if got := w.Header().Values(header); !slices.Equal(got, []string{want}) {
 				t.Errorf("%s: %s %q", path, header, got)
 			}
 		}
-		if kind := w.Header().Get("Content-Type"); status == http.StatusOK && kind != "text/html; charset=utf-8" && kind != "text/javascript; charset=utf-8" {
+		if kind := w.Header().Get("Content-Type"); status == http.StatusOK && kind != "text/html; charset=utf-8" &&
+			kind != "text/javascript; charset=utf-8" {
 			t.Errorf("%s: Content-Type %q", path, kind)
 		}
 		checkPolicy(t, path, w.Header().Values("Content-Security-Policy"))
@@ -50,8 +55,16 @@ func checkPolicy(t *testing.T, path string, sent []string) {
 		got[directive] = sources
 	}
 	if want := map[string]string{
-		"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self'", "connect-src": "'self'", "form-action": "'self'",
-		"base-uri": "'none'", "frame-ancestors": "'none'", "require-trusted-types-for": "'script'", "trusted-types": "'none'",
+		"default-src":               "'none'",
+		"script-src":                "'self'",
+		"style-src":                 "'self'",
+		"img-src":                   "'self'",
+		"connect-src":               "'self'",
+		"form-action":               "'self'",
+		"base-uri":                  "'none'",
+		"frame-ancestors":           "'none'",
+		"require-trusted-types-for": "'script'",
+		"trusted-types":             "'none'",
 	}; !maps.Equal(got, want) {
 		t.Errorf("%s: Content-Security-Policy %q", path, got)
 	}
@@ -83,11 +96,15 @@ func TestNothingInline(t *testing.T) {
 	c := newConsole(t, nil)
 	evil := `"><script>alert(1)</script>`
 	for name, content := range map[string]any{
-		"keys":       &keysPage{page: page{Title: evil, User: evil, CSRF: evil, Out: true}, Namespace: evil, Key: evil, States: []string{evil}},
-		"login":      &loginPage{page: page{Title: evil}, Next: evil, Namespace: evil, Problem: evil},
-		"namespaces": &namespacesPage{page: page{User: evil}, Known: []knownNamespace{{evil, evil, pathOf(evil)}}, Problem: evil},
-		"message":    &messagePage{Message: evil},
-		"again":      &againPage{Path: "/namespaces"},
+		"keys": &keysPage{
+			page: page{Title: evil, User: evil, CSRF: evil, Out: true}, Namespace: evil, Key: evil, States: []string{evil},
+		},
+		"login": &loginPage{page: page{Title: evil}, Next: evil, Namespace: evil, Problem: evil},
+		"namespaces": &namespacesPage{
+			page: page{User: evil}, Known: []knownNamespace{{evil, evil, pathOf(evil)}}, Problem: evil,
+		},
+		"message": &messagePage{Message: evil},
+		"again":   &againPage{Path: "/namespaces"},
 	} {
 		w := httptest.NewRecorder()
 		c.pages.write(w, http.StatusOK, name, content)
@@ -109,15 +126,41 @@ func TestOtherSites(t *testing.T) {
 		headers      map[string]string
 		status       int
 	}{
-		"a form of another site":        {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "cross-site"}, http.StatusForbidden},
-		"another port of this machine":  {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-site"}, http.StatusForbidden},
-		"an old browser, another site":  {http.MethodPost, "/api/namespaces/shop/keys", map[string]string{"Origin": "https://evil.example", "Content-Type": jsonKind}, http.StatusForbidden},
-		"a script of another site":      {http.MethodGet, "/api/namespaces/shop/stream", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, http.StatusForbidden},
-		"a frame of another site":       {http.MethodGet, "/login", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, http.StatusForbidden},
-		"a link of another site":        {http.MethodGet, "/login", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, http.StatusOK},
-		"a link without our cookies":    {http.MethodGet, "/namespaces/shop", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, http.StatusOK},
-		"our own form, without a token": {http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden},
-		"a log-out without a token":     {http.MethodPost, "/logout", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden},
+		"a form of another site": {
+			http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "cross-site"}, http.StatusForbidden,
+		},
+		"another port of this machine": {
+			http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-site"}, http.StatusForbidden,
+		},
+		"an old browser, another site": {
+			http.MethodPost, "/api/namespaces/shop/keys",
+			map[string]string{"Origin": "https://evil.example", "Content-Type": jsonKind}, http.StatusForbidden,
+		},
+		"a script of another site": {
+			http.MethodGet, "/api/namespaces/shop/stream",
+			map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, http.StatusForbidden,
+		},
+		"a frame of another site": {
+			http.MethodGet, "/login",
+			map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+			http.StatusForbidden,
+		},
+		"a link of another site": {
+			http.MethodGet, "/login",
+			map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+			http.StatusOK,
+		},
+		"a link without our cookies": {
+			http.MethodGet, "/namespaces/shop",
+			map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+			http.StatusOK,
+		},
+		"our own form, without a token": {
+			http.MethodPost, "/login", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden,
+		},
+		"a log-out without a token": {
+			http.MethodPost, "/logout", map[string]string{"Sec-Fetch-Site": "same-origin"}, http.StatusForbidden,
+		},
 	} {
 		r := httptest.NewRequest(test.method, test.path, http.NoBody)
 		r.Header.Set("Content-Type", formKind)
@@ -163,7 +206,8 @@ func TestKindsOfBodies(t *testing.T) {
 		r.Header["Content-Type"] = test.kinds
 		w := httptest.NewRecorder()
 		c.ServeHTTP(w, r)
-		if refused := w.Code == http.StatusUnsupportedMediaType; refused == test.taken || refused && !strings.Contains(w.Body.String(), "Content-Type: application/") {
+		if refused := w.Code == http.StatusUnsupportedMediaType; refused == test.taken ||
+			refused && !strings.Contains(w.Body.String(), "Content-Type: application/") {
 			t.Errorf("POST %s as %q: %d %s", test.path, test.kinds, w.Code, w.Body)
 		}
 	}

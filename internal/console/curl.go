@@ -14,7 +14,8 @@ import (
 
 // curl returns a curl command that calls the API.
 func curl(token, tenantID, target string) string {
-	return fmt.Sprintf("curl %s \\\n  -H %s \\\n  -H %s", quoted(target), quoted("Authorization: Bearer "+token), quoted("X-Tenant-ID: "+tenantID))
+	return fmt.Sprintf("curl %s \\\n  -H %s \\\n  -H %s", quoted(target), quoted("Authorization: Bearer "+token),
+		quoted("X-Tenant-ID: "+tenantID))
 }
 
 // plain matches text that needs no escaping between double quotes.
@@ -50,7 +51,8 @@ func example(base string, catalogue []keys.ScopeEntry, scopes []keysv1alpha1.Sco
 		for _, route := range catalogue[i].Routes {
 			reads := len(route.Methods) == 0 || slices.Contains(route.Methods, "GET")
 			below := strings.HasPrefix(route.Path, strings.TrimSuffix(u.Path, "/")+"/")
-			if reads && below && strings.EqualFold(string(route.Host), u.Host) && !slices.ContainsFunc(route.With, func(s keysv1alpha1.Scope) bool { return !covered(s) }) {
+			if reads && below && strings.EqualFold(string(route.Host), u.Host) &&
+				!slices.ContainsFunc(route.With, func(s keysv1alpha1.Scope) bool { return !covered(s) }) {
 				u.Path = route.Path
 				return u.String()
 			}

@@ -125,7 +125,16 @@ func (d *details) addEvents(ctx context.Context, client *keys.Client, key *keysv
 		d.NoEvents = "Nothing was said lately. The cluster keeps events for an hour or so."
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, eventInfo{Reason: e.Reason, Message: printable.Text(e.Message), Warning: e.Warning, Time: stamp(e.Time), Count: e.Count})
+		d.Events = append(
+			d.Events,
+			eventInfo{
+				Reason:  e.Reason,
+				Message: printable.Text(e.Message),
+				Warning: e.Warning,
+				Time:    stamp(e.Time),
+				Count:   e.Count,
+			},
+		)
 	}
 }
 

@@ -54,7 +54,8 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visitor) {
 			c.answerProblem(w, err)
 			return
 		}
-		free = "You may not read access policies, so scopes can't be listed here. Write them, one a line: products:read, products:*, or * for everything."
+		free = "You may not read access policies, so scopes can't be listed here. Write them, one a line: products:read, " +
+			"products:*, or * for everything."
 	}
 	tenant, err := v.client.TenantFor(ctx, r.PathValue("namespace"))
 	if err != nil {
@@ -75,7 +76,12 @@ func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *newKeyFo
 	if tenant != nil {
 		f.Expiries, allowed = tenant.Spec.ExpiryOptions, tenant.Spec.AllowedScopes
 		if active, most := keys.Quota(tenant); active >= most {
-			f.Full = "All " + plural(most, "key") + " of " + nameOf(tenant) + " are in use. " + keys.Page.Advice(keysv1alpha1.ReasonQuotaExceeded)
+			f.Full = "All " + plural(
+				most,
+				"key",
+			) + " of " + nameOf(
+				tenant,
+			) + " are in use. " + keys.Page.Advice(keysv1alpha1.ReasonQuotaExceeded)
 		}
 	}
 	for i := range catalogue {
@@ -126,11 +132,14 @@ func (f *filledForm) check() (wrong []fieldProblem) {
 			wrong = append(wrong, fieldProblem{field, message})
 		}
 	}
-	is(strings.TrimSpace(f.DisplayName) == "", "displayName", "Give the key a name that says what uses it, such as Warehouse Integration.")
+	is(strings.TrimSpace(f.DisplayName) == "", "displayName",
+		"Give the key a name that says what uses it, such as Warehouse Integration.")
 	is(utf8.RuneCountInString(f.DisplayName) > 128, "displayName", "A name has at most 128 characters.")
-	is(!printable.Is(f.DisplayName), "displayName", "A name has no line breaks, control characters, marks of direction or invisible characters: type it anew.")
+	is(!printable.Is(f.DisplayName), "displayName",
+		"A name has no line breaks, control characters, marks of direction or invisible characters: type it anew.")
 	is(len(validation.IsDNS1123Subdomain(f.Name)) > 0, "name",
-		"Use lower-case letters, digits and hyphens, such as warehouse-integration, starting and ending with a letter or digit.")
+		"Use lower-case letters, digits and hyphens, such as warehouse-integration, starting and ending with a letter or "+
+			"digit.")
 	is(len(f.Scopes) == 0, "scopes", "Choose at least one scope: a key without any could do nothing.")
 	for _, block := range f.AllowedCIDRs {
 		if message := blockProblem(block); message != "" {
@@ -138,8 +147,10 @@ func (f *filledForm) check() (wrong []fieldProblem) {
 			break
 		}
 	}
-	is(f.RotateEvery != "" && !period.MatchString(f.RotateEvery), "rotateEvery", "Write a number with the unit s, h, d or w, such as 30d.")
-	is(f.RotateOverlap != "" && !period.MatchString(f.RotateOverlap), "rotateOverlap", "Write a number with the unit s, h, d or w, such as 1d.")
+	is(f.RotateEvery != "" && !period.MatchString(f.RotateEvery), "rotateEvery",
+		"Write a number with the unit s, h, d or w, such as 30d.")
+	is(f.RotateOverlap != "" && !period.MatchString(f.RotateOverlap), "rotateOverlap",
+		"Write a number with the unit s, h, d or w, such as 1d.")
 	return wrong
 }
 

@@ -41,7 +41,8 @@ func TestForm(t *testing.T) {
 			}
 			groups[i] = g.Resource + ":" + strings.Join(names, ",")
 		}
-		if got := strings.Join(groups, " "); got != test.groups || (f.Everything != nil) != test.everything || len(f.Expiries) != test.expiries || (f.Full != "") != test.full {
+		if got := strings.Join(groups, " "); got != test.groups || (f.Everything != nil) != test.everything ||
+			len(f.Expiries) != test.expiries || (f.Full != "") != test.full {
 			t.Errorf("%s: %s, %+v", name, got, f)
 		}
 	}
@@ -61,8 +62,12 @@ func TestCheck(t *testing.T) {
 		"nothing filled in":  {func(w *filledForm) { *w = filledForm{} }, []string{"displayName", "name", "scopes"}},
 		"a long name":        {func(w *filledForm) { w.DisplayName = strings.Repeat("x", 129) }, []string{"displayName"}},
 		"a name with blanks": {func(w *filledForm) { w.Name = "a b" }, []string{"name"}},
-		"no block":           {func(w *filledForm) { w.AllowedCIDRs = []string{"10.0.0.0/8", "here", "there"} }, []string{"allowedCIDRs"}},
-		"no periods":         {func(w *filledForm) { w.RotateEvery, w.RotateOverlap = "monthly", "1y" }, []string{"rotateEvery", "rotateOverlap"}},
+		"no block": {
+			func(w *filledForm) { w.AllowedCIDRs = []string{"10.0.0.0/8", "here", "there"} }, []string{"allowedCIDRs"},
+		},
+		"no periods": {
+			func(w *filledForm) { w.RotateEvery, w.RotateOverlap = "monthly", "1y" }, []string{"rotateEvery", "rotateOverlap"},
+		},
 	} {
 		filled := good
 		test.change(&filled)
@@ -118,8 +123,10 @@ func TestExample(t *testing.T) {
 		"everything":             {base, []keysv1alpha1.Scope{"*"}, base + "/orders"},
 		"what it may only write": {base, []keysv1alpha1.Scope{"products:write"}, base},
 		"another host":           {"https://other.example/api", []keysv1alpha1.Scope{"*"}, "https://other.example/api"},
-		"another path":           {"https://" + fixture.Host + "/v2", []keysv1alpha1.Scope{"*"}, "https://" + fixture.Host + "/v2"},
-		"no base":                {"", []keysv1alpha1.Scope{"*"}, ""},
+		"another path": {
+			"https://" + fixture.Host + "/v2", []keysv1alpha1.Scope{"*"}, "https://" + fixture.Host + "/v2",
+		},
+		"no base": {"", []keysv1alpha1.Scope{"*"}, ""},
 	} {
 		if got := example(test.base, catalogue, test.scopes); got != test.want {
 			t.Errorf("%s: %s", name, got)

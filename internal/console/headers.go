@@ -52,7 +52,8 @@ func takes(kind string, handle http.HandlerFunc) http.HandlerFunc {
 			}
 		}
 		w.Header().Set("Accept-Post", kind)
-		answerJSON(w, http.StatusUnsupportedMediaType, &problem{Reason: reasonInvalid, Message: "Send this with Content-Type: " + kind + "."})
+		answerJSON(w, http.StatusUnsupportedMediaType,
+			&problem{Reason: reasonInvalid, Message: "Send this with Content-Type: " + kind + "."})
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 )
 
 // othersPage tells those who have not opened the link of Own. The script says the same (session.js).
-const othersPage = "It acts with the rights of whoever started it, and opens only by the link that was printed then, which is good once. " +
+const othersPage = "It acts with the rights of whoever started it, and opens only by the link that was printed then, " +
+	"which is good once. " +
 	"Run kubectl apikey ui again."
 
 // anonymous is the user name that the API server gives to unauthenticated requests.
@@ -56,7 +57,11 @@ func (c *Console) handleLogin(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The form can't be read.", http.StatusBadRequest)
 		return
 	}
-	form := &loginPage{Next: ownPath(r.PostForm.Get("next")), Namespace: strings.TrimSpace(r.PostForm.Get("namespace")), Field: "token"}
+	form := &loginPage{
+		Next:      ownPath(r.PostForm.Get("next")),
+		Namespace: strings.TrimSpace(r.PostForm.Get("namespace")),
+		Field:     "token",
+	}
 	if !sameSecret(c.seal.proof(c.nonce(w, r)), r.PostForm.Get("csrf")) {
 		form.Problem = "This form was too old, or your browser keeps no cookies. Try again."
 		c.writeLogin(w, r, http.StatusForbidden, form)
@@ -100,9 +105,11 @@ func tidy(given string) string {
 func (c *Console) identify(ctx context.Context, given string) (user, refusal string, status int) {
 	switch {
 	case given == "":
-		return "", "Paste the token by which the cluster knows you: kubectl create token NAME makes one for a service account.", http.StatusUnprocessableEntity
+		return "", "Paste the token by which the cluster knows you: kubectl create token NAME makes one for a service " +
+			"account.", http.StatusUnprocessableEntity
 	case token.WellFormed(given):
-		return "", "That is an API key. Here, paste the token by which the Kubernetes cluster knows you.", http.StatusUnprocessableEntity
+		return "", "That is an API key. Here, paste the token by which the Kubernetes cluster knows you.",
+			http.StatusUnprocessableEntity
 	case !tokenShaped(given):
 		return "", "That is no token: it has a blank in it, or is too long.", http.StatusUnprocessableEntity
 	}
@@ -115,7 +122,8 @@ func (c *Console) identify(ctx context.Context, given string) (user, refusal str
 	user, err = client.WhoAmI(ctx)
 	switch {
 	case apierrors.IsUnauthorized(err) || err == nil && user == anonymous:
-		return "", "The cluster does not know this token, or no longer. Get a new one, and paste all of it.", http.StatusUnauthorized
+		return "", "The cluster does not know this token, or no longer. Get a new one, and paste all of it.",
+			http.StatusUnauthorized
 	case err != nil:
 		return "", explain(err).Message, http.StatusBadGateway
 	}
@@ -138,7 +146,8 @@ func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if err := c.peers.tell(r.Context(), ended); err != nil {
 		c.options.Log.Info("Not every replica could be told that somebody has signed out", "error", err.Error())
 		c.pages.message(w, http.StatusBadGateway, "You are signed out in this browser",
-			"Not every replica of this page could be told. A copy of this browser's cookies, if there is one, may work there for some seconds more, or as long as that replica reaches none of the others.")
+			"Not every replica of this page could be told. A copy of this browser's cookies, if there is one, may work there "+
+				"for some seconds more, or as long as that replica reaches none of the others.")
 		return
 	}
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
@@ -147,7 +156,8 @@ func (c *Console) handleLogout(w http.ResponseWriter, r *http.Request) {
 // ownPath returns a path of this page's, and blank for anything else: the log-in page must not redirect elsewhere.
 func ownPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/namespaces") || path.Clean(u.Path) != u.Path {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/namespaces") ||
+		path.Clean(u.Path) != u.Path {
 		return ""
 	}
 	return u.EscapedPath()

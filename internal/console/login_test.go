@@ -77,15 +77,27 @@ func TestWhoIsWho(t *testing.T) {
 		status        int
 		leads         string
 	}{
-		"nobody":                       {true, "", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
-		"a header":                     {true, "Bearer good", "/namespaces/shop", http.StatusOK, ""},
-		"a header that nobody asks of": {false, "Bearer good", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
-		"another kind of header":       {true, "Basic Z29vZA==", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
-		"a token in the URL":           {true, "", "/namespaces/shop?token=good", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
-		"as OAuth once had it":         {true, "", "/namespaces/shop?access_token=good", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop"},
-		"the form, by header":          {true, "Bearer good", "/login?next=/namespaces/shop&why=expired", http.StatusSeeOther, "/namespaces/shop"},
-		"the form, and nowhere to go":  {true, "Bearer good", "/login?next=//evil.example", http.StatusSeeOther, "/"},
-		"the form, by nobody":          {true, "", "/login", http.StatusOK, ""},
+		"nobody": {
+			true, "", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop",
+		},
+		"a header": {true, "Bearer good", "/namespaces/shop", http.StatusOK, ""},
+		"a header that nobody asks of": {
+			false, "Bearer good", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop",
+		},
+		"another kind of header": {
+			true, "Basic Z29vZA==", "/namespaces/shop", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop",
+		},
+		"a token in the URL": {
+			true, "", "/namespaces/shop?token=good", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop",
+		},
+		"as OAuth once had it": {
+			true, "", "/namespaces/shop?access_token=good", http.StatusSeeOther, "/login?next=%2Fnamespaces%2Fshop",
+		},
+		"the form, by header": {
+			true, "Bearer good", "/login?next=/namespaces/shop&why=expired", http.StatusSeeOther, "/namespaces/shop",
+		},
+		"the form, and nowhere to go": {true, "Bearer good", "/login?next=//evil.example", http.StatusSeeOther, "/"},
+		"the form, by nobody":         {true, "", "/login", http.StatusOK, ""},
 	} {
 		c := newAPI().console(t, func(o *Options) { o.Header = test.header })
 		r := httptest.NewRequest(http.MethodGet, test.path, http.NoBody)

@@ -50,19 +50,27 @@ func (c *Console) handleStart(w http.ResponseWriter, r *http.Request) {
 	}
 	// The Referer header of the next request would be the link.
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	c.pages.write(w, http.StatusOK, "start", &startPage{page: page{Title: "API Keys"}, Session: c.start.session, Path: pathOf(c.options.Namespace)})
+	c.pages.write(w, http.StatusOK, "start",
+		&startPage{page: page{Title: "API Keys"}, Session: c.start.session, Path: pathOf(c.options.Namespace)})
 }
 
 // ownRoutes adds the pages of Own, which hold no data, and the URLs that their scripts ask for data.
 func (c *Console) ownRoutes(mux *http.ServeMux) {
 	shell := func(pattern, name string, content func(*http.Request) any) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { c.pages.write(w, http.StatusOK, name, content(r)) })
+		mux.HandleFunc(pattern,
+			func(w http.ResponseWriter, r *http.Request) { c.pages.write(w, http.StatusOK, name, content(r)) })
 	}
 	showKeys := func(r *http.Request) any {
-		return &keysPage{page: ownPage("API Keys"), Namespace: r.PathValue("namespace"), Key: r.PathValue("name"), States: keys.States()}
+		return &keysPage{
+			page:      ownPage("API Keys"),
+			Namespace: r.PathValue("namespace"),
+			Key:       r.PathValue("name"),
+			States:    keys.States(),
+		}
 	}
 	mux.HandleFunc("GET /start/{secret}", c.handleStart)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/namespaces", http.StatusSeeOther) })
+	mux.HandleFunc("GET /{$}",
+		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/namespaces", http.StatusSeeOther) })
 	shell("GET /namespaces/{namespace}", "keys", showKeys)
 	shell("GET /namespaces/{namespace}/keys/{name}", "keys", showKeys)
 	mux.HandleFunc("GET /namespaces", func(w http.ResponseWriter, r *http.Request) {

@@ -37,13 +37,16 @@ func TestOwn(t *testing.T) {
 	}
 	c := newConsole(t, func(o *Options) { o.Own, o.Hosts, o.Namespace = true, []string{ownHost}, "shop" })
 	link := c.StartPath()
-	if w := ask(c, http.MethodGet, "/start/AAAA"); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "kubectl apikey ui") {
+	if w := ask(c, http.MethodGet, "/start/AAAA"); w.Code != http.StatusForbidden ||
+		!strings.Contains(w.Body.String(), "kubectl apikey ui") {
 		t.Errorf("a guessed link: %d", w.Code)
 	}
-	if w := ask(c, http.MethodGet, link, func(r *http.Request) { r.Host = "evil.example" }); w.Code != http.StatusMisdirectedRequest {
+	rebound := func(r *http.Request) { r.Host = "evil.example" }
+	if w := ask(c, http.MethodGet, link, rebound); w.Code != http.StatusMisdirectedRequest {
 		t.Errorf("another name: %d", w.Code)
 	}
-	if w := ask(c, http.MethodGet, link, func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch") }); w.Code != http.StatusNoContent {
+	prefetch := func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch") }
+	if w := ask(c, http.MethodGet, link, prefetch); w.Code != http.StatusNoContent {
 		t.Errorf("a look ahead: %d", w.Code)
 	}
 	in := ask(c, http.MethodGet, link)
@@ -62,7 +65,8 @@ func TestOwn(t *testing.T) {
 	if w := ask(c, http.MethodGet, "/api/user", withSession(secret)); w.Code != http.StatusBadGateway {
 		t.Errorf("who came by the link: %d %s", w.Code, w.Body)
 	}
-	if w := ask(c, http.MethodPost, "/api/namespaces/shop/keys/a/revoke", withSession(secret)); w.Code != http.StatusBadGateway {
+	const revoke = "/api/namespaces/shop/keys/a/revoke"
+	if w := ask(c, http.MethodPost, revoke, withSession(secret)); w.Code != http.StatusBadGateway {
 		t.Errorf("a change by who came by the link: %d %s", w.Code, w.Body)
 	}
 }
@@ -89,7 +93,8 @@ func TestOwnLetsNobodyElseIn(t *testing.T) {
 	}
 	for name, change := range strangers {
 		for _, path := range []string{
-			"GET /api/user", "GET /api/namespaces", "GET /api/namespaces/shop/stream", "GET /api/namespaces/shop/form", "GET /api/namespaces/shop/keys/a",
+			"GET /api/user", "GET /api/namespaces", "GET /api/namespaces/shop/stream", "GET /api/namespaces/shop/form",
+			"GET /api/namespaces/shop/keys/a",
 			"POST /api/namespaces/shop/keys", "POST /api/namespaces/shop/keys/a/revoke",
 		} {
 			method, path, _ := strings.Cut(path, " ")
@@ -99,9 +104,12 @@ func TestOwnLetsNobodyElseIn(t *testing.T) {
 			}
 			answers = append(answers, w)
 		}
-		for _, path := range []string{"/", "/namespaces", "/namespaces/shop", "/namespaces/shop/keys/a", "/login", "/assets/session.js"} {
+		for _, path := range []string{
+			"/", "/namespaces", "/namespaces/shop", "/namespaces/shop/keys/a", "/login", "/assets/session.js",
+		} {
 			w := ask(c, http.MethodGet, path, change)
-			if strings.Contains(w.Body.String()+w.Header().Get("Location"), "shop-of-somebody") || strings.Contains(w.Body.String(), secret) {
+			if strings.Contains(w.Body.String()+w.Header().Get("Location"), "shop-of-somebody") ||
+				strings.Contains(w.Body.String(), secret) {
 				t.Errorf("%s: %s has data", name, path)
 			}
 			answers = append(answers, w)

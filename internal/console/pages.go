@@ -177,7 +177,8 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visitor) {
 }
 
 func (c *Console) showNothing(w http.ResponseWriter, _ *http.Request, _ *visitor) {
-	c.pages.message(w, http.StatusNotFound, "There is no such page", "Keys are at /namespaces/ and the name of their namespace.")
+	c.pages.message(w, http.StatusNotFound, "There is no such page",
+		"Keys are at /namespaces/ and the name of their namespace.")
 }
 
 // chooseNamespace shows the namespaces that belong to tenants, as far as the user may see them, and a field for
@@ -216,9 +217,10 @@ func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) bool
 	}
 	p := explain(err)
 	switch {
-	case p.Reason == reasonSession && c.proxiedToken(r) != "": // The form would be of no use: the proxy's word counts first.
+	case p.Reason == reasonSession && c.proxiedToken(r) != "": // The proxy's token would win over the form's.
 		c.pages.message(w, http.StatusUnauthorized, "The cluster does not know you",
-			"The token that you were signed in with has ended, or the cluster does not trust whoever issued it. Sign out and in again; if that doesn't help, tell whoever runs the cluster.")
+			"The token that you were signed in with has ended, or the cluster does not trust whoever issued it. Sign out and "+
+				"in again; if that doesn't help, tell whoever runs the cluster.")
 	case p.Reason == reasonSession:
 		c.end(w)
 		c.turnAway(w, r, errEnded)

@@ -44,7 +44,9 @@ type peers struct {
 
 func newPeers(o *Options, seal *sealer, known *signOuts) *peers {
 	p := &peers{find: o.Peers, scheme: "https", seal: seal, signOuts: known, now: o.Now, client: &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}}, //nolint:gosec // See above.
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true},
+		}, //nolint:gosec // See above.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	if o.PeersInPlainText {
@@ -120,7 +122,9 @@ func (p *peers) each(ctx context.Context, do func(ctx context.Context, address s
 
 // send sends a message with its proof, and returns the answer with its proof. A GET request has the message in the
 // header.
-func (p *peers) send(ctx context.Context, method, address, purpose string, message []byte) (answer []byte, proof string, err error) {
+func (p *peers) send(
+	ctx context.Context, method, address, purpose string, message []byte,
+) (answer []byte, proof string, err error) {
 	body, head := message, ""
 	if method == http.MethodGet {
 		body, head = nil, string(message)+"."

@@ -155,7 +155,8 @@ func TestSigningOutSaysWhatItCouldNotDo(t *testing.T) {
 	first, second := r.start("k"), r.start("k")
 	browser := signsIn(t, first)
 	r.servers[1].Close()
-	if w := signsOut(t, first, browser); w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), "Not every replica") {
+	if w := signsOut(t, first, browser); w.Code != http.StatusBadGateway ||
+		!strings.Contains(w.Body.String(), "Not every replica") {
 		t.Errorf("signing out: %d %s", w.Code, w.Body)
 	}
 	wantCookie(t, "a copy at the one that was asked", first, browser, false)
@@ -179,7 +180,8 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 	message, _ := json.Marshal(signOut{ID: s.ID, Until: s.Ends})
 	csrf := c.seal.proof("peer tell " + fmt.Sprintf("%d %s", len(message), message)) // What a browser can have put to it.
 	for name, proof := range map[string]string{
-		"none": "", "a guess": "AAAA", "of another message": c.peers.proof("tell", []byte("{}")), "for another purpose": c.peers.proof("told", message),
+		"none": "", "a guess": "AAAA", "of another message": c.peers.proof("tell", []byte("{}")),
+		"for another purpose": c.peers.proof("told", message),
 		"the nonce of a page": csrf,
 	} {
 		request := httptest.NewRequest(http.MethodPost, peersPath, strings.NewReader(string(message)))
@@ -209,7 +211,8 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 	if len(stranger.signOuts.until) > 0 {
 		t.Error("one with another key has learned of a session")
 	}
-	yes := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	yes := httptest.NewTLSServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	defer yes.Close()
 	r.addresses = []string{yes.Listener.Addr().String()}
 	if err := c.peers.tell(t.Context(), signOut{ID: "a", Until: r.clock().Add(time.Hour)}); !errors.Is(err, errNoPeer) {
@@ -230,7 +233,8 @@ func TestPeersAreKnownByTheKey(t *testing.T) {
 // TestPeersNeedAKey checks that replicas with keys of their own are refused, and that without peers there is no such
 // URL.
 func TestPeersNeedAKey(t *testing.T) {
-	if _, err := New(Options{Config: nowhere(), Peers: func(context.Context) ([]string, error) { return nil, nil }}); err == nil {
+	find := func(context.Context) ([]string, error) { return nil, nil }
+	if _, err := New(Options{Config: nowhere(), Peers: find}); err == nil {
 		t.Error("replicas with keys of their own")
 	}
 	w := httptest.NewRecorder()
@@ -250,7 +254,8 @@ func TestEndingsAreBounded(t *testing.T) {
 		e.add(signOut{ID: fmt.Sprint(i), Until: now.Add(time.Hour)}, now)
 	}
 	e.merge(&signOutList{Since: begun}, now)
-	if len(e.until) > maxSignOuts || !e.ended(&session{ID: "0", Begun: begun}) || !e.ended(&session{ID: "another", Begun: begun}) {
+	if len(e.until) > maxSignOuts || !e.ended(&session{ID: "0", Begun: begun}) ||
+		!e.ended(&session{ID: "another", Begun: begun}) {
 		t.Errorf("%d are remembered, or a session of before is let in", len(e.until))
 	}
 	if e.ended(&session{ID: "new", Begun: now}) {

@@ -47,10 +47,18 @@ type fieldProblem struct {
 }
 
 var statuses = map[string]int{
-	reasonSession: http.StatusUnauthorized, reasonCluster: http.StatusUnauthorized, reasonForged: http.StatusForbidden, reasonForbidden: http.StatusForbidden,
-	reasonNotFound: http.StatusNotFound, reasonInvalid: http.StatusUnprocessableEntity, reasonConflict: http.StatusConflict,
-	reasonStuck: http.StatusConflict, reasonSlow: http.StatusGatewayTimeout, reasonNoKinds: http.StatusBadGateway,
-	reasonUnreachable: http.StatusBadGateway, reasonRefused: http.StatusBadGateway,
+	reasonSession:     http.StatusUnauthorized,
+	reasonCluster:     http.StatusUnauthorized,
+	reasonForged:      http.StatusForbidden,
+	reasonForbidden:   http.StatusForbidden,
+	reasonNotFound:    http.StatusNotFound,
+	reasonInvalid:     http.StatusUnprocessableEntity,
+	reasonConflict:    http.StatusConflict,
+	reasonStuck:       http.StatusConflict,
+	reasonSlow:        http.StatusGatewayTimeout,
+	reasonNoKinds:     http.StatusBadGateway,
+	reasonUnreachable: http.StatusBadGateway,
+	reasonRefused:     http.StatusBadGateway,
 }
 
 func (p *problem) status() int { return statuses[p.Reason] }
@@ -67,10 +75,20 @@ func explain(err error) *problem {
 
 // reasonsOf maps faults to reasons.
 var reasonsOf = map[keys.Fault]string{
-	keys.FaultUnreachable: reasonUnreachable, keys.FaultStuck: reasonStuck, keys.FaultNoTenant: reasonConflict, keys.FaultExists: reasonConflict,
-	keys.FaultSlow: reasonSlow, keys.FaultUnauthenticated: reasonSession, keys.FaultPolicy: reasonForbidden, keys.FaultForbidden: reasonForbidden,
-	keys.FaultInvalid: reasonInvalid, keys.FaultNotInstalled: reasonNoKinds, keys.FaultNotFound: reasonNotFound, keys.FaultConflict: reasonConflict,
-	keys.FaultBusy: reasonUnreachable, keys.FaultRefused: reasonRefused,
+	keys.FaultUnreachable:     reasonUnreachable,
+	keys.FaultStuck:           reasonStuck,
+	keys.FaultNoTenant:        reasonConflict,
+	keys.FaultExists:          reasonConflict,
+	keys.FaultSlow:            reasonSlow,
+	keys.FaultUnauthenticated: reasonSession,
+	keys.FaultPolicy:          reasonForbidden,
+	keys.FaultForbidden:       reasonForbidden,
+	keys.FaultInvalid:         reasonInvalid,
+	keys.FaultNotInstalled:    reasonNoKinds,
+	keys.FaultNotFound:        reasonNotFound,
+	keys.FaultConflict:        reasonConflict,
+	keys.FaultBusy:            reasonUnreachable,
+	keys.FaultRefused:         reasonRefused,
 }
 
 // inWords does what explain does, without escaping.
@@ -149,7 +167,10 @@ func (c *Console) explain(err error) *problem {
 		return &problem{Reason: reasonSession, Message: othersPage}
 	}
 	if p.Reason == reasonSession && c.options.Own {
-		return &problem{Reason: reasonCluster, Message: "The cluster does not know you any more. Log in to it again, and run kubectl apikey ui again."}
+		return &problem{
+			Reason:  reasonCluster,
+			Message: "The cluster does not know you any more. Log in to it again, and run kubectl apikey ui again.",
+		}
 	}
 	return p
 }

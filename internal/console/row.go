@@ -50,7 +50,8 @@ const (
 
 // possibleChanges returns the changes that have an effect in the key's state.
 func possibleChanges(r *keys.Row) (changes []string) {
-	if (!r.Ended() || r.State == keystate.StateExpired) && !r.Digest && !r.Issued.IsZero() && r.State != keystate.StateSuspended {
+	if (!r.Ended() || r.State == keystate.StateExpired) && !r.Digest && !r.Issued.IsZero() &&
+		r.State != keystate.StateSuspended {
 		changes = append(changes, changeRotate)
 	}
 	switch {

@@ -98,7 +98,8 @@ func bearer(r *http.Request) string {
 // tokenShaped reports whether a text can be a bearer token: not blank, not too long, and without characters that a
 // header can't have.
 func tokenShaped(text string) bool {
-	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' })
+	return text != "" && len(text) <= maxToken &&
+		!strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' })
 }
 
 // session returns the session that the browser's cookies hold.
@@ -159,7 +160,14 @@ func nthCookie(i int) string {
 
 // setCookie sets a cookie that lasts until the browser is closed; a blank value deletes it.
 func setCookie(w http.ResponseWriter, name, value string) {
-	cookie := &http.Cookie{Name: name, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	cookie := &http.Cookie{
+		Name:     name,
+		Value:    value,
+		Path:     "/",
+		Secure:   true,
+		HttpOnly: true,
+		SameSite: http.SameSiteStrictMode,
+	}
 	if value == "" {
 		cookie.MaxAge = -1
 	}

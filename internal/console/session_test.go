@@ -48,11 +48,13 @@ func TestSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			token := strings.Repeat("t", length)
 			w := httptest.NewRecorder()
-			if err := c.begin(w, &session{Token: token, User: "jane@shop", Namespace: "shop", Ends: now.Add(time.Hour)}); err != nil {
+			begun := &session{Token: token, User: "jane@shop", Namespace: "shop", Ends: now.Add(time.Hour)}
+			if err := c.begin(w, begun); err != nil {
 				t.Fatal(err)
 			}
 			for _, cookie := range w.Result().Cookies() {
-				if !cookie.Secure || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.MaxAge > 0 {
+				if !cookie.Secure || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" ||
+					cookie.MaxAge > 0 {
 					t.Errorf("cookie %s", cookie.String())
 				}
 				if strings.Contains(cookie.Value, "tttttttt") || strings.Contains(cookie.Value, "jane@shop") {

@@ -105,5 +105,6 @@ func TestStreamEndsWithSession(t *testing.T) {
 	if err := c.begin(w, &session{Token: "t", User: "jane", Ends: time.Now().Add(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
-	follow(t, c, withCookies(w, http.MethodGet, streamPath), func(l *line) bool { return l.Problem != nil && l.Problem.Reason == reasonSession })
+	follow(t, c, withCookies(w, http.MethodGet, streamPath),
+		func(l *line) bool { return l.Problem != nil && l.Problem.Reason == reasonSession })
 }

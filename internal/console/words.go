@@ -13,15 +13,18 @@ import (
 
 // headings are what a condition means, if it is True and if it is not.
 var headings = map[string][2]string{
-	keysv1alpha1.ConditionReady:               {"The key works", "The key does not work yet"},
-	keysv1alpha1.ConditionAdmitted:            {"What it asks for is granted", "What it asks for is not granted"},
-	keysv1alpha1.ConditionPublished:           {"Its token is published", "Its token is not published"},
-	keysv1alpha1.ConditionSuspended:           {"Suspended: every request is refused", "Not suspended"},
-	keysv1alpha1.ConditionRevoked:             {"Revoked for good", "Not revoked"},
-	keysv1alpha1.ConditionRevocationEffective: {"No verifier accepts the key any more", "A verifier may still have to learn that the key is revoked"},
-	keysv1alpha1.ConditionExpired:             {"Expired: every request is refused", "Not expired"},
-	keysv1alpha1.ConditionReconciling:         {"The controller is at work on it", "The controller has finished"},
-	keysv1alpha1.ConditionStalled:             {"It needs a person", "It needs nobody"},
+	keysv1alpha1.ConditionReady:     {"The key works", "The key does not work yet"},
+	keysv1alpha1.ConditionAdmitted:  {"What it asks for is granted", "What it asks for is not granted"},
+	keysv1alpha1.ConditionPublished: {"Its token is published", "Its token is not published"},
+	keysv1alpha1.ConditionSuspended: {"Suspended: every request is refused", "Not suspended"},
+	keysv1alpha1.ConditionRevoked:   {"Revoked for good", "Not revoked"},
+	keysv1alpha1.ConditionRevocationEffective: {
+		"No verifier accepts the key any more",
+		"A verifier may still have to learn that the key is revoked",
+	},
+	keysv1alpha1.ConditionExpired:     {"Expired: every request is refused", "Not expired"},
+	keysv1alpha1.ConditionReconciling: {"The controller is at work on it", "The controller has finished"},
+	keysv1alpha1.ConditionStalled:     {"It needs a person", "It needs nobody"},
 }
 
 // conditionInfo is a condition in plain words.
@@ -39,9 +42,15 @@ type conditionInfo struct {
 
 // firstOf is the order of conditions: the key's state first, and then the reasons for it.
 var firstOf = []string{
-	keysv1alpha1.ConditionReady, keysv1alpha1.ConditionStalled, keysv1alpha1.ConditionReconciling, keysv1alpha1.ConditionRevoked,
-	keysv1alpha1.ConditionRevocationEffective, keysv1alpha1.ConditionSuspended, keysv1alpha1.ConditionExpired,
-	keysv1alpha1.ConditionAdmitted, keysv1alpha1.ConditionPublished,
+	keysv1alpha1.ConditionReady,
+	keysv1alpha1.ConditionStalled,
+	keysv1alpha1.ConditionReconciling,
+	keysv1alpha1.ConditionRevoked,
+	keysv1alpha1.ConditionRevocationEffective,
+	keysv1alpha1.ConditionSuspended,
+	keysv1alpha1.ConditionExpired,
+	keysv1alpha1.ConditionAdmitted,
+	keysv1alpha1.ConditionPublished,
 }
 
 // newConditions returns the conditions of a key in plain words.

@@ -24,11 +24,22 @@ func TestCatalogue(t *testing.T) {
 		policy("a", keysv1alpha1.AccessPolicySpec{
 			Hosts: []keysv1alpha1.Host{"api.example"},
 			Scopes: []keysv1alpha1.ScopeDeclaration{
-				{Name: "*", Description: "Everything"}, {Name: "b:*"}, {Name: "b:read", Description: "Read b"}, {Name: "a:read"}, {Name: "a:write"}, {Name: "c:idle"},
+				{
+					Name:        "*",
+					Description: "Everything",
+				},
+				{Name: "b:*"},
+				{Name: "b:read", Description: "Read b"},
+				{Name: "a:read"},
+				{Name: "a:write"},
+				{Name: "c:idle"},
 			},
 			Rules: []keysv1alpha1.AccessRule{
 				{Paths: prefix("/b"), Methods: []keysv1alpha1.Method{"GET", "HEAD"}, Scopes: []keysv1alpha1.Scope{"b:read"}},
-				{Paths: []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathExact, Value: "/both"}}, Scopes: []keysv1alpha1.Scope{"a:read", "b:read"}},
+				{
+					Paths:  []keysv1alpha1.PathMatch{{Type: keysv1alpha1.PathExact, Value: "/both"}},
+					Scopes: []keysv1alpha1.Scope{"a:read", "b:read"},
+				},
 				{Paths: prefix("/"), AnyOf: []keysv1alpha1.Scope{"a:read", "a:write", "nobody:declares"}},
 			},
 		}),
@@ -36,7 +47,11 @@ func TestCatalogue(t *testing.T) {
 			Hosts:  []keysv1alpha1.Host{"api.example"},
 			Scopes: []keysv1alpha1.ScopeDeclaration{{Name: "b:read", Description: "not heard"}},
 			Rules: []keysv1alpha1.AccessRule{
-				{Paths: prefix("/b"), Methods: []keysv1alpha1.Method{"GET", "POST"}, Scopes: []keysv1alpha1.Scope{"b:read"}}, // GET is the older policy's.
+				{
+					Paths:   prefix("/b"),
+					Methods: []keysv1alpha1.Method{"GET", "POST"},
+					Scopes:  []keysv1alpha1.Scope{"b:read"},
+				}, // GET is the older policy's.
 			},
 		}),
 	})
@@ -62,19 +77,20 @@ func TestCatalogue(t *testing.T) {
 }
 
 func TestTenantOf(t *testing.T) {
-	tenant := func(name, label string) keysv1alpha1.Tenant {
+	tenant := func(name, selects string) keysv1alpha1.Tenant {
 		return keysv1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: keysv1alpha1.TenantSpec{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{label: "x"}},
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{selects: "x"}},
 		}}
 	}
 	tenants := []keysv1alpha1.Tenant{tenant("acme", "a"), tenant("globex", "b"), tenant("initech", "b")}
 	if found, err := keys.TenantOf("shop", map[string]string{"a": "x"}, tenants); err != nil || found.Name != "acme" {
 		t.Errorf("%v, %v", found, err)
 	}
-	for label, selected := range map[string][]string{"c": nil, "b": {"globex", "initech"}} {
-		_, err := keys.TenantOf("shop", map[string]string{label: "x"}, tenants)
-		if why, ok := errors.AsType[*keys.TenantError](err); !ok || !slices.Equal(why.Selected, selected) || !strings.Contains(err.Error(), "shop") {
-			t.Errorf("%s: %v", label, err)
+	for selects, selected := range map[string][]string{"c": nil, "b": {"globex", "initech"}} {
+		_, err := keys.TenantOf("shop", map[string]string{selects: "x"}, tenants)
+		if why, ok := errors.AsType[*keys.TenantError](err); !ok || !slices.Equal(why.Selected, selected) ||
+			!strings.Contains(err.Error(), "shop") {
+			t.Errorf("%s: %v", selects, err)
 		}
 	}
 }
@@ -93,21 +109,53 @@ func TestReads(t *testing.T) {
 		{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "token"}}},
 	}}}
 	mount := []corev1.VolumeMount{{Name: "v", MountPath: "/etc/token"}}
+	fixed := []corev1.VolumeMount{{Name: "v", MountPath: "/t", SubPath: "token"}}
+	envSource := &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "token"}}
+	debugger := corev1.EphemeralContainerCommon{Name: "d", VolumeMounts: mount}
 	for name, test := range map[string]struct {
 		spec    corev1.PodSpec
 		how     []string
 		restart bool
 	}{
-		"nothing":          {corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: []corev1.EnvVar{{Name: "A", Value: "token"}}}}}, nil, false},
-		"another's":        {corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: secretEnv("other")}}}, nil, false},
-		"a variable":       {corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: secretEnv("token")}}}, []string{"env API_KEY of container c"}, true},
-		"an init's":        {corev1.PodSpec{InitContainers: []corev1.Container{{Name: "i", Env: secretEnv("token")}}}, []string{"env API_KEY of container i"}, true},
-		"all of it":        {corev1.PodSpec{Containers: []corev1.Container{{Name: "c", EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "token"}}}}}}}, []string{"envFrom of container c"}, true},
-		"files":            {corev1.PodSpec{Volumes: volume(plain), Containers: []corev1.Container{{Name: "c", VolumeMounts: mount}}}, []string{"files at /etc/token of container c"}, false},
-		"projected files":  {corev1.PodSpec{Volumes: volume(projected), Containers: []corev1.Container{{Name: "c", VolumeMounts: mount}}}, []string{"files at /etc/token of container c"}, false},
-		"a file for good":  {corev1.PodSpec{Volumes: volume(plain), Containers: []corev1.Container{{Name: "c", VolumeMounts: []corev1.VolumeMount{{Name: "v", MountPath: "/t", SubPath: "token"}}}}}, []string{"files at /t of container c"}, true},
-		"files of nobody":  {corev1.PodSpec{Volumes: volume(plain), Containers: []corev1.Container{{Name: "c"}}}, nil, false},
-		"a debugger's too": {corev1.PodSpec{Volumes: volume(plain), EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d", VolumeMounts: mount}}}}, []string{"files at /etc/token of container d"}, false},
+		"nothing": {
+			corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: []corev1.EnvVar{{Name: "A", Value: "token"}}}}}, nil,
+			false,
+		},
+		"another's": {
+			corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: secretEnv("other")}}}, nil, false,
+		},
+		"a variable": {
+			corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: secretEnv("token")}}},
+			[]string{"env API_KEY of container c"}, true,
+		},
+		"an init's": {
+			corev1.PodSpec{InitContainers: []corev1.Container{{Name: "i", Env: secretEnv("token")}}},
+			[]string{"env API_KEY of container i"}, true,
+		},
+		"all of it": {
+			corev1.PodSpec{Containers: []corev1.Container{{Name: "c", EnvFrom: []corev1.EnvFromSource{{SecretRef: envSource}}}}},
+			[]string{"envFrom of container c"}, true,
+		},
+		"files": {
+			corev1.PodSpec{Volumes: volume(plain), Containers: []corev1.Container{{Name: "c", VolumeMounts: mount}}},
+			[]string{"files at /etc/token of container c"}, false,
+		},
+		"projected files": {
+			corev1.PodSpec{Volumes: volume(projected), Containers: []corev1.Container{{Name: "c", VolumeMounts: mount}}},
+			[]string{"files at /etc/token of container c"}, false,
+		},
+		"a file for good": {
+			corev1.PodSpec{Volumes: volume(plain), Containers: []corev1.Container{{Name: "c", VolumeMounts: fixed}}},
+			[]string{"files at /t of container c"}, true,
+		},
+		"files of nobody": {corev1.PodSpec{Volumes: volume(plain), Containers: []corev1.Container{{Name: "c"}}}, nil, false},
+		"a debugger's too": {
+			corev1.PodSpec{
+				Volumes:             volume(plain),
+				EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: debugger}},
+			},
+			[]string{"files at /etc/token of container d"}, false,
+		},
 	} {
 		how, restart := keys.Reads(&test.spec, "token")
 		if !slices.Equal(how, test.how) || restart != test.restart {

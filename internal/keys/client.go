@@ -225,17 +225,22 @@ func (c *Client) Create(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRu
 
 // SetState sets spec.state, and updates key to the API server's answer. The error is a conflict if another key has
 // taken the name since key was read.
-func (c *Client) SetState(ctx context.Context, key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState, dry DryRun) error {
+func (c *Client) SetState(
+	ctx context.Context, key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState, dry DryRun,
+) error {
 	return c.patch(ctx, key, dry, "spec", map[string]any{"state": state})
 }
 
 // Rotate requests a rotation. The request must be a value that was not used for this key before; Rotated is the goal
 // that waits for it.
 func (c *Client) Rotate(ctx context.Context, key *keysv1alpha1.ApiKey, request string, dry DryRun) error {
-	return c.patch(ctx, key, dry, "metadata", map[string]any{"annotations": map[string]string{keysv1alpha1.RotateAtAnnotation: request}})
+	return c.patch(ctx, key, dry, "metadata",
+		map[string]any{"annotations": map[string]string{keysv1alpha1.RotateAtAnnotation: request}})
 }
 
-func (c *Client) patch(ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun, part string, change map[string]any) error {
+func (c *Client) patch(
+	ctx context.Context, key *keysv1alpha1.ApiKey, dry DryRun, part string, change map[string]any,
+) error {
 	content := map[string]map[string]any{"metadata": {}}
 	content[part] = change
 	content["metadata"]["uid"] = key.UID

@@ -20,7 +20,9 @@ type Evaluator struct {
 }
 
 // NewEvaluator returns an Evaluator of the given objects.
-func NewEvaluator(keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policies []keysv1alpha1.AccessPolicy) *Evaluator {
+func NewEvaluator(
+	keys []keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant, policies []keysv1alpha1.AccessPolicy,
+) *Evaluator {
 	e := &Evaluator{view: index.NewView(), keys: map[string]*keysv1alpha1.ApiKey{}}
 	for i := range keys {
 		name := nameOf(&keys[i])
@@ -58,7 +60,12 @@ type Explanation struct {
 // Explain returns an explanation for each credential of a key, the oldest first: during a rotation's overlap there are
 // two.
 func (e *Evaluator) Explain(key *keysv1alpha1.ApiKey, question Question, now time.Time) []Explanation {
-	request := &verify.Request{Method: question.Method, Host: question.Host, Target: question.Target, Client: question.From}
+	request := &verify.Request{
+		Method: question.Method,
+		Host:   question.Host,
+		Target: question.Target,
+		Client: question.From,
+	}
 	if question.TenantID != "" {
 		request.TenantID = []string{question.TenantID}
 	}
@@ -70,7 +77,8 @@ func (e *Evaluator) Explain(key *keysv1alpha1.ApiKey, question Question, now tim
 			Explanation: verify.Explain(e.view, claim, request, verify.Fresh, now),
 		})
 	}
-	slices.SortStableFunc(all, func(a, b Explanation) int { return position(key, a.Credential) - position(key, b.Credential) })
+	slices.SortStableFunc(all,
+		func(a, b Explanation) int { return position(key, a.Credential) - position(key, b.Credential) })
 	return all
 }
 

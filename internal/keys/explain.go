@@ -52,7 +52,9 @@ type ReportedStep struct {
 
 // Report converts explanations for programs. Allowed is the result for the newest token, which is the last.
 func Report(question *Question, explanations []Explanation) *ExplanationReport {
-	report := &ExplanationReport{Request: ReportedRequest{Method: question.Method, Host: question.Host, Target: question.Target}}
+	report := &ExplanationReport{
+		Request: ReportedRequest{Method: question.Method, Host: question.Host, Target: question.Target},
+	}
 	if question.From.IsValid() {
 		report.Request.From = question.From.String()
 	}
@@ -63,7 +65,13 @@ func Report(question *Question, explanations []Explanation) *ExplanationReport {
 			Reason: string(e.Decision.Reason), Message: e.Decision.Message(),
 		}
 		if need := e.Need; need != nil {
-			reported.Rule = &ReportedRule{Policy: need.Policy, Index: need.Rule, Scopes: need.Scopes, AnyOf: need.AnyOf, Anonymous: need.Anonymous}
+			reported.Rule = &ReportedRule{
+				Policy:    need.Policy,
+				Index:     need.Rule,
+				Scopes:    need.Scopes,
+				AnyOf:     need.AnyOf,
+				Anonymous: need.Anonymous,
+			}
 		}
 		for _, step := range e.Steps {
 			reported.Steps = append(reported.Steps, ReportedStep{
@@ -94,7 +102,8 @@ func Missing(step *verify.Step, key *keysv1alpha1.ApiKey, question *Question) st
 	case verify.CheckAskedAddress:
 		return from + " is in none of spec.allowedCIDRs: " + joined(key.Spec.AllowedCIDRs, ", ")
 	case verify.CheckGrantedScopes:
-		return fmt.Sprintf("%s, which the controller has not granted (granted: %s)", joined(step.Missing, ", "), joined(key.Status.Scopes, ", "))
+		return fmt.Sprintf("%s, which the controller has not granted (granted: %s)", joined(step.Missing, ", "),
+			joined(key.Status.Scopes, ", "))
 	case verify.CheckAskedScopes:
 		return fmt.Sprintf("%s in spec.scopes (asked for: %s)", joined(step.Missing, ", "), joined(key.Spec.Scopes, ", "))
 	case verify.CheckRoute:

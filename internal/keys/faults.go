@@ -82,7 +82,11 @@ func apiFaultOf(err error) Fault {
 		return FaultNotFound
 	case apierrors.IsConflict(err):
 		return FaultConflict
-	case apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsServiceUnavailable(err), apierrors.IsInternalError(err):
+	case apierrors.IsTooManyRequests(err),
+		apierrors.IsServerTimeout(err),
+		apierrors.IsTimeout(err),
+		apierrors.IsServiceUnavailable(err),
+		apierrors.IsInternalError(err):
 		return FaultBusy
 	case apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
 		return FaultRefused
@@ -91,13 +95,17 @@ func apiFaultOf(err error) Fault {
 }
 
 // roles is advice for people who lack a right.
-const roles = "Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and revoke) or apikey-admin (to create and resume)"
+const roles = "Ask for a RoleBinding to the ClusterRole apikey-view (to look), apikey-edit (to suspend, rotate and " +
+	"revoke) or apikey-admin (to create and resume)"
 
 // faults has the meaning of each fault, for people who don't see the error itself, and what to do about it in each
 // frontend. In the meaning, %s stands for the API server's message.
 var faults = map[Fault]struct{ means, commandLine, page string }{
-	FaultUnreachable: {means: "The API server can't be reached.", page: "Try again in a moment; if that doesn't help, tell whoever runs the cluster."},
-	FaultExists:      {means: "The name is taken."},
+	FaultUnreachable: {
+		means: "The API server can't be reached.",
+		page:  "Try again in a moment; if that doesn't help, tell whoever runs the cluster.",
+	},
+	FaultExists: {means: "The name is taken."},
 	FaultSlow: {
 		means:       "That takes longer than usual.",
 		commandLine: "Wait longer with --timeout, or look with kubectl apikey describe.",
@@ -124,9 +132,17 @@ var faults = map[Fault]struct{ means, commandLine, page string }{
 		means:       "There is no such key any more.",
 		commandLine: "kubectl apikey list shows the keys of the namespace, -A those of all; -n names another namespace.",
 	},
-	FaultConflict: {means: "Somebody else has just changed this.", commandLine: "Somebody else has just changed it: look at it, and try again.", page: "Look at it, and try again."},
-	FaultBusy:     {means: "The API server can't answer now: %s.", commandLine: "Try again in a moment.", page: "Try again in a moment."},
-	FaultRefused:  {means: "The API server refuses: %s."},
+	FaultConflict: {
+		means:       "Somebody else has just changed this.",
+		commandLine: "Somebody else has just changed it: look at it, and try again.",
+		page:        "Look at it, and try again.",
+	},
+	FaultBusy: {
+		means:       "The API server can't answer now: %s.",
+		commandLine: "Try again in a moment.",
+		page:        "Try again in a moment.",
+	},
+	FaultRefused: {means: "The API server refuses: %s."},
 }
 
 // Explain returns what an error means, for people who don't see the error itself, and what to do about it, "" where
@@ -140,7 +156,9 @@ func (f Frontend) Explain(err error) (means, do string) {
 	case FaultNoTenant:
 		without, _ := errors.AsType[*TenantError](err)
 		advice := f.Advice(without.reason())
-		return sentence(without.Error() + ", so keys in it can't be issued"), f.pick(advice+" Or choose another namespace with -n.", advice)
+		return sentence(
+			without.Error() + ", so keys in it can't be issued",
+		), f.pick(advice+" Or choose another namespace with -n.", advice)
 	}
 	text := faults[fault]
 	return strings.ReplaceAll(text.means, "%s", serverMessage(fault, err)), f.pick(text.commandLine, text.page)

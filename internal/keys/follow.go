@@ -50,7 +50,8 @@ func (f *Follower) handle(event watch.Event) (done bool, err error) {
 func (c *Client) listTo(ctx context.Context, namespace string, f *Follower) (version string, err error) {
 	var page keysv1alpha1.ApiKeyList
 	for {
-		if err := c.api.List(ctx, &page, &client.ListOptions{Namespace: namespace, Limit: pageSize, Continue: page.Continue}); err != nil {
+		options := &client.ListOptions{Namespace: namespace, Limit: pageSize, Continue: page.Continue}
+		if err := c.api.List(ctx, &page, options); err != nil {
 			return "", err
 		}
 		if err := f.Listed(withoutCanary(page.Items)); err != nil {

@@ -29,7 +29,8 @@ func claimant(name, tenant, text string, root int32, age time.Duration) keysv1al
 
 func wellFormed(t *testing.T) string {
 	t.Helper()
-	made, err := keys.MakeToken(rand.Reader, token.FormatLive, (&keys.Request{Name: "k", Scopes: []string{"a:read"}}).Key())
+	made, err := keys.MakeToken(rand.Reader, token.FormatLive,
+		(&keys.Request{Name: "k", Scopes: []string{"a:read"}}).Key())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +57,21 @@ func TestIdentify(t *testing.T) {
 		want      []string // names, with + where the token works as that key's
 		contested bool
 	}{
-		"nobody's":                         {nil, nil, false},
-		"one":                              {[]keysv1alpha1.ApiKey{registered}, []string{"registered+"}, false},
-		"minted, and registered before":    {[]keysv1alpha1.ApiKey{squatter, minted}, []string{"minted+", "squatter+"}, false},
-		"suspended, and registered before": {[]keysv1alpha1.ApiKey{squatter, suspended}, []string{"minted", "squatter+"}, false},
-		"revoked, and registered before":   {[]keysv1alpha1.ApiKey{squatter, revoked}, []string{"minted", "squatter"}, false},
-		"registered by two tenants":        {[]keysv1alpha1.ApiKey{registered, squatter}, []string{"squatter+", "registered+"}, true},
-		"registered twice in a tenant":     {[]keysv1alpha1.ApiKey{younger, registered}, []string{"registered+", "younger"}, false},
+		"nobody's": {nil, nil, false},
+		"one":      {[]keysv1alpha1.ApiKey{registered}, []string{"registered+"}, false},
+		"minted, and registered before": {
+			[]keysv1alpha1.ApiKey{squatter, minted}, []string{"minted+", "squatter+"}, false,
+		},
+		"suspended, and registered before": {
+			[]keysv1alpha1.ApiKey{squatter, suspended}, []string{"minted", "squatter+"}, false,
+		},
+		"revoked, and registered before": {[]keysv1alpha1.ApiKey{squatter, revoked}, []string{"minted", "squatter"}, false},
+		"registered by two tenants": {
+			[]keysv1alpha1.ApiKey{registered, squatter}, []string{"squatter+", "registered+"}, true,
+		},
+		"registered twice in a tenant": {
+			[]keysv1alpha1.ApiKey{younger, registered}, []string{"registered+", "younger"}, false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			evaluator := keys.NewEvaluator(test.keys, keys.AssumedTenants(test.keys), nil)

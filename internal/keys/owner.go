@@ -147,17 +147,21 @@ func (o *Owner) Warning(key *keysv1alpha1.ApiKey, state keysv1alpha1.ApiKeyState
 		change = fmt.Sprintf("%s, remove spec.state from the manifest of ApiKey %s", where, nameOf(key))
 	}
 	what := map[Undoes]string{
-		MayUndo:     "The next " + next + " undoes this if the manifest names spec.state",
-		WillUndo:    "The manifest names spec.state, so the next " + next + " undoes this",
-		WillNotUndo: "The manifest leaves spec.state out, so this stays, but whoever applies it elsewhere or anew gets a key that works",
+		MayUndo:  "The next " + next + " undoes this if the manifest names spec.state",
+		WillUndo: "The manifest names spec.state, so the next " + next + " undoes this",
+		WillNotUndo: "The manifest leaves spec.state out, so this stays, but whoever applies it elsewhere or anew gets a " +
+			"key that works",
 	}
 	if state == keysv1alpha1.ApiKeyActive {
 		what[WillNotUndo] = "The manifest leaves spec.state out, so this stays"
 	}
 	if state == keysv1alpha1.ApiKeyRevoked {
-		what[MayUndo] = "This can't be undone: if the manifest names another spec.state, the next " + next + " fails; and if the object is deleted, it comes back as a new key that works"
-		what[WillUndo] = "This can't be undone, and the manifest names spec.state, so every " + next + " fails until it is changed; and if the object is deleted, it comes back as a new key that works"
-		what[WillNotUndo] = "This stays, but if the object is deleted, or the manifest applied elsewhere, it comes back as a new key that works"
+		what[MayUndo] = "This can't be undone: if the manifest names another spec.state, the next " + next +
+			" fails; and if the object is deleted, it comes back as a new key that works"
+		what[WillUndo] = "This can't be undone, and the manifest names spec.state, so every " + next +
+			" fails until it is changed; and if the object is deleted, it comes back as a new key that works"
+		what[WillNotUndo] = "This stays, but if the object is deleted, or the manifest applied elsewhere, it comes back as " +
+			"a new key that works"
 	}
 	if state == keysv1alpha1.ApiKeyActive && o.Undoes == WillNotUndo {
 		return fmt.Sprintf("%s (%s) applies ApiKey %s. %s.", o.Tool, o.Name, nameOf(key), what[o.Undoes])

@@ -35,35 +35,50 @@ func TestOwnerOf(t *testing.T) {
 		tool, what string
 		undoes     keys.Undoes
 	}{
-		"a person":            {nil, "", "", 0},
-		"a person by kubectl": {[]meta{applied("kubectl", "Apply", withState), annotation("kubectl.kubernetes.io/last-applied-configuration", "{}")}, "", "", 0},
-		"the controller":      {[]meta{applied("apikey-controller", "Update", withState)}, "", "", 0},
+		"a person": {nil, "", "", 0},
+		"a person by kubectl": {
+			[]meta{applied("kubectl", "Apply", withState), annotation("kubectl.kubernetes.io/last-applied-configuration", "{}")},
+			"", "", 0,
+		},
+		"the controller": {[]meta{applied("apikey-controller", "Update", withState)}, "", "", 0},
 		"Argo CD, by annotation": {
-			[]meta{annotation("argocd.argoproj.io/tracking-id", "shop-keys:keys.nexuscommerce.io/ApiKey:shop/warehouse")}, "Argo CD", "Application shop-keys", keys.MayUndo,
+			[]meta{annotation("argocd.argoproj.io/tracking-id", "shop-keys:keys.nexuscommerce.io/ApiKey:shop/warehouse")},
+			"Argo CD", "Application shop-keys", keys.MayUndo,
 		},
 		"Argo CD, an application in a namespace": {
-			[]meta{annotation("argocd.argoproj.io/tracking-id", "team_shop-keys:keys.nexuscommerce.io/ApiKey:shop/warehouse")}, "Argo CD", "Application team/shop-keys", keys.MayUndo,
+			[]meta{annotation("argocd.argoproj.io/tracking-id", "team_shop-keys:keys.nexuscommerce.io/ApiKey:shop/warehouse")},
+			"Argo CD", "Application team/shop-keys", keys.MayUndo,
 		},
 		"Argo CD, by client-side apply without state": {[]meta{
-			annotation("argocd.argoproj.io/tracking-id", "a:b:c"), annotation("kubectl.kubernetes.io/last-applied-configuration", `{"spec":{"scopes":["a:b"]}}`),
+			annotation("argocd.argoproj.io/tracking-id", "a:b:c"),
+			annotation("kubectl.kubernetes.io/last-applied-configuration", `{"spec":{"scopes":["a:b"]}}`),
 		}, "Argo CD", "Application a", keys.WillNotUndo},
 		"Argo CD, by client-side apply with state": {[]meta{
-			annotation("argocd.argoproj.io/tracking-id", "a:b:c"), annotation("kubectl.kubernetes.io/last-applied-configuration", `{"spec":{"state":"Active"}}`),
+			annotation("argocd.argoproj.io/tracking-id", "a:b:c"),
+			annotation("kubectl.kubernetes.io/last-applied-configuration", `{"spec":{"state":"Active"}}`),
 		}, "Argo CD", "Application a", keys.WillUndo},
-		"Argo CD, by label":      {[]meta{label("argocd.argoproj.io/instance", "keys")}, "Argo CD", "Application keys", keys.MayUndo},
-		"Argo CD, by its writes": {[]meta{label("app.kubernetes.io/instance", "keys"), applied("argocd-controller", "Update", withState)}, "Argo CD", "Application keys", keys.MayUndo},
+		"Argo CD, by label": {
+			[]meta{label("argocd.argoproj.io/instance", "keys")}, "Argo CD", "Application keys", keys.MayUndo,
+		},
+		"Argo CD, by its writes": {
+			[]meta{label("app.kubernetes.io/instance", "keys"), applied("argocd-controller", "Update", withState)}, "Argo CD",
+			"Application keys", keys.MayUndo,
+		},
 		"Flux, by server-side apply with state": {[]meta{
-			label("kustomize.toolkit.fluxcd.io/name", "keys"), label("kustomize.toolkit.fluxcd.io/namespace", "flux-system"), applied("kustomize-controller", "Apply", withState),
+			label("kustomize.toolkit.fluxcd.io/name", "keys"), label("kustomize.toolkit.fluxcd.io/namespace", "flux-system"),
+			applied("kustomize-controller", "Apply", withState),
 		}, "Flux", "Kustomization flux-system/keys", keys.WillUndo},
 		"Flux, without state": {[]meta{
 			label("kustomize.toolkit.fluxcd.io/name", "keys"), label("kustomize.toolkit.fluxcd.io/namespace", "flux-system"),
 			applied("someone", "Update", withState), applied("kustomize-controller", "Apply", without),
 		}, "Flux", "Kustomization flux-system/keys", keys.WillNotUndo},
 		"Flux, by a release": {[]meta{
-			label("helm.toolkit.fluxcd.io/name", "keys"), label("helm.toolkit.fluxcd.io/namespace", "shop"), annotation("meta.helm.sh/release-name", "keys"),
+			label("helm.toolkit.fluxcd.io/name", "keys"), label("helm.toolkit.fluxcd.io/namespace", "shop"),
+			annotation("meta.helm.sh/release-name", "keys"),
 		}, "Flux", "HelmRelease shop/keys", keys.MayUndo},
 		"Helm": {[]meta{
-			annotation("meta.helm.sh/release-name", "keys"), annotation("meta.helm.sh/release-namespace", "shop"), label("app.kubernetes.io/managed-by", "Helm"),
+			annotation("meta.helm.sh/release-name", "keys"), annotation("meta.helm.sh/release-namespace", "shop"),
+			label("app.kubernetes.io/managed-by", "Helm"),
 		}, "Helm", "release shop/keys", keys.MayUndo},
 		"Helm, by label alone": {[]meta{label("app.kubernetes.io/managed-by", "Helm")}, "Helm", "a release", keys.MayUndo},
 	} {
@@ -95,8 +110,10 @@ func TestWarning(t *testing.T) {
 			[]string{"this stays", "set spec.state: Suspended"}},
 		"a revocation by Helm": {keys.Owner{Tool: "Helm", Undoes: keys.WillUndo}, keysv1alpha1.ApiKeyRevoked,
 			[]string{"every helm upgrade fails", "in the chart or its values, set spec.state: Revoked"}},
-		"a revocation that Git does not name": {keys.Owner{Tool: "Flux", Undoes: keys.WillNotUndo}, keysv1alpha1.ApiKeyRevoked,
-			[]string{"comes back as a new key", "set spec.state: Revoked"}},
+		"a revocation that Git does not name": {
+			keys.Owner{Tool: "Flux", Undoes: keys.WillNotUndo}, keysv1alpha1.ApiKeyRevoked,
+			[]string{"comes back as a new key", "set spec.state: Revoked"},
+		},
 		"resuming what Git suspends": {keys.Owner{Tool: "Argo CD", Undoes: keys.WillUndo}, keysv1alpha1.ApiKeyActive,
 			[]string{"next sync undoes this", "remove spec.state"}},
 	} {
@@ -107,7 +124,8 @@ func TestWarning(t *testing.T) {
 			}
 		}
 	}
-	if got := (&keys.Owner{Tool: "Flux", Undoes: keys.WillNotUndo}).Warning(working(), keysv1alpha1.ApiKeyActive); strings.Contains(got, "remove spec.state") {
+	owner := &keys.Owner{Tool: "Flux", Undoes: keys.WillNotUndo}
+	if got := owner.Warning(working(), keysv1alpha1.ApiKeyActive); strings.Contains(got, "remove spec.state") {
 		t.Errorf("there is nothing to remove: %s", got)
 	}
 }

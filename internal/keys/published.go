@@ -30,13 +30,21 @@ func (c *Client) Published(ctx context.Context, key *keysv1alpha1.ApiKey) (Publi
 		return Published{}, err
 	}
 	if owner := metav1.GetControllerOf(secret); owner == nil || owner.UID != key.UID {
-		return Published{}, fmt.Errorf("Secret %s is not that of ApiKey %s", name, nameOf(key)) //nolint:staticcheck // A kind's name.
+		return Published{}, fmt.Errorf(
+			"Secret %s is not that of ApiKey %s",
+			name,
+			nameOf(key),
+		) //nolint:staticcheck // A kind's name.
 	}
 	read, err := token.Parse(string(secret.Data["token"]))
 	if err != nil {
 		return Published{}, fmt.Errorf("reading entry token of Secret %s: %w", name, err)
 	}
-	return Published{Token: read, TenantID: string(secret.Data["tenantId"]), APIBaseURL: string(secret.Data["apiBaseUrl"])}, nil
+	return Published{
+		Token:      read,
+		TenantID:   string(secret.Data["tenantId"]),
+		APIBaseURL: string(secret.Data["apiBaseUrl"]),
+	}, nil
 }
 
 // Token reads the token of a key from its Secret.

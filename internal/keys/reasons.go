@@ -32,7 +32,8 @@ const (
 	another   = "Create another key with kubectl apikey create: a revoked one can't come back."
 	reissue   = "Have it issued anew with kubectl apikey rotate, or create another."
 	putBack   = "Give the namespace its labels back, or create another key for its tenant of now."
-	askToWork = "Ask the platform team to set spec.state of the Tenant to Active: until then all of the tenant's keys are refused."
+	askToWork = "Ask the platform team to set spec.state of the Tenant to Active: until then all of the tenant's keys " +
+		"are refused."
 )
 
 // Reasons returns all reasons: those of conditions, and then those of refusals.
@@ -55,8 +56,18 @@ func keyReasons() []Reason {
 			Do: "Create the key's successor, or lengthen spec.expiry."},
 		{Name: keysv1alpha1.ReasonWaitingForVerifiers, Means: "A verifier may still accept the key.",
 			Do: "Wait. A verifier that is silent counts as refusing once its --max-staleness has passed."},
-		{Name: keysv1alpha1.ReasonSuspended, Means: "Suspended, as asked.", Do: resume, OnPage: "Resume it when it may work again."},
-		{Name: keysv1alpha1.ReasonRevoked, Means: "Revoked, as asked.", Do: another, OnPage: "Generate another key: a revoked one can't come back."},
+		{
+			Name:   keysv1alpha1.ReasonSuspended,
+			Means:  "Suspended, as asked.",
+			Do:     resume,
+			OnPage: "Resume it when it may work again.",
+		},
+		{
+			Name:   keysv1alpha1.ReasonRevoked,
+			Means:  "Revoked, as asked.",
+			Do:     another,
+			OnPage: "Generate another key: a revoked one can't come back.",
+		},
 		{Name: keysv1alpha1.ReasonExpired, Means: "The expiry has passed.", Do: reissue,
 			OnPage: "Rotate the key to have it issued anew, or generate another."},
 		{Name: keysv1alpha1.ReasonAwaitingDeletion, Means: "The Secret of a deleted key of the same name is still there.",
@@ -69,13 +80,24 @@ func stalledKeyReasons() []Reason {
 	return []Reason{
 		{Name: keysv1alpha1.ReasonNoTenant, Means: "No Tenant selects the namespace.",
 			Do: "Have the namespace labelled as the spec.namespaceSelector of its Tenant asks."},
-		{Name: keysv1alpha1.ReasonAmbiguousTenant, Means: "Two Tenants select the namespace, or an older Tenant has the same spec.id.",
-			Do: "Have labels or selectors changed so that one Tenant selects the namespace, or one of the two deleted."},
-		{Name: keysv1alpha1.ReasonTenantChanged, Means: "The namespace has moved to another tenant, or to none.", Do: putBack},
+		{
+			Name:  keysv1alpha1.ReasonAmbiguousTenant,
+			Means: "Two Tenants select the namespace, or an older Tenant has the same spec.id.",
+			Do:    "Have labels or selectors changed so that one Tenant selects the namespace, or one of the two deleted.",
+		},
+		{
+			Name:  keysv1alpha1.ReasonTenantChanged,
+			Means: "The namespace has moved to another tenant, or to none.",
+			Do:    putBack,
+		},
 		{Name: keysv1alpha1.ReasonTenantSuspended, Means: "The tenant is suspended.", Do: askToWork},
-		{Name: keysv1alpha1.ReasonQuotaExceeded, Means: "The tenant has as many active keys as it may.",
-			Do:     "Revoke a key that nobody needs (kubectl apikey list --unused-for 90d), or have spec.maxKeys of the Tenant raised.",
-			OnPage: "Revoke a key that nobody needs, or have spec.maxKeys of the Tenant raised."},
+		{
+			Name:  keysv1alpha1.ReasonQuotaExceeded,
+			Means: "The tenant has as many active keys as it may.",
+			Do: "Revoke a key that nobody needs (kubectl apikey list --unused-for 90d), or have spec.maxKeys of the " +
+				"Tenant raised.",
+			OnPage: "Revoke a key that nobody needs, or have spec.maxKeys of the Tenant raised.",
+		},
 		{Name: keysv1alpha1.ReasonUnknownScope, Means: "No AccessPolicy declares one of the scopes.",
 			Do:     "Correct the scope: kubectl apikey scopes lists them. Or have it declared.",
 			OnPage: "Correct the scope: Generate New Key lists those that there are."},
@@ -84,16 +106,26 @@ func stalledKeyReasons() []Reason {
 			OnPage: "Remove the scope: Generate New Key lists those that the tenant may have."},
 		{Name: keysv1alpha1.ReasonExpiryNotOffered, Means: "The tenant does not offer the expiry.",
 			Do: "Choose an expiry that kubectl apikey tenant lists.", OnPage: "Choose an expiry that Generate New Key offers."},
-		{Name: keysv1alpha1.ReasonNamespaceNotServed, Means: "The controller may not keep Secrets in the namespace.",
-			Do: "Have the namespace added to the controller's --namespaces and the ClusterRole apikey-controller-secrets bound there, or create the key in another."},
+		{
+			Name:  keysv1alpha1.ReasonNamespaceNotServed,
+			Means: "The controller may not keep Secrets in the namespace.",
+			Do: "Have the namespace added to the controller's --namespaces and the ClusterRole apikey-controller-secrets " +
+				"bound there, or create the key in another.",
+		},
 		{Name: keysv1alpha1.ReasonSecretConflict, Means: "A Secret of that name belongs to somebody else.",
 			Do: "Remove the Secret of that name that is not the key's, or set spec.secret.name."},
-		{Name: keysv1alpha1.ReasonSecretRefused, Means: "The API server does not let the controller write the Secret: a quota, a policy or a role is in the way.",
-			Do: "Have the quota raised, or the policy or role changed, that the message names."},
+		{
+			Name:  keysv1alpha1.ReasonSecretRefused,
+			Means: "The API server does not let the controller write the Secret: a quota, a policy or a role is in the way.",
+			Do:    "Have the quota raised, or the policy or role changed, that the message names.",
+		},
 		{Name: keysv1alpha1.ReasonInvalidTemplate, Means: "An entry of spec.secret.data can't be rendered.",
 			Do: "Correct the template in spec.secret.data that the message names."},
-		{Name: keysv1alpha1.ReasonDigestConflict, Means: "An older key of the tenant has the same digest, or the token was minted for a key that is revoked.",
-			Do: "Delete one of the two keys with this digest. If the token's own key is revoked, register another token."},
+		{
+			Name:  keysv1alpha1.ReasonDigestConflict,
+			Means: "An older key of the tenant has the same digest, or the token was minted for a key that is revoked.",
+			Do:    "Delete one of the two keys with this digest. If the token's own key is revoked, register another token.",
+		},
 		{Name: keysv1alpha1.ReasonRootKeyLost, Means: "The token's root key is gone, and so is the Secret.",
 			Do:     "Restore the root key, or have another token made with kubectl apikey rotate.",
 			OnPage: "Have the root key restored, or have another token made: rotate the key."},
@@ -104,8 +136,11 @@ func stalledKeyReasons() []Reason {
 func tenantReasons() []Reason {
 	return []Reason{
 		{Name: keysv1alpha1.ReasonActive, Means: "The tenant's keys can work.", Do: nothing},
-		{Name: keysv1alpha1.ReasonInvalidSelector, Means: "spec.namespaceSelector can't be evaluated, so the tenant has no namespaces.",
-			Do: "Correct it as the message says."},
+		{
+			Name:  keysv1alpha1.ReasonInvalidSelector,
+			Means: "spec.namespaceSelector can't be evaluated, so the tenant has no namespaces.",
+			Do:    "Correct it as the message says.",
+		},
 		{Name: keysv1alpha1.ReasonDuplicateID, Means: "An older Tenant has the same spec.id.", Do: "Delete one of the two."},
 	}
 }
@@ -114,10 +149,17 @@ func tenantReasons() []Reason {
 func policyReasons() []Reason {
 	return []Reason{
 		{Name: keysv1alpha1.ReasonApplied, Means: "Every rule is heard.", Do: nothing},
-		{Name: keysv1alpha1.ReasonConflict,
-			Means: "An older policy, or an earlier rule of this one, is for the same host, path and method as one of its rules, and decides instead.",
-			Do:    "Remove or narrow one of the two rules; the message names the other."},
-		{Name: keysv1alpha1.ReasonNoHosts, Means: "The policy has rules and no spec.hosts, so none is ever heard.", Do: "Name the hosts, or remove the rules."},
+		{
+			Name: keysv1alpha1.ReasonConflict,
+			Means: "An older policy, or an earlier rule of this one, is for the same host, path and method as one of its " +
+				"rules, and decides instead.",
+			Do: "Remove or narrow one of the two rules; the message names the other.",
+		},
+		{
+			Name:  keysv1alpha1.ReasonNoHosts,
+			Means: "The policy has rules and no spec.hosts, so none is ever heard.",
+			Do:    "Name the hosts, or remove the rules.",
+		},
 	}
 }
 
@@ -130,10 +172,21 @@ func refusalReasons() []Reason {
 			Do: "Have the client send one, and the proxy pass it on."},
 		{Name: string(verify.ReasonDuplicateCredentials), Means: "There are two credentials, or two tenants.",
 			Do: "Have the client send each header once, and no proxy add its own."},
-		{Name: string(verify.ReasonTenantMissing), Means: "There is no X-Tenant-ID.", Do: "Have the client send its tenant's spec.id."},
-		{Name: string(verify.ReasonTenantMalformed), Means: "X-Tenant-ID is no UUID.", Do: "Have the client send its tenant's spec.id."},
-		{Name: string(verify.ReasonTenantRequired), Means: "Somebody has asked about a token that several tenants have registered, and named none of them.",
-			Do: "Name the tenant: see whose token it is."},
+		{
+			Name:  string(verify.ReasonTenantMissing),
+			Means: "There is no X-Tenant-ID.",
+			Do:    "Have the client send its tenant's spec.id.",
+		},
+		{
+			Name:  string(verify.ReasonTenantMalformed),
+			Means: "X-Tenant-ID is no UUID.",
+			Do:    "Have the client send its tenant's spec.id.",
+		},
+		{
+			Name:  string(verify.ReasonTenantRequired),
+			Means: "Somebody has asked about a token that several tenants have registered, and named none of them.",
+			Do:    "Name the tenant: see whose token it is.",
+		},
 		{Name: string(verify.ReasonMalformedToken), Means: "It is no token of ours: a typo, or cut short.",
 			Do: "Copy it anew from the Secret; look for line breaks."},
 		{Name: string(verify.ReasonUnknownToken), Means: "It has the right form, and no key has it.",
@@ -144,14 +197,29 @@ func refusalReasons() []Reason {
 		{Name: string(verify.ReasonSuspended), Means: "The key is suspended.", Do: resume},
 		{Name: string(verify.ReasonExpired), Means: "The key has expired, or the token's overlap is over.",
 			Do: "Read the Secret again; if the key itself has expired, kubectl apikey rotate has it issued anew."},
-		{Name: string(verify.ReasonDeleted), Means: "The ApiKey is being deleted.", Do: "Create another with kubectl apikey create."},
+		{
+			Name:  string(verify.ReasonDeleted),
+			Means: "The ApiKey is being deleted.",
+			Do:    "Create another with kubectl apikey create.",
+		},
 		{Name: string(verify.ReasonTenantSuspended), Means: "The tenant is suspended.", Do: askToWork},
-		{Name: string(verify.ReasonTenantChanged), Means: "The key's namespace has moved to another tenant, or to none.", Do: putBack},
+		{
+			Name:  string(verify.ReasonTenantChanged),
+			Means: "The key's namespace has moved to another tenant, or to none.",
+			Do:    putBack,
+		},
 		{Name: string(verify.ReasonWrongTenant), Means: "The key is another tenant's than the request names.",
 			Do: "Have the client send its own tenant's spec.id."},
-		{Name: string(verify.ReasonAddressNotAllowed), Means: "The client's address is in no block of allowedCIDRs, or is not known.",
-			Do: "Add the block; see that the proxy is among --trusted-proxies."},
-		{Name: string(verify.ReasonPathAmbiguous), Means: "The path can be read in two ways, such as by .. or %2f.", Do: "Have the client write it plainly."},
+		{
+			Name:  string(verify.ReasonAddressNotAllowed),
+			Means: "The client's address is in no block of allowedCIDRs, or is not known.",
+			Do:    "Add the block; see that the proxy is among --trusted-proxies.",
+		},
+		{
+			Name:  string(verify.ReasonPathAmbiguous),
+			Means: "The path can be read in two ways, such as by .. or %2f.",
+			Do:    "Have the client write it plainly.",
+		},
 		{Name: string(verify.ReasonNoRoute), Means: "No AccessPolicy has the host, or no rule the path and method.",
 			Do: "Declare the route; compare the host with the policy's."},
 		{Name: string(verify.ReasonScopeMissing), Means: "The key lacks a scope; the answer names it.",

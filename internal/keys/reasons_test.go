@@ -52,11 +52,11 @@ func reasonConstants(t *testing.T, folder string) (values []string) {
 // TestEachReasonHasOneRow checks that each reason of a condition and of a refusal has one row in the table, and that
 // each row is of such a reason.
 func TestEachReasonHasOneRow(t *testing.T) {
-	conditions, refusals := reasonConstants(t, "../../api/v1alpha1"), reasonConstants(t, "../verify")
-	if len(conditions) < 30 || len(refusals) < 20 {
-		t.Fatalf("only %d reasons of conditions and %d of refusals found", len(conditions), len(refusals))
+	ofConditions, refusals := reasonConstants(t, "../../api/v1alpha1"), reasonConstants(t, "../verify")
+	if len(ofConditions) < 30 || len(refusals) < 20 {
+		t.Fatalf("only %d reasons of conditions and %d of refusals found", len(ofConditions), len(refusals))
 	}
-	constants := slices.Concat(conditions, refusals)
+	constants := slices.Concat(ofConditions, refusals)
 	rows := map[string]int{}
 	for _, row := range keys.Reasons() {
 		rows[row.Name]++
@@ -97,9 +97,11 @@ func TestConditionAdvice(t *testing.T) {
 		"revoked":            {"Revoked", keysv1alpha1.ReasonRevoked, "Generate another", "kubectl apikey create"},
 		"a reason of theirs": {"Ready", "Whatever", "", ""},
 	} {
-		condition := condition(test.conditionType, "True", test.reason)
-		page, commandLine := keys.Page.ConditionAdvice(&condition), keys.CommandLine.ConditionAdvice(&condition)
-		if !strings.Contains(page, test.page) || (page == "") != (test.page == "") || !strings.Contains(commandLine, test.commandLine) || (commandLine == "") != (test.commandLine == "") {
+		shown := condition(test.conditionType, "True", test.reason)
+		page, commandLine := keys.Page.ConditionAdvice(&shown), keys.CommandLine.ConditionAdvice(&shown)
+		if !strings.Contains(page, test.page) || (page == "") != (test.page == "") ||
+			!strings.Contains(commandLine, test.commandLine) ||
+			(commandLine == "") != (test.commandLine == "") {
 			t.Errorf("%s: the page says %q, the command line %q", name, page, commandLine)
 		}
 	}
@@ -116,9 +118,18 @@ func TestWhere(t *testing.T) {
 		"not yet, by another name": {[]func(*keysv1alpha1.ApiKey){unissued, func(k *keysv1alpha1.ApiKey) {
 			k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "other"}
 		}}, "will be in Secret shop/other"},
-		"revoked":                     {[]func(*keysv1alpha1.ApiKey){unissued, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }}, "the key is revoked"},
-		"revoked, and Secret is left": {[]func(*keysv1alpha1.ApiKey){func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }}, "is in Secret shop/warehouse"},
-		"made elsewhere":              {[]func(*keysv1alpha1.ApiKey){unissued, func(k *keysv1alpha1.ApiKey) { k.Spec.Digest = &keysv1alpha1.TokenDigest{} }}, "made elsewhere"},
+		"revoked": {
+			[]func(*keysv1alpha1.ApiKey){unissued, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }},
+			"the key is revoked",
+		},
+		"revoked, and Secret is left": {
+			[]func(*keysv1alpha1.ApiKey){func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked }},
+			"is in Secret shop/warehouse",
+		},
+		"made elsewhere": {
+			[]func(*keysv1alpha1.ApiKey){unissued, func(k *keysv1alpha1.ApiKey) { k.Spec.Digest = &keysv1alpha1.TokenDigest{} }},
+			"made elsewhere",
+		},
 	} {
 		if got := keys.Where(working(test.changes...)); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %s", name, got)

@@ -36,7 +36,10 @@ func (r *Request) Key() *keysv1alpha1.ApiKey {
 		},
 	}
 	if r.RotateEvery != "" || r.RotateOverlap != "" {
-		key.Spec.Rotation = &keysv1alpha1.Rotation{Every: keysv1alpha1.Period(r.RotateEvery), Overlap: keysv1alpha1.Period(r.RotateOverlap)}
+		key.Spec.Rotation = &keysv1alpha1.Rotation{
+			Every:   keysv1alpha1.Period(r.RotateEvery),
+			Overlap: keysv1alpha1.Period(r.RotateOverlap),
+		}
 	}
 	if r.Secret != "" {
 		key.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: r.Secret}

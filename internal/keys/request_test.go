@@ -21,7 +21,9 @@ func TestRequest(t *testing.T) {
 		AllowedCIDRs: []string{"203.0.113.0/24"}, RotateEvery: "30d", Secret: "token",
 	}
 	spec := request.Key().Spec
-	if len(spec.Scopes) != 2 || spec.Scopes[1] != "a:write" || spec.Rotation.Every != "30d" || spec.Rotation.Overlap != "" || spec.Secret.Name != "token" {
+	if len(spec.Scopes) != 2 || spec.Scopes[1] != "a:write" || spec.Rotation.Every != "30d" ||
+		spec.Rotation.Overlap != "" ||
+		spec.Secret.Name != "token" {
 		t.Errorf("%+v", spec)
 	}
 	least := (&keys.Request{Name: "k", Scopes: []string{"a:read"}}).Key().Spec
@@ -39,7 +41,9 @@ func TestMakeToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	parsed, err := token.Parse(made.Reveal())
-	if err != nil || parsed.Digest().String() != "sha256:"+key.Spec.Digest.SHA256 || parsed.Prefix() != key.Spec.Digest.Prefix || !strings.HasPrefix(parsed.Prefix(), "nxc_test_") {
+	if err != nil || parsed.Digest().String() != "sha256:"+key.Spec.Digest.SHA256 ||
+		parsed.Prefix() != key.Spec.Digest.Prefix ||
+		!strings.HasPrefix(parsed.Prefix(), "nxc_test_") {
 		t.Errorf("%v, %+v", err, key.Spec.Digest)
 	}
 	other, err := keys.MakeToken(rand.Reader, token.FormatTest, key)
@@ -56,7 +60,8 @@ func TestManifest(t *testing.T) {
 	if manifest.Spec.State != "" || manifest.UID != "" || manifest.Status.Prefix != "" || manifest.Kind != "ApiKey" {
 		t.Errorf("%+v", manifest)
 	}
-	if suspended := keys.Manifest(working(func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })); suspended.Spec.State != "Suspended" {
+	suspend := func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }
+	if suspended := keys.Manifest(working(suspend)); suspended.Spec.State != "Suspended" {
 		t.Errorf("%+v", suspended.Spec)
 	}
 }
@@ -65,8 +70,9 @@ func TestFormOf(t *testing.T) {
 	live := tokenOf(t, token.FormatLive)
 	for text, want := range map[string]keys.Form{
 		live: keys.FormOurs, tokenOf(t, token.FormatTest): keys.FormOurs, tokenOf(t, "acme_"): keys.FormOther,
-		live[:65]: keys.FormDamaged, live + "x": keys.FormDamaged, live[:30] + "-" + live[31:]: keys.FormDamaged, "nxc_live_": keys.FormDamaged,
-		"ghp_abc": keys.FormForeign, "": keys.FormForeign,
+		live[:65]: keys.FormDamaged, live + "x": keys.FormDamaged, live[:30] + "-" + live[31:]: keys.FormDamaged,
+		"nxc_live_": keys.FormDamaged,
+		"ghp_abc":   keys.FormForeign, "": keys.FormForeign,
 	} {
 		if got := keys.FormOf(text); got != want {
 			t.Errorf("%d characters: %s, want %s", len(text), got, want)
@@ -88,7 +94,10 @@ func TestGoals(t *testing.T) {
 	rotated := func(request string, published *metav1.Time) func(*keysv1alpha1.ApiKey) {
 		return func(k *keysv1alpha1.ApiKey) {
 			k.Status.LastHandledRotateAt = request
-			k.Status.Credentials = []keysv1alpha1.Credential{{ID: "7Hk2PqZx", PublishedTime: &metav1.Time{Time: now}}, {ID: "8Hk2PqZx", PublishedTime: published}}
+			k.Status.Credentials = []keysv1alpha1.Credential{
+				{ID: "7Hk2PqZx", PublishedTime: &metav1.Time{Time: now}},
+				{ID: "8Hk2PqZx", PublishedTime: published},
+			}
 		}
 	}
 	stalled := conditions(condition("Ready", "False", "QuotaExceeded"), condition("Stalled", "True", "QuotaExceeded"))
@@ -102,14 +111,20 @@ func TestGoals(t *testing.T) {
 		"ready, for what it was before": {keys.Ready, func(k *keysv1alpha1.ApiKey) { k.Generation++ }, false, ""},
 		"announced":                     {keys.Ready, conditions(condition("Ready", "Unknown", "Announced")), false, ""},
 		"stalled":                       {keys.Ready, stalled, false, "QuotaExceeded"},
-		"suspended":                     {keys.Ready, conditions(condition("Suspended", "True", "Suspended")), false, "Suspended"},
-		"revoked":                       {keys.Ready, conditions(condition("Revoked", "True", "Revoked")), false, "Revoked"},
-		"effective":                     {keys.RevocationEffective, conditions(condition("RevocationEffective", "True", "Revoked")), true, ""},
-		"not effective yet":             {keys.RevocationEffective, conditions(condition("RevocationEffective", "False", "WaitingForVerifiers")), false, ""},
-		"rotated":                       {keys.Rotated("r"), rotated("r", &published), true, ""},
-		"rotated, but not published":    {keys.Rotated("r"), rotated("r", nil), false, ""},
-		"rotated for another request":   {keys.Rotated("r"), rotated("q", &published), false, ""},
-		"rotation that is stuck":        {keys.Rotated("r"), stalled, false, "QuotaExceeded"},
+		"suspended": {
+			keys.Ready, conditions(condition("Suspended", "True", "Suspended")), false, "Suspended",
+		},
+		"revoked": {keys.Ready, conditions(condition("Revoked", "True", "Revoked")), false, "Revoked"},
+		"effective": {
+			keys.RevocationEffective, conditions(condition("RevocationEffective", "True", "Revoked")), true, "",
+		},
+		"not effective yet": {
+			keys.RevocationEffective, conditions(condition("RevocationEffective", "False", "WaitingForVerifiers")), false, "",
+		},
+		"rotated":                     {keys.Rotated("r"), rotated("r", &published), true, ""},
+		"rotated, but not published":  {keys.Rotated("r"), rotated("r", nil), false, ""},
+		"rotated for another request": {keys.Rotated("r"), rotated("q", &published), false, ""},
+		"rotation that is stuck":      {keys.Rotated("r"), stalled, false, "QuotaExceeded"},
 	} {
 		reached, err := test.goal(working(test.change))
 		stuck, _ := errors.AsType[*keys.StuckError](err)

@@ -42,7 +42,12 @@ func (c *Client) Rights(ctx context.Context, namespace string) (Rights, error) {
 	for i, q := range questions {
 		answered.Go(func() {
 			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-				ResourceAttributes: &authorizationv1.ResourceAttributes{Group: q.group, Resource: q.resource, Verb: q.verb, Namespace: namespace},
+				ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Group:     q.group,
+					Resource:  q.resource,
+					Verb:      q.verb,
+					Namespace: namespace,
+				},
 			}}
 			errs[i] = c.api.Create(ctx, review)
 			*q.answer = review.Status.Allowed

@@ -86,7 +86,8 @@ func routes(policy *keysv1alpha1.AccessPolicy, rule int, overruled []access.Conf
 		for _, host := range policy.Spec.Hosts {
 			lost := func(method keysv1alpha1.Method) bool {
 				return slices.ContainsFunc(overruled, func(c access.Conflict) bool {
-					return c.Policy == policy.Name && c.Rule == rule && c.Host == host && c.Path == path.Value && c.Type == pathType && c.Method == method
+					return c.Policy == policy.Name && c.Rule == rule && c.Host == host && c.Path == path.Value && c.Type == pathType &&
+						c.Method == method
 				})
 			}
 			inEffect := slices.DeleteFunc(slices.Clone(methods), lost)

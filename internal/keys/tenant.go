@@ -76,7 +76,9 @@ func (c *Client) TenantFor(ctx context.Context, namespace string) (*keysv1alpha1
 			}
 		}
 	}
-	return nil, fmt.Errorf("you may not read the labels of namespace %s, and no key in it says whose it is: name the tenant (%w)", namespace, err)
+	return nil, fmt.Errorf(
+		"you may not read the labels of namespace %s, and no key in it says whose it is: name the tenant (%w)", namespace,
+		err)
 }
 
 // FollowTenant calls a function when a tenant has changed, once to begin with, until the context ends or something goes

@@ -90,7 +90,9 @@ func (e *TimeoutError) Unwrap() error { return e.cause }
 // Await watches keys until each has reached the goal, never will, or is gone, or the context ends. It calls report with
 // every state of every key that it sees, in order, and with done for the last one. If something is wrong with one key,
 // it waits for the others all the same, and returns the error at the end.
-func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Goal, report func(key *keysv1alpha1.ApiKey, done bool)) error {
+func (c *Client) Await(
+	ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Goal, report func(key *keysv1alpha1.ApiKey, done bool),
+) error {
 	w := &wait{goal: goal, report: report, pending: map[types.NamespacedName]types.UID{}}
 	for _, key := range keys {
 		w.pending[client.ObjectKeyFromObject(key)] = key.UID
@@ -113,7 +115,8 @@ func (c *Client) Await(ctx context.Context, keys []*keysv1alpha1.ApiKey, goal Go
 // scopeOf returns the options of the smallest list that has all of some keys.
 func scopeOf(keys []*keysv1alpha1.ApiKey) *client.ListOptions {
 	options := &client.ListOptions{}
-	if len(keys) > 0 && !slices.ContainsFunc(keys, func(k *keysv1alpha1.ApiKey) bool { return k.Namespace != keys[0].Namespace }) {
+	if len(keys) > 0 &&
+		!slices.ContainsFunc(keys, func(k *keysv1alpha1.ApiKey) bool { return k.Namespace != keys[0].Namespace }) {
 		options.Namespace = keys[0].Namespace
 	}
 	if len(keys) == 1 {

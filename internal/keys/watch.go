@@ -18,7 +18,11 @@ import (
 // An error of the API server's ends it, also one that RetryWatcher would try again for ever: whoever waits is told, and
 // decides.
 func (c *Client) watch(
-	ctx context.Context, list client.ObjectList, options *client.ListOptions, version string, handle func(watch.Event) (done bool, err error),
+	ctx context.Context,
+	list client.ObjectList,
+	options *client.ListOptions,
+	version string,
+	handle func(watch.Event) (done bool, err error),
 ) error {
 	watching, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

@@ -18,9 +18,12 @@ import (
 )
 
 const (
-	object    = `{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"%s","metadata":{"namespace":"shop","name":"%s","resourceVersion":"%s"}}`
-	gone      = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}`
-	exhausted = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","code":504}}`
+	object = `{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"%s",` +
+		`"metadata":{"namespace":"shop","name":"%s","resourceVersion":"%s"}}`
+	gone      = `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status",` +
+		`"status":"Failure","reason":"Expired","code":410}}`
+	exhausted = `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status",` +
+		`"status":"Failure","reason":"Timeout","code":504}}`
 )
 
 // event returns an event of a watch of keys.
@@ -43,8 +46,8 @@ func (s *watched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if r.URL.Query().Get("watch") == "" {
 		s.lists++
-		_, _ = fmt.Fprintf(w, `{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKeyList","metadata":{"resourceVersion":"1"},"items":[`+object+`]}`,
-			"ApiKey", "listed", "1")
+		_, _ = fmt.Fprintf(w, `{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKeyList",`+
+			`"metadata":{"resourceVersion":"1"},"items":[`+object+`]}`, "ApiKey", "listed", "1")
 		return
 	}
 	n := len(s.versions)
@@ -111,7 +114,13 @@ func TestFollowGoesOn(t *testing.T) {
 		{event("DELETED", "b", "9")},
 	}}
 	told, err := follow(t, server.client(t), "b")
-	if want := []string{"listed listed", "changed a", "changed b", "gone b"}; !errors.Is(err, errEnough) || !slices.Equal(told, want) {
+	if want := []string{
+		"listed listed",
+		"changed a",
+		"changed b",
+		"gone b",
+	}; !errors.Is(err, errEnough) ||
+		!slices.Equal(told, want) {
 		t.Errorf("%q, %v", told, err)
 	}
 	if want := []string{"1", "7", "8"}; !slices.Equal(server.versions, want) || server.lists != 1 {
