@@ -14,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/nexuscommerce/apikey-operator/internal/console"
+	"github.com/nexuscommerce/apikey-operator/internal/httpserver"
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
 
@@ -99,8 +100,10 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 		}
 	})
 	server.Handler = idle
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(limit.New(listener, console.Bounds)) }()
+	go func() { ended <- httpserver.Serve(serving, server, limit.New(listener, console.Bounds), 5*time.Second) }()
 
 	if !f.noBrowser {
 		if err := browser.open(ctx, link); err != nil {
@@ -113,14 +116,13 @@ func (f *ui) serve(ctx context.Context, s *session, page *console.Console, liste
 	var err error
 	select {
 	case err = <-ended:
-	case <-ctx.Done():
 	case <-idle.over:
 		s.say("No page was open for %s: good-bye.", f.idleTimeout)
+		stop()
+		err = <-ended
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if shutdown := server.Shutdown(closing); shutdown != nil {
-		_ = server.Close() // An open page has not noticed.
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // A page is still open. It has not noticed that this has ended.
 	}
 	return err
 }
