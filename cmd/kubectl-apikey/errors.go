@@ -19,7 +19,7 @@ const (
 	exitOK       = 0 // Done; with explain, the request may pass; with identify, the token works.
 	exitFailed   = 1 // Something went wrong: the message says what to do.
 	exitUsage    = 2 // The command line is wrong. Nothing was sent.
-	exitNo       = 3 // The answer is no: explain says refused; identify says that the token is no key's or does not work.
+	exitNo       = 3 // The answer is no: explain refuses, or the token of identify is no key's or does not work.
 	exitTimeout  = 4 // What was waited for did not come in time. What was asked for stays asked for.
 	exitDeclined = 5 // Nobody has said yes. Nothing was changed.
 )

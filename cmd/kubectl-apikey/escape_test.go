@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-// TestNamesAreEscaped checks that what users write shows itself in a terminal and does nothing else. An object that is
+// TestNamesAreEscaped checks that what users write is only shown in a terminal, and never acted on. An object that is
 // older than the rules for names may have anything.
 func TestNamesAreEscaped(t *testing.T) {
 	const evil = "x\r\u202egnp.exe\x1b[2J\u009b2J\b"

@@ -1,5 +1,5 @@
-// Command kubectl-apikey is `kubectl apikey`: keys from the command line, with the rights of whoever runs it, through
-// the Kubernetes API alone. Each command has a file of its own; what the page shares with it is in internal/keys.
+// Command kubectl-apikey is `kubectl apikey`: keys from the command line, with the user's own rights, through the
+// Kubernetes API alone. Each command has a file of its own; what the page shares with it is in internal/keys.
 //
 // A token is never an argument. Only create --show and create --local print one, to standard output or to a file;
 // nothing else does, including errors and -v=9.

@@ -32,7 +32,7 @@ var exitCodes = []string{
 	exitDeclined: "Nobody has said yes. Nothing was changed.",
 }
 
-// setups are what a command's examples need that whoever reads them has anyway. Only the tests of the pages read them.
+// setups prepare what a command's examples need and a reader has anyway. Only the tests of the pages read them.
 var setups = map[string]string{
 	"identify": `kubectl get secret -n warehouse storefront -o jsonpath='{.data.token}' | base64 -d >leaked.token
 TOKEN=$(cat leaked.token)`,

@@ -11,31 +11,31 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// api stands for an API server with one tenant and no keys.
+// api is an API server with one tenant and no keys.
 type api struct {
 	// most is how many keys the tenant may have.
 	most atomic.Int64
-	// grow has the tenant get one more, and the watch of tenants tell of it.
+	// grow raises that by one, with an event of the watch of tenants.
 	grow chan struct{}
 	// unwatched refuses that watch.
 	unwatched bool
-	// watches counts who has asked for it.
+	// watches counts the requests for it.
 	watches atomic.Int64
-	// bars takes all rights to keys away as soon as they are watched.
+	// bars withdraws all rights to keys as soon as they are watched.
 	bars   bool
 	barred atomic.Bool
-	// user is whom everybody is taken for; blank is jane.
+	// user is the name of every user; blank means jane.
 	user string
 }
 
-// newAPI returns one whose tenant may have 20 keys.
+// newAPI returns an API server whose tenant may have 20 keys.
 func newAPI() *api {
 	a := &api{grow: make(chan struct{}, 1)}
 	a.most.Store(20)
 	return a
 }
 
-// console returns a console before the API server.
+// console returns a console that uses the API server.
 func (a *api) console(t *testing.T, change func(*Options)) *Console {
 	t.Helper()
 	server := httptest.NewServer(a)
@@ -92,18 +92,18 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// write answers with a text; who has gone away gets none.
+// write writes a formatted answer.
 func write(w http.ResponseWriter, format string, values ...any) {
 	_, _ = fmt.Fprintf(w, format, values...)
 }
 
-// forbid answers as an API server does to who has no right.
+// forbid answers as an API server does to users without the right.
 func forbid(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusForbidden)
 	write(w, `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403}`)
 }
 
-// watchTenants tells of the one tenant whenever it has changed.
+// watchTenants sends an event whenever the tenant has changed.
 func (a *api) watchTenants(w http.ResponseWriter, r *http.Request) {
 	a.watches.Add(1)
 	if a.unwatched || r.URL.Query().Get("fieldSelector") != "metadata.name=acme" {

@@ -250,14 +250,14 @@ type visitor struct {
 	session *session
 }
 
-// forVisitor returns a handler for requests that need a user. Requests of nobody are passed to away.
+// forVisitor returns a handler for requests that need a user. Other requests are passed to refuse.
 func (c *Console) forVisitor(
-	handle func(http.ResponseWriter, *http.Request, *visitor), away func(http.ResponseWriter, *http.Request, error),
+	handle func(http.ResponseWriter, *http.Request, *visitor), refuse func(http.ResponseWriter, *http.Request, error),
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := c.visitor(w, r)
 		if err != nil {
-			away(w, r, err)
+			refuse(w, r, err)
 			return
 		}
 		handle(w, r, v)

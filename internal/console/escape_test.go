@@ -16,7 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// TestNamesAreEscaped checks that what users write shows itself on the page and does nothing else. An object that is
+// TestNamesAreEscaped checks that what users write is only shown on the page, and never acted on. An object that is
 // older than the rules for names may have anything.
 func TestNamesAreEscaped(t *testing.T) {
 	const evil = "x\n\u202egnp.exe\x1b[2J"

@@ -30,7 +30,7 @@ func logIn(t *testing.T, c *Console, query string, fields url.Values) *httptest.
 	return w
 }
 
-// hasSession says whether an answer leaves a session with the browser.
+// hasSession reports whether an answer sets a session's cookie.
 func hasSession(c *Console, w *httptest.ResponseRecorder) bool {
 	_, err := c.session(withCookies(w, http.MethodGet, "/"))
 	return err == nil
@@ -112,7 +112,7 @@ func TestWhoIsWho(t *testing.T) {
 	}
 }
 
-// TestNobodyIsAnonymous signs in before an API server that lets everybody in as nobody.
+// TestNobodyIsAnonymous signs in at an API server that accepts every token as the anonymous user.
 func TestNobodyIsAnonymous(t *testing.T) {
 	a := newAPI()
 	a.user = anonymous
@@ -129,7 +129,7 @@ func TestNobodyIsAnonymous(t *testing.T) {
 	}
 }
 
-// TestLogOut checks that the browser is told to forget the session, each part of it.
+// TestLogOut checks that every cookie of the session is deleted.
 func TestLogOut(t *testing.T) {
 	c := newAPI().console(t, nil)
 	in := logIn(t, c, "", url.Values{"token": {strings.Repeat("t", maxToken)}})

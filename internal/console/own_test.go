@@ -61,7 +61,7 @@ func TestOwn(t *testing.T) {
 		t.Errorf("the link once more: %d", w.Code)
 	}
 	secret := html.UnescapeString(found[1])
-	// The API server is not there: whoever is let in hears of that.
+	// The API server can't be reached: users who are let in get 502.
 	if w := ask(c, http.MethodGet, "/api/user", withSession(secret)); w.Code != http.StatusBadGateway {
 		t.Errorf("who came by the link: %d %s", w.Code, w.Body)
 	}

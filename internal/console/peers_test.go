@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// replicas are consoles that find one another, with a clock of their own.
+// replicas are consoles that find one another, with a shared clock.
 type replicas struct {
 	t   *testing.T
 	mu  sync.Mutex
@@ -63,7 +63,7 @@ func (r *replicas) start(key string) *Console {
 	return c
 }
 
-// signsIn returns what a browser has after a log-in.
+// signsIn returns an answer with the cookies of a new session.
 func signsIn(t *testing.T, c *Console) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -73,7 +73,7 @@ func signsIn(t *testing.T, c *Console) *httptest.ResponseRecorder {
 	return w
 }
 
-// signsOut presses the button.
+// signsOut submits the form that signs a browser out.
 func signsOut(t *testing.T, c *Console, browser *httptest.ResponseRecorder) *httptest.ResponseRecorder {
 	t.Helper()
 	r := withCookies(browser, http.MethodPost, "/logout")
@@ -89,8 +89,8 @@ func signsOut(t *testing.T, c *Console, browser *httptest.ResponseRecorder) *htt
 	return w
 }
 
-// wantCookie checks what a copy of a browser's cookies is good for: nothing is 401. The API server is not there, so who
-// is let in is told of that.
+// wantCookie checks whether a copy of a browser's cookies is accepted. The API server can't be reached, so an accepted
+// request gets 502, and a refused one 401.
 func wantCookie(t *testing.T, what string, c *Console, browser *httptest.ResponseRecorder, works bool) {
 	t.Helper()
 	r := withCookies(browser, http.MethodGet, "/api/namespaces/shop/keys/a")
@@ -148,8 +148,8 @@ func TestSigningOutOfOne(t *testing.T) {
 	}
 }
 
-// TestSigningOutSaysWhatItCouldNotDo has a replica not answer: the user is told, and the replica learns of it when it
-// asks.
+// TestSigningOutSaysWhatItCouldNotDo signs out while a replica does not answer: the page says so, and the replica
+// learns of it when it asks the others.
 func TestSigningOutSaysWhatItCouldNotDo(t *testing.T) {
 	r := newReplicas(t)
 	first, second := r.start("k"), r.start("k")
@@ -168,7 +168,7 @@ func TestSigningOutSaysWhatItCouldNotDo(t *testing.T) {
 	wantCookie(t, "a copy at one that has asked since", second, browser, false)
 }
 
-// TestPeersAreKnownByTheKey checks that nobody else is told anything, or believed.
+// TestPeersAreKnownByTheKey checks that others can neither read sign-outs nor add any.
 func TestPeersAreKnownByTheKey(t *testing.T) {
 	r := newReplicas(t)
 	c := r.start("k")

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// nowhere is an API server that nobody reaches, with credentials that must go to nobody.
+// nowhere is an API server that can't be reached, with credentials that must never be sent.
 func nowhere() *rest.Config {
 	return &rest.Config{Host: "http://127.0.0.1:1", BearerToken: "the-program's-own"}
 }
@@ -190,7 +190,7 @@ func TestBearer(t *testing.T) {
 	}
 }
 
-// TestNoCredentialsOfItsOwn checks that what the program was started with goes to nobody.
+// TestNoCredentialsOfItsOwn checks that the program's own credentials are never sent.
 func TestNoCredentialsOfItsOwn(t *testing.T) {
 	c := newConsole(t, nil)
 	if c.config.BearerToken != "" || c.config.Host != nowhere().Host {

@@ -19,7 +19,7 @@ func proxied() *http.Request {
 	return r
 }
 
-// follow asks for the stream, and reads it until a function has read enough of its lines.
+// follow reads the stream until enough returns true for one of its lines.
 func follow(t *testing.T, c *Console, r *http.Request, enough func(*line) bool) {
 	t.Helper()
 	server := httptest.NewServer(c)
@@ -39,18 +39,18 @@ func follow(t *testing.T, c *Console, r *http.Request, enough func(*line) bool) 
 	defer answer.Body.Close()
 	scanner := bufio.NewScanner(answer.Body)
 	for scanner.Scan() {
-		told := &line{}
-		if err := json.Unmarshal(scanner.Bytes(), told); err != nil {
+		received := &line{}
+		if err := json.Unmarshal(scanner.Bytes(), received); err != nil {
 			t.Fatal(err)
 		}
-		if enough(told) {
+		if enough(received) {
 			return
 		}
 	}
 	t.Fatalf("the stream has ended: %v", scanner.Err())
 }
 
-// behindProxy takes the user's token from the header.
+// behindProxy makes the console take the user's token from the header.
 func behindProxy(o *Options) { o.Header = true }
 
 // TestTenantIsLive changes a tenant while the page is open that would be looked at once an hour only. It does so more
@@ -68,8 +68,7 @@ func TestTenantIsLive(t *testing.T) {
 	})
 }
 
-// TestTenantWithoutWatch does so under the eyes of who may list tenants and not watch them: theirs is looked at every
-// now and then.
+// TestTenantWithoutWatch does so for a user who may list tenants but not watch them: the tenant is read now and then.
 func TestTenantWithoutWatch(t *testing.T) {
 	a := newAPI()
 	a.unwatched = true
@@ -78,23 +77,23 @@ func TestTenantWithoutWatch(t *testing.T) {
 	follow(t, c, proxied(), func(l *line) bool { return l.Tenant != nil && a.most.Add(1) > 23 && a.watches.Load() > 0 })
 }
 
-// TestRightsAreLive takes the rights from somebody who looks: the buttons go, and then the keys, though the watch would
-// go on.
+// TestRightsAreLive withdraws the rights of a user who has the page open: the buttons go, and then the keys, although
+// the watch would go on.
 func TestRightsAreLive(t *testing.T) {
 	a := newAPI()
 	a.bars = true
 	c := a.console(t, behindProxy)
 	c.refreshEvery = 10 * time.Millisecond
-	var told []bool
+	var sent []bool
 	follow(t, c, proxied(), func(l *line) bool {
 		if l.Rights != nil {
-			told = append(told, l.Rights.List)
+			sent = append(sent, l.Rights.List)
 		}
 		return l.Problem != nil && l.Problem.Reason == reasonForbidden
 	})
 	// The rights are asked for one after the other: there may be a moment with some of them.
-	if len(told) < 2 || !told[0] || told[len(told)-1] {
-		t.Errorf("may list keys: %t", told)
+	if len(sent) < 2 || !sent[0] || sent[len(sent)-1] {
+		t.Errorf("may list keys: %t", sent)
 	}
 }
 

@@ -94,9 +94,9 @@ type Form string
 const (
 	// FormOurs is that of a token with the right length, a right checksum and one of the formats of NexusCommerce.
 	FormOurs Form = "ours"
-	// FormOther is that of a token which is right but for its format, as a controller may have been told to mint them.
+	// FormOther is that of a valid token with another format, which a controller may be configured to mint.
 	FormOther Form = "other format"
-	// FormDamaged is that of one that begins as ours do, and is not whole or has a typo: the checksum is wrong.
+	// FormDamaged is that of a token that begins as ours do and has a wrong checksum: it is incomplete, or has a typo.
 	FormDamaged Form = "damaged"
 	// FormForeign is that of anything else.
 	FormForeign Form = "not ours"

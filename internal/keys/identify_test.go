@@ -102,7 +102,7 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// TestIdentifySaysWhy checks that whoever registered a revoked token is told that it is revoked.
+// TestIdentifySaysWhy checks that the owner of a key with a revoked token learns that it is revoked.
 func TestIdentifySaysWhy(t *testing.T) {
 	text := wellFormed(t)
 	revoked := claimant("minted", acme, text, 1, 0)

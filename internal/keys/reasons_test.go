@@ -76,7 +76,7 @@ func TestEachReasonHasOneRow(t *testing.T) {
 	}
 }
 
-// TestThePageNamesNoCommands: who has the page has no command line.
+// TestThePageNamesNoCommands checks that the page's advice names no command: its users may have no command line.
 func TestThePageNamesNoCommands(t *testing.T) {
 	for _, reason := range reasonConstants(t, "../../api/v1alpha1") {
 		if advice := keys.Page.Advice(reason); strings.Contains(advice, "kubectl") {

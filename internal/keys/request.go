@@ -23,7 +23,7 @@ type Request struct {
 	Secret string
 }
 
-// Key returns the ApiKey that is asked for. The API server says what is wrong with it.
+// Key returns the requested ApiKey. The API server validates it.
 func (r *Request) Key() *keysv1alpha1.ApiKey {
 	key := &keysv1alpha1.ApiKey{
 		TypeMeta:   metav1.TypeMeta{APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey"},

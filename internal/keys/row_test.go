@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
 
-// TestUsedAhead checks that nobody is told of a use that has not come.
+// TestUsedAhead checks that a time of use in the future is not shown.
 func TestUsedAhead(t *testing.T) {
 	for _, by := range []time.Duration{-day, 0, time.Second, 100 * 365 * day} {
 		used := metav1.NewTime(now.Add(by))

@@ -15,7 +15,7 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-// working returns a key that works, as the controller leaves it, and that was issued ten days ago for ninety.
+// working returns a working key, as the controller leaves it. It was issued ten days ago for ninety days.
 func working(change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
 	issued := metav1.NewTime(now.Add(-10 * day))
 	expires := metav1.NewTime(now.Add(80 * day))
@@ -57,7 +57,8 @@ func conditions(all ...metav1.Condition) func(*keysv1alpha1.ApiKey) {
 	return func(k *keysv1alpha1.ApiKey) { k.Status.Conditions = all }
 }
 
-// TestRowState checks that a row has what the condition says that its state is from. The states are keystate's.
+// TestRowState checks that a row has the reason and message of the condition that its state is derived from. The states
+// themselves are keystate's.
 func TestRowState(t *testing.T) {
 	for name, test := range map[string]struct {
 		change          func(*keysv1alpha1.ApiKey)

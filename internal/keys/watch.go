@@ -15,8 +15,7 @@ import (
 // server can't be asked. A watch that the API server closes is continued where it ended: client-go's RetryWatcher does
 // that, at most once a second.
 //
-// An error of the API server's ends it, also one that RetryWatcher would try again for ever: whoever waits is told, and
-// decides.
+// An error of the API server's ends it, even one after which RetryWatcher would try again: the caller decides.
 func (c *Client) watch(
 	ctx context.Context,
 	list client.ObjectList,

@@ -20,7 +20,7 @@ import (
 const (
 	object = `{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"%s",` +
 		`"metadata":{"namespace":"shop","name":"%s","resourceVersion":"%s"}}`
-	gone      = `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status",` +
+	gone = `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status",` +
 		`"status":"Failure","reason":"Expired","code":410}}`
 	exhausted = `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status",` +
 		`"status":"Failure","reason":"Timeout","code":504}}`
@@ -31,13 +31,13 @@ func event(kind, name, version string) string {
 	return fmt.Sprintf(`{"type":"%s","object":`+object+`}`, kind, "ApiKey", name, version)
 }
 
-// watched stands for an API server that has one key, and whose watches are given: each is closed after its last event.
+// watched is an API server with one key and the given watches. It closes each after its last event.
 type watched struct {
 	watches [][]string
 	// forbidden refuses any watch beyond those.
 	forbidden bool
 	lists     int
-	// versions are those that watches were asked for from.
+	// versions are the resourceVersions that watches were started from.
 	versions []string
 }
 
@@ -78,14 +78,14 @@ func (s *watched) client(t *testing.T) *keys.Client {
 	return client
 }
 
-// follow returns what Follow tells, until it ends or a key of the given name is gone.
-func follow(t *testing.T, c *keys.Client, until string) (told []string, err error) {
+// follow returns what Follow reports, until it ends or a key of the given name is gone.
+func follow(t *testing.T, c *keys.Client, until string) (reported []string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	say := func(what string, all ...keysv1alpha1.ApiKey) {
 		for i := range all {
-			told = append(told, what+" "+all[i].Name)
+			reported = append(reported, what+" "+all[i].Name)
 		}
 	}
 	err = c.Follow(ctx, "shop", &keys.Follower{
@@ -100,43 +100,42 @@ func follow(t *testing.T, c *keys.Client, until string) (told []string, err erro
 			return nil
 		},
 	})
-	return told, err
+	return reported, err
 }
 
 var errEnough = errors.New("enough")
 
-// TestFollowGoesOn checks that a watch which the API server closes is continued from the last version that it told of,
-// without a list.
+// TestFollowGoesOn checks that a watch which the API server closes is continued from its last version, without a list.
 func TestFollowGoesOn(t *testing.T) {
 	server := &watched{watches: [][]string{
 		{event("ADDED", "a", "5"), event("BOOKMARK", "", "7")},
 		{event("MODIFIED", "b", "8"), exhausted},
 		{event("DELETED", "b", "9")},
 	}}
-	told, err := follow(t, server.client(t), "b")
+	reported, err := follow(t, server.client(t), "b")
 	if want := []string{
 		"listed listed",
 		"changed a",
 		"changed b",
 		"gone b",
 	}; !errors.Is(err, errEnough) ||
-		!slices.Equal(told, want) {
-		t.Errorf("%q, %v", told, err)
+		!slices.Equal(reported, want) {
+		t.Errorf("%q, %v", reported, err)
 	}
 	if want := []string{"1", "7", "8"}; !slices.Equal(server.versions, want) || server.lists != 1 {
 		t.Errorf("watches from %q after %d lists", server.versions, server.lists)
 	}
 }
 
-// TestFollowSaysWhatIsWrong checks that whoever follows is told at once of what trying again does not mend.
+// TestFollowSaysWhatIsWrong checks that Follow returns errors at once if trying again is of no use.
 func TestFollowSaysWhatIsWrong(t *testing.T) {
 	forbidden := &watched{watches: [][]string{{event("ADDED", "a", "5")}}, forbidden: true}
-	if told, err := follow(t, forbidden.client(t), ""); !apierrors.IsForbidden(err) || len(told) != 2 {
-		t.Errorf("no right any more: %q, %v", told, err)
+	if reported, err := follow(t, forbidden.client(t), ""); !apierrors.IsForbidden(err) || len(reported) != 2 {
+		t.Errorf("no right any more: %q, %v", reported, err)
 	}
 	expired := &watched{watches: [][]string{{event("ADDED", "a", "5"), gone}}}
-	if told, err := follow(t, expired.client(t), ""); !apierrors.IsResourceExpired(err) || len(told) != 2 {
-		t.Errorf("too far behind: %q, %v", told, err)
+	if reported, err := follow(t, expired.client(t), ""); !apierrors.IsResourceExpired(err) || len(reported) != 2 {
+		t.Errorf("too far behind: %q, %v", reported, err)
 	}
 }
 
