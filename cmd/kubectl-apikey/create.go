@@ -214,8 +214,7 @@ func (c *create) run(ctx context.Context) (err error) {
 	}
 	made, err := client.Token(ctx, key)
 	if err != nil {
-		return fmt.Errorf("the key works, and its token can't be read: %w; it is in Secret %s/%s, entry token", err,
-			key.Namespace, key.Status.SecretName)
+		return fmt.Errorf("the key works, and its token can't be read: %w. %s", err, keys.Where(key))
 	}
 	c.say("%s", keys.Where(key))
 	return c.reveal(made)

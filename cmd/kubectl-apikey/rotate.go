@@ -30,14 +30,7 @@ func newRotate(s *session) *cobra.Command {
 		}
 		return "", false
 	}
-	c.warning = func(key *keysv1alpha1.ApiKey) string {
-		if len(key.Status.Credentials) < 2 || key.Status.Credentials[0].ValidUntil == nil {
-			return ""
-		}
-		return fmt.Sprintf(
-			"ApiKey %s/%s is in the overlap of its last rotation: the next begins when that is over, at %s. If a token has "+
-				"leaked, don't wait: revoke.", key.Namespace, key.Name, moment(key.Status.Credentials[0].ValidUntil))
-	}
+	c.warning = keys.CommandLine.OverlapWarning
 	c.apply = func(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey, dry keys.DryRun) error {
 		return client.Rotate(ctx, key, request, dry)
 	}

@@ -146,9 +146,8 @@ func warnings(key *keysv1alpha1.ApiKey) map[string]string {
 			all[change] = owner.Warning(key, state)
 		}
 	}
-	if first := key.Status.Credentials; len(first) > 1 && first[0].ValidUntil != nil {
-		all[changeRotate] = "The key is in the overlap of its last rotation: the next begins when that is over, at " +
-			stamp(first[0].ValidUntil.Time) + ". If a token has leaked, don't wait: revoke."
+	if warning := keys.Page.OverlapWarning(key); warning != "" {
+		all[changeRotate] = warning
 	}
 	return all
 }

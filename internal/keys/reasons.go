@@ -2,7 +2,9 @@ package keys
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -278,4 +280,15 @@ func (f Frontend) ConditionAdvice(condition *metav1.Condition) string {
 		return "" // The condition that has the same reason says it.
 	}
 	return f.Advice(condition.Reason)
+}
+
+// OverlapWarning says that a rotation has to wait for the end of the last one's overlap, "" where it has not.
+func (f Frontend) OverlapWarning(key *keysv1alpha1.ApiKey) string {
+	credentials := key.Status.Credentials
+	if len(credentials) < 2 || credentials[0].ValidUntil == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s is in the overlap of its last rotation: the next begins when that is over, at %s. "+
+		"If a token has leaked, don't wait: revoke.",
+		f.pick("ApiKey "+nameOf(key), "The key"), credentials[0].ValidUntil.UTC().Format(time.RFC3339))
 }

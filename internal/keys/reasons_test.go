@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
@@ -133,6 +135,22 @@ func TestWhere(t *testing.T) {
 	} {
 		if got := keys.Where(working(test.changes...)); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+func TestOverlapWarning(t *testing.T) {
+	if got := keys.Page.OverlapWarning(working()); got != "" {
+		t.Errorf("a key with one token: %s", got)
+	}
+	key := working(func(k *keysv1alpha1.ApiKey) {
+		k.Status.Credentials = []keysv1alpha1.Credential{{ID: "7Hk2PqZx", ValidUntil: &metav1.Time{Time: now}}, {ID: "8Hk2PqZx"}}
+	})
+	for frontend, want := range map[keys.Frontend]string{
+		keys.CommandLine: "ApiKey shop/warehouse is in the overlap", keys.Page: "The key is in the overlap",
+	} {
+		if got := frontend.OverlapWarning(key); !strings.HasPrefix(got, want) || !strings.Contains(got, " at 2026-11-23T12:00:00Z.") {
+			t.Errorf("%s", got)
 		}
 	}
 }
