@@ -12,12 +12,14 @@ import (
 	. "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// What the rules say.
+// The rules' messages.
 const (
-	badHost     = "must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or *.example.com"
-	badMethod   = "must be an HTTP method in upper case, such as GET; a rule without methods is for every method"
-	badSegment  = "must have no empty, . or .. segments: no request with such a path is ever let through"
-	badInPath   = "must have no ?, #, ;, %, backslash or control character: no request with such a path is ever let through"
+	badHost = "must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or " +
+		"*.example.com"
+	badMethod  = "must be an HTTP method in upper case, such as GET; a rule without methods is for every method"
+	badSegment = "must have no empty, . or .. segments: no request with such a path is ever let through"
+	badInPath  = "must have no ?, #, ;, %, backslash or control character: no request with such a path is ever let " +
+		"through"
 	noWildcards = "must have no *, { or }: paths are compared literally, and type Prefix covers every path below value"
 	noScopes    = "a rule that needs no key can't need scopes: remove anonymous, or scopes and anyOf"
 )
@@ -71,14 +73,22 @@ var _ = Describe("AccessPolicy", func() {
 			s.Rules[0].Paths = []PathMatch{{Type: PathPrefix, Value: "/"}, {Type: PathExact, Value: "/"}}
 		}),
 		Entry("paths with dots, colons, spaces and other letters", func(s *AccessPolicySpec) {
-			s.Rules[0].Paths = []PathMatch{{Value: "/.well-known/..x/a..b/c."}, {Value: "/v1/orders:cancel"}, {Value: "/a b/bücher/~me/@x,y=(z)"}}
+			s.Rules[0].Paths = []PathMatch{
+				{Value: "/.well-known/..x/a..b/c."}, {Value: "/v1/orders:cancel"}, {Value: "/a b/bücher/~me/@x,y=(z)"},
+			}
 		}),
-		Entry("a path of 512 characters", func(s *AccessPolicySpec) { s.Rules[0].Paths[0].Value = "/" + strings.Repeat("a", 511) }),
+		Entry(
+			"a path of 512 characters", func(s *AccessPolicySpec) { s.Rules[0].Paths[0].Value = "/" + strings.Repeat("a", 511) },
+		),
 		Entry("16 methods", func(s *AccessPolicySpec) { s.Rules[0].Methods = many(16, methodNumber) }),
-		Entry("methods of 1 and 20 characters", func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"A", "VERSION-CONTROL-LONG"} }),
+		Entry("methods of 1 and 20 characters", func(s *AccessPolicySpec) {
+			s.Rules[0].Methods = []Method{"A", "VERSION-CONTROL-LONG"}
+		}),
 		Entry("16 scopes, all needed", func(s *AccessPolicySpec) { s.Rules[0].Scopes = many(16, scopeNumber) }),
 		Entry("16 scopes, one of them needed", func(s *AccessPolicySpec) { s.Rules[0].AnyOf = many(16, scopeNumber) }),
-		Entry("scopes of both kinds", func(s *AccessPolicySpec) { s.Rules[0].Scopes, s.Rules[0].AnyOf = []Scope{"a:b"}, []Scope{"c:d", "*"} }),
+		Entry("scopes of both kinds", func(s *AccessPolicySpec) {
+			s.Rules[0].Scopes, s.Rules[0].AnyOf = []Scope{"a:b"}, []Scope{"c:d", "*"}
+		}),
 		Entry("a rule that needs no key", func(s *AccessPolicySpec) { s.Rules[0].Anonymous = new(true) }),
 		Entry("a rule that needs a key, and scopes", func(s *AccessPolicySpec) {
 			s.Rules[0].Anonymous, s.Rules[0].Scopes, s.Rules[0].AnyOf = new(false), []Scope{"a:b"}, []Scope{"c:d"}
@@ -90,42 +100,82 @@ var _ = Describe("AccessPolicy", func() {
 		change(&policy.Spec)
 		Expect(tryCreate(ctx, policy)).To(beRefusedWith(line))
 	},
-		Entry("a host in capitals", `spec.hosts[0]: Invalid value: "API.example.com": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"API.example.com"} }),
-		Entry("a URL for a host", `spec.hosts[1]: Invalid value: "https://example.com": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"a", "https://example.com"} }),
-		Entry("a host with a port", `spec.hosts[0]: Invalid value: "example.com:443": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"example.com:443"} }),
-		Entry("a host with a trailing dot", `spec.hosts[0]: Invalid value: "example.com.": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"example.com."} }),
-		Entry("every host", `spec.hosts[0]: Invalid value: "*": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"*"} }),
-		Entry("a wildcard inside a host", `spec.hosts[0]: Invalid value: "api.*.com": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"api.*.com"} }),
-		Entry("the same host twice", `spec.hosts[1]: Duplicate value: "a"`, func(s *AccessPolicySpec) { s.Hosts = []Host{"a", "a"} }),
-		Entry("33 hosts", "spec.hosts: Too many: 33: must have at most 32 items", func(s *AccessPolicySpec) { s.Hosts = many(33, hostNumber) }),
-		Entry("a host of 254 characters", "spec.hosts[0]: Too long: may not be more than 253", func(s *AccessPolicySpec) { s.Hosts = []Host{Host(strings.Repeat("a", 254))} }),
+		Entry("a host in capitals", `spec.hosts[0]: Invalid value: "API.example.com": `+badHost, func(s *AccessPolicySpec) {
+			s.Hosts = []Host{"API.example.com"}
+		}),
+		Entry("a URL for a host", `spec.hosts[1]: Invalid value: "https://example.com": `+badHost, func(s *AccessPolicySpec) {
+			s.Hosts = []Host{"a", "https://example.com"}
+		}),
+		Entry("a host with a port", `spec.hosts[0]: Invalid value: "example.com:443": `+badHost, func(s *AccessPolicySpec) {
+			s.Hosts = []Host{"example.com:443"}
+		}),
+		Entry(
+			"a host with a trailing dot", `spec.hosts[0]: Invalid value: "example.com.": `+badHost,
+			func(s *AccessPolicySpec) { s.Hosts = []Host{"example.com."} },
+		),
+		Entry(
+			"every host", `spec.hosts[0]: Invalid value: "*": `+badHost, func(s *AccessPolicySpec) { s.Hosts = []Host{"*"} },
+		),
+		Entry("a wildcard inside a host", `spec.hosts[0]: Invalid value: "api.*.com": `+badHost, func(s *AccessPolicySpec) {
+			s.Hosts = []Host{"api.*.com"}
+		}),
+		Entry("the same host twice", `spec.hosts[1]: Duplicate value: "a"`, func(s *AccessPolicySpec) {
+			s.Hosts = []Host{"a", "a"}
+		}),
+		Entry("33 hosts", "spec.hosts: Too many: 33: must have at most 32 items", func(s *AccessPolicySpec) {
+			s.Hosts = many(33, hostNumber)
+		}),
+		Entry("a host of 254 characters", "spec.hosts[0]: Too long: may not be more than 253", func(s *AccessPolicySpec) {
+			s.Hosts = []Host{Host(strings.Repeat("a", 254))}
+		}),
 
-		Entry("a scope that is none", `spec.scopes[0].name: Invalid value: "everything": `+badScope, func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "everything"}} }),
-		Entry("a scope without a name", "spec.scopes[0].name: Required value", func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Description: "x"}} }),
+		Entry(
+			"a scope that is none", `spec.scopes[0].name: Invalid value: "everything": `+badScope,
+			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "everything"}} },
+		),
+		Entry("a scope without a name", "spec.scopes[0].name: Required value", func(s *AccessPolicySpec) {
+			s.Scopes = []ScopeDeclaration{{Description: "x"}}
+		}),
 		Entry("a scope of 129 characters", "spec.scopes[0].name: Too long: may not be more than 128",
 			func(s *AccessPolicySpec) {
 				s.Scopes = []ScopeDeclaration{{Name: "a:" + Scope(strings.Repeat("b", 127))}}
 			}),
-		Entry("the same scope twice", `spec.scopes[1]: Duplicate value: {"name":"a:b"}`, func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b"}, {Name: "a:b"}} }),
-		Entry("257 scopes", "spec.scopes: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) { s.Scopes = many(257, declarationNumber) }),
+		Entry("the same scope twice", `spec.scopes[1]: Duplicate value: {"name":"a:b"}`, func(s *AccessPolicySpec) {
+			s.Scopes = []ScopeDeclaration{{Name: "a:b"}, {Name: "a:b"}}
+		}),
+		Entry("257 scopes", "spec.scopes: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) {
+			s.Scopes = many(257, declarationNumber)
+		}),
 		Entry("a description of 257 characters", "spec.scopes[0].description: Too long: may not be more than 256",
 			func(s *AccessPolicySpec) {
 				s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: strings.Repeat("x", 257)}}
 			}),
 		Entry("a description of two lines", `spec.scopes[0].description: Invalid value: "a\nb": a description `+notPrintable,
 			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: "a\nb"}} }),
-		Entry("a description that clears the screen", `spec.scopes[0].description: Invalid value: "\x1b[2J": a description `+notPrintable,
+		Entry("a description that clears the screen",
+			`spec.scopes[0].description: Invalid value: "\x1b[2J": a description `+notPrintable,
 			func(s *AccessPolicySpec) { s.Scopes = []ScopeDeclaration{{Name: "a:b", Description: "\x1b[2J"}} }),
 
-		Entry("257 rules", "spec.rules: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) { s.Rules = many(257, ruleNumber) }),
-		Entry("a rule without paths", "spec.rules[0].paths: Required value", func(s *AccessPolicySpec) { s.Rules[0].Paths = nil }),
-		Entry("17 paths", "spec.rules[0].paths: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) { s.Rules[0].Paths = many(17, pathNumber) }),
-		Entry("an unknown type of path", `spec.rules[0].paths[0].type: Unsupported value: "Regex": supported values: "Prefix", "Exact"`,
+		Entry("257 rules", "spec.rules: Too many: 257: must have at most 256 items", func(s *AccessPolicySpec) {
+			s.Rules = many(257, ruleNumber)
+		}),
+		Entry(
+			"a rule without paths", "spec.rules[0].paths: Required value", func(s *AccessPolicySpec) { s.Rules[0].Paths = nil },
+		),
+		Entry("17 paths", "spec.rules[0].paths: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) {
+			s.Rules[0].Paths = many(17, pathNumber)
+		}),
+		Entry("an unknown type of path",
+			`spec.rules[0].paths[0].type: Unsupported value: "Regex": supported values: "Prefix", "Exact"`,
 			func(s *AccessPolicySpec) { s.Rules[0].Paths[0].Type = "Regex" }),
 		Entry("a path without a value", "spec.rules[0].paths[0].value: Required value", path("")),
 		Entry("a relative path", `spec.rules[0].paths[0].value: Invalid value: "api": must start with /`, path("api")),
-		Entry("an empty segment", `spec.rules[0].paths[0].value: Invalid value: "/api//orders": `+badSegment, path("/api//orders")),
-		Entry("this folder", `spec.rules[0].paths[0].value: Invalid value: "/api/./orders": `+badSegment, path("/api/./orders")),
+		Entry(
+			"an empty segment", `spec.rules[0].paths[0].value: Invalid value: "/api//orders": `+badSegment, path("/api//orders"),
+		),
+		Entry(
+			"this folder", `spec.rules[0].paths[0].value: Invalid value: "/api/./orders": `+badSegment, path("/api/./orders"),
+		),
 		Entry("the folder above", `spec.rules[0].paths[0].value: Invalid value: "/api/..": `+badSegment, path("/api/..")),
 		Entry("a query", `spec.rules[0].paths[0].value: Invalid value: "/api?a": `+badInPath, path("/api?a")),
 		Entry("a fragment", `spec.rules[0].paths[0].value: Invalid value: "/api#a": `+badInPath, path("/api#a")),
@@ -133,28 +183,67 @@ var _ = Describe("AccessPolicy", func() {
 		Entry("an encoded path", `spec.rules[0].paths[0].value: Invalid value: "/api%2fa": `+badInPath, path("/api%2fa")),
 		Entry("a backslash", `spec.rules[0].paths[0].value: Invalid value: "/api\\a": `+badInPath, path(`/api\a`)),
 		Entry("a control character", `spec.rules[0].paths[0].value: Invalid value: "/api\ta": `+badInPath, path("/api\ta")),
-		Entry("the control character at the end of ASCII", `spec.rules[0].paths[0].value: Invalid value: "/api\x7f": `+badInPath, path("/api\x7f")),
+		Entry(
+			"the control character at the end of ASCII", `spec.rules[0].paths[0].value: Invalid value: "/api\x7f": `+badInPath,
+			path("/api\x7f"),
+		),
 		Entry("a wildcard", `spec.rules[0].paths[0].value: Invalid value: "/api/*": `+noWildcards, path("/api/*")),
-		Entry("a path template", `spec.rules[0].paths[0].value: Invalid value: "/api/orders/{id}": `+noWildcards, path("/api/orders/{id}")),
-		Entry("a path of 513 characters", "spec.rules[0].paths[0].value: Too long: may not be more than 512", path("/"+strings.Repeat("a", 512))),
+		Entry(
+			"a path template", `spec.rules[0].paths[0].value: Invalid value: "/api/orders/{id}": `+noWildcards,
+			path("/api/orders/{id}"),
+		),
+		Entry(
+			"a path of 513 characters", "spec.rules[0].paths[0].value: Too long: may not be more than 512",
+			path("/"+strings.Repeat("a", 512)),
+		),
 
-		Entry("a method in small letters", `spec.rules[0].methods[0]: Invalid value: "get": `+badMethod, func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"get"} }),
-		Entry("several methods in one", `spec.rules[0].methods[0]: Invalid value: "GET,HEAD": `+badMethod, func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"GET,HEAD"} }),
-		Entry("every method", `spec.rules[0].methods[0]: Invalid value: "*": `+badMethod, func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"*"} }),
-		Entry("the same method twice", `spec.rules[0].methods[1]: Duplicate value: "GET"`, func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"GET", "GET"} }),
-		Entry("17 methods", "spec.rules[0].methods: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) { s.Rules[0].Methods = many(17, methodNumber) }),
-		Entry("a method of 21 characters", "spec.rules[0].methods[0]: Too long: may not be more than 20", func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{Method(strings.Repeat("A", 21))} }),
+		Entry(
+			"a method in small letters", `spec.rules[0].methods[0]: Invalid value: "get": `+badMethod,
+			func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"get"} },
+		),
+		Entry(
+			"several methods in one", `spec.rules[0].methods[0]: Invalid value: "GET,HEAD": `+badMethod,
+			func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{"GET,HEAD"} },
+		),
+		Entry("every method", `spec.rules[0].methods[0]: Invalid value: "*": `+badMethod, func(s *AccessPolicySpec) {
+			s.Rules[0].Methods = []Method{"*"}
+		}),
+		Entry("the same method twice", `spec.rules[0].methods[1]: Duplicate value: "GET"`, func(s *AccessPolicySpec) {
+			s.Rules[0].Methods = []Method{"GET", "GET"}
+		}),
+		Entry("17 methods", "spec.rules[0].methods: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) {
+			s.Rules[0].Methods = many(17, methodNumber)
+		}),
+		Entry(
+			"a method of 21 characters", "spec.rules[0].methods[0]: Too long: may not be more than 20",
+			func(s *AccessPolicySpec) { s.Rules[0].Methods = []Method{Method(strings.Repeat("A", 21))} },
+		),
 
-		Entry("a needed scope that is none", `spec.rules[0].scopes[0]: Invalid value: "everything": `+badScope, func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"everything"} }),
+		Entry(
+			"a needed scope that is none", `spec.rules[0].scopes[0]: Invalid value: "everything": `+badScope,
+			func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"everything"} },
+		),
 		Entry("a needed scope of 129 characters", "spec.rules[0].scopes[0]: Too long: may not be more than 128",
 			func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"a:" + Scope(strings.Repeat("b", 127))} }),
-		Entry("the same needed scope twice", `spec.rules[0].scopes[1]: Duplicate value: "a:b"`, func(s *AccessPolicySpec) { s.Rules[0].Scopes = []Scope{"a:b", "a:b"} }),
-		Entry("17 needed scopes", "spec.rules[0].scopes: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) { s.Rules[0].Scopes = many(17, scopeNumber) }),
-		Entry("an alternative that is none", `spec.rules[0].anyOf[0]: Invalid value: "everything": `+badScope, func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"everything"} }),
+		Entry("the same needed scope twice", `spec.rules[0].scopes[1]: Duplicate value: "a:b"`, func(s *AccessPolicySpec) {
+			s.Rules[0].Scopes = []Scope{"a:b", "a:b"}
+		}),
+		Entry(
+			"17 needed scopes", "spec.rules[0].scopes: Too many: 17: must have at most 16 items",
+			func(s *AccessPolicySpec) { s.Rules[0].Scopes = many(17, scopeNumber) },
+		),
+		Entry(
+			"an alternative that is none", `spec.rules[0].anyOf[0]: Invalid value: "everything": `+badScope,
+			func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"everything"} },
+		),
 		Entry("an alternative of 129 characters", "spec.rules[0].anyOf[0]: Too long: may not be more than 128",
 			func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"a:" + Scope(strings.Repeat("b", 127))} }),
-		Entry("the same alternative twice", `spec.rules[0].anyOf[1]: Duplicate value: "a:b"`, func(s *AccessPolicySpec) { s.Rules[0].AnyOf = []Scope{"a:b", "a:b"} }),
-		Entry("17 alternatives", "spec.rules[0].anyOf: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) { s.Rules[0].AnyOf = many(17, scopeNumber) }),
+		Entry("the same alternative twice", `spec.rules[0].anyOf[1]: Duplicate value: "a:b"`, func(s *AccessPolicySpec) {
+			s.Rules[0].AnyOf = []Scope{"a:b", "a:b"}
+		}),
+		Entry("17 alternatives", "spec.rules[0].anyOf: Too many: 17: must have at most 16 items", func(s *AccessPolicySpec) {
+			s.Rules[0].AnyOf = many(17, scopeNumber)
+		}),
 
 		Entry("scopes without a key", "spec.rules[1].anonymous: Invalid value: "+noScopes, func(s *AccessPolicySpec) {
 			s.Rules = append(s.Rules, AccessRule{Paths: many(1, pathNumber), Anonymous: new(true), Scopes: []Scope{"a:b"}})
@@ -167,9 +256,18 @@ var _ = Describe("AccessPolicy", func() {
 	DescribeTable("reads, in what Go would leave out,", func(ctx SpecContext, spec map[string]any, line string) {
 		Expect(tryCreate(ctx, with(validAccessPolicy(), spec, "spec"))).To(beRefusedWith(line))
 	},
-		Entry("no paths", ruleWith("paths", []any{}), "spec.rules[0].paths: Invalid value: 0: spec.rules[0].paths in body should have at least 1 items"),
-		Entry("no scopes, which would let every key pass", ruleWith("scopes", []any{}), "spec.rules[0].scopes: Invalid value: 0: spec.rules[0].scopes in body should have at least 1 items"),
-		Entry("no alternatives", ruleWith("anyOf", []any{}), "spec.rules[0].anyOf: Invalid value: 0: spec.rules[0].anyOf in body should have at least 1 items"),
+		Entry(
+			"no paths", ruleWith("paths", []any{}),
+			"spec.rules[0].paths: Invalid value: 0: spec.rules[0].paths in body should have at least 1 items",
+		),
+		Entry(
+			"no scopes, which would let every key pass", ruleWith("scopes", []any{}),
+			"spec.rules[0].scopes: Invalid value: 0: spec.rules[0].scopes in body should have at least 1 items",
+		),
+		Entry(
+			"no alternatives", ruleWith("anyOf", []any{}),
+			"spec.rules[0].anyOf: Invalid value: 0: spec.rules[0].anyOf in body should have at least 1 items",
+		),
 		Entry("an empty description", map[string]any{"scopes": []any{map[string]any{"name": "a:b", "description": ""}}},
 			`spec.scopes[0].description: Invalid value: "": spec.scopes[0].description in body should be at least 1 chars long`),
 	)
@@ -220,21 +318,25 @@ var _ = Describe("AccessPolicy status", func() {
 			Conditions: many(16, conditionNumber), ObservedGeneration: 1, Rules: new(int32(256)),
 		}),
 		Entry("no rules", accepted, AccessPolicyStatus{Rules: new(int32(0))}),
-		Entry("17 conditions", "status.conditions: Too many: 17: must have at most 16 items", AccessPolicyStatus{Conditions: many(17, conditionNumber)}),
+		Entry("17 conditions", "status.conditions: Too many: 17: must have at most 16 items", AccessPolicyStatus{
+			Conditions: many(17, conditionNumber),
+		}),
 		Entry("two conditions of a type", "status.conditions[1]: Duplicate value: ", AccessPolicyStatus{
 			Conditions: many(2, func(int) metav1.Condition { return conditionNumber(0) }),
 		}),
-		Entry("a generation before none", "status.observedGeneration: Invalid value: -2: ", AccessPolicyStatus{ObservedGeneration: -2}),
+		Entry("a generation before none", "status.observedGeneration: Invalid value: -2: ", AccessPolicyStatus{
+			ObservedGeneration: -2,
+		}),
 		Entry("fewer than no rules", "status.rules: Invalid value: -1: ", AccessPolicyStatus{Rules: new(int32(-1))}),
 	)
 })
 
-// path changes the only rule's only path.
+// path changes the only path of the only rule.
 func path(value string) func(*AccessPolicySpec) {
 	return func(s *AccessPolicySpec) { s.Rules[0].Paths[0].Value = value }
 }
 
-// ruleWith is a spec with one rule, in which one field has a value that the Go types leave out.
+// ruleWith returns a spec with one rule, in which one field has a value that the Go types can't express.
 func ruleWith(field string, value any) map[string]any {
 	rule := map[string]any{"paths": []any{map[string]any{"value": "/api"}}}
 	rule[field] = value

@@ -11,7 +11,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or *.example.com"
 type Host string
 
-// Method is an HTTP method in upper case, RFC 9110 section 9.
+// Method is an HTTP method in upper case: RFC 9110, section 9.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=20
@@ -31,16 +31,16 @@ const (
 	PathExact PathMatchType = "Exact"
 )
 
-// AccessPolicySpec is what an API is and what each of its routes needs.
+// AccessPolicySpec describes an API, and what each of its routes requires.
 type AccessPolicySpec struct {
-	// hosts are the names that the API is reached by. Without any, the policy only declares scopes.
+	// hosts are the API's host names. Without any, the policy only declares scopes.
 	//
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	Hosts []Host `json:"hosts,omitempty"`
 
-	// scopes declares the scopes that keys may ask for.
+	// scopes declares the scopes that keys may request.
 	//
 	// +optional
 	// +listType=map
@@ -48,7 +48,7 @@ type AccessPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=256
 	Scopes []ScopeDeclaration `json:"scopes,omitempty"`
 
-	// rules says what each route needs. Where several match, the most specific path wins, then the rule with methods. A
+	// rules says what each route requires. If several match, the most specific path wins, then the rule with methods. A
 	// request that no rule matches is refused.
 	//
 	// +optional
@@ -57,7 +57,7 @@ type AccessPolicySpec struct {
 	Rules []AccessRule `json:"rules,omitempty"`
 }
 
-// ScopeDeclaration makes a scope known.
+// ScopeDeclaration declares a scope.
 type ScopeDeclaration struct {
 	// name is the scope.
 	//
@@ -73,7 +73,7 @@ type ScopeDeclaration struct {
 	Description string `json:"description,omitempty"`
 }
 
-// AccessRule says what some routes need. A rule with neither scopes, anyOf nor anonymous lets every valid key pass.
+// AccessRule says what some routes require. A rule with neither scopes, anyOf nor anonymous lets every valid key pass.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.anonymous) || !self.anonymous || (!has(self.scopes) && !has(self.anyOf))",message="a rule that needs no key can't need scopes: remove anonymous, or scopes and anyOf",fieldPath=".anonymous"
 type AccessRule struct {
@@ -85,14 +85,14 @@ type AccessRule struct {
 	// +kubebuilder:validation:MaxItems=16
 	Paths []PathMatch `json:"paths,omitempty"`
 
-	// methods are the HTTP methods that the rule is for. Empty is every method.
+	// methods are the HTTP methods that the rule is for. Empty means every method.
 	//
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	Methods []Method `json:"methods,omitempty"`
 
-	// scopes are all needed.
+	// scopes are the scopes that a key must have, all of them.
 	//
 	// +optional
 	// +listType=set
@@ -100,7 +100,7 @@ type AccessRule struct {
 	// +kubebuilder:validation:MaxItems=16
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// anyOf are scopes of which one is enough.
+	// anyOf are scopes of which a key must have at least one.
 	//
 	// +optional
 	// +listType=set
@@ -109,21 +109,21 @@ type AccessRule struct {
 	AnyOf []Scope `json:"anyOf,omitempty"`
 
 	// anonymous lets requests pass without a key, such as CORS preflights. A request with a valid key is still identified;
-	// one with any other passes as nobody.
+	// one with an invalid key passes as anonymous.
 	//
 	// +optional
-	Anonymous *bool `json:"anonymous,omitempty"` //nolint:kubeapilinter // A rule lets requests without a key pass or not: there is no third.
+	Anonymous *bool `json:"anonymous,omitempty"` //nolint:kubeapilinter // There can be no third value.
 }
 
 // PathMatch is a path and how it is compared.
 type PathMatch struct {
-	// type is Prefix, by whole segments, or Exact.
+	// type is Prefix, which compares whole segments, or Exact.
 	//
 	// +optional
 	// +kubebuilder:default=Prefix
 	Type PathMatchType `json:"type,omitempty"`
 
-	// value is the path as it is after percent-decoding.
+	// value is the path after percent-decoding.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -135,7 +135,7 @@ type PathMatch struct {
 	Value string `json:"value,omitempty"`
 }
 
-// AccessPolicyStatus says whether every rule of the policy is heard.
+// AccessPolicyStatus says whether every rule of the policy is in effect.
 type AccessPolicyStatus struct {
 	// conditions are the latest observations of the policy.
 	//
@@ -145,21 +145,21 @@ type AccessPolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the object:
-	// kstatus would read an object without a status as done.
+	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the
+	// object: kstatus would read an object without a status as done.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"` //nolint:kubeapilinter // Generations are never 0.
 
-	// rules is the number of spec.rules, for people.
+	// rules is the number of spec.rules.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Rules *int32 `json:"rules,omitempty"`
 }
 
-// AccessPolicy is what an API is and what each of its routes needs.
+// AccessPolicy describes an API, and what each of its routes requires.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -176,12 +176,12 @@ type AccessPolicy struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what the API is and what each of its routes needs.
+	// spec describes the API, and what each of its routes requires.
 	//
 	// +required
 	Spec AccessPolicySpec `json:"spec,omitzero"`
 
-	// status says whether every rule of the policy is heard.
+	// status says whether every rule of the policy is in effect.
 	//
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}

@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ApiKeyState is what whoever edits a key wants of it.
+// ApiKeyState is the desired state of a key.
 //
 // +kubebuilder:validation:Enum=Active;Suspended;Revoked
 type ApiKeyState string
@@ -14,17 +14,17 @@ const (
 	ApiKeyActive ApiKeyState = "Active"
 	// ApiKeySuspended is the state of a key that is refused until it is made active again.
 	ApiKeySuspended ApiKeyState = "Suspended"
-	// ApiKeyRevoked is the state of a key that is refused for ever.
+	// ApiKeyRevoked is the state of a key that is refused permanently.
 	ApiKeyRevoked ApiKeyState = "Revoked"
 )
 
-// ApiKeySpec is what is asked for.
+// ApiKeySpec is what is requested for a key.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.digest) == has(oldSelf.digest)",message="digest can't be added or removed: create another ApiKey",fieldPath=".digest"
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.secret)",message="secret can't be set beside digest: a token made elsewhere is not known here, so no Secret is written",fieldPath=".secret"
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.rotation)",message="rotation can't be set beside digest: rotate by creating another ApiKey with the new token's digest",fieldPath=".rotation"
 type ApiKeySpec struct {
-	// displayName is a descriptive name for people, such as "Warehouse Integration". Without it the object's name stands.
+	// displayName is a descriptive name, such as "Warehouse Integration". Default: the object's name.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -32,8 +32,8 @@ type ApiKeySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[^\\x00-\\x1f\\x7f-\\x9f\\xad\\x{61c}\\x{115f}\\x{1160}\\x{180e}\\x{200b}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2060}-\\x{206f}\\x{3164}\\x{feff}\\x{ffa0}\\x{fff9}-\\x{fffb}\\x{1d173}-\\x{1d17a}\\x{e0000}-\\x{e007f}]*$')",message="a name must have no line breaks, control characters, marks of direction or invisible characters"
 	DisplayName string `json:"displayName,omitempty"`
 
-	// scopes is what the key may do. A scope that is taken away here is refused at once; one that is added is granted
-	// when the controller has admitted it.
+	// scopes is what the key may do. A scope that you remove is refused at once; a scope that you add is granted once
+	// the controller has admitted it.
 	//
 	// +required
 	// +listType=set
@@ -41,10 +41,10 @@ type ApiKeySpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// expiry is how long after its issue the key stops working. It is one of the tenant's options; blank is Never.
+	// expiry is how long after its issue the key stops working: one of the tenant's options. Default: Never.
 	//
 	// +optional
-	Expiry Expiry `json:"expiry,omitempty"` //nolint:kubeapilinter // Blank may be written, and means what leaving it out means.
+	Expiry Expiry `json:"expiry,omitempty"` //nolint:kubeapilinter // Empty is allowed, and means absent.
 
 	// allowedCIDRs are the blocks of addresses that requests with this key may come from. Empty allows any.
 	//
@@ -53,19 +53,19 @@ type ApiKeySpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	AllowedCIDRs []CIDR `json:"allowedCIDRs,omitempty"`
 
-	// state is Active, Suspended (refused until it is Active again) or Revoked (refused for ever).
+	// state is Active, Suspended (refused until it is Active again) or Revoked (refused permanently).
 	//
 	// +optional
 	// +kubebuilder:default=Active
 	// +kubebuilder:validation:XValidation:rule="oldSelf != 'Revoked' || self == 'Revoked'",message="a revoked key can't come back: create another ApiKey"
 	State ApiKeyState `json:"state,omitempty"`
 
-	// rotation replaces the token on schedule. Without it a token changes only when asked for with the rotateAt annotation.
+	// rotation replaces the token on a schedule. Without it, the token changes only when you set the rotateAt annotation.
 	//
 	// +optional
 	Rotation *Rotation `json:"rotation,omitempty"`
 
-	// secret is what the Secret that holds the token looks like.
+	// secret describes the Secret that holds the token.
 	//
 	// +optional
 	Secret *SecretTemplate `json:"secret,omitempty"`
@@ -87,14 +87,14 @@ type Rotation struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0-9]{1,5}s$') || int(self.substring(0, self.size() - 1)) >= 3600",message="a token is replaced on schedule once an hour at most: write 1h or longer; for another token now, set the annotation keys.nexuscommerce.io/rotateAt"
 	Every Period `json:"every,omitempty"`
 
-	// overlap is how long the old token stays valid beside the new one. Blank is a day, or half of every where that is
-	// shorter.
+	// overlap is how long the old token stays valid beside the new one. Default: a day, or half of every if
+	// that is shorter.
 	//
 	// +optional
 	Overlap Period `json:"overlap,omitempty"`
 }
 
-// Template is text in which {{ .Token }}, say, stands for the token.
+// Template is text in which {{ .Token }}, for example, stands for the token.
 // ---
 // The rule is the language of internal/secretdata as a regular expression; a fuzz test there compares the two.
 //
@@ -113,7 +113,7 @@ type LabelValue string
 //
 // +kubebuilder:validation:MinProperties=1
 type SecretTemplate struct {
-	// name is the Secret's name. Blank is the name of the ApiKey.
+	// name is the Secret's name. Default: the ApiKey's name.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -138,9 +138,9 @@ type SecretTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].size() <= 1024)",message="values are at most 1024 characters"
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	// data adds entries to the Secret. Each value is text in which {{ .Token }} stands for the token, as do .Authorization, .TenantID,
-	// .APIBaseURL, .Prefix, .ExpiresAt, .Namespace, .Name, .DisplayName and .Scopes for what they name. {{ .DisplayName | json }} writes
-	// a value as JSON has it; the other encoders are base64, urlquery, html and shell.
+	// data adds entries to the Secret. Each value is text in which {{ .Token }} stands for the token. The other fields are
+	// .Authorization, .TenantID, .APIBaseURL, .Prefix, .ExpiresAt, .Namespace, .Name, .DisplayName and .Scopes.
+	// {{ .DisplayName | json }} encodes a value as JSON; the other encoders are base64, urlquery, html and shell.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
@@ -151,7 +151,8 @@ type SecretTemplate struct {
 
 // TokenDigest registers a token that was made elsewhere, in the same format as a minted one.
 // ---
-// Where somebody writes the token itself here, the refusal (FieldValueForbidden) does not repeat it into a pipeline's log.
+// If somebody writes the token itself here, the error (FieldValueForbidden) does not repeat it, as into a pipeline's
+// log.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="digest is immutable: create another ApiKey"
 type TokenDigest struct {
@@ -175,7 +176,7 @@ type TokenDigest struct {
 
 // ApiKeyStatus is what the controller has granted, and what verifiers have seen.
 type ApiKeyStatus struct {
-	// conditions are Ready, and the facts that it is computed from.
+	// conditions are Ready, and those that it is computed from.
 	//
 	// +optional
 	// +listType=map
@@ -183,8 +184,8 @@ type ApiKeyStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the object:
-	// kstatus would read an object without a status as done.
+	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the
+	// object: kstatus would read an object without a status as done.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
@@ -232,12 +233,12 @@ type ApiKeyStatus struct {
 	// +optional
 	IssuedTime *metav1.Time `json:"issuedTime,omitempty"`
 
-	// expiresTime is from when on the key is refused. A key without one does not expire.
+	// expiresTime is when the key expires. A key without one does not expire.
 	//
 	// +optional
 	ExpiresTime *metav1.Time `json:"expiresTime,omitempty"`
 
-	// expires is expiresTime for people: its date, or Never.
+	// expires is the date of expiresTime, or Never.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -314,7 +315,7 @@ type Credential struct {
 	// +optional
 	PublishedTime *metav1.Time `json:"publishedTime,omitempty"`
 
-	// validUntil is from when on the credential is refused, where that is before the key's own expiry.
+	// validUntil is when the credential stops working, if that is before the key's own expiry.
 	//
 	// +optional
 	ValidUntil *metav1.Time `json:"validUntil,omitempty"`
@@ -347,7 +348,7 @@ type Binding struct {
 
 // ApiKey is a long-lived bearer token for the tenant that its namespace belongs to.
 //
-// The name is the kind's fixed one, and the one exception to Go's rule for initialisms in this project.
+// The kind's name is the one exception to Go's rule for initialisms in this project.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -373,7 +374,7 @@ type ApiKey struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what is asked for.
+	// spec is what is requested for the key.
 	//
 	// +required
 	Spec ApiKeySpec `json:"spec,omitzero"`

@@ -55,7 +55,7 @@ var _ = Describe("kubectl get", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		return strings.Split(strings.TrimSpace(out), "\n")
 	}
-	// Columns are at least three spaces apart, and a name may have one in it.
+	// Columns are at least three spaces apart, and a name may contain a single space.
 	columns := func(line string) []string {
 		var names []string
 		for name := range strings.SplitSeq(line, "   ") {
@@ -68,10 +68,13 @@ var _ = Describe("kubectl get", Ordered, func() {
 
 	It("shows keys as a list page does", func(ctx SpecContext) {
 		lines := get(ctx, "nxkey")
-		Expect(columns(lines[0])).To(Equal([]string{"NAME", "DISPLAY NAME", "PREFIX", "SCOPES", "READY", "EXPIRES", "LAST USED", "AGE"}))
+		Expect(columns(lines[0])).To(Equal(
+			[]string{"NAME", "DISPLAY NAME", "PREFIX", "SCOPES", "READY", "EXPIRES", "LAST USED", "AGE"},
+		))
 		Expect(lines[1:]).To(ContainElement(HavePrefix("warehouse-integration")))
 		Expect(columns(get(ctx, "nxkey", "warehouse-integration", "--no-headers")[0])[:6]).To(Equal([]string{
-			"warehouse-integration", "Warehouse Integration", somePrefix, `["inventory:read","products:read"]`, "True", "2027-02-21",
+			"warehouse-integration", "Warehouse Integration", somePrefix, `["inventory:read","products:read"]`, "True",
+			"2027-02-21",
 		}))
 	})
 
@@ -80,7 +83,9 @@ var _ = Describe("kubectl get", Ordered, func() {
 		Expect(columns(lines[0])).To(Equal([]string{
 			"NAME", "DISPLAY NAME", "PREFIX", "SCOPES", "READY", "EXPIRES", "LAST USED", "AGE", "TENANT", "STATE", "SECRET",
 		}))
-		Expect(lines[1:]).To(ContainElement(MatchRegexp(`^warehouse-integration .*3714240b-2e06-4c35-8856-ccc1c096323e +Active +warehouse-token$`)))
+		Expect(lines[1:]).To(ContainElement(MatchRegexp(
+			`^warehouse-integration .*3714240b-2e06-4c35-8856-ccc1c096323e +Active +warehouse-token$`,
+		)))
 	})
 
 	It("shows tenants and what they use", func(ctx SpecContext) {
@@ -108,14 +113,27 @@ var _ = Describe("kubectl get", Ordered, func() {
 		Expect(get(ctx, kind, "--output", "name", "--field-selector", selector)).To(ConsistOf(want))
 	},
 		Entry("revoked keys", "nxkey", "spec.state=Revoked", "apikey.keys.nexuscommerce.io/old-import"),
-		Entry("active keys, by the default", "nxkey", "spec.state=Active", "apikey.keys.nexuscommerce.io/warehouse-integration"),
-		Entry("the key that has a prefix", "nxkey", "status.prefix="+somePrefix, "apikey.keys.nexuscommerce.io/warehouse-integration"),
-		Entry("a tenant's keys", "nxkey", "status.tenantID=3714240b-2e06-4c35-8856-ccc1c096323e", "apikey.keys.nexuscommerce.io/warehouse-integration"),
-		Entry("the tenant that has an id", "tenant", "spec.id=3714240b-2e06-4c35-8856-ccc1c096323e", "tenant.keys.nexuscommerce.io/acme"),
+		Entry(
+			"active keys, by the default", "nxkey", "spec.state=Active", "apikey.keys.nexuscommerce.io/warehouse-integration",
+		),
+		Entry(
+			"the key that has a prefix", "nxkey", "status.prefix="+somePrefix,
+			"apikey.keys.nexuscommerce.io/warehouse-integration",
+		),
+		Entry(
+			"a tenant's keys", "nxkey", "status.tenantID=3714240b-2e06-4c35-8856-ccc1c096323e",
+			"apikey.keys.nexuscommerce.io/warehouse-integration",
+		),
+		Entry(
+			"the tenant that has an id", "tenant", "spec.id=3714240b-2e06-4c35-8856-ccc1c096323e",
+			"tenant.keys.nexuscommerce.io/acme",
+		),
 		Entry("no tenant by another id", "tenant", "spec.id=00000000-0000-0000-0000-000000000000", ""),
 	)
 })
 
 func ready() metav1.Condition {
-	return metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonReady, LastTransitionTime: someTime}
+	return metav1.Condition{
+		Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonReady, LastTransitionTime: someTime,
+	}
 }

@@ -4,24 +4,24 @@ package v1alpha1
 // only while they are true. A Tenant has Ready, Suspended and Stalled.
 const (
 	// ConditionReady is True while the key is issued, published and accepted by verifiers, Unknown while the controller
-	// waits, and False while only a person can mend what is wrong. A key that does not work because that was asked for
-	// (it is suspended, revoked or expired) has none: kstatus reads a Ready that is False as a wait without end.
+	// waits, and False while only a person can fix what is wrong. A key that does not work as requested
+	// (it is suspended, revoked or expired) has no Ready: kstatus reads a Ready that is False as an endless wait.
 	ConditionReady = "Ready"
 	// ConditionSuspended is True while the key, or the tenant, is suspended, and absent otherwise.
 	ConditionSuspended = "Suspended"
-	// ConditionAdmitted is True while what spec asks for is what the tenant may have.
+	// ConditionAdmitted is True while the tenant may have what spec requests.
 	ConditionAdmitted = "Admitted"
 	// ConditionPublished is True while the Secret holds the newest credential's token.
 	ConditionPublished = "Published"
-	// ConditionRevoked is True from when the controller has seen that the key is revoked.
+	// ConditionRevoked is True once the controller has seen that the key is revoked.
 	ConditionRevoked = "Revoked"
-	// ConditionRevocationEffective is True from when no live verifier can accept the key any more.
+	// ConditionRevocationEffective is True once no live verifier can accept the key any more.
 	ConditionRevocationEffective = "RevocationEffective"
-	// ConditionExpired is True from when the key's expiry has passed.
+	// ConditionExpired is True once the key's expiry has passed.
 	ConditionExpired = "Expired"
-	// ConditionReconciling is True while the controller waits for something that will come by itself.
+	// ConditionReconciling is True while the controller waits for something that needs no action.
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled is True while only a person can mend what keeps the key from being Ready.
+	// ConditionStalled is True while only a person can fix what keeps the key from being Ready.
 	ConditionStalled = "Stalled"
 )
 
@@ -29,7 +29,7 @@ const (
 const (
 	// ReasonReady says that the key works.
 	ReasonReady = "Ready"
-	// ReasonAdmitted says that what spec asks for is granted.
+	// ReasonAdmitted says that what spec requests is granted.
 	ReasonAdmitted = "Admitted"
 	// ReasonIssued says that the Secret holds the token of the key's first credential.
 	ReasonIssued = "Issued"
@@ -74,15 +74,15 @@ const (
 	ReasonNamespaceNotServed = "NamespaceNotServed"
 	// ReasonSecretConflict says that somebody else's Secret has the name of the key's.
 	ReasonSecretConflict = "SecretConflict"
-	// ReasonSecretRefused says that the API server does not let the controller write the key's Secret: a quota, a policy or a role is in
-	// the way.
+	// ReasonSecretRefused says that the API server does not let the controller write the key's Secret, because of a quota,
+	// a policy or a role.
 	ReasonSecretRefused = "SecretRefused"
 	// ReasonInvalidTemplate says that a template of spec.secret.data can't be rendered.
 	ReasonInvalidTemplate = "InvalidTemplate"
-	// ReasonDigestConflict says that an older key of the tenant has the same digest, or that its token was minted for a key that is
-	// revoked.
+	// ReasonDigestConflict says that an older key of the tenant has the same digest, or that its token was minted for a
+	// key that is revoked.
 	ReasonDigestConflict = "DigestConflict"
-	// ReasonRootKeyLost says that the token can't be derived: its root key is gone or another.
+	// ReasonRootKeyLost says that the token can't be derived, because its root key is missing or has changed.
 	ReasonRootKeyLost = "RootKeyLost"
 )
 
@@ -98,11 +98,11 @@ const (
 
 // Reasons of an AccessPolicy's Ready condition.
 const (
-	// ReasonApplied says that every rule of the policy is heard.
+	// ReasonApplied says that every rule of the policy is in effect.
 	ReasonApplied = "Applied"
 	// ReasonConflict says that a rule of an older AccessPolicy, or an earlier one of the same, is for the same host, path
-	// and method as one of the policy's, and is heard instead.
+	// and method as one of the policy's, and takes precedence.
 	ReasonConflict = "Conflict"
-	// ReasonNoHosts says that the policy has rules and no hosts that they would be for.
+	// ReasonNoHosts says that the policy has rules, but no hosts.
 	ReasonNoHosts = "NoHosts"
 )

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// From returns when something that was issued at a given time expires. The second result is false for what never does.
-// An expiry that can't be read, which the API server doesn't let in, is one that has passed: it fails closed.
+// From returns when something that was issued at a given time expires, and false if it never does. An invalid expiry,
+// which the API server doesn't accept, has expired at once: it fails closed.
 func (e Expiry) From(issued time.Time) (time.Time, bool) {
 	if e == "" || e == ExpiryNever {
 		return time.Time{}, false
@@ -25,7 +25,7 @@ func (e Expiry) From(issued time.Time) (time.Time, bool) {
 	return issued.Add(time.Duration(count) * periodUnits[unit]), true
 }
 
-// OrNever returns the expiry as the tenant's options name it: blank is Never.
+// OrNever returns the expiry as the tenant's options name it: Never if it is empty.
 func (e Expiry) OrNever() Expiry {
 	if e == "" {
 		return ExpiryNever
@@ -33,7 +33,8 @@ func (e Expiry) OrNever() Expiry {
 	return e
 }
 
-// Duration returns the length of the period, at most the 292 years that a time.Duration holds. The second result is false for one that can't be read, or is blank.
+// Duration returns the length of the period, at most the 292 years that a time.Duration holds. It returns false for a
+// period that is invalid or empty.
 func (p Period) Duration() (time.Duration, bool) {
 	count, unit, ok := splitPeriod(string(p))
 	if !ok || unit == 'y' {
@@ -45,7 +46,9 @@ func (p Period) Duration() (time.Duration, bool) {
 	return time.Duration(count) * periodUnits[unit], true
 }
 
-var periodUnits = map[byte]time.Duration{'s': time.Second, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour, 'y': 0}
+var periodUnits = map[byte]time.Duration{
+	's': time.Second, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour, 'y': 0,
+}
 
 func splitPeriod(s string) (count int, unit byte, ok bool) {
 	if len(s) < 2 {

@@ -21,7 +21,7 @@ func TestExpiryFrom(t *testing.T) {
 		"1y":     time.Date(2027, 11, 23, 12, 0, 0, 0, time.UTC),
 		"99999w": issued.AddDate(0, 0, 7*99999),
 		"99y":    time.Date(2125, 11, 23, 12, 0, 0, 0, time.UTC),
-		// The API server lets none of these in; if one comes all the same, the key has expired.
+		// The API server accepts none of these. If it did, the key would have expired.
 		"banana": issued,
 		"-1d":    issued,
 		"0d":     issued,

@@ -33,12 +33,12 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(func() { Expect(cp.Stop()).To(Succeed()) })
 })
 
-// tryCreate asks the API server whether it would take an object, and reads the object back as it would be stored.
+// tryCreate creates an object in a dry run, and returns it as it would be stored.
 func tryCreate(ctx context.Context, object client.Object) error {
 	return cp.Client.Create(ctx, object, client.DryRunAll)
 }
 
-// create stores an object until the end of the spec.
+// create creates an object, and deletes it at the end of the spec.
 func create(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	object.SetName("")
@@ -55,7 +55,8 @@ func reread[T client.Object](ctx context.Context, object T) T {
 	return stored
 }
 
-// with is an object with one field set to a value that the Go types may not be able to express. A nil value removes it.
+// with returns an object with one field set to a value that the Go types may not be able to express. A nil value
+// removes the field.
 func with(object client.Object, value any, fields ...string) *unstructured.Unstructured {
 	GinkgoHelper()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
@@ -72,17 +73,17 @@ func with(object client.Object, value any, fields ...string) *unstructured.Unstr
 	return raw
 }
 
-// beRefusedWith matches the error about an object that is invalid in one way, which the API server puts in one line.
-// A line starts with the field's path.
+// beRefusedWith matches the error about an object that is invalid in one way. The API server writes it in one line,
+// which starts with the field's path.
 func beRefusedWith(line string) types.GomegaMatcher {
 	return WithTransform(problems, ConsistOf(HavePrefix(line)))
 }
 
-// accepted is what beRefusedWith reads where there is no error.
+// accepted is the text that beRefusedWith compares if there is no error.
 const accepted = "(accepted)"
 
-// beRefusedAsTooShort matches the error about an object in which one string is empty. What else is said is about that
-// string too.
+// beRefusedAsTooShort matches the error about an object in which one string is empty. The error's other lines must be
+// about that string too.
 func beRefusedAsTooShort(path string) types.GomegaMatcher {
 	return WithTransform(problems, SatisfyAll(
 		ContainElement(HaveSuffix(" in body should be at least 1 chars long")),
@@ -90,7 +91,7 @@ func beRefusedAsTooShort(path string) types.GomegaMatcher {
 	))
 }
 
-// problems are the lines that a person reads about an invalid object.
+// problems returns the lines of the error about an invalid object.
 func problems(err error) []string {
 	if err == nil {
 		return []string{accepted}
@@ -109,7 +110,7 @@ func problems(err error) []string {
 	return lines
 }
 
-// many is a list of n different values.
+// many returns a list of n different values.
 func many[T any](n int, value func(i int) T) []T {
 	list := make([]T, n)
 	for i := range list {
@@ -118,7 +119,7 @@ func many[T any](n int, value func(i int) T) []T {
 	return list
 }
 
-// manyNamed is a map of n names, all with the same value.
+// manyNamed returns a map of n names, all with the same value.
 func manyNamed[T any](n int, value T) map[string]T {
 	named := make(map[string]T, n)
 	for i := range n {

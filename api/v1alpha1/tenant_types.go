@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Environment says which of the token formats a tenant's keys have.
+// Environment selects the format of a tenant's tokens.
 //
 // +kubebuilder:validation:Enum=Live;Test
 type Environment string
@@ -16,7 +16,7 @@ const (
 	EnvironmentTest Environment = "Test"
 )
 
-// TenantState is what the platform team wants of a tenant.
+// TenantState is the desired state of a tenant.
 //
 // +kubebuilder:validation:Enum=Active;Suspended
 type TenantState string
@@ -28,7 +28,7 @@ const (
 	TenantSuspended TenantState = "Suspended"
 )
 
-// TenantSpec is who a customer is and what its keys may be.
+// TenantSpec describes a customer, and limits its keys.
 type TenantSpec struct {
 	// id is the UUID (RFC 9562) that requests name the tenant by, in the X-Tenant-ID header.
 	//
@@ -39,7 +39,7 @@ type TenantSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="id is immutable: create another Tenant"
 	ID string `json:"id,omitempty"`
 
-	// displayName is the customer's name, for people. Without it the object's name stands.
+	// displayName is the customer's name. Default: the object's name.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -57,7 +57,7 @@ type TenantSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[^\\x00-\\x1f\\x7f-\\x9f\\xad\\x{61c}\\x{115f}\\x{1160}\\x{180e}\\x{200b}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2060}-\\x{206f}\\x{3164}\\x{feff}\\x{ffa0}\\x{fff9}-\\x{fffb}\\x{1d173}-\\x{1d17a}\\x{e0000}-\\x{e007f}]*$')",message="a URL must have no line breaks, control characters, marks of direction or invisible characters"
 	APIBaseURL string `json:"apiBaseURL,omitempty"`
 
-	// environment says which of the token formats the tenant's keys have: Live or Test.
+	// environment selects the format of the tenant's tokens: Live or Test.
 	//
 	// +optional
 	// +kubebuilder:default=Live
@@ -77,7 +77,7 @@ type TenantSpec struct {
 	// +kubebuilder:validation:Maximum=500
 	MaxKeys *int32 `json:"maxKeys,omitempty"`
 
-	// expiryOptions are the windows that a key may choose its expiry from.
+	// expiryOptions are the expiries that a key may choose from.
 	//
 	// +optional
 	// +listType=set
@@ -121,8 +121,8 @@ type TenantStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the object:
-	// kstatus would read an object without a status as done.
+	// observedGeneration is the generation of spec that this status is for, and -1 until the controller has seen the
+	// object: kstatus would read an object without a status as done.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
@@ -137,7 +137,7 @@ type TenantStatus struct {
 	// +kubebuilder:validation:MaxItems=500
 	ActiveKeys []ActiveKey `json:"activeKeys,omitempty"`
 
-	// keys is the ledger for people: how many places are taken, of how many, such as 3/20.
+	// keys is the number of places taken in the ledger, and how many there are, such as 3/20.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -174,7 +174,7 @@ type ActiveKey struct {
 	ReservedTime *metav1.MicroTime `json:"reservedTime,omitempty"`
 }
 
-// Tenant is a customer: the namespaces that belong to it, and what the keys in them may be.
+// Tenant is a customer: the namespaces that belong to it, and the limits of the keys in them.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -194,7 +194,7 @@ type Tenant struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is who the customer is and what its keys may be.
+	// spec describes the customer, and limits its keys.
 	//
 	// +required
 	Spec TenantSpec `json:"spec,omitzero"`
