@@ -1,187 +1,152 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 )
 
+// Conditions on values.
 const (
 	certManager     = `eq .Values.tls.mode "cert-manager"`
 	plainText       = `eq .Values.tls.mode "none"`
 	encrypted       = `ne .Values.tls.mode "none"`
 	signedElsewhere = `has .Values.tls.mode (list "cert-manager" "secrets")`
 	securedMetrics  = ".Values.metrics.secure"
-	servedSome      = ".Values.controller.namespaces"
+	everyNamespace  = "not .Values.controller.namespaces"
 	whenMonitoring  = ".Values.monitoring.enabled"
 	whenNetworkOnly = ".Values.networkPolicy.enabled"
 	whenConsole     = ".Values.console.enabled"
 )
 
-// installation adds what config/default has. The namespace is the release's, which Helm makes; kinds are in crds/, which Helm
-// installs first and never removes, so that uninstalling the programs ends no key.
+// add adds a template to a file of the chart, under a condition; a blank one is none.
+func add(chart map[string]string, file, condition string, t *template) error {
+	text, err := t.text()
+	text = "---\n" + text
+	if condition != "" {
+		text = "{{- if " + condition + " }}\n" + text + "{{- end }}\n"
+	}
+	chart["templates/"+file] += text
+	return err
+}
+
+// installation adds what config/default has. The namespace is the release's, which Helm makes; kinds are in crds/,
+// which Helm installs first and never removes, so that uninstalling the programs ends no key. The bindings to chosen
+// namespaces, in place of the one to all, are in config/chart.
 func installation(s *sources, chart map[string]string) error {
 	objects, err := s.objects("default")
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
-		template, file := "---\n"+o.template(), "installation.yaml"
+		file, condition := "installation.yaml", ""
 		switch {
 		case o.kind == "Namespace":
 			continue
 		case o.kind == "CustomResourceDefinition":
-			chart["crds/"+o.name+".yaml"] = o.text
+			if chart["crds/"+o.name+".yaml"], err = o.plain(); err != nil {
+				return err
+			}
 			continue
 		case o.kind == "Deployment":
-			template, err = deployment(o)
-			file = o.name + ".yaml"
+			file, err = o.name+".yaml", deployment(o)
 		case o.kind == "NetworkPolicy":
-			template, err = networkPolicy(o)
 			file = "networkpolicies.yaml"
+			condition, err = networkPolicy(o)
 		case o.name == "apikey-metrics-auth":
-			template = when(securedMetrics, o.template())
+			condition = securedMetrics
 		case o.kind == "ClusterRoleBinding" && o.name == "apikey-controller-secrets":
-			template = when("not "+servedSome, o.template()) + when(servedSome, roleBindings)
+			condition = everyNamespace
 		}
-		if err != nil {
+		if err := errors.Join(err, add(chart, file, condition, o)); err != nil {
 			return err
 		}
-		chart["templates/"+file] += template
 	}
 	return nil
 }
 
-// roleBindings are those of config/components/namespaces.
-const roleBindings = `{{- range prepend .Values.controller.namespaces .Release.Namespace | uniq }}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: apikey-controller-secrets
-  namespace: {{ . }}
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: apikey-controller-secrets
-subjects:
-- kind: ServiceAccount
-  name: apikey-controller
-  namespace: {{ $.Release.Namespace }}
-{{- end }}
-`
+// Paths in a Deployment.
+var podSpec = []string{"spec", "template", "spec"}
+
+func inContainer(program string, path ...string) []string {
+	return append([]string{"spec", "template", "spec", "containers", program}, path...)
+}
 
 // settings are the values that each of the programs has.
-func settings(program, template string) ([]edit, error) {
+func settings(t *template, program string) error {
 	values := ".Values." + program
-	replicas, err := between(template, "\n  replicas: ", "\n")
-	if err != nil {
-		return nil, err
+	annotations := []string{"spec", "template", "metadata", "annotations"}
+	return errors.Join(
+		t.set("{{ "+values+".replicas }}", "spec", "replicas"),
+		t.set(`{{ include "apikey-operator.image" . }}`, inContainer(program, "image")...),
+		t.set("{{- toYaml "+values+".resources | nindent 10 }}", inContainer(program, "resources")...),
+		t.add("{{- with .Values.image.pullPolicy }}\nimagePullPolicy: {{ . }}\n{{- end }}", inContainer(program)...),
+		t.add("{{- range "+values+".extraArgs }}\n- {{ . | quote }}\n{{- end }}", inContainer(program, "args")...),
+		t.add("{{- with "+values+".podAnnotations }}\n{{- toYaml . | nindent 8 }}\n{{- end }}", annotations...),
+		scheduling(t, values),
+	)
+}
+
+// scheduling adds the values that say where a pod runs, and from where its image is pulled.
+func scheduling(t *template, values string) error {
+	var errs []error
+	field := func(name, value string) {
+		lines := "{{- with " + value + " }}\n" + name + ":\n  {{- toYaml . | nindent 8 }}\n{{- end }}"
+		errs = append(errs, t.add(lines, podSpec...))
 	}
-	resources, err := between(template, "        resources:\n", "        securityContext:\n")
-	if err != nil {
-		return nil, err
+	for _, name := range []string{"nodeSelector", "tolerations", "affinity"} {
+		field(name, values+"."+name)
 	}
-	const lastArg = "        - --health-probe-bind-address=:8081\n"
-	return []edit{
-		{"\n  replicas: " + replicas + "\n", "\n  replicas: {{ " + values + ".replicas }}\n"},
-		{"        image: apikey-operator:dev\n", "        image: {{ include \"apikey-operator.image\" . }}\n        {{- with .Values.image.pullPolicy }}\n        imagePullPolicy: {{ . }}\n        {{- end }}\n"},
-		{resources, "          {{- toYaml " + values + ".resources | nindent 10 }}\n"},
-		{lastArg, lastArg + extraArgs(program)},
-		{
-			"        kubectl.kubernetes.io/default-container: " + program + "\n",
-			"        kubectl.kubernetes.io/default-container: " + program + "\n        {{- with " + values + ".podAnnotations }}\n        {{- toYaml . | nindent 8 }}\n        {{- end }}\n",
-		},
-	}, nil
+	name := "{{- with " + values + ".priorityClassName }}\npriorityClassName: {{ . }}\n{{- end }}"
+	errs = append(errs, t.add(name, podSpec...))
+	field("imagePullSecrets", ".Values.imagePullSecrets")
+	return errors.Join(errs...)
 }
 
 // deployment has the values of one of the programs.
-func deployment(o object) (string, error) {
-	program := strings.TrimPrefix(o.name, "apikey-")
-	template := o.template()
-	edits, err := settings(program, template)
-	if err != nil {
-		return "", err
-	}
+func deployment(t *template) error {
+	program := strings.TrimPrefix(t.name, "apikey-")
+	ports := controllerPorts
 	if program == "verifier" {
-		template, err = verifierPorts(template, edits)
-	} else {
-		template, err = controllerPorts(template, edits)
+		ports = verifierPorts
 	}
-	return "---\n" + template + scheduling(".Values."+program), err
+	return errors.Join(ports(t), settings(t, program))
 }
 
 // verifierPorts has the verifier's certificate, or plain text.
-func verifierPorts(template string, edits []edit) (string, error) {
-	mount, volume := "        volumeMounts:\n"+tlsMount("verifier"), "      volumes:\n"+tlsVolume("verifier")
-	template, err := apply(template, append(edits,
-		edit{tlsArgs("verifier"), whether(plainText, "        - --insecure-plain-text\n", tlsArgs("verifier"))},
-		edit{"        - --metrics-secure\n", only("and "+securedMetrics+" ("+encrypted+")", "        - --metrics-secure\n")},
-		edit{mount, only(encrypted, mount)},
-		edit{volume, only(encrypted, volume)})...)
-	const scheme = "            scheme: HTTPS\n" // Of both probes.
-	return strings.ReplaceAll(template, scheme, only(encrypted, scheme)), err
+func verifierPorts(t *template) error {
+	args := inContainer("verifier", "args")
+	return errors.Join(
+		t.choose(plainText, []string{"--insecure-plain-text"}, tlsArgs("verifier"), args...),
+		t.choose("and "+securedMetrics+" ("+encrypted+")", []string{"--metrics-secure"}, nil, args...),
+		t.only(encrypted, "scheme", inContainer("verifier", "livenessProbe", "httpGet")...),
+		t.only(encrypted, "scheme", inContainer("verifier", "readinessProbe", "httpGet")...),
+		t.only(encrypted, "volumeMounts", inContainer("verifier")...),
+		t.only(encrypted, "volumes", podSpec...),
+	)
 }
 
 // controllerPorts has the controller's own certificate, or one from elsewhere.
-func controllerPorts(template string, edits []edit) (string, error) {
-	template, err := apply(template, append(edits,
-		edit{"        - --metrics-secure\n", only(securedMetrics, "        - --metrics-secure\n")},
-		edit{"        - --self-signed-certificates\n", whether(signedElsewhere, tlsArgs("controller"), "        - --self-signed-certificates\n")},
-		edit{"      securityContext:\n        runAsGroup", only(signedElsewhere, "        volumeMounts:\n"+tlsMount("controller")) + "      securityContext:\n        runAsGroup"})...)
-	return template + only(signedElsewhere, "      volumes:\n"+tlsVolume("controller")), err
+func controllerPorts(t *template) error {
+	args := inContainer("controller", "args")
+	mounts := []any{map[string]any{"mountPath": tlsFolder("controller"), "name": "tls", "readOnly": true}}
+	volumes := []any{map[string]any{"name": "tls", "secret": map[string]any{"secretName": "apikey-controller-tls"}}}
+	return errors.Join(
+		t.choose(securedMetrics, []string{"--metrics-secure"}, nil, args...),
+		t.choose(signedElsewhere, tlsArgs("controller"), []string{"--self-signed-certificates"}, args...),
+		t.add("{{- with .Values.controller.namespaces }}\n- --namespaces={{ join \",\" . }}\n{{- end }}", args...),
+		t.addOnly(signedElsewhere, "volumeMounts", mounts, inContainer("controller")...),
+		t.addOnly(signedElsewhere, "volumes", volumes, podSpec...),
+	)
 }
 
-// only puts a condition around a part of a template.
-func only(condition, part string) string {
-	return "        {{- if " + condition + " }}\n" + part + "        {{- end }}\n"
-}
+// tlsFolder is where a program's certificate is mounted.
+func tlsFolder(program string) string { return "/etc/apikey-" + program + "/tls" }
 
-// whether has one of two parts of a template.
-func whether(condition, part, otherwise string) string {
-	return "        {{- if " + condition + " }}\n" + part + "        {{- else }}\n" + otherwise + "        {{- end }}\n"
-}
-
-func tlsArgs(program string) string {
-	folder := "/etc/apikey-" + program + "/tls/"
-	return "        - --tls-cert-file=" + folder + "tls.crt\n        - --tls-private-key-file=" + folder + "tls.key\n"
-}
-
-func tlsMount(program string) string {
-	return "        - mountPath: /etc/apikey-" + program + "/tls\n          name: tls\n          readOnly: true\n"
-}
-
-func tlsVolume(program string) string {
-	return "      - name: tls\n        secret:\n          secretName: apikey-" + program + "-tls\n"
-}
-
-func extraArgs(program string) string {
-	args := ""
-	if program == "controller" {
-		args = "        {{- with " + servedSome + " }}\n        - --namespaces={{ join \",\" . }}\n        {{- end }}\n"
-	}
-	return args + "        {{- range .Values." + program + ".extraArgs }}\n        - {{ . | quote }}\n        {{- end }}\n"
-}
-
-// scheduling is at the end of a pod's spec.
-func scheduling(values string) string {
-	var text strings.Builder
-	for _, field := range []string{"nodeSelector", "tolerations", "affinity"} {
-		fmt.Fprintf(&text, "      {{- with %s.%s }}\n      %s:\n        {{- toYaml . | nindent 8 }}\n      {{- end }}\n", values, field, field)
-	}
-	fmt.Fprintf(&text, "      {{- with %s.priorityClassName }}\n      priorityClassName: {{ . }}\n      {{- end }}\n", values)
-	return text.String() + "      {{- with .Values.imagePullSecrets }}\n      imagePullSecrets:\n        {{- toYaml . | nindent 8 }}\n      {{- end }}\n"
-}
-
-// between returns what is between two texts, of which the first is there once.
-func between(text, begin, end string) (string, error) {
-	before, after, ok := strings.Cut(text, begin)
-	found, _, closed := strings.Cut(after, end)
-	if !ok || !closed || strings.Contains(after, begin) || before == "" {
-		return "", fmt.Errorf("%q is not there once, followed by %q", begin, end)
-	}
-	return found, nil
+func tlsArgs(program string) []string {
+	folder := tlsFolder(program)
+	return []string{"--tls-cert-file=" + folder + "/tls.crt", "--tls-private-key-file=" + folder + "/tls.key"}
 }
 
 // monitoring adds config/prometheus.
@@ -191,36 +156,38 @@ func monitoring(s *sources, chart map[string]string) error {
 		return err
 	}
 	for _, o := range objects {
-		template := o.template()
 		switch o.kind {
 		case "ClusterRoleBinding":
-			template, err = apply(template,
-				edit{"  name: prometheus-k8s\n  namespace: monitoring\n", "  name: {{ .Values.monitoring.serviceAccount.name }}\n  namespace: {{ .Values.monitoring.serviceAccount.namespace }}\n"})
+			account := ".Values.monitoring.serviceAccount"
+			err = errors.Join(o.set("{{ "+account+".name }}", "subjects", "0", "name"),
+				o.set("{{ "+account+".namespace }}", "subjects", "0", "namespace"))
 		case "ServiceMonitor":
-			template, err = serviceMonitor(o.name, template)
+			err = serviceMonitor(o)
 		}
-		if err != nil {
+		if err := errors.Join(err, add(chart, "monitoring.yaml", whenMonitoring, o)); err != nil {
 			return err
 		}
-		chart["templates/monitoring.yaml"] += when(whenMonitoring, template)
 	}
 	return nil
 }
 
 // serviceMonitor has Prometheus check who answers, or where there is plain text, send no token.
-func serviceMonitor(program, template string) (string, error) {
-	const ca = "        configMap:\n          key: ca.crt\n          name: apikey-ca\n"
-	template, err := apply(template, edit{ca, whether(certManager, "        secret:\n          key: ca.crt\n          name: "+program+"-tls\n", ca)})
-	if err != nil || program != "apikey-verifier" {
-		return template, err
+func serviceMonitor(t *template) error {
+	endpoint := []string{"spec", "endpoints", "0"}
+	authority := append(endpoint, "tlsConfig", "ca")
+	secret := map[string]any{"key": "ca.crt", "name": t.name + "-tls"}
+	err := errors.Join(
+		t.only("not ("+certManager+")", "configMap", authority...),
+		t.addOnly(certManager, "secret", secret, authority...),
+	)
+	if t.name != "apikey-verifier" {
+		return err
 	}
-	const bearer = "  - bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token\n    port: metrics\n    scheme: https\n"
-	secured, err := between(template, "    scheme: https\n", "  selector:\n")
-	if err != nil {
-		return "", err
-	}
-	return apply(template,
-		edit{bearer + secured, whether(plainText, "  - port: metrics\n    scheme: http\n", bearer+secured)})
+	return errors.Join(err,
+		t.set("{{ if "+plainText+" }}http{{ else }}https{{ end }}", append(endpoint, "scheme")...),
+		t.only(encrypted, "bearerTokenFile", endpoint...),
+		t.only(encrypted, "tlsConfig", endpoint...),
+	)
 }
 
 // certificates adds those of config/components/cert-manager.
@@ -230,12 +197,13 @@ func certificates(_ *sources, chart map[string]string) error {
 		return err
 	}
 	for _, o := range objects {
-		template, err := apply(o.template(),
-			edit{"    kind: ClusterIssuer\n    name: cluster-ca\n", "    kind: {{ .Values.tls.issuerRef.kind }}\n    name: {{ .Values.tls.issuerRef.name }}\n"})
-		if err != nil {
+		if err := errors.Join(
+			o.set("{{ .Values.tls.issuerRef.kind }}", "spec", "issuerRef", "kind"),
+			o.set("{{ .Values.tls.issuerRef.name }}", "spec", "issuerRef", "name"),
+			add(chart, "certificates.yaml", certManager, o),
+		); err != nil {
 			return err
 		}
-		chart["templates/certificates.yaml"] += when(certManager, template)
 	}
 	return nil
 }
@@ -247,36 +215,32 @@ func console(s *sources, chart map[string]string) error {
 		return err
 	}
 	for _, o := range objects {
-		template := o.template()
-		if o.kind == "Deployment" {
-			edits, err := settings("console", template)
-			if err != nil {
-				return err
-			}
-			for _, secret := range []string{"tls", "session"} {
-				edits = append(edits, edit{"secretName: apikey-console-" + secret + "\n", "secretName: {{ .Values.console." + secret + ".secretName }}\n"})
-			}
-			if template, err = apply(template, edits...); err != nil {
-				return err
-			}
-			template += scheduling(".Values.console")
-		}
 		condition := whenConsole
-		if o.kind == "NetworkPolicy" {
+		switch o.kind {
+		case "Deployment":
+			err = settings(o, "console")
+			for _, name := range []string{"tls", "session"} {
+				secret := append(append([]string{}, podSpec...), "volumes", name, "secret", "secretName")
+				err = errors.Join(err, o.set("{{ .Values.console."+name+".secretName }}", secret...))
+			}
+		case "NetworkPolicy":
 			condition = "and " + whenNetworkOnly + " " + whenConsole
 		}
-		chart["templates/console.yaml"] += when(condition, template)
+		if err := errors.Join(err, add(chart, "console.yaml", condition, o)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// networkPolicy has the values of one of config/network-policies.
-func networkPolicy(o object) (string, error) {
-	if o.name == "apikey-verifier-from-proxies" {
-		return when(letsIn("proxies"), o.template()), nil
+// networkPolicy has the values of one of config/network-policies, and returns when it is there.
+func networkPolicy(t *template) (string, error) {
+	if t.name == "apikey-verifier-from-proxies" {
+		return letsIn("proxies"), nil
 	}
-	template, err := apply(o.template(), edit{"name: monitoring\n", "name: {{ .Values.monitoring.serviceAccount.namespace }}\n"})
-	return when(whenNetworkOnly, template), err
+	const label = "kubernetes.io/metadata.name"
+	return whenNetworkOnly, t.set("{{ .Values.monitoring.serviceAccount.namespace }}",
+		"spec", "ingress", "1", "from", "0", "namespaceSelector", "matchLabels", label)
 }
 
 // letsIn is the condition for a NetworkPolicy that lets a proxy in.
@@ -296,16 +260,11 @@ func networkPolicies(_ *sources, chart map[string]string) error {
 		if err != nil {
 			return err
 		}
-		chart["templates/networkpolicies.yaml"] += when(letsIn(proxy), objects[0].template())
+		for _, o := range objects {
+			if err := add(chart, "networkpolicies.yaml", letsIn(proxy), o); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
-}
-
-// component reads a file of config/components.
-func component(path string) ([]object, error) {
-	content, err := os.ReadFile(filepath.Join("config", "components", path))
-	if err != nil {
-		return nil, err
-	}
-	return parse(string(content))
 }
