@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// referenceWork is how long the work takes on the machine that the budgets were set on, with two cores that do nothing else. It
-	// follows from another machine, where it took 9.2 ms and SHA-256 of a token 147 ns, by goalsHash.
+	// referenceWork is how long the work takes on the machine that the budgets were set on, with two cores that do nothing
+	// else. It follows from another machine, where it took 9.2 ms and SHA-256 of a token 147 ns, by goalsHash.
 	referenceWork = 5500 * time.Microsecond
 	// workRounds is how often it is done to calibrate: the round in the middle counts.
 	workRounds = 15
@@ -71,9 +71,12 @@ func factorOf(rounds samples, reference time.Duration) float64 {
 	return min(max(rounds.median()/float64(reference), 1), slowest)
 }
 
-// work is what the programs do that are measured: it hashes, reads and writes JSON, and leaves garbage, on all processors.
+// work is what the programs do that are measured: it hashes, reads and writes JSON, and leaves garbage, on all
+// processors.
 func work(workers int) {
-	key := keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{DisplayName: "Warehouse Integration", Scopes: []keysv1alpha1.Scope{"products:read", "orders:write"}}}
+	key := keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{
+		DisplayName: "Warehouse Integration", Scopes: []keysv1alpha1.Scope{"products:read", "orders:write"},
+	}}
 	pieces := make(chan struct{}, workPieces)
 	for range workPieces {
 		pieces <- struct{}{}

@@ -33,8 +33,8 @@ type effort struct {
 	Keys int     `json:"keys"`
 }
 
-// coldStart measures a verifier's start beside a bare list of the same keys, asks it for revoked keys all the while, and measures
-// what it and the controller have of memory then.
+// coldStart measures a verifier's start beside a bare list of the same keys, asks it for revoked keys all the while,
+// and measures what it and the controller have of memory then.
 func coldStart(ctx context.Context, l *lab) error {
 	f, people, err := l.fill(ctx, l.times(coldKeys))
 	if err != nil {
@@ -45,8 +45,9 @@ func coldStart(ctx context.Context, l *lab) error {
 		return err
 	}
 	l.book.add(figure{
-		Name: name("until it serves, by a bare client-go list"), Value: f.Verifier.Wall, Unit: "s", Baseline: f.List.Wall, Spread: f.Verifier.Spread,
-		Goal: "≤ 1.3, or 2 s", Met: f.Verifier.Wall <= max(2, 1.3*f.List.Wall),
+		Name: name("until it serves, by a bare client-go list"), Value: f.Verifier.Wall, Unit: "s", Baseline: f.List.Wall,
+		Spread: f.Verifier.Spread,
+		Goal:   "≤ 1.3, or 2 s", Met: f.Verifier.Wall <= max(2, 1.3*f.List.Wall),
 	})
 	l.book.add(figure{
 		Name: name("CPU, by a bare client-go list's"), Value: f.Verifier.CPU, Unit: "s", Baseline: f.List.CPU,
@@ -56,7 +57,8 @@ func coldStart(ctx context.Context, l *lab) error {
 		Name: name("revoked keys accepted"), Value: float64(f.Accepted), Unit: "requests", Goal: "0", Met: f.Accepted == 0,
 	})
 	l.book.add(figure{
-		Name: name("verifier's resident memory after sync"), Value: f.Verifier.Memory, Unit: "MiB", Goal: "≤ 90", Met: f.Verifier.Memory <= 90,
+		Name: name("verifier's resident memory after sync"), Value: f.Verifier.Memory, Unit: "MiB", Goal: "≤ 90",
+		Met: f.Verifier.Memory <= 90,
 	})
 	l.book.add(figure{
 		Name: name("verifier's peak during sync, by memory after it"), Value: f.Verifier.Peak, Baseline: f.Verifier.Memory,
@@ -81,7 +83,8 @@ type arrival struct {
 	accepted int
 }
 
-// comeUp starts a verifier, and asks it about revoked keys from its first moment until all have been asked about after it serves.
+// comeUp starts a verifier, and asks it about revoked keys from its first moment until all have been asked about after
+// it serves.
 func (l *lab) comeUp(ctx context.Context, people *population) (a arrival, err error) {
 	v, err := l.verifier(ctx, "verifier-0")
 	if err != nil {

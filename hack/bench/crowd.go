@@ -20,8 +20,8 @@ import (
 // rules is how many rules the routes of a crowd have.
 const rules = 50
 
-// crowd is an index of many keys without a control plane, as the feed would have filled it, and requests that pass: one for
-// each key, in an order that has nothing to do with where the index keeps it.
+// crowd is an index of many keys without a control plane, as the feed would have filled it, and requests that pass: one
+// for each key, in an order that has nothing to do with where the index keeps it.
 type crowd struct {
 	view    *index.View
 	bearers []string
@@ -35,7 +35,8 @@ func crowdOf(n, asking int) *crowd {
 	c := &crowd{
 		view: index.NewView(), bearers: make([]string, asking), tenants: make([]string, n/perTenant+1), now: time.Now(),
 		request: verify.Request{
-			Host: fixture.Host, Method: "GET", Target: "/api/resource-17/4711?fields=name", Client: netip.MustParseAddr("203.0.113.7"),
+			Host: fixture.Host, Method: "GET", Target: "/api/resource-17/4711?fields=name",
+			Client:        netip.MustParseAddr("203.0.113.7"),
 			Authorization: make([]string, 1), TenantID: make([]string, 1),
 		},
 	}

@@ -33,7 +33,8 @@ func decision1000(ctx context.Context, l *lab) error {
 	return nil
 }
 
-// malformedToken measures the decision about tokens of which only the checksum is wrong: those that take the longest to refuse.
+// malformedToken measures the decision about tokens of which only the checksum is wrong: those that take the longest to
+// refuse.
 func malformedToken(ctx context.Context, l *lab) error {
 	c := crowdOf(few, few)
 	c.misspell()
@@ -45,8 +46,8 @@ func malformedToken(ctx context.Context, l *lab) error {
 	return nil
 }
 
-// decision1m measures the decision where nothing is in the processor's caches but by luck, beside the least that could find a
-// key: its digest in Go's map.
+// decision1m measures the decision where nothing is in the processor's caches but by luck, beside the least that could
+// find a key: its digest in Go's map.
 func decision1m(ctx context.Context, l *lab) error {
 	c := crowdOf(l.times(many), l.times(many))
 	found := make(map[token.Digest]uint32, len(c.bearers))
@@ -88,8 +89,8 @@ func (c *crowd) allocations() float64 {
 	return testing.AllocsPerRun(1000, func() { c.ask(0) })
 }
 
-// goalsHash is what SHA-256 of a token took where the goals in nanoseconds were set. On another machine they are as many times
-// what it takes there.
+// goalsHash is what SHA-256 of a token took where the goals in nanoseconds were set. On another machine they are as
+// many times what it takes there.
 const goalsHash = 88
 
 func inNanoseconds(name string, value, baseline samples, allocations, goal float64) figure {
@@ -102,7 +103,8 @@ func inNanoseconds(name string, value, baseline samples, allocations, goal float
 	return f
 }
 
-// sideBySide times two things in turns, over stretches of keys out of n, and returns the nanoseconds that one of each takes.
+// sideBySide times two things in turns, over stretches of keys out of n, and returns the nanoseconds that one of each
+// takes.
 func sideBySide(ctx context.Context, l *lab, n int, one, other func(i int) error) (ones, others samples, err error) {
 	runtime.GC()
 	stretch := min(decisionStretch, n)
@@ -139,10 +141,10 @@ func indexMemory(_ context.Context, l *lab) error {
 		digests[token.DigestOf(spell(i))] = struct{}{}
 	}
 	alone := liveBytes() - after
-	each := (after - before) / float64(n)
+	perKey := (after - before) / float64(n)
 	l.book.add(figure{
-		Name: "index-memory: a credential, by its digest in Go's map", Value: each, Baseline: alone / float64(n), Unit: "B",
-		Goal: "≤ 150 B", Met: each <= 150,
+		Name: "index-memory: a credential, by its digest in Go's map", Value: perKey, Baseline: alone / float64(n), Unit: "B",
+		Goal: "≤ 150 B", Met: perKey <= 150,
 	})
 	runtime.KeepAlive(digests)
 	runtime.KeepAlive(c)
@@ -178,15 +180,16 @@ func updates1m(ctx context.Context, l *lab) error {
 		writing, stop := context.WithCancel(ctx)
 		done := make(chan int)
 		go func() { done <- c.update(writing) }()
-		beside, err := c.p99(ctx, took)
+		quantile, err := c.p99(ctx, took)
 		stop()
 		made := float64(<-done)
 		if err != nil {
 			return err
 		}
-		calm, busy, rates = append(calm, quiet), append(busy, beside), append(rates, made/updateWindow.Seconds())
+		calm, busy, rates = append(calm, quiet), append(busy, quantile), append(rates, made/updateWindow.Seconds())
 	}
-	f := inTurns("updates-1m: readers' p99 beside 1,000 updates a second, by without", "ns", "≤ 1.5", busy, calm, atMost(1.5))
+	f := inTurns("updates-1m: readers' p99 beside 1,000 updates a second, by without", "ns", "≤ 1.5", busy, calm,
+		atMost(1.5))
 	f.Spread += fmt.Sprintf(", %.0f updates/s", rates.median())
 	if rates.atLeast(0.9*updateRate) == missed {
 		f.verdict = missed

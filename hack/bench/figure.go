@@ -61,7 +61,9 @@ func (l *ledger) add(f figure) {
 
 // miss adds a row for what a benchmark has not measured, so that nobody takes what isn't there for what is well.
 func (l *ledger) miss(b benchmark, why error) {
-	l.add(figure{Name: b.name + ": not measured, or not all of it", Goal: "measured", verdict: leftOut, Reason: why.Error()})
+	l.add(figure{
+		Name: b.name + ": not measured, or not all of it", Goal: "measured", verdict: leftOut, Reason: why.Error(),
+	})
 }
 
 // printLeftOut says what was not measured, and why.
@@ -69,7 +71,8 @@ func (l *ledger) printLeftOut(w io.Writer) {
 	heading := "\nLEFT OUT\n"
 	for _, f := range l.figures {
 		if f.said() == leftOut {
-			_, _ = fmt.Fprintf(w, "%s  %s: %s\n", heading, strings.TrimSuffix(f.Name, ": not measured, or not all of it"), f.Reason)
+			_, _ = fmt.Fprintf(w, "%s  %s: %s\n", heading, strings.TrimSuffix(f.Name, ": not measured, or not all of it"),
+				f.Reason)
 			heading = ""
 		}
 	}

@@ -101,7 +101,8 @@ func (l *lab) addSecrets(ctx context.Context, people *population) error {
 				keysv1alpha1.ManagedByLabel: keysv1alpha1.ManagedByValue, keysv1alpha1.GroupName + "/uid": first.uid,
 			},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey", Name: first.name.Name, UID: types.UID(first.uid), Controller: new(true),
+				APIVersion: keysv1alpha1.GroupVersion.String(), Kind: "ApiKey", Name: first.name.Name, UID: types.UID(first.uid),
+				Controller: new(true),
 			}},
 		},
 		StringData: map[string]string{
@@ -112,14 +113,16 @@ func (l *lab) addSecrets(ctx context.Context, people *population) error {
 	if err := l.cp.Client.Create(ctx, template); err != nil {
 		return err
 	}
-	return l.cp.SeedSecrets(ctx, client.ObjectKeyFromObject(template), len(people.keys)-1, func(i int) (client.ObjectKey, []string) {
-		key := people.keys[i+1]
-		// Stored as protobuf: whatever is replaced keeps its length.
-		return key.name, []string{
-			string(template.UID), fixture.UUID(), first.name.Namespace, key.name.Namespace, first.name.Name, key.name.Name, first.uid, key.uid,
-			first.tenantID, key.tenantID, first.token, key.token,
-		}
-	})
+	return l.cp.SeedSecrets(ctx, client.ObjectKeyFromObject(template), len(people.keys)-1,
+		func(i int) (client.ObjectKey, []string) {
+			key := people.keys[i+1]
+			// Stored as protobuf: whatever is replaced keeps its length.
+			return key.name, []string{
+				string(template.UID), fixture.UUID(), first.name.Namespace, key.name.Namespace, first.name.Name, key.name.Name,
+				first.uid, key.uid,
+				first.tenantID, key.tenantID, first.token, key.token,
+			}
+		})
 }
 
 // startVerifiers starts a verifier and a bare list in turn.
@@ -135,23 +138,26 @@ func (l *lab) startVerifiers(ctx context.Context, people *population, rounds int
 	fmt.Printf("  the API server's own first time: %.0f s\n", first.Wall)
 	var wall, cpu, memory, peak, bareWall, bareCPU samples
 	for range rounds {
-		bare, err := list(ctx, kubeconfig)
+		without, err := list(ctx, kubeconfig)
 		if err != nil {
 			return err
 		}
-		bareWall, bareCPU = append(bareWall, bare.Wall), append(bareCPU, bare.CPU)
+		bareWall, bareCPU = append(bareWall, without.Wall), append(bareCPU, without.CPU)
 		own, err := l.comeUp(ctx, people)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("  serves after %.1f s, %.1f s of CPU, %.0f MiB then, %.0f at its peak; a bare list %.1f s, %.1f s of CPU\n",
-			own.Wall, own.CPU, own.memory, own.peak, bare.Wall, bare.CPU)
+		fmt.Printf("  serves after %.1f s, %.1f s of CPU, %.0f MiB then, %.0f at its peak; a bare list %.1f s, %.1f s of "+
+			"CPU\n",
+			own.Wall, own.CPU, own.memory, own.peak, without.Wall, without.CPU)
 		wall, cpu = append(wall, own.Wall), append(cpu, own.CPU)
 		memory, peak = append(memory, own.memory), append(peak, own.peak)
 		f.Accepted += own.accepted
 	}
 	f.List = upkeep{Wall: bareWall.median(), CPU: bareCPU.median()}
-	f.Verifier = upkeep{Wall: wall.median(), CPU: cpu.median(), Memory: memory.median(), Peak: peak.median(), Spread: wall.spread()}
+	f.Verifier = upkeep{
+		Wall: wall.median(), CPU: cpu.median(), Memory: memory.median(), Peak: peak.median(), Spread: wall.spread(),
+	}
 	return nil
 }
 
@@ -191,9 +197,9 @@ func (p *process) memory() (now, most float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	for line := range strings.Lines(string(content)) {
+	for text := range strings.Lines(string(content)) {
 		for field, into := range map[string]*float64{"VmRSS:": &now, "VmHWM:": &most} {
-			if rest, ok := strings.CutPrefix(line, field); ok {
+			if rest, ok := strings.CutPrefix(text, field); ok {
 				kibibytes, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 				if err != nil {
 					return 0, 0, err

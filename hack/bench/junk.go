@@ -78,8 +78,10 @@ func junk(ctx context.Context, l *lab) error {
 		Name: "junk: tokens that are none", Value: rates.median(), Unit: "1/s", Spread: rates.spread(),
 		Goal: "≥ 9,500 /s", verdict: rates.atLeast(0.95 * floodRate),
 	})
-	l.book.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk, besideGood, atMost(1.1)))
-	l.book.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included", besideJunk, calm, atMost(2)))
+	l.book.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk,
+		besideGood, atMost(1.1)))
+	l.book.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included",
+		besideJunk, calm, atMost(2)))
 	l.book.add(figure{
 		Name: "junk: memory after it, by memory before", Value: after / (1 << 20), Baseline: before / (1 << 20),
 		Unit: "MiB", Goal: "≤ 1.1", Met: after <= 1.1*before,
@@ -162,8 +164,8 @@ func pour(ctx context.Context, address string, questions [][]byte) (sent int, er
 	defer l.close()
 	began := time.Now()
 	for ctx.Err() == nil {
-		due := int(time.Since(began).Seconds() * floodRate / floodLines)
-		for ; sent < due && ctx.Err() == nil; sent++ {
+		expected := int(time.Since(began).Seconds() * floodRate / floodLines)
+		for ; sent < expected && ctx.Err() == nil; sent++ {
 			if _, err := l.ask(questions[sent%len(questions)]); err != nil {
 				return sent, err
 			}

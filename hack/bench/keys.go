@@ -35,15 +35,15 @@ type subject struct {
 	token    string
 }
 
-// population is many keys in the state in which the controller leaves them, with their places in their tenants' ledgers: a
-// controller that is started finds nothing to do.
+// population is many keys in the state in which the controller leaves them, with their places in their tenants'
+// ledgers: a controller that is started finds nothing to do.
 type population struct {
 	tenants []*keysv1alpha1.Tenant
 	keys    []subject
 }
 
-// populate has a controller mint one key, and copies it: so many for each tenant. Every so-many-th copy is revoked, where that is
-// not zero.
+// populate has a controller mint one key, and copies it: so many for each tenant. Every so-many-th copy is revoked,
+// where that is not zero.
 func (l *lab) populate(ctx context.Context, n, perTenant, revokedEvery int) (*population, error) {
 	p := &population{}
 	template, digest, err := l.template(ctx, p)
@@ -61,7 +61,8 @@ func (l *lab) populate(ctx context.Context, n, perTenant, revokedEvery int) (*po
 		tok := mint(uid)
 		name := client.ObjectKey{Namespace: tenant.Name, Name: fmt.Sprintf("key-%06d", i)}
 		p.keys[i] = subject{name: name, uid: uid, tenantID: tenant.Spec.ID, token: tok.Reveal()}
-		ledgers[tenant.Name] = append(ledgers[tenant.Name], keysv1alpha1.ActiveKey{UID: uid, Namespace: name.Namespace, Name: name.Name})
+		ledgers[tenant.Name] = append(ledgers[tenant.Name],
+			keysv1alpha1.ActiveKey{UID: uid, Namespace: name.Namespace, Name: name.Name})
 		pairs := []string{
 			template.Name, name.Name, template.Namespace, name.Namespace, string(template.UID), uid,
 			template.Status.TenantID, tenant.Spec.ID,
@@ -78,10 +79,13 @@ func (l *lab) populate(ctx context.Context, n, perTenant, revokedEvery int) (*po
 	return p, l.keepLedgers(ctx, p.tenants[1:], ledgers)
 }
 
-// keepLedgers writes down who has places in tenants' quotas, by the tenants' names, as the controller does: for one tenant through
-// the API server, which takes its time over hundreds of places, and for those that have as many straight into etcd.
-func (l *lab) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant, ledgers map[string][]keysv1alpha1.ActiveKey) error {
-	granting, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"), client.Options{Scheme: l.cp.Client.Scheme()})
+// keepLedgers writes down who has places in tenants' quotas, by the tenants' names, as the controller does: for one
+// tenant through the API server, which takes its time over hundreds of places, and for those that have as many straight
+// into etcd.
+func (l *lab) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant,
+	ledgers map[string][]keysv1alpha1.ActiveKey) error {
+	granting, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"),
+		client.Options{Scheme: l.cp.Client.Scheme()})
 	if err != nil {
 		return err
 	}
@@ -169,9 +173,9 @@ func (l *lab) awaitReady(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 	})
 }
 
-// watch watches one key from a version on, or from what the API server knows of it where that is "0". Without a version, the server
-// first makes sure that it knows everything until now, for which it has etcd tell how far it is every 100 ms: most of that would
-// be part of what is measured.
+// watch watches one key from a version on, or from what the API server knows of it where that is "0". Without a
+// version, the server first makes sure that it knows everything until now, for which it has etcd tell how far it is
+// every 100 ms: most of that would be part of what is measured.
 func (l *lab) watch(ctx context.Context, key client.ObjectKey, version string) (watch.Interface, error) {
 	return l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
 		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name, ResourceVersion: version}})

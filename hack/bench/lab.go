@@ -200,9 +200,9 @@ func (p *process) metric(ctx context.Context, begins string) (float64, error) {
 
 // sumOf returns the sum of all series of a page of metrics whose line begins with a text.
 func sumOf(page, begins string) (sum float64, err error) {
-	for line := range strings.Lines(page) {
-		if strings.HasPrefix(line, begins) {
-			value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
+	for text := range strings.Lines(page) {
+		if strings.HasPrefix(text, begins) {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text[strings.LastIndexByte(text, ' ')+1:]), 64)
 			if err != nil {
 				return 0, err
 			}

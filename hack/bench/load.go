@@ -61,7 +61,8 @@ func needTools(names []string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", strings.Join(missing, " and "), strings.Join(packages, " "))
+		return fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", strings.Join(missing, " and "),
+			strings.Join(packages, " "))
 	}
 	if len(names) > 0 && runtime.NumCPU() < 2 {
 		return errors.New("a machine with one processor can't keep load apart from what is measured")
@@ -126,9 +127,11 @@ type askers struct {
 }
 
 // overHTTP puts the load of a second on a URL. With a rest, connections pause between requests.
-func (l *lab) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration, rest ...string) (answers, error) {
+func (l *lab) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration,
+	rest ...string) (answers, error) {
 	wrk, err := on(ctx, loadCore, "wrk", append([]string{
-		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length), "--script=" + who.file + scriptSuffix, url, "--",
+		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length),
+		"--script=" + who.file + scriptSuffix, url, "--",
 		who.file, fixture.Host,
 	}, rest...)...)
 	if err != nil {
@@ -168,9 +171,9 @@ func (l *lab) overGRPC(ctx context.Context, address, message string, more ...str
 		return answers{}, fmt.Errorf("h2load: %w: %s", err, out)
 	}
 	var a answers
-	for line := range strings.Lines(string(out)) {
+	for text := range strings.Lines(string(out)) {
 		var ignored int
-		if _, err := fmt.Sscanf(line, "status codes: %d 2xx, %d 3xx", &a.Requests, &ignored); err == nil && a.Requests > 0 {
+		if _, err := fmt.Sscanf(text, "status codes: %d 2xx, %d 3xx", &a.Requests, &ignored); err == nil && a.Requests > 0 {
 			return a, nil
 		}
 	}

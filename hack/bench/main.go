@@ -1,13 +1,13 @@
 // Command bench measures what this project promises, on a real control plane.
 //
-// Machines are noisy, so a figure is a ratio of two things that were measured side by side in the same run: in rounds that
-// alternate, or of both at once. The middle one counts, and the spread is shown. A goal is missed only where the rounds miss it beyond
-// their spread. A table says which goals are met; bin/bench.json has the same for programs. What could not be measured is left
-// out, with the reason. How long each benchmark may take follows from how fast the machine is; one that is asked for by name may
-// take as long as it does.
+// Machines are noisy, so a figure is a ratio of two things that were measured side by side in the same run: in rounds
+// that alternate, or of both at once. The middle one counts, and the spread is shown. A goal is missed only where the
+// rounds miss it beyond their spread. A table says which goals are met; bin/bench.json has the same for programs. What
+// could not be measured is left out, with the reason. How long each benchmark may take follows from how fast the
+// machine is; one that is asked for by name may take as long as it does.
 //
-// The exit code is 0 if no goal is missed, 1 if one is, 2 if something could not be measured, and 3 for both. make itself always
-// exits with 2, and names the code: "Error 1".
+// The exit code is 0 if no goal is missed, 1 if one is, 2 if something could not be measured, and 3 for both. make
+// itself always exits with 2, and names the code: "Error 1".
 //
 //	make bench                    all of it
 //	make bench BENCH=cold-start   one
@@ -47,18 +47,28 @@ type benchmark struct {
 	tools []string
 }
 
-// benchmarks begin with those that take seconds. Each has at least twice the time that two cores take that do nothing else.
+// benchmarks begin with those that take seconds. Each has at least twice the time that two cores take that do nothing
+// else.
 var benchmarks = []benchmark{
 	{"decision-1000", "a decision, in process, 1,000 keys", time.Minute, decision1000, nil},
 	{"malformed", "a decision about a token whose checksum is wrong", time.Minute, malformedToken, nil},
 	{"decision-1m", "a decision, in process, 1,000,000 keys", time.Minute, decision1m, nil},
 	{"index-memory", "memory of the index, 1,000,000 keys", time.Minute, indexMemory, nil},
 	{"updates-1m", "decisions beside 1,000 updates a second, 1,000,000 keys", time.Minute, updates1m, nil},
-	{"http", "processor time of a request over HTTP, by a net/http handler that does nothing", time.Minute, httpLoad, []string{"taskset", "wrk"}},
-	{"grpc", "processor time of a check over gRPC, by grpc-go with its own codec", time.Minute, grpcLoad, []string{"taskset", "h2load"}},
+	{
+		"http", "processor time of a request over HTTP, by a net/http handler that does nothing", time.Minute, httpLoad,
+		[]string{"taskset", "wrk"},
+	},
+	{
+		"grpc", "processor time of a check over gRPC, by grpc-go with its own codec", time.Minute, grpcLoad,
+		[]string{"taskset", "h2load"},
+	},
 	{"latency", "latency at 1,000 requests a second", time.Minute, latency, []string{"taskset", "wrk"}},
 	{"million", "the same with 1,000,000 keys, by 10", 2 * time.Minute, million, []string{"taskset", "wrk"}},
-	{"nginx", "processor time of nginx and verifier together", time.Minute, behindNginx, []string{"taskset", "wrk", "nginx"}},
+	{
+		"nginx", "processor time of nginx and verifier together", time.Minute, behindNginx,
+		[]string{"taskset", "wrk", "nginx"},
+	},
 	{"throughput", "minting many keys, by the same writes of a bare client", 5 * time.Minute, throughput, nil},
 	{"cold-start", "starts and memory of verifier and controller, 100,000 keys", 5 * time.Minute, coldStart, nil},
 	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation, nil},
@@ -142,7 +152,8 @@ func run(ctx context.Context, bin string, scale float64) (int, error) {
 	return code, nil
 }
 
-// sayWhatIsMissing says before anything is measured which programs are lacking, and which benchmarks are left out for that.
+// sayWhatIsMissing says before anything is measured which programs are lacking, and which benchmarks are left out for
+// that.
 func sayWhatIsMissing(chosen []benchmark) {
 	for _, b := range chosen {
 		if err := needTools(b.tools); err != nil {
@@ -151,7 +162,8 @@ func sayWhatIsMissing(chosen []benchmark) {
 	}
 }
 
-// measureAll runs benchmarks one after another, whatever becomes of those before. The ledger says what was not measured.
+// measureAll runs benchmarks one after another, whatever becomes of those before. The ledger says what was not
+// measured.
 func measureAll(ctx context.Context, chosen []benchmark, limits budgets, bin string, scale float64) *ledger {
 	book := &ledger{}
 	for _, b := range chosen {
@@ -167,7 +179,8 @@ func measureAll(ctx context.Context, chosen []benchmark, limits budgets, bin str
 }
 
 // measure runs one benchmark within a limit, if that is not 0, and leaves nothing running.
-func measure(ctx context.Context, b benchmark, limit time.Duration, bin string, scale float64, book *ledger) (err error) {
+func measure(ctx context.Context, b benchmark, limit time.Duration, bin string, scale float64,
+	book *ledger) (err error) {
 	if err := needTools(b.tools); err != nil {
 		return err
 	}

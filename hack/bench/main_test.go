@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestNotMeasured checks that a benchmark that comes to nothing is left out, with the reason, and doesn't keep others from being
-// measured, unless somebody has stopped all of them.
+// TestNotMeasured checks that a benchmark that comes to nothing is left out, with the reason, and doesn't keep others
+// from being measured, unless somebody has stopped all of them.
 func TestNotMeasured(t *testing.T) {
 	half := figure{Name: "half", Unit: "s", Met: true}
 	begins := benchmark{name: "endless", limit: time.Second, run: func(ctx context.Context, l *lab) error {
@@ -30,9 +30,18 @@ func TestNotMeasured(t *testing.T) {
 		want string
 		why  string
 	}{
-		"one is cut off":  {context.Background(), []benchmark{begins, works}, "half yes, endless: not measured, or not all of it left out, whole yes", "endless: context deadline exceeded\nit took longer than 1s"},
-		"one lacks tools": {context.Background(), []benchmark{lacks, works}, "lacks: not measured, or not all of it left out, whole yes", "lacks: this machine lacks no-such-tool"},
-		"all are cut off": {over, []benchmark{works}, "works: not measured, or not all of it left out", "works: somebody has stopped it"},
+		"one is cut off": {
+			context.Background(), []benchmark{begins, works},
+			"half yes, endless: not measured, or not all of it left out, whole yes",
+			"endless: context deadline exceeded\nit took longer than 1s",
+		},
+		"one lacks tools": {
+			context.Background(), []benchmark{lacks, works}, "lacks: not measured, or not all of it left out, whole yes",
+			"lacks: this machine lacks no-such-tool",
+		},
+		"all are cut off": {
+			over, []benchmark{works}, "works: not measured, or not all of it left out", "works: somebody has stopped it",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			book := measureAll(test.ctx, test.run, budgets{factor: 1}, "", 1)
@@ -63,7 +72,8 @@ func TestMiddle(t *testing.T) {
 	}{
 		"one round":              {samples{3}, samples{2}, 3, 2},
 		"a machine of two gaits": {samples{11, 24, 13, 23, 23}, samples{10, 20, 10, 20, 10}, 24, 20},
-		"two rounds":             {samples{9, 8}, samples{10, 4}, 8, 4}, // The worse, so that nothing is met by half of what was seen.
+		// The worse, so that nothing is met by half of what was seen.
+		"two rounds": {samples{9, 8}, samples{10, 4}, 8, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if value, baseline := middle(test.own, test.others); value != test.value || baseline != test.baseline {

@@ -20,8 +20,8 @@ const (
 	mintedKeys = 20
 )
 
-// minting measures how long a key takes to be Ready, without verifiers and with them, and what there and back through the
-// API server takes with as many bare clients.
+// minting measures how long a key takes to be Ready, without verifiers and with them, and what there and back through
+// the API server takes with as many bare clients.
 func minting(ctx context.Context, l *lab) error {
 	if err := l.install(ctx); err != nil {
 		return err
@@ -60,14 +60,17 @@ func minting(ctx context.Context, l *lab) error {
 		added = append(added, with.median()-without.median())
 	}
 	l.book.add(figure{
-		Name: "minting: until Ready, 3 verifiers, median", Value: waited.median(), Unit: "ms", Baseline: alone.median(), Spread: waited.spread(),
-		Goal: "at most one round trip above none", verdict: added.by(there).atMost(1),
+		Name: "minting: until Ready, 3 verifiers, median", Value: waited.median(), Unit: "ms", Baseline: alone.median(),
+		Spread: waited.spread(),
+		Goal:   "at most one round trip above none", verdict: added.by(there).atMost(1),
 	})
-	l.book.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×", added, there, atMost(1)))
+	l.book.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×",
+		added, there, atMost(1)))
 	return nil
 }
 
-// mintKeys creates keys one after another, each in a tenant that has room, and returns how long each took in milliseconds.
+// mintKeys creates keys one after another, each in a tenant that has room, and returns how long each took in
+// milliseconds.
 func (l *lab) mintKeys(ctx context.Context, people *population, n int) (samples, error) {
 	tenant, err := l.tenant(ctx, people)
 	if err != nil {
@@ -88,14 +91,16 @@ func (l *lab) mintKeys(ctx context.Context, people *population, n int) (samples,
 	return took, nil
 }
 
-// roundTrips measures there and back: an object is written, and as many who watch it as there are verifiers write to another, whose
-// watcher has all of that. It returns milliseconds.
+// roundTrips measures there and back: an object is written, and as many who watch it as there are verifiers write to
+// another, whose watcher has all of that. It returns milliseconds.
 func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var keys [2]*keysv1alpha1.ApiKey
 	for i := range keys {
-		keys[i] = fixture.ApiKey(namespace, fixture.Name("trip"), func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
+		keys[i] = fixture.ApiKey(namespace, fixture.Name("trip"), func(k *keysv1alpha1.ApiKey) {
+			k.Spec.State = keysv1alpha1.ApiKeySuspended
+		})
 		if err := l.cp.Client.Create(ctx, keys[i]); err != nil {
 			return nil, err
 		}
@@ -135,7 +140,8 @@ func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples,
 	return took, nil
 }
 
-// changes returns what some labels of a key are set to, each time that all of them have come to have another value, the same.
+// changes returns what some labels of a key are set to, each time that all of them have come to have another value, the
+// same.
 func (l *lab) changes(ctx context.Context, key *keysv1alpha1.ApiKey, labels ...string) (<-chan string, error) {
 	watcher, err := l.watch(ctx, client.ObjectKeyFromObject(key), "0")
 	if err != nil {

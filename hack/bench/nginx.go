@@ -48,10 +48,10 @@ func behindNginx(ctx context.Context, l *lab) error {
 			return err
 		}
 		behind[i] = &contender{measure: func() (samples, error) {
-			each, err := cost(func() (answers, error) {
+			perRequest, err := cost(func() (answers, error) {
 				return l.overHTTP(ctx, "http://"+nginx.address+"/api/products", who, httpConnections, loadTime)
 			}, nginx, backend)
-			return samples{each}, err
+			return samples{perRequest}, err
 		}}
 	}
 	if err := alternate(l.times(loadRounds), behind[:]...); err != nil {
@@ -62,7 +62,7 @@ func behindNginx(ctx context.Context, l *lab) error {
 }
 
 // nginx starts one with the guide's configuration, and with these addresses in it.
-func (l *lab) nginx(ctx context.Context, dir, verifier, api string) (*process, error) {
+func (l *lab) nginx(ctx context.Context, dir, decider, api string) (*process, error) {
 	guide, err := os.ReadFile(controlplane.Root() + "/docs/guides/nginx/nginx.conf")
 	if err != nil {
 		return nil, err
@@ -73,8 +73,9 @@ func (l *lab) nginx(ctx context.Context, dir, verifier, api string) (*process, e
 	}
 	configuration := string(guide)
 	for from, to := range map[string]string{
-		"listen 80;": "listen " + p.address + ";", "listen 80 default_server;": "listen " + p.address + " default_server;", "server api.warehouse.svc.cluster.local:80;": "server " + api + ";",
-		"server apikey-verifier.apikey-system.svc.cluster.local:8080;": "server " + verifier + ";",
+		"listen 80;": "listen " + p.address + ";", "listen 80 default_server;": "listen " + p.address + " default_server;",
+		"server api.warehouse.svc.cluster.local:80;":                   "server " + api + ";",
+		"server apikey-verifier.apikey-system.svc.cluster.local:8080;": "server " + decider + ";",
 		// TLS would be most of what is measured, with either of those that are asked.
 		"https://apikey-verifier/": "http://apikey-verifier/", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;": "",
 	} {

@@ -42,16 +42,17 @@ func grpcLoad(ctx context.Context, l *lab) error {
 	}
 	// gRPC puts five bytes in front of a message: not compressed, and its length.
 	file := filepath.Join(dir, "check")
-	if err := os.WriteFile(file, append(binary.BigEndian.AppendUint32([]byte{0}, checkLength), message...), 0o600); err != nil {
+	if err := os.WriteFile(file, append(binary.BigEndian.AppendUint32([]byte{0}, checkLength), message...),
+		0o600); err != nil {
 		return err
 	}
 	asking := func(p *process) *contender {
 		return &contender{measure: func() (samples, error) {
-			each, err := cost(func() (answers, error) {
+			perRequest, err := cost(func() (answers, error) {
 				return l.overGRPC(ctx, p.grpc, file, "--clients="+strconv.Itoa(grpcConnections),
 					"--max-concurrent-streams="+strconv.Itoa(grpcStreams), fmt.Sprintf("--duration=%dms", loadTime.Milliseconds()))
 			}, p)
-			return samples{each}, err
+			return samples{perRequest}, err
 		}}
 	}
 	base, allow := asking(none), asking(own)
@@ -80,7 +81,9 @@ func passes(ctx context.Context, address string, check *authv3.CheckRequest) err
 func envoyCheck(s subject) *authv3.CheckRequest {
 	peer := func(address string, port uint32) *authv3.AttributeContext_Peer {
 		return &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
-			SocketAddress: &corev3.SocketAddress{Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}},
+			SocketAddress: &corev3.SocketAddress{
+				Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+			},
 		}}}
 	}
 	const path = "/api/products?page=2&limit=50"

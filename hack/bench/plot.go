@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// plotArgument has this command measure at several sizes, and write what it measured and a drawing of it; drawArgument has it
-// draw what was measured before.
+// plotArgument has this command measure at several sizes, and write what it measured and a drawing of it; drawArgument
+// has it draw what was measured before.
 const (
 	plotArgument = "plot"
 	drawArgument = "draw"
@@ -106,13 +106,14 @@ var colours = []string{"#1b6ca8", "#d1495b", "#3a7d44", "#8a6d3b"}
 // drawingOf returns the charts as SVG.
 func drawingOf(footings []footing) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n", 2*chartWidth, 2*chartHeight)
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n", 2*chartWidth, 2*chartHeight)
 	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
 	for i, c := range charts {
 		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", i%2*chartWidth, i/2*chartHeight)
 		c.frame(&b)
-		for j, line := range c.curves {
-			c.line(&b, j, line, footings)
+		for j, drawn := range c.curves {
+			c.line(&b, j, drawn, footings)
 		}
 		b.WriteString("</g>\n")
 	}
@@ -135,23 +136,29 @@ func (c chart) frame(b *strings.Builder) {
 	fmt.Fprintf(b, `<text x="%d" y="20" font-size="13" font-weight="bold">%s</text>`+"\n", marginLeft, c.title)
 	for power := c.low; power <= c.top; power++ {
 		y := c.y(math.Pow10(power))
-		fmt.Fprintf(b, `<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/>`+"\n", marginLeft, y, marginLeft+plotWidth, y)
-		fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", marginLeft-6, y+4, strconv.FormatFloat(math.Pow10(power), 'f', -1, 64))
+		fmt.Fprintf(b, `<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/>`+"\n", marginLeft, y, marginLeft+plotWidth,
+			y)
+		fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", marginLeft-6, y+4,
+			strconv.FormatFloat(math.Pow10(power), 'f', -1, 64))
 	}
 	for power := lowestKeys; power <= highestKeys; power++ {
 		x := c.x(math.Pow10(power))
-		fmt.Fprintf(b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#ddd"/>`+"\n", x, marginTop, x, marginTop+plotHeight)
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", x, marginTop+plotHeight+16, math.Pow10(power))
+		fmt.Fprintf(b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#ddd"/>`+"\n", x, marginTop, x,
+			marginTop+plotHeight)
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", x, marginTop+plotHeight+16,
+			math.Pow10(power))
 	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">ApiKeys</text>`+"\n", marginLeft+plotWidth/2, marginTop+plotHeight+32)
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">ApiKeys</text>`+"\n", marginLeft+plotWidth/2,
+		marginTop+plotHeight+32)
 }
 
 // line draws the n-th curve and its name.
-func (c chart) line(b *strings.Builder, n int, line curve, footings []footing) {
+func (c chart) line(b *strings.Builder, n int, drawn curve, footings []footing) {
 	points := make([]string, len(footings))
 	for i, f := range footings {
-		points[i] = fmt.Sprintf("%.1f,%.1f", c.x(float64(f.Keys)), c.y(line.of(f)))
+		points[i] = fmt.Sprintf("%.1f,%.1f", c.x(float64(f.Keys)), c.y(drawn.of(f)))
 	}
-	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), colours[n])
-	fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", marginLeft+8, marginTop+14+14*n, colours[n], line.name)
+	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "),
+		colours[n])
+	fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", marginLeft+8, marginTop+14+14*n, colours[n], drawn.name)
 }

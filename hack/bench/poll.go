@@ -32,8 +32,8 @@ func dial(ctx context.Context, address string) (*line, error) {
 func (l *line) close() { _ = l.connection.Close() }
 
 // ask returns what a verifier says of a key: a status.
-func (l *line) ask(question []byte) (int, error) {
-	if _, err := l.connection.Write(question); err != nil {
+func (l *line) ask(message []byte) (int, error) {
+	if _, err := l.connection.Write(message); err != nil {
 		return 0, err
 	}
 	response, err := http.ReadResponse(l.reader, nil)
@@ -75,9 +75,10 @@ type sight struct {
 // pollGap is how long one who asks at leisure rests between two questions.
 const pollGap = 400 * time.Microsecond
 
-// pollRest is how long a poller rests after a question. Before a revocation is acknowledged, nothing is timed. After it, half of what it
-// rests is added to what is measured, on average: so it is a tenth of the time that it has taken by then. Pollers come before
-// everything else on the machine. If they asked as often as at first when a watch event is late, it would be late because of them.
+// pollRest is how long a poller rests after a question. Before a revocation is acknowledged, nothing is timed. After
+// it, half of what it rests is added to what is measured, on average: so it is a tenth of the time that it has taken by
+// then. Pollers come before everything else on the machine. If they asked as often as at first when a watch event is
+// late, it would be late because of them.
 func pollRest(acknowledged *atomic.Int64) time.Duration {
 	const least, most = 150 * time.Microsecond, 2 * time.Millisecond
 	since := acknowledged.Load()
@@ -87,15 +88,17 @@ func pollRest(acknowledged *atomic.Int64) time.Duration {
 	return min(max(time.Since(time.Unix(0, since))/10, least), most)
 }
 
-// pollAfter is how long it rests once it was refused, when nothing is timed any more: the controller has work to do then.
+// pollAfter is how long it rests once it was refused, when nothing is timed any more: the controller has work to do
+// then.
 const pollAfter = 2 * time.Millisecond
 
-// poll asks one replica about a key, one question after another, until it is refused, and some more once it is said that all
-// refuse it. Between two questions it rests: pollers that never do keep every processor of a small machine busy, and what is
-// measured then is how long a watch event waits for one of them. It says once that it is asking: a connection that takes its
-// time to be made is not to be taken for a revocation that does.
+// poll asks one replica about a key, one question after another, until it is refused, and some more once it is said
+// that all refuse it. Between two questions it rests: pollers that never do keep every processor of a small machine
+// busy, and what is measured then is how long a watch event waits for one of them. It says once that it is asking: a
+// connection that takes its time to be made is not to be taken for a revocation that does.
 func poll(
-	ctx context.Context, address string, s subject, asking chan<- struct{}, acknowledged *atomic.Int64, effective <-chan struct{},
+	ctx context.Context, address string, s subject, asking chan<- struct{}, acknowledged *atomic.Int64,
+	effective <-chan struct{},
 ) (seen sight) {
 	begun := sync.OnceFunc(func() { asking <- struct{}{} })
 	defer begun()

@@ -54,7 +54,8 @@ func probes(ctx context.Context, l *lab) error {
 		if err := until(ctx, 20*time.Millisecond, func() bool { return allReady(feeds) }); err != nil {
 			return err
 		}
-		// A round of probes, of which there are about 5 a second, after another: that may have been set when there were fewer.
+		// A round of probes, of which there are about 5 a second, after another: that may have been set when there were
+		// fewer.
 		window := max(2*probeInterval, time.Duration(n)*200*time.Millisecond)
 		rate, size, err := l.canaryWrites(ctx, canary, window)
 		if err != nil {
@@ -65,7 +66,10 @@ func probes(ctx context.Context, l *lab) error {
 			Baseline: float64(n) / probeInterval.Seconds(), Goal: "≤ 6 /s, all together", Met: rate <= 6,
 		})
 		if n == 50 {
-			l.book.add(figure{Name: "probes: size of the canary, 50 replicas", Value: float64(size) / 1024, Unit: "KiB", Goal: "≤ 64 KiB", Met: size <= 64<<10})
+			l.book.add(figure{
+				Name: "probes: size of the canary, 50 replicas", Value: float64(size) / 1024, Unit: "KiB", Goal: "≤ 64 KiB",
+				Met: size <= 64<<10,
+			})
 		}
 	}
 	return nil
@@ -80,8 +84,8 @@ func allReady(feeds []*feed.Feed) bool {
 	return true
 }
 
-// canaryWrites counts what is written to the canary for a while, after as long a while in which it settles. It returns the
-// rate and the object's size.
+// canaryWrites counts what is written to the canary for a while, after as long a while in which it settles. It returns
+// the rate and the object's size.
 func (l *lab) canaryWrites(ctx context.Context, name types.NamespacedName, window time.Duration) (float64, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*window)
 	defer cancel()

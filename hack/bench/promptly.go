@@ -11,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A stopwatch must not wait for a processor itself. On a small machine a poller that is scheduled like everybody else sees
-// an answer 1.5 ms after it is there, in the median, which is three times what is to be measured. So a poller has a thread of
-// its own, blocks in the kernel and not in Go's scheduler, and comes before other threads where the machine allows that.
+// A stopwatch must not wait for a processor itself. On a small machine a poller that is scheduled like everybody else
+// sees an answer 1.5 ms after it is there, in the median, which is three times what is to be measured. So a poller has
+// a thread of its own, blocks in the kernel and not in Go's scheduler, and comes before other threads where the machine
+// allows that.
 
-// promptly gives the calling goroutine a thread of its own that comes before others, until what it returns is called. Without
-// the right to that (CAP_SYS_NICE) the thread is one among others, and what it measures is longer, never shorter.
+// promptly gives the calling goroutine a thread of its own that comes before others, until what it returns is called.
+// Without the right to that (CAP_SYS_NICE) the thread is one among others, and what it measures is longer, never
+// shorter.
 func promptly() (done func()) {
 	runtime.LockOSThread()
 	thread := unix.Gettid()

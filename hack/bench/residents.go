@@ -28,7 +28,9 @@ const routeCount = 50
 // another ask with them.
 func resident(i int) subject {
 	tenant := i / perTenant
-	s := subject{tenantID: fmt.Sprintf("3714240b-2e06-4c35-8856-%012x", tenant), token: mint(fmt.Sprintf("resident-%d", i)).Reveal()}
+	s := subject{
+		tenantID: fmt.Sprintf("3714240b-2e06-4c35-8856-%012x", tenant), token: mint(fmt.Sprintf("resident-%d", i)).Reveal(),
+	}
 	s.name.Namespace, s.name.Name = fmt.Sprintf("tenant-%06d", tenant), fmt.Sprintf("key-%07d", i)
 	return s
 }
@@ -41,8 +43,11 @@ func (s subject) apiKey() *keysv1alpha1.ApiKey {
 	key.Spec.State, key.Spec.Expiry = keysv1alpha1.ApiKeyActive, "1y"
 	key.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}
 	key.Status = keysv1alpha1.ApiKeyStatus{
-		TenantID: s.tenantID, Scopes: []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}, IssuedTime: &issued,
-		Credentials: []keysv1alpha1.Credential{{ID: credentialID, Digest: token.DigestOf(s.token).String(), IssuedTime: issued, PublishedTime: &issued}},
+		TenantID: s.tenantID, Scopes: []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"},
+		IssuedTime: &issued,
+		Credentials: []keysv1alpha1.Credential{{
+			ID: credentialID, Digest: token.DigestOf(s.token).String(), IssuedTime: issued, PublishedTime: &issued,
+		}},
 	}
 	return key
 }

@@ -20,8 +20,8 @@ import (
 
 const (
 	replicas = 3
-	// calm is how long it is quiet between two revocations: what the controller writes down of one is not to be measured with the
-	// next.
+	// calm is how long it is quiet between two revocations: what the controller writes down of one is not to be measured
+	// with the next.
 	calm = 20 * time.Millisecond
 )
 
@@ -36,8 +36,8 @@ type ending struct {
 	asking float64
 }
 
-// revocation measures what a revocation takes, with checks running all the while: first with nothing else going on, then
-// during a burst of creations.
+// revocation measures what a revocation takes, with checks running all the while: first with nothing else going on,
+// then during a burst of creations.
 func revocation(ctx context.Context, l *lab) error {
 	// A poller whose question is answered must not wait for another goroutine of this process either.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(replicas + runtime.NumCPU()))
@@ -80,45 +80,51 @@ func revocation(ctx context.Context, l *lab) error {
 }
 
 func reportCalm(book *ledger, endings []ending) {
-	var last, bare, above, effective, asking samples
+	var last, alone, above, effective, asking samples
 	late := 0
 	for _, e := range endings {
-		last, bare = append(last, milliseconds(e.last)), append(bare, milliseconds(e.bare))
+		last, alone = append(last, milliseconds(e.last)), append(alone, milliseconds(e.bare))
 		above, effective = append(above, milliseconds(e.last-e.bare)), append(effective, milliseconds(e.effective))
 		asking = append(asking, e.asking)
 		late += e.late
 	}
 	book.add(figure{
-		Name: "revocation: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms", Baseline: bare.median(),
+		Name: "revocation: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms", Baseline: alone.median(),
 		Spread: last.spread(), Goal: "at most 1 ms above a bare watch", Met: above.median() <= 1,
 	})
 	book.add(figure{
 		// The last question before the answer is part of it, and on a busy machine most of it.
-		Name: "revocation: above a bare watch, median; beside one question", Value: above.median(), Unit: "ms", Baseline: asking.median(), Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
+		Name: "revocation: above a bare watch, median; beside one question", Value: above.median(), Unit: "ms",
+		Baseline: asking.median(), Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
 	})
 	book.add(figure{
-		Name: "revocation: last of 3 replicas refuses, maximum", Value: last.max(), Unit: "ms", Baseline: bare.max(), Goal: "≤ 25 ms", Met: last.max() <= 25,
+		Name: "revocation: last of 3 replicas refuses, maximum", Value: last.max(), Unit: "ms", Baseline: alone.max(),
+		Goal: "≤ 25 ms", Met: last.max() <= 25,
 		Spread: fmt.Sprintf("99 %% within %.3g, 99.9 %% within %.3g", last.quantile(0.99), last.quantile(0.999)),
 	})
 	book.add(figure{
-		Name: "revocation: known to be effective, median", Value: effective.median(), Unit: "ms", Baseline: last.median(), Spread: effective.spread(), Goal: "≤ 1 s", Met: effective.max() <= 1000,
+		Name: "revocation: known to be effective, median", Value: effective.median(), Unit: "ms", Baseline: last.median(),
+		Spread: effective.spread(), Goal: "≤ 1 s", Met: effective.max() <= 1000,
 	})
 	book.add(figure{
-		Name: "revocation: accepted after RevocationEffective", Value: float64(late), Unit: "requests", Goal: "0", Met: late == 0,
+		Name: "revocation: accepted after RevocationEffective", Value: float64(late), Unit: "requests", Goal: "0",
+		Met: late == 0,
 	})
 }
 
 func reportBurst(book *ledger, endings []ending, rate float64) {
-	var last, bare, above samples
+	var last, alone, above samples
 	for _, e := range endings {
-		last, bare = append(last, milliseconds(e.last)), append(bare, milliseconds(e.bare))
+		last, alone = append(last, milliseconds(e.last)), append(alone, milliseconds(e.bare))
 		above = append(above, milliseconds(e.last-e.bare))
 	}
 	book.add(figure{
-		Name: "revocation in a burst: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms", Baseline: bare.median(), Spread: last.spread(), Goal: "at most 50 ms above a bare watch", Met: above.median() <= 50,
+		Name: "revocation in a burst: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms",
+		Baseline: alone.median(), Spread: last.spread(), Goal: "at most 50 ms above a bare watch", Met: above.median() <= 50,
 	})
 	book.add(figure{
-		Name: "revocation in a burst: above a bare watch, maximum", Value: above.max(), Unit: "ms", Spread: above.spread(), Goal: "≤ 50 ms", Met: above.max() <= 50,
+		Name: "revocation in a burst: above a bare watch, maximum", Value: above.max(), Unit: "ms", Spread: above.spread(),
+		Goal: "≤ 50 ms", Met: above.max() <= 50,
 	})
 	book.add(figure{
 		Name: "revocation in a burst: creations while it lasted", Value: rate, Unit: "1/s", Goal: "≥ 400", Met: rate >= 400,
@@ -126,7 +132,8 @@ func reportBurst(book *ledger, endings []ending, rate float64) {
 }
 
 // endAll revokes keys one after another, with a rest after each.
-func (l *lab) endAll(ctx context.Context, verifiers []*process, doomed []subject, effective bool, rest time.Duration) ([]ending, error) {
+func (l *lab) endAll(ctx context.Context, verifiers []*process, doomed []subject, effective bool,
+	rest time.Duration) ([]ending, error) {
 	endings := make([]ending, 0, len(doomed))
 	for _, s := range doomed {
 		e, err := l.end(ctx, verifiers, s, effective)
@@ -186,8 +193,8 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 	return e, nil
 }
 
-// watchEnd opens a bare watch of one key. What it returns gets when that showed the key to be revoked, and when it showed
-// that this is effective, where that is waited for; it is closed without where the watch ends.
+// watchEnd opens a bare watch of one key. What it returns gets when that showed the key to be revoked, and when it
+// showed that this is effective, where that is waited for; it is closed without where the watch ends.
 func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-chan [2]time.Time, error) {
 	watcher, err := l.watch(ctx, s.name, "0")
 	if err != nil {
@@ -210,7 +217,8 @@ func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-c
 			if revoked.IsZero() {
 				revoked = now
 			}
-			if !untilEffective || apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
+			if !untilEffective ||
+				apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevocationEffective) {
 				watched <- [2]time.Time{revoked, now}
 				return
 			}
@@ -243,7 +251,7 @@ func (l *lab) burst(ctx context.Context, namespace string) (stop func() float64)
 				return
 			case <-tick.C:
 			}
-			for due := int(time.Since(began).Seconds() * burstRate); ordered < due; ordered++ {
+			for expected := int(time.Since(began).Seconds() * burstRate); ordered < expected; ordered++ {
 				select {
 				case orders <- struct{}{}:
 				default: // They don't come after.

@@ -96,10 +96,13 @@ func verifier(n int) (served, error) {
 		return served{}, err
 	}
 	decider := decide.New(decide.Options{
-		View: view, Source: alwaysFresh{}, Clock: verifierclock.New(time.Now).Now, Registry: prometheus.NewRegistry(), Uses: uses,
+		View: view, Source: alwaysFresh{}, Clock: verifierclock.New(time.Now).Now, Registry: prometheus.NewRegistry(),
+		Uses: uses,
 	})
 	servers, err := serving.New(serving.Options{
-		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error { return nil },
+		HTTPAddress: "127.0.0.1:0", GRPCAddress: "127.0.0.1:0", Credentials: insecure.NewCredentials(), Ready: func() error {
+			return nil
+		},
 		Registry: prometheus.NewRegistry(),
 		RouteOptions: serving.RouteOptions{
 			Decider: decider,
@@ -116,8 +119,8 @@ func verifier(n int) (served, error) {
 	return served{HTTP: servers[0].Address(), GRPC: servers[1].Address()}, nil
 }
 
-// nothing serves what the verifier is measured by: net/http, which answers 200 with the headers of a verifier's 200, and grpc-go
-// with its own codec, which answers OK.
+// nothing serves what the verifier is measured by: net/http, which answers 200 with the headers of a verifier's 200,
+// and grpc-go with its own codec, which answers OK.
 func nothing() (served, error) {
 	var listeners [2]net.Listener
 	for i := range listeners {
@@ -126,7 +129,8 @@ func nothing() (served, error) {
 			return served{}, err
 		}
 	}
-	cacheControl, id, name, scopes, tenant := []string{"no-store"}, []string{"7Hk2PqZx"}, []string{"tenant-000000/key-000000"},
+	cacheControl, id, name, scopes, tenant := []string{"no-store"}, []string{"7Hk2PqZx"},
+		[]string{"tenant-000000/key-000000"},
 		[]string{"products:read products:write orders:read"}, []string{"3714240b-2e06-4c35-8856-ccc1c096323e"}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		header := w.Header()

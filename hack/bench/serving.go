@@ -49,12 +49,12 @@ func (l *lab) serve(ctx context.Context, args ...string) (*process, error) {
 		return nil, err
 	}
 	l.running = append(l.running, p)
-	line, err := bufio.NewReader(said).ReadBytes('\n')
+	first, err := bufio.NewReader(said).ReadBytes('\n')
 	if err != nil {
 		return nil, fmt.Errorf("a server to measure: %w: %s", err, tail(p.log.String()))
 	}
 	var where served
-	err = json.Unmarshal(line, &where)
+	err = json.Unmarshal(first, &where)
 	p.address, p.grpc = where.HTTP, where.GRPC
 	return p, err
 }
@@ -78,8 +78,8 @@ type contender struct {
 	seen []samples
 }
 
-// alternate measures contenders round by round, in turns that are reversed each time. What the first round of each says does
-// not count: connections, buffers and the heap grow to what they stay at.
+// alternate measures contenders round by round, in turns that are reversed each time. What the first round of each says
+// does not count: connections, buffers and the heap grow to what they stay at.
 func alternate(rounds int, contenders ...*contender) error {
 	for round := range rounds + 1 {
 		for i := range contenders {
@@ -95,8 +95,8 @@ func alternate(rounds int, contenders ...*contender) error {
 	return nil
 }
 
-// abreast measures contenders at the same time, round by round, where none takes much of the processor: what delays the machine
-// delays all of them.
+// abreast measures contenders at the same time, round by round, where none takes much of the processor: what delays the
+// machine delays all of them.
 func abreast(rounds int, contenders ...*contender) error {
 	for round := range rounds + 1 {
 		errs := make([]error, len(contenders))
@@ -128,8 +128,9 @@ func (c *contender) round(round int) error {
 	return nil
 }
 
-// beside adds a figure, in microseconds, of what a contender took for the i-th thing, beside what another did: that of the round in
-// which the ratio is the one in the middle. The machine itself is faster or slower for some seconds, and so for both.
+// beside adds a figure, in microseconds, of what a contender took for the i-th thing, beside what another did: that of
+// the round in which the ratio is the one in the middle. The machine itself is faster or slower for some seconds, and
+// so for both.
 func (c *contender) beside(book *ledger, other *contender, i int, name string, most float64) {
 	own, others := c.seen[i], other.seen[i]
 	book.add(inTurns(name, "µs", fmt.Sprintf("≤ %.2f", most), own, others, atMost(most)))
@@ -149,10 +150,10 @@ func middle(own, others samples) (value, baseline float64) {
 // asking is a contender at /auth/nginx, of which processor time is measured.
 func (l *lab) asking(ctx context.Context, p *process, who askers) *contender {
 	return &contender{measure: func() (samples, error) {
-		each, err := cost(func() (answers, error) {
+		perRequest, err := cost(func() (answers, error) {
 			return l.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections, loadTime)
 		}, p)
-		return samples{each}, err
+		return samples{perRequest}, err
 	}}
 }
 
@@ -179,15 +180,15 @@ func httpLoad(ctx context.Context, l *lab) error {
 		}
 	}
 	base := l.asking(ctx, none, who[0])
-	allow, miss, junk := l.asking(ctx, own, who[0]), l.asking(ctx, own, who[1]), l.asking(ctx, own, who[2])
-	if err := alternate(l.times(loadRounds), base, allow, miss, junk); err != nil {
+	allow, miss, misspelt := l.asking(ctx, own, who[0]), l.asking(ctx, own, who[1]), l.asking(ctx, own, who[2])
+	if err := alternate(l.times(loadRounds), base, allow, miss, misspelt); err != nil {
 		return err
 	}
 	allow.beside(l.book, base, 0, "http: CPU of a request that passes, by net/http's", 1.10)
 	miss.beside(l.book, base, 0, "http: CPU of an unknown token, by net/http's", 1.05)
-	junk.beside(l.book, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
+	misspelt.beside(l.book, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
 	miss.beside(l.book, allow, 0, "http: CPU of an unknown token, by one that passes", 1)
-	junk.beside(l.book, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
+	misspelt.beside(l.book, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
 	return nil
 }
 

@@ -23,15 +23,15 @@ import (
 const (
 	// throughputTenants have throughputKeys keys each.
 	throughputTenants, throughputKeys = 250, quota
-	// throughputRounds of the controller's and of a bare client's alternate. The client's have a part of the keys: its rate is
-	// the same with fewer.
+	// throughputRounds of the controller's and of a bare client's alternate. The client's have a part of the keys: its
+	// rate is the same with fewer.
 	throughputRounds, barePart = 2, 5
 	// writers is how many create keys at a time, and how many the bare client writes at a time.
 	writers = 16
 )
 
-// throughput measures how many keys a second are minted, from their creation to Ready, beside how many times a second a bare
-// client can make the same writes; and how many writes that is.
+// throughput measures how many keys a second are minted, from their creation to Ready, beside how many times a second a
+// bare client can make the same writes; and how many writes that is.
 func throughput(ctx context.Context, l *lab) error {
 	if err := l.install(ctx); err != nil {
 		return err
@@ -45,7 +45,7 @@ func throughput(ctx context.Context, l *lab) error {
 	if _, err := l.verifiers(ctx, replicas); err != nil {
 		return err
 	}
-	var own, bare, perKey, cpu samples
+	var own, alone, perKey, cpu samples
 	for round := range throughputRounds {
 		tenants := people.tenants[round*both : (round+1)*both]
 		minted, err := l.mintMany(ctx, tenants[:share])
@@ -56,18 +56,23 @@ func throughput(ctx context.Context, l *lab) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("  a key's writes: %v; controller's CPU: %.2g ms; %.3g keys/s, bare %.3g\n", minted.writes, minted.cpu, minted.rate, rate)
-		own, bare = append(own, minted.rate), append(bare, rate)
+		fmt.Printf("  a key's writes: %v; controller's CPU: %.2g ms; %.3g keys/s, bare %.3g\n", minted.writes, minted.cpu,
+			minted.rate, rate)
+		own, alone = append(own, minted.rate), append(alone, rate)
 		perKey, cpu = append(perKey, minted.writes.all()), append(cpu, minted.cpu)
 	}
 	n := share * throughputRounds
-	name := fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys, n)
-	l.book.add(inTurns(name, "1/s", "≥ 0.5", own, bare, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
+	name := fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys,
+		n)
+	l.book.add(inTurns(name, "1/s", "≥ 0.5", own, alone, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
 	l.book.add(figure{
 		Name: "minting: API writes per key, acknowledgements and events included", Value: perKey.median(), Unit: "writes",
 		Spread: perKey.spread(), Goal: "≤ 5", verdict: perKey.atMost(5),
 	})
-	l.book.add(figure{Name: "minting: controller's CPU per key", Value: cpu.median(), Unit: "ms", Spread: cpu.spread(), Goal: "none", Met: true})
+	l.book.add(figure{
+		Name: "minting: controller's CPU per key", Value: cpu.median(), Unit: "ms", Spread: cpu.spread(), Goal: "none",
+		Met: true,
+	})
 	return nil
 }
 
@@ -139,8 +144,8 @@ func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y y
 	return y, l.stop(controller)
 }
 
-// countReady returns a channel on which there is nil as soon as n keys of tenants have become Ready. Of each event it reads as
-// little as it can: what it takes is taken from what it watches.
+// countReady returns a channel on which there is nil as soon as n keys of tenants have become Ready. Of each event it
+// reads as little as it can: what it takes is taken from what it watches.
 func (l *lab) countReady(ctx context.Context, tenants []*keysv1alpha1.Tenant, n int) (<-chan error, error) {
 	config := rest.CopyConfig(l.cp.Config)
 	config.GroupVersion, config.APIPath = &keysv1alpha1.GroupVersion, "/apis"
@@ -156,8 +161,10 @@ func (l *lab) countReady(ctx context.Context, tenants []*keysv1alpha1.Tenant, n 
 	done := make(chan error, 1)
 	go func() {
 		for {
-			// It begins with what there is. The API server ends a watch that it finds too slow, which on a busy machine any may be.
-			stream, err := api.Get().Resource("apikeys").VersionedParams(&metav1.ListOptions{Watch: true}, metav1.ParameterCodec).Stream(ctx)
+			// It begins with what there is. The API server ends a watch that it finds too slow, which on a busy machine any may
+			// be.
+			stream, err := api.Get().Resource("apikeys").VersionedParams(&metav1.ListOptions{Watch: true},
+				metav1.ParameterCodec).Stream(ctx)
 			if err == nil {
 				err = c.count(stream)
 				_ = stream.Close()

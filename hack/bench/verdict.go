@@ -56,11 +56,11 @@ func atMost(goal float64) func(samples) verdict {
 	return func(ratios samples) verdict { return ratios.atMost(goal) }
 }
 
-func judge(measured, middle, some bool) verdict {
+func judge(measured, typical, some bool) verdict {
 	switch {
 	case !measured:
 		return missed
-	case middle:
+	case typical:
 		return met
 	case some:
 		return unclear
@@ -68,8 +68,8 @@ func judge(measured, middle, some bool) verdict {
 	return missed
 }
 
-// inTurns returns a figure of rounds that were measured in turns with others. The values are those of the round whose ratio is the one
-// in the middle, and the spread is that of the ratios.
+// inTurns returns a figure of rounds that were measured in turns with others. The values are those of the round whose
+// ratio is the one in the middle, and the spread is that of the ratios.
 func inTurns(name, unit, goal string, own, others samples, judged func(ratios samples) verdict) figure {
 	ratios := own.by(others)
 	f := figure{Name: name, Unit: unit, Goal: goal, Ratio: ratios.median(), verdict: judged(ratios)}

@@ -36,33 +36,33 @@ func (l *lab) writes(ctx context.Context) (t tally, err error) {
 	if err != nil {
 		return t, err
 	}
-	for line := range strings.Lines(page) {
-		if !strings.HasPrefix(line, "apiserver_request_total{") || !isWrite(line) {
+	for text := range strings.Lines(page) {
+		if !strings.HasPrefix(text, "apiserver_request_total{") || !isWrite(text) {
 			continue
 		}
-		count, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
+		count, err := strconv.ParseFloat(strings.TrimSpace(text[strings.LastIndexByte(text, ' ')+1:]), 64)
 		if err != nil {
 			return t, err
 		}
 		switch {
-		case strings.Contains(line, `resource="apikeys"`) && strings.Contains(line, `subresource="status"`):
+		case strings.Contains(text, `resource="apikeys"`) && strings.Contains(text, `subresource="status"`):
 			t.Status += count
-		case strings.Contains(line, `resource="apikeys"`):
+		case strings.Contains(text, `resource="apikeys"`):
 			t.Keys += count
-		case strings.Contains(line, `resource="tenants"`):
+		case strings.Contains(text, `resource="tenants"`):
 			t.Tenants += count
-		case strings.Contains(line, `resource="secrets"`):
+		case strings.Contains(text, `resource="secrets"`):
 			t.Secrets += count
-		case strings.Contains(line, `resource="events"`):
+		case strings.Contains(text, `resource="events"`):
 			t.Events += count
 		}
 	}
 	return t, nil
 }
 
-func isWrite(line string) bool {
+func isWrite(text string) bool {
 	for _, verb := range []string{"POST", "PUT", "PATCH", "APPLY", "DELETE"} {
-		if strings.Contains(line, `verb="`+verb+`"`) {
+		if strings.Contains(text, `verb="`+verb+`"`) {
 			return true
 		}
 	}
@@ -76,10 +76,11 @@ type bare struct {
 	secret           corev1.Secret
 }
 
-// writeMany makes the writes for keys of tenants that have none, as many for each as a controller has made, and returns for
-// how many keys a second.
+// writeMany makes the writes for keys of tenants that have none, as many for each as a controller has made, and returns
+// for how many keys a second.
 func (l *lab) writeMany(ctx context.Context, tenants []*keysv1alpha1.Tenant, minted yield) (float64, error) {
-	controller, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"), client.Options{Scheme: l.cp.Client.Scheme()})
+	controller, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"),
+		client.Options{Scheme: l.cp.Client.Scheme()})
 	if err != nil {
 		return 0, err
 	}
@@ -116,7 +117,8 @@ func (b *bare) write(ctx context.Context, tenant *keysv1alpha1.Tenant, n int) er
 	if err := b.user.Create(ctx, key); err != nil {
 		return err
 	}
-	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name})
+	tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys,
+		keysv1alpha1.ActiveKey{UID: string(key.UID), Namespace: key.Namespace, Name: key.Name})
 	if due(n, b.minted.writes.Tenants) {
 		if err := b.controller.Status().Update(ctx, tenant); err != nil {
 			return err

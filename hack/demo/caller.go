@@ -21,10 +21,10 @@ type caller struct {
 }
 
 // newCaller calls the API at an address of the proxy. Like curl it opens a connection for each request.
-func newCaller(say transcript, upstream *upstream, proxy, host string) *caller {
+func newCaller(say transcript, backend *upstream, proxy, host string) *caller {
 	return &caller{
 		say:       say,
-		upstream:  upstream,
+		upstream:  backend,
 		client:    &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 		variables: map[string]string{"API": "http://" + proxy + "/api", "HOST": host},
 	}

@@ -31,10 +31,11 @@ type mounted struct {
 	trust                       *tls.Config
 }
 
-// mount waits until the controller has signed the verifier's certificate, as the kubelet does, and writes it to files; and beside it
-// what a proxy has from the ConfigMap.
+// mount waits until the controller has signed the verifier's certificate, as the kubelet does, and writes it to files;
+// and beside it what a proxy has from the ConfigMap.
 func (c *cluster) mount(ctx context.Context) (mounted, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the controller has made no Secret %s within a minute", verifierSecret))
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute,
+		fmt.Errorf("the controller has made no Secret %s within a minute", verifierSecret))
 	defer cancel()
 	secrets := c.clients.CoreV1().Secrets(controlplane.SystemNamespace)
 	secret, err := secrets.Get(ctx, verifierSecret, metav1.GetOptions{})
@@ -49,7 +50,8 @@ func (c *cluster) mount(ctx context.Context) (mounted, error) {
 	if err != nil {
 		return mounted{}, err
 	}
-	bundle, err := c.clients.CoreV1().ConfigMaps(controlplane.SystemNamespace).Get(ctx, certificates.BundleName, metav1.GetOptions{})
+	bundle, err := c.clients.CoreV1().ConfigMaps(controlplane.SystemNamespace).Get(ctx, certificates.BundleName,
+		metav1.GetOptions{})
 	if err != nil {
 		return mounted{}, err
 	}

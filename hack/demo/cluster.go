@@ -32,8 +32,9 @@ type cluster struct {
 	stop       func() error
 }
 
-// startCluster starts a control plane of the demo's own, with an administrator's kubeconfig at the given path. Where it is to
-// be kept it has a kube-controller-manager, for who deletes an ApiKey expects its Secret to go; the walk-through deletes nothing.
+// startCluster starts a control plane of the demo's own, with an administrator's kubeconfig at the given path. Where it
+// is to be kept it has a kube-controller-manager, for who deletes an ApiKey expects its Secret to go; the walk-through
+// deletes nothing.
 func startCluster(ws *workspace, say transcript, kubeconfig string, keep bool) (*cluster, error) {
 	manager, err := os.Create(ws.log("kube-controller-manager"))
 	if err != nil {
@@ -66,7 +67,10 @@ func useCluster(ws *workspace, say transcript, kubeconfig string) (*cluster, err
 		}
 		paths[i] = absolute
 	}
-	c := &cluster{ws: ws, say: say, kubectl: "kubectl", kubeconfig: strings.Join(paths, string(os.PathListSeparator)), stop: func() error { return nil }}
+	c := &cluster{
+		ws: ws, say: say, kubectl: "kubectl", kubeconfig: strings.Join(paths, string(os.PathListSeparator)),
+		stop: func() error { return nil },
+	}
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		c.kubectl = filepath.Join(assets, "kubectl")
 	}
@@ -152,14 +156,14 @@ func (c *cluster) serviceAccountKubeconfig(ctx context.Context, account string) 
 // writeToken asks for a token, as "kubectl create token" does. Clients read the file anew every minute.
 func (c *cluster) writeToken(ctx context.Context, account string) error {
 	seconds := int64(tokenLifetime.Seconds())
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
-	answer, err := c.clients.CoreV1().ServiceAccounts(controlplane.SystemNamespace).
-		CreateToken(ctx, account, request, metav1.CreateOptions{})
+	tokenRequest := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
+	issued, err := c.clients.CoreV1().ServiceAccounts(controlplane.SystemNamespace).
+		CreateToken(ctx, account, tokenRequest, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("asking for a token of the service account %s: %w", account, err)
 	}
 	part := c.tokenFile(account) + ".new" // Renamed when it is whole: a client may read at any time.
-	return errors.Join(os.WriteFile(part, []byte(answer.Status.Token), 0o600), os.Rename(part, c.tokenFile(account)))
+	return errors.Join(os.WriteFile(part, []byte(issued.Status.Token), 0o600), os.Rename(part, c.tokenFile(account)))
 }
 
 func (c *cluster) tokenFile(account string) string {

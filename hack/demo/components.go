@@ -32,7 +32,8 @@ func findPrograms(ws *workspace) (programs, error) {
 	var errs []error
 	for _, path := range []string{p.controller, p.verifier, p.caddy} {
 		if _, err := exec.LookPath(path); err != nil {
-			errs = append(errs, fmt.Errorf("%s is missing or can't be run: \"make demo\" and \"make run\" build it", ws.relative(path)))
+			errs = append(errs, fmt.Errorf("%s is missing or can't be run: \"make demo\" and \"make run\" build it",
+				ws.relative(path)))
 		}
 	}
 	return p, errors.Join(errs...)
@@ -59,7 +60,8 @@ func (d *demo) controller(ctx context.Context, at addresses) (component, error) 
 	config, err := d.cluster.serviceAccountKubeconfig(ctx, controllerAccount)
 	return component{
 		name: "controller",
-		what: "the controller, as the service account " + controllerAccount + ": mints, publishes, and signs the verifier's certificate",
+		what: "the controller, as the service account " +
+			controllerAccount + ": mints, publishes, and signs the verifier's certificate",
 		words: []string{d.programs.controller, "--kubeconfig=" + config, "--self-signed-certificates",
 			"--metrics-bind-address=" + at.controllerMetrics, "--health-probe-bind-address=" + at.controllerHealth},
 		ready: "http://" + at.controllerHealth + "/readyz",
@@ -94,7 +96,8 @@ func (d *demo) caddy(at addresses, files mounted) (component, error) {
 	}, err
 }
 
-// startComponents starts the controller, and once it has signed a certificate the others, and waits until each is ready.
+// startComponents starts the controller, and once it has signed a certificate the others, and waits until each is
+// ready.
 func (d *demo) startComponents(ctx context.Context) error {
 	d.say.step("Start the controller, the verifier and a proxy")
 	var err error
@@ -154,13 +157,15 @@ func (d *demo) launch(ctx context.Context, components ...component) error {
 func (c component) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the %s was not ready within a minute", c.name))
 	defer cancel()
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.trust}}
+	client := &http.Client{
+		Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.trust},
+	}
 	for last := ""; ; {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ready, http.NoBody)
+		readiness, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ready, http.NoBody)
 		if err != nil {
 			return err
 		}
-		response, err := client.Do(request)
+		response, err := client.Do(readiness)
 		if err != nil {
 			last = err.Error()
 		} else {

@@ -77,7 +77,8 @@ func (d *demo) start(ctx context.Context, keep bool) error {
 func (d *demo) startCluster(keep bool) (err error) {
 	if existing := os.Getenv("KUBECONFIG"); keep && existing != "" {
 		if d.cluster, err = useCluster(d.ws, d.say, existing); err == nil {
-			d.say.step("Use the cluster at %s: context %q of KUBECONFIG=%s", d.cluster.server(), d.cluster.flat.CurrentContext, existing)
+			d.say.step("Use the cluster at %s: context %q of KUBECONFIG=%s", d.cluster.server(), d.cluster.flat.CurrentContext,
+				existing)
 			d.say.line("what is applied there stays there")
 		}
 		return err

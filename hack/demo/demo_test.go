@@ -36,16 +36,26 @@ func TestExpectation(t *testing.T) {
 		got  answer
 		ok   bool
 	}{
-		"as expected":            {refused, answer{status: 403, challenge: `Bearer scope="products:write"`}, true},
-		"another status":         {refused, answer{status: 401, challenge: `Bearer scope="products:write"`}, false},
-		"another challenge":      {refused, answer{status: 403, challenge: `Bearer scope="orders:write"`}, false},
-		"refused but passed on":  {refused, answer{status: 403, challenge: `Bearer scope="products:write"`, upstream: []http.Header{{}}}, false},
+		"as expected":       {refused, answer{status: 403, challenge: `Bearer scope="products:write"`}, true},
+		"another status":    {refused, answer{status: 401, challenge: `Bearer scope="products:write"`}, false},
+		"another challenge": {refused, answer{status: 403, challenge: `Bearer scope="orders:write"`}, false},
+		"refused but passed on": {
+			refused, answer{status: 403, challenge: `Bearer scope="products:write"`, upstream: []http.Header{{}}}, false,
+		},
 		"allowed":                {expectation{status: 200}, answer{status: 200, upstream: []http.Header{{}}}, true},
 		"allowed, not passed on": {expectation{status: 200}, answer{status: 200}, false},
 		"unwanted challenge":     {expectation{status: 403}, answer{status: 403, challenge: "Bearer"}, false},
-		"unwanted error code":    {expectation{status: 401, challenge: []string{"Bearer"}, noError: true}, answer{status: 401, challenge: `Bearer error="x"`}, false},
-		"another body":           {expectation{status: 403, body: []string{"wrong_tenant"}}, answer{status: 403, body: "{}"}, false},
-		"a body as it should be": {expectation{status: 403, body: []string{"wrong_tenant"}}, answer{status: 403, body: `{"reason":"wrong_tenant"}`}, true},
+		"unwanted error code": {
+			expectation{status: 401, challenge: []string{"Bearer"}, noError: true},
+			answer{status: 401, challenge: `Bearer error="x"`}, false,
+		},
+		"another body": {
+			expectation{status: 403, body: []string{"wrong_tenant"}}, answer{status: 403, body: "{}"}, false,
+		},
+		"a body as it should be": {
+			expectation{status: 403, body: []string{"wrong_tenant"}}, answer{status: 403, body: `{"reason":"wrong_tenant"}`},
+			true,
+		},
 	} {
 		if err := test.want.check(test.got); (err == nil) != test.ok {
 			t.Errorf("%s: got %v", name, err)
@@ -60,12 +70,18 @@ func TestRevocation(t *testing.T) {
 		seen revocation
 		ok   bool
 	}{
-		"within the bound":       {revocation{acknowledged: acknowledged, lastAccepted: at(0), refused: at(5 * time.Millisecond)}, true},
+		"within the bound": {revocation{
+			acknowledged: acknowledged, lastAccepted: at(0), refused: at(5 * time.Millisecond),
+		}, true},
 		"before kubectl says so": {revocation{acknowledged: acknowledged, lastAccepted: at(-2), refused: at(-1)}, true},
-		"too late":               {revocation{acknowledged: acknowledged, lastAccepted: at(0), refused: at(2 * time.Second)}, false},
-		"accepted too long":      {revocation{acknowledged: acknowledged, lastAccepted: at(2 * time.Second), refused: at(2 * time.Second)}, false},
-		"never accepted":         {revocation{acknowledged: acknowledged, refused: at(1)}, false},
-		"not acknowledged":       {revocation{lastAccepted: at(0), refused: at(1)}, false},
+		"too late": {
+			revocation{acknowledged: acknowledged, lastAccepted: at(0), refused: at(2 * time.Second)}, false,
+		},
+		"accepted too long": {revocation{
+			acknowledged: acknowledged, lastAccepted: at(2 * time.Second), refused: at(2 * time.Second),
+		}, false},
+		"never accepted":   {revocation{acknowledged: acknowledged, refused: at(1)}, false},
+		"not acknowledged": {revocation{lastAccepted: at(0), refused: at(1)}, false},
 	} {
 		if err := test.seen.check(); (err == nil) != test.ok {
 			t.Errorf("%s: got %v", name, err)
@@ -83,14 +99,14 @@ func TestFreeAddresses(t *testing.T) {
 	if !ok {
 		t.Fatal(busy.Addr())
 	}
-	addresses, err := freeAddresses(addr.Port, 0, 0)
+	free, err := freeAddresses(addr.Port, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{busy.Addr().String(): true}
-	for _, address := range addresses {
+	for _, address := range free {
 		if seen[address] || !strings.HasPrefix(address, "127.0.0.1:") {
-			t.Errorf("expected free and different addresses on loopback, got %v", addresses)
+			t.Errorf("expected free and different addresses on loopback, got %v", free)
 		}
 		seen[address] = true
 	}

@@ -27,7 +27,8 @@ func (d *demo) revoked(ctx context.Context, c *caller) error {
 	}
 	d.say.line("expected a 401 within %s, got it %s (request %d)", revocationBound, seen, seen.requests)
 	d.say.block(seen.answer.detail())
-	return d.cluster.run(ctx, "wait", "--for=condition=RevocationEffective", "apikey", "-n", sampleNamespace, sampleKey, "--timeout=30s")
+	return d.cluster.run(ctx, "wait", "--for=condition=RevocationEffective", "apikey", "-n", sampleNamespace, sampleKey,
+		"--timeout=30s")
 }
 
 // untold looks for the token in all that the demo has left behind so far.

@@ -39,7 +39,8 @@ func (i invitation) setUp() string {
 // call has it call the API with a key, and revoke the key.
 func (i invitation) call() string {
 	secret := shell("get", "secret", "-n", sampleNamespace, sampleKey, "-o", "jsonpath={.data.token}")
-	revoke := shell("patch", "apikey", "-n", sampleNamespace, sampleKey, "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)
+	revoke := shell("patch", "apikey", "-n", sampleNamespace, sampleKey, "--type=merge", "-p",
+		`{"spec":{"state":"Revoked"}}`)
 	return strings.Join([]string{
 		"kubectl get apikeys -A",
 		"TOKEN=$(kubectl " + secret + " | base64 -d)",

@@ -8,34 +8,40 @@ import (
 	"testing"
 )
 
-// TestInvitation has a shell read the lines, with programs that only say that they were called: each is found where the lines have
-// put its folder on the PATH, and is given what it is to be given.
+// TestInvitation has a shell read the lines, with programs that only say that they were called: each is found where the
+// lines have put its folder on the PATH, and is given what it is to be given.
 func TestInvitation(t *testing.T) {
 	top := filepath.Join(t.TempDir(), "a folder") // A space must not part a path.
 	bin, own, theirs := filepath.Join(top, "bin"), filepath.Join(top, "k8s"), filepath.Join(top, "theirs")
 	fake(t, bin, "kubectl-apikey")
 	fake(t, own, "kubectl")
-	i := invitation{bin: bin, kubectl: filepath.Join(own, "kubectl"), kubeconfig: filepath.Join(top, "kubeconfig"), proxy: "127.0.0.1:8000"}
+	i := invitation{
+		bin: bin, kubectl: filepath.Join(own, "kubectl"), kubeconfig: filepath.Join(top, "kubeconfig"),
+		proxy: "127.0.0.1:8000",
+	}
 	page := own + `/kubectl apikey ui -n warehouse`
 	plugin := bin + `/kubectl-apikey --help`
 
-	run := func(t *testing.T, want ...string) {
+	answers := func(t *testing.T, want ...string) {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), "sh", "-euc", i.setUp()+"\necho $KUBECONFIG\nkubectl-apikey --help\n"+i.open())
+		command := exec.CommandContext(t.Context(), "sh", "-euc",
+			i.setUp()+"\necho $KUBECONFIG\nkubectl-apikey --help\n"+i.open())
 		command.Env = []string{"PATH=" + theirs} // Not this machine's programs.
 		out, err := command.CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != strings.Join(want, "\n") {
 			t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, got, strings.Join(want, "\n"))
 		}
 	}
-	t.Run("without a kubectl", func(t *testing.T) { run(t, i.kubeconfig, plugin, page) })
+	t.Run("without a kubectl", func(t *testing.T) { answers(t, i.kubeconfig, plugin, page) })
 	t.Run("with a kubectl", func(t *testing.T) {
 		fake(t, theirs, "kubectl")
-		run(t, i.kubeconfig, plugin, strings.Replace(page, own, theirs, 1))
+		answers(t, i.kubeconfig, plugin, strings.Replace(page, own, theirs, 1))
 		i.kubectl = ""
-		run(t, i.kubeconfig, plugin, strings.Replace(page, own, theirs, 1))
+		answers(t, i.kubeconfig, plugin, strings.Replace(page, own, theirs, 1))
 	})
-	for _, part := range []string{"kubectl get apikeys -A", "http://127.0.0.1:8000/api/products", `Bearer $TOKEN"`, `"Revoked"`} {
+	for _, part := range []string{
+		"kubectl get apikeys -A", "http://127.0.0.1:8000/api/products", `Bearer $TOKEN"`, `"Revoked"`,
+	} {
 		if !strings.Contains(i.call(), part) {
 			t.Errorf("%q is missing:\n%s", part, i.call())
 		}

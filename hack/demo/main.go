@@ -35,7 +35,8 @@ type interrupted struct{ by string }
 func (i interrupted) Error() string { return "asked to stop: " + i.by }
 
 func main() {
-	keep := flag.Bool("keep", false, "leave everything running until interrupted; uses the cluster of KUBECONFIG where that is set")
+	keep := flag.Bool("keep", false,
+		"leave everything running until interrupted; uses the cluster of KUBECONFIG where that is set")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "demo: what is %q? The only flag is --keep.\n", flag.Args())
@@ -72,7 +73,8 @@ func supervise(keep bool) int {
 	}
 }
 
-// endOnRequest cancels on a signal, or when the process that started this one is gone: "go run" does not pass SIGTERM on.
+// endOnRequest cancels on a signal, or when the process that started this one is gone: "go run" does not pass SIGTERM
+// on.
 func endOnRequest(say transcript, cancel context.CancelCauseFunc) {
 	// With a reader that has gone away (make demo | head), SIGPIPE would end this process without its tidying up.
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE}

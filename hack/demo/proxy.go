@@ -21,14 +21,14 @@ const proxyOptions = `{
 
 `
 
-// proxyConfig writes Caddy's configuration and returns its path. It is the guide's own, docs/guides/caddy/Caddyfile, with other
-// addresses: what the demo shows is what the guide gives.
-func (d *demo) proxyConfig(verifier, upstream, authority string) (string, error) {
+// proxyConfig writes Caddy's configuration and returns its path. It is the guide's own, docs/guides/caddy/Caddyfile,
+// with other addresses: what the demo shows is what the guide gives.
+func (d *demo) proxyConfig(verifier, backend, authority string) (string, error) {
 	guide, err := os.ReadFile(filepath.Join(d.ws.root, "docs", "guides", "caddy", "Caddyfile"))
 	if err != nil {
 		return "", err
 	}
-	config, err := moved(string(guide), d.proxy, verifier, upstream, authority)
+	config, err := moved(string(guide), d.proxy, verifier, backend, authority)
 	if err != nil {
 		return "", err
 	}
@@ -37,7 +37,7 @@ func (d *demo) proxyConfig(verifier, upstream, authority string) (string, error)
 }
 
 // moved puts the demo's addresses in place of the guide's, and its file with the verifier's authority.
-func moved(guide, proxy, verifier, upstream, authority string) (string, error) {
+func moved(guide, proxy, verifier, backend, authority string) (string, error) {
 	_, port, err := net.SplitHostPort(proxy)
 	if err != nil {
 		return "", err
@@ -46,7 +46,7 @@ func moved(guide, proxy, verifier, upstream, authority string) (string, error) {
 		{"http:// {", "http://:" + port + " {"},
 		{"http://" + sampleHost + " {", "http://" + sampleHost + ":" + port + " {"},
 		{"apikey-verifier.apikey-system.svc.cluster.local:8080", verifier},
-		{"api.warehouse.svc.cluster.local:80", upstream},
+		{"api.warehouse.svc.cluster.local:80", backend},
 		{"/etc/caddy/apikey-ca.crt", authority},
 	} {
 		if strings.Count(guide, change[0]) != 1 {

@@ -30,14 +30,16 @@ func TestTheDemoRunsTheGuide(t *testing.T) {
 			continue
 		}
 		changed++
-		if !strings.Contains(line, ":8000 {") && !strings.Contains(line, "127.0.0.1:808") && !strings.Contains(line, " /tmp/ca.crt") {
+		if !strings.Contains(line, ":8000 {") && !strings.Contains(line, "127.0.0.1:808") &&
+			!strings.Contains(line, " /tmp/ca.crt") {
 			t.Errorf("%q instead of %q", line, guide[i])
 		}
 	}
 	if changed != 5 {
 		t.Errorf("%d lines with addresses", changed)
 	}
-	if _, err := moved(strings.ReplaceAll(string(content), "api.warehouse", "elsewhere"), "127.0.0.1:8000", "", "", ""); err == nil {
+	if _, err := moved(strings.ReplaceAll(string(content), "api.warehouse", "elsewhere"), "127.0.0.1:8000", "", "",
+		""); err == nil {
 		t.Error("a guide with other addresses is taken")
 	}
 }

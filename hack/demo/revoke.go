@@ -50,13 +50,16 @@ func (r revocation) String() string {
 // check fails where a token was accepted, or its refusal not seen, beyond the bound.
 func (r revocation) check() error {
 	if r.lastAccepted.IsZero() || r.acknowledged.IsZero() {
-		return errors.New("expected the token to be accepted until the API server has acknowledged the revocation, and kubectl to say so")
+		return errors.New("expected the token to be accepted until the API server has acknowledged the revocation, and " +
+			"kubectl to say so")
 	}
 	if late := r.lastAccepted.Sub(r.acknowledged); late > revocationBound {
-		return fmt.Errorf("expected no token to be accepted later than %s after the acknowledgement, one was after %s", revocationBound, late)
+		return fmt.Errorf("expected no token to be accepted later than %s after the acknowledgement, one was after %s",
+			revocationBound, late)
 	}
 	if r.lag() > revocationBound {
-		return fmt.Errorf("expected the first 401 within %s of the acknowledgement, got it after %s", revocationBound, r.lag())
+		return fmt.Errorf("expected the first 401 within %s of the acknowledgement, got it after %s", revocationBound,
+			r.lag())
 	}
 	return nil
 }
@@ -85,7 +88,8 @@ func (d *demo) revoke(ctx context.Context, c *caller, r request, args ...string)
 		select {
 		case <-polling.Done():
 		case <-time.After(2 * revocationBound):
-			stop(fmt.Errorf("expected a 401 within %s of the acknowledgement, the token was still accepted after %s", revocationBound, 2*revocationBound))
+			stop(fmt.Errorf("expected a 401 within %s of the acknowledgement, the token was still accepted after %s",
+				revocationBound, 2*revocationBound))
 		}
 	}()
 	seen, pollErr := pollUntilRefused(polling, c, r)

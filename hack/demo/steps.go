@@ -92,8 +92,12 @@ func (d *demo) key(ctx context.Context) (keysv1alpha1.ApiKey, error) {
 
 // allowed calls the API as the key may, and looks at what the upstream learns of the caller.
 func (d *demo) allowed(ctx context.Context, c *caller) error {
-	d.say.step("Read products: allowed. Headers that a client forges don't reach the API, neither who calls nor what is asked for")
-	forged := []string{"X-Api-Key-Name: " + sampleNamespace + "/admin", "X-Api-Key-Scopes: *", "X_Api_Key_Scopes: *", "X-HTTP-Method-Override: DELETE", "X-Original-URL: /api/orders"}
+	d.say.step("Read products: allowed. Headers that a client forges don't reach the API, neither who calls nor what " +
+		"is asked for")
+	forged := []string{
+		"X-Api-Key-Name: " + sampleNamespace + "/admin", "X-Api-Key-Scopes: *", "X_Api_Key_Scopes: *",
+		"X-HTTP-Method-Override: DELETE", "X-Original-URL: /api/orders",
+	}
 	got, err := c.expect(ctx, request{path: "/products", headers: slices.Concat(credentials, forged)},
 		expectation{status: http.StatusOK, body: []string{sampleNamespace + "/" + sampleKey}})
 	if err != nil {
@@ -142,7 +146,9 @@ func (d *demo) refused(ctx context.Context, c *caller) error {
 	}{{
 		"Create a product with this key, which may only read: 403, and what is missing",
 		request{method: http.MethodPost, path: "/products", headers: credentials, body: `{"name":"sofa"}`},
-		expectation{status: http.StatusForbidden, challenge: []string{`error="insufficient_scope"`, `scope="` + neededScope + `"`}},
+		expectation{
+			status: http.StatusForbidden, challenge: []string{`error="insufficient_scope"`, `scope="` + neededScope + `"`},
+		},
 	}, {
 		"Use the key as another tenant: 403",
 		request{path: "/products", headers: []string{credentials[0], "X-Tenant-ID: " + otherTenant}},

@@ -32,7 +32,9 @@ func openWorkspace(mode string) (*workspace, error) {
 	}
 	dev := filepath.Join(root, "bin", "dev")
 	bin := cmp.Or(os.Getenv("BIN"), filepath.Join(root, "bin"))
-	w := &workspace{root: root, bin: bin, dev: dev, logs: filepath.Join(dev, "logs", mode), tmp: filepath.Join(dev, mode+".tmp")}
+	w := &workspace{
+		root: root, bin: bin, dev: dev, logs: filepath.Join(dev, "logs", mode), tmp: filepath.Join(dev, mode+".tmp"),
+	}
 	if err := os.MkdirAll(dev, 0o755); err != nil {
 		return nil, err
 	}
@@ -87,8 +89,8 @@ func (w *workspace) childEnv(extra ...string) []string {
 }
 
 // log is the path of a component's log.
-func (w *workspace) log(component string) string {
-	return filepath.Join(w.logs, component+".log")
+func (w *workspace) log(program string) string {
+	return filepath.Join(w.logs, program+".log")
 }
 
 // relative is a path as it is typed at the top of the checkout.
@@ -107,7 +109,7 @@ func (w *workspace) close() error {
 // freeAddresses finds loopback addresses that nobody listens on: the preferred port where it is free and not 0, or any.
 // All are held until the last is found, so that no two are the same.
 func freeAddresses(preferred ...int) ([]string, error) {
-	var addresses []string
+	var free []string
 	var held []net.Listener
 	defer func() {
 		for _, listener := range held {
@@ -122,7 +124,7 @@ func freeAddresses(preferred ...int) ([]string, error) {
 			}
 		}
 		held = append(held, listener)
-		addresses = append(addresses, listener.Addr().String())
+		free = append(free, listener.Addr().String())
 	}
-	return addresses, nil
+	return free, nil
 }

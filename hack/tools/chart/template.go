@@ -156,9 +156,12 @@ func (t *template) only(condition, key string, path ...string) error {
 	if i < 0 {
 		return fmt.Errorf("%s %s: %s has no %s", t.kind, t.name, strings.Join(path, "."), key)
 	}
-	node.Content = slices.Concat(node.Content[:i], t.line("{{- if %s }}", condition), node.Content[i:i+2],
-		t.line("{{- end }}"),
-		node.Content[i+2:])
+	entry := slices.Concat(t.line("{{- if %s }}", condition), node.Content[i:i+2], t.line("{{- end }}"))
+	rest := node.Content[i+2:]
+	if i == 0 { // A sequence's element begins with its first entry, which must always be there: this one goes to the end.
+		entry, rest = rest, entry
+	}
+	node.Content = slices.Concat(node.Content[:i], entry, rest)
 	return nil
 }
 

@@ -20,6 +20,9 @@ spec:
         - --tls
         - --address=web.apikey-system.svc
         message: 'pod {{ $pod }}: down'
+        env:
+        - name: A
+          value: b
       volumes: []
 `
 
@@ -36,6 +39,7 @@ func TestTemplate(t *testing.T) {
 		o.add("{{- range .Values.args }}\n- {{ . }}\n{{- end }}", inContainer("main", "args")...),
 		o.only(".Values.volumes", "volumes", podSpec...),
 		o.addOnly(".Values.host", "hostNetwork", true, podSpec...),
+		o.only(".Values.named", "name", inContainer("main", "env", "0")...),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -63,6 +67,11 @@ spec:
         - {{ . }}
         {{- end }}
         message: 'pod {{ ` + "`{{`" + ` }} $pod }}: down'
+        env:
+        - value: b
+          {{- if .Values.named }}
+          name: A
+          {{- end }}
       {{- if .Values.volumes }}
       volumes: []
       {{- end }}

@@ -46,7 +46,10 @@ func find(elements any, field, value string) object {
 
 // compare returns what of a CustomResourceDefinition breaks with the next.
 func compare(before, after object) (breaks []string) {
-	for _, path := range [][]string{{"spec", "group"}, {"spec", "scope"}, {"spec", "names", "kind"}, {"spec", "names", "plural"}, {"spec", "names", "singular"}} {
+	for _, path := range [][]string{
+		{"spec", "group"}, {"spec", "scope"}, {"spec", "names", "kind"}, {"spec", "names", "plural"},
+		{"spec", "names", "singular"},
+	} {
 		if was, is := get(before, path...), get(after, path...); was != is {
 			breaks = append(breaks, fmt.Sprintf("%s: was %v, is %v", path[len(path)-1], was, is))
 		}
@@ -177,9 +180,12 @@ func (s *schemas) rules(path string, before, after any) {
 var loosened = map[string]func(was, is any) bool{
 	"maxLength": higher, "maxItems": higher, "maxProperties": higher, "maximum": higher,
 	"minLength": lower, "minItems": lower, "minProperties": lower, "minimum": lower,
-	"pattern": gone, "format": gone, "uniqueItems": gone, "exclusiveMinimum": gone, "exclusiveMaximum": gone, "multipleOf": gone, "not": gone,
+	"pattern": gone, "format": gone, "uniqueItems": gone, "exclusiveMinimum": gone, "exclusiveMaximum": gone,
+	"multipleOf": gone, "not": gone,
 	"enum": func(was, is any) bool {
-		return is == nil || was != nil && !slices.ContainsFunc(list(was), func(value any) bool { return !slices.Contains(list(is), value) })
+		return is == nil || was != nil && !slices.ContainsFunc(list(was), func(value any) bool {
+			return !slices.Contains(list(is), value)
+		})
 	},
 	"nullable":                             func(_, is any) bool { return is == true },
 	"x-kubernetes-preserve-unknown-fields": func(_, is any) bool { return is == true },

@@ -44,37 +44,85 @@ func TestBreaks(t *testing.T) {
 		change func(crd object)
 		want   string
 	}{
-		"a field is gone":         {"apikeys", func(crd object) { delete(field(crd, "spec")["properties"].(object), "allowedCIDRs") }, "spec.allowedCIDRs: the field is gone"},
-		"a status field is gone":  {"apikeys", func(crd object) { delete(field(crd, "status")["properties"].(object), "prefix") }, "status.prefix: the field is gone"},
-		"a deep field is gone":    {"apikeys", func(crd object) { delete(field(crd, "status.credentials.[]")["properties"].(object), "digest") }, "status.credentials[].digest: the field is gone"},
-		"another type":            {"tenants", func(crd object) { field(crd, "spec.maxKeys")["type"] = "string" }, "spec.maxKeys: type: was integer, is string"},
-		"another format":          {"tenants", func(crd object) { field(crd, "spec.maxKeys")["format"] = "int64" }, "spec.maxKeys: format: was int32, is int64"},
-		"a field is required now": {"apikeys", func(crd object) { field(crd, "spec")["required"] = []any{"scopes", "displayName"} }, "spec.displayName: is required now"},
+		"a field is gone": {"apikeys", func(crd object) {
+			delete(field(crd, "spec")["properties"].(object), "allowedCIDRs")
+		}, "spec.allowedCIDRs: the field is gone"},
+		"a status field is gone": {"apikeys", func(crd object) {
+			delete(field(crd, "status")["properties"].(object), "prefix")
+		}, "status.prefix: the field is gone"},
+		"a deep field is gone": {"apikeys", func(crd object) {
+			delete(field(crd, "status.credentials.[]")["properties"].(object), "digest")
+		}, "status.credentials[].digest: the field is gone"},
+		"another type": {"tenants", func(crd object) {
+			field(crd, "spec.maxKeys")["type"] = "string"
+		}, "spec.maxKeys: type: was integer, is string"},
+		"another format": {"tenants", func(crd object) {
+			field(crd, "spec.maxKeys")["format"] = "int64"
+		}, "spec.maxKeys: format: was int32, is int64"},
+		"a field is required now": {"apikeys", func(crd object) {
+			field(crd, "spec")["required"] = []any{"scopes", "displayName"}
+		}, "spec.displayName: is required now"},
 		"a new field is required": {"apikeys", func(crd object) {
 			field(crd, "spec")["properties"].(object)["team"] = object{"type": "string"}
 			field(crd, "spec")["required"] = []any{"scopes", "team"}
 		}, "spec.team: is required now"},
-		"a lower maximum":           {"tenants", func(crd object) { field(crd, "spec.maxKeys")["maximum"] = int64(100) }, "spec.maxKeys: maximum: was 500, is 100"},
-		"a maximum":                 {"apikeys", func(crd object) { field(crd, "metadata")["maxProperties"] = int64(1) }, "metadata: maxProperties: was not there, is 1"},
-		"a higher minimum":          {"tenants", func(crd object) { field(crd, "spec.maxKeys")["minimum"] = int64(5) }, "spec.maxKeys: minimum"},
-		"fewer elements":            {"apikeys", func(crd object) { field(crd, "spec.scopes")["maxItems"] = int64(8) }, "spec.scopes: maxItems"},
-		"shorter elements":          {"apikeys", func(crd object) { field(crd, "spec.scopes.[]")["maxLength"] = int64(8) }, "spec.scopes[]: maxLength"},
-		"a value fewer":             {"apikeys", func(crd object) { field(crd, "spec.state")["enum"] = []any{"Active", "Revoked"} }, "spec.state: enum"},
-		"values where any was fine": {"apikeys", func(crd object) { field(crd, "spec.displayName")["enum"] = []any{"Storefront"} }, "spec.displayName: enum"},
-		"a pattern":                 {"apikeys", func(crd object) { field(crd, "spec.displayName")["pattern"] = "^[a-z]+$" }, "spec.displayName: pattern"},
+		"a lower maximum": {"tenants", func(crd object) {
+			field(crd, "spec.maxKeys")["maximum"] = int64(100)
+		}, "spec.maxKeys: maximum: was 500, is 100"},
+		"a maximum": {"apikeys", func(crd object) {
+			field(crd, "metadata")["maxProperties"] = int64(1)
+		}, "metadata: maxProperties: was not there, is 1"},
+		"a higher minimum": {"tenants", func(crd object) {
+			field(crd, "spec.maxKeys")["minimum"] = int64(5)
+		}, "spec.maxKeys: minimum"},
+		"fewer elements": {"apikeys", func(crd object) {
+			field(crd, "spec.scopes")["maxItems"] = int64(8)
+		}, "spec.scopes: maxItems"},
+		"shorter elements": {"apikeys", func(crd object) {
+			field(crd, "spec.scopes.[]")["maxLength"] = int64(8)
+		}, "spec.scopes[]: maxLength"},
+		"a value fewer": {"apikeys", func(crd object) {
+			field(crd, "spec.state")["enum"] = []any{"Active", "Revoked"}
+		}, "spec.state: enum"},
+		"values where any was fine": {"apikeys", func(crd object) {
+			field(crd, "spec.displayName")["enum"] = []any{"Storefront"}
+		}, "spec.displayName: enum"},
+		"a pattern": {"apikeys", func(crd object) {
+			field(crd, "spec.displayName")["pattern"] = "^[a-z]+$"
+		}, "spec.displayName: pattern"},
 		"a rule": {"apikeys", func(crd object) {
 			field(crd, "spec.scopes")["x-kubernetes-validations"] = []any{object{"rule": "size(self) == 1"}}
 		}, "spec.scopes: a new rule: size(self) == 1"},
-		"another default":         {"apikeys", func(crd object) { field(crd, "spec.state")["default"] = "Suspended" }, "spec.state: default"},
-		"another list type":       {"apikeys", func(crd object) { field(crd, "spec.scopes")["x-kubernetes-list-type"] = "atomic" }, "spec.scopes: x-kubernetes-list-type"},
-		"a keyword nobody knows":  {"apikeys", func(crd object) { field(crd, "spec.scopes")["x-kubernetes-new"] = true }, "spec.scopes: x-kubernetes-new"},
-		"a version is gone":       {"apikeys", func(crd object) { version(crd)["name"] = "v1beta1" }, "version v1alpha1 is not served any more"},
-		"a version is not served": {"apikeys", func(crd object) { version(crd)["served"] = false }, "version v1alpha1 is not served any more"},
-		"another scope":           {"tenants", func(crd object) { crd["spec"].(object)["scope"] = "Namespaced" }, "scope: was Cluster, is Namespaced"},
-		"another kind":            {"tenants", func(crd object) { get(crd, "spec", "names").(object)["kind"] = "Customer" }, "kind: was Tenant, is Customer"},
-		"a short name is gone":    {"apikeys", func(crd object) { delete(get(crd, "spec", "names").(object), "shortNames") }, "the short name nxkey is gone"},
-		"no status subresource":   {"apikeys", func(crd object) { delete(version(crd), "subresources") }, "the subresource status is gone"},
-		"no field selectors":      {"apikeys", func(crd object) { version(crd)["selectableFields"] = list(version(crd)["selectableFields"])[1:] }, "objects can't be selected by"},
+		"another default": {"apikeys", func(crd object) {
+			field(crd, "spec.state")["default"] = "Suspended"
+		}, "spec.state: default"},
+		"another list type": {"apikeys", func(crd object) {
+			field(crd, "spec.scopes")["x-kubernetes-list-type"] = "atomic"
+		}, "spec.scopes: x-kubernetes-list-type"},
+		"a keyword nobody knows": {"apikeys", func(crd object) {
+			field(crd, "spec.scopes")["x-kubernetes-new"] = true
+		}, "spec.scopes: x-kubernetes-new"},
+		"a version is gone": {"apikeys", func(crd object) {
+			version(crd)["name"] = "v1beta1"
+		}, "version v1alpha1 is not served any more"},
+		"a version is not served": {"apikeys", func(crd object) {
+			version(crd)["served"] = false
+		}, "version v1alpha1 is not served any more"},
+		"another scope": {"tenants", func(crd object) {
+			crd["spec"].(object)["scope"] = "Namespaced"
+		}, "scope: was Cluster, is Namespaced"},
+		"another kind": {"tenants", func(crd object) {
+			get(crd, "spec", "names").(object)["kind"] = "Customer"
+		}, "kind: was Tenant, is Customer"},
+		"a short name is gone": {"apikeys", func(crd object) {
+			delete(get(crd, "spec", "names").(object), "shortNames")
+		}, "the short name nxkey is gone"},
+		"no status subresource": {"apikeys", func(crd object) {
+			delete(version(crd), "subresources")
+		}, "the subresource status is gone"},
+		"no field selectors": {"apikeys", func(crd object) {
+			version(crd)["selectableFields"] = list(version(crd)["selectableFields"])[1:]
+		}, "objects can't be selected by"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, after := manifest(t, test.kind), manifest(t, test.kind)
@@ -97,10 +145,12 @@ func TestCompatible(t *testing.T) {
 		"another description": func(crd object) { field(crd, "spec.scopes")["description"] = "Otherwise." },
 		"more elements":       func(crd object) { field(crd, "spec.scopes")["maxItems"] = int64(1000) },
 		"any number":          func(crd object) { delete(field(crd, "spec.scopes"), "maxItems") },
-		"a value more":        func(crd object) { field(crd, "spec.state")["enum"] = []any{"Active", "Paused", "Suspended", "Revoked"} },
-		"no pattern":          func(crd object) { delete(field(crd, "spec.scopes.[]"), "pattern") },
-		"fewer rules":         func(crd object) { delete(field(crd, "spec"), "x-kubernetes-validations") },
-		"a default":           func(crd object) { field(crd, "spec.displayName")["default"] = "A key" },
+		"a value more": func(crd object) {
+			field(crd, "spec.state")["enum"] = []any{"Active", "Paused", "Suspended", "Revoked"}
+		},
+		"no pattern":  func(crd object) { delete(field(crd, "spec.scopes.[]"), "pattern") },
+		"fewer rules": func(crd object) { delete(field(crd, "spec"), "x-kubernetes-validations") },
+		"a default":   func(crd object) { field(crd, "spec.displayName")["default"] = "A key" },
 		"required, by default": func(crd object) {
 			field(crd, "spec")["required"] = append(slices.Clone(list(field(crd, "spec")["required"])), "state")
 		},
@@ -119,7 +169,8 @@ func TestCompatible(t *testing.T) {
 	}
 }
 
-// TestFolders checks that what is released is compared with what is in the tree, and that a kind that is gone is a break.
+// TestFolders checks that what is released is compared with what is in the tree, and that a kind that is gone is a
+// break.
 func TestFolders(t *testing.T) {
 	released := filepath.Join(controlplane.Root(), "hack", "tools", "crdcompat", "released")
 	breaks, err := compareFolders(released, t.TempDir())
@@ -131,17 +182,20 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-// TestAccepted checks that what is accepted is left out, and nothing else; and that nothing is accepted that isn't broken.
+// TestAccepted checks that what is accepted is left out, and nothing else; and that nothing is accepted that isn't
+// broken.
 func TestAccepted(t *testing.T) {
-	list := filepath.Join(t.TempDir(), "accepted.txt")
-	if err := os.WriteFile(list, []byte("# Why.\n\na.yaml: spec.x: a new rule: self.matches(\n"), 0o600); err != nil {
+	accepted := filepath.Join(t.TempDir(), "accepted.txt")
+	if err := os.WriteFile(accepted, []byte("# Why.\n\na.yaml: spec.x: a new rule: self.matches(\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := withoutAccepted([]string{"a.yaml: spec.x: a new rule: self.matches('a')", "a.yaml: spec.y: the field is gone"}, list)
+	got, err := withoutAccepted([]string{
+		"a.yaml: spec.x: a new rule: self.matches('a')", "a.yaml: spec.y: the field is gone",
+	}, accepted)
 	if err != nil || !slices.Equal(got, []string{"a.yaml: spec.y: the field is gone"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := withoutAccepted([]string{"a.yaml: spec.y: the field is gone"}, list); err == nil {
+	if _, err := withoutAccepted([]string{"a.yaml: spec.y: the field is gone"}, accepted); err == nil {
 		t.Error("what isn't broken is accepted")
 	}
 }

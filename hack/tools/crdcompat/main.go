@@ -3,8 +3,8 @@
 //
 //	crdcompat hack/tools/crdcompat/released config/crd/bases [hack/tools/crdcompat/accepted.txt]
 //
-// It prints a line for each such change, and ends with 1 if there is any that is not accepted. What it doesn't know to be harmless it
-// reports.
+// It prints a line for each such change, and ends with 1 if there is any that is not accepted. What it doesn't know to
+// be harmless it reports.
 package main
 
 import (
@@ -37,7 +37,9 @@ func main() {
 		fmt.Println(line)
 	}
 	if len(breaks) > 0 {
-		fmt.Fprintf(os.Stderr, "crdcompat: %d changes break what the last release served: take them back, or add a version of the kind beside the old one\n", len(breaks))
+		fmt.Fprintf(os.Stderr,
+			"crdcompat: %d changes break what the last release served: take them back, or add a version of the kind beside "+
+				"the old one\n", len(breaks))
 		os.Exit(1)
 	}
 	fmt.Println("CRDs: compatible with the last release")
@@ -70,8 +72,8 @@ func compareFolders(older, newer string) ([]string, error) {
 	return breaks, nil
 }
 
-// withoutAccepted leaves out the breaks that a file lists by their beginnings. A line of it that no break begins with is an error: what is
-// listed there is what is broken.
+// withoutAccepted leaves out the breaks that a file lists by their beginnings. A line of it that no break begins with
+// is an error: what is listed there is what is broken.
 func withoutAccepted(breaks []string, path string) ([]string, error) {
 	file, err := os.Open(path)
 	if err != nil {

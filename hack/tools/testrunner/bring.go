@@ -26,8 +26,8 @@ type bringer struct {
 // assets is the environment variable for the folder of the control plane's programs.
 const assets = "KUBEBUILDER_ASSETS"
 
-// thisMachine looks at the machine. Where the user names no control plane, the environment names the one that is brought, for what
-// looks for it, here and in the tests.
+// thisMachine looks at the machine. Where the user names no control plane, the environment names the one that is
+// brought, for what looks for it, here and in the tests.
 func thisMachine(top string) (machine, error) {
 	_, apt := exec.LookPath("apt-get")
 	m := machine{
@@ -135,7 +135,8 @@ func (b bringer) run(command *exec.Cmd) error {
 // guard is what invoke-rc.d asks whether a service may start: see its manual. nginx and haproxy come with one each.
 const guard = "/usr/sbin/policy-rc.d"
 
-// install installs the Debian packages of rows, and starts none of their services. A mirror that does not answer costs a few seconds.
+// install installs the Debian packages of rows, and starts none of their services. A mirror that does not answer costs
+// a few seconds.
 func (b bringer) install(ctx context.Context, rows []row) (err error) {
 	var packages []string
 	for _, r := range rows {
@@ -156,8 +157,10 @@ func (b bringer) install(ctx context.Context, rows []row) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	apt := func(args ...string) error {
-		options := []string{"-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5", "-o", "Acquire::https::Timeout=5"}
-		command := exec.CommandContext(ctx, "apt-get", append(options, args...)...)
+		flags := []string{
+			"-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5", "-o", "Acquire::https::Timeout=5",
+		}
+		command := exec.CommandContext(ctx, "apt-get", append(flags, args...)...)
 		command.Env = append(os.Environ(), "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive")
 		var log bytes.Buffer
 		command.Stdout, command.Stderr = &log, &log

@@ -25,7 +25,8 @@ var extra = []struct{ places, packages, without string }{
 	{"taskset", "util-linux", "make bench"},
 }
 
-// prepare installs what .ci/run needs, as far as Debian packages have it. The rest is brought by the targets that need it.
+// prepare installs what .ci/run needs, as far as Debian packages have it. The rest is brought by the targets that need
+// it.
 func prepare(ctx context.Context) int {
 	top, err := os.Getwd()
 	if err != nil {

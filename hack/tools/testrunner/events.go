@@ -188,8 +188,8 @@ func (c *counts) add(o counts) {
 	c.skipped += o.skipped
 }
 
-// count counts the package's tests. A package that failed has at least one failure: what was not built, or ended before its
-// tests did, counts as one.
+// count counts the package's tests. A package that failed has at least one failure: what was not built, or ended before
+// its tests did, counts as one.
 func (p *result) count() counts {
 	var c counts
 	for _, t := range p.sorted() {
@@ -283,7 +283,8 @@ func (p *result) skips() []skip {
 	var all []skip
 	for _, t := range p.sorted() {
 		if t.outcome == skipped {
-			all = append(all, skip{p.name, t.name, strings.TrimSpace(place.ReplaceAllString(lastLine(quiet(t.output.String())), ""))})
+			all = append(all,
+				skip{p.name, t.name, strings.TrimSpace(place.ReplaceAllString(lastLine(quiet(t.output.String())), ""))})
 		}
 	}
 	return all

@@ -42,7 +42,7 @@ func of(t *testing.T, lines ...string) (*reader, *result) {
 const p = `"Package":"github.com/nexuscommerce/apikey-operator/internal/a"`
 
 func TestCounts(t *testing.T) {
-	for name, test := range map[string]struct {
+	for name, c := range map[string]struct {
 		lines    []string
 		want     counts
 		failures string
@@ -52,13 +52,16 @@ func TestCounts(t *testing.T) {
 			`"Action":"pass",` + p + `,"Elapsed":1.5`,
 		}, counts{passed: 1}, ""},
 		"subtests count, and not what they are in": {[]string{
-			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"run",` + p + `,"Test":"TestA/b"`, `"Action":"run",` + p + `,"Test":"TestA/b/c"`,
+			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"run",` + p + `,"Test":"TestA/b"`,
+			`"Action":"run",` + p + `,"Test":"TestA/b/c"`,
 			`"Action":"run",` + p + `,"Test":"TestA/d"`,
-			`"Action":"pass",` + p + `,"Test":"TestA/b/c"`, `"Action":"pass",` + p + `,"Test":"TestA/b"`, `"Action":"skip",` + p + `,"Test":"TestA/d"`,
+			`"Action":"pass",` + p + `,"Test":"TestA/b/c"`, `"Action":"pass",` + p + `,"Test":"TestA/b"`,
+			`"Action":"skip",` + p + `,"Test":"TestA/d"`,
 			`"Action":"pass",` + p + `,"Test":"TestA"`, `"Action":"pass",` + p,
 		}, counts{passed: 1, skipped: 1}, ""},
 		"a subtest that fails": {[]string{
-			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"run",` + p + `,"Test":"TestA/b"`, `"Action":"run",` + p + `,"Test":"TestA/c"`,
+			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"run",` + p + `,"Test":"TestA/b"`,
+			`"Action":"run",` + p + `,"Test":"TestA/c"`,
 			`"Action":"fail",` + p + `,"Test":"TestA/b"`, `"Action":"pass",` + p + `,"Test":"TestA/c"`,
 			`"Action":"fail",` + p + `,"Test":"TestA"`, `"Action":"fail",` + p,
 		}, counts{passed: 1, failed: 1}, "TestA/b"},
@@ -67,24 +70,26 @@ func TestCounts(t *testing.T) {
 			`"Action":"pass",` + p + `,"Test":"TestA/b"`, `"Action":"fail",` + p + `,"Test":"TestA"`, `"Action":"fail",` + p,
 		}, counts{passed: 1, failed: 1}, "TestA"},
 		"tests that had not ended when their process did": {[]string{
-			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"run",` + p + `,"Test":"TestA/b"`, `"Action":"run",` + p + `,"Test":"TestC"`,
+			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"run",` + p + `,"Test":"TestA/b"`,
+			`"Action":"run",` + p + `,"Test":"TestC"`,
 			`"Action":"fail",` + p + `,"Test":"TestC"`, `"Action":"fail",` + p,
 		}, counts{failed: 2}, "TestA/b (did not finish), TestC"},
 		"no single test": {[]string{
 			`"Action":"run",` + p + `,"Test":"TestA"`, `"Action":"pass",` + p + `,"Test":"TestA"`, `"Action":"fail",` + p,
 		}, counts{passed: 1, failed: 1}, "(no single test)"},
 		"what does not build": {[]string{
-			`"ImportPath":"x [x.test]","Action":"build-output","Output":"./a.go:1: oh no\n"`, `"ImportPath":"x [x.test]","Action":"build-fail"`,
+			`"ImportPath":"x [x.test]","Action":"build-output","Output":"./a.go:1: oh no\n"`,
+			`"ImportPath":"x [x.test]","Action":"build-fail"`,
 			`"Action":"start",` + p, `"Action":"fail",` + p + `,"FailedBuild":"x [x.test]"`,
 		}, counts{failed: 1}, "(does not build)"},
 		"no tests": {[]string{`"Action":"start",` + p, `"Action":"skip",` + p}, counts{}, ""},
 	} {
-		r, got := of(t, test.lines...)
-		if c := got.count(); c != test.want {
-			t.Errorf("%s: %+v, want %+v", name, c, test.want)
+		r, got := of(t, c.lines...)
+		if counted := got.count(); counted != c.want {
+			t.Errorf("%s: %+v, want %+v", name, counted, c.want)
 		}
-		if names := strings.Join(got.failures(), ", "); names != test.failures || r.failed != (test.failures != "") {
-			t.Errorf("%s: failures %q, want %q; the reader says %v", name, names, test.failures, r.failed)
+		if all := strings.Join(got.failures(), ", "); all != c.failures || r.failed != (c.failures != "") {
+			t.Errorf("%s: failures %q, want %q; the reader says %v", name, all, c.failures, r.failed)
 		}
 		if got.name != "internal/a" || len(r.unfinished()) > 0 {
 			t.Errorf("%s: package %s, unfinished %v", name, got.name, r.unfinished())
@@ -92,15 +97,17 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-func output(test, text string) string {
-	return `"Action":"output",` + p + `,"Test":"` + test + `","Output":"` + text + `\n"`
+func output(name, text string) string {
+	return `"Action":"output",` + p + `,"Test":"` + name + `","Output":"` + text + `\n"`
 }
 
 // TestLog checks that what is printed of a failure is all that the failed tests printed, and nothing of the others.
 func TestLog(t *testing.T) {
 	_, got := of(t,
-		output("TestA", "=== RUN   TestA"), output("TestA", "    a_test.go:3: the reason"), output("TestA", "--- FAIL: TestA (0.00s)"),
-		output("TestB", "=== RUN   TestB"), output("TestB", "    a_test.go:5: chatter"), output("TestB", "--- PASS: TestB (0.00s)"),
+		output("TestA", "=== RUN   TestA"), output("TestA", "    a_test.go:3: the reason"),
+		output("TestA", "--- FAIL: TestA (0.00s)"),
+		output("TestB", "=== RUN   TestB"), output("TestB", "    a_test.go:5: chatter"),
+		output("TestB", "--- PASS: TestB (0.00s)"),
 		`"Action":"fail",`+p+`,"Test":"TestA"`, `"Action":"pass",`+p+`,"Test":"TestB"`,
 		`"Action":"output",`+p+`,"Output":"panic: in no test\n"`, `"Action":"fail",`+p,
 	)
@@ -111,7 +118,8 @@ func TestLog(t *testing.T) {
 
 func TestSkips(t *testing.T) {
 	_, got := of(t,
-		output("TestA", "=== RUN   TestA"), output("TestA", "    a_test.go:3: some log"), output("TestA", "    b_test.go:31: needs nginx,\\n        for two reasons"),
+		output("TestA", "=== RUN   TestA"), output("TestA", "    a_test.go:3: some log"),
+		output("TestA", "    b_test.go:31: needs nginx,\\n        for two reasons"),
 		output("TestA", "--- SKIP: TestA (0.00s)"), `"Action":"skip",`+p+`,"Test":"TestA"`, `"Action":"pass",`+p,
 	)
 	if want := []skip{{"internal/a", "TestA", "needs nginx,         for two reasons"}}; !slices.Equal(got.skips(), want) {
@@ -138,12 +146,15 @@ func TestStray(t *testing.T) {
 }
 
 func TestFuzzed(t *testing.T) {
-	log := "fuzz: 2 targets, 20s each\nfuzz: internal/token FuzzParse: execs: 100\nfuzz: internal/access FuzzPath: FAILED\nlog\n"
+	log := "fuzz: 2 targets, 20s each\nfuzz: internal/token FuzzParse: execs: 100\nfuzz: internal/access FuzzPath: " +
+		"FAILED\nlog\n"
 	p := fuzzed(log, errors.New("exit 1"), time.Minute)
-	if want := (counts{passed: 1, failed: 1}); p.count() != want || p.failures()[0] != "internal/access FuzzPath" || !strings.Contains(p.logOf(), log) {
+	if want := (counts{passed: 1, failed: 1}); p.count() != want || p.failures()[0] != "internal/access FuzzPath" ||
+		!strings.Contains(p.logOf(), log) {
 		t.Errorf("%+v %v %s", p.count(), p.failures(), p.logOf())
 	}
-	if p := fuzzed("fuzz: internal/token FuzzParse: execs: 100\n", nil, 0); p.count() != (counts{passed: 1}) || p.outcome != passed {
+	if p := fuzzed("fuzz: internal/token FuzzParse: execs: 100\n", nil, 0); p.count() != (counts{passed: 1}) ||
+		p.outcome != passed {
 		t.Errorf("%+v", p.count())
 	}
 	if p := fuzzed("fuzz: no target matches\n", errors.New("exit 1"), 0); p.count() != (counts{failed: 1}) {

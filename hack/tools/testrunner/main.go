@@ -2,7 +2,8 @@
 //
 //	look ──► table of what tests need ──► bring what can be brought ──► unit tests ──► suites ──► summary
 //
-// What can't be brought is no failure: the tests that need it are skipped, and listed again at the end. With REQUIRE_ALL=1 they fail.
+// What can't be brought is no failure: the tests that need it are skipped, and listed again at the end. With
+// REQUIRE_ALL=1 they fail.
 //
 //	test -mode quick|normal|full [-race auto|-race|""] [PATTERN...] [-- FLAG...]
 //	test -prepare    installs what .ci/run needs beyond that

@@ -30,8 +30,8 @@ type mode struct {
 // race is a choice of packages for the race detector.
 type race string
 
-// The choices. The race detector has every package compiled anew and slows its tests down several times, so make test leaves it to
-// make test-all, which CI runs.
+// The choices. The race detector has every package compiled anew and slows its tests down several times, so make test
+// leaves it to make test-all, which CI runs.
 const (
 	raceOff race = "off"
 	raceAll race = "all"
@@ -45,10 +45,13 @@ var modes = map[string]mode{
 		pass: map[string]string{"api/v1alpha1": "", "internal/test/suites/system": "^TestLifeOfAKey$"},
 	},
 	normal: {target: "test", effort: normal, race: raceOff, limit: 45 * time.Minute, modules: true},
-	"full": {target: "test-all", effort: "full", race: raceAll, limit: 80 * time.Minute, modules: true, browser: true, fuzz: true},
+	"full": {
+		target: "test-all", effort: "full", race: raceAll, limit: 80 * time.Minute, modules: true, browser: true, fuzz: true,
+	},
 }
 
-// modeOf returns a mode by its name, with the race detector as RACE asks for: blank is nowhere, and any flag everywhere.
+// modeOf returns a mode by its name, with the race detector as RACE asks for: blank is nowhere, and any flag
+// everywhere.
 func modeOf(name, asked string) (mode, error) {
 	m, ok := modes[name]
 	if !ok {

@@ -26,27 +26,30 @@ func names(jobs []job) string {
 
 var everyKind = []listing{
 	{".", []pkg{
-		at("internal/token", false), at("internal/test/harness/pages", false), at("internal/feed", true), at("internal/test/suites/crash", true),
+		at("internal/token", false), at("internal/test/harness/pages", false), at("internal/feed", true),
+		at("internal/test/suites/crash", true),
 		at("internal/test/suites/explore", true), at("internal/test/suites/handover", true), at("api/v1alpha1", true),
 	}},
 	{"hack/suites/monitoring", []pkg{at("hack/suites/monitoring", false)}},
 }
 
 func TestPlan(t *testing.T) {
-	for name, test := range map[string]struct {
+	for name, c := range map[string]struct {
 		units           int
 		together, alone string
 		raced           string
 	}{
 		"quick": {units: 2, together: "api/v1alpha1"},
 		normal: {
-			units: 2, together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring",
-			alone: "internal/test/suites/handover",
+			units:    2,
+			together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring",
+			alone:    "internal/test/suites/handover",
 		},
 		"full": {
-			units: 2, together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring",
-			alone: "internal/test/suites/handover",
-			raced: "unit tests internal/test/suites/crash internal/feed api/v1alpha1 internal/test/suites/handover",
+			units:    2,
+			together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring",
+			alone:    "internal/test/suites/handover",
+			raced:    "unit tests internal/test/suites/crash internal/feed api/v1alpha1 internal/test/suites/handover",
 		},
 	} {
 		m, err := modeOf(name, "auto")
@@ -54,12 +57,13 @@ func TestPlan(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := planFor(m, everyKind)
-		if len(got.units) != 1 || len(got.units[0].packages) != test.units || names(got.together) != test.together || names(got.alone) != test.alone {
+		if len(got.units) != 1 || len(got.units[0].packages) != c.units || names(got.together) != c.together ||
+			names(got.alone) != c.alone {
 			t.Errorf("%s: units %v, together %s, alone %s", name, got.units, names(got.together), names(got.alone))
 		}
 		raced := slices.DeleteFunc(got.jobs(), func(j job) bool { return !j.race })
-		if names(raced) != test.raced {
-			t.Errorf("%s: with the race detector %q, want %q", name, names(raced), test.raced)
+		if names(raced) != c.raced {
+			t.Errorf("%s: with the race detector %q, want %q", name, names(raced), c.raced)
 		}
 	}
 }
@@ -67,7 +71,11 @@ func TestPlan(t *testing.T) {
 // TestStarts checks that what runs without a control plane is no suite, and what starts one is.
 func TestStarts(t *testing.T) {
 	t.Chdir(filepath.Join("..", "..", ".."))
-	found, err := list(t.Context(), ".", []string{"./internal/monitor", "./internal/feed", "./internal/test/suites/crash", "./internal/test/suites/ports", "./hack/bench"})
+	found, err := list(t.Context(), ".",
+		[]string{
+			"./internal/monitor", "./internal/feed", "./internal/test/suites/crash", "./internal/test/suites/ports",
+			"./hack/bench",
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +83,10 @@ func TestStarts(t *testing.T) {
 	for _, p := range found {
 		got[p.folder()] = p.suite
 	}
-	want := map[string]bool{"internal/monitor": false, "internal/feed": true, "internal/test/suites/crash": true, "internal/test/suites/ports": true, "hack/bench": false}
+	want := map[string]bool{
+		"internal/monitor": false, "internal/feed": true, "internal/test/suites/crash": true,
+		"internal/test/suites/ports": true, "hack/bench": false,
+	}
 	if !maps.Equal(got, want) {
 		t.Errorf("suites: %v, want %v", got, want)
 	}
@@ -102,22 +113,30 @@ func TestCommand(t *testing.T) {
 	if got, want := strings.Join(j.command(nil), " "), " -exec=env -u GOGC -u GOMEMLIMIT "; !strings.Contains(got, want) {
 		t.Errorf("%s lacks %s", got, want)
 	}
-	if got := j.environment(nil); !slices.Equal(got, []string{"GOGC=off", "CGO_ENABLED=0"}) || !slices.Equal(j.compilers, []string{"GOGC=off"}) {
+	if got := j.environment(nil); !slices.Equal(got, []string{"GOGC=off", "CGO_ENABLED=0"}) ||
+		!slices.Equal(j.compilers, []string{"GOGC=off"}) {
 		t.Errorf("go test gets %q", got)
 	}
 }
 
 func TestFolders(t *testing.T) {
 	m, _ := modeOf("full", "auto")
-	want := "internal/token internal/test/harness/pages internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring internal/test/suites/handover"
+	want := "internal/token internal/test/harness/pages internal/test/suites/explore internal/test/suites/crash " +
+		"internal/feed api/v1alpha1 hack/suites/monitoring internal/test/suites/handover"
 	if got := strings.Join(planFor(m, everyKind).folders(), " "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
 
 func TestSplit(t *testing.T) {
-	got := split([]string{"./internal/...", "./hack/suites/helm", "./hack/suites/helm/...", "hack/suites/gitops/", "./hack/helmet", "./hack/tools/testrunner"}, []string{"hack/suites/helm", "hack/suites/gitops"})
-	want := map[string]string{".": "./internal/... ./hack/helmet ./hack/tools/testrunner", "hack/suites/helm": "./ ./...", "hack/suites/gitops": "./"}
+	got := split([]string{
+		"./internal/...", "./hack/suites/helm", "./hack/suites/helm/...", "hack/suites/gitops/", "./hack/helmet",
+		"./hack/tools/testrunner",
+	}, []string{"hack/suites/helm", "hack/suites/gitops"})
+	want := map[string]string{
+		".": "./internal/... ./hack/helmet ./hack/tools/testrunner", "hack/suites/helm": "./ ./...",
+		"hack/suites/gitops": "./",
+	}
 	for dir, patterns := range want {
 		if joined := strings.Join(got[dir], " "); joined != patterns {
 			t.Errorf("%s: %q, want %q", dir, joined, patterns)
@@ -130,10 +149,12 @@ func TestSplit(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	o, err := parse([]string{"-mode=quick", "-race=", "./a", "./b", "--", "-run", "TestA|TestB", "-v"})
-	if err != nil || o.mode.name != "quick" || !slices.Equal(o.patterns, []string{"./a", "./b"}) || !slices.Equal(o.flags, []string{"-run", "TestA|TestB", "-v"}) || !o.verbose() {
+	if err != nil || o.mode.name != "quick" || !slices.Equal(o.patterns, []string{"./a", "./b"}) ||
+		!slices.Equal(o.flags, []string{"-run", "TestA|TestB", "-v"}) || !o.verbose() {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err = parse([]string{"--"}); err != nil || !everything(o.patterns) || len(o.flags) > 0 || o.verbose() || o.mode.name != normal {
+	if o, err = parse([]string{"--"}); err != nil || !everything(o.patterns) || len(o.flags) > 0 || o.verbose() ||
+		o.mode.name != normal {
 		t.Errorf("%+v, %v", o, err)
 	}
 	if _, err = parse([]string{"-mode=fast"}); err == nil {
@@ -200,7 +221,8 @@ func TestSchedule(t *testing.T) {
 		mu.Unlock()
 	}
 	schedule(t.Context(), p, 2, run)
-	if order[0] != "units" || strings.Join(order[5:], " ") != "y z" || most["units"] != 1 || most["y"] != 1 || most["z"] != 1 {
+	if order[0] != "units" || strings.Join(order[5:], " ") != "y z" || most["units"] != 1 || most["y"] != 1 ||
+		most["z"] != 1 {
 		t.Errorf("%v, at a time %v", order, most)
 	}
 	if max(most["a"], most["b"]) != 2 || max(most["c"], most["d"]) > 2 {

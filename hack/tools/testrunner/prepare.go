@@ -64,21 +64,22 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 		// envtest keeps a file there for every port that it has given out: not in the user's, and the same for all suites.
 		"XDG_CACHE_HOME="+filepath.Join(r.top, "bin", "dev", "cache"), "GOCACHE="+goEnv(ctx, "GOCACHE"),
 		ownPrograms+"="+filepath.Join(r.top, "bin"))
-	for _, row := range rows {
-		if row.name == cCompiler {
+	for _, needed := range rows {
+		if needed.name == cCompiler {
 			if compiler(ctx) == "" {
 				r.mode.race = raceOff
-				r.report.lack(skip{folder: cCompiler, test: row.without, reason: row.how})
+				r.report.lack(skip{folder: cCompiler, test: needed.without, reason: needed.how})
 			}
 			continue
 		}
-		if _, err := need.Find(row.name).Look(); err != nil && row.brought() {
-			say("%s could not be brought, and is not covered: %s. To have it: %s", row.name, row.without, row.how)
+		if _, err := need.Find(needed.name).Look(); err != nil && needed.brought() {
+			say("%s could not be brought, and is not covered: %s. To have it: %s", needed.name, needed.without, needed.how)
 		}
 	}
 }
 
-// ownPrograms is program.Programs of internal/test, a package that would have all of Kubernetes' libraries compiled first.
+// ownPrograms is program.Programs of internal/test, a package that would have all of Kubernetes' libraries compiled
+// first.
 const ownPrograms = "APIKEY_PROGRAMS"
 
 func goEnv(ctx context.Context, name string) string {

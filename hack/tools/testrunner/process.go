@@ -14,7 +14,8 @@ import (
 // grace is how long a command has to end by itself once it is asked to.
 const grace = 20 * time.Second
 
-// asGroup has a command and what it starts be a process group, which is interrupted as by Ctrl-C when the command's context ends.
+// asGroup has a command and what it starts be a process group, which is interrupted as by Ctrl-C when the command's
+// context ends.
 func asGroup(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.WaitDelay = grace
@@ -28,8 +29,8 @@ type mark string
 
 func newMark() mark { return mark("APIKEY_TEST_JOB=" + rand.Text()) }
 
-// sweep kills the processes that still run with the mark. A test that was killed, or ran out of time, leaves its control plane
-// behind: envtest's programs are in process groups of their own.
+// sweep kills the processes that still run with the mark. A test that was killed, or ran out of time, leaves its
+// control plane behind: envtest's programs are in process groups of their own.
 func (m mark) sweep() (killed int) {
 	paths, _ := filepath.Glob("/proc/[0-9]*/environ") // The pattern is right. Without /proc there is nothing to be seen.
 	for _, path := range paths {

@@ -84,7 +84,8 @@ func (r *runner) job(ctx context.Context, j job) {
 }
 
 // start runs a command in a folder, with its standard output read as events, and leaves nothing of it running.
-func (r *runner) start(ctx context.Context, dir string, words, environment []string, events *reader, complaint *bytes.Buffer) error {
+func (r *runner) start(ctx context.Context, dir string, words, environment []string, events *reader,
+	complaint *bytes.Buffer) error {
 	m := newMark()
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.Dir = dir

@@ -6,7 +6,8 @@ import "time"
 type traits struct {
 	// alone is why it runs by itself: what it measures would be another's doing beside others.
 	alone string
-	// unraced is why the race detector does not watch it, though it watches the others: for what it would take, it would see nothing.
+	// unraced is why the race detector does not watch it, though it watches the others: for what it would take, it would
+	// see nothing.
 	unraced string
 	// takes is roughly how long it takes in make test. The longest begin first, so that none is waited for at the end.
 	takes time.Duration
@@ -21,7 +22,8 @@ var suites = map[string]traits{
 
 	"internal/test/suites/explore": {
 		takes: 3 * time.Minute, timeout: 20 * time.Minute, full: 40 * time.Minute,
-		unraced: "each of its thousands of runs makes one reconcile after the other; the other suites run the same code at the same time",
+		unraced: "each of its thousands of runs makes one reconcile after the other; the other suites run the same code " +
+			"at the same time",
 	},
 	"internal/test/suites/badstart":  {takes: 3 * time.Minute},
 	"internal/test/suites/cluster":   {takes: 2 * time.Minute, full: 20 * time.Minute},
@@ -37,9 +39,11 @@ var suites = map[string]traits{
 		takes: time.Minute, alone: "it measures how soon another replica takes over, against a bound",
 	},
 	"internal/test/suites/quota": {takes: time.Minute},
-	"internal/test/suites/ports": {takes: time.Minute, alone: "it floods the ports of a process, and measures its memory and how soon it answers others"},
-	"hack/suites/gitops":         {takes: 2 * time.Minute},
-	"hack/suites/browser":        {takes: 4 * time.Minute, full: 20 * time.Minute},
+	"internal/test/suites/ports": {
+		takes: time.Minute, alone: "it floods the ports of a process, and measures its memory and how soon it answers others",
+	},
+	"hack/suites/gitops":  {takes: 2 * time.Minute},
+	"hack/suites/browser": {takes: 4 * time.Minute, full: 20 * time.Minute},
 }
 
 // timeoutIn is how long the package may take.

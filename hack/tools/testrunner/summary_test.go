@@ -22,7 +22,10 @@ func TestSummary(t *testing.T) {
 	var out strings.Builder
 	r := &report{out: &out}
 	nginx := need.Find("nginx")
-	good := &result{name: "internal/quick", outcome: passed, elapsed: time.Second, tests: map[string]*test{"TestA": {name: "TestA", outcome: passed}}}
+	good := &result{
+		name: "internal/quick", outcome: passed, elapsed: time.Second,
+		tests: map[string]*test{"TestA": {name: "TestA", outcome: passed}},
+	}
 	skips := &test{name: "TestB/nginx", outcome: skipped}
 	skips.output.WriteString("    b_test.go:5: " + nginx.Reason() + "\n")
 	other := &test{name: "TestC", outcome: skipped}
@@ -57,7 +60,8 @@ Skipped, and how to have it:
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 	out.Reset()
-	if r.summary(0, true) || !strings.HasSuffix(out.String(), "\n1 passed, 1 failed, 2 skipped\n") || !strings.Contains(out.String(), "REQUIRE_ALL is set, and C compiler is missing") {
+	if r.summary(0, true) || !strings.HasSuffix(out.String(), "\n1 passed, 1 failed, 2 skipped\n") ||
+		!strings.Contains(out.String(), "REQUIRE_ALL is set, and C compiler is missing") {
 		t.Errorf("what is required and missing is no failure:\n%s", out.String())
 	}
 }
@@ -81,7 +85,8 @@ func TestRunning(t *testing.T) {
 
 func TestNothingRan(t *testing.T) {
 	var out strings.Builder
-	if (&report{out: &out}).summary(0, false) || !strings.Contains(out.String(), "No test ran") || !strings.HasSuffix(out.String(), "\n0 passed, 0 failed, 0 skipped\n") {
+	if (&report{out: &out}).summary(0, false) || !strings.Contains(out.String(), "No test ran") ||
+		!strings.HasSuffix(out.String(), "\n0 passed, 0 failed, 0 skipped\n") {
 		t.Error(out.String())
 	}
 	out.Reset()
@@ -96,10 +101,11 @@ func TestNothingRan(t *testing.T) {
 func TestJob(t *testing.T) {
 	top := t.TempDir()
 	for name, content := range map[string]string{
-		"go.mod":           "module " + module + "\n\ngo 1.26\n",
-		"good/a_test.go":   `func TestA(t *testing.T) { t.Run("b", func(t *testing.T) {}); t.Run("c", func(t *testing.T) { t.Skip("needs nginx, which is missing: x") }) }`,
-		"clean/a_test.go":  `func TestA(t *testing.T) { if os.Getenv("GOGC")+os.Getenv("GOMEMLIMIT") != "" { t.Error("compilers' variables") } }`,
-		"bad/a_test.go":    `func TestA(t *testing.T) { t.Log("chatter") }` + "\n" + `func TestB(t *testing.T) { t.Run("c", func(t *testing.T) { t.Error("the reason") }) }`,
+		"go.mod":          "module " + module + "\n\ngo 1.26\n",
+		"good/a_test.go":  `func TestA(t *testing.T) { t.Run("b", func(t *testing.T) {}); t.Run("c", func(t *testing.T) { t.Skip("needs nginx, which is missing: x") }) }`,
+		"clean/a_test.go": `func TestA(t *testing.T) { if os.Getenv("GOGC")+os.Getenv("GOMEMLIMIT") != "" { t.Error("compilers' variables") } }`,
+		"bad/a_test.go": `func TestA(t *testing.T) { t.Log("chatter") }` + "\n" +
+			`func TestB(t *testing.T) { t.Run("c", func(t *testing.T) { t.Error("the reason") }) }`,
 		"panics/a_test.go": `func TestA(t *testing.T) { panic("oh no") }`,
 		"exits/a_test.go":  `func TestA(t *testing.T) { os.Exit(3) }`,
 		"broken/a_test.go": `func TestA(t *testing.T) { undefined() }`,
@@ -124,8 +130,10 @@ func TestJob(t *testing.T) {
 	j := job{name: "some", dir: top, packages: []string{"./..."}, timeout: 3 * time.Second, parallel: 2}
 	r.job(t.Context(), j)
 	for _, want := range []string{
-		"ok good 1 passed, 1 skipped", "ok clean 1 passed", "FAIL bad 1 passed, 1 failed", "FAIL panics 0 passed, 1 failed", "FAIL exits 0 passed, 1 failed",
-		"FAIL broken 0 passed, 1 failed", "FAIL hangs 0 passed, 1 failed", "a_test.go:11: the reason", "panic: oh no", "undefined: undefined",
+		"ok good 1 passed, 1 skipped", "ok clean 1 passed", "FAIL bad 1 passed, 1 failed", "FAIL panics 0 passed, 1 failed",
+		"FAIL exits 0 passed, 1 failed",
+		"FAIL broken 0 passed, 1 failed", "FAIL hangs 0 passed, 1 failed", "a_test.go:11: the reason", "panic: oh no",
+		"undefined: undefined",
 		"panic: test timed out after 3s",
 	} {
 		if !strings.Contains(columns(out.String()), want) {
@@ -141,7 +149,8 @@ func TestJob(t *testing.T) {
 	if r.report.summary(0, false) {
 		t.Error("all is well")
 	}
-	failures := "Failed:\n  bad TestB/c\n  broken (does not build)\n  exits TestA (did not finish)\n  hangs TestA (did not finish)\n  panics TestA\n\n3 passed, 5 failed, 1 skipped\n"
+	failures := "Failed:\n  bad TestB/c\n  broken (does not build)\n  exits TestA (did not finish)\n  hangs TestA (did " +
+		"not finish)\n  panics TestA\n\n3 passed, 5 failed, 1 skipped\n"
 	if got := sortLines(out.String()); !strings.HasSuffix(got, failures) {
 		t.Errorf("got\n%s\nwant at its end\n%s", got, failures)
 	}
@@ -171,9 +180,9 @@ func columns(text string) string {
 
 // sortLines sorts the names of what failed: packages end in any order.
 func sortLines(text string) string {
-	before, list, _ := strings.Cut(text, "Failed:\n")
-	names, rest, _ := strings.Cut(list, "\n\n")
-	lines := strings.Split(names, "\n")
+	before, rest, _ := strings.Cut(text, "Failed:\n")
+	failed, rest, _ := strings.Cut(rest, "\n\n")
+	lines := strings.Split(failed, "\n")
 	slices.Sort(lines)
 	return before + "Failed:\n" + strings.Join(lines, "\n") + "\n\n" + rest
 }

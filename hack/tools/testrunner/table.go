@@ -111,7 +111,10 @@ func (m machine) rows(folders []string) []row {
 
 // compilerRow is the C compiler's line, which the race detector needs and no test asks for.
 func (m machine) compilerRow(found string) row {
-	r := row{name: cCompiler, found: found, without: "data races", how: "apt-get install " + cPackages + ", and leave CGO_ENABLED alone"}
+	r := row{
+		name: cCompiler, found: found, without: "data races",
+		how: "apt-get install " + cPackages + ", and leave CGO_ENABLED alone",
+	}
 	return m.missing(r, cPackages, "")
 }
 

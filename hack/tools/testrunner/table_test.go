@@ -34,9 +34,9 @@ func rowOf(t *testing.T, rows []row, name string) row {
 
 // TestRows looks at how what is missing is to be had, on different machines.
 func TestRows(t *testing.T) {
-	having := func(names ...string) func(need.Item) (string, error) {
+	having := func(all ...string) func(need.Item) (string, error) {
 		return func(i need.Item) (string, error) {
-			for _, name := range names {
+			for _, name := range all {
 				if i.Name == name {
 					return "/here/" + name, nil
 				}
@@ -45,27 +45,34 @@ func TestRows(t *testing.T) {
 		}
 	}
 	all := modes["full"].folders()
-	for name, test := range map[string]struct {
+	for name, c := range map[string]struct {
 		machine machine
 		want    map[string]string
 	}{
 		"nothing there, not root": {machine{look: having()}, map[string]string{
-			"nginx": "MISSING: apt-get install nginx-light", "caddy": "will be brought: ", "promtool": "will be built", "etcd": "will be brought: ",
+			"nginx": "MISSING: apt-get install nginx-light", "caddy": "will be brought: ", "promtool": "will be built",
+			"etcd":     "will be brought: ",
 			"axe-core": "MISSING: npm", "mount namespaces": "MISSING: unshare",
 		}},
 		"nothing there, root on Debian": {machine{look: having(), debian: true}, map[string]string{
-			"nginx": "will be installed (Debian: nginx-light)", "promtool": "will be installed (Debian: prometheus)", "caddy": "will be brought: ",
+			"nginx": "will be installed (Debian: nginx-light)", "promtool": "will be installed (Debian: prometheus)",
+			"caddy":    "will be brought: ",
 			"axe-core": "will be installed (Debian: npm)",
 		}},
-		"npm there":       {machine{look: having("npm"), debian: true}, map[string]string{"axe-core": "will be downloaded by npm"}},
-		"all there":       {machine{look: having("nginx", "etcd"), debian: true}, map[string]string{"nginx": "/here/nginx", "etcd": "/here/etcd"}},
+		"npm there": {
+			machine{look: having("npm"), debian: true}, map[string]string{"axe-core": "will be downloaded by npm"},
+		},
+		"all there": {
+			machine{look: having("nginx", "etcd"), debian: true},
+			map[string]string{"nginx": "/here/nginx", "etcd": "/here/etcd"},
+		},
 		"in the checkout": {machine{look: having("etcd"), top: "/here"}, map[string]string{"etcd": "etcd"}},
 		"a control plane of the user's, which lacks some": {machine{look: having("etcd"), assets: "/mine"}, map[string]string{
 			"etcd": "/here/etcd", "kubectl": "MISSING: hack/tools/controlplane/ensure.sh",
 		}},
 	} {
-		rows := test.machine.rows(all)
-		for program, want := range test.want {
+		rows := c.machine.rows(all)
+		for program, want := range c.want {
 			if got := rowOf(t, rows, program).where(); !strings.HasPrefix(got, want) {
 				t.Errorf("%s: %s: %q, want %q", name, program, got, want)
 			}
@@ -86,11 +93,11 @@ func TestRowsOfSomeTests(t *testing.T) {
 		"internal/test/suites/bypass": "etcd kube-apiserver kube-controller-manager kubectl caddy nginx haproxy",
 		"controllers/apikey":          "etcd kube-apiserver kubectl",
 	} {
-		var names []string
+		var all []string
 		for _, r := range m.rows([]string{folder}) {
-			names = append(names, r.name)
+			all = append(all, r.name)
 		}
-		if got := strings.Join(names, " "); got != want {
+		if got := strings.Join(all, " "); got != want {
 			t.Errorf("%s: %s, want %s", folder, got, want)
 		}
 	}
@@ -98,7 +105,8 @@ func TestRowsOfSomeTests(t *testing.T) {
 
 func TestPrintTable(t *testing.T) {
 	var out strings.Builder
-	printTable(&out, []row{{name: "nginx", how: "apt-get install nginx-light", without: "attacks"}, {name: "bash", found: "/bin/bash", without: "commands"}})
+	printTable(&out, []row{{name: "nginx", how: "apt-get install nginx-light", without: "attacks"},
+		{name: "bash", found: "/bin/bash", without: "commands"}})
 	want := "PROGRAM   WHERE                                  NOT COVERED WITHOUT IT\n" +
 		"nginx     MISSING: apt-get install nginx-light   attacks\n" +
 		"bash      /bin/bash                              commands\n"

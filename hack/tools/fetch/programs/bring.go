@@ -24,8 +24,8 @@ type Bringer struct {
 	said sync.Map // what was noted
 }
 
-// Bring makes sure that programs are in bin, and that those of this project are up to date. Downloads run side by side and
-// while this project's programs are built; what can't be had that way is built then.
+// Bring makes sure that programs are in bin, and that those of this project are up to date. Downloads run side by side
+// and while this project's programs are built; what can't be had that way is built then.
 func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error {
 	unlock, err := b.lock()
 	if err != nil {

@@ -26,7 +26,10 @@ func checkout(t *testing.T, source string) (*world, Program) {
 			t.Fatal(err)
 		}
 	}
-	return w, Program{Name: "prog", Dir: "tools", Version: "1", Module: Module{Dir: "hack/prog", Package: "example.com/prog", Ldflags: "-s -w"}}
+	return w, Program{
+		Name: "prog", Dir: "tools", Version: "1",
+		Module: Module{Dir: "hack/prog", Package: "example.com/prog", Ldflags: "-s -w"},
+	}
 }
 
 const good = "package main\n\nfunc main() { println(\"built\") }\n"

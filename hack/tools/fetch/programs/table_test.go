@@ -14,15 +14,15 @@ import (
 const top = "../../../.."
 
 // pinned is the version of a module that a go.mod pins.
-func pinned(t *testing.T, gomod, module string) string {
+func pinned(t *testing.T, gomod, dependency string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(top, gomod))
 	if err != nil {
 		t.Fatal(err)
 	}
-	match := regexp.MustCompile(`(?m)^\s*` + regexp.QuoteMeta(module) + ` v(\S+)`).FindSubmatch(content)
+	match := regexp.MustCompile(`(?m)^\s*` + regexp.QuoteMeta(dependency) + ` v(\S+)`).FindSubmatch(content)
 	if match == nil {
-		t.Fatalf("%s has no %s", gomod, module)
+		t.Fatalf("%s has no %s", gomod, dependency)
 	}
 	return string(match[1])
 }
@@ -44,9 +44,10 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s is incomplete: %+v", p.Name, p)
 		}
 		for _, d := range p.Downloads {
-			for platform, file := range d.Files {
-				if !sum.MatchString(file.Sum) || file.Member == "" || (d.Project == "") != strings.HasPrefix(file.Name, "https://") {
-					t.Errorf("%s, %s, %s: %+v", p.Name, d.From, platform, file)
+			for target, file := range d.Files {
+				if !sum.MatchString(file.Sum) || file.Member == "" ||
+					(d.Project == "") != strings.HasPrefix(file.Name, "https://") {
+					t.Errorf("%s, %s, %s: %+v", p.Name, d.From, target, file)
 				}
 			}
 		}
@@ -85,13 +86,15 @@ func TestEnvtestSums(t *testing.T) {
 
 // TestServerSums: the checksums are those of the changelog in the module.
 func TestServerSums(t *testing.T) {
-	content, err := os.ReadFile(filepath.Join(module(t, "hack/tools/controlplane", "k8s.io/kubernetes"), "CHANGELOG", "CHANGELOG-1.37.md"))
+	content, err := os.ReadFile(filepath.Join(module(t, "hack/tools/controlplane", "k8s.io/kubernetes"), "CHANGELOG",
+		"CHANGELOG-1.37.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range kubernetesServer("kubelet").Files {
 		name := file.Name[strings.LastIndex(file.Name, "/")+1:]
-		if want := "[" + name + "](" + file.Name + ") | " + strings.TrimPrefix(file.Sum, "sha512:") + "\n"; !bytes.Contains(content, []byte(want)) {
+		if want := "[" + name + "](" + file.Name + ") | " +
+			strings.TrimPrefix(file.Sum, "sha512:") + "\n"; !bytes.Contains(content, []byte(want)) {
 			t.Errorf("the changelog has no %s", want)
 		}
 	}

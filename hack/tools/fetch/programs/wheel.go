@@ -23,8 +23,8 @@ const publicIndex = "https://pypi.org/simple"
 // tooLong is more than an index has to say about one project.
 const tooLong = 32 << 20
 
-// locate asks the index for the address of a wheel, in either form of its simple interface (PEP 503, PEP 691). The index is
-// not trusted with the checksum.
+// locate asks the index for the address of a wheel, in either form of its simple interface (PEP 503, PEP 691). The
+// index is not trusted with the checksum.
 func (d *downloader) locate(ctx context.Context, project string, file File) (string, error) {
 	page, err := url.JoinPath(d.index, project, "/")
 	if err != nil {
@@ -108,8 +108,8 @@ func indexIn(file string) (string, error) {
 		return "", err
 	}
 	defer content.Close() //nolint:errcheck // Nothing was written.
-	for lines := bufio.NewScanner(content); lines.Scan(); {
-		if match := indexURL.FindStringSubmatch(lines.Text()); match != nil {
+	for scanner := bufio.NewScanner(content); scanner.Scan(); {
+		if match := indexURL.FindStringSubmatch(scanner.Text()); match != nil {
 			return match[1], nil
 		}
 	}
