@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// hang is how long a case may leave a proxy waiting for more. It decides nothing: what comes later is judged all the
-// same.
+// hang is how long a case may leave a proxy waiting for more. It decides nothing: a request that reaches the upstream
+// later is judged, too.
 const hang = 300 * time.Millisecond
 
-// target is something that cases are sent to.
+// target is where cases are sent to.
 type target struct {
 	upstream *upstream
 	send     func(ctx context.Context, raw []byte, wait time.Duration) error
-	// onlyProducts says that it is set up for GET /api/products alone.
+	// onlyProducts is set where it is configured for GET /api/products alone.
 	onlyProducts bool
-	// hidesClient says that the verifier isn't told where a request is from, so that keys with allowedCIDRs are refused.
+	// hidesClient is set where the verifier isn't told the client's address, so that keys with allowedCIDRs are refused.
 	hidesClient bool
 }
 
@@ -100,7 +100,7 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 	}
 }
 
-// redact takes tokens out of what is printed.
+// redact removes tokens from text that is printed.
 func redact(head string) string {
 	lines := strings.Split(head, "\r\n")
 	for i, line := range lines {

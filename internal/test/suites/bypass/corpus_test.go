@@ -17,7 +17,7 @@ const minHostile = 600
 
 // attack is one case of the corpus.
 type attack struct {
-	// id names it, and is its own.
+	// id names it. No other case has it.
 	id string
 	// source is where it is from: a CVE, a section of an RFC, a weakness' number.
 	source string
@@ -121,7 +121,7 @@ func unescape(text string, values map[string]string) (raw []byte, err error) {
 	return []byte(text), err
 }
 
-// TestCorpus holds the files to their form.
+// TestCorpus checks the form of the files.
 func TestCorpus(t *testing.T) {
 	values := map[string]string{}
 	for _, name := range placeholders {

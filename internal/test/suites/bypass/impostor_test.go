@@ -12,9 +12,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestImpostor has somebody answer in the verifier's place who lets everything pass: in plain text, by a certificate of
-// an authority that nobody has told the proxy to trust, or by one for another name. No proxy sends it a token, and
-// nothing reaches the upstream.
+// TestImpostor runs a server in the verifier's place that lets everything pass: in plain text, with a certificate of an
+// authority that the proxy does not trust, or with one for another name. No proxy sends it a token, and nothing reaches
+// the upstream.
 func TestImpostor(t *testing.T) {
 	trusted, other := authority.New(t), authority.New(t)
 	for kind, certificate := range map[string][2]string{

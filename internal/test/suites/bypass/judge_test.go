@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/override"
 )
 
-// caller is somebody whom the upstream may be told that a request is from.
+// caller is a key that the upstream may be told a request comes from.
 type caller struct {
 	id, name, tenant string
 	scopes           []string
@@ -25,10 +25,10 @@ func (c caller) identity() map[string]string {
 	}
 }
 
-// judge says whether what the upstream received may have reached it.
+// judge decides whether a request that the upstream received may have reached it.
 type judge struct {
 	policies []*keysv1alpha1.AccessPolicy
-	// callers are those whose tokens the cases may use, by id. A key that exists beside them is nobody's to be.
+	// callers are those whose tokens the cases may use, by id. No request may come as another key.
 	callers map[string]caller
 	// client is the address that every case is sent from.
 	client string
@@ -38,7 +38,7 @@ type judge struct {
 // proxy may write X-Forwarded-Host itself: what it says is judged.
 var misleading = slices.DeleteFunc(override.Names(), func(name string) bool { return name == "x-forwarded-host" })
 
-// fault says why a request must not have reached the upstream, or nothing.
+// fault returns why a request must not have reached the upstream, or nothing.
 func (j *judge) fault(r *received) string {
 	if r.broken != "" {
 		return "the request can be taken apart in more than one way: " + r.broken
@@ -104,7 +104,7 @@ func (j *judge) who(r *received) (caller, bool) {
 	return who, true
 }
 
-// may says whether a caller may use a route. The zero caller may use what is for anybody.
+// may reports whether a caller may use a route. The zero caller may use what is for anybody.
 func (j *judge) may(who caller, host, method, path string) bool {
 	rule := j.rule(host, method, path)
 	switch {

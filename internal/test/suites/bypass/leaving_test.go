@@ -52,7 +52,7 @@ func TestVerifierLeaves(t *testing.T) {
 	}
 }
 
-// front is a proxy between clients and an upstream.
+// front is a proxy in front of an upstream.
 type front struct {
 	*testbed
 
@@ -73,7 +73,7 @@ func (f *front) judged(t *testing.T) int {
 	return len(seen)
 }
 
-// request is one that the key may make, or one with a token that is revoked.
+// request returns a request with a token, by the name of its placeholder.
 func (f *front) request(token string) []byte {
 	return []byte("GET /api/products HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme +
 		"\r\nAuthorization: Bearer " + f.values[token] + "\r\n\r\n")

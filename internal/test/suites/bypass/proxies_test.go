@@ -31,7 +31,7 @@ type proxy struct {
 	made func(t *testing.T) string
 	// only are what the ids of its cases begin with, where not all are for it.
 	only []string
-	// unchecked says that the proxy has no way to check who answers: its guide says so.
+	// unchecked is set where the proxy can't check the verifier's certificate, as its guide says.
 	unchecked bool
 	// onlyProducts and hidesClient are as for a target.
 	onlyProducts, hidesClient bool
@@ -73,8 +73,8 @@ var proxies = map[string]proxy{
 	},
 }
 
-// keepsUnderscores has a Caddy let headers with underscores pass that override a request: an earlier one lets all of
-// them pass, and this one drops them by itself. So what the guide's own line does is seen.
+// keepsUnderscores returns a Caddy that lets headers with underscores pass, as earlier versions do. This version drops
+// them by itself, which would hide whether the guide's own line works.
 func keepsUnderscores(p proxy) proxy {
 	var names []string
 	for _, name := range override.Names() {

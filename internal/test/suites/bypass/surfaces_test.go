@@ -209,7 +209,7 @@ func (s surface) forward(r *received, set map[string]string, remove []string) []
 	return head.Bytes()
 }
 
-// askHTTP asks with a request that has all of the client's headers, save where the proxy sets its own.
+// askHTTP asks with a request that has all headers of the client, except those that the proxy sets itself.
 func (b *testbed) askHTTP(line, host string, r *received, own [][2]string) (pass bool, set map[string]string,
 	remove []string) {
 	head := bytes.NewBufferString(line + " HTTP/1.1\r\nHost: " + host + "\r\n")

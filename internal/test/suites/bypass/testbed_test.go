@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// timeout is for what must happen, on a machine that is busy.
+	// timeout bounds waiting for what must happen. It is long enough for a busy machine.
 	timeout = time.Minute
 
 	acme   = "3714240b-2e06-4c35-8856-ccc1c096323e"
@@ -29,8 +29,8 @@ const (
 	clientAddress = "127.0.0.2"
 )
 
-// policies are what the API is. All that isn't declared otherwise falls to a rule that the key satisfies, so that a
-// path which is read in two ways isn't refused for want of a rule.
+// policies declare the API. Whatever isn't declared otherwise has a rule that the key satisfies, so that a path that
+// can be read in two ways isn't refused only because it has no rule.
 func policies() []*keysv1alpha1.AccessPolicy {
 	yes := true
 	rule := func(path string, scope keysv1alpha1.Scope, methods ...keysv1alpha1.Method) keysv1alpha1.AccessRule {
@@ -72,8 +72,8 @@ func policies() []*keysv1alpha1.AccessPolicy {
 	}
 }
 
-// newJudge returns a judge who knows the keys that may pass. The one named Admin001 is in no request, but many claim to
-// be it.
+// newJudge returns a judge that knows the keys that may pass. The token of Admin001 is in no request, but many claim to
+// be Admin001.
 func newJudge() *judge {
 	scopes := []string{"products:read", "site:read"}
 	return &judge{policies: policies(), client: clientAddress, callers: map[string]caller{

@@ -23,11 +23,11 @@ type received struct {
 	names, contents []string
 	// site is whose upstream it has reached, or nil where there is only one.
 	site *site
-	// broken is why its parts or its end can be read in more than one way.
+	// broken says why its parts or its end can be read in more than one way.
 	broken string
 }
 
-// values returns the values of a header, an underscore in its name being as good as a hyphen.
+// values returns the values of a header. An underscore in its name counts as a hyphen.
 func (r *received) values(header string) (values []string) {
 	for i, name := range r.names {
 		if strings.ReplaceAll(strings.ToLower(name), "_", "-") == header {
@@ -43,7 +43,7 @@ var (
 	number      = regexp.MustCompile(`^\d+$`)
 )
 
-// parse takes a head apart, RFC 9112 sections 2 to 6, and notes what is not as it should be.
+// parse parses a head by RFC 9112 sections 2 to 6, and records what breaks its rules.
 func parse(head []byte) *received {
 	r := &received{head: string(head)}
 	lines := strings.Split(strings.TrimSuffix(r.head, "\r\n\r\n"), "\r\n")

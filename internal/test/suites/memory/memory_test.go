@@ -1,5 +1,5 @@
-// Package memory_test holds what the ports of each program may have their connections take, and what the program needs
-// by itself, against the memory limit of its manifest, and against what the threat model says.
+// Package memory_test compares the memory that connections to all ports of a program may take, and that the program
+// needs by itself, with the memory limit of its manifest and with the threat model.
 package memory_test
 
 import (
@@ -23,7 +23,7 @@ import (
 
 const mebi = 1 << 20
 
-// port is one that a program listens at.
+// port is a port that a program listens on.
 type port struct {
 	name   string
 	bounds limit.Bounds
@@ -45,8 +45,8 @@ var programs = map[string]struct {
 		256},
 }
 
-// TestWorstCase checks that every port has bounds, that what they come to is below the limit beside what the program
-// needs, and that docs/threat-model.md has these numbers.
+// TestWorstCase checks that every port has bounds, that their sum and what the program needs are below the memory
+// limit, and that docs/threat-model.md has these numbers.
 func TestWorstCase(t *testing.T) {
 	model := read(t, "docs", "threat-model.md")
 	for name, program := range programs {
@@ -89,7 +89,7 @@ func TestWorstCase(t *testing.T) {
 
 func up(bytes int64) int64 { return (bytes + mebi - 1) / mebi }
 
-// measured is the most that a program takes with up to 100,000 keys, in MiB.
+// measured returns the most memory that a program takes with up to 100,000 keys, in MiB.
 func measured(t *testing.T, program string) float64 {
 	t.Helper()
 	type taken struct{ Peak float64 }

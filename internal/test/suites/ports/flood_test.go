@@ -28,19 +28,18 @@ import (
 )
 
 const (
-	// stranger is the address that attacks come from; who is honest has 127.0.0.1.
+	// stranger is the address that attacks come from. Honest clients use 127.0.0.1.
 	stranger = "127.0.0.2"
 	// few is how much an attack over few connections may add to the resident memory, in bytes, of which 28 MiB are the
-	// heap's usual headroom. many is for as many connections as somebody likes: two fifths of the manifests' limit, and
-	// far below what docs/threat-model.md comes to. A machine that has much else to do collects garbage later, and comes
-	// to 240 MiB.
+	// heap's usual headroom. many is for attacks over any number of connections: two fifths of the manifests' limit, and
+	// far below the sum in docs/threat-model.md. On a busy machine garbage is collected later, and 240 MiB have been seen.
 	few, many = 64 << 20, 400 << 20
-	// meanwhile is how often who is honest asks at every port while what the attack has left behind is held: for a second
-	// or two.
+	// meanwhile is how often an honest client asks at every port while the verifier still holds what the attack has sent:
+	// for a second or two.
 	meanwhile = 50
 )
 
-// floods are attacks without any credentials. Each is over as it returns; its connections stay open.
+// floods are attacks without credentials. An attack has ended when its function returns; its connections stay open.
 var floods = map[string]struct {
 	growth int
 	flood  func(t *testing.T, v *install.Verifier, secure *tls.Config)
@@ -209,7 +208,7 @@ var floods = map[string]struct {
 	}},
 }
 
-// h2 has TLS agree upon HTTP/2.
+// h2 makes a TLS configuration negotiate HTTP/2.
 func h2(secure *tls.Config) *tls.Config {
 	if secure == nil {
 		return nil
@@ -219,7 +218,7 @@ func h2(secure *tls.Config) *tls.Config {
 	return secure
 }
 
-// unfinished begins calls with messages of a length, of which all but one byte is sent, as far as the server takes it.
+// unfinished begins calls, and sends all but one byte of each one's message, as far as the server takes it.
 func unfinished(a *attacker, calls int, length uint32) {
 	ids := make([]uint32, calls)
 	for i := range ids {
@@ -235,7 +234,7 @@ func unfinished(a *attacker, calls int, length uint32) {
 	}
 }
 
-// tiny is the beginning of a request with as many header fields as fit into a length.
+// tiny returns the beginning of a request with as many header fields as fit into a length.
 func tiny(line string, length int) []byte {
 	out := []byte(line + " HTTP/1.1\r\nHost: a\r\n")
 	for i := 0; len(out) < length; i++ {
@@ -262,7 +261,7 @@ func each(times int, do func(int)) {
 	group.Wait()
 }
 
-// memory is how much of a process is resident, and the most that ever was.
+// memory returns the resident memory of a process, and its highest value so far.
 func memory(t *testing.T, pid int) (now, most int) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -282,8 +281,8 @@ func memory(t *testing.T, pid int) (now, most int) {
 	return now, most
 }
 
-// TestFloods checks that what comes without credentials takes little memory, and that others are answered meanwhile. Of
-// each attack there is a new verifier.
+// TestFloods checks that requests without credentials take little memory, and that honest clients are answered
+// meanwhile. Each attack meets a new verifier.
 func TestFloods(t *testing.T) {
 	binary := program.Build(t, "./cmd/verifier")
 	cert, key, trust := certificate(t)
@@ -305,9 +304,9 @@ func TestFloods(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				asking := honest.askOn(ctx)
 				test.flood(t, v, secure)
-				// What is held now is what the attack is about.
+				// The verifier holds now what the attack has sent.
 				enough := asking.answers.Load() + meanwhile
-				program.WaitUntil(t, timeout, "who is honest is answered while the attack lasts", func() error {
+				program.WaitUntil(t, timeout, "answers to an honest client while the attack lasts", func() error {
 					if asking.answers.Load() < enough && !asking.hasEnded() {
 						return fmt.Errorf("%d times of %d", asking.answers.Load(), enough)
 					}
@@ -316,7 +315,7 @@ func TestFloods(t *testing.T) {
 				stop()
 				<-asking.ended
 				if asking.err != nil {
-					t.Errorf("who is honest got %d answers, then %v", asking.answers.Load(), asking.err)
+					t.Errorf("an honest client got %d answers, then %v", asking.answers.Load(), asking.err)
 				}
 				if now, most := memory(t, v.PID()); most-before > test.growth {
 					t.Errorf("resident memory went from %d MiB to %d MiB, and is %d MiB", before>>20, most>>20, now>>20)
@@ -328,7 +327,7 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// client asks at every port, as a proxy does and a kubelet.
+// client is an honest client: it asks at every port, as proxies and the kubelet do.
 type client struct {
 	web  *http.Client
 	urls map[string]int
@@ -381,12 +380,12 @@ func (h *client) ask(ctx context.Context) error {
 	return err
 }
 
-// requests is somebody who asks again and again.
+// requests are those that a client sends one after the other.
 type requests struct {
 	// answers is how often all ports have answered.
 	answers atomic.Int64
 	ended   chan struct{}
-	// err is what failed. It is for when that has ended.
+	// err is why the client stopped, once ended is closed.
 	err error
 }
 

@@ -1,5 +1,5 @@
-// Package ports_test runs the verifier as a process, and asks at each of its ports. There is no API server: what a port
-// speaks, and that nothing passes, does not depend on one.
+// Package ports_test runs the verifier as a process, and asks at each of its ports. No API server runs: which protocol
+// a port speaks, and that nothing passes, do not depend on one.
 package ports_test
 
 import (
@@ -50,7 +50,7 @@ func start(t *testing.T, binary string, flags ...string) *install.Verifier {
 	})
 }
 
-// certificate makes a certificate for loopback, in files, and returns who trusts it.
+// certificate writes a certificate for loopback to files, and returns a client's TLS configuration that trusts it.
 func certificate(t *testing.T) (cert, key string, trust *tls.Config) {
 	t.Helper()
 	const address = "127.0.0.1"
@@ -141,7 +141,7 @@ func get(t *testing.T, web *http.Client, url string) (status int, body string, e
 	return response.StatusCode, string(content), err
 }
 
-// TestPlainTextIsAskedFor checks that without a certificate the verifier doesn't run unless it is told to.
+// TestPlainTextIsAskedFor checks that without a certificate the verifier runs only with --insecure-plain-text.
 func TestPlainTextIsAskedFor(t *testing.T) {
 	binary := program.Build(t, "./cmd/verifier")
 	cert, key, _ := certificate(t)

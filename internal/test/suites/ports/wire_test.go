@@ -25,13 +25,13 @@ const (
 	longest    = 16 << 10
 )
 
-// attacker is a connection of a client that keeps to no rule. What is sent after it was closed is lost without a word.
+// attacker is the connection of a client that follows no rule. Bytes that are sent after it was closed are dropped.
 type attacker struct {
 	net.Conn
 	next uint32
 }
 
-// attack opens a connection from an address, and takes in whatever comes. The connection is closed with the test.
+// attack opens a connection from an address. It is closed when the test ends.
 func attack(t *testing.T, from, address string, secure *tls.Config) *attacker {
 	t.Helper()
 	return attackBy(t, &net.Dialer{}, from, address, secure)
@@ -54,7 +54,7 @@ func attackBy(t *testing.T, dialer *net.Dialer, from, address string, secure *tl
 	return &attacker{Conn: conn, next: 1}
 }
 
-// takingNothing is for a connection of which nobody takes anything: the kernel keeps little, so that whoever sends has
+// takingNothing makes a connection's receive buffer small, for a client that never reads, so that the server soon has
 // to wait.
 func takingNothing(_, _ string, raw syscall.RawConn) error {
 	var failed error
@@ -67,7 +67,7 @@ func takingNothing(_, _ string, raw syscall.RawConn) error {
 	return failed
 }
 
-// swallow takes in whatever comes.
+// swallow reads and drops all that the server sends.
 func (a *attacker) swallow() *attacker {
 	if a.Conn != nil {
 		go func() { _, _ = io.Copy(io.Discard, a.Conn) }()
@@ -75,7 +75,7 @@ func (a *attacker) swallow() *attacker {
 	return a
 }
 
-// send sends bytes, and says whether the connection still takes them.
+// send sends bytes, and reports whether the connection still takes them.
 func (a *attacker) send(b []byte) bool {
 	if a.Conn == nil {
 		return false
@@ -84,7 +84,7 @@ func (a *attacker) send(b []byte) bool {
 	return err == nil
 }
 
-// greet begins HTTP/2.
+// greet sends HTTP/2's connection preface and settings.
 func (a *attacker) greet(settings ...byte) *attacker {
 	a.send(append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(frameSettings, 0, 0, settings)...))
 	return a
@@ -102,7 +102,7 @@ func frame(kind, flags byte, stream uint32, payload []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
 }
 
-// headers are the frames of a header, however long it is.
+// headers returns the frames of a header block of any length.
 func headers(stream uint32, flags byte, block []byte) []byte {
 	kind, out := byte(frameHeaders), []byte(nil)
 	for len(block) > longest {
@@ -112,7 +112,7 @@ func headers(stream uint32, flags byte, block []byte) []byte {
 	return append(out, frame(kind, flags|endHeaders, stream, block)...)
 }
 
-// text is a string in HPACK: RFC 7541, section 5.2.
+// text returns a string literal in HPACK: RFC 7541, section 5.2.
 func text(s string) []byte {
 	if len(s) < 127 {
 		return append([]byte{byte(len(s))}, s...)
@@ -125,15 +125,15 @@ func text(s string) []byte {
 	return append(append(out, byte(rest)), s...)
 }
 
-// field is one that is added to the table, where it has newest for its index.
+// field returns a header field that is added to the dynamic table, where its index is newest.
 func field(name, value string) []byte {
 	return append(append([]byte{0x40}, text(name)...), text(value)...)
 }
 
-// newest is the index of the field that was added last, on its own.
+// newest is an indexed field: the one that was added last.
 const newest = 0x80 | 62
 
-// call is the header of a request for a path by POST.
+// call returns the header block of a POST request for a path.
 func call(path string) []byte {
 	return bytes.Join([][]byte{{0x83, 0x86, 0x44}, text(path), {0x41}, text("verifier"), {0x5f}, text("application/grpc"),
 		field("te", "trailers")}, nil)
@@ -141,5 +141,5 @@ func call(path string) []byte {
 
 const check = "/envoy.service.auth.v3.Authorization/Check"
 
-// message is the beginning of a message in gRPC's framing.
+// message returns the beginning of a message in gRPC's framing.
 func message(length uint32) []byte { return binary.BigEndian.AppendUint32([]byte{0}, length) }
