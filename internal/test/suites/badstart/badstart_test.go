@@ -1,5 +1,5 @@
-// Package badstart starts the real programs where they can't work, and looks at how they end: with one line that says
-// why and what to do, and an exit code that isn't 0.
+// Package badstart starts the real programs where they can't work, and checks how they end: with one line that says why
+// and what to do, and an exit code that isn't 0.
 package badstart_test
 
 import (
@@ -40,7 +40,7 @@ func build(t *testing.T) programs {
 	return programs{controller: program.Build(t, "./cmd/controller"), verifier: program.Build(t, "./cmd/verifier")}
 }
 
-// buildAll returns the console too, which needs nothing of a cluster to start: its page says what is wrong with one.
+// buildAll returns the console, too. It starts without a cluster: its page says what is wrong with one.
 func buildAll(t *testing.T) programs {
 	t.Helper()
 	all := build(t)
@@ -48,7 +48,7 @@ func buildAll(t *testing.T) programs {
 	return all
 }
 
-// flags are those that a program works with, on free ports; what comes after wins.
+// flags returns flags with which a program works, on free ports. Those in after take precedence.
 func flags(t *testing.T, name string, after ...string) []string {
 	t.Helper()
 	all := []string{"--metrics-bind-address=" + program.FreeAddress(t),
@@ -65,11 +65,11 @@ func flags(t *testing.T, name string, after ...string) []string {
 	return append(all, after...)
 }
 
-// trace is what a stack has in it, in any form of the log.
+// trace matches a stack trace, in any form of the log.
 var trace = regexp.MustCompile(`goroutine \d+|\.go:\d+|stacktrace|panic`)
 
-// endsBadly waits until a process has ended, and checks how: with a code that isn't 0, without a stack, and with one
-// line for people, its last, that has each of the given parts.
+// endsBadly waits until a process has ended, and checks that its exit code isn't 0, that it has printed no stack, and
+// that its last line, which is for people, has each of the given parts.
 func endsBadly(t *testing.T, p *program.Process, name string, parts ...string) {
 	t.Helper()
 	select {
@@ -144,8 +144,7 @@ func pair(t *testing.T) (cert, key string) {
 		write(t, "tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
 }
 
-// TestWithoutACluster starts the programs with flags that can't be, and where nothing answers. Parts are what the line
-// says.
+// TestWithoutACluster starts the programs with flags that don't fit together, and where nothing answers.
 func TestWithoutACluster(t *testing.T) {
 	binaries := buildAll(t)
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -214,7 +213,7 @@ func TestWithoutACluster(t *testing.T) {
 	}
 }
 
-// TestDisks starts the verifier with an audit log on file systems that take none.
+// TestDisks starts the verifier with an audit log on file systems where it can't write one.
 func TestDisks(t *testing.T) {
 	binary := build(t)[verifier]
 	for name, test := range map[string]struct{ mount, saying string }{
@@ -313,7 +312,7 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// says is a condition that a process has logged something.
+// says returns a condition: the process has logged a text.
 func says(p *program.Process, what string) error {
 	if !strings.Contains(p.Log(), what) {
 		return errors.New(p.Log())
@@ -321,7 +320,7 @@ func says(p *program.Process, what string) error {
 	return nil
 }
 
-// runs checks that a process that has what it needs becomes ready, and ends as it is told to.
+// runs checks that a process that has what it needs becomes ready, and ends with 0 after a signal.
 func runs(t *testing.T, p *program.Process, health string) {
 	t.Helper()
 	program.WaitUntil(t, patience, "readiness", program.Answers(t.Context(), "http://"+health+"/readyz"))

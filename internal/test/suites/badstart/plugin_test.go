@@ -36,7 +36,7 @@ func exits(t *testing.T, p *program.Process, code int, parts ...string) {
 var localKey = []string{"create", "key", "--namespace=shop", "--scopes=products:read", "--local", "--format=nxc_live_",
 	"--output=yaml", "--yes"}
 
-// TestPlugin runs kubectl-apikey where it can't do what it is asked for.
+// TestPlugin runs kubectl-apikey where it can't do what the command says.
 func TestPlugin(t *testing.T) {
 	binary := program.Build(t, "./cmd/kubectl-apikey")
 	for name, test := range map[string]struct {

@@ -13,7 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// optional are the rights of config/rbac that the programs start without: what they are for fails alone, and is logged.
+// optional are the rights of config/rbac without which the programs start. Only what needs them fails, and that is
+// logged.
 var optional = map[string][]string{
 	controller: {
 		"get apikeys/status.keys.nexuscommerce.io", "get tenants/status.keys.nexuscommerce.io",
@@ -57,7 +58,7 @@ func TestEveryRightIsAskedFor(t *testing.T) {
 	}
 }
 
-// rights are what a file's roles allow, such as "patch apikeys/status.keys.nexuscommerce.io".
+// rights returns what a file's roles allow, such as "patch apikeys/status.keys.nexuscommerce.io".
 func rights(t *testing.T, path string) []string {
 	t.Helper()
 	var all []string

@@ -1,6 +1,6 @@
-// Package callers_test asks a real verifier what is not for proxies: a real kube-apiserver has it authenticate its
-// users, services ask it about tokens, and people why a key is refused. The controller and the verifier have the rights
-// of config/rbac and no others.
+// Package callers_test asks a real verifier the questions that proxies don't ask: a real kube-apiserver authenticates
+// users by it, services ask it about tokens, and people ask it why a key is refused. The controller and the verifier
+// have the rights of config/rbac and no others.
 package callers_test
 
 import (
@@ -80,7 +80,7 @@ func newTestbed(t *testing.T) *testbed {
 	return b
 }
 
-// debugLog has a verifier log all there is to say.
+// debugLog makes a verifier log at the most detailed level.
 const debugLog = "--zap-log-level=5"
 
 // key creates a key and returns it with its token, once the Secret holds that.
@@ -99,7 +99,7 @@ func (b *testbed) key(t *testing.T, namespace string, change ...func(*keysv1alph
 	return key, string(secret.Data["token"])
 }
 
-// as reaches the API server as the bearer of a token.
+// as returns a client that reaches the API server as the bearer of a token.
 func (b *testbed) as(t *testing.T, token string) client.Client {
 	t.Helper()
 	config := rest.AnonymousClientConfig(b.Config)
@@ -111,7 +111,7 @@ func (b *testbed) as(t *testing.T, token string) client.Client {
 	return c
 }
 
-// account creates a service account that may do what a ClusterRole has, if any, and returns a token of it.
+// account creates a service account, binds a ClusterRole to it unless that is empty, and returns a token for it.
 func (b *testbed) account(t *testing.T, role string, audiences ...string) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fixture.Name("account")}}
@@ -235,14 +235,14 @@ func (b *testbed) usersOfTheCluster(t *testing.T) []string {
 		!strings.Contains(string(told), "--review-audiences") {
 		t.Errorf("%s, %v", told, err)
 	}
-	// A review for another audience than the API server's own is no key's.
+	// A review for another audience than the API server's own authenticates no key.
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
 		Audiences: []string{"vault"}}}
 	if err := b.Client.Create(t.Context(), review); err != nil || review.Status.Authenticated {
 		t.Errorf("for another audience: authenticated is %t, %v", review.Status.Authenticated, err)
 	}
 
-	// kube-apiserver remembers whose a token is for 10 seconds, whatever the webhook's own cache does.
+	// kube-apiserver caches a token's user for 10 seconds, whatever the webhook's own cache does.
 	b.Patch(t, key, `{"spec":{"state":"Revoked"}}`)
 	program.WaitUntil(t, timeout, "a refusal after revocation", func() error {
 		if err := list(user); !apierrors.IsUnauthorized(err) {
@@ -317,7 +317,7 @@ func (b *testbed) introspection(t *testing.T) []string {
 	return append(tokens, meanwhile...)
 }
 
-// audiences is about a verifier that has one of its own: an account's token for the API server is none for it.
+// audiences checks a verifier with an audience of its own: it does not accept an account's token for the API server.
 func (b *testbed) audiences(t *testing.T, token string) []string {
 	verifier := b.StartVerifier(t,
 		install.VerifierOptions{Flags: []string{debugLog, "--caller-audiences=apikey-verifier"}})

@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// monitoring reads the metrics of both programs as config/ has them run: over TLS, by the certificates that the
-// controller signs, and by who may.
+// monitoring reads the metrics of both programs as config/ configures them: over TLS, with the certificates that the
+// controller signs, and only by accounts that may.
 func (b *testbed) monitoring(t *testing.T) {
 	may, mayNot := b.account(t, "apikey-metrics-reader"), b.account(t, "")
 	controller := b.StartController(t, install.ControllerOptions{

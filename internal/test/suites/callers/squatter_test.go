@@ -19,8 +19,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// squatters has another tenant register the digests of a tenant's tokens, before and after it does, and asks whose they
-// are in every way that there is.
+// squatters registers the digests of a tenant's tokens for another tenant, too, before and after the tenant does, and
+// asks in every way which key each token belongs to.
 func (b *testbed) squatters(t *testing.T) []string {
 	service := b.account(t, "apikey-introspect")
 	program.WaitUntil(t, timeout, "the ClusterRole to be in force", func() error {
@@ -40,7 +40,7 @@ type squatting struct {
 	service string
 }
 
-// minted is about a token that the controller has minted for the tenant.
+// minted checks a token that the controller has minted for the tenant.
 func (s *squatting) minted(t *testing.T) []string {
 	own, tok := s.key(t, s.namespace.Name)
 	squatter := s.register(t, s.another.Name, tok)
@@ -61,7 +61,7 @@ func (s *squatting) minted(t *testing.T) []string {
 	return []string{tok}
 }
 
-// madeElsewhere is about a token that was minted for nobody here, and that another tenant has registered first.
+// madeElsewhere checks a token that was made outside of the cluster, and that another tenant has registered first.
 func (s *squatting) madeElsewhere(t *testing.T) []string {
 	made, err := keys.MakeToken(rand.Reader, token.FormatLive, &keysv1alpha1.ApiKey{})
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *squatting) madeElsewhere(t *testing.T) []string {
 
 func fullName(key *keysv1alpha1.ApiKey) string { return key.Namespace + "/" + key.Name }
 
-// register creates a key that brings a token's digest.
+// register creates a key with a token's digest.
 func (s *squatting) register(t *testing.T, namespace, tok string) *keysv1alpha1.ApiKey {
 	t.Helper()
 	key := fixture.ApiKey(namespace, fixture.Name("key"), func(k *keysv1alpha1.ApiKey) {
@@ -95,7 +95,7 @@ func (s *squatting) register(t *testing.T, namespace, tok string) *keysv1alpha1.
 	return key
 }
 
-// refused waits until a key is refused, as its status says.
+// refused waits until a key's status says that it is refused, and why.
 func (s *squatting) refused(t *testing.T, key *keysv1alpha1.ApiKey, why string) {
 	t.Helper()
 	program.WaitUntil(t, timeout, "a refusal in status", func() error {
@@ -111,8 +111,8 @@ func (s *squatting) refused(t *testing.T, key *keysv1alpha1.ApiKey, why string) 
 	})
 }
 
-// wait waits until a token stands for the given keys, asked about without a tenant, for the tenant and for the other;
-// blank where it is inactive.
+// wait waits until a token belongs to the given keys: asked about without a tenant, for the tenant, and for the other
+// one. A name is blank where the token is inactive.
 func (s *squatting) wait(t *testing.T, tok, unnamed, mine, others string) {
 	t.Helper()
 	own, other := s.tenant.Spec.ID, ""

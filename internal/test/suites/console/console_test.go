@@ -1,6 +1,6 @@
-// Package console_test uses the settings page as browsers do, without one: its pages and the requests of its scripts,
-// against a real API server, with the rights of a tenant's administrator, of who may only look, of another tenant's,
-// and of nobody.
+// Package console_test uses the settings page over HTTP as browsers do: its pages and the requests of its scripts,
+// against a real API server, as a tenant's administrator, as somebody who may only view, as another tenant's
+// administrator, and without a session.
 package console_test
 
 import (
@@ -45,7 +45,7 @@ type testbed struct {
 type user struct {
 	*testbed
 	browser *http.Client
-	// csrf is what the page gave for the requests of its scripts.
+	// csrf is the token that the page gave for the requests of its scripts.
 	csrf string
 }
 
@@ -68,7 +68,8 @@ func (b *testbed) serve(t *testing.T, change func(*console.Options)) *httptest.S
 	return server
 }
 
-// token returns a token for a service account of a namespace, which a role is bound to, there or everywhere.
+// token creates a service account in a namespace, binds roles to it, there or in the whole cluster, and returns a token
+// for it.
 func (b *testbed) token(t *testing.T, namespace, name string, roles ...string) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
@@ -156,7 +157,7 @@ func (u *user) signIn(t *testing.T, token, namespace, next string) (answer *http
 	return answer, text
 }
 
-// answered is an answer to a script: what it is of depends on what was asked.
+// answered is an answer to a script. Which fields are set depends on the request.
 type answered struct {
 	Type, Reason, Message, Name string
 	Fields                      []struct{ Field, Message string }
@@ -184,7 +185,7 @@ func (u *user) post(t *testing.T, path, body string) (status int, last answered)
 	return answer.StatusCode, last
 }
 
-// follow reads the stream of a namespace until a line is wanted, and calls what returns ends it.
+// follow reads the stream of a namespace until wanted returns true for a line.
 func (u *user) follow(t *testing.T, namespace string, wanted func(*answered) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

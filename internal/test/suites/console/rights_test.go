@@ -18,7 +18,7 @@ import (
 
 const warehouse = "/api/namespaces/warehouse"
 
-// TestPage is one installation for all that is asked of the page: the users come after one another.
+// TestPage uses one installation for all users, one after the other.
 func TestPage(t *testing.T) {
 	b := newTestbed(t)
 	install.Kubectl(t, b.ControlPlane, "wait", "--for=condition=Ready", "apikey", "-n", "warehouse", "--all",
@@ -51,7 +51,7 @@ func TestPage(t *testing.T) {
 	t.Run("token that has ended", func(t *testing.T) { b.ended(t, admin) })
 }
 
-// nobody asks for everything without a session.
+// nobody requests everything without a session.
 func (*testbed) nobody(t *testing.T, u *user) {
 	answer, text := u.get(t, "/namespaces/warehouse")
 	if answer.Request.URL.Path != "/login" || strings.Contains(text, "storefront") {
@@ -69,7 +69,7 @@ func (*testbed) nobody(t *testing.T, u *user) {
 	}
 }
 
-// logIn tries what isn't a token of the cluster's, and then one that is.
+// logIn tries texts that are no tokens of the cluster, and then one that is.
 func (b *testbed) logIn(t *testing.T, admin string) {
 	server := b.serve(t, nil)
 	key := b.secret(t, "storefront")
@@ -194,7 +194,7 @@ func (b *testbed) viewer(t *testing.T, u *user) {
 	}
 }
 
-// maker is told where the token is instead of being shown it.
+// maker may create keys and not read Secrets: the page says where the token is instead of showing it.
 func (b *testbed) maker(t *testing.T, u *user) {
 	status, done := u.post(t, warehouse+"/keys", strings.ReplaceAll(stock, "stock-sync", "makers"))
 	if status != http.StatusOK || done.Result == nil || done.Result.Token != "" || done.Result.Curl != "" ||
@@ -223,7 +223,7 @@ func (b *testbed) stranger(t *testing.T, u *user) {
 		func(line *answered) bool { return len(line.Rows) == 1 && line.Rows[0].Name == "nightly-analytics" })
 }
 
-// header is an OIDC proxy's: each request has the user's token, and the page keeps none.
+// header checks the page behind an OIDC proxy: each request has the user's token, and the page keeps none.
 func (b *testbed) header(t *testing.T, admin string) {
 	server := b.serve(t, func(o *console.Options) { o.Header = true })
 	u := b.newUser(t, server)
@@ -260,7 +260,7 @@ func (b *testbed) header(t *testing.T, admin string) {
 	}
 }
 
-// bearer adds the header that a proxy would.
+// bearer adds the Authorization header that a proxy adds.
 type bearer struct {
 	token string
 	next  http.RoundTripper
@@ -273,7 +273,8 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(r)
 }
 
-// ended is a session that ends while its user looks: by the clock, and because the cluster no longer knows the token.
+// ended checks a session that ends while its page is open: by the clock, and because the cluster no longer knows the
+// token.
 func (b *testbed) ended(t *testing.T, admin string) {
 	var passed atomic.Int64
 	server := b.serve(t, func(o *console.Options) {

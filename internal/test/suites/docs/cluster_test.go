@@ -125,8 +125,8 @@ func (r *reader) at(t *testing.T, name, address string) string {
 	return "https://" + name + ":" + port
 }
 
-// begin makes the cluster what it is for who has just applied the samples and the examples: everything Ready, and one
-// root key.
+// begin brings the cluster to where a reader is who has just applied the samples and the examples: everything Ready,
+// and one root key.
 func (r *reader) begin(t *testing.T, examples []pages.Block) {
 	t.Helper()
 	r.run(t, `
@@ -145,7 +145,7 @@ func (r *reader) begin(t *testing.T, examples []pages.Block) {
 	program.WaitUntil(t, timeout, "every key Ready", func() error { return r.allReady(t.Context()) })
 }
 
-// allReady says which key is not Ready.
+// allReady returns an error that names a key that is not Ready.
 func (r *reader) allReady(ctx context.Context) error {
 	var keys keysv1alpha1.ApiKeyList
 	if err := r.Client.List(ctx, &keys); err != nil {
@@ -205,7 +205,7 @@ func TestOnAControlPlane(t *testing.T) {
 	}
 }
 
-// section is what is to be run of a section of a page.
+// section is the script of a section of a page.
 type section struct {
 	name, script string
 }
@@ -230,7 +230,7 @@ func (s section) needs(t *testing.T) {
 
 var example = regexp.MustCompile(`docs/examples/[-\w]+\.sh`)
 
-// mine says whether a block is to be applied or run here.
+// mine reports whether this package applies or runs a block.
 func mine(b pages.Block) bool { return b.Runner == pages.Docs && b.Exempt == "" }
 
 func sections(p pages.Page) []section {

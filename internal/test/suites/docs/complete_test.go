@@ -22,7 +22,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// constants calls do with every string constant of a package's folder, and the comment of its group.
+// constants calls do with every string constant of a package, and the comment of its group.
 func constants(t *testing.T, folder string, do func(group, name, typeName, value string)) {
 	t.Helper()
 	for _, name := range pages.Glob(t, folder+"/*.go") {
@@ -88,7 +88,7 @@ func TestEveryCondition(t *testing.T) {
 	}
 }
 
-// inProse are the reasons that are no step of the decision's table.
+// inProse are the reasons that are not in the table of the decision's steps.
 var inProse = []string{"anonymous", "proxy_misconfigured", "invalid_token", "tenant_required"}
 
 // TestEveryDecision checks that each reason of the verifier's is in its page, with what the answer says about it.
@@ -149,7 +149,7 @@ func TestEveryDecision(t *testing.T) {
 	}
 }
 
-// kind is what a CustomResourceDefinition says that pages have to.
+// kind is the part of a CustomResourceDefinition that pages document.
 type kind struct {
 	Spec struct {
 		Names    struct{ Kind string }
@@ -196,8 +196,8 @@ func kinds(t *testing.T) []kind {
 	return all
 }
 
-// TestEveryField checks that each field has a row, with what the schema says of it, and that each message with which
-// the API server refuses one is there to be found.
+// TestEveryField checks that each field has a row with the limits of its schema, and that the page has each message
+// with which the API server refuses it.
 func TestEveryField(t *testing.T) {
 	for _, k := range kinds(t) {
 		p := pages.Read(t, "docs/"+strings.ToLower(k.Spec.Names.Kind)+".md")
@@ -282,7 +282,7 @@ func checkField(t *testing.T, p pages.Page, path string, s *schema) {
 	}
 }
 
-// facts are what a row must say about a field: limits, values and the default.
+// facts returns what a row must say about a field: limits, values and the default.
 func facts(s, element *schema) []string {
 	var found []string
 	limits := []*int64{s.MaxItems, s.MaxProperties, s.Minimum, s.Maximum}

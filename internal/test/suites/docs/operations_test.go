@@ -75,14 +75,14 @@ func compareReason(t *testing.T, page string, reason keys.Reason, means, do stri
 
 var linked = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
 
-// plain is the text of a cell, without what makes it a link or code.
+// plain returns the text of a cell without the markup of links and code.
 func plain(cell string) string {
 	return strings.TrimSpace(strings.ReplaceAll(linked.ReplaceAllString(cell, "$1"), "`", ""))
 }
 
 var testName = regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz)\\w+)`")
 
-// TestEveryDefenceIsShown checks that each defence of the threat model names tests, and that those are there.
+// TestEveryDefenceIsShown checks that each defence of the threat model names tests, and that these exist.
 func TestEveryDefenceIsShown(t *testing.T) {
 	p := pages.Read(t, "docs/threat-model.md")
 	_, table, _ := strings.Cut(p.Prose, "## Defences\n")
@@ -114,7 +114,7 @@ func TestEveryDefenceIsShown(t *testing.T) {
 	}
 }
 
-// declares says whether a folder of the repository has a test of a name.
+// declares reports whether a folder of the repository has a test of a name.
 func declares(t *testing.T, folder, name string) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(controlplane.Root(), folder, "*_test.go"))

@@ -1,4 +1,4 @@
-// Package docs_test holds the documentation to what it says: every example is applied and every command run on a real
+// Package docs_test checks that the documentation is true: every example is applied and every command run on a real
 // control plane, every field, condition, reason and flag is in its page, and every link leads somewhere.
 //
 // internal/test/harness/pages says how a page tells who runs a block of it, and what only these tests read.

@@ -9,8 +9,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// TestQuickStart runs them on a cluster that has nothing of this project, not even its kinds. The programs are there
-// from the beginning, in place of pods: what they need comes with the first command.
+// TestQuickStart runs the quick start's commands on a cluster that has nothing of this project, not even its kinds. The
+// programs run from the beginning, in place of pods; the first command brings what they need.
 func TestQuickStart(t *testing.T) {
 	need.Program(t, "curl")
 	commands := pages.QuickStart(t)

@@ -12,8 +12,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// TestEveryBlockHasARunner lists what nobody applies or runs, so that no block joins it unnoticed, and checks that
-// those who are named in pages are there. That they do it they see to themselves: see pages.Runner.
+// TestEveryBlockHasARunner lists the blocks that nothing applies or runs, so that no block joins them unnoticed, and
+// checks that the runners that pages name exist. Each runner checks by itself that it runs its blocks: see
+// pages.Runner.
 func TestEveryBlockHasARunner(t *testing.T) {
 	exempt := map[string]string{}
 	runners := map[string]int{}

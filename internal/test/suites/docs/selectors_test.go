@@ -24,16 +24,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// labelledByReaders are labels that nothing of ours has: pages tell the reader to set them, or say who has them.
+// labelledByReaders are labels that none of our objects has: pages tell the reader to set them, or say which objects
+// have them.
 var labelledByReaders = map[string]string{
 	"keys.nexuscommerce.io/proxies": "on the namespaces of proxies",
 	"keys.nexuscommerce.io/console": "on the ingress's namespace",
 	"kubernetes.io/metadata.name":   "every namespace has it, and these are other projects'",
 }
 
-// TestSelectors has every selector of the documentation, its scripts and the manifests select among real objects: those
-// of an installation with the samples and the examples. One that selects nothing is misspelt, and so is one that a page
-// says selects none and that does.
+// TestSelectors checks every selector of the documentation, its scripts and the manifests on the objects of an
+// installation with the samples and the examples: each selects something, unless its page says that it selects nothing.
 func TestSelectors(t *testing.T) {
 	r := newReaderWithPrograms(t)
 	r.begin(t, blocksToApply(t))
@@ -45,7 +45,7 @@ func TestSelectors(t *testing.T) {
 	t.Run("none", r.selectNone)
 }
 
-// settle makes one object at least of everything that is selected anywhere.
+// settle creates at least one object of everything that some selector is for.
 func (r *reader) settle(t *testing.T) {
 	t.Helper()
 	r.run(t, `
@@ -98,7 +98,7 @@ func (r *reader) selects(t *testing.T, resource string, args ...string) error {
 type selection struct {
 	where, resource string
 	args            []string
-	// none says that the page says that there is nothing.
+	// none is set where the page says that it selects nothing.
 	none bool
 }
 
@@ -194,7 +194,7 @@ func (r *reader) commandsSelect(t *testing.T) {
 	}
 }
 
-// selectNone checks what pages say to select nothing, once what they do before is done.
+// selectNone checks the selectors that select nothing, according to their pages, once the steps before are done.
 func (r *reader) selectNone(t *testing.T) {
 	r.run(t, `
 		kubectl get apikeys -A \
@@ -217,7 +217,7 @@ func (r *reader) selectNone(t *testing.T) {
 	}
 }
 
-// manifest is what the selectors of any kind are in.
+// manifest has the fields of any kind that hold selectors.
 type manifest struct {
 	Kind     string
 	Metadata struct{ Name string }

@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 	for name, fault := range map[string]struct {
 		begins func(*subject, *wire)
 		ends   func(*subject, *wire)
-		// stale says that it keeps the verifier from knowing anything for as long as it lasts.
+		// stale is set where the verifier learns nothing as long as the fault lasts.
 		stale bool
 	}{
 		"none": {},
@@ -110,8 +110,8 @@ func TestLostEvent(t *testing.T) {
 	}
 }
 
-// TestFrozen stops a verifier for longer than its bound. What is asked while it is frozen is answered when it is
-// thawed.
+// TestFrozen stops a verifier's process for longer than its bound. Requests that are sent meanwhile are answered when
+// it goes on.
 func TestFrozen(t *testing.T) {
 	i := newInstallation(t)
 	s, _ := onWire(t, i, bound)
@@ -130,8 +130,7 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
-// TestAPIServerAway takes the API server away for longer than the bound of one verifier, and for less than that of
-// another.
+// TestAPIServerAway stops the API server for longer than the bound of one verifier, and for less than that of another.
 func TestAPIServerAway(t *testing.T) {
 	i := newInstallation(t)
 	short, _ := onWire(t, i, bound)

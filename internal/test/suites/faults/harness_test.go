@@ -1,7 +1,8 @@
-// Package faults breaks what is between a verifier and the API server, in every way that it can break, and checks that
-// no revoked key is accepted beyond the bound, that the verifier recovers without a restart, and that its metrics tell.
+// Package faults breaks the connection between a verifier and the API server, in every way that it can break, and
+// checks that no revoked key is accepted beyond the bound, that the verifier recovers without a restart, and that its
+// metrics show it.
 //
-// No controller runs where a test does not say so: revocation, expiry and freshness work without one.
+// No controller runs unless a test starts one: revocation, expiry and freshness work without it.
 package faults_test
 
 import (

@@ -18,11 +18,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// sieve is an HTTP proxy between a verifier and the API server which loses single watch events, and nothing else: the
-// connection lives, and so do the events before and after.
+// sieve is an HTTP proxy between a verifier and the API server that drops single watch events, and nothing else: the
+// connection stays open, and the events before and after pass.
 type sieve struct {
 	server *httptest.Server
-	// holds is what the events have in them that are lost.
+	// holds is the text by which an event to lose is recognised.
 	holds atomic.Pointer[string]
 	lost  atomic.Int64
 }
@@ -58,7 +58,7 @@ func newSieve(t testing.TB, config *rest.Config) *sieve {
 	return s
 }
 
-// lose has the next event that holds a text be lost, for one watch.
+// lose drops the next event that holds a text, for one watch.
 func (s *sieve) lose(text string) { s.holds.Store(&text) }
 
 // kubeconfig writes a kubeconfig that leads through the sieve.
@@ -79,7 +79,7 @@ func (s *sieve) kubeconfig(t testing.TB) string {
 	return path
 }
 
-// sifted is a watch's body: an event a line.
+// sifted is the body of a watch, one event a line, without the events that are dropped.
 type sifted struct {
 	io.Closer
 	sieve *sieve

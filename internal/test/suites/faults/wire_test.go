@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// wire is a TCP proxy between a verifier and the API server, which can be anything but reliable.
+// wire is a TCP proxy between a verifier and the API server that can fail in several ways.
 type wire struct {
 	listener net.Listener
 	upstream string
@@ -32,7 +32,7 @@ const (
 	passes mode = iota
 	// refuses closes every new connection.
 	refuses
-	// stalls takes connections and whatever is sent on them, and never answers. What was sent is lost for good.
+	// stalls accepts connections and reads what is sent on them, and never answers. Nothing of it is delivered later.
 	stalls
 	// crawls lets 1 KB/s through from the API server.
 	crawls
@@ -82,7 +82,7 @@ func (w *wire) cut() {
 	}
 }
 
-// halve ends every connection at the API server's end, and says nothing at the verifier's. New ones pass.
+// halve closes every connection on the API server's side and leaves it open on the verifier's. New ones pass.
 func (w *wire) halve() {
 	for _, l := range w.open() {
 		_ = l.server.Close()
@@ -145,7 +145,7 @@ func (w *wire) request(l *link) {
 	}
 }
 
-// answer passes on what the API server sends. When that ends, the verifier is not told: half of the connection stays.
+// answer passes on what the API server sends. When that ends, the verifier's half of the connection stays open.
 func (w *wire) answer(l *link) {
 	buffer := make([]byte, 32<<10)
 	pace := time.NewTicker(100 * time.Millisecond)

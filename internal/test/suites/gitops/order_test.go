@@ -22,7 +22,7 @@ import (
 const labels = "labels"
 
 // TestEveryOrder applies the samples in every order that the API server takes: an object needs its namespace. Keys that
-// come before what they need are observed, and refused, before that comes, so no order is passed by luck.
+// are created before what they need are refused before that is created, so that no order passes by luck.
 //
 // It fails when one of the Watches in the apikey controller's Register is removed.
 func TestEveryOrder(t *testing.T) {
@@ -75,8 +75,8 @@ func apply(t *testing.T, i *install.Installation, objects []*unstructured.Unstru
 	install.Kubectl(t, i.ControlPlane, "apply", "-f", file)
 }
 
-// inNamespaces returns the samples in namespaces of their own, which first come without labels: without a
-// kube-controller-manager no namespace goes away.
+// inNamespaces returns the samples in namespaces of their own, which have no labels at first. Without a
+// kube-controller-manager no namespace is ever removed.
 func inNamespaces(originals map[string][]*unstructured.Unstructured,
 	suffix string) map[string][]*unstructured.Unstructured {
 	objects := map[string][]*unstructured.Unstructured{}
@@ -97,7 +97,7 @@ func inNamespaces(originals map[string][]*unstructured.Unstructured,
 	return objects
 }
 
-// removeAll removes everything but the namespaces.
+// removeAll deletes everything but the namespaces.
 func removeAll(t *testing.T, i *install.Installation) {
 	t.Helper()
 	keys := &keysv1alpha1.ApiKeyList{}
@@ -120,7 +120,7 @@ func removeAll(t *testing.T, i *install.Installation) {
 	}
 }
 
-// permutations are all orders of some values.
+// permutations returns all orders of some values.
 func permutations(values []string) iter.Seq[[]string] {
 	return func(yield func([]string) bool) { permute(nil, values, yield) }
 }

@@ -36,7 +36,7 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 			if changed := strings.Count(out, " configured"); changed > 0 {
 				t.Errorf("kubectl changes %d objects:\n%s", changed, out)
 			}
-			// Another tenant has every key observed again.
+			// Another tenant makes the controller look at every key again.
 			other := fixture.Name("tenant")
 			for _, object := range []client.Object{fixture.Tenant(other), fixture.Namespace(other, other),
 				fixture.ApiKey(other, "key")} {
@@ -62,8 +62,8 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 	}
 }
 
-// everything returns all objects of the kinds that the controller or somebody who applies the samples may write, as the
-// API server has them. Of Secrets only the metadata.
+// everything returns all objects of the kinds that the controller and the samples have, as the API server has them. Of
+// Secrets it returns only the metadata.
 func everything(t *testing.T, i *install.Installation) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -94,7 +94,7 @@ func everything(t *testing.T, i *install.Installation) map[string]string {
 	return found
 }
 
-// awaitRest waits until the controller has nothing left to do but what it has put off.
+// awaitRest waits until the controller has nothing left to do but what is scheduled for later.
 func awaitRest(t *testing.T, i *install.Installation) {
 	t.Helper()
 	program.WaitUntil(t, timeout, "a controller at rest",

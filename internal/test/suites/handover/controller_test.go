@@ -1,5 +1,4 @@
-// Package handover has replicas take over from one another: controllers by the election of a leader, verifiers under
-// load.
+// Package handover replaces replicas: controllers by the election of a leader, verifiers under load.
 package handover_test
 
 import (
@@ -28,7 +27,7 @@ import (
 const (
 	timeout = 2 * time.Minute
 
-	// onShutdown and onCrash are how long it may take until another controller works: what the documentation promises.
+	// onShutdown and onCrash are the times that the documentation promises until another controller works.
 	onShutdown = 5 * time.Second
 	onCrash    = 20 * time.Second
 )
@@ -133,7 +132,7 @@ func within(t *testing.T, began time.Time, promise time.Duration) {
 	}
 }
 
-// TestControllers has one leader after the other go: told to stop, killed, and cut off from its lease alone.
+// TestControllers ends one leader after the other: by a signal, by kill -9, and by cutting it off from its lease alone.
 func TestControllers(t *testing.T) {
 	e := newElection(t)
 	first := e.startCandidate(t)
