@@ -1,5 +1,5 @@
-// Package install installs the project on a real control plane for a test: its manifests, and its programs as processes,
-// with the rights that the manifests give them.
+// Package install installs the project on a real control plane for a test: its manifests, and its programs as
+// processes, with the rights that the manifests give them.
 //
 //	i := install.New(t, install.Options{
 //		Manifests:  []string{"rbac", "verifier/canary.yaml"},

@@ -107,8 +107,8 @@ func TestHarnessIsForTests(t *testing.T) {
 	}
 }
 
-// TestGinkgo checks that the packages that use Ginkgo are those that the page names, and that each starts a control plane
-// for its specs to share: everything else is plain testing.
+// TestGinkgo checks that the packages that use Ginkgo are those that the page names, and that each starts a control
+// plane for its specs to share: everything else is plain testing.
 func TestGinkgo(t *testing.T) {
 	named := map[string]bool{}
 	ginkgo, _, _ := strings.Cut(section(t, contributing, "#### Ginkgo or plain testing"), "**Plain")

@@ -14,14 +14,15 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// kind is a kind of object that a run keeps an eye on.
+// kind is a kind of object that a run records.
 type kind string
 
 const (
 	keyKind    kind = "ApiKey"
 	tenantKind kind = "Tenant"
 	secretKind kind = "Secret"
-	// leaseKind is where controllers keep the verifiers that they know, and canaryKind where those speak.
+	// leaseKind is the Lease in which controllers keep the verifiers that they know, and canaryKind the ApiKey on which
+	// verifiers report.
 	leaseKind  kind = "Lease"
 	canaryKind kind = "canary"
 	// namespaceKind is only ever written by users.
@@ -33,9 +34,9 @@ type write struct {
 	verb string
 	kind kind
 	name string
-	// send makes it, or has the API server say what would come of it.
+	// send makes the write, or with dryRun asks the API server what would become of it.
 	send func(options ...dryRun) error
-	// answer is what the controller is told.
+	// answer is the result that the controller gets.
 	answer error
 }
 
@@ -59,7 +60,7 @@ type dryRun interface {
 
 var dryRunAll dryRun = client.DryRunAll
 
-// stoppable is a controller's client. It reads from a cache, which may be behind, and comes to a halt at every write.
+// stoppable is a controller's client. It reads from a cache, which may be behind, and stops at every write.
 type stoppable struct {
 	client.Client // What isn't overridden here, no controller of ours uses.
 
@@ -91,7 +92,7 @@ func (c *stoppable) Delete(ctx context.Context, obj client.Object, opts ...clien
 	})
 }
 
-// Status returns a writer that comes to a halt too.
+// Status returns a writer that stops at every write, too.
 func (c *stoppable) Status() client.SubResourceWriter {
 	return &stoppableStatus{SubResourceWriter: c.Client.Status(), client: c}
 }
@@ -123,7 +124,7 @@ func with[O any](options []O, dry []dryRun) []O {
 	return options
 }
 
-// propose halts the task until the run has answered the write.
+// propose stops the task until the run has answered the write.
 func (c *stoppable) propose(ctx context.Context, verb string, obj client.Object, send func(...dryRun) error) error {
 	w := &write{verb: verb, name: obj.GetName(), send: send}
 	switch obj.(type) {

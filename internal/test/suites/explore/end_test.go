@@ -49,7 +49,7 @@ func conditionSaying(key *keysv1alpha1.ApiKey, want string) *metav1.Condition {
 	return ready
 }
 
-// wanted is the reason that a key's spec, its namespace's tenant and the other keys come to.
+// wanted returns the reason that Ready must have, by a key's spec, its namespace's tenant and the other keys.
 func (r *run) wanted(key *keysv1alpha1.ApiKey) string {
 	tenant := r.latest().tenant(r.latest().namespace.Labels[fixtureLabel])
 	switch {
@@ -77,7 +77,7 @@ func (r *run) othersActive(key *keysv1alpha1.ApiKey) int {
 	return active
 }
 
-// expectReady expects that a key works with the token in its Secret, as its status has it.
+// expectReady expects that a key works with the token in its Secret, as its status says.
 func (r *run) expectReady(s *state, key *keysv1alpha1.ApiKey) {
 	status := &key.Status
 	secret := s.secret(status.SecretName)
@@ -115,7 +115,7 @@ func (r *run) noSecretLeft(s *state) {
 	}
 }
 
-// ledgerTrue expects that the places taken are those of the keys that are active.
+// ledgerTrue expects that the ledger has exactly the keys that are active.
 func (r *run) ledgerTrue(s *state) {
 	for i := range s.tenants {
 		tenant := &s.tenants[i]

@@ -22,7 +22,7 @@ import (
 // workers is how many runs are under way at a time: they mostly wait for the API server.
 const workers = 4
 
-// never is a stage that doesn't come.
+// never is the number of a stage that no scenario has.
 const never = -1
 
 var (
@@ -70,8 +70,8 @@ func (e *explorer) explore() {
 	}
 }
 
-// singles are the plans with one fault: every fault at every write. After the last thing that users do, a controller
-// that is down until they do another is one that stops.
+// singles returns the plans with one fault: every fault at every write. After the last stage, a controller that is down
+// until the next is the same as one that stops.
 func singles(dry outcome) []plan {
 	var plans []plan
 	for i, number := range dry.stageOf {

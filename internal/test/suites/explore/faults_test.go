@@ -10,7 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// plan is what goes wrong in a run.
+// plan is what goes wrong in a run, and when.
 type plan struct {
 	// faults are the faults, by the number of the write that they befall. Writes are counted from 1.
 	faults map[int]string

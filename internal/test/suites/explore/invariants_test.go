@@ -141,7 +141,7 @@ func (r *run) secretsAreOurs(s *state) {
 	}
 }
 
-// adopted says that a Secret of one key has become another's, such as a predecessor's of the same name.
+// adopted reports whether a Secret of one key has become another's, such as a predecessor's of the same name.
 func (r *run) adopted(secret *corev1.Secret) bool {
 	before := r.witness.last.secret(secret.Name)
 	if before == nil || before.UID != secret.UID {
@@ -214,7 +214,7 @@ func (r *run) quotaKept(s *state) {
 	}
 }
 
-// alive says that a key was neither revoked nor has it expired.
+// alive reports whether a key is neither revoked nor expired.
 func (r *run) alive(key *keysv1alpha1.ApiKey) bool {
 	return key.Spec.State == keysv1alpha1.ApiKeyActive && !r.over(key.Status.ExpiresTime) &&
 		!apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionExpired) &&
@@ -261,9 +261,9 @@ func (r *run) tokensWork(s *state, view *index.View) {
 	}
 }
 
-// withdrawn says that a key is refused since its namespace moved, which the controller takes back once it sees the
-// namespace back. A token that has worked by then may be refused so long; one that nobody could read before must not
-// be.
+// withdrawn reports whether a key is refused because its namespace has moved to another tenant, which the controller
+// undoes once it sees the namespace back. Until then a token that has worked may be refused; one that nobody could read
+// before must not be.
 func withdrawn(key *keysv1alpha1.ApiKey) bool {
 	admitted := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionAdmitted)
 	return admitted != nil && admitted.Reason == keysv1alpha1.ReasonTenantChanged

@@ -46,7 +46,7 @@ func (r *run) newProcess() *process {
 	}
 }
 
-// finder finds keys, tenants and Secrets by the production code's indexes and stubs, in what a task's cache shows.
+// finder finds keys, tenants and Secrets in a task's cache, by the indexes and stubs of production code.
 type finder struct{ run *run }
 
 func (f *finder) keys(ctx context.Context) *keycache.Index {
@@ -88,13 +88,13 @@ func (f *finder) Get(ctx context.Context, name client.ObjectKey, into client.Obj
 	return keycachetest.Secrets(secrets).Get(ctx, name, into, opts...)
 }
 
-// target is what a reconcile is of.
+// target is the object of a reconciliation.
 type target struct {
 	kind kind
 	name string
 }
 
-// task is one reconcile: a coroutine that halts at every write.
+// task is one reconciliation: a coroutine that stops at every write.
 type task struct {
 	process *process
 	// seen is what its cached reads see; nil is the latest.
@@ -108,11 +108,11 @@ type task struct {
 
 	result reconcile.Result
 	err    error
-	// cut is set if it never came to its end.
+	// cut is set if the task never came to its end.
 	cut bool
 }
 
-// stopped is what a task panics with that is told to stop.
+// stopped is the value with which a task panics when it is stopped.
 type stopped struct{}
 
 type taskKey struct{}

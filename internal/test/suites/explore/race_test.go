@@ -2,8 +2,8 @@ package explore_test
 
 import "slices"
 
-// race has several reconciles, each by a process of its own, take turns: at each turn one goes on to its next write,
-// and makes the one that it had come to.
+// race lets several reconciliations, each in a process of its own, take turns: at each turn, one makes the write at
+// which it stopped, and goes on to its next.
 func (r *run) race(of func(*run) []target) {
 	if r.leader == nil {
 		return
@@ -39,7 +39,7 @@ func (r *run) whoseTurn(turn, of int) int {
 	return at
 }
 
-// step makes the write that a task has come to, and has it go on to the next. It is false at the task's end.
+// step makes the write at which a task has stopped, and lets it go on to the next. It returns false at the task's end.
 func (r *run) step(t *task) bool {
 	if w := t.pending; w != nil {
 		t.pending = nil

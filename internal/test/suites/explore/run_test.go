@@ -18,7 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// testbed is what all runs share.
+// testbed is shared by all runs.
 type testbed struct {
 	cp     *controlplane.ControlPlane
 	policy *keysv1alpha1.AccessPolicy
@@ -40,13 +40,13 @@ type run struct {
 	verifiers         []*verifier
 	witness           *witness
 
-	// history is every state that there has been, the latest last.
+	// history has every state so far, the latest last.
 	history []*state
 	leader  *process
 	tasks   []*task
 	// down is set while no controller runs, until users have done the next thing.
 	down bool
-	// wakes is when the leader wants to look at a key again.
+	// wakes is when the leader asked to reconcile a key again.
 	wakes    map[string]time.Time
 	sleepers []*task
 	// unnumbered is set while writes are made that no plan counts.
@@ -55,13 +55,13 @@ type run struct {
 	outcome outcome
 }
 
-// outcome is what a run tells of itself.
+// outcome is the result of a run.
 type outcome struct {
 	plan plan
 	// stageOf is the stage in which each write was made; writes are counted from 1.
 	stageOf []int
 	stages  int
-	// fired is how many of the plan's faults have come to pass.
+	// fired is how many of the plan's faults have happened.
 	fired int
 	// branches is how many tasks there were to choose from at each turn of a race, and turns is which was chosen.
 	branches, turns []int
@@ -73,7 +73,7 @@ type outcome struct {
 	failures []string
 }
 
-// broken is what a run panics with that can't go on.
+// broken is the value with which a run panics when it can't go on.
 type broken struct{ err error }
 
 func (r *run) must(err error) {
@@ -166,7 +166,7 @@ func (r *run) setUp() {
 	r.leader = r.newProcess()
 }
 
-// stage has users do something, and the controller do what follows from it.
+// stage does what users do in a stage, and lets the controller react.
 func (r *run) stage(i int, s stage) {
 	r.outcome.stages = i
 	r.log("stage %s", s.name)
@@ -188,7 +188,7 @@ func (r *run) stage(i int, s stage) {
 	}
 }
 
-// end has all faults over, and looks whether what users have asked for has come about.
+// end ends all faults, and checks that every object reaches the state that users asked for.
 func (r *run) end() {
 	if r.leader == nil {
 		r.down, r.leader = false, r.newProcess()
@@ -235,8 +235,7 @@ func (r *run) settle() {
 	}
 }
 
-// outlasted has time pass that the leader gives verifiers to be prompt, where they are not, and says whether there was
-// any.
+// outlasted lets the time pass for which the leader waits for verifiers that are late, and reports whether it waited.
 func (r *run) outlasted() bool {
 	name, at := r.nextWake()
 	if !r.scenario.tardyVerifiers || name == "" || at.After(r.clock.Now().Add(time.Second)) {
@@ -248,7 +247,7 @@ func (r *run) outlasted() bool {
 	return true
 }
 
-// reconcileAll reconciles everything once, and says whether nothing came of it.
+// reconcileAll reconciles everything once, and reports whether nothing was written.
 func (r *run) reconcileAll() (quiet bool) {
 	quiet = true
 	for _, name := range slices.Clone(r.names) {
@@ -263,7 +262,7 @@ func (r *run) reconcileAll() (quiet bool) {
 	return quiet
 }
 
-// reconcile has the leader reconcile a target, and says whether nothing came of it.
+// reconcile lets the leader reconcile a target, and reports whether nothing was written.
 func (r *run) reconcile(of target) (quiet bool) {
 	r.showOldStates(of)
 	if r.leader == nil {
@@ -284,7 +283,7 @@ func (r *run) reconcile(of target) (quiet bool) {
 	return t.err == nil && !t.cut && len(r.outcome.stageOf) == before
 }
 
-// follow lets time pass, and has keys reconciled when the leader wanted to look at them again.
+// follow lets time pass, and reconciles keys when the leader has asked for it.
 func (r *run) follow(d time.Duration) {
 	if d == 0 {
 		return
@@ -307,7 +306,7 @@ func (r *run) follow(d time.Duration) {
 	r.passTo(until)
 }
 
-// passTo lets time pass. Verifiers that are not cut off are heard of all the time.
+// passTo lets time pass. Verifiers that are not cut off report all the time.
 func (r *run) passTo(t time.Time) {
 	r.clock.SetTime(t)
 	r.prove(r.verifiers...)

@@ -8,38 +8,38 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// scenario is what users do, and what is to come of it.
+// scenario is what users do, and what must become of it.
 type scenario struct {
 	// tenants is how many there are; one if not set. Each may have one key.
 	tenants int
-	// withoutRoot has the controller make the root key.
+	// withoutRoot is set where the controller creates the root key.
 	withoutRoot bool
-	// withoutVerifiers has none to wait for, so that one reconcile makes all of its writes.
+	// withoutVerifiers is set where there are none to wait for, so that one reconciliation makes all of its writes.
 	withoutVerifiers bool
-	// tardyVerifiers apply changes only once it is written down that they are waited for.
+	// tardyVerifiers is set where verifiers apply changes only once status says that the controller waits for them.
 	tardyVerifiers bool
-	// tended has the canary be reconciled too, which what only keys are about needs not. Before anything else, no
-	// controller was there.
+	// tended is set where the canary is reconciled, too, which scenarios about keys alone don't need. No controller has
+	// run before the scenario.
 	tended bool
 	stages []stage
-	// last is the time that passes after everything, for what the controller still means to do.
+	// last is the time that passes at the end, for what the controller has scheduled.
 	last time.Duration
-	// end expects what is not to be expected of every scenario.
+	// end checks what holds at the end of this scenario only.
 	end func(*run)
-	// writes is the fewest writes that the controller can do with: a guard against a scenario that tests nothing.
+	// writes is the smallest number of writes that the controller needs: a guard against a scenario that tests nothing.
 	writes int
-	// pairs has every crash after the first stage come with every fault at every later write. Single faults are left to
-	// the scenario without it.
+	// pairs is set where every crash after the first stage is combined with every fault at every later write. Single
+	// faults are left to the scenario without it.
 	pairs bool
 }
 
-// stage is one thing that users do. Then the controller does what there is to do.
+// stage is one thing that users do. The controller reacts to it before the next.
 type stage struct {
 	name string
 	do   func(*run)
-	// race is for reconciles that take turns, once there is nothing else to do.
+	// race returns the reconciliations that take turns once there is nothing else to do.
 	race func(*run) []target
-	// quiet has the controller told of nothing: only time and the race bring it back.
+	// quiet is set where no event reaches the controller: only time and the race make it reconcile.
 	quiet bool
 	// pass is the time that passes after it.
 	pass time.Duration
@@ -52,8 +52,8 @@ const (
 
 var nothing = func(*run) {}
 
-// begin has the first controller come up, which writes down the verifiers that it finds. Of one that has lost its probe
-// before that, nobody can know.
+// begin starts the first controller, which records the verifiers that it finds. It can't know of a verifier whose
+// annotation was removed before.
 func begin() stage { return stage{name: "the first controller comes up", do: nothing} }
 
 func create(name string, change ...func(*keysv1alpha1.ApiKey)) stage {
@@ -326,7 +326,7 @@ func alter(change func(*corev1.Secret)) func(*run) {
 	return func(r *run) { r.editSecret("key", change) }
 }
 
-// holder is the name of the key that has the one place, or that is to have it as far as anybody knows.
+// holder returns the name of the key that has the one place, or is the next to have it.
 func holder(r *run) string {
 	if key := r.latest().key("b"); len(key.Status.Credentials) > 0 {
 		return "b"

@@ -2,10 +2,10 @@ package explore_test
 
 import "fmt"
 
-// stale is one reconcile whose cache is behind.
+// stale is one reconciliation whose cache is behind.
 type stale struct {
 	of target
-	// at is how many states there had been, and shown the one that the cache shows of the parts.
+	// at is the number of states when it happens, and shown the state that the cache shows of the parts.
 	at, shown int
 	parts     string
 }
@@ -23,8 +23,8 @@ var parts = map[string][]part{
 	"everything": {keysPart, tenantsPart, namespacePart, secretsPart},
 }
 
-// showOldStates has a second controller reconcile a target on an old state, where the plan says so. In the probing run
-// it does so for every state, and notes which would lead to a write.
+// showOldStates lets a second controller reconcile a target on an old state, where the plan says so. In the probing run
+// it does so for every state, and records which would lead to a write.
 func (r *run) showOldStates(of target) {
 	if r.leader == nil || of.kind == canaryKind {
 		return
@@ -51,8 +51,8 @@ func (r *run) alias(of target) target {
 	return of
 }
 
-// probe shows a target every state that there has been. A state that leads to no write that the API server would accept
-// has no consequences; one that does gets a run of its own.
+// probe reconciles a target on every state so far. A state that leads to no write that the API server would accept has
+// no consequences; one that does gets a run of its own.
 func (r *run) probe(of target) {
 	at := stale{of: r.alias(of), at: len(r.history)}
 	if r.witness.probed[at] {
@@ -77,7 +77,7 @@ func (r *run) probe(of target) {
 	}
 }
 
-// writes says whether a task would make a write that the API server accepts. The task ends there.
+// writes reports whether a task would make a write that the API server accepts. The task ends there.
 func (r *run) writes(t *task) bool {
 	if t == nil {
 		return false

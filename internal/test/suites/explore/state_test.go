@@ -20,7 +20,7 @@ type state struct {
 	secrets   []corev1.Secret
 	// keysAt is the resourceVersion up to which keys holds every change.
 	keysAt string
-	// version says which states have the same objects of a part.
+	// version tells which states have the same objects of a part.
 	version map[part]int
 }
 
@@ -140,7 +140,7 @@ func (r *run) observe(changed kind) {
 	r.history = append(r.history, &now)
 }
 
-// pointer is a pointer that is an object, to a struct.
+// pointer is a pointer to a struct that is an object.
 type pointer[T any] interface {
 	*T
 	metav1.Object

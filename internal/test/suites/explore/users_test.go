@@ -12,10 +12,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// create creates an object of which no history is kept yet.
+// create creates an object that the history doesn't have yet.
 func (r *run) create(object client.Object) { r.must(r.testbed.cp.Client.Create(r.ctx, object)) }
 
-// createKey has a user create a key.
+// createKey creates a key as a user.
 func (r *run) createKey(name string, change ...func(*keysv1alpha1.ApiKey)) {
 	r.create(fixture.ApiKey(r.namespace, name, change...))
 	if r.latest().key(name) == nil && !slices.Contains(r.names, name) {
@@ -24,7 +24,7 @@ func (r *run) createKey(name string, change ...func(*keysv1alpha1.ApiKey)) {
 	r.observe(keyKind)
 }
 
-// editKey has a user change a key.
+// editKey changes a key as a user.
 func (r *run) editKey(name string, change func(*keysv1alpha1.ApiKey)) {
 	key := r.latest().key(name).DeepCopy()
 	stored := key.DeepCopy()
@@ -38,7 +38,7 @@ func (r *run) deleteKey(name string) {
 	r.observe(keyKind)
 }
 
-// askForRotation sets the annotation.
+// askForRotation sets the annotation that asks for a rotation.
 func (r *run) askForRotation(name string) {
 	r.editKey(name, func(k *keysv1alpha1.ApiKey) {
 		k.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: fixture.Name("now")}

@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/discovery"
 )
 
-// subject is who asks.
+// subject is a user with groups.
 type subject struct {
 	name   string
 	groups []string
@@ -29,19 +29,20 @@ func serviceAccount(name string) subject {
 	}
 }
 
-// person is a user who is in no group but that of all users.
+// person returns a user who is in no group but that of all users.
 func person(name string) subject {
 	return subject{name: "person-with-" + name, groups: []string{"system:authenticated"}}
 }
 
-// apiResource is one that the API server has. Its name is as in a CRD, with a subresource after it, such as
+// apiResource is a resource of the API server. Its name is like a CRD's, with a subresource after it, such as
 // deployments.apps/scale.
 type apiResource struct {
 	name       string
 	namespaced bool
 }
 
-// action is what is asked for. Without a name it is about every object, without a namespace about every namespace.
+// action is something that a subject may do or not. Without a name it is about every object, without a namespace about
+// every namespace.
 type action struct {
 	verb, resource, namespace, name string
 }
@@ -75,7 +76,7 @@ func allowed(ctx context.Context, who subject, what action) bool {
 	return review.Status.Allowed
 }
 
-// resources are all that the API server has, with their subresources.
+// resources returns all resources of the API server, with their subresources.
 func resources() []apiResource {
 	GinkgoHelper()
 	client, err := discovery.NewDiscoveryClientForConfig(cp.Config)
@@ -103,7 +104,7 @@ func resources() []apiResource {
 	return slices.SortedFunc(maps.Keys(found), func(a, b apiResource) int { return cmp.Compare(a.name, b.name) })
 }
 
-// named are the names that permissions on the cluster are limited to, but for those that Kubernetes brings itself.
+// named returns the names to which permissions in the cluster are limited, without Kubernetes' own permissions.
 func named(ctx context.Context) []string {
 	GinkgoHelper()
 	var clusterRoles rbacv1.ClusterRoleList
@@ -131,7 +132,7 @@ func named(ctx context.Context) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// writes are what somebody may write, less what everybody may who has an account and no permissions.
+// writes returns what a subject may write, without what every account may write.
 func writes(ctx context.Context, who subject) []string {
 	GinkgoHelper()
 	all := func(apiResource) bool { return true }
@@ -142,7 +143,7 @@ func writes(ctx context.Context, who subject) []string {
 		func(write string) bool { return slices.Contains(everybodys, write) })
 }
 
-// writesTo are what somebody may write among the resources that are asked about.
+// writesTo returns what a subject may write among the resources for which ask returns true.
 func writesTo(ctx context.Context, who subject, ask func(apiResource) bool) []string {
 	GinkgoHelper()
 	var (
@@ -178,8 +179,8 @@ func writesTo(ctx context.Context, who subject, ask func(apiResource) bool) []st
 	return found
 }
 
-// widest returns the widest of what somebody may do: everywhere, else in a namespace, else to an object of one of the
-// given names.
+// widest returns the widest action that a subject may do: everywhere, else in a namespace, else to an object of one of
+// the given names.
 func widest(ctx context.Context, who subject, verb string, r apiResource, names []string) []action {
 	everywhere := action{verb: verb, resource: r.name}
 	if allowed(ctx, who, everywhere) {
@@ -205,8 +206,8 @@ func widest(ctx context.Context, who subject, verb string, r apiResource, names 
 	return may
 }
 
-// escalations are what somebody may do that would lead to more, and that isn't a write: the verbs that Kubernetes knows
-// beside those, and everything at once.
+// escalations returns what a subject may do that gives it more rights and isn't a write: the special verbs of
+// Kubernetes, and everything at once.
 func escalations(ctx context.Context, who subject) []string {
 	GinkgoHelper()
 	var found []string

@@ -25,7 +25,7 @@ import (
 // foreign are the API groups of kinds that other projects bring.
 var foreign = []string{"cert-manager.io", "monitoring.coreos.com"}
 
-// build is what an installation has with some components.
+// build returns the objects of an installation with some components.
 func build(ctx SpecContext, chosen ...string) []*unstructured.Unstructured {
 	GinkgoHelper()
 	path := install.Kustomization(GinkgoTB(), []string{"default"}, chosen...)
@@ -38,7 +38,7 @@ func build(ctx SpecContext, chosen ...string) []*unstructured.Unstructured {
 	return objects
 }
 
-// built finds an object among those of an installation.
+// built returns an object among those of an installation.
 func built[T any](objects []*unstructured.Unstructured, kind, name string) *T {
 	GinkgoHelper()
 	i := slices.IndexFunc(objects,
@@ -50,7 +50,7 @@ func built[T any](objects []*unstructured.Unstructured, kind, name string) *T {
 	return object
 }
 
-// deployments are the names of an installation's Deployments.
+// deployments returns the names of an installation's Deployments.
 func deployments(objects []*unstructured.Unstructured) []string {
 	var names []string
 	for _, object := range objects {
@@ -61,7 +61,7 @@ func deployments(objects []*unstructured.Unstructured) []string {
 	return names
 }
 
-// components are those of config/components.
+// components returns the names of config/components.
 func components() []string {
 	GinkgoHelper()
 	root := folder("components")
@@ -237,7 +237,7 @@ var _ = Describe("config/components", func() {
 	})
 })
 
-// aboutPorts checks that a NetworkPolicy selects pods, and names ports of theirs.
+// aboutPorts checks that a NetworkPolicy selects pods, and names ports that they have.
 func aboutPorts(objects []*unstructured.Unstructured, name string) {
 	GinkgoHelper()
 	policy := built[networkingv1.NetworkPolicy](objects, "NetworkPolicy", name)

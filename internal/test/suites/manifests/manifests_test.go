@@ -126,7 +126,7 @@ var _ = Describe("config", func() {
 	})
 })
 
-// takesFlags checks that a Deployment's program has the flags that it is given.
+// takesFlags checks that a Deployment's program has the flags that the manifest gives it.
 func takesFlags(ctx context.Context, deployment *appsv1.Deployment) {
 	GinkgoHelper()
 	container := deployment.Spec.Template.Spec.Containers[0]

@@ -24,7 +24,7 @@ const (
 	accessPolicies = "accesspolicies.keys.nexuscommerce.io"
 )
 
-// clientFor reaches the API server as a service account of the system namespace.
+// clientFor returns a client for a service account of the system namespace.
 func clientFor(account string) client.Client {
 	GinkgoHelper()
 	c, err := client.New(cp.ServiceAccountConfig(account), client.Options{Scheme: controlplane.Scheme()})
@@ -188,7 +188,7 @@ var _ = Describe("A person", Ordered, func() {
 		}
 	})
 
-	// ours are the writes to this project's kinds.
+	// ours returns the writes to this project's kinds.
 	ours := func(ctx context.Context, who subject) []string {
 		return writesTo(ctx, who, func(r apiResource) bool { return strings.Contains(r.name, keysv1alpha1.GroupName) })
 	}
@@ -240,7 +240,7 @@ var _ = Describe("A person", Ordered, func() {
 	)
 })
 
-// mayWrite says what a role may do with keys.
+// mayWrite reports whether a role may do something with keys.
 func mayWrite(role, verb string) bool {
 	switch role {
 	case "admin":

@@ -1,4 +1,4 @@
-// Package manifests_test applies what is in config/ to a real control plane, and asks that for every write which the
+// Package manifests_test applies config/ to a real control plane, and asks its API server for every write that the
 // permissions there allow.
 package manifests_test
 
@@ -31,8 +31,7 @@ func TestManifests(t *testing.T) {
 	RunSpecs(t, "Manifests")
 }
 
-// What is installed here is installed as config/default/kustomization.yaml says, on a cluster that doesn't know the
-// kinds.
+// The project is installed as config/default/kustomization.yaml says, on a cluster that doesn't know the kinds.
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(30 * time.Second)
 	var err error
@@ -47,7 +46,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	apply(ctx, "samples")
 })
 
-// folder is the path of a folder in config/.
+// folder returns the path of a folder in config/.
 func folder(name string) string {
 	return filepath.Join(controlplane.Root(), "config", name)
 }
@@ -60,8 +59,8 @@ func kubectl(ctx context.Context, args ...string) string {
 	return out
 }
 
-// apply applies a folder in config/. The API server must have nothing to warn about: not of unknown fields, not of pods
-// that the namespace won't admit.
+// apply applies a folder of config/. The API server must not warn: of unknown fields, or of pods that the namespace
+// won't admit.
 func apply(ctx context.Context, name string) {
 	GinkgoHelper()
 	Expect(kubectl(ctx, "apply", "--server-side", "-k", folder(name))).NotTo(ContainSubstring("Warning"))

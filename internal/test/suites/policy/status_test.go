@@ -22,7 +22,7 @@ import (
 // verifiersFields are what the verifier's account may change in the status of an ApiKey.
 var verifiersFields = []string{"usage", "lastUsedTime"}
 
-// fullStatus has a value in every field.
+// fullStatus returns a status with a value in every field.
 func fullStatus() keysv1alpha1.ApiKeyStatus {
 	then := metav1.Date(2026, 11, 23, 12, 0, 0, 0, metav1.Now().Location())
 	return keysv1alpha1.ApiKeyStatus{
@@ -47,10 +47,10 @@ func fullStatus() keysv1alpha1.ApiKeyStatus {
 	}
 }
 
-// digest is of no token.
+// digest is the digest of no token.
 func digest(digit string) string { return "sha256:" + strings.Repeat(digit, 64) }
 
-// fields are the fields of a struct by the names that the API has for them. Every one must have a value.
+// fields returns the fields of a struct by the names that they have in the API. Every one must have a value.
 func fields(of any) map[string]string {
 	GinkgoHelper()
 	value := reflect.ValueOf(of)
@@ -159,7 +159,7 @@ var _ = Describe("The verifier's account, in the status of an ApiKey,", func() {
 		Expect(key.Status.LastUsedTime.UTC().Format("2006-01-02")).To(Equal("2026-12-01"))
 		Expect(key.Status.Usage).To(HaveLen(1))
 
-		// By server-side apply, which adds an entry beside that of another manager.
+		// Server-side apply adds an entry beside that of another manager.
 		Expect(verifier.Status().Patch(ctx, key, client.RawPatch("application/apply-patch+yaml", fmt.Appendf(nil,
 			`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey","metadata":{"name":%q,"namespace":%q},
 			"status":{"usage":[{"id":"anotherI","lastUsedTime":"2026-12-01T00:00:00Z"}]}}`, key.Name, key.Namespace)),

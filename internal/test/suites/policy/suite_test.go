@@ -1,8 +1,8 @@
-// Package policy_test asks a real API server what the ValidatingAdmissionPolicies of config/policy let pass, and what
-// they refuse, to whom.
+// Package policy_test checks on a real API server what the ValidatingAdmissionPolicies of config/policy let pass, and
+// what they refuse to whom.
 //
-// Nearly everybody here is also in system:masters, so that it is never RBAC that refuses. Who is judged by the
-// permissions of config/rbac says so.
+// Most users here are also in system:masters, so that RBAC never refuses. A spec says so where its user has the
+// permissions of config/rbac instead.
 package policy_test
 
 import (
@@ -33,7 +33,7 @@ import (
 const (
 	systemNamespace = controlplane.SystemNamespace
 	canaryName      = "verifier-canary"
-	// timeout is how long a change may take to be in force. Policies and roles are watched by the API server.
+	// timeout is how long a change may take to be in effect. Policies and roles are watched by the API server.
 	timeout = 30 * time.Second
 )
 
@@ -72,7 +72,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	settle(ctx)
 })
 
-// folder is a path in config/.
+// folder returns a path in config/.
 func folder(path ...string) string {
 	return filepath.Join(append([]string{controlplane.Root(), "config"}, path...)...)
 }
@@ -85,8 +85,8 @@ func kubectl(ctx context.Context, args ...string) string {
 	return out
 }
 
-// settle waits until every change to a policy or a binding that was made before is in force: the API server learns them
-// in order, so all are once it refuses what a policy made after them is against.
+// settle waits until every earlier change to a policy or a binding is in effect. The API server learns of them in
+// order, so it creates another policy and waits until that refuses something.
 func settle(ctx context.Context) {
 	GinkgoHelper()
 	name := fixture.Name("settle")
@@ -122,7 +122,7 @@ func settle(ctx context.Context) {
 	Expect(cp.Client.Delete(ctx, policy)).To(Succeed())
 }
 
-// without has a policy refuse nothing, and only record, while something is done.
+// without lets a policy record instead of refuse while something is done.
 func without(ctx context.Context, policy string, do func()) {
 	GinkgoHelper()
 	actions := func(actions string) {
@@ -136,7 +136,7 @@ func without(ctx context.Context, policy string, do func()) {
 	do()
 }
 
-// as reaches the API server as somebody whom RBAC lets do anything.
+// as returns a client for a user whom RBAC lets do anything.
 func as(user string, extra ...map[string][]string) client.Client {
 	GinkgoHelper()
 	who := rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters", "system:authenticated"}}
@@ -146,18 +146,18 @@ func as(user string, extra ...map[string][]string) client.Client {
 	return clientFor(impersonating(who))
 }
 
-// inPod is what the API server knows of whoever has the token that is bound to a pod.
+// inPod is what the API server knows of a user whose token is bound to a pod.
 func inPod(name string) map[string][]string {
 	return map[string][]string{"authentication.kubernetes.io/pod-name": {name}}
 }
 
-// person reaches the API server as a user without any permissions but those bound to the name.
+// person returns a client for a user with no permissions but those bound to the name.
 func person(name string) client.Client {
 	GinkgoHelper()
 	return clientFor(impersonating(rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}}))
 }
 
-// personWith is a person with a ClusterRole in the specs' namespace.
+// personWith returns a person with a ClusterRole in the specs' namespace.
 func personWith(ctx context.Context, role string) client.Client {
 	GinkgoHelper()
 	return personIn(ctx, namespace, role)
@@ -197,7 +197,7 @@ func clientFor(config *rest.Config) client.Client {
 	return c
 }
 
-// create stores a key in the specs' namespace.
+// create creates a key in the specs' namespace.
 func create(ctx context.Context, change ...func(*keysv1alpha1.ApiKey)) *keysv1alpha1.ApiKey {
 	GinkgoHelper()
 	key := fixture.ApiKey(namespace, fixture.Name("key"), change...)

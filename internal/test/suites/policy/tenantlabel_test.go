@@ -15,13 +15,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// The sample of docs/tenant.md, which is no part of an installation.
+// The policy of docs/tenant.md, which is a sample and no part of an installation.
 var _ = Describe("The sample policy for the tenants' label", Ordered, func() {
 	const policy, field = "tenant-label", "metadata.labels[nexuscommerce.io/tenant]: "
 	const wayOut = "ask somebody who may update Tenants"
 	sample := filepath.Join(controlplane.Root(), "docs", "examples", "tenant-label-policy.yaml")
 
-	// somebody may do anything to namespaces, and to Tenants what the verbs say.
+	// somebody returns a client for a user who may do anything to namespaces, and to Tenants what the verbs say.
 	somebody := func(ctx context.Context, verbs ...string) client.Client {
 		GinkgoHelper()
 		name := fixture.Name("namespaces")

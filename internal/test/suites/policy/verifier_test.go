@@ -17,7 +17,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// probe writes annotations as a verifier of the given name does: by server-side apply, forced, as a manager of its own.
+// probe writes annotations as the verifier of a name does: by forced server-side apply, as a field manager of its own.
 func probe(ctx context.Context, who client.Client, name, annotations string) error {
 	return who.Patch(ctx, canary(ctx), client.RawPatch("application/apply-patch+yaml", fmt.Appendf(nil,
 		`{"apiVersion":"keys.nexuscommerce.io/v1alpha1","kind":"ApiKey",
@@ -25,7 +25,7 @@ func probe(ctx context.Context, who client.Client, name, annotations string) err
 		client.FieldOwner("apikey-verifier-"+name), client.ForceOwnership)
 }
 
-// probeOf is the annotation of a verifier.
+// probeOf returns the annotation of a verifier.
 func probeOf(name, nonce string) string {
 	return fmt.Sprintf("{%q:%q}", keysv1alpha1.ProbeAnnotationPrefix+name, nonce)
 }
@@ -135,7 +135,7 @@ var _ = Describe("The verifier's account, on any other object,", func() {
 	})
 })
 
-// verifierInPod reaches the API server with a real token of the verifier's account that is bound to a pod, and with the
+// verifierInPod returns a client with a real token of the verifier's account that is bound to a pod, and with the
 // permissions of config/rbac.
 func verifierInPod(ctx context.Context) (client.Client, string) {
 	GinkgoHelper()

@@ -39,7 +39,7 @@ func rotateAt(value string) mutation {
 	}
 }
 
-// all makes several changes.
+// all returns a mutation that makes several.
 func all(changes ...mutation) mutation {
 	return func(k *keysv1alpha1.ApiKey) {
 		for _, change := range changes {
