@@ -1,4 +1,5 @@
-// Package apiproxy stands between a process and the API server, for tests that count its writes or interfere with them.
+// Package apiproxy is a proxy between a process and the API server, for tests that count its writes or interfere with
+// them.
 package apiproxy
 
 import (
@@ -31,12 +32,12 @@ type Proxy struct {
 	noLeases atomic.Bool
 }
 
-// CutLeases has the proxy answer nothing about leases any more, as if it could not reach the API server. All else goes
-// on.
+// CutLeases makes the proxy answer no request for leases any more, as if it could not reach the API server for them.
+// All other requests pass.
 func (p *Proxy) CutLeases() { p.noLeases.Store(true) }
 
 // New starts a proxy. It calls onWrite for every write but those to leases and events, which say nothing about keys,
-// one call at a time for each connection. It goes with the test.
+// one call at a time for each connection. The proxy is stopped when the test ends.
 func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interference) *Proxy {
 	t.Helper()
 	transport, err := rest.TransportFor(config)
@@ -86,7 +87,7 @@ func isWrite(r *http.Request) bool {
 
 func isLease(r *http.Request) bool { return strings.Contains(r.URL.Path, "/leases") }
 
-// Kubeconfig writes a kubeconfig that leads through the proxy and returns its path. It goes with the test.
+// Kubeconfig writes a kubeconfig for the proxy, which is removed when the test ends, and returns its path.
 func (p *Proxy) Kubeconfig(t testing.TB) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()

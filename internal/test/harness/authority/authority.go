@@ -104,14 +104,14 @@ func (a *Authority) Serving(t testing.TB, names ...string) (certificate, key str
 		write(t, "tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
-// Flags are those of a program that shows such a certificate.
+// Flags returns a program's flags for such a certificate.
 func (a *Authority) Flags(t testing.TB, names ...string) []string {
 	t.Helper()
 	certificate, key := a.Serving(t, names...)
 	return []string{"--tls-cert-file=" + certificate, "--tls-private-key-file=" + key}
 }
 
-// Trust returns who trusts it, and a server of a name.
+// Trust returns a client's TLS configuration that trusts the authority, and a server of a name.
 func (a *Authority) Trust(serverName string) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.certificate)

@@ -55,8 +55,8 @@ type ControlPlane struct {
 	manager *process
 }
 
-// Root is the folder of this repository's checkout. A program that is built with -trimpath finds it from its working
-// directory.
+// Root returns the folder of this repository's checkout. A program that is built with -trimpath finds it from its
+// working directory.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	if filepath.IsAbs(file) {
@@ -76,7 +76,7 @@ func Root() string {
 	}
 }
 
-// Scheme knows Kubernetes' own kinds and this project's.
+// Scheme returns a scheme with Kubernetes' own kinds and this project's.
 func Scheme() *apiruntime.Scheme {
 	scheme := apiruntime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), keysv1alpha1.AddToScheme(scheme)); err != nil {
@@ -140,8 +140,7 @@ func Start(options Options) (_ *ControlPlane, err error) {
 	return cp, err
 }
 
-// KubeconfigFor writes a kubeconfig for a user in the given groups and returns its path. It goes with the control
-// plane.
+// KubeconfigFor writes a kubeconfig for a user in the given groups and returns its path. Stop removes the file.
 func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, error) {
 	account, err := cp.env.AddUser(envtest.User{Name: user, Groups: groups}, cp.Config)
 	if err != nil {
@@ -155,7 +154,7 @@ func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, er
 	return path, os.WriteFile(path, content, 0o600)
 }
 
-// ConfigFor reaches the API server as a user in the given groups.
+// ConfigFor returns a configuration that reaches the API server as a user in the given groups.
 func (cp *ControlPlane) ConfigFor(user string, groups ...string) (*rest.Config, error) {
 	account, err := cp.env.AddUser(envtest.User{Name: user, Groups: groups}, cp.Config)
 	if err != nil {
@@ -164,7 +163,8 @@ func (cp *ControlPlane) ConfigFor(user string, groups ...string) (*rest.Config, 
 	return account.Config(), nil
 }
 
-// ServiceAccountConfig reaches the API server as a service account of SystemNamespace, by impersonation.
+// ServiceAccountConfig returns a configuration that reaches the API server as a service account of SystemNamespace, by
+// impersonation.
 func (cp *ControlPlane) ServiceAccountConfig(name string) *rest.Config {
 	config := rest.CopyConfig(cp.Config)
 	config.Impersonate = rest.ImpersonationConfig{
@@ -174,13 +174,13 @@ func (cp *ControlPlane) ServiceAccountConfig(name string) *rest.Config {
 	return config
 }
 
-// ServiceAccountKubeconfig writes a kubeconfig that acts as ServiceAccountConfig does, and returns its path. It goes
-// with the control plane.
+// ServiceAccountKubeconfig writes a kubeconfig that acts as ServiceAccountConfig does, and returns its path. Stop
+// removes the file.
 func (cp *ControlPlane) ServiceAccountKubeconfig(name string) (string, error) {
 	return cp.ServiceAccountKubeconfigAt(name, cp.Config.Host)
 }
 
-// ServiceAccountKubeconfigAt does so for an API server at another address, as where a proxy stands before it.
+// ServiceAccountKubeconfigAt is ServiceAccountKubeconfig for another address of the API server, such as a proxy's.
 func (cp *ControlPlane) ServiceAccountKubeconfigAt(name, server string) (string, error) {
 	config := cp.ServiceAccountConfig(name)
 	file := clientcmdapi.NewConfig()

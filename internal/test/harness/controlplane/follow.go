@@ -11,7 +11,7 @@ import (
 )
 
 // Follow returns every state that the ApiKeys of a namespace are in from now on, in the order of the commits. A watch
-// that the server closes is taken up again where it ended. The channel is closed when the context ends.
+// that the server closes is resumed where it ended. The channel is closed when the context ends.
 func (cp *ControlPlane) Follow(ctx context.Context, namespace string) (<-chan *keysv1alpha1.ApiKey, error) {
 	list := &keysv1alpha1.ApiKeyList{}
 	if err := cp.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {
@@ -27,7 +27,7 @@ func (cp *ControlPlane) Follow(ctx context.Context, namespace string) (<-chan *k
 	return states, nil
 }
 
-// followFrom passes on what one watch brings, and returns how far it came.
+// followFrom sends the events of one watch to the channel, and returns the resourceVersion that it came to.
 func (cp *ControlPlane) followFrom(ctx context.Context, namespace, version string,
 	states chan<- *keysv1alpha1.ApiKey) string {
 	watcher, err := cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(namespace),

@@ -10,15 +10,15 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// StopAPIServer ends kube-apiserver. What it holds stays in etcd.
+// StopAPIServer stops kube-apiserver. Its objects stay in etcd.
 func (cp *ControlPlane) StopAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Stop() }
 
 // StartAPIServer starts kube-apiserver again, at the same address and with the same identity, and waits until it is
 // healthy.
 func (cp *ControlPlane) StartAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Start() }
 
-// Compact has etcd forget everything before the present: a watch that is to be taken up from an older resourceVersion
-// is answered 410 Gone, once the API server has forgotten it too, as it does when it is started again.
+// Compact makes etcd forget all earlier revisions: a watch from an older resourceVersion gets 410 Gone once the API
+// server has forgotten it, too, as it does when it is restarted.
 func (cp *ControlPlane) Compact(ctx context.Context) error {
 	list := &keysv1alpha1.ApiKeyList{}
 	if err := cp.Client.List(ctx, list); err != nil {
@@ -31,7 +31,7 @@ func (cp *ControlPlane) Compact(ctx context.Context) error {
 	return cp.etcd(ctx, "compaction", map[string]any{"revision": revision, "physical": true}, nil)
 }
 
-// Remembers says whether a watch of ApiKeys can be taken up at a resourceVersion.
+// Remembers reports whether a watch of ApiKeys can be resumed at a resourceVersion.
 func (cp *ControlPlane) Remembers(ctx context.Context, resourceVersion string) bool {
 	options := &metav1.ListOptions{ResourceVersion: resourceVersion}
 	watcher, err := cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, &client.ListOptions{Raw: options})

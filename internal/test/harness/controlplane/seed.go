@@ -33,14 +33,14 @@ func (cp *ControlPlane) Seed(ctx context.Context, template client.ObjectKey, n i
 	return cp.seed(ctx, apiKeys, template, n, replace)
 }
 
-// SeedTenants does so with a Tenant, whose name and those of its copies have no namespace. A Tenant that is there is
-// replaced.
+// SeedTenants copies a Tenant n times, straight into etcd. A Tenant that exists is replaced.
 func (cp *ControlPlane) SeedTenants(ctx context.Context, template client.ObjectKey, n int,
 	replace func(i int) (client.ObjectKey, []string)) error {
 	return cp.seed(ctx, tenants, template, n, replace)
 }
 
-// SeedSecrets does so with a Secret. It is stored as protobuf: what is replaced must be as long as what replaces it.
+// SeedSecrets copies a Secret n times, straight into etcd. It is stored as protobuf: a text and its replacement must be
+// of the same length.
 func (cp *ControlPlane) SeedSecrets(ctx context.Context, template client.ObjectKey, n int,
 	replace func(i int) (client.ObjectKey, []string)) error {
 	return cp.seed(ctx, secrets, template, n, replace)

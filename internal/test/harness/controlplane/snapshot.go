@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// Snapshot has etcd write a snapshot of all it holds to a file, as etcdctl snapshot save does.
+// Snapshot writes a snapshot of etcd to a file, as etcdctl snapshot save does.
 func (cp *ControlPlane) Snapshot(ctx context.Context, path string) (err error) {
 	url := cp.env.ControlPlane.Etcd.URL.String() + "/v3/maintenance/snapshot"
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("{}"))
@@ -48,8 +48,8 @@ func (cp *ControlPlane) Snapshot(ctx context.Context, path string) (err error) {
 	}
 }
 
-// Restore stops the control plane, has etcdutl restore a snapshot, and starts the control plane again with that. A bump
-// is how far revisions are set forward, as Kubernetes advises; 0 leaves them where they were.
+// Restore stops the control plane, restores a snapshot by etcdutl, and starts the control plane again. Revisions are
+// set forward by bump, as Kubernetes advises; 0 leaves them as they were.
 func (cp *ControlPlane) Restore(ctx context.Context, etcdutl, snapshot string, bump int) error {
 	dir, err := os.MkdirTemp(cp.dir, "restored")
 	if err != nil {

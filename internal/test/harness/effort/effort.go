@@ -1,4 +1,4 @@
-// Package effort tells suites that repeat or explore how much of that to do. Every kind of check runs at every effort:
+// Package effort tells suites that repeat or explore how much to do. Every kind of check runs at every effort:
 // what differs is how often it is repeated, how many of the possible points are visited, and how long a quiet period is
 // watched.
 package effort

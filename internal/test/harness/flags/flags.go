@@ -1,4 +1,4 @@
-// Package flags checks what commands take for flags, and what they say of those that they don't.
+// Package flags checks which flags commands accept, and what they say of those that they refuse.
 package flags
 
 import (
@@ -21,7 +21,7 @@ func Parse(o daemon.Options, arguments ...string) error {
 	return o.Complete()
 }
 
-// Values are what options hold by their flags' names, and what they should.
+// Values are the values of options by their flags' names, and those that they should have.
 type Values map[string]struct{ Got, Want any }
 
 // Check checks that defaults are as they should be.
@@ -34,7 +34,7 @@ func (v Values) Check(t *testing.T) {
 	}
 }
 
-// Accepted checks that flags are taken, in cases by their names.
+// Accepted checks that flags are accepted, in cases by name.
 func Accepted(t *testing.T, parse func(...string) error, cases map[string][]string) {
 	t.Helper()
 	for name, arguments := range cases {
@@ -46,11 +46,10 @@ func Accepted(t *testing.T, parse func(...string) error, cases map[string][]stri
 	}
 }
 
-// Refusals are flags, with one blank between them, that are not taken, and the flag whose fault that is, by the cases'
-// names.
+// Refusals are flags, separated by one blank, that are refused, and the flag that is at fault, by the cases' names.
 type Refusals map[string]struct{ Arguments, Culprit string }
 
-// Check checks that the error names the flag that is wrong, and none that isn't.
+// Check checks that the error names the flag that is at fault, and no other.
 func (r Refusals) Check(t *testing.T, parse func(...string) error) {
 	t.Helper()
 	for name, refusal := range r {
@@ -68,7 +67,7 @@ func (r Refusals) Check(t *testing.T, parse func(...string) error) {
 	}
 }
 
-// AllNamed checks that of several faults each is named, by a part of the error.
+// AllNamed checks that the error names each of several faults.
 func AllNamed(t *testing.T, err error, culprits ...string) {
 	t.Helper()
 	if err == nil {

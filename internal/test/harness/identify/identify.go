@@ -1,4 +1,5 @@
-// Package identify stands for what is behind the surfaces that say whose a token is, and asks such a surface.
+// Package identify is a double for the decisions behind the surfaces that identify a token's key, and asks such a
+// surface.
 package identify
 
 import (
@@ -15,11 +16,11 @@ import (
 const (
 	// Tenant is the ID of the tenant of Active's key.
 	Tenant = "3714240b-2e06-4c35-8856-ccc1c096323e"
-	// Guess is what somebody may send for a token, and must not see again.
+	// Guess is a text that somebody sends as a token, and that no answer may have.
 	Guess = "not-a-token-but-a-secret"
 )
 
-// Decider answers as it was told, and keeps what it was asked.
+// Decider gives the answers that it was set up with, and records the questions.
 type Decider struct {
 	Decision verify.Decision
 
@@ -29,7 +30,7 @@ type Decider struct {
 	Client         netip.Addr
 }
 
-// Identify is what surfaces call.
+// Identify records a question and returns the decision.
 func (d *Decider) Identify(surface, bearer string, tenant *index.TenantID, client netip.Addr) verify.Decision {
 	d.Asked, d.Surface, d.Token, d.Tenant, d.Client = true, surface, bearer, tenant, client
 	return d.Decision
@@ -50,7 +51,7 @@ func Active() verify.Decision {
 	}}
 }
 
-// Post sends a body of some type to a surface. What it answers is JSON that nobody may keep.
+// Post sends a body of some type to a surface, and checks that the answer is JSON that must not be cached.
 func Post(t *testing.T, surface http.Handler, mediaType, body string,
 	change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()

@@ -12,8 +12,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// Timeout is how long methods of Installation wait for something that must happen. A test fails after it; none measures
-// by it.
+// Timeout is how long methods of Installation wait for something that must happen, before the test fails.
 const Timeout = 2 * time.Minute
 
 // Options choose what New installs and starts. The zero value is a control plane with the kinds and nothing else.

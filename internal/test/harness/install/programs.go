@@ -17,7 +17,7 @@ import (
 type ControllerOptions struct {
 	// Kubeconfig is how it reaches the API server. By default it does so as the controller's service account.
 	Kubeconfig string
-	// LeaderElection has it wait until it is elected.
+	// LeaderElection makes it wait until it is elected.
 	LeaderElection bool
 	// Flags come after the others, and take precedence.
 	Flags []string
@@ -56,11 +56,11 @@ func (i *Installation) RestartController(o ControllerOptions) {
 	i.Controller = i.StartController(i.t, o)
 }
 
-// TLS is how a program shows who it is.
+// TLS is the certificate of a program.
 type TLS struct {
 	// Flags name the files of its certificate. Where they are nil, the program is started without any.
 	Flags []string
-	// Trust is for whoever connects to the program.
+	// Trust is the configuration of clients that connect to the program.
 	Trust *tls.Config
 }
 

@@ -3,7 +3,7 @@
 //
 //	nginx := need.Program(t, "nginx")
 //
-// Where the program is missing the test is skipped, with a reason that names it and says how to have it, and
+// Where the program is missing the test is skipped, with a reason that names it and says how to get it, and
 // hack/tools/testrunner lists the test again at the end of its run. With REQUIRE_ALL=1, as in CI, the test fails
 // instead.
 package need
@@ -30,7 +30,7 @@ func Required() bool { return os.Getenv(Require) != "" }
 
 // Item is a program, or something else that a machine may lack.
 type Item struct {
-	// Name is what tests ask for and people read: the program's own name.
+	// Name is the program's own name, by which tests ask for it.
 	Name string
 	// Without is what is not covered without it.
 	Without string
@@ -38,7 +38,7 @@ type Item struct {
 	Debian string
 	// Target is the make target that builds it from Go modules, into bin/tools.
 	Target string
-	// Hint is how to have it, where Debian and Target don't say it.
+	// Hint is how to get it, where Debian and Target don't say it.
 	Hint string
 	// Users are the folders of the packages whose tests ask for it. Blank is for every test.
 	Users []string
@@ -46,7 +46,7 @@ type Item struct {
 	Variable string
 	// Folder is the environment variable that names its folder, if it is in no other.
 	Folder string
-	// Built has it found in bin/tools alone: another version than the pinned one could behave differently.
+	// Built is set where only bin/tools is searched: another version than the pinned one could behave differently.
 	Built bool
 	// Probe reports why it does not work, for what is not just a file.
 	Probe func() error
@@ -124,7 +124,7 @@ func Find(name string) Item {
 	panic(fmt.Sprintf("need: no %q in All", name))
 }
 
-// How says in one line how to have it.
+// How says in one line how to get it.
 func (i Item) How() string {
 	switch {
 	case i.Hint != "":
@@ -193,7 +193,7 @@ func root() string {
 	return start
 }
 
-// Program returns the path of a program that is listed in All. Where it is missing the test ends here.
+// Program returns the path of a program that is listed in All. Where it is missing the test is skipped.
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	item := Find(name)
@@ -233,7 +233,7 @@ func Missing(text string) string {
 	return ""
 }
 
-// mountNamespaces tries what tests of disks do.
+// mountNamespaces tries to mount a file system in a namespace of its own, as tests of disks do.
 func mountNamespaces() error {
 	out, err := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c",
 		"mount -t tmpfs none /tmp").CombinedOutput()

@@ -2,7 +2,7 @@
 //
 // Nothing in a page is skipped silently. Each block of yaml or sh has one runner: internal/test/suites/docs, on a
 // control plane without pods, unless the line above the block names another. What a block needs that a reader has
-// anyway is in a comment that only internal/test/suites/docs reads. A block that nobody can run says why.
+// anyway is in a comment that only internal/test/suites/docs reads. A block that nothing can run says why.
 //
 //	<!-- run by: hack/suites/e2e -->
 //	<!-- applied by: hack/suites/guides -->
@@ -27,7 +27,7 @@ import (
 // languages are those of blocks. The tests know what to do with yaml and sh; the others are for reading.
 var languages = []string{"yaml", "sh", "test", "console", "text", "nginx", "caddyfile", "haproxy", "lua", "mermaid"}
 
-// Those that run blocks. A page names each but the first by its text.
+// The runners of blocks. A page names each but the first by its text.
 const (
 	// Docs has a control plane, the controller and a verifier, and no pods.
 	Docs = ""
@@ -46,9 +46,9 @@ type Block struct {
 	Line          int
 	Language      string
 	Text          string
-	// Runner is who applies or runs it.
+	// Runner is the runner that applies or runs it.
 	Runner string
-	// Exempt is why nobody does.
+	// Exempt is why no runner does.
 	Exempt string
 }
 
@@ -117,7 +117,7 @@ func Read(t testing.TB, name string) Page {
 	return p
 }
 
-// mark takes in what the marker above a block says.
+// mark reads the marker above a block.
 func (b *Block) mark(t testing.TB, note []string) {
 	t.Helper()
 	if !slices.Contains(languages, b.Language) {
@@ -137,7 +137,7 @@ func (b *Block) mark(t testing.TB, note []string) {
 	}
 }
 
-// Guides are the pages of docs/, with the runbook last: it ends with uninstalling.
+// Guides returns the pages of docs/, with the runbook last: it ends with uninstalling.
 func Guides(t testing.TB) []Page {
 	t.Helper()
 	const last = "docs/runbook.md"
@@ -150,7 +150,7 @@ func Guides(t testing.TB) []Page {
 	return append(all, Read(t, last))
 }
 
-// Run are the pages whose blocks are applied and run.
+// Run returns the pages whose blocks are applied and run.
 func Run(t testing.TB) []Page {
 	t.Helper()
 	return append([]Page{Read(t, "README.md")}, Guides(t)...)
@@ -171,7 +171,7 @@ func Glob(t testing.TB, pattern string) []string {
 	return paths
 }
 
-// QuickStart are the README's three commands, one each.
+// QuickStart returns the README's three commands.
 func QuickStart(t testing.TB) []string {
 	t.Helper()
 	var commands []string
@@ -196,5 +196,5 @@ func (p Page) Row(term string) string {
 	return ""
 }
 
-// Mentions says whether a page has a term as code.
+// Mentions reports whether a page has a term as code.
 func (p Page) Mentions(term string) bool { return strings.Contains(p.Prose, "`"+term+"`") }

@@ -2,13 +2,13 @@ package pages
 
 import "testing"
 
-// Runner holds the blocks that somebody has yet to apply or run.
+// Runner holds the blocks that are still to be applied or run.
 type Runner struct {
 	name   string
 	blocks []Block
 }
 
-// For returns what a runner is named for. There must be something.
+// For returns the blocks that name a runner. There must be some.
 func For(t testing.TB, name string) *Runner {
 	t.Helper()
 	r := &Runner{name: name}
@@ -58,7 +58,7 @@ func (r *Runner) TakeAll(language string) []Block {
 	return taken
 }
 
-// Done fails where a block has not been taken.
+// Done fails the test if a block has not been taken.
 func (r *Runner) Done(t testing.TB) {
 	t.Helper()
 	for _, b := range r.blocks {

@@ -1,5 +1,5 @@
-// Package processes watches the machine's list of processes, for tests of what must never be in there: everybody with
-// an account on a machine can read what others were started with.
+// Package processes watches the machine's list of processes, for tests of secrets that must never be in it: every
+// account of a machine can read the arguments of others' processes.
 package processes
 
 import (
@@ -19,7 +19,7 @@ const interval = 50 * time.Millisecond
 
 // Process is a process that was seen.
 type Process struct {
-	// Name is its number and its program: enough to find it by, and nothing that a test should not print.
+	// Name is its number and its program, which a test may print.
 	Name string
 	// Line is its command line.
 	Line string
@@ -27,7 +27,7 @@ type Process struct {
 	Environment string
 }
 
-// Watch is the list of processes over a time.
+// Watch records the list of processes over a time.
 type Watch struct {
 	mu sync.Mutex
 	// seen are processes by their numbers and command lines: a process may become another program.

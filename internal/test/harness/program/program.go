@@ -94,12 +94,12 @@ func (p *Process) Kill() {
 }
 
 // Terminate asks the process to end as Kubernetes does, and returns its exit code; -1 if it does not end in time.
-func (p *Process) Terminate(patience time.Duration) int {
+func (p *Process) Terminate(timeout time.Duration) int {
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
 		return p.command.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		return -1
 	}
 }
@@ -107,13 +107,13 @@ func (p *Process) Terminate(patience time.Duration) int {
 // Signal sends the process a signal.
 func (p *Process) Signal(signal os.Signal) { _ = p.command.Process.Signal(signal) }
 
-// PID is the process's.
+// PID returns the process's ID.
 func (p *Process) PID() int { return p.command.Process.Pid }
 
-// Exited is closed once the process is gone.
+// Exited returns a channel that is closed once the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// ExitCode returns what the process ended with; it must have.
+// ExitCode returns the exit code of a process that has ended.
 func (p *Process) ExitCode() int { return p.command.ProcessState.ExitCode() }
 
 // Log returns all that the process has printed.
@@ -130,8 +130,8 @@ func FreeAddress(t testing.TB) string {
 }
 
 // Address returns an address on loopback that nobody listened on a moment ago. Its port is none of those that Linux
-// gives to connections (32768 and up, see ip(7)): whoever connects meanwhile, and there are many, would get one that is
-// free now.
+// gives to connections (32768 and up, see ip(7)): one of those could be taken by a connection before the caller
+// listens.
 func Address(ctx context.Context) (string, error) {
 	const lowest, ports, attempts = 20000, 12000, 100
 	var err error
@@ -145,10 +145,10 @@ func Address(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// WaitUntil polls until a condition holds, and fails the test with what it last said if it does not in time.
-func WaitUntil(t testing.TB, patience time.Duration, what string, condition func() error) {
+// WaitUntil polls until a condition returns no error, and fails the test with its last error after a timeout.
+func WaitUntil(t testing.TB, timeout time.Duration, what string, condition func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -157,13 +157,13 @@ func WaitUntil(t testing.TB, patience time.Duration, what string, condition func
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after %s: %v", what, patience, err)
+			t.Fatalf("%s: not after %s: %v", what, timeout, err)
 		}
 		<-tick.C
 	}
 }
 
-// Get returns what an URL answers.
+// Get returns the body of a URL's answer.
 func Get(t testing.TB, url string) string {
 	t.Helper()
 	_, body, err := get(t.Context(), http.DefaultClient, url)
@@ -187,12 +187,12 @@ func get(ctx context.Context, web *http.Client, url string) (status int, body []
 	return response.StatusCode, body, err
 }
 
-// Answers returns a condition that a URL answers 200, with all of some texts in it.
+// Answers returns a condition: a URL answers 200, with all of some texts in the body.
 func Answers(ctx context.Context, url string, texts ...string) func() error {
 	return AnswersTo(ctx, http.DefaultClient, url, texts...)
 }
 
-// AnswersTo returns a condition that a URL does so to a client.
+// AnswersTo is Answers for a client of its own.
 func AnswersTo(ctx context.Context, web *http.Client, url string, texts ...string) func() error {
 	return func() error {
 		status, body, err := get(ctx, web, url)

@@ -1,5 +1,5 @@
-// Package released goes by the rules of the last release, for tests of what becomes of objects that it took once the
-// rules are stricter.
+// Package released applies the validation rules of the last release, for tests of objects that were valid under them
+// and no longer are.
 package released
 
 import (
@@ -20,7 +20,7 @@ import (
 
 const twoLines = "two\nlines"
 
-// probes are objects, by the names of their CustomResourceDefinitions, that the last release took and today's rules
+// probes are objects, by the names of their CustomResourceDefinitions, that the last release accepted and today's rules
 // refuse.
 var probes = map[string]func() *unstructured.Unstructured{
 	"apikeys": func() *unstructured.Unstructured {
@@ -74,7 +74,7 @@ func Under(ctx context.Context, c client.Client, plural string, do func() error)
 	return done
 }
 
-// install replaces a definition, and waits until the API server goes by it, which takes a moment.
+// install replaces a definition, and waits until the API server applies it.
 func install(ctx context.Context, c client.Client, crd *unstructured.Unstructured, spec any,
 	object func() *unstructured.Unstructured, takes bool) error {
 	crd.Object["spec"] = spec

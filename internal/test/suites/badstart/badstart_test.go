@@ -29,7 +29,7 @@ const (
 	verifier   = "apikey-verifier"
 	console    = "apikey-console"
 
-	patience = 2 * time.Minute
+	timeout = 2 * time.Minute
 )
 
 // programs are the binaries, by their names.
@@ -74,7 +74,7 @@ func endsBadly(t *testing.T, p *program.Process, name string, parts ...string) {
 	t.Helper()
 	select {
 	case <-p.Exited():
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatalf("it runs:\n%s", p.Log())
 	}
 	log := strings.TrimSpace(p.Log())
@@ -270,7 +270,7 @@ func TestOnACluster(t *testing.T) {
 	t.Run("what comes late is waited for", func(t *testing.T) {
 		address := program.FreeAddress(t)
 		p := start(t, verifier, "--startup-timeout=10m", "--health-probe-bind-address="+address)
-		program.WaitUntil(t, patience, "a verifier that waits",
+		program.WaitUntil(t, timeout, "a verifier that waits",
 			func() error { return says(p, "Waiting for what the start needs") })
 		install.Kubectl(t, cp, "apply", "--server-side", "-f", install.Config("verifier", "canary.yaml"))
 		runs(t, p, address)
@@ -323,8 +323,8 @@ func says(p *program.Process, what string) error {
 // runs checks that a process that has what it needs becomes ready, and ends with 0 after a signal.
 func runs(t *testing.T, p *program.Process, health string) {
 	t.Helper()
-	program.WaitUntil(t, patience, "readiness", program.Answers(t.Context(), "http://"+health+"/readyz"))
-	if code := p.Terminate(patience); code != 0 {
+	program.WaitUntil(t, timeout, "readiness", program.Answers(t.Context(), "http://"+health+"/readyz"))
+	if code := p.Terminate(timeout); code != 0 {
 		t.Errorf("told to stop, it ends with %d:\n%s", code, p.Log())
 	}
 }
