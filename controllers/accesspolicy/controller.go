@@ -62,9 +62,9 @@ func (c *Controller) bringUpToDate(ctx context.Context, policy *keysv1alpha1.Acc
 		return fmt.Errorf("listing access policies: %w", err)
 	}
 	stored := policy.DeepCopy()
-	now := metav1.NewTime(c.clock.Now())
-	status.Of(&policy.Status.Conditions, policy.Generation, now).Conclude(decide(policy, policies.Items))
-	policy.Status.ObservedGeneration = policy.Generation
+	conditions, observed := &policy.Status.Conditions, &policy.Status.ObservedGeneration
+	status.Of(conditions, observed, policy.Generation, metav1.NewTime(c.clock.Now())).
+		Conclude(decide(policy, policies.Items))
 	policy.Status.Rules = new(int32(len(policy.Spec.Rules))) //nolint:gosec // The schema admits 256.
 	written, err := status.Patch(ctx, c.client, stored, policy)
 	if err != nil {

@@ -153,7 +153,7 @@ func (c *Controller) Reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) (r
 	if result.Deferred {
 		return reconcile.Result{RequeueAfter: result.RequeueAfter}, nil
 	}
-	r.Conclude(result.Outcome)
+	r.Conditions().Conclude(result.Outcome)
 	if err := r.Save(ctx); err != nil {
 		return status.Retry(ctx, err)
 	}

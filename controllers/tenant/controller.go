@@ -68,9 +68,9 @@ func (c *Controller) bringUpToDate(ctx context.Context, tenant *keysv1alpha1.Ten
 	if err := c.release(ctx, tenant); err != nil {
 		return err
 	}
-	now := metav1.NewTime(c.clock.Now())
-	status.Of(&tenant.Status.Conditions, tenant.Generation, now).Conclude(decide(tenant, tenants.Items))
-	tenant.Status.ObservedGeneration = tenant.Generation
+	conditions, observed := &tenant.Status.Conditions, &tenant.Status.ObservedGeneration
+	status.Of(conditions, observed, tenant.Generation, metav1.NewTime(c.clock.Now())).
+		Conclude(decide(tenant, tenants.Items))
 	// The patch carries the resourceVersion that was read: a place that was taken meanwhile is not lost.
 	if _, err := status.Patch(ctx, c.client, stored, tenant); err != nil {
 		return fmt.Errorf("writing the tenant's status: %w", err)

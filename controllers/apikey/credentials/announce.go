@@ -31,6 +31,6 @@ func (s *Announce) Reconcile(ctx context.Context, r *lifecycle.Reconciliation) (
 	status.LastHandledRotateAt = rotateRequest(r.Key)
 	lifecycle.SetExpiry(r.Key)
 	setNotExpired(r)
-	r.Conclude(lifecycle.Announced())
+	r.Conditions().Conclude(lifecycle.Announced())
 	return lifecycle.Result{}, r.Save(ctx)
 }

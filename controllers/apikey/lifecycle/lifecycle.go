@@ -1,5 +1,5 @@
-// Package lifecycle is what the steps of a key's life have in common: what each is given, what each returns, and
-// nothing that any of them does. The packages of the steps import it; it imports none of them.
+// Package lifecycle is what the steps of a key's life have in common: what each is given, what each returns, and the few
+// rules that several of them share. The packages of the steps import it; it imports none of them.
 package lifecycle
 
 import (
@@ -71,13 +71,7 @@ func (r *Reconciliation) Save(ctx context.Context) error { return r.save(ctx) }
 
 // Conditions returns the key's conditions.
 func (r *Reconciliation) Conditions() status.Conditions {
-	return status.Of(&r.Key.Status.Conditions, r.Key.Generation, r.Now)
-}
-
-// Conclude sets Ready, the conditions that accompany it, and the generation that they are about.
-func (r *Reconciliation) Conclude(o *status.Outcome) {
-	r.Conditions().Conclude(o)
-	r.Key.Status.ObservedGeneration = r.Key.Generation
+	return status.Of(&r.Key.Status.Conditions, &r.Key.Status.ObservedGeneration, r.Key.Generation, r.Now)
 }
 
 // Newest returns the credential that was announced last. There must be one.

@@ -15,14 +15,16 @@ import (
 // Conditions reads and writes the conditions of one object during one reconciliation.
 type Conditions struct {
 	list       *[]metav1.Condition
+	observed   *int64
 	generation int64
 	now        metav1.Time
 }
 
-// Of returns the conditions in a list. Those that it sets carry the generation and, where their status changes, the
-// time.
-func Of(list *[]metav1.Condition, generation int64, now metav1.Time) Conditions {
-	return Conditions{list: list, generation: generation, now: now}
+// Of returns the conditions in a list. Those that it sets carry the generation of the object that is reconciled and,
+// where their status changes, the time. Conclude writes that generation to observed, the status.observedGeneration of
+// the object.
+func Of(list *[]metav1.Condition, observed *int64, generation int64, now metav1.Time) Conditions {
+	return Conditions{list: list, observed: observed, generation: generation, now: now}
 }
 
 // SetTrue sets a condition to True.

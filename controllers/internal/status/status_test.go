@@ -35,9 +35,12 @@ func TestConclude(t *testing.T) {
 			for _, before := range []*Outcome{
 				Ready("A", "a"), Waiting("B", "b"), Stalled("C", "c"), Requested(keysv1alpha1.ReasonSuspended, "d"),
 			} {
-				list := []metav1.Condition{}
-				Of(&list, 6, metav1.NewTime(time.Unix(1, 0))).Conclude(before)
-				Of(&list, 7, metav1.NewTime(time.Unix(2, 0))).Conclude(test.outcome)
+				list, observed := []metav1.Condition{}, int64(0)
+				Of(&list, &observed, 6, metav1.NewTime(time.Unix(1, 0))).Conclude(before)
+				Of(&list, &observed, 7, metav1.NewTime(time.Unix(2, 0))).Conclude(test.outcome)
+				if observed != 7 {
+					t.Errorf("after %s: observed generation %d", before.Reason, observed)
+				}
 				var got []string
 				for i := range list {
 					if list[i].ObservedGeneration != 7 || list[i].Message != "m" {
