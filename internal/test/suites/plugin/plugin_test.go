@@ -100,7 +100,7 @@ func (c *cluster) kubeconfig(path, namespace, user string, groups ...string) err
 	return clientcmd.WriteToFile(*config, path)
 }
 
-// shared is the cluster of every test that breaks none.
+// shared is the cluster of all tests that don't break theirs.
 var shared struct {
 	sync.Mutex
 	cluster *cluster
@@ -142,7 +142,7 @@ func (r *testRun) TempDir() string {
 	return folder
 }
 
-// Error says what went wrong, even when the test that began it has ended.
+// Error prints what went wrong: the test that started the cluster may have ended.
 func (r *testRun) Error(args ...any) {
 	r.failed = true
 	fmt.Fprintln(os.Stderr, args...)

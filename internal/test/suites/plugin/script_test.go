@@ -240,7 +240,7 @@ func (s *session) print(ts *testscript.TestScript, stdout, stderr string) (leake
 	return leaked
 }
 
-// secretOf returns the part of a token that must stay secret: whoever has it has the token.
+// secretOf returns the secret part of a token: the rest can be derived from it or is public.
 func secretOf(text string) string { return text[17:60] }
 
 func runAs(ts *testscript.TestScript, neg bool, args []string) {

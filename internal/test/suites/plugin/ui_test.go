@@ -21,12 +21,13 @@ import (
 
 var startLink = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/start/(\S+)`)
 
-// opener is what stands for a person's browser: it notes what it is given, and who could read that.
+// opener takes the browser's place: it notes which file it is given, and its mode.
 const opener = `#!/bin/sh
 stat -c '%a %n' "$1" "$(dirname "$1")" >"$NOTES.new" && cat "$1" >>"$NOTES.new" && mv "$NOTES.new" "$NOTES"
 `
 
-// page is what the tests of the page need: a namespace with the key storefront, a kubeconfig for it, and a browser.
+// page has what the tests of kubectl apikey ui need: a namespace with the key storefront, a kubeconfig for it, and a
+// browser.
 type page struct {
 	*cluster
 	namespace, kubeconfig string
@@ -34,9 +35,9 @@ type page struct {
 	folder string
 }
 
-// TestPage serves the page on this machine: to the one browser that came by the link, with the rights of the
-// kubeconfig, until it is told to stop or nobody looks any more. It fails where the link is given to the browser as an
-// argument, where it is good twice, and where any Host is answered.
+// TestPage serves the page on this machine to the one browser that has opened the link, with the rights of the
+// kubeconfig, until it is interrupted or no page is open any more. It fails if the link is given to the browser as an
+// argument, if it works twice, and if any Host is answered.
 func TestPage(t *testing.T) {
 	p := newPage(t, sharedCluster(t))
 	t.Run("who gets in", p.letsOneIn)
@@ -80,8 +81,8 @@ func (p *page) serve(t *testing.T, args ...string) *program.Process {
 	return ui
 }
 
-// endsByItself leaves the page alone, which another account of the machine does not: what that asks for all the time
-// keeps nothing open.
+// endsByItself checks that the page ends when no browser has it open, although another account of the machine sends
+// requests all the time.
 func (p *page) endsByItself(t *testing.T) {
 	ui := p.serve(t, "--no-browser", "--idle-timeout=1s")
 	url := startLink.FindStringSubmatch(ui.Log())[1]
@@ -163,7 +164,7 @@ func (p *page) letsOneIn(t *testing.T) {
 	}
 }
 
-// openedFile returns the file that the browser was given, which must be a person's own and lead to the link.
+// openedFile returns the file that the browser was given. Only its owner may read it, and it must lead to the link.
 func (p *page) openedFile(t *testing.T, link string) string {
 	t.Helper()
 	var notes []byte
@@ -179,7 +180,7 @@ func (p *page) openedFile(t *testing.T, link string) string {
 	return file
 }
 
-// generates has the page make a key, as its script does.
+// generates creates a key, as the page's script does.
 func (p *page) generates(t *testing.T, url, tab string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
@@ -207,11 +208,11 @@ func (p *page) generates(t *testing.T, url, tab string) {
 	}
 }
 
-// sessionMeta is where the page of the link has what lets a tab in.
+// sessionMeta matches the secret of the session in the page that the link leads to.
 var sessionMeta = regexp.MustCompile(`<meta name="session" content="([^"]+)">`)
 
-// visit asks for an URL, with what lets a tab in and by the name of a host where these aren't blank, and returns the
-// status and the beginning of the answer. No answer may set a cookie: other ports of the address would get it.
+// visit requests a URL, with a session's secret and a host name if these aren't blank, and returns the status and the
+// beginning of the answer. No answer may set a cookie: other ports of the address would get it.
 func visit(t *testing.T, tab, url, host string) (status int, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
