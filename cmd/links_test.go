@@ -26,8 +26,8 @@ func TestNoToolIsLinked(t *testing.T) {
 	}
 }
 
-// TestOnlyTheVerifierLinksTheFeed: the watch feed is what makes a program a verifier. What any other has to know of a key is in
-// keystate, which links neither a client nor the index.
+// TestOnlyTheVerifierLinksTheFeed: the watch feed is what makes a program a verifier. What any other has to know of a
+// key is in keystate, which links neither a client nor the index.
 func TestOnlyTheVerifierLinksTheFeed(t *testing.T) {
 	const internal = "github.com/nexuscommerce/apikey-operator/internal/"
 	programs := list(t, "./...")
@@ -41,7 +41,8 @@ func TestOnlyTheVerifierLinksTheFeed(t *testing.T) {
 		}
 	}
 	for _, linked := range list(t, "-deps", internal+"keystate") {
-		if strings.HasPrefix(linked, internal) && linked != internal+"keystate" && linked != internal+"token" || strings.HasPrefix(linked, "k8s.io/client-go") {
+		if strings.HasPrefix(linked, internal) && linked != internal+"keystate" && linked != internal+"token" ||
+			strings.HasPrefix(linked, "k8s.io/client-go") {
 			t.Errorf("keystate links %s", linked)
 		}
 	}

@@ -38,7 +38,8 @@ func (l *lab) times(n int) int { return max(int(float64(n)*l.scale), 3) }
 // install starts a control plane with everything of the installation but the processes.
 func (l *lab) install(ctx context.Context) error {
 	var err error
-	if l.cp, err = controlplane.Start(controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5m"}}); err != nil {
+	options := controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5m"}}
+	if l.cp, err = controlplane.Start(options); err != nil {
 		return err
 	}
 	for _, args := range [][]string{

@@ -1,9 +1,9 @@
-// Package gctuning makes Go's garbage collector run less often while the heap is small, and keeps the process within its
-// container's memory.
+// Package gctuning makes Go's garbage collector run less often while the heap is small, and keeps the process within
+// its container's memory.
 //
 // By default the collector runs when the heap has grown by as much as was live after the last collection (GOGC=100). A
-// verifier with a few thousand keys has a live heap of a few megabytes and allocates as much in a few hundred requests, so
-// it would collect dozens of times a second, to save memory that nobody misses.
+// verifier with a few thousand keys has a live heap of a few megabytes and allocates as much in a few hundred requests,
+// so it would collect dozens of times a second, to save memory that nobody misses.
 //
 //	live heap      4 MiB   16 MiB   32 MiB   256 MiB
 //	GOGC             800      200      100       100
@@ -37,15 +37,17 @@ const (
 // saving reports whether SaveMemory is on.
 var saving atomic.Bool
 
-// SaveMemory makes the collector run more often on a large heap while it is on, starting with the next collection. Use it
-// for short periods with much garbage and little other work, because they determine the peak of the process's memory.
+// SaveMemory makes the collector run more often on a large heap while it is on, starting with the next collection. Use
+// it for short periods with much garbage and little other work, because they determine the peak of the process's
+// memory.
 func SaveMemory(on bool) { saving.Store(on) }
 
-// Relax lets the heap grow by at least 32 MiB between two collections. GOGC takes precedence, and GOMEMLIMIT still holds.
+// Relax lets the heap grow by at least 32 MiB between two collections. GOGC takes precedence, and GOMEMLIMIT still
+// holds.
 func Relax() { start(0) }
 
-// RelaxBounded does what Relax does, and bounds the growth of a large heap, too. It is for programs that keep much data and
-// allocate little: by default, the collector would let garbage take as much memory as the data.
+// RelaxBounded does what Relax does, and bounds the growth of a large heap, too. It is for programs that keep much data
+// and allocate little: by default, the collector would let garbage take as much memory as the data.
 func RelaxBounded() { start(boundedGrowth) }
 
 func start(maxGrowth int) {
@@ -89,8 +91,8 @@ func (t *tuner) adjust() {
 	}
 }
 
-// sentinel is an unreachable object that the next collection frees. Its pointer keeps it out of the tiny allocator, where
-// it would share memory with other objects and live as long as they do.
+// sentinel is an unreachable object that the next collection frees. Its pointer keeps it out of the tiny allocator,
+// where it would share memory with other objects and live as long as they do.
 type sentinel struct{ _ *sentinel }
 
 // afterNextCollection adjusts GOGC after the next collection, and after every one that follows.

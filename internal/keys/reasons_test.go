@@ -144,12 +144,15 @@ func TestOverlapWarning(t *testing.T) {
 		t.Errorf("a key with one token: %s", got)
 	}
 	key := working(func(k *keysv1alpha1.ApiKey) {
-		k.Status.Credentials = []keysv1alpha1.Credential{{ID: "7Hk2PqZx", ValidUntil: &metav1.Time{Time: now}}, {ID: "8Hk2PqZx"}}
+		k.Status.Credentials = []keysv1alpha1.Credential{
+			{ID: "7Hk2PqZx", ValidUntil: &metav1.Time{Time: now}}, {ID: "8Hk2PqZx"},
+		}
 	})
 	for frontend, want := range map[keys.Frontend]string{
 		keys.CommandLine: "ApiKey shop/warehouse is in the overlap", keys.Page: "The key is in the overlap",
 	} {
-		if got := frontend.OverlapWarning(key); !strings.HasPrefix(got, want) || !strings.Contains(got, " at 2026-11-23T12:00:00Z.") {
+		if got := frontend.OverlapWarning(key); !strings.HasPrefix(got, want) ||
+			!strings.Contains(got, " at 2026-11-23T12:00:00Z.") {
 			t.Errorf("%s", got)
 		}
 	}

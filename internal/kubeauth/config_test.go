@@ -6,8 +6,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestTheClientLimitsNothing checks that no caller holds a place while it waits for the client's own rate limit: how often
-// the API server is asked is decided before that, without waiting.
+// TestTheClientLimitsNothing checks that no caller holds a place while it waits for the client's own rate limit: how
+// often the API server is asked is decided before that, without waiting.
 func TestTheClientLimitsNothing(t *testing.T) {
 	config := &rest.Config{Host: "https://127.0.0.1:6443", QPS: 5, Burst: 1}
 	guard, err := NewForConfig(config, Options{})

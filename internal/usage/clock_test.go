@@ -64,8 +64,8 @@ func TestTheClockIsCorrected(t *testing.T) {
 	s.wantWrites("a", 3600, 0, 10)
 }
 
-// TestATimeInTheFutureIsNotWritten checks that a use noted while the clock was ahead is written with the corrected time,
-// though nothing about the key has changed meanwhile.
+// TestATimeInTheFutureIsNotWritten checks that a use noted while the clock was ahead is written with the corrected
+// time, though nothing about the key has changed meanwhile.
 func TestATimeInTheFutureIsNotWritten(t *testing.T) {
 	s := newServer(t)
 	r := s.replica("one")

@@ -58,18 +58,19 @@ func (s *session) checkBarriers(name string) {
 	}
 	run(axe(s.t) + `; ""`)
 	var found []barrier
-	if err := json.Unmarshal([]byte(run(`axe.run(document, {resultTypes: ["violations"]}).then(all => JSON.stringify(all.violations))`)), &found); err != nil {
+	if err := json.Unmarshal(
+		[]byte(run(`axe.run(document, {resultTypes: ["violations"]}).then(all => JSON.stringify(all.violations))`)), &found); err != nil {
 		s.t.Fatal(err)
 	}
-	for _, barrier := range found {
+	for _, problem := range found {
 		var where strings.Builder
-		for _, node := range barrier.Nodes {
+		for _, node := range problem.Nodes {
 			where.WriteString("\n\t" + node.HTML + "\n\t" + strings.ReplaceAll(node.FailureSummary, "\n", " "))
 		}
-		if barrier.Impact == "serious" || barrier.Impact == "critical" {
-			s.t.Errorf("%s: axe-core: %s (%s): %s%s", name, barrier.ID, barrier.Impact, barrier.Help, where.String())
+		if problem.Impact == "serious" || problem.Impact == "critical" {
+			s.t.Errorf("%s: axe-core: %s (%s): %s%s", name, problem.ID, problem.Impact, problem.Help, where.String())
 		} else {
-			s.t.Logf("%s: axe-core: %s (%s): %s%s", name, barrier.ID, barrier.Impact, barrier.Help, where.String())
+			s.t.Logf("%s: axe-core: %s (%s): %s%s", name, problem.ID, problem.Impact, problem.Help, where.String())
 		}
 	}
 }

@@ -101,7 +101,8 @@ func (s *session) signIn(who person, namespace string) {
 func (s *session) settles() {
 	s.t.Helper()
 	s.wait("the page to be complete", func() error {
-		if !s.eval(`() => !document.querySelector("[aria-busy=true]") && !document.getElementById("count")?.innerText.includes("Loading")`).Bool() {
+		if !s.eval(
+			`() => !document.querySelector("[aria-busy=true]") && !document.getElementById("count")?.innerText.includes("Loading")`).Bool() {
 			return fmt.Errorf("it still loads")
 		}
 		return nil
@@ -360,7 +361,8 @@ func (s *session) row(name string, texts ...string) string {
 func (s *session) names() []string {
 	s.t.Helper()
 	var names []string
-	for _, name := range s.eval(`() => [...document.querySelectorAll("tr[data-name]")].filter(row => row.checkVisibility()).map(row => row.dataset.name)`).Arr() {
+	for _, name := range s.eval(
+		`() => [...document.querySelectorAll("tr[data-name]")].filter(row => row.checkVisibility()).map(row => row.dataset.name)`).Arr() {
 		names = append(names, name.Str())
 	}
 	return names

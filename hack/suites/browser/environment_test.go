@@ -106,16 +106,17 @@ func newEnvironment(t *testing.T) *environment {
 func (e *environment) startGateway(t *testing.T) {
 	t.Helper()
 	e.gateway = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, e.Verifier.URL(e.Verifier.HTTP, "/auth/nginx"),
+		authRequest, err := http.NewRequestWithContext(r.Context(), http.MethodGet,
+			e.Verifier.URL(e.Verifier.HTTP, "/auth/nginx"),
 			http.NoBody)
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		ask.Header = r.Header.Clone()
-		ask.Header.Set("X-Original-URL", "https://"+r.Host+r.URL.RequestURI())
-		ask.Header.Set("X-Original-Method", r.Method)
-		answer, err := http.DefaultClient.Do(ask)
+		authRequest.Header = r.Header.Clone()
+		authRequest.Header.Set("X-Original-URL", "https://"+r.Host+r.URL.RequestURI())
+		authRequest.Header.Set("X-Original-Method", r.Method)
+		answer, err := http.DefaultClient.Do(authRequest)
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusBadGateway)
 			return
@@ -203,12 +204,12 @@ func (e *environment) call(t *testing.T, token, tenantID, method, path string) i
 	request.Host = "your-nexuscommerce.com"
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("X-Tenant-ID", tenantID)
-	response, err := e.gateway.Client().Do(request)
+	got, err := e.gateway.Client().Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	return response.StatusCode
+	defer got.Body.Close()
+	return got.StatusCode
 }
 
 // calls waits until a call has a status: verifiers learn of a new key, and of a state, within moments.

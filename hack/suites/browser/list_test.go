@@ -187,7 +187,8 @@ func (e *environment) finds(t *testing.T) {
 func (s *session) sortBy(column string) {
 	s.t.Helper()
 	sorted := func() string {
-		return s.eval(`column => [...document.querySelectorAll("th")].find(th => th.innerText.trim() === column)?.getAttribute("aria-sort") ?? ""`, column).Str()
+		return s.eval(
+			`column => [...document.querySelectorAll("th")].find(th => th.innerText.trim() === column)?.getAttribute("aria-sort") ?? ""`, column).Str()
 	}
 	before := sorted()
 	s.click("button", column)

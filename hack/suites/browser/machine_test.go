@@ -43,16 +43,16 @@ const page = %q;
 
 func newTrap(t *testing.T, page string) *trap {
 	t.Helper()
-	trap := &trap{}
-	trap.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		trap.mu.Lock()
-		defer trap.mu.Unlock()
-		trap.sent = append(trap.sent, r.Header.Clone())
+	attacker := &trap{}
+	attacker.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		attacker.mu.Lock()
+		defer attacker.mu.Unlock()
+		attacker.sent = append(attacker.sent, r.Header.Clone())
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = fmt.Fprintf(w, trapPage, page)
 	}))
-	t.Cleanup(trap.Close)
-	return trap
+	t.Cleanup(attacker.Close)
+	return attacker
 }
 
 // sharesTheMachine has another account of the machine lie in wait at another port of 127.0.0.1, where somebody's
@@ -65,11 +65,11 @@ func (e *environment) sharesTheMachine(t *testing.T) {
 	s.enters(start)
 	s.row("storefront", "Active")
 
-	trap := newTrap(t, own.url)
+	attacker := newTrap(t, own.url)
 	victim := own.openIn(t, s.browser, wide, light)
 	victim.expected = append(victim.expected, "network:", "javascript:", "security:", "console:", "recommendation:",
 		"other:", "content security policy:")
-	victim.goes(trap.URL)
+	victim.goes(attacker.URL)
 	victim.wait("the other page to have tried", func() error {
 		if title := victim.eval(`() => document.title`).Str(); title != "done" {
 			return fmt.Errorf("it is %q", title)
@@ -81,7 +81,7 @@ func (e *environment) sharesTheMachine(t *testing.T) {
 		t.Errorf("the other page has come to %q", came)
 	}
 	victim.hasNoCookies()
-	own.refusesWhatWasSent(t, trap)
+	own.refusesWhatWasSent(t, attacker)
 	s.row("storefront", "Active")
 
 	// The same browser may open the page in a second tab, wherever it comes from. It is the user's own.
@@ -103,14 +103,14 @@ func (s *session) goes(url string) {
 }
 
 // refusesWhatWasSent sends to the page all that a browser has sent to another port.
-func (e *environment) refusesWhatWasSent(t *testing.T, trap *trap) {
+func (e *environment) refusesWhatWasSent(t *testing.T, attacker *trap) {
 	t.Helper()
-	trap.mu.Lock()
-	defer trap.mu.Unlock()
-	if len(trap.sent) == 0 {
+	attacker.mu.Lock()
+	defer attacker.mu.Unlock()
+	if len(attacker.sent) == 0 {
 		t.Error("the browser has sent nothing: what is there to try?")
 	}
-	for _, sent := range trap.sent {
+	for _, sent := range attacker.sent {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+"/api/user", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
@@ -120,15 +120,15 @@ func (e *environment) refusesWhatWasSent(t *testing.T, trap *trap) {
 				request.Header[name] = values
 			}
 		}
-		response, err := http.DefaultClient.Do(request)
+		got, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, _ := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusUnauthorized || len(sent["Cookie"]) > 0 {
+		body, _ := io.ReadAll(got.Body)
+		_ = got.Body.Close()
+		if got.StatusCode != http.StatusUnauthorized || len(sent["Cookie"]) > 0 {
 			t.Errorf("with what another port was sent (%d cookies), the page answers %d: %s", len(sent["Cookie"]),
-				response.StatusCode, body)
+				got.StatusCode, body)
 		}
 	}
 }

@@ -30,8 +30,9 @@ func (e *environment) pluginKubeconfig(t *testing.T, who person) (path, notes st
 	folder := t.TempDir()
 	path, notes = filepath.Join(folder, "kubeconfig"), filepath.Join(folder, "notes")
 	for name, content := range map[string]string{
-		"login":           plugin,
-		"credential.json": fmt.Sprintf(`{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": %q}}`, who.token),
+		"login": plugin,
+		"credential.json": fmt.Sprintf(
+			`{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": %q}}`, who.token),
 		"kubeconfig": fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "it",
 			"contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
 			"clusters": [{"name": "it", "cluster": {"server": %q, "certificate-authority-data": %q}}],

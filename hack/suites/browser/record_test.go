@@ -103,22 +103,22 @@ func (r *record) checkHeaders(t *testing.T, origin string) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, response := range r.responses {
-		if !strings.HasPrefix(response.url, origin) {
+	for _, answer := range r.responses {
+		if !strings.HasPrefix(answer.url, origin) {
 			continue
 		}
-		if got := response.header["cache-control"]; got != "no-store" {
-			t.Errorf("%s: Cache-Control: %s", response.url, got)
+		if got := answer.header["cache-control"]; got != "no-store" {
+			t.Errorf("%s: Cache-Control: %s", answer.url, got)
 		}
-		policy := response.header["content-security-policy"]
+		policy := answer.header["content-security-policy"]
 		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'",
 			"frame-ancestors 'none'"} {
 			if !strings.Contains(policy, want) {
-				t.Errorf("%s: Content-Security-Policy lacks %s: %s", response.url, want, policy)
+				t.Errorf("%s: Content-Security-Policy lacks %s: %s", answer.url, want, policy)
 			}
 		}
 		if strings.Contains(policy, "unsafe") {
-			t.Errorf("%s: Content-Security-Policy: %s", response.url, policy)
+			t.Errorf("%s: Content-Security-Policy: %s", answer.url, policy)
 		}
 	}
 }

@@ -183,13 +183,13 @@ func ask(t *testing.T, c *http.Client, address string, header http.Header) int {
 		t.Fatal(err)
 	}
 	request.Header = header
-	response, err := c.Do(request)
+	got, err := c.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	defer got.Body.Close()
+	if _, err := io.Copy(io.Discard, got.Body); err != nil {
 		t.Fatal(fmt.Errorf("%s: %w", address, err))
 	}
-	return response.StatusCode
+	return got.StatusCode
 }

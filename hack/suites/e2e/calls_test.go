@@ -79,11 +79,13 @@ func fetchTally(ctx context.Context, url string) (now tally, err error) {
 func (c *cluster) passes(t *testing.T, more int) {
 	t.Helper()
 	goal := c.tally(t).Answers[http.StatusOK] + more
-	NewWithT(t).Eventually(func() int { return c.tally(t).Answers[http.StatusOK] }, patience, "200ms").Should(BeNumerically(">=", goal))
+	NewWithT(t).Eventually(func() int {
+		return c.tally(t).Answers[http.StatusOK]
+	}, patience, "200ms").Should(BeNumerically(">=", goal))
 }
 
-// underLoad does something while the clients make requests, and goes on watching for some more. Of those through the proxy no more
-// than so many may fail; where that is none, neither may any that the verifier is asked without one.
+// underLoad does something while the clients make requests, and goes on watching for some more. Of those through the
+// proxy no more than so many may fail; where that is none, neither may any that the verifier is asked without one.
 func (c *cluster) underLoad(t *testing.T, mayFail int, do func()) {
 	t.Helper()
 	c.passes(t, 100)
@@ -99,16 +101,20 @@ func (c *cluster) underLoad(t *testing.T, mayFail int, do func()) {
 func compare(t *testing.T, client string, before, after tally, mayFail int) {
 	t.Helper()
 	failed := after.refused() - before.refused()
-	t.Logf("%s: %d requests passed meanwhile, %d did not", client, after.Answers[http.StatusOK]-before.Answers[http.StatusOK], failed)
+	t.Logf("%s: %d requests passed meanwhile, %d did not", client,
+		after.Answers[http.StatusOK]-before.Answers[http.StatusOK], failed)
 	if failed > mayFail {
-		t.Errorf("%s: %d requests failed, where %d may; the latest:\n%s", client, failed, mayFail, strings.Join(after.Refused, "\n"))
+		t.Errorf("%s: %d requests failed, where %d may; the latest:\n%s", client, failed, mayFail,
+			strings.Join(after.Refused, "\n"))
 	}
 }
 
 // lastID is the ID of the key that has been used since an earlier tally. There must be one.
 func lastID(t *testing.T, before, after tally) string {
 	t.Helper()
-	used := slices.DeleteFunc(slices.Collect(maps.Keys(after.KeyIDs)), func(id string) bool { return after.KeyIDs[id] == before.KeyIDs[id] })
+	used := slices.DeleteFunc(slices.Collect(maps.Keys(after.KeyIDs)), func(id string) bool {
+		return after.KeyIDs[id] == before.KeyIDs[id]
+	})
 	if len(used) != 1 {
 		t.Fatalf("keys %v have been used, and not one", used)
 	}

@@ -26,8 +26,8 @@ const (
 	system = controlplane.SystemNamespace
 	// patience is for what a node does in seconds: a machine that does much else takes longer.
 	patience = 3 * time.Minute
-	// minting is for a new token. A verifier that went without a word counts until it has been silent for its --max-staleness
-	// of 5 minutes, and until then new tokens wait for it: docs/runbook.md.
+	// minting is for a new token. A verifier that went without a word counts until it has been silent for its
+	// --max-staleness of 5 minutes, and until then new tokens wait for it: docs/runbook.md.
 	minting = 5*time.Minute + patience
 )
 
@@ -96,7 +96,8 @@ func rolledOut(t *testing.T, namespace string, deployments ...string) {
 func (c *cluster) pods(t *testing.T, namespace, deployment string) []corev1.Pod {
 	t.Helper()
 	var list corev1.PodList
-	if err := c.List(t.Context(), &list, client.InNamespace(namespace), client.MatchingLabels{"app.kubernetes.io/name": deployment}); err != nil {
+	if err := c.List(t.Context(), &list, client.InNamespace(namespace),
+		client.MatchingLabels{"app.kubernetes.io/name": deployment}); err != nil {
 		t.Fatal(err)
 	}
 	var staying []corev1.Pod
@@ -118,7 +119,8 @@ func (c *cluster) addressOf(t *testing.T, namespace, name string) string {
 	return service.Spec.ClusterIP
 }
 
-// kill ends a pod's process as the kernel does when memory runs out, and returns when the kubelet has started another one.
+// kill ends a pod's process as the kernel does when memory runs out, and returns when the kubelet has started another
+// one.
 func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	before := pod.Status.ContainerStatuses[0]
@@ -132,7 +134,8 @@ func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 	}, patience, "200ms").Should(Succeed())
 }
 
-// silent are the verifiers that say something on the canary, have not signed off and have no pod any more. Minting waits for them.
+// silent are the verifiers that say something on the canary, have not signed off and have no pod any more. Minting
+// waits for them.
 func (c *cluster) silent(t *testing.T) []string {
 	t.Helper()
 	var canary keysv1alpha1.ApiKey
@@ -150,16 +153,20 @@ func (c *cluster) silent(t *testing.T) []string {
 	return names
 }
 
-// describe shows what is there, for whoever reads why a step has failed: also whom minting waits for, and what each key says of it.
-// Logs hold no tokens, and Secrets aren't shown.
+// describe shows what is there, for whoever reads why a step has failed: also whom minting waits for, and what each key
+// says of it. Logs hold no tokens, and Secrets aren't shown.
 func describe(t *testing.T) {
 	t.Helper()
 	for _, args := range [][]string{
 		{"get", "pods", "-A", "-o", "wide"},
 		{"get", "apikeys,tenants", "-A", "-o", "wide"},
-		{"get", "apikeys", "-A", "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}: {.status.credentials}{"\n"}` +
-			`{range .status.conditions[*]}    {.type}={.status} {.reason} since {.lastTransitionTime}: {.message}{"\n"}{end}{end}`},
-		{"get", "apikey", "-n", system, keysv1alpha1.CanaryName, "-o", `go-template={{range $name, $probe := .metadata.annotations}}{{$name}} {{$probe}}{{"\n"}}{{end}}`},
+		{"get", "apikeys", "-A", "-o",
+			`jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}: {.status.credentials}{"\n"}` +
+				`{range .status.conditions[*]}    {.type}={.status} {.reason} since {.lastTransitionTime}: {.message}{"\n"}{end}{end}`},
+		{
+			"get", "apikey", "-n", system, keysv1alpha1.CanaryName, "-o",
+			`go-template={{range $name, $probe := .metadata.annotations}}{{$name}} {{$probe}}{{"\n"}}{{end}}`,
+		},
 		{"get", "lease", "-n", system, "apikey-controller", "-o", "jsonpath={.spec}"},
 		{"get", "events", "-A", "--sort-by=.lastTimestamp"},
 		{"logs", "-n", system, "deploy/apikey-controller", "--tail=20", "--all-pods", "--prefix"},

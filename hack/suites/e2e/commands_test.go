@@ -17,7 +17,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// shell runs a script as somebody would who is at the top of the repository, and returns what it prints. It must succeed.
+// shell runs a script as somebody would who is at the top of the repository, and returns what it prints. It must
+// succeed.
 func shell(t *testing.T, script string) string {
 	t.Helper()
 	return shellIn(t, controlplane.Root(), script)
@@ -60,7 +61,8 @@ func runAll(t *testing.T, blocks []pages.Block) string {
 	return out.String()
 }
 
-// forget takes verifiers that are no more off the canary, as the runbook says. There their example has a name of its own.
+// forget takes verifiers that are no more off the canary, as the runbook says. There their example has a name of its
+// own.
 func (c *cluster) forget(t *testing.T, verifiers []string) {
 	t.Helper()
 	const example = "apikey-verifier-7d4b9c-x2x7k"
@@ -86,7 +88,8 @@ func (c *cluster) look(t *testing.T) {
 	g.Expect(c.follow(t, "docs/runbook.md", "A verifier is stale")).To(ContainSubstring("Running"))
 }
 
-// misconfigure has a new version that can't start. Its log says why, as docs/troubleshooting.md has it read, and the old one answers on.
+// misconfigure has a new version that can't start. Its log says why, as docs/troubleshooting.md has it read, and the
+// old one answers on.
 func (c *cluster) misconfigure(t *testing.T) {
 	c.underLoad(t, 0, func() {
 		kubectl(t, "patch", "deployment", "--namespace="+system, "apikey-verifier", "--type=json",
@@ -95,7 +98,8 @@ func (c *cluster) misconfigure(t *testing.T) {
 		g.Eventually(func() bool {
 			for _, pod := range c.pods(t, system, "apikey-verifier") {
 				for _, status := range pod.Status.ContainerStatuses {
-					if status.LastTerminationState.Terminated != nil && status.LastTerminationState.Terminated.ExitCode != 0 && !status.Ready {
+					if status.LastTerminationState.Terminated != nil && status.LastTerminationState.Terminated.ExitCode != 0 &&
+						!status.Ready {
 						return true
 					}
 				}
@@ -104,8 +108,11 @@ func (c *cluster) misconfigure(t *testing.T) {
 		}, patience, "200ms").Should(BeTrue(), "a verifier that has ended")
 		// Of a container that has just been replaced, the kubelet may not find the log, and finds the next one's.
 		commands := c.documentation.Take(t, "docs/troubleshooting.md", "Programs that do not start")
-		g.Eventually(func() string { return runAll(t, commands) }, patience, "500ms").Should(ContainSubstring("--max-staleness"))
-		g.Expect(kubectl(t, "describe", "pods", "--namespace="+system)).To(MatchRegexp(`Message: +apikey-verifier: --max-staleness`))
+		g.Eventually(func() string {
+			return runAll(t, commands)
+		}, patience, "500ms").Should(ContainSubstring("--max-staleness"))
+		g.Expect(kubectl(t, "describe", "pods",
+			"--namespace="+system)).To(MatchRegexp(`Message: +apikey-verifier: --max-staleness`))
 		kubectl(t, "rollout", "undo", "--namespace="+system, "deployment/apikey-verifier")
 		rolledOut(t, system, "apikey-verifier")
 	})
@@ -120,10 +127,11 @@ func (c *cluster) restart(t *testing.T) {
 	})
 }
 
-// release installs what a release has, on a cluster that has nothing of this project any more: the manifests, then the chart, from a
-// folder and from an archive. With the last a request is verified.
+// release installs what a release has, on a cluster that has nothing of this project any more: the manifests, then the
+// chart, from a folder and from an archive. With the last a request is verified.
 func (c *cluster) release(t *testing.T) {
-	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev", "registry.example.com/apikey-operator:v1.2.3")
+	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev",
+		"registry.example.com/apikey-operator:v1.2.3")
 	c.follow(t, "docs/components.md", "What a release has")
 	rolledOut(t, system, "apikey-controller", "apikey-verifier")
 	kubectl(t, "delete", "-f", "dist/install.yaml", "--ignore-not-found", "--timeout=5m")

@@ -27,11 +27,12 @@ import (
 // consoleName is a name that the settings page's certificate is for.
 const consoleName = "apikey-console.apikey-system.svc"
 
-// openPage adds the settings page to the installation, with the commands of docs/console.md, and has somebody look at their keys who
-// has the token of a service account.
+// openPage adds the settings page to the installation, with the commands of docs/console.md, and has somebody look at
+// their keys who has the token of a service account.
 func (c *cluster) openPage(t *testing.T) {
 	folder := t.TempDir()
-	if err := os.CopyFS(filepath.Join(folder, "config"), os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
+	if err := os.CopyFS(filepath.Join(folder, "config"),
+		os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
 		t.Fatal(err)
 	}
 	// The cluster has no DNS: the page finds the API server in its hosts file.
@@ -63,14 +64,17 @@ patches:
 	g.Expect(answer.StatusCode).To(Equal(http.StatusUnauthorized))
 
 	kubectl(t, "create", "serviceaccount", "--namespace=warehouse", "visitor")
-	kubectl(t, "create", "rolebinding", "--namespace=warehouse", "visitor", "--clusterrole=admin", "--serviceaccount=warehouse:visitor")
+	kubectl(t, "create", "rolebinding", "--namespace=warehouse", "visitor", "--clusterrole=admin",
+		"--serviceaccount=warehouse:visitor")
 	token := strings.TrimSpace(kubectl(t, "create", "token", "--namespace=warehouse", "visitor", "--duration=1h"))
 	nonce := regexp.MustCompile(`name="csrf" value="([^"]+)"`).FindStringSubmatch(form)
 	g.Expect(nonce).To(HaveLen(2))
-	answer, page, err := visit(t, browser, http.MethodPost, "/login", url.Values{"csrf": {nonce[1]}, "namespace": {"warehouse"}, "token": {token}})
+	answer, page, err := visit(t, browser, http.MethodPost, "/login",
+		url.Values{"csrf": {nonce[1]}, "namespace": {"warehouse"}, "token": {token}})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(answer.Request.URL.Path).To(Equal("/namespaces/warehouse"))
-	g.Expect(strings.Contains(page, "system:serviceaccount:warehouse:visitor")).To(BeTrue(), "the page says who has signed in")
+	g.Expect(strings.Contains(page, "system:serviceaccount:warehouse:visitor")).To(BeTrue(),
+		"the page says who has signed in")
 	g.Expect(strings.Contains(page, token)).To(BeFalse(), "the page has the token")
 	isSecured(t, answer)
 	g.Expect(listed(t, browser)).To(ContainElement("storefront"))
@@ -114,7 +118,8 @@ func (c *cluster) browser(t *testing.T, trusts string) *http.Client {
 }
 
 // visit asks for a page, or sends a form, and returns the answer and what is in it.
-func visit(t *testing.T, browser *http.Client, method, path string, form url.Values) (answer *http.Response, text string, err error) {
+func visit(t *testing.T, browser *http.Client, method, path string, form url.Values) (answer *http.Response,
+	text string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -133,7 +138,8 @@ func visit(t *testing.T, browser *http.Client, method, path string, form url.Val
 	return answer, string(content), err
 }
 
-// isSecured checks that an answer of the page is for nobody else's cache, frame or script, and its cookies for no other site.
+// isSecured checks that an answer of the page is for nobody else's cache, frame or script, and its cookies for no other
+// site.
 func isSecured(t *testing.T, answer *http.Response) {
 	t.Helper()
 	g := NewWithT(t)
@@ -142,7 +148,8 @@ func isSecured(t *testing.T, answer *http.Response) {
 	g.Expect(answer.Header.Get("X-Frame-Options")).To(Equal("DENY"))
 	g.Expect(answer.Header.Get("X-Content-Type-Options")).To(Equal("nosniff"))
 	g.Expect(answer.Header.Get("Content-Security-Policy")).To(And(
-		ContainSubstring("default-src 'none'"), ContainSubstring("script-src 'self';"), ContainSubstring("frame-ancestors 'none'")))
+		ContainSubstring("default-src 'none'"), ContainSubstring("script-src 'self';"), ContainSubstring("frame-ancestors "+
+			"'none'")))
 	for _, cookie := range answer.Cookies() {
 		g.Expect(cookie.Secure && cookie.HttpOnly && cookie.SameSite == http.SameSiteStrictMode).To(BeTrue(), cookie.Name)
 	}
@@ -153,7 +160,8 @@ func listed(t *testing.T, browser *http.Client) (names []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+consoleName+"/api/namespaces/warehouse/stream", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		"https://"+consoleName+"/api/namespaces/warehouse/stream", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

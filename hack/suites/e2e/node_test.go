@@ -65,7 +65,8 @@ func TestNode(t *testing.T) {
 	}
 }
 
-// install is the README's three commands, on a cluster that has never heard of API keys: the last has a request verified.
+// install is the README's three commands, on a cluster that has never heard of API keys: the last has a request
+// verified.
 func (c *cluster) install(t *testing.T) {
 	g := NewWithT(t)
 	commands := pages.QuickStart(t)
@@ -90,7 +91,8 @@ func (c *cluster) call(t *testing.T) {
 	verifier := c.addressOf(t, system, "apikey-verifier")
 	apply(t, "gateway.yaml", "${VERIFIER}", verifier)
 	authority := c.authority(t) // As docs/guides/README.md has it copied to where a proxy looks for it.
-	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile", "--from-file=apikey-ca.crt="+authority)
+	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile",
+		"--from-file=apikey-ca.crt="+authority)
 	rolledOut(t, "gateway", "api", "gateway")
 	// The Service answers once kube-proxy has heard of the pod, which may be after kubectl has.
 	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
@@ -109,15 +111,17 @@ func (c *cluster) killVerifier(t *testing.T) {
 	})
 }
 
-// deleteVerifier has a pod end without the time it needs to say goodbye. What it has left on the canary is taken off, or the steps
-// that mint a token would take 5 minutes longer.
+// deleteVerifier has a pod end without the time it needs to say goodbye. What it has left on the canary is taken off,
+// or the steps that mint a token would take 5 minutes longer.
 func (c *cluster) deleteVerifier(t *testing.T) {
 	c.underLoad(t, workers, func() {
 		pod := c.pods(t, system, "apikey-verifier")[0]
 		kubectl(t, "delete", "pod", "--namespace="+system, "--grace-period=0", "--force", pod.Name)
 		rolledOut(t, system, "apikey-verifier")
 		container := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
-		NewWithT(t).Eventually(func() string { return run(t, "ctr", "--namespace=k8s.io", "tasks", "list", "--quiet") }, patience, "200ms").
+		NewWithT(t).Eventually(func() string {
+			return run(t, "ctr", "--namespace=k8s.io", "tasks", "list", "--quiet")
+		}, patience, "200ms").
 			ShouldNot(ContainSubstring(container))
 		c.forget(t, c.silent(t))
 	})
@@ -125,7 +129,8 @@ func (c *cluster) deleteVerifier(t *testing.T) {
 
 // upgrade refuses nothing that should pass. The new version is the old one under another name.
 func (c *cluster) upgrade(t *testing.T) {
-	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev", "docker.io/library/apikey-operator:next")
+	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev",
+		"docker.io/library/apikey-operator:next")
 	c.underLoad(t, 0, func() {
 		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-controller", "controller=apikey-operator:next")
 		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-verifier", "verifier=apikey-operator:next")
@@ -139,8 +144,8 @@ func (c *cluster) upgrade(t *testing.T) {
 	})
 }
 
-// rotate brings the new token to the mounted file while the old one still counts. A workload that has it in its environment is
-// restarted.
+// rotate brings the new token to the mounted file while the old one still counts. A workload that has it in its
+// environment is restarted.
 func (c *cluster) rotate(t *testing.T) {
 	before := c.tally(t)
 	c.passes(t, 1)
@@ -150,10 +155,13 @@ func (c *cluster) rotate(t *testing.T) {
 	c.underLoad(t, 0, func() {
 		t.Logf("verifiers on the canary without a pod: %v", c.silent(t))
 		kubectl(t, "annotate", "apikey", "--namespace=warehouse", "storefront", "keys.nexuscommerce.io/rotateAt=now")
-		kubectl(t, "wait", "--for=jsonpath={.status.credentials[0].validUntil}", "apikey", "--namespace=warehouse", "storefront", "--timeout="+minting.String())
+		kubectl(t, "wait", "--for=jsonpath={.status.credentials[0].validUntil}", "apikey", "--namespace=warehouse",
+			"storefront", "--timeout="+minting.String())
 		c.follow(t, "docs/runbook.md", "Rotate a key")
 		rolledOut(t, "warehouse", "storefront")
-		NewWithT(t).Eventually(func() map[string]int { return c.tally(t).KeyIDs }, minting, "500ms").Should(HaveLen(len(before.KeyIDs) + 1))
+		NewWithT(t).Eventually(func() map[string]int {
+			return c.tally(t).KeyIDs
+		}, minting, "500ms").Should(HaveLen(len(before.KeyIDs) + 1))
 	})
 	before = c.tally(t)
 	c.passes(t, 100)
@@ -163,7 +171,8 @@ func (c *cluster) rotate(t *testing.T) {
 	kubectl(t, "delete", "deployment", "--namespace=warehouse", "storefront", "--wait")
 }
 
-// leader is who holds the controllers' lease: a pod's name, an underscore, and what tells this process from another of the pod.
+// leader is who holds the controllers' lease: a pod's name, an underscore, and what tells this process from another of
+// the pod.
 func (c *cluster) leader(t *testing.T) string {
 	t.Helper()
 	var lease coordinationv1.Lease
@@ -209,7 +218,8 @@ func (c *cluster) killLeader(t *testing.T) {
 func (c *cluster) deleteNamespace(t *testing.T) {
 	g := NewWithT(t)
 	var secret corev1.Secret
-	g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: "sandbox", Name: "nightly-analytics-token"}, &secret)).To(Succeed())
+	g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: "sandbox", Name: "nightly-analytics-token"},
+		&secret)).To(Succeed())
 	token, tenant := string(secret.Data["token"]), "b1f0a2c4-5d6e-4f70-8a9b-0c1d2e3f4a5b"
 	g.Expect(get(t, "/api/orders", token, tenant)).To(Equal(http.StatusOK))
 	c.underLoad(t, 0, func() {
@@ -220,58 +230,69 @@ func (c *cluster) deleteNamespace(t *testing.T) {
 
 // revoke ends the workload's key: once that is said to be effective, not one more request passes.
 func (c *cluster) revoke(t *testing.T) {
-	kubectl(t, "patch", "apikey", "--namespace=warehouse", "storefront", "--type=merge", "--patch", `{"spec":{"state":"Revoked"}}`)
-	kubectl(t, "wait", "--for=condition=RevocationEffective", "--namespace=warehouse", "apikey/storefront", "--timeout="+patience.String())
+	kubectl(t, "patch", "apikey", "--namespace=warehouse", "storefront", "--type=merge", "--patch",
+		`{"spec":{"state":"Revoked"}}`)
+	kubectl(t, "wait", "--for=condition=RevocationEffective", "--namespace=warehouse", "apikey/storefront",
+		"--timeout="+patience.String())
 	g := NewWithT(t)
 	// What was decided before may still be on its way back to the client, of which each worker has one request.
 	before := c.tally(t)
 	g.Eventually(func() int { return c.tally(t).Answers[http.StatusUnauthorized] }, patience, "200ms").
 		Should(BeNumerically(">=", before.Answers[http.StatusUnauthorized]+100))
 	after := c.tally(t)
-	g.Expect(after.Answers[http.StatusOK]-before.Answers[http.StatusOK]).To(BeNumerically("<=", workers), "requests accepted after the revocation")
+	g.Expect(after.Answers[http.StatusOK]-before.Answers[http.StatusOK]).To(BeNumerically("<=", workers),
+		"requests accepted after the revocation")
 }
 
 // authority returns the path of a file with what clients are to trust.
 func (c *cluster) authority(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.crt")
-	content := kubectl(t, "get", "configmap", "--namespace="+system, "apikey-ca", `--output=go-template={{index .data "ca.crt"}}`)
+	content := kubectl(t, "get", "configmap", "--namespace="+system, "apikey-ca",
+		`--output=go-template={{index .data "ca.crt"}}`)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// switchTLSOff has the verifier answer in plain text, which is a choice. Its probes go without TLS too, or it would not get ready.
+// switchTLSOff has the verifier answer in plain text, which is a choice. Its probes go without TLS too, or it would not
+// get ready.
 func (c *cluster) switchTLSOff(t *testing.T) {
 	folder := t.TempDir()
-	if err := os.CopyFS(filepath.Join(folder, "config"), os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
+	if err := os.CopyFS(filepath.Join(folder, "config"),
+		os.DirFS(filepath.Join(controlplane.Root(), "config"))); err != nil {
 		t.Fatal(err)
 	}
-	shellIn(t, folder, "printf 'resources: [config/default]\ncomponents: [config/components/plain-text]\n' >kustomization.yaml\n"+
-		"kubectl apply --server-side --force-conflicts -k .")
+	shellIn(t, folder,
+		"printf 'resources: [config/default]\ncomponents: [config/components/plain-text]\n' >kustomization.yaml\n"+
+			"kubectl apply --server-side --force-conflicts -k .")
 	rolledOut(t, system, "apikey-verifier")
 }
 
-// uninstall leaves what docs/runbook.md says, and nothing else: the workloads, without their Secrets. The settings page, which is no part
-// of config/default, goes with the namespace that it is in.
+// uninstall leaves what docs/runbook.md says, and nothing else: the workloads, without their Secrets. The settings
+// page, which is no part of config/default, goes with the namespace that it is in.
 func (c *cluster) uninstall(t *testing.T) {
 	rolledOut(t, system, "apikey-console")
 	kubectl(t, "delete", "-k", "config/default", "--ignore-not-found", "--timeout=5m")
 	g := NewWithT(t)
 	g.Eventually(func(g Gomega) {
-		kinds := slices.DeleteFunc(strings.Fields(kubectl(t, "api-resources", "--verbs=list", "--output=name")), func(kind string) bool {
-			return kind == "events" || kind == "events.events.k8s.io" // They go by themselves, after an hour.
-		})
-		g.Expect(kinds).To(ContainElements("secrets", "clusterroles.rbac.authorization.k8s.io", "customresourcedefinitions.apiextensions.k8s.io"))
+		kinds := slices.DeleteFunc(strings.Fields(kubectl(t, "api-resources", "--verbs=list", "--output=name")),
+			func(kind string) bool {
+				return kind == "events" || kind == "events.events.k8s.io" // They go by themselves, after an hour.
+			})
+		g.Expect(kinds).To(ContainElements("secrets", "clusterroles.rbac.authorization.k8s.io",
+			"customresourcedefinitions.apiextensions.k8s.io"))
 		left := kubectl(t, "get", strings.Join(kinds, ","), "-A", "--output=name", "--ignore-not-found")
 		g.Expect(left).To(ContainSubstring("client")) // The workloads.
 		for name := range strings.FieldsSeq(left) {
-			g.Expect(name).NotTo(Or(ContainSubstring("apikey"), ContainSubstring("nexuscommerce"), ContainSubstring("storefront")))
+			g.Expect(name).NotTo(Or(ContainSubstring("apikey"), ContainSubstring("nexuscommerce"),
+				ContainSubstring("storefront")))
 		}
 	}, patience, "1s").Should(Succeed())
 	var namespace corev1.Namespace
-	g.Expect(c.Get(t.Context(), client.ObjectKey{Name: system}, &namespace)).To(MatchError(apierrors.IsNotFound, "not found"))
+	g.Expect(c.Get(t.Context(), client.ObjectKey{Name: system}, &namespace)).To(MatchError(apierrors.IsNotFound,
+		"not found"))
 	g.Expect(c.pods(t, "warehouse", "client")).To(HaveLen(1))
 }
 

@@ -28,22 +28,22 @@ func TestInstallationExamples(t *testing.T) {
 		t.Fatalf("%d objects for Flux", len(documents))
 	}
 	var source sourcev1.GitRepository
-	var flux kustomizev1.Kustomization
+	var kustomization kustomizev1.Kustomization
 	var argo struct {
 		Spec struct{ Source struct{ Path string } }
 	}
 	for _, err := range []error{
-		yaml.UnmarshalStrict(documents[0], &source), yaml.UnmarshalStrict(documents[1], &flux),
+		yaml.UnmarshalStrict(documents[0], &source), yaml.UnmarshalStrict(documents[1], &kustomization),
 		yaml.Unmarshal(read("install-argocd.yaml"), &argo),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if ref := flux.Spec.SourceRef; source.Kind != ref.Kind || source.Name != ref.Name {
+	if ref := kustomization.Spec.SourceRef; source.Kind != ref.Kind || source.Name != ref.Name {
 		t.Errorf("the Kustomization's source is %s/%s, and there is %s/%s", ref.Kind, ref.Name, source.Kind, source.Name)
 	}
-	for _, path := range []string{flux.Spec.Path, argo.Spec.Source.Path} {
+	for _, path := range []string{kustomization.Spec.Path, argo.Spec.Source.Path} {
 		if _, err := os.Stat(filepath.Join(controlplane.Root(), path, "kustomization.yaml")); path == "" || err != nil {
 			t.Errorf("%q is no kustomization: %v", path, err)
 		}

@@ -17,17 +17,17 @@ import (
 func TestFlux(t *testing.T) {
 	i := newInstallation(t)
 	samples := readSamples(t, i)
-	flux := newFlux(t, i, fluxSample(t).Spec.HealthCheckExprs)
+	kustomization := newFlux(t, i, fluxSample(t).Spec.HealthCheckExprs)
 	plain := newFlux(t, i, nil)
 
-	t.Run("keys may come long before their tenants", func(t *testing.T) { keysFirst(t, i, flux, plain, samples) })
+	t.Run("keys may come long before their tenants", func(t *testing.T) { keysFirst(t, i, kustomization, plain, samples) })
 
 	t.Run("all is ready, and another apply changes nothing", func(t *testing.T) {
 		for range 2 {
-			if err := flux.wait(samples, timeout); err != nil {
+			if err := kustomization.wait(samples, timeout); err != nil {
 				t.Fatal(err)
 			}
-			changes, err := flux.apply(t.Context(), samples)
+			changes, err := kustomization.apply(t.Context(), samples)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,15 +40,15 @@ func TestFlux(t *testing.T) {
 	})
 
 	t.Run("what is done by hand in an emergency stays", func(t *testing.T) {
-		for _, state := range []string{"Suspended", "Revoked"} {
-			setState(t, i, "storefront", state)
-			flux.mustApply(t, samples)
-			expectState(t, i, "storefront", state)
+		for _, desired := range []string{"Suspended", "Revoked"} {
+			setState(t, i, "storefront", desired)
+			kustomization.mustApply(t, samples)
+			expectState(t, i, "storefront", desired)
 		}
 	})
 
 	t.Run("a revoked key holds nothing up", func(t *testing.T) {
-		if err := flux.wait(samples, timeout); err != nil {
+		if err := kustomization.wait(samples, timeout); err != nil {
 			t.Error(err)
 		}
 		if err := plain.wait(samples, timeout); err != nil {
@@ -58,7 +58,7 @@ func TestFlux(t *testing.T) {
 
 	t.Run("without the sample's annotation Flux takes back a suspension, and fails on a revocation until Git says so",
 		func(t *testing.T) {
-			withoutAnnotation(t, i, flux, samples)
+			withoutAnnotation(t, i, kustomization, samples)
 		})
 }
 
@@ -125,10 +125,10 @@ func listKeys(t *testing.T, i *install.Installation, objects []*unstructured.Uns
 	return keys
 }
 
-func setState(t *testing.T, i *install.Installation, key, state string) {
+func setState(t *testing.T, i *install.Installation, key, desired string) {
 	t.Helper()
 	install.Kubectl(t, i.ControlPlane, "patch", "apikey", "-n", "warehouse", key, "--type=merge", "-p",
-		`{"spec":{"state":"`+state+`"}}`)
+		`{"spec":{"state":"`+desired+`"}}`)
 }
 
 func expectState(t *testing.T, i *install.Installation, key, want string) {

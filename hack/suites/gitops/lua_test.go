@@ -14,25 +14,25 @@ import (
 func sandbox(script string, object map[string]any) (argoHealth, string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	state := lua.NewState(lua.Options{SkipOpenLibs: true})
-	defer state.Close()
-	state.SetContext(ctx)
+	interpreter := lua.NewState(lua.Options{SkipOpenLibs: true})
+	defer interpreter.Close()
+	interpreter.SetContext(ctx)
 	for _, library := range []struct {
 		name string
 		open lua.LGFunction
 	}{{lua.LoadLibName, lua.OpenPackage}, {lua.BaseLibName, lua.OpenBase}, {lua.TabLibName, lua.OpenTable}} {
-		call := lua.P{Fn: state.NewFunction(library.open), Protect: true}
-		if err := state.CallByParam(call, lua.LString(library.name)); err != nil {
+		call := lua.P{Fn: interpreter.NewFunction(library.open), Protect: true}
+		if err := interpreter.CallByParam(call, lua.LString(library.name)); err != nil {
 			return "", "", err
 		}
 	}
-	state.SetGlobal("obj", toLua(state, object))
-	if err := state.DoString(script); err != nil {
+	interpreter.SetGlobal("obj", toLua(interpreter, object))
+	if err := interpreter.DoString(script); err != nil {
 		return "", "", err
 	}
-	answer, ok := state.Get(-1).(*lua.LTable)
+	answer, ok := interpreter.Get(-1).(*lua.LTable)
 	if !ok {
-		return "", "", fmt.Errorf("a check returns a table, and this one a %s", state.Get(-1).Type())
+		return "", "", fmt.Errorf("a check returns a table, and this one a %s", interpreter.Get(-1).Type())
 	}
 	health := argoHealth(lua.LVAsString(answer.RawGetString("status")))
 	switch health {
@@ -43,18 +43,18 @@ func sandbox(script string, object map[string]any) (argoHealth, string, error) {
 }
 
 // toLua takes over what JSON can hold.
-func toLua(state *lua.LState, value any) lua.LValue {
+func toLua(interpreter *lua.LState, value any) lua.LValue {
 	switch v := value.(type) {
 	case map[string]any:
-		table := state.NewTable()
+		table := interpreter.NewTable()
 		for name, entry := range v {
-			table.RawSetString(name, toLua(state, entry))
+			table.RawSetString(name, toLua(interpreter, entry))
 		}
 		return table
 	case []any:
-		table := state.NewTable()
+		table := interpreter.NewTable()
 		for _, entry := range v {
-			table.Append(toLua(state, entry))
+			table.Append(toLua(interpreter, entry))
 		}
 		return table
 	case string:

@@ -25,10 +25,10 @@ func TestArgoCD(t *testing.T) {
 		sync := []string{"apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-k",
 			install.Config("samples")}
 		install.Kubectl(t, i.ControlPlane, sync...)
-		for _, state := range []string{"Suspended", "Revoked"} {
-			setState(t, i, "storefront", state)
+		for _, desired := range []string{"Suspended", "Revoked"} {
+			setState(t, i, "storefront", desired)
 			install.Kubectl(t, i.ControlPlane, sync...)
-			expectState(t, i, "storefront", state)
+			expectState(t, i, "storefront", desired)
 		}
 	})
 }

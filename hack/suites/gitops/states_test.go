@@ -41,20 +41,20 @@ func TestEveryState(t *testing.T) {
 	if err := i.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}
-	judges := newJudges(t, i)
+	tools := newJudges(t, i)
 	var seen strings.Builder
 	for _, kind := range kinds {
 		for _, s := range kind.states {
 			t.Run(kind.name+"/"+s.name, func(t *testing.T) {
 				object := live(t, i, s.reach(newEnvironment(t, i)))
 				fmt.Fprintln(&seen, object.Object["status"])
-				if got := judges.kstatus(t, object); got != s.kstatus {
+				if got := tools.kstatus(t, object); got != s.kstatus {
 					t.Errorf("kstatus: %s, want %s", got, s.kstatus)
 				}
-				if got, message := judges.argo(t, object); got != s.argo {
+				if got, message := tools.argo(t, object); got != s.argo {
 					t.Errorf("Argo CD: %s (%s), want %s", got, message, s.argo)
 				}
-				if got, want := judges.fluxStatus(t, object), s.fluxWant(); want != unasked && got != want {
+				if got, want := tools.fluxStatus(t, object), s.fluxWant(); want != unasked && got != want {
 					t.Errorf("Flux, with the health checks of the sample: %s, want %s", got, want)
 				}
 			})

@@ -7,8 +7,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestAPISIXHasOneHost checks that the verifier and the upstream are told the host by which APISIX chooses the route. A client can name
-// two: one on the request line, which $host is then, and another in Host, which is $http_host. No test runs APISIX.
+// TestAPISIXHasOneHost checks that the verifier and the upstream are told the host by which APISIX chooses the route. A
+// client can name two: one on the request line, which $host is then, and another in Host, which is $http_host. No test
+// runs APISIX.
 func TestAPISIXHasOneHost(t *testing.T) {
 	var route struct {
 		Spec struct {

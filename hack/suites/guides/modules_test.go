@@ -7,8 +7,8 @@
 //
 // What the proxies do with it is not tested here: internal/test/suites/bypass runs nginx, Caddy and HAProxy.
 //
-// It is a module of its own, so that none of this is in the product's go.mod. The proxies' modules are downloaded and never
-// built.
+// It is a module of its own, so that none of this is in the product's go.mod. The proxies' modules are downloaded and
+// never built.
 package guides_test
 
 import (
@@ -30,12 +30,18 @@ var (
 	gatewayAPI   = module{"sigs.k8s.io/gateway-api", "v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc="}
 	envoyGateway = module{"github.com/envoyproxy/gateway", "v1.9.1", "h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY="}
 	istioAPI     = module{"istio.io/api", "v1.31.1", "h1:5Yb5ihcz4YQsCkciusK7DnFpBMwRB6EFWeUKH1Atuyk="}
-	contour      = module{"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0="}
-	traefik      = module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw="}
+	contour      = module{
+		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
+	}
+	traefik = module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw="}
 	// The last that can be had as a module; apisix.apache.org/v2 is in use ever since.
-	apisixIngress = module{"github.com/apache/apisix-ingress-controller", "v1.8.4", "h1:p5OOqJDv0AHW9dnMySjZAsWDyrXSotWb/J3QQxEpfGo="}
+	apisixIngress = module{
+		"github.com/apache/apisix-ingress-controller", "v1.8.4", "h1:p5OOqJDv0AHW9dnMySjZAsWDyrXSotWb/J3QQxEpfGo=",
+	}
 	// Of July 2024, the last that can be had as a module. The project has ended since.
-	ingressNginx = module{"k8s.io/ingress-nginx", "v0.0.0-20240708192948-52c50467d67d", "h1:tZui5g6S4GO1hxLm6yrEoIXLkl4QfeGytlmZqZ+DmdQ="}
+	ingressNginx = module{
+		"k8s.io/ingress-nginx", "v0.0.0-20240708192948-52c50467d67d", "h1:tZui5g6S4GO1hxLm6yrEoIXLkl4QfeGytlmZqZ+DmdQ=",
+	}
 )
 
 // folder downloads the module, where the module cache doesn't have it, and returns where it is.
@@ -80,8 +86,8 @@ func (m module) mentions(t *testing.T, folder, extension, text string) bool {
 }
 
 // guide is the path of a file of a guide.
-func guide(elements ...string) string {
-	return filepath.Join(slices.Concat([]string{controlplane.Root(), "docs", "guides"}, elements)...)
+func guide(path ...string) string {
+	return filepath.Join(slices.Concat([]string{controlplane.Root(), "docs", "guides"}, path)...)
 }
 
 func read(t *testing.T, path string) string {

@@ -14,24 +14,26 @@ import (
 // haproxyIngressKeys are configuration keys that haproxy-ingress 0.16 knows as annotations
 // (docs/content/en/docs/configuration/keys.md of jcmoraisjr/haproxy-ingress, which is no module that can be had).
 var haproxyIngressKeys = []string{
-	"auth-external-placement", "auth-headers-fail", "auth-headers-request", "auth-headers-succeed", "auth-method", "auth-url",
+	"auth-external-placement", "auth-headers-fail", "auth-headers-request", "auth-headers-succeed", "auth-method",
+	"auth-url",
 	"config-backend", "config-backend-early", "config-backend-late",
 }
 
-// forwardAuthAttributes are those of APISIX' plugin forward-auth (the schema in apisix/plugins/forward-auth.lua of 3.20; it
-// is Lua, and no attribute more is refused).
+// forwardAuthAttributes are those of APISIX' plugin forward-auth (the schema in apisix/plugins/forward-auth.lua of
+// 3.20; it is Lua, and no attribute more is refused).
 var forwardAuthAttributes = []string{
 	"allow_degradation", "client_headers", "extra_headers", "keepalive", "keepalive_pool", "keepalive_timeout",
-	"max_req_body_size", "request_headers", "request_method", "ssl_verify", "status_on_error", "timeout", "upstream_headers", "uri",
+	"max_req_body_size", "request_headers", "request_method", "ssl_verify", "status_on_error", "timeout",
+	"upstream_headers", "uri",
 }
 
 // annotations returns those of a guide's Ingress by their names, all of which begin with a prefix, without it.
-func annotations(t *testing.T, prefix string, elements ...string) map[string]string {
+func annotations(t *testing.T, prefix string, path ...string) map[string]string {
 	t.Helper()
 	var ingress struct {
 		Metadata struct{ Annotations map[string]string }
 	}
-	if err := yaml.Unmarshal([]byte(read(t, guide(elements...))), &ingress); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, guide(path...))), &ingress); err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]string{}
@@ -100,10 +102,12 @@ func TestTraefikStatic(t *testing.T) {
 	}
 }
 
-var failsOpen = regexp.MustCompile(`(?i)(fail_?open|failure_mode_allow|allow_degradation|failure_mode_allow_header_add)"?:\s*"?true`)
+var failsOpen = regexp.MustCompile(
+	`(?i)(fail_?open|failure_mode_allow|allow_degradation|failure_mode_allow_header_add)"?:\s*"?true`)
 
-// TestTheyFailClosed checks what every configuration must have, whatever the proxy: no way round the verifier where that is
-// away, and all four identity headers wherever the proxy has to be told which to copy. Over gRPC the verifier tells it.
+// TestTheyFailClosed checks what every configuration must have, whatever the proxy: no way round the verifier where
+// that is away, and all four identity headers wherever the proxy has to be told which to copy. Over gRPC the verifier
+// tells it.
 func TestTheyFailClosed(t *testing.T) {
 	files, err := filepath.Glob(guide("*", "*"))
 	if err != nil {
@@ -120,7 +124,8 @@ func TestTheyFailClosed(t *testing.T) {
 			t.Errorf("%s fails open: %s", file, found)
 		}
 		// A generated configuration shows what its proxy does, not what is asked of it.
-		if !strings.Contains(text, "/auth/") && !strings.Contains(text, "/ext-authz") || strings.HasSuffix(file, "haproxy.cfg") {
+		if !strings.Contains(text, "/auth/") && !strings.Contains(text, "/ext-authz") ||
+			strings.HasSuffix(file, "haproxy.cfg") {
 			continue
 		}
 		copies++

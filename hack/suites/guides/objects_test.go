@@ -41,7 +41,8 @@ var notObjects = map[string]string{
 	"istio/meshconfig-http.yaml": "values of Istio's Helm chart",
 	"traefik/static.yaml":        "Traefik's own configuration",
 
-	"nginx-gateway-fabric/snippetspolicy.yaml": "its CustomResourceDefinition is in no module that can be had; internal/test/suites/bypass runs the snippets",
+	"nginx-gateway-fabric/snippetspolicy.yaml": "its CustomResourceDefinition is in no module that can be had; " +
+		"internal/test/suites/bypass runs the snippets",
 }
 
 // TestObjects applies every object of every guide.

@@ -15,12 +15,22 @@ import (
 )
 
 var (
-	argoCD             = module{"github.com/argoproj/argo-cd/v3", "v3.5.7", "h1:Xm1BF+I5OgDKUG3SDK49vn2/Y5AMyaNVko+/JT08gj0="}
-	certManager        = module{"github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68="}
-	fluxSource         = module{"github.com/fluxcd/source-controller", "v1.9.6", "h1:nG534/bI6nVpyHra7ONAk6xDB3xPsVT+EOLHZHXPrrc="}
-	fluxKustomize      = module{"github.com/fluxcd/kustomize-controller", "v1.9.6", "h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE="}
-	prometheusOperator = module{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="}
-	operatorsCRDs      = map[module][]string{
+	argoCD = module{
+		"github.com/argoproj/argo-cd/v3", "v3.5.7", "h1:Xm1BF+I5OgDKUG3SDK49vn2/Y5AMyaNVko+/JT08gj0=",
+	}
+	certManager = module{
+		"github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+	}
+	fluxSource = module{
+		"github.com/fluxcd/source-controller", "v1.9.6", "h1:nG534/bI6nVpyHra7ONAk6xDB3xPsVT+EOLHZHXPrrc=",
+	}
+	fluxKustomize = module{
+		"github.com/fluxcd/kustomize-controller", "v1.9.6", "h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
+	}
+	prometheusOperator = module{
+		"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+	}
+	operatorsCRDs = map[module][]string{
 		argoCD:      {"manifests/crds/application-crd.yaml"},
 		certManager: {"deploy/crds/cert-manager.io_certificates.yaml"},
 		fluxSource: {
@@ -35,8 +45,9 @@ var (
 	}
 )
 
-// TestOperatorsKinds applies what the documentation and config/ have of other operators' kinds, and runs the commands about them, on an
-// API server that has these operators' own CustomResourceDefinitions. A field that none of them has is refused.
+// TestOperatorsKinds applies what the documentation and config/ have of other operators' kinds, and runs the commands
+// about them, on an API server that has these operators' own CustomResourceDefinitions. A field that none of them has
+// is refused.
 func TestOperatorsKinds(t *testing.T) {
 	cp := install.ControlPlane(t, controlplane.Options{}, "default")
 	for m, names := range operatorsCRDs {
@@ -51,7 +62,8 @@ func TestOperatorsKinds(t *testing.T) {
 	}
 	strictly := func(t *testing.T, args ...string) {
 		t.Helper()
-		out := install.Kubectl(t, cp, append([]string{"apply", "--server-side", "--force-conflicts", "--validate=strict"}, args...)...)
+		out := install.Kubectl(t, cp,
+			append([]string{"apply", "--server-side", "--force-conflicts", "--validate=strict"}, args...)...)
 		if strings.Contains(out, "Warning:") {
 			t.Errorf("the API server warns:\n%s", out)
 		}
@@ -81,7 +93,8 @@ func TestOperatorsKinds(t *testing.T) {
 		t.Run(b.String(), func(t *testing.T) {
 			command := exec.CommandContext(t.Context(), need.Program(t, "bash"), "-euxo", "pipefail", "-c", b.Text)
 			command.Dir = controlplane.Root()
-			command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig, fmt.Sprintf("PATH=%s:%s", filepath.Dir(cp.Kubectl), os.Getenv("PATH")))
+			command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig,
+				fmt.Sprintf("PATH=%s:%s", filepath.Dir(cp.Kubectl), os.Getenv("PATH")))
 			out, err := command.CombinedOutput()
 			if err != nil || strings.Contains(string(out), "Warning:") || strings.Contains(string(out), "No resources found") {
 				t.Errorf("%v\n%s", err, out)

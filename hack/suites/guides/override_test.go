@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/override"
 )
 
-// removers find, in a guide's file, the headers that it takes away from a client's request or replaces. A name that ends in *
-// stands for all that begin so.
+// removers find, in a guide's file, the headers that it takes away from a client's request or replaces. A name that
+// ends in * stands for all that begin so.
 var removers = map[string]func(t *testing.T, text string) []string{
 	"nginx/nginx.conf": func(t *testing.T, text string) []string {
 		_, location, _ := strings.Cut(text, "\tlocation / {\n")
@@ -34,18 +34,20 @@ var removers = map[string]func(t *testing.T, text string) []string{
 	"haproxy/haproxy.cfg":         afterTheQuestion,
 	"haproxy-ingress/haproxy.cfg": afterTheQuestion,
 	"haproxy-ingress/ingress.yaml": func(t *testing.T, _ string) []string {
-		return haproxyRemoves(annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress", "ingress.yaml")["config-backend-late"])
+		return haproxyRemoves(annotations(t, "haproxy-ingress.github.io/", "haproxy-ingress",
+			"ingress.yaml")["config-backend-late"])
 	},
 	"ingress-nginx/ingress.yaml": func(t *testing.T, _ string) []string {
-		return strings.Split(annotations(t, "nginx.ingress.kubernetes.io/", "ingress-nginx", "ingress.yaml")["auth-response-headers"], ", ")
+		return strings.Split(annotations(t, "nginx.ingress.kubernetes.io/", "ingress-nginx",
+			"ingress.yaml")["auth-response-headers"], ", ")
 	},
 	"traefik/apikey.yaml":                 list("authResponseHeaders"),
 	"apisix/route.yaml":                   list("upstream_headers"),
 	"nginx-gateway-fabric/httproute.yaml": list("allowedResponseHeaders"),
 }
 
-// told are the files of proxies that ask by Envoy's protocol: the verifier names the headers with each request that passes.
-// What such a file has to say for that is beside it.
+// told are the files of proxies that ask by Envoy's protocol: the verifier names the headers with each request that
+// passes. What such a file has to say for that is beside it.
 var told = map[string]string{
 	"envoy/grpc.yaml":            "envoy_grpc: {cluster_name: apikey-verifier}",
 	"envoy/http.yaml":            "path_prefix: /ext-authz",
@@ -126,7 +128,8 @@ func submatches(text, pattern string) (all []string) {
 	return all
 }
 
-// afterTheQuestion returns what HAProxy removes once the verifier has been asked, and what it has set before over the client's.
+// afterTheQuestion returns what HAProxy removes once the verifier has been asked, and what it has set before over the
+// client's.
 func afterTheQuestion(t *testing.T, text string) []string {
 	t.Helper()
 	before, after, found := strings.Cut(text, "lua.apikey apikey-verifier")

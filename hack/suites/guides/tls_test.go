@@ -10,16 +10,34 @@ import (
 
 // checks are, for each guide's folder, the file that has the proxy check who answers, and what in it does.
 var checks = map[string][]string{
-	"apisix":               {"route.yaml", "uri: https://", "ssl_verify: true"},
-	"caddy":                {"Caddyfile", "forward_auth https://", "tls_trust_pool file /etc/caddy/apikey-ca.crt"},
-	"contour":              {"apikey.yaml", "protocol: h2\n", "caSecret: apikey-ca", "subjectName: apikey-verifier.apikey-system.svc"},
-	"envoy":                {"grpc.yaml", "UpstreamTlsContext", "trusted_ca: {filename: /etc/envoy/apikey-ca.crt}", "match_typed_subject_alt_names:"},
-	"envoy-gateway":        {"../gateway-api/backendtlspolicy.yaml", "name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc"},
-	"gateway-api":          {"backendtlspolicy.yaml", "name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc"},
-	"haproxy":              {"haproxy.cfg", "ssl verify required ca-file /etc/haproxy/apikey-ca.crt", "verifyhost apikey-verifier.apikey-system.svc"},
-	"haproxy-ingress":      {"../haproxy-ingress.md", "secure-verify-ca-secret=apikey-ca", "secure-verify-hostname=apikey-verifier.apikey-system.svc"},
-	"istio":                {"destinationrule.yaml", "mode: SIMPLE", "credentialName: apikey-ca", "subjectAltNames: [apikey-verifier.apikey-system.svc"},
-	"nginx":                {"nginx.conf", "proxy_ssl_verify              on;", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;"},
+	"apisix": {"route.yaml", "uri: https://", "ssl_verify: true"},
+	"caddy":  {"Caddyfile", "forward_auth https://", "tls_trust_pool file /etc/caddy/apikey-ca.crt"},
+	"contour": {
+		"apikey.yaml", "protocol: h2\n", "caSecret: apikey-ca", "subjectName: apikey-verifier.apikey-system.svc",
+	},
+	"envoy": {
+		"grpc.yaml", "UpstreamTlsContext", "trusted_ca: {filename: /etc/envoy/apikey-ca.crt}",
+		"match_typed_subject_alt_names:",
+	},
+	"envoy-gateway": {
+		"../gateway-api/backendtlspolicy.yaml", "name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc",
+	},
+	"gateway-api": {"backendtlspolicy.yaml", "name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc"},
+	"haproxy": {
+		"haproxy.cfg", "ssl verify required ca-file /etc/haproxy/apikey-ca.crt",
+		"verifyhost apikey-verifier.apikey-system.svc",
+	},
+	"haproxy-ingress": {
+		"../haproxy-ingress.md", "secure-verify-ca-secret=apikey-ca",
+		"secure-verify-hostname=apikey-verifier.apikey-system.svc",
+	},
+	"istio": {
+		"destinationrule.yaml", "mode: SIMPLE", "credentialName: apikey-ca",
+		"subjectAltNames: [apikey-verifier.apikey-system.svc",
+	},
+	"nginx": {
+		"nginx.conf", "proxy_ssl_verify              on;", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;",
+	},
 	"nginx-gateway-fabric": {"../gateway-api/backendtlspolicy.yaml", "name: apikey-ca "},
 	"traefik":              {"apikey.yaml", "address: https://", "caSecret: apikey-ca"},
 }
@@ -29,7 +47,8 @@ var cannot = map[string]bool{"ingress-nginx": true}
 
 var plainly = regexp.MustCompile(`http://apikey-verifier\.apikey-system|protocol: h2c`)
 
-// TestTheyCheckWhoAnswers checks that each guide has its proxy ask over TLS and check the certificate, or says in a box that it can't.
+// TestTheyCheckWhoAnswers checks that each guide has its proxy ask over TLS and check the certificate, or says in a box
+// that it can't.
 func TestTheyCheckWhoAnswers(t *testing.T) {
 	folders, err := os.ReadDir(guide())
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package helm_test holds the chart that make dist writes to what config/ makes, object by object, with Helm itself; and installs it
-// on a real API server.
+// Package helm_test holds the chart that make dist writes to what config/ makes, object by object, with Helm itself;
+// and installs it on a real API server.
 package helm_test
 
 import (
@@ -123,7 +123,8 @@ var settings = map[string]struct {
 		[]string{"networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress,nginx-gateway-fabric,proxies}"},
 		[]string{
 			"network-policies/ingress-nginx", "network-policies/traefik", "network-policies/istio", "network-policies/contour",
-			"network-policies/apisix", "network-policies/envoy-gateway", "network-policies/haproxy-ingress", "network-policies/nginx-gateway-fabric",
+			"network-policies/apisix", "network-policies/envoy-gateway", "network-policies/haproxy-ingress",
+			"network-policies/nginx-gateway-fabric",
 		},
 	},
 }
@@ -143,8 +144,11 @@ func TestIsWhatConfigIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			run(t, helm(t), append([]string{"lint", "--strict", folder}, flags(setting.values)...)...)
-			got := objects(t, run(t, helm(t), append([]string{"template", "any", folder, "--namespace=apikey-system", "--include-crds"}, flags(setting.values)...)...))
-			want := objects(t, run(t, kubectl(), "kustomize", install.Kustomization(t, []string{"default"}, setting.components...)))
+			got := objects(t,
+				run(t, helm(t), append([]string{"template", "any", folder, "--namespace=apikey-system", "--include-crds"},
+					flags(setting.values)...)...))
+			want := objects(t,
+				run(t, kubectl(), "kustomize", install.Kustomization(t, []string{"default"}, setting.components...)))
 			delete(want, "Namespace /apikey-system")
 			g.Expect(len(want)).To(BeNumerically(">", 30))
 			for key, object := range want {
@@ -193,23 +197,30 @@ func TestValues(t *testing.T) {
 		"console.tls.secretName=my-tls":                     "secretName: my-tls",
 		"console.extraArgs={--authorization-header}":        `- "--authorization-header"`,
 	} {
-		out := run(t, helm(t), "template", "any", folder, "--set="+value, "--set=tls.mode=cert-manager,monitoring.enabled=true,console.enabled=true")
-		if !strings.Contains(out, want) && !strings.Contains(out, "kubectl.kubernetes.io/default-container: verifier\n        "+strings.SplitN(want, "\n", 2)[0]) {
+		out := run(t, helm(t), "template", "any", folder, "--set="+value,
+			"--set=tls.mode=cert-manager,monitoring.enabled=true,console.enabled=true")
+		if !strings.Contains(out, want) &&
+			!strings.Contains(out, "kubectl.kubernetes.io/default-container: verifier\n        "+strings.SplitN(want, "\n",
+				2)[0]) {
 			t.Errorf("%s: no %q", value, want)
 		}
 	}
-	if out := run(t, helm(t), "template", "any", folder, "--set=metrics.secure=false"); regexp.MustCompile("metrics-secure|apikey-metrics-auth").MatchString(out) {
+	if out := run(t, helm(t), "template", "any", folder,
+		"--set=metrics.secure=false"); regexp.MustCompile("metrics-secure|apikey-metrics-auth").MatchString(out) {
 		t.Error("metrics.secure=false leaves something behind")
 	}
-	for _, typo := range []string{"verifer.replicas=3", "verifier.replica=3", "networkPolicy.proxies={nginx}", "image.digest=latest", "tls.mode=off", "verifier.tls.secretName=mine", "certManager.enabled=true", "controller.extraArgs={expiry-warnings}"} {
+	for _, typo := range []string{
+		"verifer.replicas=3", "verifier.replica=3", "networkPolicy.proxies={nginx}", "image.digest=latest", "tls.mode=off",
+		"verifier.tls.secretName=mine", "certManager.enabled=true", "controller.extraArgs={expiry-warnings}",
+	} {
 		if out, err := try(t, helm(t), "template", "any", folder, "--set="+typo); err == nil {
 			t.Errorf("%s is accepted: %.100s", typo, out)
 		}
 	}
 }
 
-// TestOnAnAPIServer installs the chart in a namespace of another name, upgrades it and uninstalls it. The kinds are left, and so are
-// keys.
+// TestOnAnAPIServer installs the chart in a namespace of another name, upgrades it and uninstalls it. The kinds are
+// left, and so are keys.
 func TestOnAnAPIServer(t *testing.T) {
 	g := NewWithT(t)
 	folder := chart(t, "0123abc-dirty") // as a working tree has it
@@ -217,18 +228,24 @@ func TestOnAnAPIServer(t *testing.T) {
 	install.Kubectl(t, cp, "delete", "-k", install.Config("crd"), "--wait")
 	install.Kubectl(t, cp, "apply", "-f", install.Config("samples", "namespaces.yaml"))
 	in := []string{"--kubeconfig=" + cp.Kubeconfig, "--namespace=platform"}
-	out := run(t, helm(t), append([]string{"install", "keys", folder, "--create-namespace", "--set=controller.namespaces={warehouse}"}, in...)...)
+	out := run(t, helm(t),
+		append([]string{"install", "keys", folder, "--create-namespace", "--set=controller.namespaces={warehouse}"},
+			in...)...)
 	g.Expect(out).To(ContainSubstring("apikey-verifier.platform.svc"))
-	g.Expect(run(t, helm(t), append([]string{"get", "manifest", "keys"}, in...)...)).NotTo(ContainSubstring("apikey-system"))
+	g.Expect(run(t, helm(t),
+		append([]string{"get", "manifest", "keys"}, in...)...)).NotTo(ContainSubstring("apikey-system"))
 	canary := &keysv1alpha1.ApiKey{}
-	g.Expect(cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "platform", Name: keysv1alpha1.CanaryName}, canary)).To(Succeed())
+	g.Expect(cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "platform", Name: keysv1alpha1.CanaryName},
+		canary)).To(Succeed())
 
 	install.Kubectl(t, cp, "apply", "--server-side", "-k", install.Config("samples"))
 	run(t, helm(t), append([]string{"upgrade", "keys", folder, "--set=verifier.replicas=5"}, in...)...)
-	g.Expect(install.Kubectl(t, cp, "get", "deployment", "-n", "platform", "apikey-verifier", "-o", "jsonpath={.spec.replicas}")).To(Equal("5"))
+	g.Expect(install.Kubectl(t, cp, "get", "deployment", "-n", "platform", "apikey-verifier", "-o",
+		"jsonpath={.spec.replicas}")).To(Equal("5"))
 
 	run(t, helm(t), append([]string{"uninstall", "keys"}, in...)...)
 	g.Expect(apierrors.IsNotFound(cp.Client.Get(t.Context(), client.ObjectKeyFromObject(canary), canary))).To(BeTrue())
 	g.Expect(install.Kubectl(t, cp, "get", "apikeys", "-A", "-o", "name")).To(ContainSubstring("storefront"))
-	g.Expect(install.Kubectl(t, cp, "get", "clusterroles,validatingadmissionpolicies", "-o", "name")).NotTo(ContainSubstring("apikey"))
+	g.Expect(install.Kubectl(t, cp, "get", "clusterroles,validatingadmissionpolicies", "-o",
+		"name")).NotTo(ContainSubstring("apikey"))
 }

@@ -47,14 +47,14 @@ func rules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 // alerts are all of them.
 func alerts(t *testing.T) []monitoringv1.Rule {
 	t.Helper()
-	var all []monitoringv1.Rule
+	var found []monitoringv1.Rule
 	for _, group := range rules(t).Groups {
-		all = append(all, group.Rules...)
+		found = append(found, group.Rules...)
 	}
-	if len(all) < 15 {
-		t.Fatalf("only %d alerts", len(all))
+	if len(found) < 15 {
+		t.Fatalf("only %d alerts", len(found))
 	}
-	return all
+	return found
 }
 
 var heading = regexp.MustCompile(`(?m)^### (\w+)$`)
@@ -62,7 +62,7 @@ var heading = regexp.MustCompile(`(?m)^### (\w+)$`)
 // TestEveryAlertHasASection checks that each alert says how bad it is, what it is about and where to read on, and that
 // the page has no section without an alert.
 func TestEveryAlertHasASection(t *testing.T) {
-	const page = "https://github.com/nexuscommerce/apikey-operator/blob/main/docs/alerts.md#"
+	const section = "https://github.com/nexuscommerce/apikey-operator/blob/main/docs/alerts.md#"
 	sections := map[string]bool{}
 	for _, match := range heading.FindAllStringSubmatch(read(t, "docs", "alerts.md"), -1) {
 		sections[match[1]] = true
@@ -72,7 +72,7 @@ func TestEveryAlertHasASection(t *testing.T) {
 			t.Errorf("docs/alerts.md has no section %s", alert.Alert)
 		}
 		delete(sections, alert.Alert)
-		if want := page + strings.ToLower(alert.Alert); alert.Annotations["runbook_url"] != want {
+		if want := section + strings.ToLower(alert.Alert); alert.Annotations["runbook_url"] != want {
 			t.Errorf("%s leads to %s, not %s", alert.Alert, alert.Annotations["runbook_url"], want)
 		}
 		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {

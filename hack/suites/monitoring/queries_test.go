@@ -35,9 +35,9 @@ type dashboard struct {
 // queries are those of all alerts and panels.
 func queries(t *testing.T) []query {
 	t.Helper()
-	var all []query
+	var found []query
 	for _, alert := range alerts(t) {
-		all = append(all, query{alert.Alert, alert.Expr.String()})
+		found = append(found, query{alert.Alert, alert.Expr.String()})
 	}
 	var board dashboard
 	if err := json.Unmarshal([]byte(read(t, "config", "prometheus", "dashboard.json")), &board); err != nil {
@@ -58,13 +58,13 @@ func queries(t *testing.T) []query {
 			t.Errorf("the panel %s asks for nothing", panel.Title)
 		}
 		for _, target := range panel.Targets {
-			all = append(all, query{"panel " + panel.Title, strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")})
+			found = append(found, query{"panel " + panel.Title, strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")})
 		}
 	}
 	if panels < 10 || board.UID == "" {
 		t.Errorf("only %d panels", panels)
 	}
-	return all
+	return found
 }
 
 // TestEveryQueryHasMetrics starts the programs, and checks that each metric, label and value of a label that a query
@@ -72,10 +72,10 @@ func queries(t *testing.T) []query {
 func TestEveryQueryHasMetrics(t *testing.T) {
 	shown := scrape(t)
 	documented := read(t, "docs", "verifier.md") + read(t, "docs", "controller.md")
-	for _, query := range queries(t) {
-		t.Run(query.name, func(t *testing.T) {
-			for _, fault := range shown.faults(query.expr, documented) {
-				t.Errorf("%s: %s", query.expr, fault)
+	for _, q := range queries(t) {
+		t.Run(q.name, func(t *testing.T) {
+			for _, fault := range shown.faults(q.expr, documented) {
+				t.Errorf("%s: %s", q.expr, fault)
 			}
 		})
 	}

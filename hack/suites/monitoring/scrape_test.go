@@ -41,11 +41,11 @@ func scrape(t *testing.T) series {
 	if _, err := page(t, i.Verifier.Web, i.Verifier.URL(i.Verifier.HTTP, "/auth/nginx")); err != nil {
 		t.Fatal(err)
 	}
-	all := series{}
+	scraped := series{}
 	for _, url := range []string{"http://" + i.Controller.Metrics, i.Verifier.URL(i.Verifier.Metrics, "")} {
-		all.add(t, i.Verifier.Web, url+"/metrics")
+		scraped.add(t, i.Verifier.Web, url+"/metrics")
 	}
-	return all
+	return scraped
 }
 
 func page(t *testing.T, web *http.Client, url string) (io.ReadCloser, error) {

@@ -24,11 +24,13 @@ type pkg struct {
 	suite bool
 }
 
-// folder is the package's, relative to the top of the repository. The modules below hack have paths that say where they are.
+// folder is the package's, relative to the top of the repository. The modules below hack have paths that say where they
+// are.
 func (p pkg) folder() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
 
 // starts is how tests start a control plane, or the project's programs, or another.
-var starts = regexp.MustCompile(`\b(install\.(New|ControlPlane|StartVerifier)|controlplane\.Start|program\.(Build|Start\w*)|need\.(ControlPlane|Program))\(`)
+var starts = regexp.MustCompile(
+	`\b(install\.(New|ControlPlane|StartVerifier)|controlplane\.Start|program\.(Build|Start\w*)|need\.(ControlPlane|Program))\(`)
 
 // job is one go test command.
 type job struct {
@@ -49,7 +51,9 @@ type job struct {
 
 // command is go test with its arguments. What the user gives comes last, and wins.
 func (j job) command(flags []string) []string {
-	words := []string{"go", "test", "-json", "-count=1", fmt.Sprintf("-p=%d", j.parallel), "-timeout=" + j.timeout.String()}
+	words := []string{
+		"go", "test", "-json", "-count=1", fmt.Sprintf("-p=%d", j.parallel), "-timeout=" + j.timeout.String(),
+	}
 	if len(j.compilers) > 0 {
 		words = append(words, "-exec=env -u "+strings.Join(programs.CompilerVariables(), " -u "))
 	}
@@ -64,8 +68,9 @@ func (j job) command(flags []string) []string {
 	return append(append(words, flags...), j.packages...)
 }
 
-// environment is what go test gets beside the rest. Without the race detector, packages are compiled with what make build compiles
-// them with, and so only once. Compilers may use the memory that is free; the tests themselves don't see those variables.
+// environment is what go test gets beside the rest. Without the race detector, packages are compiled with what make
+// build compiles them with, and so only once. Compilers may use the memory that is free; the tests themselves don't see
+// those variables.
 func (j job) environment(flags []string) []string {
 	if j.race || slices.Contains(flags, "-race") {
 		return j.compilers
@@ -105,7 +110,9 @@ type listing struct {
 // planFor makes a plan for packages.
 func planFor(m mode, listings []listing) plan {
 	var p plan
-	units := job{name: "unit tests", dir: ".", race: m.race != raceOff, timeout: packageTimeout, parallel: runtime.NumCPU()}
+	units := job{
+		name: "unit tests", dir: ".", race: m.race != raceOff, timeout: packageTimeout, parallel: runtime.NumCPU(),
+	}
 	for _, l := range listings {
 		for _, found := range l.packages {
 			folder := found.folder()
@@ -143,8 +150,8 @@ func split(patterns, modules []string) map[string][]string {
 	for _, pattern := range patterns {
 		dir, rest := ".", pattern
 		for _, m := range modules {
-			if tail, ok := strings.CutPrefix(path.Clean(pattern)+"/", m+"/"); ok {
-				dir, rest = m, "./"+strings.TrimSuffix(tail, "/")
+			if below, ok := strings.CutPrefix(path.Clean(pattern)+"/", m+"/"); ok {
+				dir, rest = m, "./"+strings.TrimSuffix(below, "/")
 			}
 		}
 		all[dir] = append(all[dir], rest)

@@ -50,8 +50,10 @@ func runClient(ctx context.Context, args []string) error {
 	flags.StringVar(&c.tenant, "tenant", "", "the X-Tenant-ID header")
 	flags.StringVar(&c.tokenFile, "token-file", "", "the mounted token")
 	flags.DurationVar(&c.rest, "rest", 20*time.Millisecond, "how long each worker waits between two requests")
-	flags.BoolVar(&transport.DisableKeepAlives, "connect-each-time", false, "a connection for each request, which is then never made twice")
-	serverName := flags.String("server-name", "", "the name to check the server's certificate by, where it is not that of the URL")
+	flags.BoolVar(&transport.DisableKeepAlives, "connect-each-time", false,
+		"a connection for each request, which is then never made twice")
+	serverName := flags.String("server-name", "",
+		"the name to check the server's certificate by, where it is not that of the URL")
 	caFile := flags.String("ca-file", "", "the authorities to check it by, where they are not the system's")
 	workers := flags.Int("workers", 8, "how many requests there are at the same time")
 	if err := flags.Parse(args); err != nil {
@@ -97,8 +99,8 @@ func (c *client) work(ctx context.Context) {
 	}
 }
 
-// call makes one request with the token that the file holds now. It returns that token's public ID, the status (0 if there is
-// no answer) and what there is to say of an answer other than 200. No token is in any of them.
+// call makes one request with the token that the file holds now. It returns that token's public ID, the status (0 if
+// there is no answer) and what there is to say of an answer other than 200. No token is in any of them.
 func (c *client) call(ctx context.Context) (id string, status int, detail string) {
 	token, err := os.ReadFile(c.tokenFile)
 	if err != nil {
@@ -136,7 +138,8 @@ func (c *client) count(id string, status int, detail string) {
 		c.tally.KeyIDs[id]++
 		return
 	}
-	c.tally.Refused = append(c.tally.Refused, fmt.Sprintf("%s key %s: %d %s", time.Now().Format(time.StampMilli), id, status, detail))
+	c.tally.Refused = append(c.tally.Refused,
+		fmt.Sprintf("%s key %s: %d %s", time.Now().Format(time.StampMilli), id, status, detail))
 	if len(c.tally.Refused) > keptRefused {
 		c.tally.Refused = c.tally.Refused[1:]
 	}

@@ -1,5 +1,5 @@
-// Command workload is what the end-to-end test runs in pods, beside the proxy: an API, and a client of it that mounts its key.
-// It is also the container that holds a pod's namespaces, so that the test's node needs no other image.
+// Command workload is what the end-to-end test runs in pods, beside the proxy: an API, and a client of it that mounts
+// its key. It is also the container that holds a pod's namespaces, so that the test's node needs no other image.
 //
 //	workload pause               waits for a signal
 //	workload api                 an API behind the proxy
