@@ -168,33 +168,33 @@ var _ = Describe("AccessPolicy", func() {
 		Entry("an unknown type of path",
 			`spec.rules[0].paths[0].type: Unsupported value: "Regex": supported values: "Prefix", "Exact"`,
 			func(s *AccessPolicySpec) { s.Rules[0].Paths[0].Type = "Regex" }),
-		Entry("a path without a value", "spec.rules[0].paths[0].value: Required value", path("")),
-		Entry("a relative path", `spec.rules[0].paths[0].value: Invalid value: "api": must start with /`, path("api")),
+		Entry("a path without a value", "spec.rules[0].paths[0].value: Required value", onlyPath("")),
+		Entry("a relative path", `spec.rules[0].paths[0].value: Invalid value: "api": must start with /`, onlyPath("api")),
 		Entry(
-			"an empty segment", `spec.rules[0].paths[0].value: Invalid value: "/api//orders": `+badSegment, path("/api//orders"),
+			"an empty segment", `spec.rules[0].paths[0].value: Invalid value: "/api//orders": `+badSegment, onlyPath("/api//orders"),
 		),
 		Entry(
-			"this folder", `spec.rules[0].paths[0].value: Invalid value: "/api/./orders": `+badSegment, path("/api/./orders"),
+			"this folder", `spec.rules[0].paths[0].value: Invalid value: "/api/./orders": `+badSegment, onlyPath("/api/./orders"),
 		),
-		Entry("the folder above", `spec.rules[0].paths[0].value: Invalid value: "/api/..": `+badSegment, path("/api/..")),
-		Entry("a query", `spec.rules[0].paths[0].value: Invalid value: "/api?a": `+badInPath, path("/api?a")),
-		Entry("a fragment", `spec.rules[0].paths[0].value: Invalid value: "/api#a": `+badInPath, path("/api#a")),
-		Entry("path parameters", `spec.rules[0].paths[0].value: Invalid value: "/api;a": `+badInPath, path("/api;a")),
-		Entry("an encoded path", `spec.rules[0].paths[0].value: Invalid value: "/api%2fa": `+badInPath, path("/api%2fa")),
-		Entry("a backslash", `spec.rules[0].paths[0].value: Invalid value: "/api\\a": `+badInPath, path(`/api\a`)),
-		Entry("a control character", `spec.rules[0].paths[0].value: Invalid value: "/api\ta": `+badInPath, path("/api\ta")),
+		Entry("the folder above", `spec.rules[0].paths[0].value: Invalid value: "/api/..": `+badSegment, onlyPath("/api/..")),
+		Entry("a query", `spec.rules[0].paths[0].value: Invalid value: "/api?a": `+badInPath, onlyPath("/api?a")),
+		Entry("a fragment", `spec.rules[0].paths[0].value: Invalid value: "/api#a": `+badInPath, onlyPath("/api#a")),
+		Entry("path parameters", `spec.rules[0].paths[0].value: Invalid value: "/api;a": `+badInPath, onlyPath("/api;a")),
+		Entry("an encoded path", `spec.rules[0].paths[0].value: Invalid value: "/api%2fa": `+badInPath, onlyPath("/api%2fa")),
+		Entry("a backslash", `spec.rules[0].paths[0].value: Invalid value: "/api\\a": `+badInPath, onlyPath(`/api\a`)),
+		Entry("a control character", `spec.rules[0].paths[0].value: Invalid value: "/api\ta": `+badInPath, onlyPath("/api\ta")),
 		Entry(
 			"the control character at the end of ASCII", `spec.rules[0].paths[0].value: Invalid value: "/api\x7f": `+badInPath,
-			path("/api\x7f"),
+			onlyPath("/api\x7f"),
 		),
-		Entry("a wildcard", `spec.rules[0].paths[0].value: Invalid value: "/api/*": `+noWildcards, path("/api/*")),
+		Entry("a wildcard", `spec.rules[0].paths[0].value: Invalid value: "/api/*": `+noWildcards, onlyPath("/api/*")),
 		Entry(
 			"a path template", `spec.rules[0].paths[0].value: Invalid value: "/api/orders/{id}": `+noWildcards,
-			path("/api/orders/{id}"),
+			onlyPath("/api/orders/{id}"),
 		),
 		Entry(
 			"a path of 513 characters", "spec.rules[0].paths[0].value: Too long: may not be more than 512",
-			path("/"+strings.Repeat("a", 512)),
+			onlyPath("/"+strings.Repeat("a", 512)),
 		),
 
 		Entry(
@@ -331,8 +331,8 @@ var _ = Describe("AccessPolicy status", func() {
 	)
 })
 
-// path changes the only path of the only rule.
-func path(value string) func(*AccessPolicySpec) {
+// onlyPath changes the only path of the only rule.
+func onlyPath(value string) func(*AccessPolicySpec) {
 	return func(s *AccessPolicySpec) { s.Rules[0].Paths[0].Value = value }
 }
 

@@ -66,28 +66,28 @@ func cidrNumber(i int) CIDR { return CIDR(fmt.Sprintf("10.0.%d.0/24", i)) }
 
 // The changes to a valid key that are the tables' cases.
 
-type change = func(*ApiKeySpec)
+type keyChange = func(*ApiKeySpec)
 
-func displayName(name string) change      { return func(s *ApiKeySpec) { s.DisplayName = name } }
-func scopes(scopes ...Scope) change       { return func(s *ApiKeySpec) { s.Scopes = scopes } }
-func expiry(expiry Expiry) change         { return func(s *ApiKeySpec) { s.Expiry = expiry } }
-func cidrs(cidrs ...CIDR) change          { return func(s *ApiKeySpec) { s.AllowedCIDRs = cidrs } }
-func state(state ApiKeyState) change      { return func(s *ApiKeySpec) { s.State = state } }
-func rotation(rotation Rotation) change   { return func(s *ApiKeySpec) { s.Rotation = &rotation } }
-func secret(secret SecretTemplate) change { return func(s *ApiKeySpec) { s.Secret = &secret } }
+func displayName(name string) keyChange     { return func(s *ApiKeySpec) { s.DisplayName = name } }
+func scopes(values ...Scope) keyChange      { return func(s *ApiKeySpec) { s.Scopes = values } }
+func expiry(value Expiry) keyChange         { return func(s *ApiKeySpec) { s.Expiry = value } }
+func cidrs(values ...CIDR) keyChange        { return func(s *ApiKeySpec) { s.AllowedCIDRs = values } }
+func state(value ApiKeyState) keyChange     { return func(s *ApiKeySpec) { s.State = value } }
+func rotation(value Rotation) keyChange     { return func(s *ApiKeySpec) { s.Rotation = &value } }
+func secret(value SecretTemplate) keyChange { return func(s *ApiKeySpec) { s.Secret = &value } }
 
-func labels(labels map[string]LabelValue) change { return secret(SecretTemplate{Labels: labels}) }
-func annotations(annotations map[string]string) change {
-	return secret(SecretTemplate{Annotations: annotations})
+func labels(values map[string]LabelValue) keyChange { return secret(SecretTemplate{Labels: values}) }
+func annotations(values map[string]string) keyChange {
+	return secret(SecretTemplate{Annotations: values})
 }
-func data(data map[string]Template) change { return secret(SecretTemplate{Data: data}) }
+func data(values map[string]Template) keyChange { return secret(SecretTemplate{Data: values}) }
 
-func digest(sha256, prefix string) change {
+func digest(sha256, prefix string) keyChange {
 	return func(s *ApiKeySpec) { s.Digest = &TokenDigest{SHA256: sha256, Prefix: prefix} }
 }
 
 // all combines several changes.
-func all(changes ...change) change {
+func all(changes ...keyChange) keyChange {
 	return func(s *ApiKeySpec) {
 		for _, change := range changes {
 			change(s)
@@ -102,7 +102,7 @@ var _ = Describe("ApiKey", func() {
 		Expect(key.Spec).To(Equal(ApiKeySpec{Scopes: []Scope{"products:read"}, State: ApiKeyActive}))
 	})
 
-	DescribeTable("takes", func(ctx SpecContext, change change) {
+	DescribeTable("takes", func(ctx SpecContext, change keyChange) {
 		key := validApiKey()
 		change(&key.Spec)
 		Expect(tryCreate(ctx, key)).To(Succeed())
@@ -168,7 +168,7 @@ var _ = Describe("ApiKey", func() {
 		Entry("the longest prefix", digest(someDigest, strings.Repeat("a", 31)+"_7Hk2PqZx")),
 	)
 
-	DescribeTable("refuses", func(ctx SpecContext, line string, change change) {
+	DescribeTable("refuses", func(ctx SpecContext, line string, change keyChange) {
 		key := validApiKey()
 		change(&key.Spec)
 		Expect(tryCreate(ctx, key)).To(beRefusedWith(line))
@@ -406,7 +406,7 @@ var _ = Describe("ApiKey", func() {
 			key.SetGenerateName("former-")
 			return cp.Client.Create(ctx, key)
 		})).To(Succeed())
-		for _, change := range []change{
+		for _, change := range []keyChange{
 			state(ApiKeySuspended), expiry("30d"), func(s *ApiKeySpec) {
 				s.Secret.Data["b"] = "{{ .Token | json }}"
 			}, func(s *ApiKeySpec) { s.Secret.Data["c"] = "c" },
@@ -469,7 +469,7 @@ var _ = Describe("ApiKey", func() {
 
 	It("never repeats what may be a token in an error", func(ctx SpecContext) {
 		token := "nxc_live_" + strings.Repeat("q", 57)
-		for _, mistaken := range []change{digest(token, somePrefix), digest(someDigest, token), digest(token, token)} {
+		for _, mistaken := range []keyChange{digest(token, somePrefix), digest(someDigest, token), digest(token, token)} {
 			key := validApiKey()
 			mistaken(&key.Spec)
 			Expect(tryCreate(ctx, key)).To(MatchError(Not(ContainSubstring("qqq"))))
@@ -522,8 +522,8 @@ var _ = Describe("ApiKey", func() {
 	It("stays revoked when whoever revoked it applies it without a state", func(ctx SpecContext) {
 		key := validApiKey()
 		create(ctx, key)
-		apply := func(state any) error {
-			config := with(validApiKey(), state, "spec", "state")
+		apply := func(value any) error {
+			config := with(validApiKey(), value, "spec", "state")
 			config.SetName(key.Name)
 			return cp.Client.Apply(
 				ctx, client.ApplyConfigurationFromUnstructured(config), client.FieldOwner("test"), client.ForceOwnership,
@@ -533,7 +533,7 @@ var _ = Describe("ApiKey", func() {
 		Expect(apply(nil)).To(beRefusedWith("spec.state: Invalid value: \"Active\": a revoked key can't come back"))
 	})
 
-	DescribeTable("keeps its digest", func(ctx SpecContext, line string, before, after change) {
+	DescribeTable("keeps its digest", func(ctx SpecContext, line string, before, after keyChange) {
 		key := validApiKey()
 		before(&key.Spec)
 		create(ctx, key)

@@ -10,7 +10,7 @@ import (
 
 func TestExpiryFrom(t *testing.T) {
 	issued := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for expiry, want := range map[keysv1alpha1.Expiry]time.Time{
+	for e, want := range map[keysv1alpha1.Expiry]time.Time{
 		"":       {},
 		"Never":  {},
 		"45s":    issued.Add(45 * time.Second),
@@ -28,9 +28,9 @@ func TestExpiryFrom(t *testing.T) {
 		"1m":     issued,
 		"d":      issued,
 	} {
-		got, expires := expiry.From(issued)
+		got, expires := e.From(issued)
 		if !got.Equal(want) || expires == want.IsZero() {
-			t.Errorf("%q: %v, %v; want %v", expiry, got, expires, want)
+			t.Errorf("%q: %v, %v; want %v", e, got, expires, want)
 		}
 	}
 }

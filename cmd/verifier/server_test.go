@@ -31,7 +31,7 @@ func TestAnswerUntilDrained(t *testing.T) {
 	go func() { got <- ask(t, address) }()
 	<-asked
 	if err := r.staying(); err != nil {
-		t.Errorf("not ready before it is told to stop: %v", err)
+		t.Errorf("not ready before the context has ended: %v", err)
 	}
 	stop()
 	program.WaitUntil(t, waitTimeout, "a closed port", func() error {

@@ -78,13 +78,13 @@ func start(t *testing.T, s *sink, sampleAllowed float64) *harness {
 	h := &harness{sink: s, registry: prometheus.NewRegistry()}
 	h.Log = New(Options{To: s, SampleAllowed: sampleAllowed, Log: logr.Discard(), Registry: h.registry})
 	ctx, cancel := context.WithCancel(context.Background())
-	done, patience := make(chan struct{}), time.Minute
+	done, drainTimeout := make(chan struct{}), time.Minute
 	if s.hang != nil {
-		patience = time.Millisecond
+		drainTimeout = time.Millisecond
 	}
 	go func() {
 		defer close(done)
-		h.Start(ctx, patience)
+		h.Start(ctx, drainTimeout)
 	}()
 	h.stop = sync.OnceFunc(func() {
 		cancel()

@@ -113,7 +113,7 @@ func (n Needs) check(ctx context.Context, client rest.Interface, host string) er
 				host, err,
 			)
 		case apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
-			err = fmt.Errorf("the API server at %s answers with an error (%w): mend what it says", host, err)
+			err = fmt.Errorf("the API server at %s answers with an error (%w): fix what it says", host, err)
 		default:
 			err = fmt.Errorf(
 				"the API server at %s can't be reached (%w): check the address, its certificate, and the network to it", host, err,

@@ -423,8 +423,9 @@ func TestConnectionsOfPeers(t *testing.T) {
 				}
 			}
 			if answered != len(many)-2 { // Two gave way to the other peer's.
-				t.Errorf("%d of %d that wait for their answers get them: more gave way to others of their own peer", answered,
-					len(many))
+				t.Errorf(
+					"%d of %d waiting connections are answered: more gave way to others of their own peer", answered, len(many),
+				)
 			}
 		})
 	}

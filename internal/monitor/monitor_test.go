@@ -20,7 +20,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-const patience = 30 * time.Second
+const waitTimeout = 30 * time.Second
 
 // stranger is a cluster that authenticates nobody.
 type stranger struct{}
@@ -60,7 +60,7 @@ func TestEndpoint(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- endpoint.Start(ctx) }()
 			for _, path := range []string{"/metrics", "/more"} {
-				program.WaitUntil(t, patience, path, func() error {
+				program.WaitUntil(t, waitTimeout, path, func() error {
 					status, page, err := get(t, test.scheme+"://"+endpoint.Address+path)
 					shown := strings.Contains(page, "apikey_build_info")
 					if err == nil && (status != test.status || shown != (status == http.StatusOK)) {
@@ -71,7 +71,7 @@ func TestEndpoint(t *testing.T) {
 			}
 			stop()
 			if err := <-ended; err != nil {
-				t.Errorf("told to end: %v", err)
+				t.Errorf("after the context has ended: %v", err)
 			}
 		})
 	}

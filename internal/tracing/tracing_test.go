@@ -33,7 +33,7 @@ const (
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-func request(traceparent ...string) *verify.Request {
+func newRequest(traceparent ...string) *verify.Request {
 	return &verify.Request{
 		Authorization: []string{"Bearer " + aToken}, TenantID: []string{aTenant}, Traceparent: traceparent,
 		Host: aToken + ".example.com", Method: aToken, Target: "/" + aToken + "?" + aToken,
@@ -71,7 +71,7 @@ func TestSpans(t *testing.T) {
 			verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, "unavailable", codes.Error,
 		},
 	} {
-		span := record(t, request(traceparent), c.decision)[0]
+		span := record(t, newRequest(traceparent), c.decision)[0]
 		if span.Name != "apikey.check" || span.SpanKind != trace.SpanKindServer || span.Status.Code != c.status ||
 			!span.StartTime.Equal(noon) || span.EndTime.Sub(span.StartTime) != 2*time.Microsecond {
 			t.Errorf("%s: span %+v", name, span)
@@ -86,8 +86,8 @@ func TestSpans(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("%s: attributes %v", name, got)
 		}
-		trace, parent := span.SpanContext.TraceID().String(), span.Parent
-		if trace != traceID || parent.SpanID().String() != spanID || !parent.IsRemote() {
+		trace, parentSpan := span.SpanContext.TraceID().String(), span.Parent
+		if trace != traceID || parentSpan.SpanID().String() != spanID || !parentSpan.IsRemote() {
 			t.Errorf("%s: trace %s, parent %s", name, span.SpanContext.TraceID(), span.Parent.SpanID())
 		}
 	}
@@ -112,15 +112,15 @@ func TestParents(t *testing.T) {
 		"an odd version": {[]string{"ff" + traceparent[2:]}, false},
 		"a token":        {[]string{aToken}, false},
 	} {
-		span := record(t, request(c.traceparent...), allowed())[0]
+		span := record(t, newRequest(c.traceparent...), allowed())[0]
 		if got := span.SpanContext.TraceID().String() == traceID; got != c.continued {
 			t.Errorf("%s: continued: %t", name, got)
 		}
 	}
-	if spans := record(t, request("00-"+traceID+"-"+spanID+"-00"), allowed()); len(spans) != 0 {
+	if spans := record(t, newRequest("00-"+traceID+"-"+spanID+"-00"), allowed()); len(spans) != 0 {
 		t.Error("a trace that the proxy doesn't sample has a span")
 	}
-	if spans := record(t, request(), allowed(), sdktrace.WithSampler(sdktrace.NeverSample())); len(spans) != 0 {
+	if spans := record(t, newRequest(), allowed(), sdktrace.WithSampler(sdktrace.NeverSample())); len(spans) != 0 {
 		t.Error("a span that isn't to be sampled is")
 	}
 }
@@ -153,7 +153,7 @@ func testSent(t *testing.T, endpoint, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tracer.Record(noon, noon, "nginx", request(traceparent), allowed())
+	tracer.Record(noon, noon, "nginx", newRequest(traceparent), allowed())
 	if err := tracer.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestACollectorThatHangsHoldsUpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10_000 {
-		tracer.Record(noon, noon, "nginx", request(), allowed())
+		tracer.Record(noon, noon, "nginx", newRequest(), allowed())
 	}
 	end, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -215,7 +215,7 @@ func (s sink) WithName(string) logr.LogSink        { return s }
 
 func BenchmarkRecord(b *testing.B) {
 	tracer := newTracer()
-	r, d := request(traceparent), allowed()
+	r, d := newRequest(traceparent), allowed()
 	b.ReportAllocs()
 	for b.Loop() {
 		tracer.Record(noon, noon, "nginx", r, d)

@@ -100,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // describe returns an explanation as JSON shows it.
 func describe(claim *index.Claim, request *verify.Request, e verify.Explanation) explanation {
-	told := explanation{
+	described := explanation{
 		Key:        claim.Name,
 		Credential: claim.CredentialID,
 		Tenant:     claim.Tenant.String(),
@@ -109,17 +109,17 @@ func describe(claim *index.Claim, request *verify.Request, e verify.Explanation)
 		Message:    e.Decision.Message(),
 	}
 	if need := e.Need; need != nil {
-		told.Route = &route{Policy: need.Policy, Scopes: need.Scopes, AnyOf: need.AnyOf, Anonymous: need.Anonymous}
+		described.Route = &route{Policy: need.Policy, Scopes: need.Scopes, AnyOf: need.AnyOf, Anonymous: need.Anonymous}
 		if request.FixedScopes == nil {
-			told.Route.Rule = &need.Rule
+			described.Route.Rule = &need.Rule
 		}
 	}
 	for _, s := range e.Steps {
-		told.Steps = append(told.Steps, step{
+		described.Steps = append(described.Steps, step{
 			Check: s.Check, OK: s.Reason == "", Reason: s.Reason, Message: explainStep(s), Missing: s.Missing,
 		})
 	}
-	return told
+	return described
 }
 
 // explainStep returns a message about a failed step, or "".

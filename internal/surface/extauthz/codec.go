@@ -13,12 +13,12 @@ func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }
 
 type codec struct{ encoding.CodecV2 }
 
-// request is an encoded CheckRequest. It is a copy, because strings of it outlive gRPC's read buffers.
-type request struct{ wire string }
+// wireRequest is an encoded CheckRequest. It is a copy, because strings of it outlive gRPC's read buffers.
+type wireRequest struct{ wire string }
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	check, ok := v.(*request)
+	check, ok := v.(*wireRequest)
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
@@ -28,17 +28,17 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// response is an encoded CheckResponse. Its buffer is reused once it is sent.
-type response []byte
+// wireResponse is an encoded CheckResponse. Its buffer is reused once it is sent.
+type wireResponse []byte
 
 // responseSize is more than most responses need.
 const responseSize = 2048
 
-func newResponse() *response { return (*response)(responses.Get(responseSize)) }
+func newResponse() *wireResponse { return (*wireResponse)(responses.Get(responseSize)) }
 
 // Marshal implements encoding.CodecV2.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	if r, ok := v.(*response); ok {
+	if r, ok := v.(*wireResponse); ok {
 		return mem.BufferSlice{mem.NewBuffer((*[]byte)(r), responses)}, nil
 	}
 	return c.CodecV2.Marshal(v)

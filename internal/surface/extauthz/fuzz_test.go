@@ -13,11 +13,11 @@ import (
 
 // TestUnreadable checks that a message that can't be decoded gets a denial, and not an error.
 func TestUnreadable(t *testing.T) {
-	valid, err := proto.Marshal(check())
+	valid, err := proto.Marshal(newCheck())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := check()
+	c := newCheck()
 	http(c).Path = "/api/XXXX"
 	http(c).Headers = nil
 	noUTF8, err := proto.Marshal(c)
@@ -50,7 +50,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add(":path", "/api/products?limit=10", "host", "evil.example", true)
 	f.Add("x-forwarded-for", "10.0.0.1", "X-Forwarded-For", "203.0.113.7", false)
 	f.Fuzz(func(t *testing.T, name1, value1, name2, value2 string, lines bool) {
-		c := check()
+		c := newCheck()
 		http(c).Headers = nil
 		if lines {
 			raw(c, name1, value1, name2, value2)

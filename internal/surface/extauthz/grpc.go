@@ -51,7 +51,7 @@ const checkMethod = "/" + ServiceName + "/Check"
 func (g *GRPC) handle( //nolint:revive // The order is gRPC's.
 	_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor,
 ) (any, error) {
-	check := &request{}
+	check := &wireRequest{}
 	if err := decode(check); err != nil {
 		return nil, err
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// values returns the headers of an answer. It fails the test if one is there twice, or may be appended to the client's
+// headerValues returns the headers of an answer. It fails the test if one is there twice, or may be appended to the client's
 // own.
-func values(t *testing.T, headers []*corev3.HeaderValueOption) map[string]string {
+func headerValues(t *testing.T, headers []*corev3.HeaderValueOption) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	for _, option := range headers {
@@ -73,18 +73,18 @@ func TestPass(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wire, err := proto.Marshal(check())
+			wire, err := proto.Marshal(newCheck())
 			if err != nil {
 				t.Fatal(err)
 			}
-			response := answer(
-				t, extauthz.NewGRPC(&recorder{decision: test.decision}, trust(t), test.keepToken), t.Context(), wire,
+			response := checkWire(
+				t, extauthz.NewGRPC(&recorder{decision: test.decision}, newTrust(t), test.keepToken), t.Context(), wire,
 			)
 			ok := response.GetOkResponse()
 			if response.GetStatus().GetCode() != int32(codes.OK) || ok == nil {
 				t.Fatalf("answer %v", response)
 			}
-			if got := values(t, ok.GetHeaders()); !maps.Equal(got, test.set) {
+			if got := headerValues(t, ok.GetHeaders()); !maps.Equal(got, test.set) {
 				t.Errorf("headers %v, want %v", got, test.set)
 			}
 			if ok.GetResponseHeadersToAdd() != nil || ok.GetQueryParametersToSet() != nil ||
@@ -182,7 +182,7 @@ func TestRefuse(t *testing.T) {
 		"never decided": {verify.Decision{}, codes.PermissionDenied, 503, "", "unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, response := ask(t, test.decision, check())
+			_, response := ask(t, test.decision, newCheck())
 			wantRefusal(t, response, test.code, test.status, test.reason, test.challenge)
 		})
 	}
@@ -204,7 +204,7 @@ func wantRefusal(
 	if challenge != "" {
 		want["Www-Authenticate"] = challenge
 	}
-	if got := values(t, denied.GetHeaders()); !maps.Equal(got, want) {
+	if got := headerValues(t, denied.GetHeaders()); !maps.Equal(got, want) {
 		t.Errorf("headers %v\nwant    %v", got, want)
 	}
 	var answer struct{ Reason, Message string }
@@ -224,8 +224,8 @@ func TestLongAnswers(t *testing.T) {
 	for _, length := range []int{0, 1, 100, 127, 128, 129, 1000, 16_383, 16_384, 70_000, 1 << 21} {
 		long := grant
 		long.Name, long.ScopesHeader = strings.Repeat("n", length), strings.Repeat("s", length)+" b:c"
-		_, response := ask(t, verify.Decision{Outcome: verify.Allow, Grant: long, TenantID: acme}, check())
-		set := values(t, response.GetOkResponse().GetHeaders())
+		_, response := ask(t, verify.Decision{Outcome: verify.Allow, Grant: long, TenantID: acme}, newCheck())
+		set := headerValues(t, response.GetOkResponse().GetHeaders())
 		if set["X-Api-Key-Name"] != long.Name || set["X-Api-Key-Scopes"] != long.ScopesHeader ||
 			set["X-Api-Key-Tenant"] != acme {
 			t.Errorf("%d: headers %.200v", length, set)

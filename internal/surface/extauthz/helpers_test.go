@@ -44,7 +44,7 @@ func (r *recorder) Refuse(surface string, reason verify.Reason) verify.Decision 
 	return verify.Decision{Outcome: verify.Forbidden, Reason: reason}
 }
 
-func trust(t testing.TB) clientip.Trust {
+func newTrust(t testing.TB) clientip.Trust {
 	t.Helper()
 	trust, err := clientip.NewTrust([]string{"10.0.0.0/8"})
 	if err != nil {
@@ -61,12 +61,12 @@ func described(request *verify.Request) string {
 	return request.Method + " " + request.Host + " " + request.Target
 }
 
-// check returns Envoy's CheckRequest for
+// newCheck returns Envoy's CheckRequest for
 //
 //	GET https://api.example.com/api/products?limit=10
 //
 // from a client at 203.0.113.7, for a test to change.
-func check() *authv3.CheckRequest {
+func newCheck() *authv3.CheckRequest {
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source: &authv3.AttributeContext_Peer{Address: socket("203.0.113.7")},
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
@@ -126,15 +126,15 @@ func ask(
 func askWire(t testing.TB, decision verify.Decision, wire []byte) (*verify.Request, *authv3.CheckResponse) {
 	t.Helper()
 	decider := &recorder{decision: decision}
-	response := answer(t, extauthz.NewGRPC(decider, trust(t), false), t.Context(), wire)
+	response := checkWire(t, extauthz.NewGRPC(decider, newTrust(t), false), t.Context(), wire)
 	if decider.surface != "grpc" {
 		t.Errorf("counted as %q", decider.surface)
 	}
 	return decider.request, response
 }
 
-// answer returns the decoded answer to an encoded message.
-func answer( //nolint:revive // t comes first.
+// checkWire returns the decoded answer to an encoded message.
+func checkWire( //nolint:revive // t comes first.
 	t testing.TB, g *extauthz.GRPC, ctx context.Context, wire []byte,
 ) *authv3.CheckResponse {
 	t.Helper()

@@ -30,7 +30,7 @@ func askHTTP(
 	t.Helper()
 	decider := &recorder{decision: decision}
 	w := httptest.NewRecorder()
-	extauthz.NewHTTP(decider, trust(t), keepToken).ServeHTTP(w, r)
+	extauthz.NewHTTP(decider, newTrust(t), keepToken).ServeHTTP(w, r)
 	if decider.surface != "ext-authz" {
 		t.Errorf("counted as %q", decider.surface)
 	}
@@ -88,7 +88,7 @@ func TestMethods(t *testing.T) {
 	} {
 		t.Run(method, func(t *testing.T) {
 			decider := &recorder{decision: allowed}
-			server := httptest.NewServer(extauthz.NewHTTP(decider, trust(t), false))
+			server := httptest.NewServer(extauthz.NewHTTP(decider, newTrust(t), false))
 			defer server.Close()
 			connection, err := net.Dial("tcp", server.Listener.Addr().String())
 			if err != nil {

@@ -18,19 +18,19 @@ type message struct {
 	// joined and lines count the headers in each of the two forms in which Envoy sends them.
 	joined, lines int
 	// headers are the known headers, in order. If the map has a name several times, the last value counts.
-	headers []header
-	inline  [8]header
+	headers []knownHeader
+	inline  [8]knownHeader
 	// extensions are the entries of context_extensions, in order.
-	extensions []extension
+	extensions []contextExtension
 }
 
-// header is a known header.
-type header struct {
-	which       which
+// knownHeader is a known header.
+type knownHeader struct {
+	which       headerKind
 	name, value string
 }
 
-type extension struct{ name, value string }
+type contextExtension struct{ name, value string }
 
 // maxHeaders is how many known headers a message may have. Envoy joins those of one name.
 const maxHeaders = 64
@@ -89,8 +89,8 @@ func (m *message) parseAttributes(w wire) bool {
 		case number == attributesRequest:
 			ok = m.parseRequest(wire(value))
 		case number == attributesExtensions:
-			var e extension
-			e.name, e.value, ok = entry(value)
+			var e contextExtension
+			e.name, e.value, ok = parseEntry(value)
 			m.extensions = append(m.extensions, e)
 		default:
 			ok = attributesShape.fits(number, value, maxNesting)
@@ -194,7 +194,7 @@ func (m *message) parseHTTP(w wire) bool {
 
 // parseHeader parses an entry of the map in which the values of one name are joined.
 func (m *message) parseHeader(text string) bool {
-	name, value, ok := entry(text)
+	name, value, ok := parseEntry(text)
 	m.joined++
 	which := whichOf(name)
 	if !ok || which == other {
@@ -206,11 +206,11 @@ func (m *message) parseHeader(text string) bool {
 			return true
 		}
 	}
-	return m.keep(header{which, name, value})
+	return m.keep(knownHeader{which, name, value})
 }
 
-// entry parses an entry of a map of strings.
-func entry(text string) (name, value string, ok bool) {
+// parseEntry parses an entry of a map of strings.
+func parseEntry(text string) (name, value string, ok bool) {
 	for w := wire(text); w != ""; {
 		number, field, ok := w.next()
 		if !ok || !textEntry.fits(number, field, 0) {
@@ -265,19 +265,19 @@ func (m *message) parseLine(w wire) bool {
 		value = raw
 	}
 	which := whichOf(name)
-	return which == other || m.keep(header{which, name, value})
+	return which == other || m.keep(knownHeader{which, name, value})
 }
 
-func (m *message) keep(h header) bool {
+func (m *message) keep(h knownHeader) bool {
 	m.headers = append(m.headers, h)
 	return len(m.headers) <= maxHeaders
 }
 
-// which identifies a known header.
-type which uint8
+// headerKind identifies a known header.
+type headerKind uint8
 
 const (
-	other which = iota
+	other headerKind = iota
 	authorization
 	tenant
 	connection
@@ -290,8 +290,8 @@ const (
 )
 
 // known has the known headers by the length of their names.
-var known = func() (names [16][]header) {
-	for _, h := range []header{
+var known = func() (names [16][]knownHeader) {
+	for _, h := range []knownHeader{
 		{which: authorization, name: "authorization"}, {which: tenant, name: "x-tenant-id"},
 		{which: connection, name: "connection"}, {which: forwardedFor, name: "x-forwarded-for"},
 		{which: traceparent, name: "traceparent"}, {which: methodAgain, name: ":method"},
@@ -304,7 +304,7 @@ var known = func() (names [16][]header) {
 
 // whichOf looks a name up without regard to case. All known names are ASCII, and so is every name that equals one and
 // is as long.
-func whichOf(name string) which {
+func whichOf(name string) headerKind {
 	if len(name) < len(known) {
 		for i := range known[len(name)] {
 			if h := &known[len(name)][i]; strings.EqualFold(name, h.name) {

@@ -26,7 +26,7 @@ func (g *GRPC) read(check string) (*verify.Request, bool) {
 	}
 	request.Host, request.Method, request.Target = m.host, m.method, m.path
 	values := q.values[:0]
-	valuesOf := func(wanted which) []string {
+	valuesOf := func(wanted headerKind) []string {
 		before := len(values)
 		for i := range m.headers {
 			if m.headers[i].which == wanted {

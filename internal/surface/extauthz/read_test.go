@@ -96,7 +96,7 @@ func TestDescription(t *testing.T) {
 		}, misconfigured},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := check()
+			c := newCheck()
 			test.change(c)
 			request, response := ask(t, allowed, c)
 			if got := described(request); got != test.want {
@@ -157,7 +157,7 @@ func TestHeadersAsTheyAreSent(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := check()
+			c := newCheck()
 			http(c).Headers = test.joined
 			if test.lines != nil {
 				raw(c, test.lines...)
@@ -176,7 +176,7 @@ func TestHeadersAsTheyAreSent(t *testing.T) {
 
 // TestTextLines checks single headers whose value is text, as older proxies send them.
 func TestTextLines(t *testing.T) {
-	c := check()
+	c := newCheck()
 	http(c).Headers = nil
 	http(c).HeaderMap = &corev3.HeaderMap{
 		Headers: []*corev3.HeaderValue{{Key: "authorization", Value: "Bearer a"}, {Key: "x-tenant-id", Value: "b"}},
@@ -211,7 +211,7 @@ func TestFixedScopes(t *testing.T) {
 		"a line break in it": {map[string]string{"scope": "products:read\nx"}, "misconfigured"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := check()
+			c := newCheck()
 			c.Attributes.ContextExtensions = test.extensions
 			http(c).Headers["scope"] = "a:b"
 			request, _ := ask(t, allowed, c)
@@ -230,7 +230,7 @@ func TestFixedScopes(t *testing.T) {
 
 // TestFixedScopesWithoutADescription checks that fixed scopes need no path, but need an HTTP request.
 func TestFixedScopesWithoutADescription(t *testing.T) {
-	c := check()
+	c := newCheck()
 	c.Attributes.ContextExtensions = map[string]string{"scope": "products:read"}
 	http(c).Path, http(c).Headers = "", nil
 	if request, _ := ask(t, allowed, c); request == nil {
@@ -266,7 +266,7 @@ func TestClientAddress(t *testing.T) {
 		"nothing": {joined: "203.0.113.7"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := check()
+			c := newCheck()
 			c.Attributes.Source = &authv3.AttributeContext_Peer{Address: test.source}
 			if test.joined != "" {
 				http(c).Headers["x-forwarded-for"] = test.joined
@@ -286,7 +286,7 @@ func TestClientAddress(t *testing.T) {
 
 // TestChainInTwoCases has two chains in a map, which has no order, so the client isn't known.
 func TestChainInTwoCases(t *testing.T) {
-	c := check()
+	c := newCheck()
 	http(c).Headers["x-forwarded-for"], http(c).Headers["X-Forwarded-For"] = "198.51.100.1", "203.0.113.7"
 	if request, _ := ask(t, allowed, c); request != nil {
 		t.Errorf("read as %+v", request)
@@ -296,11 +296,11 @@ func TestChainInTwoCases(t *testing.T) {
 // TestNobodyTrusted checks that no proxy is trusted by default.
 func TestNobodyTrusted(t *testing.T) {
 	decider := &recorder{decision: allowed}
-	wire, err := proto.Marshal(check())
+	wire, err := proto.Marshal(newCheck())
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer(t, extauthz.NewGRPC(decider, clientip.Trust{}, false), t.Context(), wire)
+	checkWire(t, extauthz.NewGRPC(decider, clientip.Trust{}, false), t.Context(), wire)
 	if decider.request.Client.IsValid() {
 		t.Errorf("client %v", decider.request.Client)
 	}

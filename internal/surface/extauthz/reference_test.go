@@ -65,7 +65,7 @@ func reference(t testing.TB, wire []byte) *verify.Request {
 		add(line.GetKey(), line.GetValue()+string(line.GetRawValue()))
 	}
 	peer, _ := netip.ParseAddr(c.GetAttributes().GetSource().GetAddress().GetSocketAddress().GetAddress())
-	request.Client = trust(t).ClientOfProxy(peer, chain)
+	request.Client = newTrust(t).ClientOfProxy(peer, chain)
 	if extensions := c.GetAttributes().GetContextExtensions(); len(extensions) > 0 {
 		var scopes []keysv1alpha1.Scope
 		scopes, parsed := access.ParseScopes(extensions["scope"])
@@ -93,7 +93,7 @@ func text(r *verify.Request) string {
 
 // full returns a CheckRequest with content in every message.
 func full() *authv3.CheckRequest {
-	c := check()
+	c := newCheck()
 	a := c.Attributes
 	a.Source.Labels, a.Source.Principal, a.Source.Certificate = map[string]string{"app": "shop"}, "spiffe://a/b", "PEM"
 	a.Destination = &authv3.AttributeContext_Peer{
@@ -137,12 +137,12 @@ func wires(t testing.TB) map[string][]byte {
 		}
 		return wire
 	}
-	lines := check()
+	lines := newCheck()
 	raw(lines, "x-forwarded-for", "a, b", "authorization", "Bearer \xff")
-	scoped := check()
+	scoped := newCheck()
 	scoped.Attributes.ContextExtensions = map[string]string{"scope": "products:read"}
 	pipe := &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/run/a"}}}
-	one := marshal(check())
+	one := marshal(newCheck())
 	header := func(name, value string) []byte {
 		return nest(append(nest([]byte(name), 1), nest([]byte(value), 2)...), 1, 4, 2, 3)
 	}

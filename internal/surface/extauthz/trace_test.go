@@ -36,7 +36,7 @@ func TestTraceparent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer(t, extauthz.NewGRPC(r, trust(t), false), ctx, wire)
+		checkWire(t, extauthz.NewGRPC(r, newTrust(t), false), ctx, wire)
 		if got := r.request.Traceparent; !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
