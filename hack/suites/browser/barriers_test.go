@@ -59,7 +59,8 @@ func (s *session) checkBarriers(name string) {
 	run(axe(s.t) + `; ""`)
 	var found []barrier
 	if err := json.Unmarshal(
-		[]byte(run(`axe.run(document, {resultTypes: ["violations"]}).then(all => JSON.stringify(all.violations))`)), &found); err != nil {
+		[]byte(run(`axe.run(document, {resultTypes: ["violations"]}).then(all =>
+		  JSON.stringify(all.violations))`)), &found); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, problem := range found {

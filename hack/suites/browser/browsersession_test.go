@@ -102,7 +102,8 @@ func (s *session) settles() {
 	s.t.Helper()
 	s.wait("the page to be complete", func() error {
 		if !s.eval(
-			`() => !document.querySelector("[aria-busy=true]") && !document.getElementById("count")?.innerText.includes("Loading")`).Bool() {
+			`() => !document.querySelector("[aria-busy=true]") &&
+			  !document.getElementById("count")?.innerText.includes("Loading")`).Bool() {
 			return fmt.Errorf("it still loads")
 		}
 		return nil
@@ -362,7 +363,8 @@ func (s *session) names() []string {
 	s.t.Helper()
 	var names []string
 	for _, name := range s.eval(
-		`() => [...document.querySelectorAll("tr[data-name]")].filter(row => row.checkVisibility()).map(row => row.dataset.name)`).Arr() {
+		`() => [...document.querySelectorAll("tr[data-name]")].filter(row => row.checkVisibility()).map(row =>
+		  row.dataset.name)`).Arr() {
 		names = append(names, name.Str())
 	}
 	return names

@@ -137,7 +137,8 @@ func (e *environment) until(t *testing.T, what string, condition func() bool) {
 
 // explains reads what a key's details say of it, of one that works and of one that can't.
 func (e *environment) explains(t *testing.T) {
-	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: mistaken},
+	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse,
+	  name: mistaken},
 		spec: {displayName: Mistaken, scopes: ["product:read"]}}`)
 	e.await(t, warehouse, "mistaken", keysv1alpha1.ConditionStalled)
 	s := e.sitAs(t, e.alice, warehouse)

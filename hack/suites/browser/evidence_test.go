@@ -97,8 +97,10 @@ func (s *session) keepTraces() {
 		s.e.evidence.keep("the cookies of "+visit, cookie.Name+"="+cookie.Value)
 	}
 	kept, err := page.Timeout(timeout).Eval(`async () => {
-		const all = {local: {...localStorage}, session: {...sessionStorage}, caches: await caches.keys(), databases: await indexedDB.databases(),
-			workers: (await navigator.serviceWorker.getRegistrations()).length, name: window.name, history: history.state, referrer: document.referrer};
+		const all = {local: {...localStorage}, session: {...sessionStorage}, caches: await caches.keys(),
+		  databases: await indexedDB.databases(),
+			workers: (await navigator.serviceWorker.getRegistrations()).length, name: window.name, history: history.state,
+			  referrer: document.referrer};
 		return all;
 	}`)
 	if err != nil {

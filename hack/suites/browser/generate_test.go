@@ -238,7 +238,8 @@ func (e *environment) refusesToGenerate(t *testing.T) {
 	s.click("button", "Generate New Key")
 	s.click("button", "Generate key") // Nothing is filled in.
 	s.wait("a field that is marked", func() error {
-		if s.eval(`() => document.querySelectorAll("dialog[open] :is([aria-invalid=true], :user-invalid)").length`).Int() == 0 {
+		if s.eval(`() => document.querySelectorAll("dialog[open] :is([aria-invalid=true], :user-invalid)")
+		  .length`).Int() == 0 {
 			return fmt.Errorf("none is")
 		}
 		return nil

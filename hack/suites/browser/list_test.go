@@ -73,7 +73,8 @@ func (e *environment) lists(t *testing.T) {
 func (e *environment) follows(t *testing.T) {
 	s := e.sitAs(t, e.alice, warehouse)
 	s.eval(`() => { window.same = true }`)
-	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse, name: elsewhere},
+	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse,
+	  name: elsewhere},
 		spec: {displayName: Made Elsewhere, scopes: ["products:read"]}}`)
 	s.row("elsewhere", "Made Elsewhere", "Active", "Never")
 	token := e.token(t, warehouse, "elsewhere")
@@ -118,7 +119,8 @@ func (s *session) rowIsGone(name string) error {
 func (s *session) cells(name string) map[string]string {
 	s.t.Helper()
 	found := s.eval(`name => {
-		const row = document.querySelector("tr[data-name='" + name + "']"), heads = [...row.closest("table").tHead.rows[0].cells].map(c => c.innerText.trim());
+		const row = document.querySelector("tr[data-name='" + name + "']"), heads = [...row.closest("table")
+		  .tHead.rows[0].cells].map(c => c.innerText.trim());
 		return JSON.stringify(Object.fromEntries([...row.cells].map((cell, i) => [heads[i], cell.innerText.trim()])));
 	}`, name).Str()
 	cells := map[string]string{}
@@ -188,7 +190,8 @@ func (s *session) sortBy(column string) {
 	s.t.Helper()
 	sorted := func() string {
 		return s.eval(
-			`column => [...document.querySelectorAll("th")].find(th => th.innerText.trim() === column)?.getAttribute("aria-sort") ?? ""`, column).Str()
+			`column => [...document.querySelectorAll("th")].find(th =>
+			  th.innerText.trim() === column)?.getAttribute("aria-sort") ?? ""`, column).Str()
 	}
 	before := sorted()
 	s.click("button", column)

@@ -33,7 +33,8 @@ func (s *session) tabTo(name string) {
 		// The name as far as the page itself says it: a label, or what is written on it.
 		focused := s.eval(`() => {
 			const e = document.activeElement;
-			return e && e !== document.body ? [e.ariaLabel, e.innerText, e.labels?.[0]?.innerText].map(text => (text ?? "").trim()) : [];
+			return e && e !== document.body ? [e.ariaLabel, e.innerText, e.labels?.[0]?.innerText].map(text => (text ?? "")
+			  .trim()) : [];
 		}`)
 		for _, text := range focused.Arr() {
 			if text.Str() == name {
@@ -186,7 +187,8 @@ func (e *environment) looks(t *testing.T) {
 // fits checks that nobody has to scroll sideways to read.
 func (s *session) fits(name string) {
 	s.t.Helper()
-	if over := s.eval(`() => document.documentElement.scrollWidth - document.documentElement.clientWidth`).Int(); over > 0 {
+	if over := s.eval(`() =>
+	  document.documentElement.scrollWidth - document.documentElement.clientWidth`).Int(); over > 0 {
 		s.t.Errorf("%s: the page is %d pixels wider than the window", name, over)
 	}
 }

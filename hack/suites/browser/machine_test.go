@@ -26,15 +26,20 @@ const page = %q;
 	const came = [];
 	const tell = (what, text) => came.push(what + ": " + text);
 	for (const credentials of ["include", "omit"]) {
-		await fetch(page + "/api/user", {credentials}).then(async (a) => tell("read", await a.text()), () => tell("read", "nothing"));
-		await fetch(page + "/api/namespaces/warehouse/keys/storefront/revoke", {method: "POST", mode: "no-cors", credentials, body: "{}"}).then(() => 0, () => 0);
+		await fetch(page + "/api/user", {credentials}).then(async (a) => tell("read", await a.text()), () => tell("read",
+		  "nothing"));
+		await fetch(page + "/api/namespaces/warehouse/keys/storefront/revoke", {method: "POST", mode: "no-cors", credentials,
+		  body: "{}"}).then(() => 0, () => 0);
 	}
 	const image = new Image();
 	await new Promise((done) => { image.onload = image.onerror = done; image.src = page + "/assets/icon.svg"; });
 	const frame = document.createElement("iframe");
-	await new Promise((done) => { frame.onload = done; frame.src = page + "/namespaces/warehouse"; document.body.append(frame); setTimeout(done, 3000); });
+	await new Promise((done) =>
+	  { frame.onload = done; frame.src = page + "/namespaces/warehouse"; document.body.append(frame); setTimeout(done,
+	    3000); });
 	try { tell("frame", frame.contentDocument.body.textContent) } catch { tell("frame", "nothing") }
-	try { tell("storage", Object.values(sessionStorage).join() + Object.values(localStorage).join()) } catch { tell("storage", "nothing") }
+	try { tell("storage", Object.values(sessionStorage).join() + Object.values(localStorage)
+	  .join()) } catch { tell("storage", "nothing") }
 	new BroadcastChannel("apikey-session").postMessage({wanted: true});
 	document.body.textContent = came.join("\n");
 	document.title = "done";

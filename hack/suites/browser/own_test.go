@@ -131,7 +131,8 @@ func (s *session) checkOwnSecret(start string) {
 		s.t.Error("the link is in sight")
 	}
 	s.hasNoCookies()
-	if kept := s.eval(`() => Object.keys(localStorage).length + " " + Object.keys(sessionStorage).join(" ")`).Str(); kept != "0 apikey-session" {
+	if kept := s.eval(`() => Object.keys(localStorage).length + " " + Object.keys(sessionStorage)
+	  .join(" ")`).Str(); kept != "0 apikey-session" {
 		s.t.Errorf("the browser keeps %q", kept)
 	}
 }

@@ -54,7 +54,8 @@ func (s *session) post(path, body string) int {
 	s.t.Helper()
 	answer := s.eval(`async (path, body) => {
 		const answer = await fetch("/api/namespaces/warehouse/" + path, {method: "POST", body,
-			headers: {"Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}});
+			headers: {"Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]")
+			  .content}});
 		return {status: answer.status, text: await answer.text()};
 	}`, path, body)
 	s.e.evidence.keep("the answers to requests by hand", answer.Get("text").Str())
@@ -92,7 +93,8 @@ func (e *environment) staysOut(t *testing.T) {
 			t.Errorf("%s is in the page", secret)
 		}
 	}
-	if status := s.eval(`async () => (await fetch("/api/namespaces/warehouse/keys/storefront")).status`).Int(); status != http.StatusForbidden {
+	if status := s.eval(`async () => (await fetch("/api/namespaces/warehouse/keys/storefront"))
+	  .status`).Int(); status != http.StatusForbidden {
 		t.Errorf("asking by hand: %d", status)
 	}
 }

@@ -73,10 +73,14 @@ func component(name string) Module {
 const envtestRelease = "1.37.0"
 
 var envtestSums = map[string]string{
-	"linux/amd64":  "1d1c453633b72c161a5d5a886cde7ac850be1a2ac796a9e1d4ffacacc64868295bdd2d57aa66cd0c158f5ce510f5dfe3fbc61ac21bd3dcfb875bd70658aa663a",
-	"linux/arm64":  "ae6a670502988200b0131c943758cfd3d3a58cf4e6247ef7f0e6a6467f1cd9a333c802e86101f0446b1b92a0e327387224e1e44fe1a4693da0929c6e529cfe9a",
-	"darwin/amd64": "19a2a5376a8aa57a7b25ec5198834db29bf2ba0d6ff572d7f45ba683b13fb14c3ebec8069e92db66c39f1c7a9cff1bc2be879e2aacdc9fa8b8a7e861959bdf7b",
-	"darwin/arm64": "fb38cfacdd71b5e97a4d4cceac861af5f55069cf783f0e49cf181bfc32eb3e557c2091a534dc5d38f1b92c5ba142bc1979f215a5385b3630ea6a661be6fa161b",
+	"linux/amd64": "1d1c453633b72c161a5d5a886cde7ac850be1a2ac796a9e1d4ffacacc6486829" +
+		"5bdd2d57aa66cd0c158f5ce510f5dfe3fbc61ac21bd3dcfb875bd70658aa663a",
+	"linux/arm64": "ae6a670502988200b0131c943758cfd3d3a58cf4e6247ef7f0e6a6467f1cd9a3" +
+		"33c802e86101f0446b1b92a0e327387224e1e44fe1a4693da0929c6e529cfe9a",
+	"darwin/amd64": "19a2a5376a8aa57a7b25ec5198834db29bf2ba0d6ff572d7f45ba683b13fb14c" +
+		"3ebec8069e92db66c39f1c7a9cff1bc2be879e2aacdc9fa8b8a7e861959bdf7b",
+	"darwin/arm64": "fb38cfacdd71b5e97a4d4cceac861af5f55069cf783f0e49cf181bfc32eb3e55" +
+		"7c2091a534dc5d38f1b92c5ba142bc1979f215a5385b3630ea6a661be6fa161b",
 }
 
 func envtest(member string) Download {
@@ -84,7 +88,8 @@ func envtest(member string) Download {
 	for target, sum := range envtestSums {
 		os, arch, _ := strings.Cut(target, "/")
 		d.Files[target] = File{Sum: "sha512:" + sum, Member: member, Name: fmt.Sprintf(
-			"https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%[1]s/envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease, os, arch)}
+			"https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%[1]s/"+
+				"envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease, os, arch)}
 	}
 	return d
 }
@@ -93,8 +98,10 @@ func envtest(member string) Download {
 const serverRelease = "1.37.1"
 
 var serverSums = map[string]string{
-	"linux/amd64": "7460f368c6049dfec1121a0bb3528257f47439e4a0c3d8b1740377cf21073e45c7d911845b8de61d68aae6b57cafa24885d8378f183a26bc2df0d321c4993afd",
-	"linux/arm64": "c832cfb9ad04180cf6c4469a8950bf58c0c28066b4543e520a7a25460bbb6f763b17cc535e010f5ddfcef7c695f2faceb9c584936b4d62a554c6b015be199f16",
+	"linux/amd64": "7460f368c6049dfec1121a0bb3528257f47439e4a0c3d8b1740377cf21073e45" +
+		"c7d911845b8de61d68aae6b57cafa24885d8378f183a26bc2df0d321c4993afd",
+	"linux/arm64": "c832cfb9ad04180cf6c4469a8950bf58c0c28066b4543e520a7a25460bbb6f76" +
+		"3b17cc535e010f5ddfcef7c695f2faceb9c584936b4d62a554c6b015be199f16",
 }
 
 func kubernetesServer(member string) Download {
