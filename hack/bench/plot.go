@@ -107,7 +107,8 @@ var colours = []string{"#1b6ca8", "#d1495b", "#3a7d44", "#8a6d3b"}
 func drawingOf(footings []footing) string {
 	var b strings.Builder
 	fmt.Fprintf(&b,
-		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n", 2*chartWidth, 2*chartHeight)
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n",
+		2*chartWidth, 2*chartHeight)
 	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
 	for i, c := range charts {
 		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", i%2*chartWidth, i/2*chartHeight)

@@ -218,7 +218,8 @@ func (e *environment) runs(t *testing.T, command string) {
 		t.Fatalf("the command is not the one of the documentation")
 	}
 	script := strings.TrimSpace(command) +
-		` --silent --insecure --fail --connect-to "your-nexuscommerce.com:443:$GATEWAY" --output /dev/null --write-out '%{http_code}'`
+		` --silent --insecure --fail --connect-to "your-nexuscommerce.com:443:$GATEWAY" --output /dev/null` +
+		` --write-out '%{http_code}'`
 	var out []byte
 	for range 50 { // A new key may wait for the verifier, which has a word to say within moments.
 		shell := exec.CommandContext(t.Context(), "sh")

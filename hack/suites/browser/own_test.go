@@ -36,7 +36,8 @@ func (e *environment) pluginKubeconfig(t *testing.T, who person) (path, notes st
 		"kubeconfig": fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "it",
 			"contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
 			"clusters": [{"name": "it", "cluster": {"server": %q, "certificate-authority-data": %q}}],
-			"users": [{"name": "it", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login", "interactiveMode": "Never"}}}]}`,
+			"users": [{"name": "it", "user": {
+			"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login", "interactiveMode": "Never"}}}]}`,
 			e.Config.Host, base64.StdEncoding.EncodeToString(e.Config.CAData)),
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o700); err != nil {

@@ -130,7 +130,8 @@ func (e *environment) forgesProxy(t *testing.T, s *session, p *proxy, console st
 	s.isProxied(e.victor)
 	status := s.eval(`async () => (await fetch("/api/namespaces/warehouse/keys/storefront/suspend", {method: "POST",
 	  body: "{}",
-		headers: {"Authorization": "Bearer forged", "Content-Type": "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}})).status`).Int()
+		headers: {"Authorization": "Bearer forged", "Content-Type": "application/json",
+			"X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}})).status`).Int()
 	if status != http.StatusForbidden {
 		t.Errorf("with a header of one's own, through the proxy: %d", status) // It is victor's all the same.
 	}

@@ -162,7 +162,8 @@ func describe(t *testing.T) {
 		{"get", "apikeys,tenants", "-A", "-o", "wide"},
 		{"get", "apikeys", "-A", "-o",
 			`jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}: {.status.credentials}{"\n"}` +
-				`{range .status.conditions[*]}    {.type}={.status} {.reason} since {.lastTransitionTime}: {.message}{"\n"}{end}{end}`},
+				`{range .status.conditions[*]}    {.type}={.status} {.reason} since {.lastTransitionTime}: ` +
+				`{.message}{"\n"}{end}{end}`},
 		{
 			"get", "apikey", "-n", system, keysv1alpha1.CanaryName, "-o",
 			`go-template={{range $name, $probe := .metadata.annotations}}{{$name}} {{$probe}}{{"\n"}}{{end}}`,

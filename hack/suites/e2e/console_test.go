@@ -39,7 +39,8 @@ func (c *cluster) openPage(t *testing.T) {
 	patch := `
 patches:
 - target: {kind: Deployment, name: apikey-console}
-  patch: '[{"op": "add", "path": "/spec/template/spec/hostAliases", "value": [{"ip": "` + c.addressOf(t, "default", "kubernetes") + `", "hostnames": ["kubernetes.default.svc"]}]}]'
+  patch: '[{"op": "add", "path": "/spec/template/spec/hostAliases", "value": [{"ip": "` +
+		c.addressOf(t, "default", "kubernetes") + `", "hostnames": ["kubernetes.default.svc"]}]}]'
 `
 	shellIn(t, folder, strings.Replace(addsConsole(t), "\nEND\n", patch+"END\n", 1))
 	rolledOut(t, system, "apikey-console")

@@ -1,9 +1,10 @@
 // Package guides_test holds the configuration that docs/guides shows to what the proxies themselves accept:
 //
-//   - Kubernetes objects are applied to a real API server that has the proxies' own CustomResourceDefinitions. Fields that are
-//     misspelt are refused, and the projects' own validation rules run.
+//   - Kubernetes objects are applied to a real API server that has the proxies' own CustomResourceDefinitions. Fields
+//     that are misspelt are refused, and the projects' own validation rules run.
 //   - Envoy's configuration is read into Envoy's own types, and Istio's into Istio's, with their rules.
-//   - Annotations and plugin attributes, which no schema knows, are compared with the names that the proxies' source has.
+//   - Annotations and plugin attributes, which no schema knows, are compared with the names that the proxies'
+//     source has.
 //
 // What the proxies do with it is not tested here: internal/test/suites/bypass runs nginx, Caddy and HAProxy.
 //

@@ -120,7 +120,8 @@ var settings = map[string]struct {
 		[]string{"console.enabled=true", "networkPolicy.enabled=false"}, []string{"console", "network-policies/none"},
 	},
 	"a network policy for each proxy": {
-		[]string{"networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress,nginx-gateway-fabric,proxies}"},
+		[]string{"networkPolicy.proxies={ingress-nginx,traefik,istio,contour,apisix,envoy-gateway,haproxy-ingress," +
+			"nginx-gateway-fabric,proxies}"},
 		[]string{
 			"network-policies/ingress-nginx", "network-policies/traefik", "network-policies/istio", "network-policies/contour",
 			"network-policies/apisix", "network-policies/envoy-gateway", "network-policies/haproxy-ingress",
@@ -190,7 +191,8 @@ func TestValues(t *testing.T) {
 		"controller.extraArgs={--expiry-warnings=1h}":       `- "--expiry-warnings=1h"`,
 		"verifier.nodeSelector.disk=ssd":                    "nodeSelector:\n        disk: ssd",
 		"controller.priorityClassName=high":                 "priorityClassName: high",
-		"verifier.podAnnotations.a=b":                       "a: b\n        kubectl.kubernetes.io/default-container: verifier",
+		"verifier.podAnnotations.a=b": "a: b\n        kubectl.kubernetes.io/default-container: " +
+			"verifier",
 		"tls.issuerRef.name=mine":                           "name: mine",
 		"monitoring.serviceAccount.namespace=observability": "namespace: observability",
 		"console.session.secretName=mine":                   "secretName: mine",

@@ -30,7 +30,8 @@ func (p pkg) folder() string { return strings.TrimPrefix(p.ImportPath, module+"/
 
 // starts is how tests start a control plane, or the project's programs, or another.
 var starts = regexp.MustCompile(
-	`\b(install\.(New|ControlPlane|StartVerifier)|controlplane\.Start|program\.(Build|Start\w*)|need\.(ControlPlane|Program))\(`)
+	`\b(install\.(New|ControlPlane|StartVerifier)|controlplane\.Start|` +
+		`program\.(Build|Start\w*)|need\.(ControlPlane|Program))\(`)
 
 // job is one go test command.
 type job struct {

@@ -34,6 +34,8 @@ var everyKind = []listing{
 }
 
 func TestPlan(t *testing.T) {
+	const together = "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 " +
+		"hack/suites/monitoring"
 	for name, c := range map[string]struct {
 		units           int
 		together, alone string
@@ -42,12 +44,12 @@ func TestPlan(t *testing.T) {
 		"quick": {units: 2, together: "api/v1alpha1"},
 		normal: {
 			units:    2,
-			together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring",
+			together: together,
 			alone:    "internal/test/suites/handover",
 		},
 		"full": {
 			units:    2,
-			together: "internal/test/suites/explore internal/test/suites/crash internal/feed api/v1alpha1 hack/suites/monitoring",
+			together: together,
 			alone:    "internal/test/suites/handover",
 			raced:    "unit tests internal/test/suites/crash internal/feed api/v1alpha1 internal/test/suites/handover",
 		},

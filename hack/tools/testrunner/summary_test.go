@@ -101,9 +101,11 @@ func TestNothingRan(t *testing.T) {
 func TestJob(t *testing.T) {
 	top := t.TempDir()
 	for name, content := range map[string]string{
-		"go.mod":          "module " + module + "\n\ngo 1.26\n",
-		"good/a_test.go":  `func TestA(t *testing.T) { t.Run("b", func(t *testing.T) {}); t.Run("c", func(t *testing.T) { t.Skip("needs nginx, which is missing: x") }) }`,
-		"clean/a_test.go": `func TestA(t *testing.T) { if os.Getenv("GOGC")+os.Getenv("GOMEMLIMIT") != "" { t.Error("compilers' variables") } }`,
+		"go.mod": "module " + module + "\n\ngo 1.26\n",
+		"good/a_test.go": `func TestA(t *testing.T) { t.Run("b", func(t *testing.T) {}); ` +
+			`t.Run("c", func(t *testing.T) { t.Skip("needs nginx, which is missing: x") }) }`,
+		"clean/a_test.go": `func TestA(t *testing.T) { if os.Getenv("GOGC")+os.Getenv("GOMEMLIMIT") != "" { ` +
+			`t.Error("compilers' variables") } }`,
 		"bad/a_test.go": `func TestA(t *testing.T) { t.Log("chatter") }` + "\n" +
 			`func TestB(t *testing.T) { t.Run("c", func(t *testing.T) { t.Error("the reason") }) }`,
 		"panics/a_test.go": `func TestA(t *testing.T) { panic("oh no") }`,

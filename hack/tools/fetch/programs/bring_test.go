@@ -117,7 +117,8 @@ func TestProgress(t *testing.T) {
 	p.compiling("a")
 	now = now.Add(2 * time.Minute)
 	p.compiling("a") // By another program with other settings.
-	if want, got := "set-up: 0 of 3 programs ready; 2 packages compiled, 33%, now a; about 4 min left (2m0s so far)", p.line(); got != want {
+	const want = "set-up: 0 of 3 programs ready; 2 packages compiled, 33%, now a; about 4 min left (2m0s so far)"
+	if got := p.line(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

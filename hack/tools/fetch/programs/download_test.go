@@ -228,7 +228,8 @@ func TestWheel(t *testing.T) {
 			{"filename": "prog-1-any.whl", "url": "../../files/prog-1-any.whl", "hashes": {"sha256": "of no interest"}}]}`},
 		"HTML": {
 			"text/html",
-			`<a href="x">prog-1-other.whl</a> <a data-x="1" href="../../files/prog-1-any.whl?a=1&amp;b=2#sha256=0">prog-1-any.whl</a>`,
+			`<a href="x">prog-1-other.whl</a> ` +
+				`<a data-x="1" href="../../files/prog-1-any.whl?a=1&amp;b=2#sha256=0">prog-1-any.whl</a>`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
