@@ -171,10 +171,12 @@ var _ = Describe("AccessPolicy", func() {
 		Entry("a path without a value", "spec.rules[0].paths[0].value: Required value", onlyPath("")),
 		Entry("a relative path", `spec.rules[0].paths[0].value: Invalid value: "api": must start with /`, onlyPath("api")),
 		Entry(
-			"an empty segment", `spec.rules[0].paths[0].value: Invalid value: "/api//orders": `+badSegment, onlyPath("/api//orders"),
+			"an empty segment", `spec.rules[0].paths[0].value: Invalid value: "/api//orders": `+badSegment,
+			onlyPath("/api//orders"),
 		),
 		Entry(
-			"this folder", `spec.rules[0].paths[0].value: Invalid value: "/api/./orders": `+badSegment, onlyPath("/api/./orders"),
+			"this folder", `spec.rules[0].paths[0].value: Invalid value: "/api/./orders": `+badSegment,
+			onlyPath("/api/./orders"),
 		),
 		Entry("the folder above", `spec.rules[0].paths[0].value: Invalid value: "/api/..": `+badSegment, onlyPath("/api/..")),
 		Entry("a query", `spec.rules[0].paths[0].value: Invalid value: "/api?a": `+badInPath, onlyPath("/api?a")),
@@ -182,7 +184,8 @@ var _ = Describe("AccessPolicy", func() {
 		Entry("path parameters", `spec.rules[0].paths[0].value: Invalid value: "/api;a": `+badInPath, onlyPath("/api;a")),
 		Entry("an encoded path", `spec.rules[0].paths[0].value: Invalid value: "/api%2fa": `+badInPath, onlyPath("/api%2fa")),
 		Entry("a backslash", `spec.rules[0].paths[0].value: Invalid value: "/api\\a": `+badInPath, onlyPath(`/api\a`)),
-		Entry("a control character", `spec.rules[0].paths[0].value: Invalid value: "/api\ta": `+badInPath, onlyPath("/api\ta")),
+		Entry("a control character", `spec.rules[0].paths[0].value: Invalid value: "/api\ta": `+badInPath,
+			onlyPath("/api\ta")),
 		Entry(
 			"the control character at the end of ASCII", `spec.rules[0].paths[0].value: Invalid value: "/api\x7f": `+badInPath,
 			onlyPath("/api\x7f"),

@@ -1,5 +1,5 @@
-// Package lifecycle is what the steps of a key's life have in common: what each is given, what each returns, and the few
-// rules that several of them share. The packages of the steps import it; it imports none of them.
+// Package lifecycle is what the steps of a key's life have in common: what each is given, what each returns, and the
+// few rules that several of them share. The packages of the steps import it; it imports none of them.
 package lifecycle
 
 import (

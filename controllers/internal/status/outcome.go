@@ -41,8 +41,8 @@ func Requested(reason, message string) *Outcome {
 	return &Outcome{Reason: reason, Message: message}
 }
 
-// Conclude sets Ready, Suspended, Reconciling and Stalled, and the generation that they are about. It is the only function
-// that does. The last three are present only while they are True, as kstatus expects.
+// Conclude sets Ready, Suspended, Reconciling and Stalled, and the generation that they are about. It is the only
+// function that does. The last three are present only while they are True, as kstatus expects.
 func (c Conditions) Conclude(o *Outcome) {
 	*c.observed = c.generation
 	if o.Ready != "" {

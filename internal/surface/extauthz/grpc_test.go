@@ -17,8 +17,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// headerValues returns the headers of an answer. It fails the test if one is there twice, or may be appended to the client's
-// own.
+// headerValues returns the headers of an answer. It fails the test if one is there twice, or may be appended to the
+// client's own.
 func headerValues(t *testing.T, headers []*corev3.HeaderValueOption) map[string]string {
 	t.Helper()
 	all := map[string]string{}
