@@ -11,7 +11,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or *.example.com"
 type Host string
 
-// Method is an HTTP method in upper case: RFC 9110, section 9.
+// Method is an HTTP method in upper case.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=20
