@@ -5,6 +5,7 @@ package program
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -129,18 +130,25 @@ func FreeAddress(t testing.TB) string {
 	return address
 }
 
-// Address returns an address on loopback that nobody listened on a moment ago. Its port is none of those that Linux
-// gives to connections (32768 and up, see ip(7)): one of those could be taken by a connection before the caller
-// listens.
+// given has the addresses that Address has returned: a caller may listen on one only after it has asked for others.
+var given sync.Map
+
+// Address returns an address on loopback that nobody listened on a moment ago, and that it has not returned before. Its
+// port is none of those that Linux gives to connections (32768 and up, see ip(7)): one of those could be taken by a
+// connection before the caller listens.
 func Address(ctx context.Context) (string, error) {
 	const lowest, ports, attempts = 20000, 12000, 100
-	var err error
+	err := errors.New("no address on loopback is free")
 	for range attempts {
-		var listener net.Listener
 		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(ports))
-		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err == nil {
+		if _, before := given.LoadOrStore(address, true); before {
+			continue
+		}
+		listener, failure := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if failure == nil {
 			return address, listener.Close()
 		}
+		err = failure
 	}
 	return "", err
 }
