@@ -31,10 +31,8 @@ func (l *launcher) open(ctx context.Context, link string) error {
 		return fmt.Errorf("this machine has no %w", err)
 	}
 	// The browser outlives this program.
-	command := exec.CommandContext(
-		context.WithoutCancel(ctx),
-		program,
-		append(args, path)...) //nolint:gosec // One of opener's, and our own file.
+	//nolint:gosec // The program is one of opener's, and the file our own.
+	command := exec.CommandContext(context.WithoutCancel(ctx), program, append(args, path)...)
 	if err := command.Start(); err != nil {
 		return err
 	}

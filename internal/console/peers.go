@@ -45,8 +45,10 @@ type peers struct {
 func newPeers(o *Options, seal *sealer, known *signOuts) *peers {
 	p := &peers{find: o.Peers, scheme: "https", seal: seal, signOuts: known, now: o.Now, client: &http.Client{
 		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true},
-		}, //nolint:gosec // See above.
+			TLSClientConfig: &tls.Config{
+				MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // See above.
+			},
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	if o.PeersInPlainText {

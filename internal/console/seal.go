@@ -59,9 +59,8 @@ var errBroken = errors.New("not sealed by this console")
 
 // seal encrypts a content for a purpose, as text for a cookie.
 func (s *sealer) seal(purpose string, content []byte) string {
-	return base64.RawURLEncoding.EncodeToString(
-		s.aead.Seal(nil, nil, content, []byte(purpose)),
-	) //nolint:gosec // It makes its nonces itself.
+	sealed := s.aead.Seal(nil, nil, content, []byte(purpose)) //nolint:gosec // It makes its nonces itself.
+	return base64.RawURLEncoding.EncodeToString(sealed)
 }
 
 // open returns the content of a sealed text. The error is errBroken.

@@ -30,11 +30,8 @@ func (c *Client) Published(ctx context.Context, key *keysv1alpha1.ApiKey) (Publi
 		return Published{}, err
 	}
 	if owner := metav1.GetControllerOf(secret); owner == nil || owner.UID != key.UID {
-		return Published{}, fmt.Errorf(
-			"Secret %s is not that of ApiKey %s",
-			name,
-			nameOf(key),
-		) //nolint:staticcheck // A kind's name.
+		//nolint:staticcheck // It begins with a kind's name.
+		return Published{}, fmt.Errorf("Secret %s is not that of ApiKey %s", name, nameOf(key))
 	}
 	read, err := token.Parse(string(secret.Data["token"]))
 	if err != nil {

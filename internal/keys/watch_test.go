@@ -28,7 +28,7 @@ const (
 
 // event returns an event of a watch of keys.
 func event(kind, name, version string) string {
-	return fmt.Sprintf(`{"type":"%s","object":`+object+`}`, kind, "ApiKey", name, version)
+	return fmt.Sprintf(`{"type":%q,"object":`+object+`}`, kind, "ApiKey", name, version)
 }
 
 // watched is an API server with one key and the given watches. It closes each after its last event.

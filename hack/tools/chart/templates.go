@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -174,7 +175,7 @@ func monitoring(s *sources, chart map[string]string) error {
 // serviceMonitor has Prometheus check who answers, or where there is plain text, send no token.
 func serviceMonitor(t *template) error {
 	endpoint := []string{"spec", "endpoints", "0"}
-	authority := append(endpoint, "tlsConfig", "ca")
+	authority := slices.Concat(endpoint, []string{"tlsConfig", "ca"})
 	secret := map[string]any{"key": "ca.crt", "name": t.name + "-tls"}
 	err := errors.Join(
 		t.only("not ("+certManager+")", "configMap", authority...),

@@ -48,8 +48,9 @@ func (g *GRPC) Register(s grpc.ServiceRegistrar) {
 const checkMethod = "/" + ServiceName + "/Check"
 
 // handle answers a call.
-func (g *GRPC) handle( //nolint:revive // The order is gRPC's.
-	_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor,
+func (g *GRPC) handle(
+	_ any, ctx context.Context, //nolint:revive // The order is gRPC's.
+	decode func(any) error, intercept grpc.UnaryServerInterceptor,
 ) (any, error) {
 	check := &wireRequest{}
 	if err := decode(check); err != nil {

@@ -134,8 +134,8 @@ func askWire(t testing.TB, decision verify.Decision, wire []byte) (*verify.Reque
 }
 
 // checkWire returns the decoded answer to an encoded message.
-func checkWire( //nolint:revive // t comes first.
-	t testing.TB, g *extauthz.GRPC, ctx context.Context, wire []byte,
+func checkWire(
+	t testing.TB, g *extauthz.GRPC, ctx context.Context, wire []byte, //nolint:revive // t comes first.
 ) *authv3.CheckResponse {
 	t.Helper()
 	const before = "what stands there already"

@@ -69,7 +69,10 @@ func (i *Installation) Token(t testing.TB, key *keysv1alpha1.ApiKey) string {
 // Patch changes an object by a JSON merge patch, so that nobody who writes at the same time is in the way.
 func (i *Installation) Patch(t testing.TB, object client.Object, patch string) {
 	t.Helper()
-	changed := object.DeepCopyObject().(client.Object) //nolint:forcetypeassert // A copy has the type of its original.
+	changed, ok := object.DeepCopyObject().(client.Object)
+	if !ok {
+		t.Fatalf("a copy of %T is no object", object)
+	}
 	if err := i.Client.Patch(t.Context(), changed, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
 		t.Fatal(err)
 	}

@@ -235,8 +235,8 @@ func (s *session) print(ts *testscript.TestScript, stdout, stderr string) (leake
 		leaked = leaked || masked != text
 		return masked
 	}
-	fmt.Fprint(ts.Stdout(), clean(stdout))
-	fmt.Fprint(ts.Stderr(), clean(stderr))
+	_, _ = fmt.Fprint(ts.Stdout(), clean(stdout))
+	_, _ = fmt.Fprint(ts.Stderr(), clean(stderr))
 	return leaked
 }
 
@@ -309,7 +309,7 @@ func checkToken(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: token FILE")
 	}
 	parsed := tokenIn(ts, args[0])
-	fmt.Fprintf(ts.Stdout(), "%s\n%s\n", parsed.Prefix(), parsed.Digest())
+	_, _ = fmt.Fprintf(ts.Stdout(), "%s\n%s\n", parsed.Prefix(), parsed.Digest())
 }
 
 func checkHolds(ts *testscript.TestScript, neg bool, args []string) {
