@@ -69,7 +69,7 @@ func keysFirst(t *testing.T, i *install.Installation, checked, plain *flux, samp
 	early, late := of(samples, "Namespace", "ApiKey"), of(samples, "Tenant", "AccessPolicy")
 	checked.mustApply(t, early)
 	e := newEnvironment(t, i)
-	for _, key := range listKeys(t, i, early) {
+	for _, key := range listKeys(t, early) {
 		e.awaitKey(key, keysv1alpha1.ReasonNoTenant)
 	}
 	expectTrap(t, plain.wait(early, timeout), "failed early due to stalled resources")
@@ -114,7 +114,7 @@ func expectTrap(t *testing.T, err error, want string) {
 	}
 }
 
-func listKeys(t *testing.T, i *install.Installation, objects []*unstructured.Unstructured) []*keysv1alpha1.ApiKey {
+func listKeys(t *testing.T, objects []*unstructured.Unstructured) []*keysv1alpha1.ApiKey {
 	t.Helper()
 	var keys []*keysv1alpha1.ApiKey
 	for _, object := range of(objects, "ApiKey") {
