@@ -149,6 +149,9 @@ func (r *testRun) Error(args ...any) {
 	fmt.Fprintln(os.Stderr, args...)
 }
 
+// Logf prints a message: a test that has ended can't log any more, and panics.
+func (*testRun) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
 // end cleans up.
 func (r *testRun) end() {
 	for _, cleanup := range slices.Backward(r.cleanups) {
