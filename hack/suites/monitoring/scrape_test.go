@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -15,8 +14,6 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
-
-const timeout = time.Minute
 
 // labelled are the values that a metric's labels have, by label.
 type labelled map[string]map[string]bool
