@@ -8,6 +8,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/released"
@@ -99,6 +101,23 @@ var _ = Describe("A template of before", func() {
 			said[message(key, "Ready")] = true
 		}
 		Expect(said).To(HaveLen(1))
+	})
+
+	It("leaves a Secret that is lost unrestored until it is corrected", func(ctx SpecContext) {
+		// docs/apikey.md says so about InvalidTemplate.
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		secret := secretOf(ctx, key)
+		token := secret.Data["token"]
+		setFormer(ctx, map[keysv1alpha1.Template]*keysv1alpha1.ApiKey{"{{index .Scopes 0}}": key})
+		Expect(cp.Client.Delete(ctx, secret)).To(Succeed())
+		env.reconcile(ctx, key)
+		expectRefused(key, "InvalidTemplate", "index is not supported")
+		Expect(apierrors.IsNotFound(cp.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret))).To(BeTrue())
+
+		env.update(ctx, key, withTemplate("{{ .Scopes | join ` ` }}"))
+		expectReady(ctx, key)
+		Expect(secretOf(ctx, key).Data).To(HaveKeyWithValue("token", token))
 	})
 
 	It("does not hold up revocation or expiry, and holds up a rotation until it is corrected", func(ctx SpecContext) {
