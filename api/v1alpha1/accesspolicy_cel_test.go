@@ -50,6 +50,17 @@ var _ = Describe("AccessPolicy", func() {
 		Expect(policy.Spec).To(Equal(want))
 	})
 
+	It("refuses a description that doesn't only show itself", func(ctx SpecContext) {
+		for _, character := range unprintable {
+			policy := validAccessPolicy()
+			description := "Read" + character + "all"
+			policy.Spec.Scopes = []ScopeDeclaration{{Name: "a:b", Description: description}}
+			Expect(tryCreate(ctx, policy)).To(beRefusedWith(fmt.Sprintf(
+				"spec.scopes[0].description: Invalid value: %q: a description %s", description, notPrintable,
+			)), "%q", character)
+		}
+	})
+
 	DescribeTable("takes", func(ctx SpecContext, change func(*AccessPolicySpec)) {
 		policy := validAccessPolicy()
 		change(&policy.Spec)

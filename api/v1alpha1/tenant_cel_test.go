@@ -50,6 +50,16 @@ var _ = Describe("Tenant", func() {
 		Expect(tenant.Spec).To(Equal(want))
 	})
 
+	It("refuses a display name that doesn't only show itself", func(ctx SpecContext) {
+		for _, character := range unprintable {
+			tenant := validTenant()
+			tenant.Spec.DisplayName = "Ac" + character + "me"
+			Expect(tryCreate(ctx, tenant)).To(beRefusedWith(fmt.Sprintf(
+				"spec.displayName: Invalid value: %q: a name %s", tenant.Spec.DisplayName, notPrintable,
+			)), "%q", character)
+		}
+	})
+
 	DescribeTable("takes", func(ctx SpecContext, change func(*TenantSpec)) {
 		tenant := validTenant()
 		change(&tenant.Spec)
