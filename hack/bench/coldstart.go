@@ -35,39 +35,39 @@ type effort struct {
 
 // coldStart measures a verifier's start beside a bare list of the same keys, asks it for revoked keys all the while,
 // and measures what it and the controller have of memory then.
-func coldStart(ctx context.Context, l *lab) error {
-	f, people, err := l.fill(ctx, l.times(coldKeys))
+func coldStart(ctx context.Context, bed *testbed) error {
+	f, people, err := bed.fill(ctx, bed.times(coldKeys))
 	if err != nil {
 		return err
 	}
 	name := func(what string) string { return fmt.Sprintf("cold start with %d keys: %s", f.Keys, what) }
-	if err := l.startVerifiers(ctx, people, filledRounds, &f); err != nil {
+	if err := bed.startVerifiers(ctx, people, filledRounds, &f); err != nil {
 		return err
 	}
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: name("until it serves, by a bare client-go list"), Value: f.Verifier.Wall, Unit: "s", Baseline: f.List.Wall,
 		Spread: f.Verifier.Spread,
 		Goal:   "≤ 1.3, or 2 s", Met: f.Verifier.Wall <= max(2, 1.3*f.List.Wall),
 	})
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: name("CPU, by a bare client-go list's"), Value: f.Verifier.CPU, Unit: "s", Baseline: f.List.CPU,
 		Goal: "≤ 1.3, or 5 s", Met: f.Verifier.CPU <= max(5, 1.3*f.List.CPU),
 	})
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: name("revoked keys accepted"), Value: float64(f.Accepted), Unit: "requests", Goal: "0", Met: f.Accepted == 0,
 	})
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: name("verifier's resident memory after sync"), Value: f.Verifier.Memory, Unit: "MiB", Goal: "≤ 90",
 		Met: f.Verifier.Memory <= 90,
 	})
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: name("verifier's peak during sync, by memory after it"), Value: f.Verifier.Peak, Baseline: f.Verifier.Memory,
 		Unit: "MiB", Goal: "≤ 2", Met: f.Verifier.Peak <= 2*f.Verifier.Memory,
 	})
-	if err := l.startController(ctx, &f); err != nil {
+	if err := bed.startController(ctx, &f); err != nil {
 		return err
 	}
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: name("controller's resident memory, at its peak"), Value: f.Controller.Peak, Baseline: f.Controller.Memory,
 		Unit: "MiB", Goal: "≤ 400 MiB", Met: f.Controller.Peak <= 400,
 	})
@@ -85,8 +85,8 @@ type arrival struct {
 
 // comeUp starts a verifier, and asks it about revoked keys from its first moment until all have been asked about after
 // it serves.
-func (l *lab) comeUp(ctx context.Context, people *population) (a arrival, err error) {
-	v, err := l.verifier(ctx, "verifier-0")
+func (bed *testbed) comeUp(ctx context.Context, people *population) (a arrival, err error) {
+	v, err := bed.verifier(ctx, "verifier-0")
 	if err != nil {
 		return a, err
 	}
@@ -130,7 +130,7 @@ func (l *lab) comeUp(ctx context.Context, people *population) (a arrival, err er
 	if a.memory, a.peak, err = v.memory(); err != nil {
 		return a, err
 	}
-	return a, l.stop(v)
+	return a, bed.stop(v)
 }
 
 // tempt asks about a revoked key.

@@ -23,38 +23,38 @@ const (
 )
 
 // decision1000 measures the decision where everything is in the processor's caches.
-func decision1000(ctx context.Context, l *lab) error {
-	c := crowdOf(few, few)
-	decisions, alone, err := sideBySide(ctx, l, few, c.decides(verify.ReasonAllowed), c.hashes)
+func decision1000(ctx context.Context, bed *testbed) error {
+	c := newSyntheticIndex(few, few)
+	decisions, alone, err := sideBySide(ctx, bed, few, c.decides(verify.ReasonAllowed), c.hashes)
 	if err != nil {
 		return err
 	}
-	l.book.add(inNanoseconds("decision-1000: by SHA-256 of the token alone", decisions, alone, c.allocations(), 350))
+	bed.book.add(inNanoseconds("decision-1000: by SHA-256 of the token alone", decisions, alone, c.allocations(), 350))
 	return nil
 }
 
 // malformedToken measures the decision about tokens of which only the checksum is wrong: those that take the longest to
 // refuse.
-func malformedToken(ctx context.Context, l *lab) error {
-	c := crowdOf(few, few)
+func malformedToken(ctx context.Context, bed *testbed) error {
+	c := newSyntheticIndex(few, few)
 	c.misspell()
-	decisions, alone, err := sideBySide(ctx, l, few, c.decides(verify.ReasonMalformedToken), c.hashes)
+	decisions, alone, err := sideBySide(ctx, bed, few, c.decides(verify.ReasonMalformedToken), c.hashes)
 	if err != nil {
 		return err
 	}
-	l.book.add(inNanoseconds("malformed: by SHA-256 of the token alone", decisions, alone, c.allocations(), 60))
+	bed.book.add(inNanoseconds("malformed: by SHA-256 of the token alone", decisions, alone, c.allocations(), 60))
 	return nil
 }
 
 // decision1m measures the decision where nothing is in the processor's caches but by luck, beside the least that could
 // find a key: its digest in Go's map.
-func decision1m(ctx context.Context, l *lab) error {
-	c := crowdOf(l.times(many), l.times(many))
+func decision1m(ctx context.Context, bed *testbed) error {
+	c := newSyntheticIndex(bed.times(many), bed.times(many))
 	found := make(map[token.Digest]uint32, len(c.bearers))
 	for i := range c.bearers {
 		found[token.DigestOf(c.token(i))] = uint32(i)
 	}
-	decisions, alone, err := sideBySide(ctx, l, len(c.bearers), c.decides(verify.ReasonAllowed), func(i int) error {
+	decisions, alone, err := sideBySide(ctx, bed, len(c.bearers), c.decides(verify.ReasonAllowed), func(i int) error {
 		if found[sha256.Sum256([]byte(c.token(i)))] != uint32(i) {
 			return fmt.Errorf("the map has lost key %d", i)
 		}
@@ -63,14 +63,14 @@ func decision1m(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	l.book.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone, atMost(1.6)))
+	bed.book.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone, atMost(1.6)))
 	return nil
 }
 
 // decides asks for a key, and insists on the answer.
-func (c *crowd) decides(want verify.Reason) func(int) error {
+func (s *syntheticIndex) decides(want verify.Reason) func(int) error {
 	return func(i int) error {
-		if got := c.ask(i); got.Reason != want {
+		if got := s.ask(i); got.Reason != want {
 			return fmt.Errorf("key %d: decided %s", i, got.Reason)
 		}
 		return nil
@@ -78,15 +78,15 @@ func (c *crowd) decides(want verify.Reason) func(int) error {
 }
 
 // hashes takes the digest of a key's token, and nothing else.
-func (c *crowd) hashes(i int) error {
-	if sha256.Sum256([]byte(c.token(i))) == (token.Digest{}) {
+func (s *syntheticIndex) hashes(i int) error {
+	if sha256.Sum256([]byte(s.token(i))) == (token.Digest{}) {
 		return fmt.Errorf("key %d: no digest", i) // The compiler may not leave it out.
 	}
 	return nil
 }
 
-func (c *crowd) allocations() float64 {
-	return testing.AllocsPerRun(1000, func() { c.ask(0) })
+func (s *syntheticIndex) allocations() float64 {
+	return testing.AllocsPerRun(1000, func() { s.ask(0) })
 }
 
 // goalsHash is what SHA-256 of a token took where the goals in nanoseconds were set. On another machine they are as
@@ -105,10 +105,11 @@ func inNanoseconds(name string, value, baseline samples, allocations, goal float
 
 // sideBySide times two things in turns, over stretches of keys out of n, and returns the nanoseconds that one of each
 // takes.
-func sideBySide(ctx context.Context, l *lab, n int, one, other func(i int) error) (ones, others samples, err error) {
+func sideBySide(ctx context.Context, bed *testbed, n int, one, other func(i int) error) (ones, others samples,
+	err error) {
 	runtime.GC()
 	stretch := min(decisionStretch, n)
-	for range l.times(decisionRounds) {
+	for range bed.times(decisionRounds) {
 		for _, it := range []struct {
 			do   func(int) error
 			into *samples
@@ -130,10 +131,10 @@ func sideBySide(ctx context.Context, l *lab, n int, one, other func(i int) error
 }
 
 // indexMemory measures what a credential takes in the index, beside what its digest alone takes in Go's map.
-func indexMemory(_ context.Context, l *lab) error {
-	n := l.times(many)
+func indexMemory(_ context.Context, bed *testbed) error {
+	n := bed.times(many)
 	before := liveBytes()
-	c := crowdOf(n, 0)
+	c := newSyntheticIndex(n, 0)
 	c.bearers, c.tenants = nil, nil
 	after := liveBytes()
 	digests := map[token.Digest]struct{}{}
@@ -142,7 +143,7 @@ func indexMemory(_ context.Context, l *lab) error {
 	}
 	alone := liveBytes() - after
 	perKey := (after - before) / float64(n)
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: "index-memory: a credential, by its digest in Go's map", Value: perKey, Baseline: alone / float64(n), Unit: "B",
 		Goal: "≤ 150 B", Met: perKey <= 150,
 	})
@@ -167,12 +168,12 @@ const (
 )
 
 // updates1m measures what readers notice of a writer.
-func updates1m(ctx context.Context, l *lab) error {
-	c := crowdOf(l.times(many), l.times(many))
+func updates1m(ctx context.Context, bed *testbed) error {
+	c := newSyntheticIndex(bed.times(many), bed.times(many))
 	runtime.GC()
 	var calm, busy, rates samples
 	took := make([]time.Duration, 0, 1<<22)
-	for range l.times(updateRounds) {
+	for range bed.times(updateRounds) {
 		quiet, err := c.p99(ctx, took)
 		if err != nil {
 			return err
@@ -194,12 +195,12 @@ func updates1m(ctx context.Context, l *lab) error {
 	if rates.atLeast(0.9*updateRate) == missed {
 		f.verdict = missed
 	}
-	l.book.add(f)
+	bed.book.add(f)
 	return nil
 }
 
 // update suspends keys and lets them go on, at a rate, until the context ends. It returns how often.
-func (c *crowd) update(ctx context.Context) (made int) {
+func (s *syntheticIndex) update(ctx context.Context) (made int) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
@@ -210,18 +211,18 @@ func (c *crowd) update(ctx context.Context) (made int) {
 		case <-tick.C:
 		}
 		for ; float64(made) < time.Since(began).Seconds()*updateRate; made++ {
-			i := made * 7919 % len(c.bearers)
-			c.put(i, token.DigestOf(c.token(i)), index.State(made%2)*index.StateSuspended)
+			i := made * 7919 % len(s.bearers)
+			s.put(i, token.DigestOf(s.token(i)), index.State(made%2)*index.StateSuspended)
 		}
 	}
 }
 
 // p99 times one decision after the other for a while, and returns what 99 of a hundred take at most.
-func (c *crowd) p99(ctx context.Context, took []time.Duration) (float64, error) {
+func (s *syntheticIndex) p99(ctx context.Context, took []time.Duration) (float64, error) {
 	for began := time.Now(); time.Since(began) < updateWindow && len(took) < cap(took); {
-		i := c.somewhere(1)
+		i := s.somewhere(1)
 		start := time.Now()
-		got := c.ask(i)
+		got := s.ask(i)
 		took = append(took, time.Since(start))
 		if got.Reason != verify.ReasonAllowed && got.Reason != verify.ReasonSuspended {
 			return 0, fmt.Errorf("key %d: decided %s", i, got.Reason)

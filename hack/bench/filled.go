@@ -51,18 +51,18 @@ type upkeep struct {
 }
 
 // measureFilled fills a cluster with keys and has a verifier and a bare list start in turn, and then a controller.
-func (l *lab) measureFilled(ctx context.Context, n, rounds int) (footing, error) {
-	f, people, err := l.fill(ctx, n)
+func (bed *testbed) measureFilled(ctx context.Context, n, rounds int) (footing, error) {
+	f, people, err := bed.fill(ctx, n)
 	if err != nil {
 		return f, err
 	}
-	if err := l.startVerifiers(ctx, people, rounds, &f); err != nil {
+	if err := bed.startVerifiers(ctx, people, rounds, &f); err != nil {
 		return f, err
 	}
-	if err := l.startController(ctx, &f); err != nil {
+	if err := bed.startController(ctx, &f); err != nil {
 		return f, err
 	}
-	page, err := l.cp.RunKubectl(ctx, "get", "--raw", "/metrics")
+	page, err := bed.cp.RunKubectl(ctx, "get", "--raw", "/metrics")
 	if err != nil {
 		return f, err
 	}
@@ -75,16 +75,16 @@ func (l *lab) measureFilled(ctx context.Context, n, rounds int) (footing, error)
 }
 
 // fill fills a cluster with keys, each with a Secret. Some are revoked, and the controller has not been there since.
-func (l *lab) fill(ctx context.Context, n int) (footing, *population, error) {
+func (bed *testbed) fill(ctx context.Context, n int) (footing, *population, error) {
 	began := time.Now()
-	if err := l.install(ctx); err != nil {
+	if err := bed.install(ctx); err != nil {
 		return footing{}, nil, err
 	}
-	people, err := l.populate(ctx, n, perTenant, revokedEvery)
+	people, err := bed.populate(ctx, n, perTenant, revokedEvery)
 	if err != nil {
 		return footing{}, nil, err
 	}
-	if err := l.addSecrets(ctx, people); err != nil {
+	if err := bed.addSecrets(ctx, people); err != nil {
 		return footing{}, nil, err
 	}
 	fmt.Printf("  filled in %.0f s\n", time.Since(began).Seconds())
@@ -92,7 +92,7 @@ func (l *lab) fill(ctx context.Context, n int) (footing, *population, error) {
 }
 
 // addSecrets gives each key a Secret as the controller makes them, which keeps no more than their metadata.
-func (l *lab) addSecrets(ctx context.Context, people *population) error {
+func (bed *testbed) addSecrets(ctx context.Context, people *population) error {
 	first := people.keys[0]
 	template := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -110,10 +110,10 @@ func (l *lab) addSecrets(ctx context.Context, people *population) error {
 			"apiBaseUrl": "https://your-nexuscommerce.com/api", "type": "nexuscommerce", "provider": "nexuscommerce",
 		},
 	}
-	if err := l.cp.Client.Create(ctx, template); err != nil {
+	if err := bed.cp.Client.Create(ctx, template); err != nil {
 		return err
 	}
-	return l.cp.SeedSecrets(ctx, client.ObjectKeyFromObject(template), len(people.keys)-1,
+	return bed.cp.SeedSecrets(ctx, client.ObjectKeyFromObject(template), len(people.keys)-1,
 		func(i int) (client.ObjectKey, []string) {
 			key := people.keys[i+1]
 			// Stored as protobuf: whatever is replaced keeps its length.
@@ -126,8 +126,8 @@ func (l *lab) addSecrets(ctx context.Context, people *population) error {
 }
 
 // startVerifiers starts a verifier and a bare list in turn.
-func (l *lab) startVerifiers(ctx context.Context, people *population, rounds int, f *footing) error {
-	kubeconfig, err := l.cp.ServiceAccountKubeconfig("apikey-verifier")
+func (bed *testbed) startVerifiers(ctx context.Context, people *population, rounds int, f *footing) error {
+	kubeconfig, err := bed.cp.ServiceAccountKubeconfig("apikey-verifier")
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (l *lab) startVerifiers(ctx context.Context, people *population, rounds int
 			return err
 		}
 		bareWall, bareCPU = append(bareWall, without.Wall), append(bareCPU, without.CPU)
-		own, err := l.comeUp(ctx, people)
+		own, err := bed.comeUp(ctx, people)
 		if err != nil {
 			return err
 		}
@@ -162,8 +162,8 @@ func (l *lab) startVerifiers(ctx context.Context, people *population, rounds int
 }
 
 // startController starts a controller, and waits until it has looked at every key.
-func (l *lab) startController(ctx context.Context, f *footing) error {
-	controller, err := l.controller(ctx)
+func (bed *testbed) startController(ctx context.Context, f *footing) error {
+	controller, err := bed.controller(ctx)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (l *lab) startController(ctx context.Context, f *footing) error {
 	}
 	fmt.Printf("  a controller has looked at all in %.0f s, %.0f s of CPU, %.0f MiB then, %.0f at its peak\n",
 		f.Controller.Wall, f.Controller.CPU, f.Controller.Memory, f.Controller.Peak)
-	return l.stop(controller)
+	return bed.stop(controller)
 }
 
 // memory returns how much memory a process has resident, and the most that it had, in MiB.

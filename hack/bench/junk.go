@@ -23,15 +23,15 @@ const (
 
 // junk measures what a flood of tokens that are none does to memory and to the requests of keys that are some: beside
 // nothing, beside the flood, and beside as many requests of good keys, which cost the machine at least as much.
-func junk(ctx context.Context, l *lab) error {
-	if err := l.install(ctx); err != nil {
+func junk(ctx context.Context, bed *testbed) error {
+	if err := bed.install(ctx); err != nil {
 		return err
 	}
-	people, err := l.populate(ctx, l.times(1000), perTenant, 0)
+	people, err := bed.populate(ctx, bed.times(1000), perTenant, 0)
 	if err != nil {
 		return err
 	}
-	v, err := l.verifier(ctx, "verifier-0", "--usage-write-budget=0")
+	v, err := bed.verifier(ctx, "verifier-0", "--usage-write-budget=0")
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func junk(ctx context.Context, l *lab) error {
 		return err
 	}
 	var calm, besideGood, besideJunk, rates samples
-	for range l.times(junkRounds) {
+	for range bed.times(junkRounds) {
 		for _, round := range []struct {
 			flood  [][]byte
 			window time.Duration
@@ -74,15 +74,15 @@ func junk(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: "junk: tokens that are none", Value: rates.median(), Unit: "1/s", Spread: rates.spread(),
 		Goal: "≥ 9,500 /s", verdict: rates.atLeast(0.95 * floodRate),
 	})
-	l.book.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk,
+	bed.book.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk,
 		besideGood, atMost(1.1)))
-	l.book.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included",
+	bed.book.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included",
 		besideJunk, calm, atMost(2)))
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: "junk: memory after it, by memory before", Value: after / (1 << 20), Baseline: before / (1 << 20),
 		Unit: "MiB", Goal: "≤ 1.1", Met: after <= 1.1*before,
 	})

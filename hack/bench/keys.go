@@ -44,18 +44,18 @@ type population struct {
 
 // populate has a controller mint one key, and copies it: so many for each tenant. Every so-many-th copy is revoked,
 // where that is not zero.
-func (l *lab) populate(ctx context.Context, n, perTenant, revokedEvery int) (*population, error) {
+func (bed *testbed) populate(ctx context.Context, n, perTenant, revokedEvery int) (*population, error) {
 	p := &population{}
-	template, digest, err := l.template(ctx, p)
+	template, digest, err := bed.template(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.addTenants(ctx, p, n/perTenant+1); err != nil {
+	if err := bed.addTenants(ctx, p, n/perTenant+1); err != nil {
 		return nil, err
 	}
 	ledgers := map[string][]keysv1alpha1.ActiveKey{}
 	p.keys = make([]subject, n)
-	err = l.cp.Seed(ctx, client.ObjectKeyFromObject(template), n, func(i int) (client.ObjectKey, []string) {
+	err = bed.cp.Seed(ctx, client.ObjectKeyFromObject(template), n, func(i int) (client.ObjectKey, []string) {
 		tenant := p.tenants[1+i/perTenant]
 		uid := fixture.UUID()
 		tok := mint(uid)
@@ -76,16 +76,16 @@ func (l *lab) populate(ctx context.Context, n, perTenant, revokedEvery int) (*po
 	if err != nil {
 		return nil, err
 	}
-	return p, l.keepLedgers(ctx, p.tenants[1:], ledgers)
+	return p, bed.keepLedgers(ctx, p.tenants[1:], ledgers)
 }
 
 // keepLedgers writes down who has places in tenants' quotas, by the tenants' names, as the controller does: for one
 // tenant through the API server, which takes its time over hundreds of places, and for those that have as many straight
 // into etcd.
-func (l *lab) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant,
+func (bed *testbed) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant,
 	ledgers map[string][]keysv1alpha1.ActiveKey) error {
-	granting, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"),
-		client.Options{Scheme: l.cp.Client.Scheme()})
+	granting, err := client.New(bed.cp.ServiceAccountConfig("apikey-controller"),
+		client.Options{Scheme: bed.cp.Client.Scheme()})
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (l *lab) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant,
 			copies = append(copies, tenant)
 			continue
 		}
-		if err := l.cp.Client.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
+		if err := bed.cp.Client.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
 			return err
 		}
 		tenant.Status.ActiveKeys = ledgers[tenant.Name]
@@ -104,24 +104,25 @@ func (l *lab) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant,
 			return err
 		}
 	}
-	return l.cp.SeedTenants(ctx, client.ObjectKeyFromObject(first), len(copies), func(i int) (client.ObjectKey, []string) {
-		tenant := copies[i]
-		pairs := []string{first.Name, tenant.Name, string(first.UID), string(tenant.UID), first.Spec.ID, tenant.Spec.ID}
-		for n, place := range ledgers[first.Name] {
-			own := ledgers[tenant.Name][n]
-			pairs = append(pairs, place.UID, own.UID, `"`+place.Name+`"`, `"`+own.Name+`"`)
-		}
-		return client.ObjectKeyFromObject(tenant), pairs
-	})
+	return bed.cp.SeedTenants(ctx, client.ObjectKeyFromObject(first), len(copies),
+		func(i int) (client.ObjectKey, []string) {
+			tenant := copies[i]
+			pairs := []string{first.Name, tenant.Name, string(first.UID), string(tenant.UID), first.Spec.ID, tenant.Spec.ID}
+			for n, place := range ledgers[first.Name] {
+				own := ledgers[tenant.Name][n]
+				pairs = append(pairs, place.UID, own.UID, `"`+place.Name+`"`, `"`+own.Name+`"`)
+			}
+			return client.ObjectKeyFromObject(tenant), pairs
+		})
 }
 
 // template returns a key as a controller leaves it, which runs no more by then.
-func (l *lab) template(ctx context.Context, p *population) (*keysv1alpha1.ApiKey, token.Digest, error) {
-	controller, err := l.controller(ctx)
+func (bed *testbed) template(ctx context.Context, p *population) (*keysv1alpha1.ApiKey, token.Digest, error) {
+	controller, err := bed.controller(ctx)
 	if err != nil {
 		return nil, token.Digest{}, err
 	}
-	tenant, err := l.tenant(ctx, p)
+	tenant, err := bed.tenant(ctx, p)
 	if err != nil {
 		return nil, token.Digest{}, err
 	}
@@ -130,18 +131,18 @@ func (l *lab) template(ctx context.Context, p *population) (*keysv1alpha1.ApiKey
 		k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}
 		k.Spec.Digest = &keysv1alpha1.TokenDigest{SHA256: hexOf(tok.Digest()), Prefix: tok.Prefix()}
 	})
-	if err := l.cp.Client.Create(ctx, key); err != nil {
+	if err := bed.cp.Client.Create(ctx, key); err != nil {
 		return nil, token.Digest{}, err
 	}
-	if err := l.awaitReady(ctx, key); err != nil {
+	if err := bed.awaitReady(ctx, key); err != nil {
 		return nil, token.Digest{}, err
 	}
-	return key, tok.Digest(), l.stop(controller)
+	return key, tok.Digest(), bed.stop(controller)
 }
 
 // tenant creates a tenant with a namespace of the same name.
-func (l *lab) tenant(ctx context.Context, p *population) (*keysv1alpha1.Tenant, error) {
-	tenant, err := l.newTenant(ctx)
+func (bed *testbed) tenant(ctx context.Context, p *population) (*keysv1alpha1.Tenant, error) {
+	tenant, err := bed.newTenant(ctx)
 	if err == nil {
 		p.tenants = append(p.tenants, tenant)
 	}
@@ -149,26 +150,26 @@ func (l *lab) tenant(ctx context.Context, p *population) (*keysv1alpha1.Tenant, 
 }
 
 // addTenants creates n, some at a time.
-func (l *lab) addTenants(ctx context.Context, p *population, n int) error {
+func (bed *testbed) addTenants(ctx context.Context, p *population, n int) error {
 	tenants := make([]*keysv1alpha1.Tenant, n)
 	err := each(ctx, n, func(ctx context.Context, i int) (err error) {
-		tenants[i], err = l.newTenant(ctx)
+		tenants[i], err = bed.newTenant(ctx)
 		return err
 	})
 	p.tenants = append(p.tenants, tenants...)
 	return err
 }
 
-func (l *lab) newTenant(ctx context.Context) (*keysv1alpha1.Tenant, error) {
+func (bed *testbed) newTenant(ctx context.Context) (*keysv1alpha1.Tenant, error) {
 	tenant := fixture.Tenant(fixture.Name("tenant"), func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = ptr.To[int32](500) })
-	if err := l.cp.Client.Create(ctx, tenant); err != nil {
+	if err := bed.cp.Client.Create(ctx, tenant); err != nil {
 		return nil, err
 	}
-	return tenant, l.cp.Client.Create(ctx, fixture.Namespace(tenant.Name, tenant.Name))
+	return tenant, bed.cp.Client.Create(ctx, fixture.Namespace(tenant.Name, tenant.Name))
 }
 
-func (l *lab) awaitReady(ctx context.Context, key *keysv1alpha1.ApiKey) error {
-	return l.follow(ctx, key, func(k *keysv1alpha1.ApiKey) bool {
+func (bed *testbed) awaitReady(ctx context.Context, key *keysv1alpha1.ApiKey) error {
+	return bed.follow(ctx, key, func(k *keysv1alpha1.ApiKey) bool {
 		return apimeta.IsStatusConditionTrue(k.Status.Conditions, keysv1alpha1.ConditionReady)
 	})
 }
@@ -176,14 +177,14 @@ func (l *lab) awaitReady(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 // watch watches one key from a version on, or from what the API server knows of it where that is "0". Without a
 // version, the server first makes sure that it knows everything until now, for which it has etcd tell how far it is
 // every 100 ms: most of that would be part of what is measured.
-func (l *lab) watch(ctx context.Context, key client.ObjectKey, version string) (watch.Interface, error) {
-	return l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
+func (bed *testbed) watch(ctx context.Context, key client.ObjectKey, version string) (watch.Interface, error) {
+	return bed.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
 		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name, ResourceVersion: version}})
 }
 
 // follow watches a key, as it comes after the version that it has, until a condition holds.
-func (l *lab) follow(ctx context.Context, key *keysv1alpha1.ApiKey, holds func(*keysv1alpha1.ApiKey) bool) error {
-	watcher, err := l.watch(ctx, client.ObjectKeyFromObject(key), key.ResourceVersion)
+func (bed *testbed) follow(ctx context.Context, key *keysv1alpha1.ApiKey, holds func(*keysv1alpha1.ApiKey) bool) error {
+	watcher, err := bed.watch(ctx, client.ObjectKeyFromObject(key), key.ResourceVersion)
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ type askers struct {
 }
 
 // overHTTP puts the load of a second on a URL. With a rest, connections pause between requests.
-func (l *lab) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration,
+func (bed *testbed) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration,
 	rest ...string) (answers, error) {
 	wrk, err := on(ctx, loadCore, "wrk", append([]string{
 		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length),
@@ -158,7 +158,7 @@ func seconds(d time.Duration) string {
 }
 
 // overGRPC puts load on a server with one message, from a file.
-func (l *lab) overGRPC(ctx context.Context, address, message string, more ...string) (answers, error) {
+func (bed *testbed) overGRPC(ctx context.Context, address, message string, more ...string) (answers, error) {
 	h2load, err := on(ctx, loadCore, "h2load", append([]string{
 		"--threads=1", "--data=" + message, "--header=content-type: application/grpc", "--header=te: trailers",
 		"http://" + address + "/envoy.service.auth.v3.Authorization/Check",

@@ -42,7 +42,7 @@ type benchmark struct {
 	what string
 	// limit bounds it, on the reference machine.
 	limit time.Duration
-	run   func(context.Context, *lab) error
+	run   func(context.Context, *testbed) error
 	// tools are the programs that it takes beside what is built here.
 	tools []string
 }
@@ -192,9 +192,9 @@ func measure(ctx context.Context, b benchmark, limit time.Duration, bin string, 
 		defer cancel()
 		ctx = bounded
 	}
-	l := &lab{bin: bin, scale: scale, book: book}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if err := b.run(ctx, l); err != nil {
+	bed := &testbed{bin: bin, scale: scale, book: book}
+	defer func() { err = errors.Join(err, bed.close()) }()
+	if err := b.run(ctx, bed); err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	return nil

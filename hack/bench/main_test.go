@@ -12,13 +12,13 @@ import (
 // from being measured, unless somebody has stopped all of them.
 func TestNotMeasured(t *testing.T) {
 	half := figure{Name: "half", Unit: "s", Met: true}
-	begins := benchmark{name: "endless", limit: time.Second, run: func(ctx context.Context, l *lab) error {
-		l.book.add(half)
+	begins := benchmark{name: "endless", limit: time.Second, run: func(ctx context.Context, bed *testbed) error {
+		bed.book.add(half)
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	works := benchmark{name: "works", limit: time.Hour, run: func(_ context.Context, l *lab) error {
-		l.book.add(figure{Name: "whole", Unit: "s", Met: true})
+	works := benchmark{name: "works", limit: time.Hour, run: func(_ context.Context, bed *testbed) error {
+		bed.book.add(figure{Name: "whole", Unit: "s", Met: true})
 		return nil
 	}}
 	lacks := benchmark{name: "lacks", limit: time.Hour, tools: []string{"no-such-tool"}, run: works.run}

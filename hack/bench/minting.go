@@ -22,57 +22,57 @@ const (
 
 // minting measures how long a key takes to be Ready, without verifiers and with them, and what there and back through
 // the API server takes with as many bare clients.
-func minting(ctx context.Context, l *lab) error {
-	if err := l.install(ctx); err != nil {
+func minting(ctx context.Context, bed *testbed) error {
+	if err := bed.install(ctx); err != nil {
 		return err
 	}
-	if _, err := l.controller(ctx); err != nil {
+	if _, err := bed.controller(ctx); err != nil {
 		return err
 	}
 	people := &population{}
-	if _, err := l.mintKeys(ctx, people, 3); err != nil { // The controller's own first time.
+	if _, err := bed.mintKeys(ctx, people, 3); err != nil { // The controller's own first time.
 		return err
 	}
 	var alone, waited, there, added samples
 	for range mintingRounds {
-		without, err := l.mintKeys(ctx, people, l.times(mintedKeys))
+		without, err := bed.mintKeys(ctx, people, bed.times(mintedKeys))
 		if err != nil {
 			return err
 		}
-		verifiers, err := l.verifiers(ctx, replicas)
+		verifiers, err := bed.verifiers(ctx, replicas)
 		if err != nil {
 			return err
 		}
-		with, err := l.mintKeys(ctx, people, l.times(mintedKeys))
+		with, err := bed.mintKeys(ctx, people, bed.times(mintedKeys))
 		if err != nil {
 			return err
 		}
-		trips, err := l.roundTrips(ctx, people.tenants[0].Name, l.times(mintedKeys))
+		trips, err := bed.roundTrips(ctx, people.tenants[0].Name, bed.times(mintedKeys))
 		if err != nil {
 			return err
 		}
 		for _, v := range verifiers {
-			if err := l.stop(v); err != nil {
+			if err := bed.stop(v); err != nil {
 				return err
 			}
 		}
 		alone, waited, there = append(alone, without.median()), append(waited, with.median()), append(there, trips.median())
 		added = append(added, with.median()-without.median())
 	}
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: "minting: until Ready, 3 verifiers, median", Value: waited.median(), Unit: "ms", Baseline: alone.median(),
 		Spread: waited.spread(),
 		Goal:   "at most one round trip above none", verdict: added.by(there).atMost(1),
 	})
-	l.book.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×",
+	bed.book.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×",
 		added, there, atMost(1)))
 	return nil
 }
 
 // mintKeys creates keys one after another, each in a tenant that has room, and returns how long each took in
 // milliseconds.
-func (l *lab) mintKeys(ctx context.Context, people *population, n int) (samples, error) {
-	tenant, err := l.tenant(ctx, people)
+func (bed *testbed) mintKeys(ctx context.Context, people *population, n int) (samples, error) {
+	tenant, err := bed.tenant(ctx, people)
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +80,10 @@ func (l *lab) mintKeys(ctx context.Context, people *population, n int) (samples,
 	for range n {
 		key := fixture.ApiKey(tenant.Name, fixture.Name("key"))
 		began := time.Now()
-		if err := l.cp.Client.Create(ctx, key); err != nil {
+		if err := bed.cp.Client.Create(ctx, key); err != nil {
 			return nil, err
 		}
-		if err := l.awaitReady(ctx, key); err != nil {
+		if err := bed.awaitReady(ctx, key); err != nil {
 			return nil, err
 		}
 		took = append(took, milliseconds(time.Since(began)))
@@ -93,7 +93,7 @@ func (l *lab) mintKeys(ctx context.Context, people *population, n int) (samples,
 
 // roundTrips measures there and back: an object is written, and as many who watch it as there are verifiers write to
 // another, whose watcher has all of that. It returns milliseconds.
-func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples, error) {
+func (bed *testbed) roundTrips(ctx context.Context, namespace string, n int) (samples, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var keys [2]*keysv1alpha1.ApiKey
@@ -101,7 +101,7 @@ func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples,
 		keys[i] = fixture.ApiKey(namespace, fixture.Name("trip"), func(k *keysv1alpha1.ApiKey) {
 			k.Spec.State = keysv1alpha1.ApiKeySuspended
 		})
-		if err := l.cp.Client.Create(ctx, keys[i]); err != nil {
+		if err := bed.cp.Client.Create(ctx, keys[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -110,26 +110,26 @@ func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples,
 	labels := make([]string, replicas)
 	for i := range labels {
 		labels[i] = fmt.Sprintf("trip-%d", i)
-		seen, err := l.changes(ctx, there, "trip")
+		seen, err := bed.changes(ctx, there, "trip")
 		if err != nil {
 			return nil, err
 		}
 		go func() {
 			for value := range seen {
-				if err := l.touch(ctx, back, labels[i], value); err != nil {
+				if err := bed.touch(ctx, back, labels[i], value); err != nil {
 					cancel(err)
 				}
 			}
 		}()
 	}
-	returned, err := l.changes(ctx, back, labels...)
+	returned, err := bed.changes(ctx, back, labels...)
 	if err != nil {
 		return nil, err
 	}
 	var took samples
 	for i := range n {
 		began := time.Now()
-		if err := l.touch(ctx, there, "trip", strconv.Itoa(i)); err != nil {
+		if err := bed.touch(ctx, there, "trip", strconv.Itoa(i)); err != nil {
 			return nil, err
 		}
 		if _, ok := <-returned; !ok {
@@ -142,8 +142,8 @@ func (l *lab) roundTrips(ctx context.Context, namespace string, n int) (samples,
 
 // changes returns what some labels of a key are set to, each time that all of them have come to have another value, the
 // same.
-func (l *lab) changes(ctx context.Context, key *keysv1alpha1.ApiKey, labels ...string) (<-chan string, error) {
-	watcher, err := l.watch(ctx, client.ObjectKeyFromObject(key), "0")
+func (bed *testbed) changes(ctx context.Context, key *keysv1alpha1.ApiKey, labels ...string) (<-chan string, error) {
+	watcher, err := bed.watch(ctx, client.ObjectKeyFromObject(key), "0")
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (l *lab) changes(ctx context.Context, key *keysv1alpha1.ApiKey, labels ...s
 	return values, nil
 }
 
-func (l *lab) touch(ctx context.Context, key *keysv1alpha1.ApiKey, label, value string) error {
+func (bed *testbed) touch(ctx context.Context, key *keysv1alpha1.ApiKey, label, value string) error {
 	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, label, value)
-	return l.cp.Client.Patch(ctx, key.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+	return bed.cp.Client.Patch(ctx, key.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
 }

@@ -29,41 +29,41 @@ http {
 `
 
 // behindNginx measures what a request takes of nginx and of what it asks, together, with the guide's configuration.
-func behindNginx(ctx context.Context, l *lab) error {
-	dir, own, none, err := l.pair(ctx)
+func behindNginx(ctx context.Context, bed *testbed) error {
+	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
-	api, err := l.serve(ctx, "none") // Behind both, and not measured.
+	api, err := bed.serve(ctx, "none") // Behind both, and not measured.
 	if err != nil {
 		return err
 	}
 	who := askers{filepath.Join(dir, "askers"), true}
-	if err := draw(who.file, l.times(servedKeys), servedKeys, itself); err != nil {
+	if err := draw(who.file, bed.times(servedKeys), servedKeys, itself); err != nil {
 		return err
 	}
 	var behind [2]*contender
 	for i, backend := range []*process{none, own} {
-		nginx, err := l.nginx(ctx, filepath.Join(dir, fmt.Sprintf("nginx-%d", i)), backend.address, api.address)
+		nginx, err := bed.nginx(ctx, filepath.Join(dir, fmt.Sprintf("nginx-%d", i)), backend.address, api.address)
 		if err != nil {
 			return err
 		}
 		behind[i] = &contender{measure: func() (samples, error) {
 			perRequest, err := cost(func() (answers, error) {
-				return l.overHTTP(ctx, "http://"+nginx.address+"/api/products", who, httpConnections, loadTime)
+				return bed.overHTTP(ctx, "http://"+nginx.address+"/api/products", who, httpConnections, loadTime)
 			}, nginx, backend)
 			return samples{perRequest}, err
 		}}
 	}
-	if err := alternate(l.times(loadRounds), behind[:]...); err != nil {
+	if err := alternate(bed.times(loadRounds), behind[:]...); err != nil {
 		return err
 	}
-	behind[1].beside(l.book, behind[0], 0, "nginx: CPU of a request, nginx and verifier, by nginx and net/http", 1.05)
+	behind[1].beside(bed.book, behind[0], 0, "nginx: CPU of a request, nginx and verifier, by nginx and net/http", 1.05)
 	return nil
 }
 
 // nginx starts one with the guide's configuration, and with these addresses in it.
-func (l *lab) nginx(ctx context.Context, dir, decider, api string) (*process, error) {
+func (bed *testbed) nginx(ctx context.Context, dir, decider, api string) (*process, error) {
 	guide, err := os.ReadFile(controlplane.Root() + "/docs/guides/nginx/nginx.conf")
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (l *lab) nginx(ctx context.Context, dir, decider, api string) (*process, er
 	if err := p.command.Start(); err != nil {
 		return nil, err
 	}
-	l.running = append(l.running, p)
+	bed.running = append(bed.running, p)
 	return p, until(ctx, 5*time.Millisecond, func() bool {
 		status, _, err := get(ctx, "http://"+p.address+"/")
 		return err == nil && status != 0

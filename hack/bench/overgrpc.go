@@ -24,12 +24,12 @@ import (
 const checkLength = 586
 
 // grpcLoad measures what a check takes of a processor.
-func grpcLoad(ctx context.Context, l *lab) error {
-	dir, own, none, err := l.pair(ctx)
+func grpcLoad(ctx context.Context, bed *testbed) error {
+	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
-	check := envoyCheck(resident(servedKeys / 2))
+	check := envoyCheck(syntheticKey(servedKeys / 2))
 	if err := passes(ctx, own.grpc, check); err != nil {
 		return err
 	}
@@ -49,17 +49,17 @@ func grpcLoad(ctx context.Context, l *lab) error {
 	asking := func(p *process) *contender {
 		return &contender{measure: func() (samples, error) {
 			perRequest, err := cost(func() (answers, error) {
-				return l.overGRPC(ctx, p.grpc, file, "--clients="+strconv.Itoa(grpcConnections),
+				return bed.overGRPC(ctx, p.grpc, file, "--clients="+strconv.Itoa(grpcConnections),
 					"--max-concurrent-streams="+strconv.Itoa(grpcStreams), fmt.Sprintf("--duration=%dms", loadTime.Milliseconds()))
 			}, p)
 			return samples{perRequest}, err
 		}}
 	}
 	base, allow := asking(none), asking(own)
-	if err := alternate(l.times(loadRounds), base, allow); err != nil {
+	if err := alternate(bed.times(loadRounds), base, allow); err != nil {
 		return err
 	}
-	allow.beside(l.book, base, 0, "grpc: CPU of a check that passes, by grpc-go's constant OK", 0.65)
+	allow.beside(bed.book, base, 0, "grpc: CPU of a check that passes, by grpc-go's constant OK", 0.65)
 	return nil
 }
 

@@ -24,9 +24,9 @@ var sizes = []int{10, 1_000, 10_000, 100_000}
 func plot(ctx context.Context, bin string, scale float64, data, drawing string) error {
 	footings := make([]footing, 0, len(sizes))
 	for _, n := range sizes {
-		l := &lab{bin: bin, scale: scale, book: &ledger{}}
-		f, err := l.measureFilled(ctx, l.times(n), filledRounds)
-		if closing := l.close(); err == nil {
+		bed := &testbed{bin: bin, scale: scale, book: &ledger{}}
+		f, err := bed.measureFilled(ctx, bed.times(n), filledRounds)
+		if closing := bed.close(); err == nil {
 			err = closing
 		}
 		if err != nil {

@@ -21,11 +21,11 @@ import (
 const probeInterval = 2 * time.Second
 
 // probes counts the writes to the canary with ever more replicas: each a feed of its own, with connections of its own.
-func probes(ctx context.Context, l *lab) error {
-	if err := l.install(ctx); err != nil {
+func probes(ctx context.Context, bed *testbed) error {
+	if err := bed.install(ctx); err != nil {
 		return err
 	}
-	kubeconfig, err := l.cp.ServiceAccountKubeconfig("apikey-verifier")
+	kubeconfig, err := bed.cp.ServiceAccountKubeconfig("apikey-verifier")
 	if err != nil {
 		return err
 	}
@@ -57,16 +57,16 @@ func probes(ctx context.Context, l *lab) error {
 		// A round of probes, of which there are about 5 a second, after another: that may have been set when there were
 		// fewer.
 		window := max(2*probeInterval, time.Duration(n)*200*time.Millisecond)
-		rate, size, err := l.canaryWrites(ctx, canary, window)
+		rate, size, err := bed.canaryWrites(ctx, canary, window)
 		if err != nil {
 			return err
 		}
-		l.book.add(figure{
+		bed.book.add(figure{
 			Name: fmt.Sprintf("probes: writes to the canary, %d replicas", n), Value: rate, Unit: "1/s",
 			Baseline: float64(n) / probeInterval.Seconds(), Goal: "≤ 6 /s, all together", Met: rate <= 6,
 		})
 		if n == 50 {
-			l.book.add(figure{
+			bed.book.add(figure{
 				Name: "probes: size of the canary, 50 replicas", Value: float64(size) / 1024, Unit: "KiB", Goal: "≤ 64 KiB",
 				Met: size <= 64<<10,
 			})
@@ -86,10 +86,11 @@ func allReady(feeds []*feed.Feed) bool {
 
 // canaryWrites counts what is written to the canary for a while, after as long a while in which it settles. It returns
 // the rate and the object's size.
-func (l *lab) canaryWrites(ctx context.Context, name types.NamespacedName, window time.Duration) (float64, int, error) {
+func (bed *testbed) canaryWrites(ctx context.Context, name types.NamespacedName, window time.Duration) (float64, int,
+	error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*window)
 	defer cancel()
-	watcher, err := l.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(name.Namespace))
+	watcher, err := bed.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(name.Namespace))
 	if err != nil {
 		return 0, 0, err
 	}

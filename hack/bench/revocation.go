@@ -38,44 +38,44 @@ type ending struct {
 
 // revocation measures what a revocation takes, with checks running all the while: first with nothing else going on,
 // then during a burst of creations.
-func revocation(ctx context.Context, l *lab) error {
+func revocation(ctx context.Context, bed *testbed) error {
 	// A poller whose question is answered must not wait for another goroutine of this process either.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(replicas + runtime.NumCPU()))
-	if err := l.install(ctx); err != nil {
+	if err := bed.install(ctx); err != nil {
 		return err
 	}
-	people, err := l.populate(ctx, l.times(10_000), quota, 0)
+	people, err := bed.populate(ctx, bed.times(10_000), quota, 0)
 	if err != nil {
 		return err
 	}
-	controller, err := l.controller(ctx)
+	controller, err := bed.controller(ctx)
 	if err != nil {
 		return err
 	}
-	verifiers, err := l.verifiers(ctx, replicas)
+	verifiers, err := bed.verifiers(ctx, replicas)
 	if err != nil {
 		return err
 	}
 	if err := controller.idle(ctx); err != nil {
 		return err
 	}
-	doomed := people.keys[:l.times(1000)+l.times(100)]
-	alone, err := l.endAll(ctx, verifiers, doomed[:l.times(1000)], true, calm)
+	doomed := people.keys[:bed.times(1000)+bed.times(100)]
+	alone, err := bed.endAll(ctx, verifiers, doomed[:bed.times(1000)], true, calm)
 	if err != nil {
 		return err
 	}
-	reportCalm(l.book, alone)
+	reportCalm(bed.book, alone)
 	// What the controller does with each new object is none of the verifiers' business, and would slow down everything.
-	if err := l.stop(controller); err != nil {
+	if err := bed.stop(controller); err != nil {
 		return err
 	}
-	burst := l.burst(ctx, people.tenants[0].Name)
-	hurried, err := l.endAll(ctx, verifiers, doomed[l.times(1000):], false, 0)
+	burst := bed.burst(ctx, people.tenants[0].Name)
+	hurried, err := bed.endAll(ctx, verifiers, doomed[bed.times(1000):], false, 0)
 	rate := burst()
 	if err != nil {
 		return err
 	}
-	reportBurst(l.book, hurried, rate)
+	reportBurst(bed.book, hurried, rate)
 	return nil
 }
 
@@ -132,11 +132,11 @@ func reportBurst(book *ledger, endings []ending, rate float64) {
 }
 
 // endAll revokes keys one after another, with a rest after each.
-func (l *lab) endAll(ctx context.Context, verifiers []*process, doomed []subject, effective bool,
+func (bed *testbed) endAll(ctx context.Context, verifiers []*process, doomed []subject, effective bool,
 	rest time.Duration) ([]ending, error) {
 	endings := make([]ending, 0, len(doomed))
 	for _, s := range doomed {
-		e, err := l.end(ctx, verifiers, s, effective)
+		e, err := bed.end(ctx, verifiers, s, effective)
 		if err != nil {
 			return nil, fmt.Errorf("revoking %s: %w", s.name, err)
 		}
@@ -149,10 +149,10 @@ func (l *lab) endAll(ctx context.Context, verifiers []*process, doomed []subject
 }
 
 // end revokes a key while every replica is asked about it.
-func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEffective bool) (ending, error) {
+func (bed *testbed) end(ctx context.Context, verifiers []*process, s subject, untilEffective bool) (ending, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	watched, err := l.watchEnd(ctx, s, untilEffective)
+	watched, err := bed.watchEnd(ctx, s, untilEffective)
 	if err != nil {
 		return ending{}, err
 	}
@@ -167,7 +167,7 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 		<-asking
 	}
 	key := &keysv1alpha1.ApiKey{ObjectMeta: metav1.ObjectMeta{Namespace: s.name.Namespace, Name: s.name.Name}}
-	err = l.cp.Client.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`)))
+	err = bed.cp.Client.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`)))
 	acknowledged := time.Now()
 	answered.Store(acknowledged.UnixNano())
 	if err != nil {
@@ -195,8 +195,8 @@ func (l *lab) end(ctx context.Context, verifiers []*process, s subject, untilEff
 
 // watchEnd opens a bare watch of one key. What it returns gets when that showed the key to be revoked, and when it
 // showed that this is effective, where that is waited for; it is closed without where the watch ends.
-func (l *lab) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-chan [2]time.Time, error) {
-	watcher, err := l.watch(ctx, s.name, "0")
+func (bed *testbed) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-chan [2]time.Time, error) {
+	watcher, err := bed.watch(ctx, s.name, "0")
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ const (
 )
 
 // burst creates objects until it is told to stop, which returns how many it made in a second.
-func (l *lab) burst(ctx context.Context, namespace string) (stop func() float64) {
+func (bed *testbed) burst(ctx context.Context, namespace string) (stop func() float64) {
 	ctx, cancel := context.WithCancel(ctx)
 	var created atomic.Int64
 	var workers sync.WaitGroup
@@ -262,7 +262,7 @@ func (l *lab) burst(ctx context.Context, namespace string) (stop func() float64)
 	for range burstWorkers {
 		workers.Go(func() {
 			for range orders {
-				if l.cp.Client.Create(ctx, fixture.ApiKey(namespace, fixture.Name("burst"))) == nil {
+				if bed.cp.Client.Create(ctx, fixture.ApiKey(namespace, fixture.Name("burst"))) == nil {
 					created.Add(1)
 				}
 			}

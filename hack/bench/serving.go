@@ -29,7 +29,7 @@ const (
 )
 
 // serve starts a server on the server's processor: "verifier" with a number of keys, or "none".
-func (l *lab) serve(ctx context.Context, args ...string) (*process, error) {
+func (bed *testbed) serve(ctx context.Context, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (l *lab) serve(ctx context.Context, args ...string) (*process, error) {
 	if err := p.command.Start(); err != nil {
 		return nil, err
 	}
-	l.running = append(l.running, p)
+	bed.running = append(bed.running, p)
 	first, err := bufio.NewReader(said).ReadBytes('\n')
 	if err != nil {
 		return nil, fmt.Errorf("a server to measure: %w: %s", err, tail(p.log.String()))
@@ -60,14 +60,14 @@ func (l *lab) serve(ctx context.Context, args ...string) (*process, error) {
 }
 
 // pair starts a verifier and what it is measured by, and makes a folder for what they are asked with.
-func (l *lab) pair(ctx context.Context) (dir string, own, none *process, err error) {
-	if dir, err = l.scratch(); err != nil {
+func (bed *testbed) pair(ctx context.Context) (dir string, own, none *process, err error) {
+	if dir, err = bed.scratch(); err != nil {
 		return "", nil, nil, err
 	}
-	if own, err = l.serve(ctx, "verifier", strconv.Itoa(servedKeys)); err != nil {
+	if own, err = bed.serve(ctx, "verifier", strconv.Itoa(servedKeys)); err != nil {
 		return "", nil, nil, err
 	}
-	none, err = l.serve(ctx, "none")
+	none, err = bed.serve(ctx, "none")
 	return dir, own, none, err
 }
 
@@ -148,30 +148,30 @@ func middle(own, others samples) (value, baseline float64) {
 }
 
 // asking is a contender at /auth/nginx, of which processor time is measured.
-func (l *lab) asking(ctx context.Context, p *process, who askers) *contender {
+func (bed *testbed) asking(ctx context.Context, p *process, who askers) *contender {
 	return &contender{measure: func() (samples, error) {
 		perRequest, err := cost(func() (answers, error) {
-			return l.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections, loadTime)
+			return bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections, loadTime)
 		}, p)
 		return samples{perRequest}, err
 	}}
 }
 
 // pacing is a contender at /auth/nginx that is asked 1,000 times a second, of which latency is measured.
-func (l *lab) pacing(ctx context.Context, p *process, who askers) *contender {
+func (bed *testbed) pacing(ctx context.Context, p *process, who askers) *contender {
 	return &contender{measure: func() (samples, error) {
-		a, err := l.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, pacedConnections, paceTime, pacedRest)
+		a, err := bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, pacedConnections, paceTime, pacedRest)
 		return samples{a.P50, a.P99}, err
 	}}
 }
 
 // httpLoad measures what a request takes of a processor over HTTP.
-func httpLoad(ctx context.Context, l *lab) error {
-	dir, own, none, err := l.pair(ctx)
+func httpLoad(ctx context.Context, bed *testbed) error {
+	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
-	some := l.times(servedKeys)
+	some := bed.times(servedKeys)
 	var who [3]askers
 	for i, change := range []func(subject) subject{itself, unknown, malformed} {
 		who[i] = askers{filepath.Join(dir, strconv.Itoa(i)), i == 0}
@@ -179,47 +179,47 @@ func httpLoad(ctx context.Context, l *lab) error {
 			return err
 		}
 	}
-	base := l.asking(ctx, none, who[0])
-	allow, miss, misspelt := l.asking(ctx, own, who[0]), l.asking(ctx, own, who[1]), l.asking(ctx, own, who[2])
-	if err := alternate(l.times(loadRounds), base, allow, miss, misspelt); err != nil {
+	base := bed.asking(ctx, none, who[0])
+	allow, miss, misspelt := bed.asking(ctx, own, who[0]), bed.asking(ctx, own, who[1]), bed.asking(ctx, own, who[2])
+	if err := alternate(bed.times(loadRounds), base, allow, miss, misspelt); err != nil {
 		return err
 	}
-	allow.beside(l.book, base, 0, "http: CPU of a request that passes, by net/http's", 1.10)
-	miss.beside(l.book, base, 0, "http: CPU of an unknown token, by net/http's", 1.05)
-	misspelt.beside(l.book, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
-	miss.beside(l.book, allow, 0, "http: CPU of an unknown token, by one that passes", 1)
-	misspelt.beside(l.book, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
+	allow.beside(bed.book, base, 0, "http: CPU of a request that passes, by net/http's", 1.10)
+	miss.beside(bed.book, base, 0, "http: CPU of an unknown token, by net/http's", 1.05)
+	misspelt.beside(bed.book, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
+	miss.beside(bed.book, allow, 0, "http: CPU of an unknown token, by one that passes", 1)
+	misspelt.beside(bed.book, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
 	return nil
 }
 
 // latency measures what a request waits at 1,000 a second.
-func latency(ctx context.Context, l *lab) error {
-	dir, own, none, err := l.pair(ctx)
+func latency(ctx context.Context, bed *testbed) error {
+	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
 	who := askers{filepath.Join(dir, "askers"), true}
-	if err := draw(who.file, l.times(servedKeys), servedKeys, itself); err != nil {
+	if err := draw(who.file, bed.times(servedKeys), servedKeys, itself); err != nil {
 		return err
 	}
-	base, allow := l.pacing(ctx, none, who), l.pacing(ctx, own, who)
-	if err := abreast(l.times(paceRounds), base, allow); err != nil {
+	base, allow := bed.pacing(ctx, none, who), bed.pacing(ctx, own, who)
+	if err := abreast(bed.times(paceRounds), base, allow); err != nil {
 		return err
 	}
-	allow.beside(l.book, base, 0, "latency: p50 at 1,000 requests/s, by net/http's", 1.1)
-	allow.beside(l.book, base, 1, "latency: p99 at 1,000 requests/s, by net/http's", 1.3)
+	allow.beside(bed.book, base, 0, "latency: p50 at 1,000 requests/s, by net/http's", 1.1)
+	allow.beside(bed.book, base, 1, "latency: p99 at 1,000 requests/s, by net/http's", 1.3)
 	return nil
 }
 
 // million measures what a request takes with many keys, by what it takes with few.
-func million(ctx context.Context, l *lab) error {
-	dir, err := l.scratch()
+func million(ctx context.Context, bed *testbed) error {
+	dir, err := bed.scratch()
 	if err != nil {
 		return err
 	}
 	var load, pace [2]*contender
-	for i, n := range []int{fewKeys, l.times(manyKeys)} {
-		p, err := l.serve(ctx, "verifier", strconv.Itoa(n))
+	for i, n := range []int{fewKeys, bed.times(manyKeys)} {
+		p, err := bed.serve(ctx, "verifier", strconv.Itoa(n))
 		if err != nil {
 			return err
 		}
@@ -227,16 +227,16 @@ func million(ctx context.Context, l *lab) error {
 		if err := draw(who.file, min(drawnKeys, n), n, itself); err != nil {
 			return err
 		}
-		load[i], pace[i] = l.asking(ctx, p, who), l.pacing(ctx, p, who)
+		load[i], pace[i] = bed.asking(ctx, p, who), bed.pacing(ctx, p, who)
 	}
-	if err := alternate(l.times(loadRounds), load[:]...); err != nil {
+	if err := alternate(bed.times(loadRounds), load[:]...); err != nil {
 		return err
 	}
-	if err := abreast(l.times(paceRounds), pace[:]...); err != nil {
+	if err := abreast(bed.times(paceRounds), pace[:]...); err != nil {
 		return err
 	}
-	name := strconv.Itoa(l.times(manyKeys)) + " keys, by 10"
-	load[1].beside(l.book, load[0], 0, "million: CPU of a request with "+name, 1.15)
-	pace[1].beside(l.book, pace[0], 1, "million: p99 at 1,000 requests/s with "+name, 1.3)
+	name := strconv.Itoa(bed.times(manyKeys)) + " keys, by 10"
+	load[1].beside(bed.book, load[0], 0, "million: CPU of a request with "+name, 1.15)
+	pace[1].beside(bed.book, pace[0], 1, "million: p99 at 1,000 requests/s with "+name, 1.3)
 	return nil
 }

@@ -32,27 +32,27 @@ const (
 
 // throughput measures how many keys a second are minted, from their creation to Ready, beside how many times a second a
 // bare client can make the same writes; and how many writes that is.
-func throughput(ctx context.Context, l *lab) error {
-	if err := l.install(ctx); err != nil {
+func throughput(ctx context.Context, bed *testbed) error {
+	if err := bed.install(ctx); err != nil {
 		return err
 	}
 	people := &population{}
-	share := l.times(throughputTenants) / throughputRounds
+	share := bed.times(throughputTenants) / throughputRounds
 	both := share + max(share/barePart, 1)
-	if err := l.addTenants(ctx, people, throughputRounds*both); err != nil {
+	if err := bed.addTenants(ctx, people, throughputRounds*both); err != nil {
 		return err
 	}
-	if _, err := l.verifiers(ctx, replicas); err != nil {
+	if _, err := bed.verifiers(ctx, replicas); err != nil {
 		return err
 	}
 	var own, alone, perKey, cpu samples
 	for round := range throughputRounds {
 		tenants := people.tenants[round*both : (round+1)*both]
-		minted, err := l.mintMany(ctx, tenants[:share])
+		minted, err := bed.mintMany(ctx, tenants[:share])
 		if err != nil {
 			return err
 		}
-		rate, err := l.writeMany(ctx, tenants[share:], minted)
+		rate, err := bed.writeMany(ctx, tenants[share:], minted)
 		if err != nil {
 			return err
 		}
@@ -64,12 +64,12 @@ func throughput(ctx context.Context, l *lab) error {
 	n := share * throughputRounds
 	name := fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys,
 		n)
-	l.book.add(inTurns(name, "1/s", "≥ 0.5", own, alone, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
-	l.book.add(figure{
+	bed.book.add(inTurns(name, "1/s", "≥ 0.5", own, alone, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
+	bed.book.add(figure{
 		Name: "minting: API writes per key, acknowledgements and events included", Value: perKey.median(), Unit: "writes",
 		Spread: perKey.spread(), Goal: "≤ 5", verdict: perKey.atMost(5),
 	})
-	l.book.add(figure{
+	bed.book.add(figure{
 		Name: "minting: controller's CPU per key", Value: cpu.median(), Unit: "ms", Spread: cpu.spread(), Goal: "none",
 		Met: true,
 	})
@@ -89,8 +89,8 @@ type yield struct {
 }
 
 // mintMany has a controller mint keys of tenants that have none.
-func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y yield, err error) {
-	controller, err := l.controller(ctx)
+func (bed *testbed) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y yield, err error) {
+	controller, err := bed.controller(ctx)
 	if err != nil {
 		return y, err
 	}
@@ -104,17 +104,18 @@ func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y y
 	n := len(tenants) * throughputKeys
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ready, err := l.countReady(watching, tenants, n)
+	ready, err := bed.countReady(watching, tenants, n)
 	if err != nil {
 		return y, err
 	}
-	before, err := l.writes(ctx)
+	before, err := bed.writes(ctx)
 	if err != nil {
 		return y, err
 	}
 	began := time.Now()
 	err = each(ctx, n, func(ctx context.Context, i int) error {
-		return l.cp.Client.Create(ctx, fixture.ApiKey(tenants[i%len(tenants)].Name, fmt.Sprintf("key-%02d", i/len(tenants))))
+		return bed.cp.Client.Create(ctx,
+			fixture.ApiKey(tenants[i%len(tenants)].Name, fmt.Sprintf("key-%02d", i/len(tenants))))
 	})
 	if err != nil {
 		return y, err
@@ -127,7 +128,7 @@ func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y y
 	if err := controller.idle(ctx); err != nil {
 		return y, err
 	}
-	after, err := l.writes(ctx)
+	after, err := bed.writes(ctx)
 	if err != nil {
 		return y, err
 	}
@@ -138,18 +139,18 @@ func (l *lab) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y y
 		return y, err
 	}
 	y.cpu = milliseconds(total-used) / float64(n)
-	if err := l.cp.Client.Get(ctx, client.ObjectKey{Namespace: tenants[0].Name, Name: "key-00"}, &y.sample); err != nil {
+	if err := bed.cp.Client.Get(ctx, client.ObjectKey{Namespace: tenants[0].Name, Name: "key-00"}, &y.sample); err != nil {
 		return y, err
 	}
-	return y, l.stop(controller)
+	return y, bed.stop(controller)
 }
 
 // countReady returns a channel on which there is nil as soon as n keys of tenants have become Ready. Of each event it
 // reads as little as it can: what it takes is taken from what it watches.
-func (l *lab) countReady(ctx context.Context, tenants []*keysv1alpha1.Tenant, n int) (<-chan error, error) {
-	config := rest.CopyConfig(l.cp.Config)
+func (bed *testbed) countReady(ctx context.Context, tenants []*keysv1alpha1.Tenant, n int) (<-chan error, error) {
+	config := rest.CopyConfig(bed.cp.Config)
 	config.GroupVersion, config.APIPath = &keysv1alpha1.GroupVersion, "/apis"
-	config.NegotiatedSerializer = serializer.NewCodecFactory(l.cp.Client.Scheme()).WithoutConversion()
+	config.NegotiatedSerializer = serializer.NewCodecFactory(bed.cp.Client.Scheme()).WithoutConversion()
 	api, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, err

@@ -31,8 +31,8 @@ func (t tally) since(former tally, n int) tally {
 }
 
 // writes returns what the API server says that it was asked to write.
-func (l *lab) writes(ctx context.Context) (t tally, err error) {
-	page, err := l.cp.RunKubectl(ctx, "get", "--raw", "/metrics")
+func (bed *testbed) writes(ctx context.Context) (t tally, err error) {
+	page, err := bed.cp.RunKubectl(ctx, "get", "--raw", "/metrics")
 	if err != nil {
 		return t, err
 	}
@@ -78,18 +78,18 @@ type bare struct {
 
 // writeMany makes the writes for keys of tenants that have none, as many for each as a controller has made, and returns
 // for how many keys a second.
-func (l *lab) writeMany(ctx context.Context, tenants []*keysv1alpha1.Tenant, minted yield) (float64, error) {
-	controller, err := client.New(l.cp.ServiceAccountConfig("apikey-controller"),
-		client.Options{Scheme: l.cp.Client.Scheme()})
+func (bed *testbed) writeMany(ctx context.Context, tenants []*keysv1alpha1.Tenant, minted yield) (float64, error) {
+	controller, err := client.New(bed.cp.ServiceAccountConfig("apikey-controller"),
+		client.Options{Scheme: bed.cp.Client.Scheme()})
 	if err != nil {
 		return 0, err
 	}
-	b := &bare{user: l.cp.Client, controller: controller, minted: minted}
-	if err := l.cp.Client.Get(ctx, client.ObjectKeyFromObject(&minted.sample), &b.secret); err != nil {
+	b := &bare{user: bed.cp.Client, controller: controller, minted: minted}
+	if err := bed.cp.Client.Get(ctx, client.ObjectKeyFromObject(&minted.sample), &b.secret); err != nil {
 		return 0, err
 	}
 	for _, tenant := range tenants {
-		if err := l.cp.Client.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
+		if err := bed.cp.Client.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
 			return 0, err
 		}
 	}

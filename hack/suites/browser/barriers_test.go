@@ -36,7 +36,7 @@ type barrier struct {
 	}
 }
 
-// checkBarriers has axe-core look at the page as it is. It looks from a world of its own, where the page's policy does
+// checkBarriers has axe-core look at the page as it is. It runs in an isolated context, where the page's policy does
 // not keep it out, and where the page does not notice it.
 func (s *session) checkBarriers(name string) {
 	s.t.Helper()

@@ -13,9 +13,9 @@ import (
 )
 
 // checkout is a folder with a module that "prog" can be built from.
-func checkout(t *testing.T, source string) (*world, Program) {
+func checkout(t *testing.T, source string) (*environment, Program) {
 	t.Helper()
-	w := newWorld(t)
+	w := newEnvironment(t)
 	w.b.Top, w.b.Bin, w.b.Ldflags = t.TempDir(), w.bin, "-s -w"
 	dir := filepath.Join(w.b.Top, "hack", "prog")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -78,13 +78,13 @@ func TestInterrupted(t *testing.T) {
 }
 
 // empty fails where bin has the program or part of it.
-func (w *world) empty(p Program) {
-	w.Helper()
-	if _, err := os.Stat(p.Path(w.bin)); err == nil {
-		w.Error("there is a program")
+func (e *environment) empty(p Program) {
+	e.Helper()
+	if _, err := os.Stat(p.Path(e.bin)); err == nil {
+		e.Error("there is a program")
 	}
-	if left, _ := filepath.Glob(filepath.Join(w.bin, ".build-*")); len(left) > 0 {
-		w.Errorf("left: %v", left)
+	if left, _ := filepath.Glob(filepath.Join(e.bin, ".build-*")); len(left) > 0 {
+		e.Errorf("left: %v", left)
 	}
 }
 

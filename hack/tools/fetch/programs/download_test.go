@@ -13,8 +13,8 @@ import (
 // impatience stands for Patience.
 const impatience = 300 * time.Millisecond
 
-// world is a folder bin, and a downloader as a run of make has it.
-type world struct {
+// environment is a folder bin, and a downloader as a run of make has it.
+type environment struct {
 	*testing.T
 	bin string
 	d   *downloader
@@ -22,9 +22,9 @@ type world struct {
 	out *strings.Builder
 }
 
-func newWorld(t *testing.T) *world {
+func newEnvironment(t *testing.T) *environment {
 	t.Helper()
-	w := &world{T: t, bin: t.TempDir()}
+	w := &environment{T: t, bin: t.TempDir()}
 	var progress *Progress
 	progress, w.out = quiet(t)
 	w.b = &Bringer{Bin: w.bin, Progress: progress, Download: true}
@@ -33,13 +33,13 @@ func newWorld(t *testing.T) *world {
 }
 
 // nextRun forgets what a process forgets.
-func (w *world) nextRun() {
-	dir := filepath.Join(w.bin, ".downloads")
+func (e *environment) nextRun() {
+	dir := filepath.Join(e.bin, ".downloads")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		w.Fatal(err)
+		e.Fatal(err)
 	}
-	w.d = newDownloader(dir, "http://127.0.0.1:1", w.b.Progress)
-	w.d.patience = impatience
+	e.d = newDownloader(dir, "http://127.0.0.1:1", e.b.Progress)
+	e.d.patience = impatience
 }
 
 // release is a program that is published at some URLs.
@@ -54,31 +54,31 @@ func release(sum string, urls ...string) Program {
 }
 
 // brings tries a program's downloads, and reports how long that took.
-func (w *world) brings(p Program, want bool) time.Duration {
-	w.Helper()
+func (e *environment) brings(p Program, want bool) time.Duration {
+	e.Helper()
 	started := time.Now()
-	if got := w.b.tryDownloads(w.Context(), w.d, p); got != want {
-		w.Fatalf("brought: %t, want %t. %s", got, want, w.out)
+	if got := e.b.tryDownloads(e.Context(), e.d, p); got != want {
+		e.Fatalf("brought: %t, want %t. %s", got, want, e.out)
 	}
-	content, err := os.ReadFile(p.Path(w.bin))
+	content, err := os.ReadFile(p.Path(e.bin))
 	switch {
-	case want && (err != nil || !bytes.Equal(content, program) || !p.Present(w.bin)):
-		w.Fatalf("the program is not there: %v", err)
-	case !want && (err == nil || p.Present(w.bin)):
-		w.Fatal("there is a program")
+	case want && (err != nil || !bytes.Equal(content, program) || !p.Present(e.bin)):
+		e.Fatalf("the program is not there: %v", err)
+	case !want && (err == nil || p.Present(e.bin)):
+		e.Fatal("there is a program")
 	}
 	return time.Since(started)
 }
 
-func (w *world) said(text string) {
-	w.Helper()
-	if !strings.Contains(w.out.String(), text) {
-		w.Fatalf("said %q, without %q", w.out, text)
+func (e *environment) said(text string) {
+	e.Helper()
+	if !strings.Contains(e.out.String(), text) {
+		e.Fatalf("said %q, without %q", e.out, text)
 	}
 }
 
 func TestDownload(t *testing.T) {
-	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 	p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
 	w.brings(p, true)
 	if origin, err := os.ReadFile(p.origin(w.bin)); err != nil || string(origin) != "1\nrelease\n" {
@@ -101,7 +101,7 @@ func TestDownload(t *testing.T) {
 
 // TestShared: programs of one archive cost one download.
 func TestShared(t *testing.T) {
-	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 	p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
 	w.brings(p, true)
 	p.Name = "other"
@@ -114,7 +114,7 @@ func TestShared(t *testing.T) {
 
 // TestDifferent: what has another checksum is not unpacked, and not kept.
 func TestDifferent(t *testing.T) {
-	w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 	p := release(sha256Of([]byte("another")), h.URL+"/a.tar.gz")
 	w.brings(p, false)
 	w.said("its checksum is not the pinned one")
@@ -143,7 +143,7 @@ func TestFailures(t *testing.T) {
 		"other format": {func(h *host) func() { return func() { h.content = []byte("<html>") } }, "checksum"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+			w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 			p := release(sha256Of(h.content), h.URL+"/a.tar.gz", h.URL+"/b.tar.gz")
 			test.answer(h)()
 			if took := w.brings(p, false); took > 4*impatience {
@@ -159,7 +159,7 @@ func TestFailures(t *testing.T) {
 
 // TestNoConnection: a host that doesn't answer at all is as one that hangs.
 func TestNoConnection(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	p := release(sha256Of(nil), unreachable(t)+"/a.tar.gz")
 	if took := w.brings(p, false); took > 4*impatience {
 		t.Errorf("took %s", took)
@@ -169,7 +169,7 @@ func TestNoConnection(t *testing.T) {
 
 // TestNextSource: what one host doesn't have, another may.
 func TestNextSource(t *testing.T) {
-	w, bad, good := newWorld(t), newHost(t, nil), newHost(t, tarball(t, "dir/prog"))
+	w, bad, good := newEnvironment(t), newHost(t, nil), newHost(t, tarball(t, "dir/prog"))
 	bad.answer = bad.silent
 	w.brings(release(sha256Of(good.content), bad.URL+"/a.tar.gz", good.URL+"/a.tar.gz"), true)
 }
@@ -181,7 +181,7 @@ func TestResumed(t *testing.T) {
 		"breaks": func(h *host) { h.answer = h.breaks },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, h := newWorld(t), newHost(t, tarball(t, "dir/prog"))
+			w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 			p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
 			interrupt(h)
 			w.brings(p, false)
@@ -205,7 +205,7 @@ func TestRestarted(t *testing.T) {
 		"complete": content,
 	} {
 		for _, ignorant := range []bool{false, true} {
-			w, h := newWorld(t), newHost(t, content)
+			w, h := newEnvironment(t), newHost(t, content)
 			if ignorant {
 				h.answer = h.ignorant
 			}
@@ -233,7 +233,7 @@ func TestWheel(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, h := newWorld(t), newHost(t, content)
+			w, h := newEnvironment(t), newHost(t, content)
 			h.Config.Handler = pages(h, page.kind, page.text)
 			w.d.index = h.URL + "/simple"
 			p := release("")
@@ -242,7 +242,7 @@ func TestWheel(t *testing.T) {
 			}}}
 			w.brings(p, true)
 
-			other := newWorld(t)
+			other := newEnvironment(t)
 			other.d.index = h.URL + "/simple"
 			p.Downloads[0].Files[platform()] = File{
 				Name: "prog-1-any.whl", Sum: sha256Of(nil), Member: "prog-1.data/scripts/prog",
@@ -255,7 +255,7 @@ func TestWheel(t *testing.T) {
 
 // TestNoMember: an archive without the program is as none.
 func TestNoMember(t *testing.T) {
-	w, h := newWorld(t), newHost(t, tarball(t, "dir/else"))
+	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/else"))
 	w.brings(release(sha256Of(h.content), h.URL+"/a.tar.gz"), false)
 	w.said("the archive has no prog")
 }

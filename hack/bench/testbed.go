@@ -20,8 +20,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// lab is what one benchmark has: a control plane of its own, where it asks for one, and the processes that it starts.
-type lab struct {
+// testbed is what one benchmark has: a control plane of its own, where it asks for one, and the processes that it
+// starts.
+type testbed struct {
 	bin   string
 	scale float64
 	book  *ledger
@@ -33,13 +34,13 @@ type lab struct {
 }
 
 // times scales a number of keys or rounds.
-func (l *lab) times(n int) int { return max(int(float64(n)*l.scale), 3) }
+func (bed *testbed) times(n int) int { return max(int(float64(n)*bed.scale), 3) }
 
 // install starts a control plane with everything of the installation but the processes.
-func (l *lab) install(ctx context.Context) error {
+func (bed *testbed) install(ctx context.Context) error {
 	var err error
 	options := controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5m"}}
-	if l.cp, err = controlplane.Start(options); err != nil {
+	if bed.cp, err = controlplane.Start(options); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -47,34 +48,34 @@ func (l *lab) install(ctx context.Context) error {
 		{"apply", "-k", controlplane.Root() + "/config/policy"},
 		{"apply", "-f", controlplane.Root() + "/config/verifier/canary.yaml"},
 	} {
-		if _, err := l.cp.RunKubectl(ctx, args...); err != nil {
+		if _, err := bed.cp.RunKubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
-	return l.cp.Client.Create(ctx, fixture.Policy("nexuscommerce"))
+	return bed.cp.Client.Create(ctx, fixture.Policy("nexuscommerce"))
 }
 
-func (l *lab) close() error {
+func (bed *testbed) close() error {
 	var errs []error
-	for len(l.running) > 0 {
-		errs = append(errs, l.stop(l.running[len(l.running)-1]))
+	for len(bed.running) > 0 {
+		errs = append(errs, bed.stop(bed.running[len(bed.running)-1]))
 	}
-	if l.cp != nil {
-		errs = append(errs, l.cp.Stop())
+	if bed.cp != nil {
+		errs = append(errs, bed.cp.Stop())
 	}
-	if l.dir != "" {
-		errs = append(errs, os.RemoveAll(l.dir))
+	if bed.dir != "" {
+		errs = append(errs, os.RemoveAll(bed.dir))
 	}
 	return errors.Join(errs...)
 }
 
-// scratch returns a folder for files that goes with the lab.
-func (l *lab) scratch() (string, error) {
+// scratch returns a folder for files that goes with the testbed.
+func (bed *testbed) scratch() (string, error) {
 	var err error
-	if l.dir == "" {
-		l.dir, err = os.MkdirTemp("", "bench-")
+	if bed.dir == "" {
+		bed.dir, err = os.MkdirTemp("", "bench-")
 	}
-	return l.dir, err
+	return bed.dir, err
 }
 
 // process is a controller, a verifier, or a server to measure one by.
@@ -86,12 +87,12 @@ type process struct {
 	address, grpc, health, metrics string
 }
 
-func (l *lab) controller(ctx context.Context) (*process, error) {
-	return l.start(ctx, "apikey-controller", "--leader-elect=false")
+func (bed *testbed) controller(ctx context.Context) (*process, error) {
+	return bed.start(ctx, "apikey-controller", "--leader-elect=false")
 }
 
 // verifier starts a verifier of the given name.
-func (l *lab) verifier(ctx context.Context, name string, args ...string) (*process, error) {
+func (bed *testbed) verifier(ctx context.Context, name string, args ...string) (*process, error) {
 	address, err := program.Address(ctx)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (l *lab) verifier(ctx context.Context, name string, args ...string) (*proce
 	if err != nil {
 		return nil, err
 	}
-	p, err := l.start(ctx, "apikey-verifier", append(args, "--name="+name,
+	p, err := bed.start(ctx, "apikey-verifier", append(args, "--name="+name,
 		"--http-bind-address="+address, "--grpc-bind-address="+overGRPC, "--insecure-plain-text")...)
 	if err == nil {
 		p.address = address
@@ -109,11 +110,11 @@ func (l *lab) verifier(ctx context.Context, name string, args ...string) (*proce
 }
 
 // verifiers starts some, and waits until all are ready.
-func (l *lab) verifiers(ctx context.Context, n int) ([]*process, error) {
+func (bed *testbed) verifiers(ctx context.Context, n int) ([]*process, error) {
 	all := make([]*process, n)
 	for i := range all {
 		var err error
-		if all[i], err = l.verifier(ctx, fmt.Sprintf("verifier-%d", i)); err != nil {
+		if all[i], err = bed.verifier(ctx, fmt.Sprintf("verifier-%d", i)); err != nil {
 			return nil, err
 		}
 	}
@@ -125,8 +126,8 @@ func (l *lab) verifiers(ctx context.Context, n int) ([]*process, error) {
 	return all, nil
 }
 
-func (l *lab) start(ctx context.Context, name string, args ...string) (*process, error) {
-	kubeconfig, err := l.cp.ServiceAccountKubeconfig(name)
+func (bed *testbed) start(ctx context.Context, name string, args ...string) (*process, error) {
+	kubeconfig, err := bed.cp.ServiceAccountKubeconfig(name)
 	if err != nil {
 		return nil, err
 	}
@@ -136,22 +137,22 @@ func (l *lab) start(ctx context.Context, name string, args ...string) (*process,
 			return nil, err
 		}
 	}
-	p.command = exec.CommandContext(ctx, filepath.Join(l.bin, name), append(args,
+	p.command = exec.CommandContext(ctx, filepath.Join(bed.bin, name), append(args,
 		"--kubeconfig="+kubeconfig, "--health-probe-bind-address="+p.health, "--metrics-bind-address="+p.metrics)...)
 	p.command.Stdout, p.command.Stderr = &p.log, &p.log
 	p.started = time.Now()
 	if err := p.command.Start(); err != nil {
 		return nil, fmt.Errorf("%w: run \"make bench\", which builds it", err)
 	}
-	l.running = append(l.running, p)
+	bed.running = append(bed.running, p)
 	return p, nil
 }
 
 // stop has a process say goodbye.
-func (l *lab) stop(p *process) error {
-	for i := range l.running {
-		if l.running[i] == p {
-			l.running = append(l.running[:i], l.running[i+1:]...)
+func (bed *testbed) stop(p *process) error {
+	for i := range bed.running {
+		if bed.running[i] == p {
+			bed.running = append(bed.running[:i], bed.running[i+1:]...)
 			break
 		}
 	}

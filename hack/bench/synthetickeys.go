@@ -24,12 +24,12 @@ import (
 // routeCount is how many rules the policy of a verifier has that is measured.
 const routeCount = 50
 
-// resident is the key of a number: whoever knows the number knows its token, so that one process can hold the keys and
-// another ask with them.
-func resident(i int) subject {
+// syntheticKey is the key of a number: whoever knows the number knows its token, so that one process can hold the keys
+// and another ask with them.
+func syntheticKey(i int) subject {
 	tenant := i / perTenant
 	s := subject{
-		tenantID: fmt.Sprintf("3714240b-2e06-4c35-8856-%012x", tenant), token: mint(fmt.Sprintf("resident-%d", i)).Reveal(),
+		tenantID: fmt.Sprintf("3714240b-2e06-4c35-8856-%012x", tenant), token: mint(fmt.Sprintf("synthetic-%d", i)).Reveal(),
 	}
 	s.name.Namespace, s.name.Name = fmt.Sprintf("tenant-%06d", tenant), fmt.Sprintf("key-%07d", i)
 	return s
@@ -63,7 +63,7 @@ func filledView(n int) (*index.View, *usage.Recorder, error) {
 	}
 	view, tenants := index.NewView(), index.Tenants{}
 	for i := range n {
-		s := resident(i)
+		s := syntheticKey(i)
 		key := s.apiKey()
 		claims, slot := index.ClaimsOf(key), uses.Apply(key)
 		for _, claim := range claims {
@@ -105,7 +105,7 @@ func draw(path string, some, n int, change func(subject) subject) error {
 	w := bufio.NewWriter(file)
 	random := rand.New(rand.NewPCG(4711, uint64(n))) // The same each time.
 	for range some {
-		s := change(resident(random.IntN(n)))
+		s := change(syntheticKey(random.IntN(n)))
 		if _, err := fmt.Fprintln(w, s.tenantID, s.token); err != nil {
 			return err
 		}

@@ -17,12 +17,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// rules is how many rules the routes of a crowd have.
+// rules is how many rules the routes of a synthetic index have.
 const rules = 50
 
-// crowd is an index of many keys without a control plane, as the feed would have filled it, and requests that pass: one
-// for each key, in an order that has nothing to do with where the index keeps it.
-type crowd struct {
+// syntheticIndex is an index of many keys without a control plane, as the feed would have filled it, and requests that
+// pass: one for each key, in an order that has nothing to do with where the index keeps it.
+type syntheticIndex struct {
 	view    *index.View
 	bearers []string
 	tenants []string
@@ -30,9 +30,9 @@ type crowd struct {
 	now     time.Time
 }
 
-// crowdOf returns a crowd of n keys, of which the first so many have requests.
-func crowdOf(n, asking int) *crowd {
-	c := &crowd{
+// newSyntheticIndex returns a synthetic index of n keys, of which the first so many have requests.
+func newSyntheticIndex(n, asking int) *syntheticIndex {
+	s := &syntheticIndex{
 		view: index.NewView(), bearers: make([]string, asking), tenants: make([]string, n/perTenant+1), now: time.Now(),
 		request: verify.Request{
 			Host: fixture.Host, Method: "GET", Target: "/api/resource-17/4711?fields=name",
@@ -49,22 +49,22 @@ func crowdOf(n, asking int) *crowd {
 			Scopes:  []keysv1alpha1.Scope{[]keysv1alpha1.Scope{"products:read", "products:write"}[i%2]},
 		})
 	}
-	c.view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{*policy}))
+	s.view.SetRoutes(access.Compile([]keysv1alpha1.AccessPolicy{*policy}))
 	tenants := index.Tenants{}
-	for i := range c.tenants {
-		c.tenants[i] = fixture.UUID()
-		id, _ := index.ParseTenantID(c.tenants[i])
+	for i := range s.tenants {
+		s.tenants[i] = fixture.UUID()
+		id, _ := index.ParseTenantID(s.tenants[i])
 		tenants.Add(id, index.Tenant{Allowlists: []index.Allowlist{allowlist("203.0.113.0/24")}})
 	}
-	c.view.SetTenants(tenants)
+	s.view.SetTenants(tenants)
 	for i := range n {
 		text := spell(i)
 		if i < asking {
-			c.bearers[i] = "Bearer " + text
+			s.bearers[i] = "Bearer " + text
 		}
-		c.put(i, token.DigestOf(text), index.StateActive)
+		s.put(i, token.DigestOf(text), index.StateActive)
 	}
-	return c
+	return s
 }
 
 // spell returns the token of the i-th key. No root key derives it, which would take most of the time.
@@ -83,16 +83,16 @@ func swapCase(digit rune) rune {
 }
 
 // put has the index hold the i-th key, in a state.
-func (c *crowd) put(i int, digest token.Digest, state index.State) {
-	tenant, _ := index.ParseTenantID(c.tenants[i/perTenant])
+func (s *syntheticIndex) put(i int, digest token.Digest, state index.State) {
+	tenant, _ := index.ParseTenantID(s.tenants[i/perTenant])
 	granted := []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}
 	name := fmt.Sprintf("tenant-%05d/warehouse-%07d", i/perTenant, i)
-	c.view.Credentials.Put(name, []*index.Claim{{
+	s.view.Credentials.Put(name, []*index.Claim{{
 		Grant: index.Grant{
 			CredentialID: digest.ID(), Name: name, ScopesHeader: "products:read products:write", Tenant: tenant,
-			Issued: c.now.Unix(), NotAfter: c.now.AddDate(1, 0, 0).UnixNano(), State: state,
+			Issued: s.now.Unix(), NotAfter: s.now.AddDate(1, 0, 0).UnixNano(), State: state,
 		},
-		Digest: digest, Created: c.now, Granted: granted, Asked: granted[:2],
+		Digest: digest, Created: s.now, Granted: granted, Asked: granted[:2],
 		Allowlists: [2]index.Allowlist{allowlist("203.0.113.0/24", "198.51.100.0/24"), {}},
 	}})
 }
@@ -100,24 +100,24 @@ func (c *crowd) put(i int, digest token.Digest, state index.State) {
 func allowlist(blocks ...keysv1alpha1.CIDR) index.Allowlist { return index.NewAllowlist(blocks) }
 
 // ask decides the i-th key's request.
-func (c *crowd) ask(i int) verify.Decision {
-	c.request.Authorization[0], c.request.TenantID[0] = c.bearers[i], c.tenants[i/perTenant]
-	return verify.Decide(c.view, &c.request, verify.Fresh, c.now)
+func (s *syntheticIndex) ask(i int) verify.Decision {
+	s.request.Authorization[0], s.request.TenantID[0] = s.bearers[i], s.tenants[i/perTenant]
+	return verify.Decide(s.view, &s.request, verify.Fresh, s.now)
 }
 
 // token is the i-th key's.
-func (c *crowd) token(i int) string { return c.bearers[i][len("Bearer "):] }
+func (s *syntheticIndex) token(i int) string { return s.bearers[i][len("Bearer "):] }
 
 // misspell changes the last characters of every key, so that their checksums are wrong and nothing else.
-func (c *crowd) misspell() {
-	for i, bearer := range c.bearers {
+func (s *syntheticIndex) misspell() {
+	for i, bearer := range s.bearers {
 		last := byte('a')
 		if bearer[len(bearer)-1] == last {
 			last = 'b'
 		}
-		c.bearers[i] = bearer[:len(bearer)-1] + string(last)
+		s.bearers[i] = bearer[:len(bearer)-1] + string(last)
 	}
 }
 
 // somewhere returns the beginning of a stretch of so many keys that have requests.
-func (c *crowd) somewhere(stretch int) int { return rand.IntN(len(c.bearers) - stretch + 1) }
+func (s *syntheticIndex) somewhere(stretch int) int { return rand.IntN(len(s.bearers) - stretch + 1) }
