@@ -119,7 +119,7 @@ func TestBudgets(t *testing.T) {
 
 // TestASingleOneTakesAsLongAsItDoes checks that nothing bounds a benchmark without a limit.
 func TestASingleOneTakesAsLongAsItDoes(t *testing.T) {
-	b := benchmark{name: "slow", limit: time.Nanosecond, run: func(ctx context.Context, bed *testbed) error {
+	b := benchmark{name: "slow", limit: time.Nanosecond, run: func(ctx context.Context, _ *testbed) error {
 		if _, bounded := ctx.Deadline(); bounded {
 			t.Error("it is bounded")
 		}
