@@ -55,7 +55,7 @@ func TestOtherHosts(t *testing.T) {
 // get asks a proxy for a path of a host, and returns the status of its answer.
 func get(t *testing.T, address, host string) int {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/api/products", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/api/products", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
