@@ -222,6 +222,36 @@ var _ = Describe("Rotating", func() {
 		}
 	})
 
+	It("does not make one tenant wait for all that is due of another, nor a request for schedules", func(ctx SpecContext) {
+		// It fails when Rotate asks for all keys in the name of one tenant, and when it doesn't say what is a request.
+		busy, calm := newEnvironment(ctx), newEnvironment(ctx)
+		calm.controller, calm.clock = busy.controller, busy.clock
+		keys := make([]*keysv1alpha1.ApiKey, 11)
+		for i := range keys {
+			keys[i] = busy.create(ctx, rotating("30d", "2d"))
+		}
+		scheduled, requested := calm.create(ctx, rotating("30d", "2d")), calm.create(ctx)
+		busy.clock.SetTime(busy.clock.Now().AddDate(0, 0, 40))
+		rotateAll := func() {
+			GinkgoHelper()
+			for _, key := range keys {
+				busy.reconcile(ctx, key)
+			}
+		}
+		rotateAll()
+		Expect(keys[4].Status.Credentials).To(HaveLen(2))
+		Expect(keys[5].Status.Credentials).To(HaveLen(1))
+		calm.update(ctx, requested, requestRotation("now"))
+		Expect(requested.Status.Credentials).To(HaveLen(2), "schedules have used up what they may")
+
+		busy.clock.SetTime(busy.clock.Now().Add(time.Second))
+		calm.reconcile(ctx, scheduled)
+		Expect(scheduled.Status.Credentials).To(HaveLen(2), "six keys of the other tenant came before")
+		rotateAll()
+		Expect(keys[7].Status.Credentials).To(HaveLen(2))
+		Expect(keys[10].Status.Credentials).To(HaveLen(1))
+	})
+
 	It("uses a second root key for new credentials, and the first for the old ones", func(ctx SpecContext) {
 		env := newEnvironment(ctx)
 		key := env.create(ctx)

@@ -85,6 +85,26 @@ var _ = Describe("The state of a key", func() {
 		Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
 	})
 
+	DescribeTable("is looked at again when the key expires", func(ctx SpecContext, change func(*keysv1alpha1.ApiKey)) {
+		// It fails when untilExpired is 0: nothing else makes a key be reconciled then.
+		env := newEnvironment(ctx)
+		key := env.create(ctx)
+		env.update(ctx, key, change)
+		env.clock.SetTime(key.Status.ExpiresTime.Add(-time.Minute))
+		env.reconcile(ctx, key) // Whatever there is to write, such as a warning.
+		result := env.reconcile(ctx, key)
+		Expect(condition(key, "Expired")).NotTo(Equal("True/Expired"))
+		Expect(result.RequeueAfter).To(BeNumerically("~", time.Minute, 2*time.Second))
+		env.clock.SetTime(env.clock.Now().Add(result.RequeueAfter))
+		result = env.reconcile(ctx, key)
+		Expect(condition(key, "Expired")).To(Equal("True/Expired"))
+		Expect(result.RequeueAfter).To(BeZero(), "there is nothing left to wait for")
+	},
+		Entry("while it works", func(*keysv1alpha1.ApiKey) {}),
+		Entry("while it is suspended", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended }),
+		Entry("while it is refused", func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"reviews:read"} }),
+	)
+
 	It("has a warning a week and a day before it expires, once each", func(ctx SpecContext) {
 		env := newEnvironment(ctx)
 		key := env.create(ctx)

@@ -121,6 +121,7 @@ func TestNextKeyIsReconciledWhenOneStopsWaiting(t *testing.T) {
 	m, c := newFakeCache()
 	first := m.wait(t, "acme-a", "first")
 	m.wait(t, "acme-b", "second")
+	m.wait(t, "acme-a", "third")
 	m.wait(t, "globex-a", "other")
 	changed := func(change func(*keysv1alpha1.ApiKey)) bool {
 		after := first.DeepCopy()

@@ -57,6 +57,34 @@ func TestRequestedRotationDoesNotWaitForSchedules(t *testing.T) {
 	}
 }
 
+// TestWaitingRequestsComeBeforeSchedules checks that schedules leave enough rotations to the requests that wait, even if
+// the schedules ask first.
+func TestWaitingRequestsComeBeforeSchedules(t *testing.T) {
+	clock := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	limiter := newRotationLimiter(clock)
+	for _, k := range many("spent", rotationsPerSecond+reservedForRequests, true) {
+		limiter.admit(k.tenant, k.key, true)
+	}
+	limiter.requestsInARow = 0
+	requests, schedules := many("calm", maxRequestsInARow, true), many("busy", 10, false)
+	for _, k := range requests {
+		if ok, _ := limiter.admit(k.tenant, k.key, true); ok {
+			t.Fatalf("%s need not wait", k.key)
+		}
+	}
+	clock.SetTime(clock.Now().Add(maxRequestsInARow * time.Second / rotationsPerSecond))
+	for _, k := range schedules {
+		if ok, _ := limiter.admit(k.tenant, k.key, false); ok {
+			t.Errorf("%s comes before requests that wait", k.key)
+		}
+	}
+	for _, k := range requests {
+		if ok, retryAfter := limiter.admit(k.tenant, k.key, true); !ok {
+			t.Errorf("%s has to wait for another %s", k.key, retryAfter)
+		}
+	}
+}
+
 // TestRotationsAreFairToTenants checks that a tenant with one key doesn't wait for all keys of a tenant with many.
 func TestRotationsAreFairToTenants(t *testing.T) {
 	for _, requested := range []bool{true, false} {
@@ -85,6 +113,26 @@ func TestRotationsAreFairToTenants(t *testing.T) {
 	}
 }
 
+// TestNewTenantsDoNotCatchUp checks that a tenant whose rotations become due later than those of others gets no more than
+// its share from then on.
+func TestNewTenantsDoNotCatchUp(t *testing.T) {
+	const later = 20 * time.Second
+	early, late := many("early", 400, false), many("late", 400, false)
+	for _, k := range late {
+		k.at = later
+	}
+	count := 0
+	admitted := simulate(append(early, late...), later+10*time.Second)
+	for _, k := range early {
+		if at, ok := admitted[k.key]; ok && at > later {
+			count++
+		}
+	}
+	if count < 20 {
+		t.Errorf("in 10 seconds with another tenant, %d are admitted", count)
+	}
+}
+
 // TestRequestsDoNotStarveSchedules checks that a tenant which requests rotations again and again does not hold up
 // schedules forever.
 func TestRequestsDoNotStarveSchedules(t *testing.T) {
@@ -105,8 +153,10 @@ func TestKeysThatStopAskingExpire(t *testing.T) {
 		limiter.admit(k.tenant, k.key, true)
 	}
 	clock.SetTime(clock.Now().Add(maxRetry + 2*retryGrace))
-	if ok, retryAfter := limiter.admit("calm", "mine", true); !ok {
-		t.Errorf("wait for %s", retryAfter)
+	for _, tenant := range []types.UID{"calm", "gone"} {
+		if ok, retryAfter := limiter.admit(tenant, "mine", true); !ok {
+			t.Errorf("tenant %s: wait for %s", tenant, retryAfter)
+		}
 	}
 	if queues := len(limiter.requested.tenants); queues > 2 {
 		t.Errorf("%d tenants have a queue", queues)

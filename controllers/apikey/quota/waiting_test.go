@@ -79,9 +79,47 @@ func TestNumberOfWaitingKeysIsLimited(t *testing.T) {
 	if Waits(last) {
 		t.Error("it waits nevertheless")
 	}
+	oldest := waitingKey(-1)
+	if r := s.full(t.Context(), oldest, full); strings.HasSuffix(r.Outcome.Message, beyond) {
+		t.Error("the oldest does not wait because younger keys do")
+	}
 	s.queue.Keys = queueOf(queue[1:])
 	if r := s.full(t.Context(), last, full); strings.HasSuffix(r.Outcome.Message, beyond) {
 		t.Error("it does not wait although there is room")
+	}
+}
+
+// TestNoKeyOvertakesOlderOnes checks which keys take the places of a tenant that is full but for some: each only if there
+// is a place for every older key that waits and has none.
+func TestNoKeyOvertakesOlderOnes(t *testing.T) {
+	const places = 3
+	waiting := []*keysv1alpha1.ApiKey{waitingKey(1), waitingKey(2), waitingKey(3)}
+	for name, test := range map[string]struct {
+		held []string
+		asks int
+		want bool
+	}{
+		"the oldest, for the last place":                      {[]string{"x", "y"}, 1, true},
+		"a younger one, for the last place":                   {[]string{"x", "y"}, 2, false},
+		"the second, for one of two places":                   {[]string{"x"}, 2, true},
+		"the third, for one of two places":                    {[]string{"x"}, 3, false},
+		"a new one, for one of two places":                    {[]string{"x"}, 4, false},
+		"the youngest that waits, if there is room for all":   {nil, 3, true},
+		"a new one, if those that wait take all places":       {nil, 4, false},
+		"the third, if those before have their places":        {[]string{"1", "2"}, 3, true},
+		"an older one than those that wait, for the last one": {[]string{"x", "y"}, 0, true},
+		"the oldest, if there is no place":                    {[]string{"x", "y", "z"}, 1, false},
+	} {
+		tenant := &keysv1alpha1.Tenant{Spec: keysv1alpha1.TenantSpec{MaxKeys: new(int32(places))}}
+		for _, uid := range test.held {
+			tenant.Status.ActiveKeys = append(tenant.Status.ActiveKeys, keysv1alpha1.ActiveKey{UID: uid})
+		}
+		key := waitingKey(test.asks)
+		r := &reservation{key: key, place: keysv1alpha1.ActiveKey{UID: string(key.UID)}}
+		changed := takePlaces(tenant, []*reservation{r}, waiting)
+		if changed != test.want || (r.err == nil) != test.want || ledger.Holds(tenant, string(key.UID)) != test.want {
+			t.Errorf("%s: it took a place: %t, %v", name, changed, r.err)
+		}
 	}
 }
 
