@@ -230,7 +230,8 @@ var _ = Describe("Rotating", func() {
 		for i := range keys {
 			keys[i] = busy.create(ctx, rotating("30d", "2d"))
 		}
-		scheduled, requested := calm.create(ctx, rotating("30d", "2d")), calm.create(ctx)
+		scheduled := calm.create(ctx, rotating("30d", "2d"))
+		requested, requestedNext := calm.create(ctx), calm.create(ctx)
 		busy.clock.SetTime(busy.clock.Now().AddDate(0, 0, 40))
 		rotateAll := func() {
 			GinkgoHelper()
@@ -243,12 +244,17 @@ var _ = Describe("Rotating", func() {
 		Expect(keys[5].Status.Credentials).To(HaveLen(1))
 		calm.update(ctx, requested, requestRotation("now"))
 		Expect(requested.Status.Credentials).To(HaveLen(2), "schedules have used up what they may")
+		calm.update(ctx, requestedNext, requestRotation("now"))
+		Expect(requestedNext.Status.Credentials).To(HaveLen(1))
+		Expect(calm.reconcile(ctx, requestedNext).RequeueAfter).To(BeNumerically("<=", 200*time.Millisecond))
 
 		busy.clock.SetTime(busy.clock.Now().Add(time.Second))
+		calm.reconcile(ctx, requestedNext)
+		Expect(requestedNext.Status.Credentials).To(HaveLen(2))
 		calm.reconcile(ctx, scheduled)
 		Expect(scheduled.Status.Credentials).To(HaveLen(2), "six keys of the other tenant came before")
 		rotateAll()
-		Expect(keys[7].Status.Credentials).To(HaveLen(2))
+		Expect(keys[5].Status.Credentials).To(HaveLen(2))
 		Expect(keys[10].Status.Credentials).To(HaveLen(1))
 	})
 

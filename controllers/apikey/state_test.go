@@ -83,6 +83,11 @@ var _ = Describe("The state of a key", func() {
 		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry = "Never" })
 		expectAtRest(key, "Expired")
 		Expect(key.Status.ObservedGeneration).To(Equal(key.Generation))
+
+		By("having a controller whose clock is behind")
+		env.clock.SetTime(key.Status.ExpiresTime.Add(-time.Hour))
+		env.reconcile(ctx, key)
+		expectAtRest(key, "Expired")
 	})
 
 	DescribeTable("is looked at again when the key expires", func(ctx SpecContext, change func(*keysv1alpha1.ApiKey)) {
