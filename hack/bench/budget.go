@@ -12,26 +12,26 @@ import (
 )
 
 const (
-	// referenceWork is how long the work takes on the machine that the budgets were set on, with two cores that do nothing
-	// else. It follows from another machine, where it took 9.2 ms and SHA-256 of a token 147 ns, by goalsHash.
+	// referenceWork is how long the work takes on the reference machine, which has two idle cores. It was derived on
+	// another machine, where the work took 9.2 ms and SHA-256 of a token 147 ns, by goalsHash.
 	referenceWork = 5500 * time.Microsecond
-	// workRounds is how often it is done to calibrate: the round in the middle counts.
+	// workRounds is how many times the work is done to calibrate. The median counts.
 	workRounds = 15
-	// workPieces are what one round has, over all processors.
+	// workPieces is the number of pieces of work in one round, over all processors.
 	workPieces = 2000
-	// slowest bounds the factor: a machine that is slower by more has something else to do.
+	// slowest is the upper limit of the factor. A machine that is slower than that is busy with something else.
 	slowest = 20
 )
 
-// budgets bound benchmarks by how fast the machine is.
+// budgets limits how long benchmarks may take, depending on how fast the machine is.
 type budgets struct {
-	// factor is by how much longer than on the reference machine they may take: at least 1.
+	// factor is how many times longer than on the reference machine benchmarks may take: at least 1.
 	factor float64
-	// unbounded is for a single benchmark: somebody has asked for just that, and can stop it.
+	// unbounded is set for a single benchmark: somebody has asked for just that one, and can stop it.
 	unbounded bool
 }
 
-// limit returns how long a benchmark may take; 0 is for as long as it takes.
+// limit returns how long a benchmark may take. 0 means as long as it needs.
 func (b budgets) limit(base time.Duration) time.Duration {
 	if b.unbounded {
 		return 0
@@ -47,7 +47,7 @@ func (b budgets) total(chosen []benchmark) (all time.Duration) {
 	return all
 }
 
-// String is for people.
+// String implements fmt.Stringer.
 func (b budgets) String() string {
 	if b.unbounded {
 		return "no time limit for a single benchmark"
@@ -66,13 +66,12 @@ func calibrate() budgets {
 	return budgets{factor: factorOf(rounds, referenceWork)}
 }
 
-// factorOf is how many times as long as the reference the round in the middle took, from 1 to slowest.
+// factorOf returns how many times longer than the reference the median round took, from 1 to slowest.
 func factorOf(rounds samples, reference time.Duration) float64 {
 	return min(max(rounds.median()/float64(reference), 1), slowest)
 }
 
-// work is what the programs do that are measured: it hashes, reads and writes JSON, and leaves garbage, on all
-// processors.
+// work does what the measured programs do: it hashes, reads and writes JSON and leaves garbage, on all processors.
 func work(workers int) {
 	key := keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{
 		DisplayName: "Warehouse Integration", Scopes: []keysv1alpha1.Scope{"products:read", "orders:write"},
@@ -88,7 +87,7 @@ func work(workers int) {
 			for range pieces {
 				text, err := json.Marshal(key)
 				if err != nil {
-					panic(err) // Every field is one that can be marshalled.
+					panic(err) // Every field can be marshalled.
 				}
 				var again keysv1alpha1.ApiKey
 				if err := json.Unmarshal(text, &again); err != nil || sha256.Sum256(text) == [32]byte{} {

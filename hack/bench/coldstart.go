@@ -19,22 +19,22 @@ import (
 )
 
 const (
-	// coldKeys is how many keys there are in the cluster that a verifier and a controller start in.
+	// coldKeys is the number of keys in the cluster in which a verifier and a controller start.
 	coldKeys = 100_000
-	// bareListArgument has this command be a process that lists all keys and does nothing else.
+	// bareListArgument makes this command a process that lists all keys and does nothing else.
 	bareListArgument = "bare-list"
 )
 
-// effort is what something took.
-type effort struct {
-	// Wall is seconds, CPU seconds of all threads.
+// timing is how much time something took.
+type timing struct {
+	// Wall is in seconds, CPU in seconds of all threads.
 	Wall float64 `json:"wall"`
 	CPU  float64 `json:"cpu"`
 	Keys int     `json:"keys"`
 }
 
-// coldStart measures a verifier's start beside a bare list of the same keys, asks it for revoked keys all the while,
-// and measures what it and the controller have of memory then.
+// coldStart compares a verifier's start with a bare list of the same keys, sends it requests with revoked keys all the
+// while, and measures how much memory it and the controller use.
 func coldStart(ctx context.Context, bed *testbed) error {
 	f, people, err := bed.fill(ctx, bed.times(coldKeys))
 	if err != nil {
@@ -74,18 +74,18 @@ func coldStart(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// arrival is what a verifier's start took and left.
-type arrival struct {
-	effort
-	// memory is what is resident once it has settled, and peak the most that was, in MiB.
+// verifierStart is what was measured while a verifier started.
+type verifierStart struct {
+	timing
+	// memory is the resident memory once it has settled, and peak the maximum, in MiB.
 	memory, peak float64
-	// accepted is how many requests with revoked keys passed.
+	// accepted is the number of requests with revoked keys that were allowed.
 	accepted int
 }
 
-// comeUp starts a verifier, and asks it about revoked keys from its first moment until all have been asked about after
-// it serves.
-func (bed *testbed) comeUp(ctx context.Context, people *population) (a arrival, err error) {
+// startVerifier starts a verifier, and sends it requests with revoked keys from its first moment on, until it has
+// answered one for each of them.
+func (bed *testbed) startVerifier(ctx context.Context, people *population) (a verifierStart, err error) {
 	v, err := bed.verifier(ctx, "verifier-0")
 	if err != nil {
 		return a, err
@@ -100,7 +100,7 @@ func (bed *testbed) comeUp(ctx context.Context, people *population) (a arrival, 
 	}
 	defer conversation.close()
 	for i := 0; a.Wall == 0; i += revokedEvery {
-		if err := a.tempt(conversation, people.keys[i%len(people.keys)]); err != nil {
+		if err := a.tryRevoked(conversation, people.keys[i%len(people.keys)]); err != nil {
 			return a, err
 		}
 		status, err := conversation.ask(question(people.keys[len(people.keys)-1]))
@@ -112,7 +112,7 @@ func (bed *testbed) comeUp(ctx context.Context, people *population) (a arrival, 
 			if err != nil {
 				return a, err
 			}
-			a.effort = effort{Wall: time.Since(v.started).Seconds(), CPU: used.Seconds()}
+			a.timing = timing{Wall: time.Since(v.started).Seconds(), CPU: used.Seconds()}
 		}
 		if ctx.Err() != nil {
 			return a, fmt.Errorf("it does not serve: %w: %s", context.Cause(ctx), tail(v.log.String()))
@@ -120,7 +120,7 @@ func (bed *testbed) comeUp(ctx context.Context, people *population) (a arrival, 
 		time.Sleep(5 * time.Millisecond)
 	}
 	for i := 0; i < len(people.keys); i += revokedEvery {
-		if err := a.tempt(conversation, people.keys[i]); err != nil {
+		if err := a.tryRevoked(conversation, people.keys[i]); err != nil {
 			return a, err
 		}
 	}
@@ -133,8 +133,8 @@ func (bed *testbed) comeUp(ctx context.Context, people *population) (a arrival, 
 	return a, bed.stop(v)
 }
 
-// tempt asks about a revoked key.
-func (a *arrival) tempt(conversation *line, revoked subject) error {
+// tryRevoked sends a request with a revoked key.
+func (a *verifierStart) tryRevoked(conversation *line, revoked subject) error {
 	status, err := conversation.ask(question(revoked))
 	if status == http.StatusOK {
 		a.accepted++
@@ -142,8 +142,8 @@ func (a *arrival) tempt(conversation *line, revoked subject) error {
 	return err
 }
 
-// list has a process list all keys once, which ends then.
-func list(ctx context.Context, kubeconfig string) (e effort, err error) {
+// list starts a process that lists all keys once, and waits for its end.
+func list(ctx context.Context, kubeconfig string) (e timing, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return e, err
@@ -160,7 +160,7 @@ func list(ctx context.Context, kubeconfig string) (e effort, err error) {
 	return e, err
 }
 
-// bareList lists and decodes all keys as client-go does, and prints what it took.
+// bareList lists and decodes all keys as client-go does, and prints how much time that took.
 func bareList(args []string) int {
 	e, err := listHere(args[0])
 	if err == nil {
@@ -173,30 +173,30 @@ func bareList(args []string) int {
 	return 0
 }
 
-func listHere(kubeconfig string) (effort, error) {
+func listHere(kubeconfig string) (timing, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return effort{}, err
+		return timing{}, err
 	}
 	scheme := runtime.NewScheme()
 	if err := keysv1alpha1.AddToScheme(scheme); err != nil {
-		return effort{}, err
+		return timing{}, err
 	}
 	config.GroupVersion, config.APIPath = &keysv1alpha1.GroupVersion, "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	config.DisableCompression = true
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
-		return effort{}, err
+		return timing{}, err
 	}
 	keys := &keysv1alpha1.ApiKeyList{}
 	if err := client.Get().Resource("apikeys").Do(context.Background()).Into(keys); err != nil {
-		return effort{}, err
+		return timing{}, err
 	}
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		return effort{}, err
+		return timing{}, err
 	}
 	cpu := time.Duration(used.Utime.Nano() + used.Stime.Nano())
-	return effort{CPU: cpu.Seconds(), Keys: len(keys.Items)}, nil
+	return timing{CPU: cpu.Seconds(), Keys: len(keys.Items)}, nil
 }

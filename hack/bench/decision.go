@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// few and many are how many keys there are.
+	// few and many are numbers of keys.
 	few, many = 1000, 1_000_000
-	// decisionRounds of decisionStretch requests are short, so that most of them have the processor for themselves.
+	// decisionRounds of decisionStretch requests each are short, so that most of them are not interrupted.
 	decisionRounds  = 2000
 	decisionStretch = 1000
 )
 
-// decision1000 measures the decision where everything is in the processor's caches.
+// decision1000 measures the decision while all data is in the processor's caches.
 func decision1000(ctx context.Context, bed *testbed) error {
 	c := newSyntheticIndex(few, few)
 	decisions, alone, err := sideBySide(ctx, bed, few, c.decides(verify.ReasonAllowed), c.hashes)
@@ -33,7 +33,7 @@ func decision1000(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// malformedToken measures the decision about tokens of which only the checksum is wrong: those that take the longest to
+// malformedToken measures the decision about tokens with a wrong checksum and no other fault: those take longest to
 // refuse.
 func malformedToken(ctx context.Context, bed *testbed) error {
 	c := newSyntheticIndex(few, few)
@@ -46,8 +46,8 @@ func malformedToken(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// decision1m measures the decision where nothing is in the processor's caches but by luck, beside the least that could
-// find a key: its digest in Go's map.
+// decision1m measures the decision while hardly any data is in the processor's caches, compared with the least that
+// could find a key: its digest in a Go map.
 func decision1m(ctx context.Context, bed *testbed) error {
 	c := newSyntheticIndex(bed.times(many), bed.times(many))
 	found := make(map[token.Digest]uint32, len(c.bearers))
@@ -67,7 +67,7 @@ func decision1m(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// decides asks for a key, and insists on the answer.
+// decides returns a function that decides the request of a key, and fails if the reason is another one.
 func (s *syntheticIndex) decides(want verify.Reason) func(int) error {
 	return func(i int) error {
 		if got := s.ask(i); got.Reason != want {
@@ -77,10 +77,10 @@ func (s *syntheticIndex) decides(want verify.Reason) func(int) error {
 	}
 }
 
-// hashes takes the digest of a key's token, and nothing else.
+// hashes computes the digest of a key's token and nothing else.
 func (s *syntheticIndex) hashes(i int) error {
 	if sha256.Sum256([]byte(s.token(i))) == (token.Digest{}) {
-		return fmt.Errorf("key %d: no digest", i) // The compiler may not leave it out.
+		return fmt.Errorf("key %d: no digest", i) // Otherwise the compiler would remove the computation.
 	}
 	return nil
 }
@@ -89,8 +89,8 @@ func (s *syntheticIndex) allocations() float64 {
 	return testing.AllocsPerRun(1000, func() { s.ask(0) })
 }
 
-// goalsHash is what SHA-256 of a token took where the goals in nanoseconds were set. On another machine they are as
-// many times what it takes there.
+// goalsHash is how many nanoseconds SHA-256 of a token took on the machine on which the goals in nanoseconds were set.
+// On another machine the goals are scaled by the time that it takes there.
 const goalsHash = 88
 
 func inNanoseconds(name string, value, baseline samples, allocations, goal float64) figure {
@@ -103,8 +103,8 @@ func inNanoseconds(name string, value, baseline samples, allocations, goal float
 	return f
 }
 
-// sideBySide times two things in turns, over stretches of keys out of n, and returns the nanoseconds that one of each
-// takes.
+// sideBySide times two functions in turns, over stretches of keys out of n, and returns the nanoseconds per call of
+// each.
 func sideBySide(ctx context.Context, bed *testbed, n int, one, other func(i int) error) (ones, others samples,
 	err error) {
 	runtime.GC()
@@ -130,7 +130,7 @@ func sideBySide(ctx context.Context, bed *testbed, n int, one, other func(i int)
 	return ones, others, nil
 }
 
-// indexMemory measures what a credential takes in the index, beside what its digest alone takes in Go's map.
+// indexMemory compares the memory of a credential in the index with that of its digest alone in a Go map.
 func indexMemory(_ context.Context, bed *testbed) error {
 	n := bed.times(many)
 	before := liveBytes()
@@ -155,19 +155,19 @@ func indexMemory(_ context.Context, bed *testbed) error {
 func liveBytes() float64 {
 	var stats runtime.MemStats
 	runtime.GC()
-	runtime.GC() // What finalizers and pools have kept until now.
+	runtime.GC() // Frees what finalizers and pools have kept until now.
 	runtime.ReadMemStats(&stats)
 	return float64(stats.HeapAlloc)
 }
 
 const (
-	// updateRounds of updateWindow each, with updates and without.
+	// updateRounds is the number of rounds of updateWindow each, with updates and without.
 	updateRounds = 12
 	updateWindow = 300 * time.Millisecond
 	updateRate   = 1000
 )
 
-// updates1m measures what readers notice of a writer.
+// updates1m measures how a writer affects readers.
 func updates1m(ctx context.Context, bed *testbed) error {
 	c := newSyntheticIndex(bed.times(many), bed.times(many))
 	runtime.GC()
@@ -199,7 +199,7 @@ func updates1m(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// update suspends keys and lets them go on, at a rate, until the context ends. It returns how often.
+// update suspends and resumes keys at a fixed rate until the context ends. It returns how many times it did.
 func (s *syntheticIndex) update(ctx context.Context) (made int) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -217,7 +217,7 @@ func (s *syntheticIndex) update(ctx context.Context) (made int) {
 	}
 }
 
-// p99 times one decision after the other for a while, and returns what 99 of a hundred take at most.
+// p99 times one decision after another for a while, and returns the 99th percentile.
 func (s *syntheticIndex) p99(ctx context.Context, took []time.Duration) (float64, error) {
 	for began := time.Now(); time.Since(began) < updateWindow && len(took) < cap(took); {
 		i := s.somewhere(1)

@@ -11,32 +11,31 @@ import (
 	"time"
 )
 
-// figure is one thing that was measured, beside what it is measured by.
+// figure is one measured value, with the value that it is compared with.
 type figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	// Unit is blank where nothing was measured.
+	// Unit is blank if nothing was measured.
 	Unit string `json:"unit"`
-	// Baseline is what the same run took for the thing that Value is held against, in the same unit; 0 where that is
-	// nothing.
+	// Baseline is the value that Value is compared with, from the same run and in the same unit; 0 if there is none.
 	Baseline float64 `json:"baseline"`
-	// Ratio is Value by Baseline; 0 where there is no baseline.
+	// Ratio is Value divided by Baseline; 0 if there is no baseline.
 	Ratio float64 `json:"ratio"`
-	// Goal is for people; Met says whether it is reached.
+	// Goal is for people. Met reports whether it is reached.
 	Goal string `json:"goal"`
 	Met  bool   `json:"met"`
-	// Verdict says more than Met, which is true where the goal is met or within the spread.
+	// Verdict says more than Met, which is true if the goal is met or within the spread.
 	Verdict string `json:"verdict"`
-	// Spread is how far the rounds were apart: the lowest and the highest, of the ratio where there is one by rounds.
+	// Spread is the lowest and the highest round: of the ratio, if rounds have one.
 	Spread string `json:"spread,omitempty"`
-	// Reason is why nothing was measured.
+	// Reason says why nothing was measured.
 	Reason string `json:"reason,omitempty"`
 
-	// verdict is blank where Met says it all.
+	// verdict is blank if Met says everything.
 	verdict verdict
 }
 
-// said is the figure's verdict.
+// said returns the figure's verdict.
 func (f figure) said() verdict {
 	switch {
 	case f.verdict != "":
@@ -47,26 +46,26 @@ func (f figure) said() verdict {
 	return missed
 }
 
-// ledger keeps figures.
+// ledger keeps the figures of a run.
 type ledger struct{ figures []figure }
 
 func (l *ledger) add(f figure) {
 	f.Verdict = string(f.said())
 	f.Met = f.said() == met || f.said() == unclear
-	if f.Baseline > 0 && f.Ratio == 0 { // An event may be there before the answer to the write.
+	if f.Baseline > 0 && f.Ratio == 0 { // An event may arrive before the response to the write.
 		f.Ratio = f.Value / f.Baseline
 	}
 	l.figures = append(l.figures, f)
 }
 
-// miss adds a row for what a benchmark has not measured, so that nobody takes what isn't there for what is well.
+// miss adds a row for a benchmark that measured nothing, so that a missing figure isn't mistaken for a good one.
 func (l *ledger) miss(b benchmark, why error) {
 	l.add(figure{
 		Name: b.name + ": not measured, or not all of it", Goal: "measured", verdict: leftOut, Reason: why.Error(),
 	})
 }
 
-// printLeftOut says what was not measured, and why.
+// printLeftOut prints what was not measured, and why.
 func (l *ledger) printLeftOut(w io.Writer) {
 	heading := "\nLEFT OUT\n"
 	for _, f := range l.figures {
@@ -78,7 +77,7 @@ func (l *ledger) printLeftOut(w io.Writer) {
 	}
 }
 
-// print writes a table.
+// print writes a table of the figures.
 func (l *ledger) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\nFIGURE\tVALUE\tBASELINE\tRATIO\tSPREAD\tGOAL\tMET")
@@ -98,7 +97,7 @@ func (l *ledger) print(w io.Writer) {
 	_ = table.Flush()
 }
 
-// save writes the figures for programs.
+// save writes the figures as JSON.
 func (l *ledger) save(path string) error {
 	content, err := json.MarshalIndent(l.figures, "", "  ")
 	if err != nil {
@@ -116,7 +115,7 @@ func (s samples) sorted() samples {
 	return sorted
 }
 
-// median is the one in the middle, or between the two that are.
+// median returns the value in the middle, or the mean of the two in the middle.
 func (s samples) median() float64 {
 	if len(s) == 0 {
 		return 0

@@ -18,31 +18,32 @@ import (
 )
 
 const (
-	// filledRounds of a verifier's start alternate with as many of a bare list.
+	// filledRounds is how many times a verifier is started, in turns with a bare list.
 	filledRounds = 2
-	// revokedEvery is how many keys there are to each that is revoked since before the controller was last there.
+	// revokedEvery is the share of keys that were revoked while the controller was away: one of this many.
 	revokedEvery = 250
-	// settling is how long after its first answer a verifier's memory is looked at.
+	// settling is the time from a verifier's first answer to the measurement of its memory.
 	settling = 3 * time.Second
 	mebibyte = 1 << 20
 )
 
-// footing is what a number of keys take.
-type footing struct {
-	Keys       int    `json:"keys"`
-	Tenants    int    `json:"tenants"`
-	List       upkeep `json:"list"`
-	Verifier   upkeep `json:"verifier"`
-	Controller upkeep `json:"controller"`
-	// Accepted is how many requests with revoked keys passed while verifiers started, and just after.
+// clusterCost is what a cluster with a number of keys costs.
+type clusterCost struct {
+	Keys       int         `json:"keys"`
+	Tenants    int         `json:"tenants"`
+	List       programCost `json:"list"`
+	Verifier   programCost `json:"verifier"`
+	Controller programCost `json:"controller"`
+	// Accepted is the number of requests with revoked keys that were allowed while verifiers started, and just after.
 	Accepted int `json:"-"`
-	// APIServer has its memory once verifiers and controller have read all of it, and Etcd the size of its file, in MiB.
+	// APIServer is the API server's memory once verifiers and controller have read everything, and Etcd the size of its
+	// file, in MiB.
 	APIServer float64 `json:"apiServerMemory"`
 	Etcd      float64 `json:"etcdSize"`
 }
 
-// upkeep is what it takes of a program: seconds until it is ready, seconds of CPU until then, and memory in MiB.
-type upkeep struct {
+// programCost is what a program costs: seconds until it is ready, seconds of CPU until then, and memory in MiB.
+type programCost struct {
 	Wall   float64 `json:"wall,omitempty"`
 	CPU    float64 `json:"cpu"`
 	Memory float64 `json:"memory,omitempty"`
@@ -50,8 +51,8 @@ type upkeep struct {
 	Spread string  `json:"-"`
 }
 
-// measureFilled fills a cluster with keys and has a verifier and a bare list start in turn, and then a controller.
-func (bed *testbed) measureFilled(ctx context.Context, n, rounds int) (footing, error) {
+// measureFilled fills a cluster with keys, starts a verifier and a bare list in turns, and then a controller.
+func (bed *testbed) measureFilled(ctx context.Context, n, rounds int) (clusterCost, error) {
 	f, people, err := bed.fill(ctx, n)
 	if err != nil {
 		return f, err
@@ -74,24 +75,24 @@ func (bed *testbed) measureFilled(ctx context.Context, n, rounds int) (footing, 
 	return f, err
 }
 
-// fill fills a cluster with keys, each with a Secret. Some are revoked, and the controller has not been there since.
-func (bed *testbed) fill(ctx context.Context, n int) (footing, *population, error) {
+// fill fills a cluster with keys, each with a Secret. Some are revoked, and no controller has seen that yet.
+func (bed *testbed) fill(ctx context.Context, n int) (clusterCost, *population, error) {
 	began := time.Now()
 	if err := bed.install(ctx); err != nil {
-		return footing{}, nil, err
+		return clusterCost{}, nil, err
 	}
 	people, err := bed.populate(ctx, n, perTenant, revokedEvery)
 	if err != nil {
-		return footing{}, nil, err
+		return clusterCost{}, nil, err
 	}
 	if err := bed.addSecrets(ctx, people); err != nil {
-		return footing{}, nil, err
+		return clusterCost{}, nil, err
 	}
 	fmt.Printf("  filled in %.0f s\n", time.Since(began).Seconds())
-	return footing{Keys: n, Tenants: len(people.tenants)}, people, nil
+	return clusterCost{Keys: n, Tenants: len(people.tenants)}, people, nil
 }
 
-// addSecrets gives each key a Secret as the controller makes them, which keeps no more than their metadata.
+// addSecrets gives each key a Secret like the controller's. The controller caches only the metadata of it.
 func (bed *testbed) addSecrets(ctx context.Context, people *population) error {
 	first := people.keys[0]
 	template := &corev1.Secret{
@@ -116,7 +117,7 @@ func (bed *testbed) addSecrets(ctx context.Context, people *population) error {
 	return bed.cp.SeedSecrets(ctx, client.ObjectKeyFromObject(template), len(people.keys)-1,
 		func(i int) (client.ObjectKey, []string) {
 			key := people.keys[i+1]
-			// Stored as protobuf: whatever is replaced keeps its length.
+			// They are stored as protobuf, so every replacement must have the same length.
 			return key.name, []string{
 				string(template.UID), fixture.UUID(), first.name.Namespace, key.name.Namespace, first.name.Name, key.name.Name,
 				first.uid, key.uid,
@@ -125,8 +126,8 @@ func (bed *testbed) addSecrets(ctx context.Context, people *population) error {
 		})
 }
 
-// startVerifiers starts a verifier and a bare list in turn.
-func (bed *testbed) startVerifiers(ctx context.Context, people *population, rounds int, f *footing) error {
+// startVerifiers starts a verifier and a bare list in turns.
+func (bed *testbed) startVerifiers(ctx context.Context, people *population, rounds int, f *clusterCost) error {
 	kubeconfig, err := bed.cp.ServiceAccountKubeconfig("apikey-verifier")
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func (bed *testbed) startVerifiers(ctx context.Context, people *population, roun
 			return err
 		}
 		bareWall, bareCPU = append(bareWall, without.Wall), append(bareCPU, without.CPU)
-		own, err := bed.comeUp(ctx, people)
+		own, err := bed.startVerifier(ctx, people)
 		if err != nil {
 			return err
 		}
@@ -154,15 +155,15 @@ func (bed *testbed) startVerifiers(ctx context.Context, people *population, roun
 		memory, peak = append(memory, own.memory), append(peak, own.peak)
 		f.Accepted += own.accepted
 	}
-	f.List = upkeep{Wall: bareWall.median(), CPU: bareCPU.median()}
-	f.Verifier = upkeep{
+	f.List = programCost{Wall: bareWall.median(), CPU: bareCPU.median()}
+	f.Verifier = programCost{
 		Wall: wall.median(), CPU: cpu.median(), Memory: memory.median(), Peak: peak.median(), Spread: wall.spread(),
 	}
 	return nil
 }
 
-// startController starts a controller, and waits until it has looked at every key.
-func (bed *testbed) startController(ctx context.Context, f *footing) error {
+// startController starts a controller, and waits until it has reconciled every key.
+func (bed *testbed) startController(ctx context.Context, f *clusterCost) error {
 	controller, err := bed.controller(ctx)
 	if err != nil {
 		return err
@@ -191,7 +192,7 @@ func (bed *testbed) startController(ctx context.Context, f *footing) error {
 	return bed.stop(controller)
 }
 
-// memory returns how much memory a process has resident, and the most that it had, in MiB.
+// memory returns the resident memory of a process and its maximum, in MiB.
 func (p *process) memory() (now, most float64, err error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// floodRate is how many requests a second come beside those that are timed, over floodLines connections.
+	// floodRate is how many requests per second are sent beside those that are timed, over floodLines connections.
 	floodRate  = 10_000
 	floodLines = 16
-	// floodTick is how often each connection sends its part.
+	// floodTick is how often each connection sends its share.
 	floodTick = 10 * time.Millisecond
-	// junkRounds of junkWindow are 30 seconds of junk. What it is held against takes besideWindow in each round.
+	// junkRounds of junkWindow are 30 seconds of junk. The baseline takes besideWindow in each round.
 	junkRounds   = 10
 	junkWindow   = 3 * time.Second
 	besideWindow = time.Second
 )
 
-// junk measures what a flood of tokens that are none does to memory and to the requests of keys that are some: beside
-// nothing, beside the flood, and beside as many requests of good keys, which cost the machine at least as much.
+// junk measures how a flood of unknown tokens affects memory and the latency of valid keys: with no other requests,
+// during the flood, and during as many requests of valid keys, which cost the machine at least as much.
 func junk(ctx context.Context, bed *testbed) error {
 	if err := bed.install(ctx); err != nil {
 		return err
@@ -42,8 +42,8 @@ func junk(ctx context.Context, bed *testbed) error {
 	for i, key := range people.keys {
 		good[i] = question(key)
 	}
-	none := nobodys(people.keys[0].tenantID, 20_000)
-	// A round that doesn't count, of each: connections, buffers and the heap grow to what they stay at.
+	none := unknownTokens(people.keys[0].tenantID, 20_000)
+	// Warm up with a round that does not count, so that connections, buffers and the heap reach their final size.
 	for _, flood := range [][][]byte{good, none} {
 		if _, err := beside(ctx, v, good[0], flood, besideWindow); err != nil {
 			return err
@@ -89,8 +89,8 @@ func junk(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// nobodys are questions about tokens that no key has: every other has a wrong checksum, too.
-func nobodys(tenantID string, n int) [][]byte {
+// unknownTokens returns requests with tokens of no key. Every other one also has a wrong checksum.
+func unknownTokens(tenantID string, n int) [][]byte {
 	questions := make([][]byte, n)
 	for i := range questions {
 		s := subject{tenantID: tenantID, token: mint(fixture.UUID()).Reveal()}
@@ -102,23 +102,23 @@ func nobodys(tenantID string, n int) [][]byte {
 	return questions
 }
 
-// beheld is what one round saw.
-type beheld struct {
-	// median is how long a request of a good key took, in microseconds.
+// floodRound is what was measured in one round.
+type floodRound struct {
+	// median is how long a request of a valid key took, in microseconds.
 	median float64
-	// rate is how many others a second there were.
+	// rate is how many other requests there were per second.
 	rate float64
 }
 
-// beside times requests of a good key for a while, beside a flood of others.
-func beside(ctx context.Context, v *process, timed []byte, flood [][]byte, window time.Duration) (beheld, error) {
+// beside times requests of a valid key for a while, during a flood of others.
+func beside(ctx context.Context, v *process, timed []byte, flood [][]byte, window time.Duration) (floodRound, error) {
 	ctx, cancel := context.WithTimeout(ctx, window)
 	defer cancel()
 	var group sync.WaitGroup
 	sent, failed := make([]int, floodLines), make([]error, floodLines+1)
 	if len(flood) > 0 {
 		for n := range floodLines {
-			group.Go(func() { sent[n], failed[n] = pour(ctx, v.address, flood[n*len(flood)/floodLines:]) })
+			group.Go(func() { sent[n], failed[n] = sendFlood(ctx, v.address, flood[n*len(flood)/floodLines:]) })
 		}
 	}
 	var took samples
@@ -130,13 +130,13 @@ func beside(ctx context.Context, v *process, timed []byte, flood [][]byte, windo
 	}
 	for _, err := range failed {
 		if err != nil {
-			return beheld{}, err
+			return floodRound{}, err
 		}
 	}
-	return beheld{median: took.median(), rate: float64(all) / window.Seconds()}, nil
+	return floodRound{median: took.median(), rate: float64(all) / window.Seconds()}, nil
 }
 
-// timeEach asks the same again and again until the context ends.
+// timeEach sends the same request again and again until the context ends, and times each.
 func timeEach(ctx context.Context, address string, q []byte) (took samples, err error) {
 	l, err := dial(ctx, address)
 	if err != nil {
@@ -155,8 +155,8 @@ func timeEach(ctx context.Context, address string, q []byte) (took samples, err 
 	return took, nil
 }
 
-// pour asks questions at one connection's part of the rate until the context ends, and returns how many.
-func pour(ctx context.Context, address string, questions [][]byte) (sent int, err error) {
+// sendFlood sends requests at one connection's share of the rate until the context ends, and returns how many it sent.
+func sendFlood(ctx context.Context, address string, questions [][]byte) (sent int, err error) {
 	l, err := dial(ctx, address)
 	if err != nil {
 		return 0, err

@@ -17,17 +17,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// credentialID is every key's.
+// credentialID is the credential ID of every key.
 const credentialID = "7Hk2PqZx"
 
 const (
-	// perTenant is how many keys a tenant has where only the keys count: many, which takes less time to set up.
+	// perTenant is how many keys a tenant has where only the number of keys counts: fewer tenants take less time to set
+	// up.
 	perTenant = 450
-	// quota is how many active keys a tenant may have by default. What is written of a tenant grows with them.
+	// quota is how many active keys a tenant may have by default. The size of a Tenant grows with it.
 	quota = 20
 )
 
-// subject is a key that verifiers are asked about.
+// subject is a key with which verifiers are asked.
 type subject struct {
 	name     client.ObjectKey
 	uid      string
@@ -35,15 +36,15 @@ type subject struct {
 	token    string
 }
 
-// population is many keys in the state in which the controller leaves them, with their places in their tenants'
-// ledgers: a controller that is started finds nothing to do.
+// population is a set of keys in the state in which the controller leaves them, with their places in their tenants'
+// ledgers: a controller that starts finds nothing to do.
 type population struct {
 	tenants []*keysv1alpha1.Tenant
 	keys    []subject
 }
 
-// populate has a controller mint one key, and copies it: so many for each tenant. Every so-many-th copy is revoked,
-// where that is not zero.
+// populate lets a controller mint one key, and copies it, perTenant times for each tenant. If revokedEvery is not 0,
+// every copy with a number divisible by it is revoked.
 func (bed *testbed) populate(ctx context.Context, n, perTenant, revokedEvery int) (*population, error) {
 	p := &population{}
 	template, digest, err := bed.template(ctx, p)
@@ -79,9 +80,8 @@ func (bed *testbed) populate(ctx context.Context, n, perTenant, revokedEvery int
 	return p, bed.keepLedgers(ctx, p.tenants[1:], ledgers)
 }
 
-// keepLedgers writes down who has places in tenants' quotas, by the tenants' names, as the controller does: for one
-// tenant through the API server, which takes its time over hundreds of places, and for those that have as many straight
-// into etcd.
+// keepLedgers writes which keys have places in their tenants' quotas, as the controller does: for one tenant through
+// the API server, which takes long for hundreds of places, and for tenants with as many keys directly into etcd.
 func (bed *testbed) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Tenant,
 	ledgers map[string][]keysv1alpha1.ActiveKey) error {
 	granting, err := client.New(bed.cp.ServiceAccountConfig("apikey-controller"),
@@ -116,7 +116,7 @@ func (bed *testbed) keepLedgers(ctx context.Context, tenants []*keysv1alpha1.Ten
 		})
 }
 
-// template returns a key as a controller leaves it, which runs no more by then.
+// template returns a key as a controller has left it. That controller no longer runs.
 func (bed *testbed) template(ctx context.Context, p *population) (*keysv1alpha1.ApiKey, token.Digest, error) {
 	controller, err := bed.controller(ctx)
 	if err != nil {
@@ -149,7 +149,7 @@ func (bed *testbed) tenant(ctx context.Context, p *population) (*keysv1alpha1.Te
 	return tenant, err
 }
 
-// addTenants creates n, some at a time.
+// addTenants creates n tenants, several at a time.
 func (bed *testbed) addTenants(ctx context.Context, p *population, n int) error {
 	tenants := make([]*keysv1alpha1.Tenant, n)
 	err := each(ctx, n, func(ctx context.Context, i int) (err error) {
@@ -174,15 +174,15 @@ func (bed *testbed) awaitReady(ctx context.Context, key *keysv1alpha1.ApiKey) er
 	})
 }
 
-// watch watches one key from a version on, or from what the API server knows of it where that is "0". Without a
-// version, the server first makes sure that it knows everything until now, for which it has etcd tell how far it is
-// every 100 ms: most of that would be part of what is measured.
+// watch watches one key from a resourceVersion on; "0" means from what the API server has cached. Without a
+// resourceVersion, the server would first ask etcd for its progress, every 100 ms, and the wait would be most of what
+// is measured.
 func (bed *testbed) watch(ctx context.Context, key client.ObjectKey, version string) (watch.Interface, error) {
 	return bed.cp.Client.Watch(ctx, &keysv1alpha1.ApiKeyList{}, client.InNamespace(key.Namespace),
 		&client.ListOptions{Raw: &metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name, ResourceVersion: version}})
 }
 
-// follow watches a key, as it comes after the version that it has, until a condition holds.
+// follow watches a key from its resourceVersion on, until a condition holds.
 func (bed *testbed) follow(ctx context.Context, key *keysv1alpha1.ApiKey, holds func(*keysv1alpha1.ApiKey) bool) error {
 	watcher, err := bed.watch(ctx, client.ObjectKeyFromObject(key), key.ResourceVersion)
 	if err != nil {
@@ -200,11 +200,11 @@ func (bed *testbed) follow(ctx context.Context, key *keysv1alpha1.ApiKey, holds 
 	return fmt.Errorf("a watch of ApiKey %s ended: %w", key.Name, context.Cause(ctx))
 }
 
-// mint returns the token that goes with a UID.
+// mint returns the token of an ApiKey's UID.
 func mint(uid string) token.Token {
 	root, err := token.RootFrom([]byte(strings.Repeat("r", token.RootLength)))
 	if err != nil {
-		panic(err) // It has the length.
+		panic(err) // The root has the right length.
 	}
 	tok, err := token.Derive(root, token.FormatLive, uid, credentialID)
 	if err != nil {

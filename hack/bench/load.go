@@ -17,34 +17,35 @@ import (
 )
 
 const (
-	// loadTime is how long a round of load lasts.
+	// loadTime is the length of a round of load.
 	loadTime = time.Second
-	// httpConnections is how many a proxy keeps open under load.
+	// httpConnections is how many connections a proxy keeps open under load.
 	httpConnections = 16
-	// grpcConnections have grpcStreams requests under way each: Envoy has a connection for each of its workers.
+	// grpcConnections is how many connections Envoy has, one for each of its workers; each carries grpcStreams requests
+	// at a time.
 	grpcConnections = 4
 	grpcStreams     = 8
-	// pacedConnections each ask about a hundred times a second, so all together 1,000 times.
+	// pacedConnections send about a hundred requests per second each, 1,000 in all.
 	pacedConnections = 10
 	pacedRest        = "10"
-	// serverCore and loadCore are the processors of what is measured and of what it is measured with.
+	// serverCore is the processor of the measured server, and loadCore that of the load generator.
 	serverCore = "0"
 	loadCore   = "1"
-	// scriptSuffix is how the name of wrk's script goes on after that of the file of who it asks as.
+	// scriptSuffix is appended to the name of a file of clients: it names wrk's script for them.
 	scriptSuffix = ".lua"
 )
 
 //go:embed load.lua
 var loadScript []byte
 
-// tools are the programs that load comes from, and the Debian packages that have them.
+// tools are the programs that generate load, and the Debian packages that contain them.
 var tools = map[string]string{"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "taskset": "util-linux"}
 
-// tool returns the path of a program that has to be on the machine.
+// tool returns the path of a program that must be installed.
 func tool(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name) // Not in everybody's PATH on Debian.
+		path, err = exec.LookPath("/usr/sbin/" + name) // On Debian it may not be in the PATH.
 	}
 	if err != nil {
 		return "", fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", name, tools[name])
@@ -52,7 +53,8 @@ func tool(name string) (string, error) {
 	return path, nil
 }
 
-// needTools says which of some programs are missing, or nothing. Who needs any needs two processors, too.
+// needTools returns an error that names the missing programs, or nil. Programs that generate load also need two
+// processors.
 func needTools(names []string) error {
 	var missing, packages []string
 	for _, name := range names {
@@ -70,7 +72,7 @@ func needTools(names []string) error {
 	return nil
 }
 
-// on is a command on one processor.
+// on returns a command that runs on one processor.
 func on(ctx context.Context, core, name string, args ...string) (*exec.Cmd, error) {
 	path, err := tool(name)
 	if err != nil {
@@ -83,7 +85,7 @@ func on(ctx context.Context, core, name string, args ...string) (*exec.Cmd, erro
 	return exec.CommandContext(ctx, pin, append([]string{"-c", core, path}, args...)...), nil
 }
 
-// answers are what came of a round of load. Times are in microseconds.
+// answers is the result of a round of load. Times are in microseconds.
 type answers struct {
 	Requests int     `json:"requests"`
 	Refused  int     `json:"refused"`
@@ -92,7 +94,7 @@ type answers struct {
 	P99      float64 `json:"p99"`
 }
 
-// cost is what a round of load takes of processes, in microseconds of processor time a request.
+// cost returns the processor time that processes spend during a round of load, in microseconds per request.
 func cost(load func() (answers, error), processes ...*process) (float64, error) {
 	used := func() (all time.Duration, err error) {
 		for _, p := range processes {
@@ -119,15 +121,15 @@ func cost(load func() (answers, error), processes ...*process) (float64, error) 
 	return float64(after-before) / float64(time.Microsecond) / float64(a.Requests), nil
 }
 
-// askers are what wrk asks as: a file of tenants and tokens.
-type askers struct {
+// wrkClients are the clients that wrk plays: a file of tenants and tokens.
+type wrkClients struct {
 	file string
-	// passes says that they are let through.
+	// passes reports whether their requests are allowed.
 	passes bool
 }
 
-// overHTTP puts the load of a second on a URL. With a rest, connections pause between requests.
-func (bed *testbed) overHTTP(ctx context.Context, url string, who askers, connections int, length time.Duration,
+// overHTTP puts load on a URL for a second. If length has a rest, connections pause between requests.
+func (bed *testbed) overHTTP(ctx context.Context, url string, who wrkClients, connections int, length time.Duration,
 	rest ...string) (answers, error) {
 	wrk, err := on(ctx, loadCore, "wrk", append([]string{
 		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length),
@@ -145,19 +147,19 @@ func (bed *testbed) overHTTP(ctx context.Context, url string, who askers, connec
 	if err != nil || a.Requests == 0 {
 		return a, fmt.Errorf("wrk: %w: %s", err, out)
 	}
-	// The last request of each connection may be cut short by the end.
+	// The last request of each connection may be cut off by the end of the round.
 	if wrong := a.Refused > 0; wrong == who.passes || !who.passes && a.Refused < a.Requests || a.Lost > 0 {
 		return a, fmt.Errorf("wrk: of %d requests %d were refused and %d lost", a.Requests, a.Refused, a.Lost)
 	}
 	return a, nil
 }
 
-// seconds is a time as wrk takes it, which knows whole ones only.
+// seconds formats a time for wrk, which accepts whole seconds only.
 func seconds(d time.Duration) string {
 	return strconv.Itoa(max(int(d.Round(time.Second).Seconds()), 1)) + "s"
 }
 
-// overGRPC puts load on a server with one message, from a file.
+// overGRPC puts load on a server with one message, read from a file.
 func (bed *testbed) overGRPC(ctx context.Context, address, message string, more ...string) (answers, error) {
 	h2load, err := on(ctx, loadCore, "h2load", append([]string{
 		"--threads=1", "--data=" + message, "--header=content-type: application/grpc", "--header=te: trailers",

@@ -36,19 +36,19 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// benchmark measures figures of one kind.
+// benchmark measures one or more figures.
 type benchmark struct {
 	name string
 	what string
-	// limit bounds it, on the reference machine.
+	// limit is how long it may take on the reference machine.
 	limit time.Duration
 	run   func(context.Context, *testbed) error
-	// tools are the programs that it takes beside what is built here.
+	// tools are the programs that it needs beside those built here.
 	tools []string
 }
 
-// benchmarks begin with those that take seconds. Each has at least twice the time that two cores take that do nothing
-// else.
+// benchmarks starts with those that take seconds. Each limit is at least twice the time that the benchmark takes on two
+// idle cores.
 var benchmarks = []benchmark{
 	{"decision-1000", "a decision, in process, 1,000 keys", time.Minute, decision1000, nil},
 	{"malformed", "a decision about a token whose checksum is wrong", time.Minute, malformedToken, nil},
@@ -92,12 +92,12 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
-	os.Exit(code) //nolint:gocritic // What is deferred ends with the process.
+	os.Exit(code) //nolint:gocritic // Deferred calls are not needed: the process ends.
 }
 
-// act does what the arguments ask for: without any, it runs benchmarks. It returns the exit code.
+// act does what the arguments ask for. Without arguments it runs benchmarks. It returns the exit code.
 func act(ctx context.Context) (int, error) {
-	ctrl.SetLogger(logr.Discard()) // Client libraries would complain that there is none.
+	ctrl.SetLogger(logr.Discard()) // Otherwise client libraries complain that there is no logger.
 	bin, scale, err := settings()
 	switch {
 	case err != nil:
@@ -114,7 +114,7 @@ func act(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
-// settings returns where the programs are, and by what numbers of keys and rounds are scaled.
+// settings returns the folder of the programs, and the factor for the numbers of keys and rounds.
 func settings() (bin string, scale float64, err error) {
 	scale = 1
 	if text := os.Getenv("BENCH_SCALE"); text != "" {
@@ -128,7 +128,7 @@ func settings() (bin string, scale float64, err error) {
 	return bin, scale, nil
 }
 
-// run runs the benchmarks that were asked for, prints what came of them, and returns the exit code.
+// run runs the requested benchmarks, prints their results, and returns the exit code.
 func run(ctx context.Context, bin string, scale float64) (int, error) {
 	name := os.Getenv("BENCH")
 	chosen, err := choose(name)
@@ -152,8 +152,8 @@ func run(ctx context.Context, bin string, scale float64) (int, error) {
 	return code, nil
 }
 
-// sayWhatIsMissing says before anything is measured which programs are lacking, and which benchmarks are left out for
-// that.
+// sayWhatIsMissing reports which programs are missing and which benchmarks are left out because of that, before
+// anything is measured.
 func sayWhatIsMissing(chosen []benchmark) {
 	for _, b := range chosen {
 		if err := needTools(b.tools); err != nil {
@@ -162,8 +162,7 @@ func sayWhatIsMissing(chosen []benchmark) {
 	}
 }
 
-// measureAll runs benchmarks one after another, whatever becomes of those before. The ledger says what was not
-// measured.
+// measureAll runs benchmarks one after another, even if some fail. The ledger says what was not measured.
 func measureAll(ctx context.Context, chosen []benchmark, limits budgets, bin string, scale float64) *ledger {
 	book := &ledger{}
 	for _, b := range chosen {
@@ -178,13 +177,13 @@ func measureAll(ctx context.Context, chosen []benchmark, limits budgets, bin str
 	return book
 }
 
-// measure runs one benchmark within a limit, if that is not 0, and leaves nothing running.
+// measure runs one benchmark, for no longer than a limit unless that is 0, and leaves nothing running.
 func measure(ctx context.Context, b benchmark, limit time.Duration, bin string, scale float64,
 	book *ledger) (err error) {
 	if err := needTools(b.tools); err != nil {
 		return err
 	}
-	if ctx.Err() != nil { // A control plane is not started for that.
+	if ctx.Err() != nil { // No control plane is started for nothing.
 		return context.Cause(ctx)
 	}
 	if limit > 0 {
@@ -200,7 +199,7 @@ func measure(ctx context.Context, b benchmark, limit time.Duration, bin string, 
 	return nil
 }
 
-// choose returns the benchmarks that a name stands for: all for none.
+// choose returns the benchmarks with a name, or all if the name is blank.
 func choose(name string) ([]benchmark, error) {
 	if name == "" {
 		return benchmarks, nil

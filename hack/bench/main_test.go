@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestNotMeasured checks that a benchmark that comes to nothing is left out, with the reason, and doesn't keep others
-// from being measured, unless somebody has stopped all of them.
+// TestNotMeasured checks that a benchmark that fails is left out, with the reason, and doesn't stop the others from
+// being measured, unless somebody has stopped the whole run.
 func TestNotMeasured(t *testing.T) {
 	half := figure{Name: "half", Unit: "s", Met: true}
 	begins := benchmark{name: "endless", limit: time.Second, run: func(ctx context.Context, bed *testbed) error {
@@ -64,7 +64,7 @@ func TestNotMeasured(t *testing.T) {
 	}
 }
 
-// TestMiddle checks that the round counts whose ratio is in the middle, and not the middle of all that each has seen.
+// TestMiddle checks that the round with the median ratio counts, not the medians of both sides.
 func TestMiddle(t *testing.T) {
 	for name, test := range map[string]struct {
 		own, others     samples
@@ -72,7 +72,7 @@ func TestMiddle(t *testing.T) {
 	}{
 		"one round":              {samples{3}, samples{2}, 3, 2},
 		"a machine of two gaits": {samples{11, 24, 13, 23, 23}, samples{10, 20, 10, 20, 10}, 24, 20},
-		// The worse, so that nothing is met by half of what was seen.
+		// The worse ratio counts, so that a goal isn't met by half of the rounds.
 		"two rounds": {samples{9, 8}, samples{10, 4}, 8, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestMiddle(t *testing.T) {
 	}
 }
 
-// TestMedian checks that of two values neither is the middle one.
+// TestMedian checks that the median of two values is their mean.
 func TestMedian(t *testing.T) {
 	for want, values := range map[float64]samples{0: nil, 7: {7}, 3: {4, 2}, 5: {9, 5, 1}, 2.5: {4, 3, 1, 2}} {
 		if got := values.median(); got != want {

@@ -16,12 +16,12 @@ import (
 
 const (
 	mintingRounds = 3
-	// mintedKeys are those of a round, without verifiers and with them.
+	// mintedKeys is the number of keys in a round, without verifiers and with them.
 	mintedKeys = 20
 )
 
-// minting measures how long a key takes to be Ready, without verifiers and with them, and what there and back through
-// the API server takes with as many bare clients.
+// minting measures the time from a key's creation to Ready, without verifiers and with them, compared with a round trip
+// through the API server between as many bare clients.
 func minting(ctx context.Context, bed *testbed) error {
 	if err := bed.install(ctx); err != nil {
 		return err
@@ -30,7 +30,7 @@ func minting(ctx context.Context, bed *testbed) error {
 		return err
 	}
 	people := &population{}
-	if _, err := bed.mintKeys(ctx, people, 3); err != nil { // The controller's own first time.
+	if _, err := bed.mintKeys(ctx, people, 3); err != nil { // Warms up the controller.
 		return err
 	}
 	var alone, waited, there, added samples
@@ -69,7 +69,7 @@ func minting(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// mintKeys creates keys one after another, each in a tenant that has room, and returns how long each took in
+// mintKeys creates keys one after another, each in a tenant with room, and returns how long each took to be Ready, in
 // milliseconds.
 func (bed *testbed) mintKeys(ctx context.Context, people *population, n int) (samples, error) {
 	tenant, err := bed.tenant(ctx, people)
@@ -91,8 +91,8 @@ func (bed *testbed) mintKeys(ctx context.Context, people *population, n int) (sa
 	return took, nil
 }
 
-// roundTrips measures there and back: an object is written, and as many who watch it as there are verifiers write to
-// another, whose watcher has all of that. It returns milliseconds.
+// roundTrips measures round trips: one object is written, and as many watchers of it as there are verifiers write to
+// another, until its watcher has seen all of these writes. It returns milliseconds.
 func (bed *testbed) roundTrips(ctx context.Context, namespace string, n int) (samples, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -105,7 +105,7 @@ func (bed *testbed) roundTrips(ctx context.Context, namespace string, n int) (sa
 			return nil, err
 		}
 	}
-	time.Sleep(200 * time.Millisecond) // The controller is done with them by then.
+	time.Sleep(200 * time.Millisecond) // By then the controller is done with them.
 	there, back := keys[0], keys[1]
 	labels := make([]string, replicas)
 	for i := range labels {
@@ -140,8 +140,7 @@ func (bed *testbed) roundTrips(ctx context.Context, namespace string, n int) (sa
 	return took, nil
 }
 
-// changes returns what some labels of a key are set to, each time that all of them have come to have another value, the
-// same.
+// changes returns the new value of some labels of a key, each time that all of them have changed to the same value.
 func (bed *testbed) changes(ctx context.Context, key *keysv1alpha1.ApiKey, labels ...string) (<-chan string, error) {
 	watcher, err := bed.watch(ctx, client.ObjectKeyFromObject(key), "0")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// nginxAround is the configuration that the guide's stands in.
+// nginxAround is the configuration around the guide's.
 const nginxAround = `daemon off;
 master_process off;
 worker_processes 1;
@@ -28,17 +28,18 @@ http {
 }
 `
 
-// behindNginx measures what a request takes of nginx and of what it asks, together, with the guide's configuration.
+// behindNginx measures the processor time of a request in nginx and in the server that nginx asks, with the guide's
+// configuration.
 func behindNginx(ctx context.Context, bed *testbed) error {
 	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
-	api, err := bed.serve(ctx, "none") // Behind both, and not measured.
+	api, err := bed.serve(ctx, "none") // It is behind both, and not measured.
 	if err != nil {
 		return err
 	}
-	who := askers{filepath.Join(dir, "askers"), true}
+	who := wrkClients{filepath.Join(dir, "clients"), true}
 	if err := draw(who.file, bed.times(servedKeys), servedKeys, itself); err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func behindNginx(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// nginx starts one with the guide's configuration, and with these addresses in it.
+// nginx starts nginx with the guide's configuration, changed to these addresses.
 func (bed *testbed) nginx(ctx context.Context, dir, decider, api string) (*process, error) {
 	guide, err := os.ReadFile(controlplane.Root() + "/docs/guides/nginx/nginx.conf")
 	if err != nil {
@@ -77,7 +78,7 @@ func (bed *testbed) nginx(ctx context.Context, dir, decider, api string) (*proce
 		"listen 80;": "listen " + p.address + ";", "listen 80 default_server;": "listen " + p.address + " default_server;",
 		"server api.warehouse.svc.cluster.local:80;":                   "server " + api + ";",
 		"server apikey-verifier.apikey-system.svc.cluster.local:8080;": "server " + decider + ";",
-		// TLS would be most of what is measured, with either of those that are asked.
+		// TLS would be most of what is measured, with either server.
 		"https://apikey-verifier/": "http://apikey-verifier/", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;": "",
 	} {
 		if !strings.Contains(configuration, from) {

@@ -20,10 +20,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// checkLength is how long the CheckRequest is that servers are asked with, in bytes.
+// checkLength is the length of the CheckRequest that servers are sent, in bytes.
 const checkLength = 586
 
-// grpcLoad measures what a check takes of a processor.
+// grpcLoad measures the processor time of a check.
 func grpcLoad(ctx context.Context, bed *testbed) error {
 	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
@@ -40,7 +40,7 @@ func grpcLoad(ctx context.Context, bed *testbed) error {
 	if len(message) != checkLength {
 		return fmt.Errorf("the CheckRequest has %d bytes", len(message))
 	}
-	// gRPC puts five bytes in front of a message: not compressed, and its length.
+	// gRPC puts five bytes before a message: a flag for compression, and the length.
 	file := filepath.Join(dir, "check")
 	if err := os.WriteFile(file, append(binary.BigEndian.AppendUint32([]byte{0}, checkLength), message...),
 		0o600); err != nil {
@@ -63,7 +63,7 @@ func grpcLoad(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// passes says whether a check does: h2load looks at the HTTP status only, which is always 200.
+// passes returns an error if a check is refused: h2load only sees the HTTP status, which is always 200.
 func passes(ctx context.Context, address string, check *authv3.CheckRequest) error {
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -77,7 +77,7 @@ func passes(ctx context.Context, address string, check *authv3.CheckRequest) err
 	return err
 }
 
-// envoyCheck is what Envoy asks about a request of a key, of checkLength.
+// envoyCheck returns what Envoy sends for a request of a key, with a length of checkLength.
 func envoyCheck(s subject) *authv3.CheckRequest {
 	peer := func(address string, port uint32) *authv3.AttributeContext_Peer {
 		return &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{

@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// plotArgument has this command measure at several sizes, and write what it measured and a drawing of it; drawArgument
-// has it draw what was measured before.
+// plotArgument makes this command measure at several sizes, and write the values and a drawing of them. drawArgument
+// makes it draw what was measured before.
 const (
 	plotArgument = "plot"
 	drawArgument = "draw"
 )
 
-// sizes are the numbers of keys at which growth is measured.
+// sizes are the numbers of keys at which costs are measured.
 var sizes = []int{10, 1_000, 10_000, 100_000}
 
-// plot measures at each size, on a cluster of its own, and draws it.
+// plot measures at each size, on a cluster of its own, and draws the result.
 func plot(ctx context.Context, bin string, scale float64, data, drawing string) error {
-	footings := make([]footing, 0, len(sizes))
+	costs := make([]clusterCost, 0, len(sizes))
 	for _, n := range sizes {
 		bed := &testbed{bin: bin, scale: scale, book: &ledger{}}
 		f, err := bed.measureFilled(ctx, bed.times(n), filledRounds)
@@ -33,9 +33,9 @@ func plot(ctx context.Context, bin string, scale float64, data, drawing string) 
 			return fmt.Errorf("%d keys: %w", n, err)
 		}
 		fmt.Printf("%d keys: %+v\n", n, f)
-		footings = append(footings, f)
-		// What there is of it is worth having.
-		content, err := json.MarshalIndent(footings, "", "  ")
+		costs = append(costs, f)
+		// If a size fails, those before it are still worth keeping.
+		content, err := json.MarshalIndent(costs, "", "  ")
 		if err != nil {
 			return err
 		}
@@ -46,51 +46,51 @@ func plot(ctx context.Context, bin string, scale float64, data, drawing string) 
 	return redraw(data, drawing)
 }
 
-// redraw draws what a file of footings says.
+// redraw draws the values of a file.
 func redraw(data, drawing string) error {
 	content, err := os.ReadFile(data)
 	if err != nil {
 		return err
 	}
-	var footings []footing
-	if err := json.Unmarshal(content, &footings); err != nil {
+	var costs []clusterCost
+	if err := json.Unmarshal(content, &costs); err != nil {
 		return fmt.Errorf("%s: %w", data, err)
 	}
-	return os.WriteFile(drawing, []byte(drawingOf(footings)), 0o644)
+	return os.WriteFile(drawing, []byte(drawingOf(costs)), 0o644)
 }
 
-// curve is a name, and the value for each footing.
+// curve is a name, and the value for each size.
 type curve struct {
 	name string
-	of   func(footing) float64
+	of   func(clusterCost) float64
 }
 
-// chart is a part of the drawing: curves over the number of keys, both by powers of ten.
+// chart is one part of the drawing: curves over the number of keys, both axes logarithmic.
 type chart struct {
 	title    string
-	low, top int // the powers of ten between which values lie
+	low, top int // the range of values, as powers of ten
 	curves   []curve
 }
 
 var charts = []chart{
 	{"resident memory, MiB", 1, 4, []curve{
-		{"verifier", func(f footing) float64 { return f.Verifier.Memory }},
-		{"verifier, peak", func(f footing) float64 { return f.Verifier.Peak }},
-		{"controller, peak", func(f footing) float64 { return f.Controller.Peak }},
-		{"kube-apiserver", func(f footing) float64 { return f.APIServer }},
+		{"verifier", func(f clusterCost) float64 { return f.Verifier.Memory }},
+		{"verifier, peak", func(f clusterCost) float64 { return f.Verifier.Peak }},
+		{"controller, peak", func(f clusterCost) float64 { return f.Controller.Peak }},
+		{"kube-apiserver", func(f clusterCost) float64 { return f.APIServer }},
 	}},
 	{"start until ready, s", -2, 2, []curve{
-		{"verifier", func(f footing) float64 { return f.Verifier.Wall }},
-		{"bare list", func(f footing) float64 { return f.List.Wall }},
-		{"controller, all keys looked at", func(f footing) float64 { return f.Controller.Wall }},
+		{"verifier", func(f clusterCost) float64 { return f.Verifier.Wall }},
+		{"bare list", func(f clusterCost) float64 { return f.List.Wall }},
+		{"controller, all keys looked at", func(f clusterCost) float64 { return f.Controller.Wall }},
 	}},
 	{"CPU of a start, s", -2, 2, []curve{
-		{"verifier", func(f footing) float64 { return f.Verifier.CPU }},
-		{"bare list", func(f footing) float64 { return f.List.CPU }},
-		{"controller", func(f footing) float64 { return f.Controller.CPU }},
+		{"verifier", func(f clusterCost) float64 { return f.Verifier.CPU }},
+		{"bare list", func(f clusterCost) float64 { return f.List.CPU }},
+		{"controller", func(f clusterCost) float64 { return f.Controller.CPU }},
 	}},
 	{"etcd's file, MiB", 0, 4, []curve{
-		{"etcd", func(f footing) float64 { return f.Etcd }},
+		{"etcd", func(f clusterCost) float64 { return f.Etcd }},
 	}},
 }
 
@@ -104,7 +104,7 @@ const (
 var colours = []string{"#1b6ca8", "#d1495b", "#3a7d44", "#8a6d3b"}
 
 // drawingOf returns the charts as SVG.
-func drawingOf(footings []footing) string {
+func drawingOf(costs []clusterCost) string {
 	var b strings.Builder
 	fmt.Fprintf(&b,
 		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n",
@@ -114,7 +114,7 @@ func drawingOf(footings []footing) string {
 		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", i%2*chartWidth, i/2*chartHeight)
 		c.frame(&b)
 		for j, drawn := range c.curves {
-			c.line(&b, j, drawn, footings)
+			c.line(&b, j, drawn, costs)
 		}
 		b.WriteString("</g>\n")
 	}
@@ -122,7 +122,7 @@ func drawingOf(footings []footing) string {
 	return b.String()
 }
 
-// x and y are where a number of keys and a value are.
+// x and y return the position of a number of keys and of a value.
 func (c chart) x(keys float64) float64 {
 	return marginLeft + plotWidth*(math.Log10(keys)-lowestKeys)/(highestKeys-lowestKeys)
 }
@@ -132,7 +132,7 @@ func (c chart) y(value float64) float64 {
 	return marginTop + plotHeight*(1-(power-float64(c.low))/float64(c.top-c.low))
 }
 
-// frame draws the title, the powers of ten and their lines.
+// frame draws the title and the grid.
 func (c chart) frame(b *strings.Builder) {
 	fmt.Fprintf(b, `<text x="%d" y="20" font-size="13" font-weight="bold">%s</text>`+"\n", marginLeft, c.title)
 	for power := c.low; power <= c.top; power++ {
@@ -154,9 +154,9 @@ func (c chart) frame(b *strings.Builder) {
 }
 
 // line draws the n-th curve and its name.
-func (c chart) line(b *strings.Builder, n int, drawn curve, footings []footing) {
-	points := make([]string, len(footings))
-	for i, f := range footings {
+func (c chart) line(b *strings.Builder, n int, drawn curve, costs []clusterCost) {
+	points := make([]string, len(costs))
+	for i, f := range costs {
 		points[i] = fmt.Sprintf("%.1f,%.1f", c.x(float64(f.Keys)), c.y(drawn.of(f)))
 	}
 	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "),

@@ -9,7 +9,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// TestDrawing checks that the drawing in docs is that of the data beside it.
+// TestDrawing checks that the drawing in docs matches the data beside it.
 func TestDrawing(t *testing.T) {
 	docs := filepath.Join(controlplane.Root(), "docs")
 	data, err := os.ReadFile(filepath.Join(docs, "scale.json"))
@@ -20,11 +20,11 @@ func TestDrawing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var footings []footing
-	if err := json.Unmarshal(data, &footings); err != nil {
+	var costs []clusterCost
+	if err := json.Unmarshal(data, &costs); err != nil {
 		t.Fatal(err)
 	}
-	if string(drawing) != drawingOf(footings) {
+	if string(drawing) != drawingOf(costs) {
 		t.Error("docs/scale.svg is not the drawing of docs/scale.json: run \"make bench-plot\"")
 	}
 }

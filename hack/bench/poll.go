@@ -15,7 +15,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// line is a connection to a verifier, over which one thing after another is asked, as a proxy does.
+// line is a connection to a verifier that carries one request after another, like a proxy's.
 type line struct {
 	connection io.ReadWriteCloser
 	reader     *bufio.Reader
@@ -31,7 +31,7 @@ func dial(ctx context.Context, address string) (*line, error) {
 
 func (l *line) close() { _ = l.connection.Close() }
 
-// ask returns what a verifier says of a key: a status.
+// ask sends a request and returns the status of the response.
 func (l *line) ask(message []byte) (int, error) {
 	if _, err := l.connection.Write(message); err != nil {
 		return 0, err
@@ -45,7 +45,7 @@ func (l *line) ask(message []byte) (int, error) {
 	return response.StatusCode, err
 }
 
-// question is what nginx sends, with the headers that a client's request may well have.
+// question returns the request that nginx sends, with headers that a client's request is likely to have.
 func question(s subject) []byte {
 	return []byte(strings.ReplaceAll(fmt.Sprintf(`GET /auth/nginx HTTP/1.1
 Host: verifier
@@ -61,24 +61,24 @@ Accept-Encoding: gzip, br
 `, fixture.Host, s.tenantID, s.token), "\n", "\r\n"))
 }
 
-// sight is what one poller saw of a key's end at one replica.
+// sight is what one poller saw of a key's revocation at one replica.
 type sight struct {
-	// refused is when the first 401 was there.
+	// refused is the time of the first 401.
 	refused time.Time
-	// late is how many requests passed that were sent after the revocation was said to be effective.
+	// late is how many requests were allowed though they were sent after the revocation was reported as effective.
 	late int
-	// asking is how long a question took, in milliseconds, each.
+	// asking has the duration of each request, in milliseconds.
 	asking samples
 	err    error
 }
 
-// pollGap is how long one who asks at leisure rests between two questions.
+// pollGap is the pause between two requests of a poller that is not in a hurry.
 const pollGap = 400 * time.Microsecond
 
-// pollRest is how long a poller rests after a question. Before a revocation is acknowledged, nothing is timed. After
-// it, half of what it rests is added to what is measured, on average: so it is a tenth of the time that it has taken by
-// then. Pollers come before everything else on the machine. If they asked as often as at first when a watch event is
-// late, it would be late because of them.
+// pollRest returns how long a poller rests after a request. Before a revocation is acknowledged, nothing is timed.
+// After that, on average half of the rest is added to the measurement, so the rest is a tenth of the time that has
+// passed. Pollers have priority over everything else on the machine: if they kept polling at the first rate, a late
+// watch event would be late because of them.
 func pollRest(acknowledged *atomic.Int64) time.Duration {
 	const least, most = 150 * time.Microsecond, 2 * time.Millisecond
 	since := acknowledged.Load()
@@ -88,14 +88,14 @@ func pollRest(acknowledged *atomic.Int64) time.Duration {
 	return min(max(time.Since(time.Unix(0, since))/10, least), most)
 }
 
-// pollAfter is how long it rests once it was refused, when nothing is timed any more: the controller has work to do
+// pollAfter is the rest after the first refusal, when nothing is timed any more: the controller needs the processors
 // then.
 const pollAfter = 2 * time.Millisecond
 
-// poll asks one replica about a key, one question after another, until it is refused, and some more once it is said
-// that all refuse it. Between two questions it rests: pollers that never do keep every processor of a small machine
-// busy, and what is measured then is how long a watch event waits for one of them. It says once that it is asking: a
-// connection that takes its time to be made is not to be taken for a revocation that does.
+// poll sends requests with a key to one replica, one after another, until the key is refused, and some more once the
+// revocation is reported as effective. It rests between requests: pollers without rest keep every processor of a small
+// machine busy, and then the time that a watch event waits for a processor is measured. It first reports that it is
+// polling, so that a slow connection isn't mistaken for a slow revocation.
 func poll(
 	ctx context.Context, address string, s subject, asking chan<- struct{}, acknowledged *atomic.Int64,
 	effective <-chan struct{},

@@ -17,10 +17,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// probeInterval is what each replica would wait if there were no others.
+// probeInterval is the interval of a replica that is alone.
 const probeInterval = 2 * time.Second
 
-// probes counts the writes to the canary with ever more replicas: each a feed of its own, with connections of its own.
+// probes counts the writes to the canary with more and more replicas: each is a feed of its own, with its own
+// connections.
 func probes(ctx context.Context, bed *testbed) error {
 	if err := bed.install(ctx); err != nil {
 		return err
@@ -54,8 +55,8 @@ func probes(ctx context.Context, bed *testbed) error {
 		if err := until(ctx, 20*time.Millisecond, func() bool { return allReady(feeds) }); err != nil {
 			return err
 		}
-		// A round of probes, of which there are about 5 a second, after another: that may have been set when there were
-		// fewer.
+		// There are about 5 probes per second in all. A round follows one whose interval may have been set for fewer
+		// replicas.
 		window := max(2*probeInterval, time.Duration(n)*200*time.Millisecond)
 		rate, size, err := bed.canaryWrites(ctx, canary, window)
 		if err != nil {
@@ -84,8 +85,8 @@ func allReady(feeds []*feed.Feed) bool {
 	return true
 }
 
-// canaryWrites counts what is written to the canary for a while, after as long a while in which it settles. It returns
-// the rate and the object's size.
+// canaryWrites counts the writes to the canary for a while, after it has settled for as long. It returns the rate and
+// the object's size.
 func (bed *testbed) canaryWrites(ctx context.Context, name types.NamespacedName, window time.Duration) (float64, int,
 	error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*window)
@@ -107,7 +108,7 @@ func (bed *testbed) canaryWrites(ctx context.Context, name types.NamespacedName,
 	return float64(writes) / window.Seconds(), size, nil
 }
 
-// footprint is how many bytes of an object are there for the sake of verifiers.
+// footprint returns how many bytes of an object are there because of verifiers.
 func footprint(key *keysv1alpha1.ApiKey) (size int) {
 	for name, value := range key.Annotations {
 		size += len(name) + len(value)

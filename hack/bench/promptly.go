@@ -11,14 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A stopwatch must not wait for a processor itself. On a small machine a poller that is scheduled like everybody else
-// sees an answer 1.5 ms after it is there, in the median, which is three times what is to be measured. So a poller has
-// a thread of its own, blocks in the kernel and not in Go's scheduler, and comes before other threads where the machine
-// allows that.
+// A stopwatch must not wait for a processor itself. On a small machine a normally scheduled poller sees a response 1.5
+// ms late in the median, which is three times what is to be measured. So a poller has its own thread, blocks in the
+// kernel and not in Go's scheduler, and has priority over other threads if the machine allows that.
 
-// promptly gives the calling goroutine a thread of its own that comes before others, until what it returns is called.
-// Without the right to that (CAP_SYS_NICE) the thread is one among others, and what it measures is longer, never
-// shorter.
+// promptly gives the calling goroutine a thread of its own with priority over others, until the returned function is
+// called. Without the right to that (CAP_SYS_NICE) the thread is scheduled normally, and its measurements are longer,
+// never shorter.
 func promptly() (done func()) {
 	runtime.LockOSThread()
 	thread := unix.Gettid()
@@ -34,14 +33,14 @@ func promptly() (done func()) {
 	return func() {
 		if unix.SchedSetAttr(thread, before, 0) == nil {
 			runtime.UnlockOSThread()
-		} // Else the thread ends with the goroutine.
+		} // Otherwise the thread ends with the goroutine.
 	}
 }
 
-// patience is how long a blocking line waits for an answer.
-const patience = 10 * time.Second
+// responseTimeout is how long a blocking line waits for a response.
+const responseTimeout = 10 * time.Second
 
-// dialBlocking returns a line whose questions block its thread.
+// dialBlocking returns a line whose requests block its thread.
 func dialBlocking(address string) (*line, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -51,7 +50,7 @@ func dialBlocking(address string) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait := unix.NsecToTimeval(patience.Nanoseconds())
+	wait := unix.NsecToTimeval(responseTimeout.Nanoseconds())
 	for _, err := range []error{
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
@@ -66,7 +65,7 @@ func dialBlocking(address string) (*line, error) {
 	return &line{connection: connection, reader: bufio.NewReader(connection)}, nil
 }
 
-// socket reads from and writes to a file descriptor that blocks.
+// socket reads from and writes to a blocking file descriptor.
 type socket int
 
 // Read implements io.Reader.
@@ -74,7 +73,7 @@ func (s socket) Read(p []byte) (int, error) {
 	for {
 		n, err := unix.Read(int(s), p)
 		switch {
-		case err == unix.EINTR: // Go's signals interrupt what blocks.
+		case err == unix.EINTR: // Go's signals interrupt blocking calls.
 			continue
 		case err != nil:
 			return 0, err
@@ -101,7 +100,7 @@ func (s socket) Write(p []byte) (int, error) {
 // Close implements io.Closer.
 func (s socket) Close() error { return unix.Close(int(s)) }
 
-// pause sleeps for less than a millisecond, which is what Go rounds a shorter time.Sleep up to.
+// pause sleeps. Go rounds a time.Sleep of less than a millisecond up to one; pause does not.
 func pause(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
 	_ = unix.Nanosleep(&t, nil) // A signal may end it early.

@@ -20,26 +20,26 @@ import (
 
 const (
 	replicas = 3
-	// calm is how long it is quiet between two revocations: what the controller writes down of one is not to be measured
-	// with the next.
+	// calm is the pause between two revocations, so that what the controller writes about one isn't measured with the
+	// next.
 	calm = 20 * time.Millisecond
 )
 
-// ending is what was measured of one revocation, from when the API server had acknowledged it.
+// ending is what was measured of one revocation, from the time when the API server had acknowledged it.
 type ending struct {
-	// last is until the last replica's first 401, bare until a bare watch of the same object had it, effective until the
-	// key's status said that no verifier accepts it.
+	// last is the time until the last replica's first 401, bare the time until a bare watch of the same object
+	// delivered it, and effective the time until the key's status said that no verifier accepts it.
 	last, bare, effective time.Duration
-	// late is how many requests passed that were sent after that.
+	// late is how many requests were allowed though they were sent after that.
 	late int
-	// asking is what a question took in the median, in milliseconds: what the machine adds by being busy.
+	// asking is the median duration of a request, in milliseconds: the delay that a busy machine adds.
 	asking float64
 }
 
-// revocation measures what a revocation takes, with checks running all the while: first with nothing else going on,
+// revocation measures how long a revocation takes while replicas answer requests: first on an otherwise idle cluster,
 // then during a burst of creations.
 func revocation(ctx context.Context, bed *testbed) error {
-	// A poller whose question is answered must not wait for another goroutine of this process either.
+	// A poller whose request is answered must not wait for another goroutine of this process either.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(replicas + runtime.NumCPU()))
 	if err := bed.install(ctx); err != nil {
 		return err
@@ -65,7 +65,7 @@ func revocation(ctx context.Context, bed *testbed) error {
 		return err
 	}
 	reportCalm(bed.book, alone)
-	// What the controller does with each new object is none of the verifiers' business, and would slow down everything.
+	// What the controller does with each new object does not concern verifiers, and would slow down everything.
 	if err := bed.stop(controller); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func reportCalm(book *ledger, endings []ending) {
 		Spread: last.spread(), Goal: "at most 1 ms above a bare watch", Met: above.median() <= 1,
 	})
 	book.add(figure{
-		// The last question before the answer is part of it, and on a busy machine most of it.
+		// The last request before the refusal is part of it, and on a busy machine most of it.
 		Name: "revocation: above a bare watch, median; beside one question", Value: above.median(), Unit: "ms",
 		Baseline: asking.median(), Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
 	})
@@ -131,7 +131,7 @@ func reportBurst(book *ledger, endings []ending, rate float64) {
 	})
 }
 
-// endAll revokes keys one after another, with a rest after each.
+// endAll revokes keys one after another, with a pause after each.
 func (bed *testbed) endAll(ctx context.Context, verifiers []*process, doomed []subject, effective bool,
 	rest time.Duration) ([]ending, error) {
 	endings := make([]ending, 0, len(doomed))
@@ -148,7 +148,7 @@ func (bed *testbed) endAll(ctx context.Context, verifiers []*process, doomed []s
 	return endings, nil
 }
 
-// end revokes a key while every replica is asked about it.
+// end revokes a key while every replica is polled with it.
 func (bed *testbed) end(ctx context.Context, verifiers []*process, s subject, untilEffective bool) (ending, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -157,7 +157,7 @@ func (bed *testbed) end(ctx context.Context, verifiers []*process, s subject, un
 		return ending{}, err
 	}
 	asking, effective := make(chan struct{}), make(chan struct{})
-	var answered atomic.Int64 // In nanoseconds since 1970; 0 before the API server's answer.
+	var answered atomic.Int64 // Nanoseconds since 1970; 0 before the API server's response.
 	sights := make([]sight, len(verifiers))
 	var pollers sync.WaitGroup
 	for i, v := range verifiers {
@@ -171,7 +171,7 @@ func (bed *testbed) end(ctx context.Context, verifiers []*process, s subject, un
 	acknowledged := time.Now()
 	answered.Store(acknowledged.UnixNano())
 	if err != nil {
-		cancel() // Nobody waits for what does not come.
+		cancel() // Otherwise the pollers would wait forever.
 	}
 	times, ok := <-watched
 	close(effective)
@@ -193,8 +193,9 @@ func (bed *testbed) end(ctx context.Context, verifiers []*process, s subject, un
 	return e, nil
 }
 
-// watchEnd opens a bare watch of one key. What it returns gets when that showed the key to be revoked, and when it
-// showed that this is effective, where that is waited for; it is closed without where the watch ends.
+// watchEnd opens a bare watch of one key. The returned channel gets the time when the watch showed the key as revoked
+// and, if untilEffective is set, the time when it showed the revocation as effective. It is closed without a value if
+// the watch ends.
 func (bed *testbed) watchEnd(ctx context.Context, s subject, untilEffective bool) (<-chan [2]time.Time, error) {
 	watcher, err := bed.watch(ctx, s.name, "0")
 	if err != nil {
@@ -228,13 +229,13 @@ func (bed *testbed) watchEnd(ctx context.Context, s subject, untilEffective bool
 }
 
 const (
-	// burstRate is how many objects are created in a second: some more than the 400 that are asked for.
+	// burstRate is how many objects are created per second: somewhat more than the 400 that the goal names.
 	burstRate = 450
-	// burstWorkers is how many of them wait for the disk at the same time, which etcd writes to once for all.
+	// burstWorkers is how many of them wait for the disk at a time: etcd writes to it once for all.
 	burstWorkers = 32
 )
 
-// burst creates objects until it is told to stop, which returns how many it made in a second.
+// burst creates objects until stop is called, which returns how many it created per second.
 func (bed *testbed) burst(ctx context.Context, namespace string) (stop func() float64) {
 	ctx, cancel := context.WithCancel(ctx)
 	var created atomic.Int64

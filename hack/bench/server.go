@@ -30,13 +30,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// serveArgument has this command be a server to measure: serve verifier KEYS, or serve none.
+// serveArgument makes this command a server to be measured: "serve verifier KEYS", or "serve none".
 const serveArgument = "serve"
 
-// served says where a server answers.
+// served has the addresses of a server.
 type served struct{ HTTP, GRPC string }
 
-// serveHere is a server until it is told to stop. It prints where it answers once it does.
+// serveHere runs a server until the process is asked to stop. It prints its addresses once it answers.
 func serveHere(args []string) int {
 	if err := serve(args); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -78,13 +78,13 @@ func serve(args []string) error {
 	return nil
 }
 
-// alwaysFresh is an index that is up to date.
+// alwaysFresh is the freshness of an index that is up to date.
 type alwaysFresh struct{}
 
 func (alwaysFresh) Freshness(time.Time) verify.Freshness { return verify.Fresh }
 func (alwaysFresh) FreshAsOf() time.Time                 { return time.Now() }
 
-// verifier serves as the verifier does, with so many keys in its index.
+// verifier serves like a verifier with a number of keys in its index.
 func verifier(n int) (served, error) {
 	gctuning.Relax()
 	view, uses, err := filledView(n)
@@ -106,7 +106,7 @@ func verifier(n int) (served, error) {
 		Registry: prometheus.NewRegistry(),
 		RouteOptions: serving.RouteOptions{
 			Decider: decider,
-			Guard:   kubeauth.New(kubeauth.Options{Clock: clock.RealClock{}}), // Nobody asks it.
+			Guard:   kubeauth.New(kubeauth.Options{Clock: clock.RealClock{}}), // Nobody calls it.
 			Trust:   trust,
 		},
 	})
@@ -119,8 +119,8 @@ func verifier(n int) (served, error) {
 	return served{HTTP: servers[0].Address(), GRPC: servers[1].Address()}, nil
 }
 
-// nothing serves what the verifier is measured by: net/http, which answers 200 with the headers of a verifier's 200,
-// and grpc-go with its own codec, which answers OK.
+// nothing serves the baseline: net/http, which answers 200 with the headers of a verifier's 200, and grpc-go with its
+// own codec, which answers OK.
 func nothing() (served, error) {
 	var listeners [2]net.Listener
 	for i := range listeners {
@@ -138,7 +138,8 @@ func nothing() (served, error) {
 		header["X-Api-Key-Scopes"], header["X-Api-Key-Tenant"] = scopes, tenant
 		w.WriteHeader(http.StatusOK)
 	})
-	// The verifier's server and its timeouts, so that only what answers is another; the collector is as Go has it.
+	// It has the verifier's server and timeouts, so that only the handler differs. The garbage collector has Go's
+	// defaults.
 	overHTTP := serving.NewHTTP(listeners[0], handler, nil)
 	go func() { fmt.Fprintln(os.Stderr, overHTTP.Serve()) }()
 	overGRPC := grpc.NewServer()
@@ -147,7 +148,7 @@ func nothing() (served, error) {
 	return served{HTTP: listeners[0].Addr().String(), GRPC: listeners[1].Addr().String()}, nil
 }
 
-// constant lets everything pass.
+// constant allows every request.
 type constant struct {
 	authv3.UnimplementedAuthorizationServer
 }

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// servedKeys is how many keys a verifier has that is measured beside a server that does nothing.
+	// servedKeys is how many keys a verifier has that is compared with a server that does nothing.
 	servedKeys = 10_000
-	// fewKeys and manyKeys are compared with each other; of the many, drawnKeys are asked with.
+	// fewKeys and manyKeys are compared with each other. Of manyKeys, drawnKeys are used in requests.
 	fewKeys   = 10
 	manyKeys  = 1_000_000
 	drawnKeys = 100_000
-	// loadRounds alternate between what is compared; in paceRounds all is asked at once.
+	// loadRounds alternate between the servers that are compared; in paceRounds all are measured at a time.
 	loadRounds = 7
 	paceRounds = 11
 	paceTime   = time.Second
@@ -59,7 +59,7 @@ func (bed *testbed) serve(ctx context.Context, args ...string) (*process, error)
 	return p, err
 }
 
-// pair starts a verifier and what it is measured by, and makes a folder for what they are asked with.
+// pair starts a verifier and the server that it is compared with, and creates a folder for the load generator's files.
 func (bed *testbed) pair(ctx context.Context) (dir string, own, none *process, err error) {
 	if dir, err = bed.scratch(); err != nil {
 		return "", nil, nil, err
@@ -71,15 +71,15 @@ func (bed *testbed) pair(ctx context.Context) (dir string, own, none *process, e
 	return dir, own, none, err
 }
 
-// contender is one of several that are measured in turn.
+// contender is one of several servers that are compared.
 type contender struct {
 	measure func() (samples, error)
-	// seen are the values of each round, for each thing that is measured.
+	// seen has the values of each round, for each thing that is measured.
 	seen []samples
 }
 
-// alternate measures contenders round by round, in turns that are reversed each time. What the first round of each says
-// does not count: connections, buffers and the heap grow to what they stay at.
+// alternate measures contenders round by round, in an order that is reversed each time. The first round of each does
+// not count: connections, buffers and the heap grow to their final size.
 func alternate(rounds int, contenders ...*contender) error {
 	for round := range rounds + 1 {
 		for i := range contenders {
@@ -95,8 +95,8 @@ func alternate(rounds int, contenders ...*contender) error {
 	return nil
 }
 
-// abreast measures contenders at the same time, round by round, where none takes much of the processor: what delays the
-// machine delays all of them.
+// abreast measures contenders at the same time, round by round. None of them uses much of the processor, and what
+// delays the machine delays all of them.
 func abreast(rounds int, contenders ...*contender) error {
 	for round := range rounds + 1 {
 		errs := make([]error, len(contenders))
@@ -128,15 +128,14 @@ func (c *contender) round(round int) error {
 	return nil
 }
 
-// beside adds a figure, in microseconds, of what a contender took for the i-th thing, beside what another did: that of
-// the round in which the ratio is the one in the middle. The machine itself is faster or slower for some seconds, and
-// so for both.
+// beside adds a figure, in microseconds, that compares the i-th value of a contender with that of another, in the round
+// with the median ratio. The machine is faster or slower for seconds at a time, and so affects both.
 func (c *contender) beside(book *ledger, other *contender, i int, name string, most float64) {
 	own, others := c.seen[i], other.seen[i]
 	book.add(inTurns(name, "µs", fmt.Sprintf("≤ %.2f", most), own, others, atMost(most)))
 }
 
-// middle returns what two were in the round in which the ratio of them is the one in the middle.
+// middle returns two values of the round in which their ratio is the median.
 func middle(own, others samples) (value, baseline float64) {
 	rounds := make([]int, len(own))
 	for i := range rounds {
@@ -147,8 +146,8 @@ func middle(own, others samples) (value, baseline float64) {
 	return own[round], others[round]
 }
 
-// asking is a contender at /auth/nginx, of which processor time is measured.
-func (bed *testbed) asking(ctx context.Context, p *process, who askers) *contender {
+// asking returns a contender whose processor time is measured at /auth/nginx.
+func (bed *testbed) asking(ctx context.Context, p *process, who wrkClients) *contender {
 	return &contender{measure: func() (samples, error) {
 		perRequest, err := cost(func() (answers, error) {
 			return bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections, loadTime)
@@ -157,24 +156,24 @@ func (bed *testbed) asking(ctx context.Context, p *process, who askers) *contend
 	}}
 }
 
-// pacing is a contender at /auth/nginx that is asked 1,000 times a second, of which latency is measured.
-func (bed *testbed) pacing(ctx context.Context, p *process, who askers) *contender {
+// pacing returns a contender whose latency is measured at /auth/nginx, at 1,000 requests per second.
+func (bed *testbed) pacing(ctx context.Context, p *process, who wrkClients) *contender {
 	return &contender{measure: func() (samples, error) {
 		a, err := bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, pacedConnections, paceTime, pacedRest)
 		return samples{a.P50, a.P99}, err
 	}}
 }
 
-// httpLoad measures what a request takes of a processor over HTTP.
+// httpLoad measures the processor time of a request over HTTP.
 func httpLoad(ctx context.Context, bed *testbed) error {
 	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
 	some := bed.times(servedKeys)
-	var who [3]askers
+	var who [3]wrkClients
 	for i, change := range []func(subject) subject{itself, unknown, malformed} {
-		who[i] = askers{filepath.Join(dir, strconv.Itoa(i)), i == 0}
+		who[i] = wrkClients{filepath.Join(dir, strconv.Itoa(i)), i == 0}
 		if err := draw(who[i].file, some, servedKeys, change); err != nil {
 			return err
 		}
@@ -192,13 +191,13 @@ func httpLoad(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// latency measures what a request waits at 1,000 a second.
+// latency measures the latency of a request at 1,000 per second.
 func latency(ctx context.Context, bed *testbed) error {
 	dir, own, none, err := bed.pair(ctx)
 	if err != nil {
 		return err
 	}
-	who := askers{filepath.Join(dir, "askers"), true}
+	who := wrkClients{filepath.Join(dir, "clients"), true}
 	if err := draw(who.file, bed.times(servedKeys), servedKeys, itself); err != nil {
 		return err
 	}
@@ -211,7 +210,7 @@ func latency(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// million measures what a request takes with many keys, by what it takes with few.
+// million compares a request's costs with many keys with those with few.
 func million(ctx context.Context, bed *testbed) error {
 	dir, err := bed.scratch()
 	if err != nil {
@@ -223,7 +222,7 @@ func million(ctx context.Context, bed *testbed) error {
 		if err != nil {
 			return err
 		}
-		who := askers{filepath.Join(dir, strconv.Itoa(n)), true}
+		who := wrkClients{filepath.Join(dir, strconv.Itoa(n)), true}
 		if err := draw(who.file, min(drawnKeys, n), n, itself); err != nil {
 			return err
 		}

@@ -17,11 +17,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// rules is how many rules the routes of a synthetic index have.
+// rules is the number of rules in the routes of a synthetic index.
 const rules = 50
 
-// syntheticIndex is an index of many keys without a control plane, as the feed would have filled it, and requests that
-// pass: one for each key, in an order that has nothing to do with where the index keeps it.
+// syntheticIndex is an index of many keys without a control plane, as the feed would have filled it, and an allowed
+// request for each key, in an order that is unrelated to where the index keeps the keys.
 type syntheticIndex struct {
 	view    *index.View
 	bearers []string
@@ -30,7 +30,7 @@ type syntheticIndex struct {
 	now     time.Time
 }
 
-// newSyntheticIndex returns a synthetic index of n keys, of which the first so many have requests.
+// newSyntheticIndex returns a synthetic index of n keys. The first of them, as many as asking, have requests.
 func newSyntheticIndex(n, asking int) *syntheticIndex {
 	s := &syntheticIndex{
 		view: index.NewView(), bearers: make([]string, asking), tenants: make([]string, n/perTenant+1), now: time.Now(),
@@ -67,14 +67,14 @@ func newSyntheticIndex(n, asking int) *syntheticIndex {
 	return s
 }
 
-// spell returns the token of the i-th key. No root key derives it, which would take most of the time.
+// spell returns the token of the i-th key. It is not derived from a root key, which would take most of the time.
 func spell(i int) string {
 	text := fmt.Sprintf("%s%051d", token.FormatLive, i)
 	checksum := new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(text)))).Text(62)
 	return text + strings.Map(swapCase, fmt.Sprintf("%06s", checksum))
 }
 
-// swapCase turns a digit of big.Int's base 62, which has lower case before upper, into one of tokens'.
+// swapCase converts a digit of big.Int's base 62, in which lower case comes before upper case, to one of a token.
 func swapCase(digit rune) rune {
 	if digit > '9' {
 		return digit ^ 0x20
@@ -82,7 +82,7 @@ func swapCase(digit rune) rune {
 	return digit
 }
 
-// put has the index hold the i-th key, in a state.
+// put adds the i-th key to the index, in a state.
 func (s *syntheticIndex) put(i int, digest token.Digest, state index.State) {
 	tenant, _ := index.ParseTenantID(s.tenants[i/perTenant])
 	granted := []keysv1alpha1.Scope{"products:read", "products:write", "orders:read"}
@@ -105,10 +105,10 @@ func (s *syntheticIndex) ask(i int) verify.Decision {
 	return verify.Decide(s.view, &s.request, verify.Fresh, s.now)
 }
 
-// token is the i-th key's.
+// token returns the i-th key's token.
 func (s *syntheticIndex) token(i int) string { return s.bearers[i][len("Bearer "):] }
 
-// misspell changes the last characters of every key, so that their checksums are wrong and nothing else.
+// misspell changes the last characters of every token, so that the checksum is wrong and nothing else.
 func (s *syntheticIndex) misspell() {
 	for i, bearer := range s.bearers {
 		last := byte('a')
@@ -119,5 +119,5 @@ func (s *syntheticIndex) misspell() {
 	}
 }
 
-// somewhere returns the beginning of a stretch of so many keys that have requests.
+// somewhere returns the start of a random stretch of keys that have requests.
 func (s *syntheticIndex) somewhere(stretch int) int { return rand.IntN(len(s.bearers) - stretch + 1) }

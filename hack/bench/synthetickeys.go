@@ -21,11 +21,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/usage"
 )
 
-// routeCount is how many rules the policy of a verifier has that is measured.
+// routeCount is the number of rules in the policy of a measured verifier.
 const routeCount = 50
 
-// syntheticKey is the key of a number: whoever knows the number knows its token, so that one process can hold the keys
-// and another ask with them.
+// syntheticKey returns the key with a number. The token follows from the number, so one process can hold the keys and
+// another one can use them.
 func syntheticKey(i int) subject {
 	tenant := i / perTenant
 	s := subject{
@@ -35,7 +35,7 @@ func syntheticKey(i int) subject {
 	return s
 }
 
-// apiKey is the key's object, as the controller leaves it.
+// apiKey returns the key's object, as the controller leaves it.
 func (s subject) apiKey() *keysv1alpha1.ApiKey {
 	issued := metav1.NewTime(time.Now().Add(-time.Hour))
 	key := fixture.ApiKey(s.name.Namespace, s.name.Name)
@@ -52,7 +52,7 @@ func (s subject) apiKey() *keysv1alpha1.ApiKey {
 	return key
 }
 
-// filledView is all that decisions are made from, with so many keys, as the feed fills it.
+// filledView returns what decisions are made from, with n keys, as the feed fills it.
 func filledView(n int) (*index.View, *usage.Recorder, error) {
 	uses, err := usage.New(usage.Options{
 		Config: &rest.Config{}, Canary: types.NamespacedName{Name: keysv1alpha1.CanaryName}, Name: "bench", Budget: 20,
@@ -81,7 +81,7 @@ func filledView(n int) (*index.View, *usage.Recorder, error) {
 	return view, uses, nil
 }
 
-// manyRules is a policy of routeCount rules, one of which is for what is asked about.
+// manyRules returns a policy of routeCount rules, one of which matches the requests.
 func manyRules() *keysv1alpha1.AccessPolicy {
 	return fixture.Policy("nexuscommerce", func(p *keysv1alpha1.AccessPolicy) {
 		for i := len(p.Spec.Rules); i < routeCount; i++ {
@@ -93,7 +93,7 @@ func manyRules() *keysv1alpha1.AccessPolicy {
 	})
 }
 
-// draw writes down some of the first n keys, drawn at random, for wrk to ask with, and wrk's script beside them.
+// draw writes some of the first n keys, chosen at random, to a file for wrk, and wrk's script beside it.
 func draw(path string, some, n int, change func(subject) subject) error {
 	if err := os.WriteFile(path+scriptSuffix, loadScript, 0o600); err != nil {
 		return err
@@ -103,7 +103,7 @@ func draw(path string, some, n int, change func(subject) subject) error {
 		return err
 	}
 	w := bufio.NewWriter(file)
-	random := rand.New(rand.NewPCG(4711, uint64(n))) // The same each time.
+	random := rand.New(rand.NewPCG(4711, uint64(n))) // The same keys each time.
 	for range some {
 		s := change(syntheticKey(random.IntN(n)))
 		if _, err := fmt.Fprintln(w, s.tenantID, s.token); err != nil {
@@ -118,13 +118,13 @@ func draw(path string, some, n int, change func(subject) subject) error {
 
 func itself(s subject) subject { return s }
 
-// unknown has the key's token be one that was never minted.
+// unknown replaces the key's token with one that was never minted.
 func unknown(s subject) subject {
 	s.token = mint("nobody-" + s.name.Name).Reveal()
 	return s
 }
 
-// malformed has a typo in the key's token.
+// malformed changes a character of the key's token.
 func malformed(s subject) subject {
 	last := byte('0')
 	if s.token[len(s.token)-1] == last {

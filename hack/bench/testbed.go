@@ -20,23 +20,22 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// testbed is what one benchmark has: a control plane of its own, where it asks for one, and the processes that it
-// starts.
+// testbed is what one benchmark uses: its own control plane, if it asks for one, and the processes that it starts.
 type testbed struct {
 	bin   string
 	scale float64
 	book  *ledger
 	cp    *controlplane.ControlPlane
-	// running are the processes to end, the last first.
+	// running has the processes to stop, the last one first.
 	running []*process
-	// dir is for files, once one is needed.
+	// dir is the folder for files, once one is needed.
 	dir string
 }
 
 // times scales a number of keys or rounds.
 func (bed *testbed) times(n int) int { return max(int(float64(n)*bed.scale), 3) }
 
-// install starts a control plane with everything of the installation but the processes.
+// install starts a control plane with everything of the installation except the processes.
 func (bed *testbed) install(ctx context.Context) error {
 	var err error
 	options := controlplane.Options{APIServerArgs: map[string]string{"request-timeout": "5m"}}
@@ -69,7 +68,7 @@ func (bed *testbed) close() error {
 	return errors.Join(errs...)
 }
 
-// scratch returns a folder for files that goes with the testbed.
+// scratch returns a folder for files, which is removed with the testbed.
 func (bed *testbed) scratch() (string, error) {
 	var err error
 	if bed.dir == "" {
@@ -78,12 +77,12 @@ func (bed *testbed) scratch() (string, error) {
 	return bed.dir, err
 }
 
-// process is a controller, a verifier, or a server to measure one by.
+// process is a controller, a verifier, or a server that one is compared with.
 type process struct {
 	command *exec.Cmd
 	started time.Time
 	log     bytes.Buffer
-	// address answers proxies over HTTP, and grpc over gRPC; health and metrics are the others.
+	// address is where it answers proxies over HTTP, grpc over gRPC; health and metrics are its other addresses.
 	address, grpc, health, metrics string
 }
 
@@ -91,7 +90,7 @@ func (bed *testbed) controller(ctx context.Context) (*process, error) {
 	return bed.start(ctx, "apikey-controller", "--leader-elect=false")
 }
 
-// verifier starts a verifier of the given name.
+// verifier starts a verifier with a name.
 func (bed *testbed) verifier(ctx context.Context, name string, args ...string) (*process, error) {
 	address, err := program.Address(ctx)
 	if err != nil {
@@ -109,7 +108,7 @@ func (bed *testbed) verifier(ctx context.Context, name string, args ...string) (
 	return p, err
 }
 
-// verifiers starts some, and waits until all are ready.
+// verifiers starts several verifiers, and waits until all are ready.
 func (bed *testbed) verifiers(ctx context.Context, n int) ([]*process, error) {
 	all := make([]*process, n)
 	for i := range all {
@@ -148,7 +147,7 @@ func (bed *testbed) start(ctx context.Context, name string, args ...string) (*pr
 	return p, nil
 }
 
-// stop has a process say goodbye.
+// stop ends a process in an orderly way.
 func (bed *testbed) stop(p *process) error {
 	for i := range bed.running {
 		if bed.running[i] == p {
@@ -156,7 +155,7 @@ func (bed *testbed) stop(p *process) error {
 			break
 		}
 	}
-	_ = p.command.Process.Signal(syscall.SIGTERM) // It may have ended by itself.
+	_ = p.command.Process.Signal(syscall.SIGTERM) // It may have ended already.
 	kill := time.AfterFunc(30*time.Second, func() { _ = p.command.Process.Kill() })
 	defer kill.Stop()
 	if err := p.command.Wait(); err != nil && p.command.ProcessState.ExitCode() > 0 {
@@ -167,7 +166,7 @@ func (bed *testbed) stop(p *process) error {
 
 func tail(log string) string { return log[max(0, len(log)-2000):] }
 
-// ready waits until a process says that it is.
+// ready waits until a process reports that it is ready.
 func (p *process) ready(ctx context.Context) error {
 	return until(ctx, 5*time.Millisecond, func() bool {
 		status, _, err := get(ctx, "http://"+p.health+"/readyz")
@@ -181,7 +180,7 @@ func (p *process) cpu() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// See proc(5). The command's name may have spaces in it, and ends with the last parenthesis.
+	// See proc(5). The command's name may contain spaces, and ends at the last parenthesis.
 	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
 	user, err := strconv.Atoi(fields[11])
 	if err != nil {
@@ -200,7 +199,7 @@ func (p *process) metric(ctx context.Context, begins string) (float64, error) {
 	return sumOf(page, begins)
 }
 
-// sumOf returns the sum of all series of a page of metrics whose line begins with a text.
+// sumOf returns the sum of all series of a metrics page whose line begins with a text.
 func sumOf(page, begins string) (sum float64, err error) {
 	for text := range strings.Lines(page) {
 		if strings.HasPrefix(text, begins) {

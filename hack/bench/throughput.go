@@ -21,17 +21,17 @@ import (
 )
 
 const (
-	// throughputTenants have throughputKeys keys each.
+	// throughputTenants is the number of tenants, with throughputKeys keys each.
 	throughputTenants, throughputKeys = 250, quota
-	// throughputRounds of the controller's and of a bare client's alternate. The client's have a part of the keys: its
-	// rate is the same with fewer.
+	// throughputRounds of the controller's and of a bare client's alternate. The bare client writes only a part of the
+	// keys: its rate does not depend on their number.
 	throughputRounds, barePart = 2, 5
-	// writers is how many create keys at a time, and how many the bare client writes at a time.
+	// writers is how many clients create keys at a time, and how many keys the bare client writes at a time.
 	writers = 16
 )
 
-// throughput measures how many keys a second are minted, from their creation to Ready, beside how many times a second a
-// bare client can make the same writes; and how many writes that is.
+// throughput measures how many keys per second are minted, from creation to Ready, compared with how many times per
+// second a bare client can make the same writes; and how many writes that takes.
 func throughput(ctx context.Context, bed *testbed) error {
 	if err := bed.install(ctx); err != nil {
 		return err
@@ -76,19 +76,19 @@ func throughput(ctx context.Context, bed *testbed) error {
 	return nil
 }
 
-// yield is what minting many keys came to.
+// yield is what was measured while many keys were minted.
 type yield struct {
-	// rate is keys a second.
+	// rate is in keys per second.
 	rate float64
-	// writes are the API server's, per key, without the keys' creation.
+	// writes is the number of writes per key that reached the API server, without the keys' creation.
 	writes tally
-	// cpu is the controller's, in milliseconds a key.
+	// cpu is the controller's processor time, in milliseconds per key.
 	cpu float64
-	// sample is one of the keys as it was in the end.
+	// sample is one of the keys in its final state.
 	sample keysv1alpha1.ApiKey
 }
 
-// mintMany has a controller mint keys of tenants that have none.
+// mintMany lets a controller mint keys of tenants that have none.
 func (bed *testbed) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant) (y yield, err error) {
 	controller, err := bed.controller(ctx)
 	if err != nil {
@@ -124,7 +124,7 @@ func (bed *testbed) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant
 		return y, fmt.Errorf("%w: %s", err, tail(controller.log.String()))
 	}
 	y.rate = float64(n) / time.Since(began).Seconds()
-	// What is done after Ready belongs to it too.
+	// What is done after Ready counts too.
 	if err := controller.idle(ctx); err != nil {
 		return y, err
 	}
@@ -133,7 +133,7 @@ func (bed *testbed) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant
 		return y, err
 	}
 	y.writes = after.since(before, n)
-	y.writes.Keys-- // Its creation.
+	y.writes.Keys-- // The key's creation.
 	total, err := controller.cpu()
 	if err != nil {
 		return y, err
@@ -145,8 +145,8 @@ func (bed *testbed) mintMany(ctx context.Context, tenants []*keysv1alpha1.Tenant
 	return y, bed.stop(controller)
 }
 
-// countReady returns a channel on which there is nil as soon as n keys of tenants have become Ready. Of each event it
-// reads as little as it can: what it takes is taken from what it watches.
+// countReady returns a channel that gets nil as soon as n keys of tenants have become Ready. It reads as little of each
+// event as possible: its processor time is taken from what it watches.
 func (bed *testbed) countReady(ctx context.Context, tenants []*keysv1alpha1.Tenant, n int) (<-chan error, error) {
 	config := rest.CopyConfig(bed.cp.Config)
 	config.GroupVersion, config.APIPath = &keysv1alpha1.GroupVersion, "/apis"
@@ -162,8 +162,8 @@ func (bed *testbed) countReady(ctx context.Context, tenants []*keysv1alpha1.Tena
 	done := make(chan error, 1)
 	go func() {
 		for {
-			// It begins with what there is. The API server ends a watch that it finds too slow, which on a busy machine any may
-			// be.
+			// It starts with what exists. The API server ends a watch that it considers too slow, which on a busy
+			// machine can be any watch.
 			stream, err := api.Get().Resource("apikeys").VersionedParams(&metav1.ListOptions{Watch: true},
 				metav1.ParameterCodec).Stream(ctx)
 			if err == nil {
@@ -186,7 +186,7 @@ type counter struct {
 	ready      map[string]struct{}
 }
 
-// count reads watch events until as many keys are Ready as are wanted, or the watch ends.
+// count reads watch events until the wanted number of keys are Ready, or the watch ends.
 func (c *counter) count(stream io.Reader) error {
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, 1<<20)
@@ -210,7 +210,7 @@ func (c *counter) count(stream io.Reader) error {
 	return lines.Err()
 }
 
-// each calls a function with 0 to n-1, some at a time, until one fails.
+// each calls a function with 0 to n-1, several at a time, until one call fails.
 func each(ctx context.Context, n int, do func(context.Context, int) error) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

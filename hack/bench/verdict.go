@@ -5,22 +5,24 @@ import (
 	"slices"
 )
 
-// verdict says what became of a goal.
+// verdict says whether a goal was reached.
 type verdict string
 
 const (
 	met verdict = "yes"
-	// unclear is a goal that the round in the middle misses and others reach: this run does not show that it is missed.
+	// unclear means that the median round misses the goal and others reach it: this run does not show that it is
+	// missed.
 	unclear verdict = "within the spread"
 	missed  verdict = "no"
-	// leftOut is for what was not measured.
+	// leftOut means that nothing was measured.
 	leftOut verdict = "left out"
 )
 
-// fewRounds is up to how many rounds the spread is that of all of them. Of more, a tenth at each end is left out.
+// fewRounds is the number of rounds up to which the spread covers all of them. If there are more, a tenth at each end
+// is left out.
 const fewRounds = 20
 
-// bounds are the lowest and the highest of rounds, or of most of them where there are many.
+// bounds returns the lowest and the highest round, or those of most rounds if there are many.
 func (s samples) bounds() (low, high float64) {
 	if len(s) > fewRounds {
 		return s.quantile(0.1), s.quantile(0.9)
@@ -28,7 +30,7 @@ func (s samples) bounds() (low, high float64) {
 	return s.quantile(0), s.quantile(1)
 }
 
-// by returns the ratio of each round to another's that was measured beside it.
+// by returns the ratio of each round to the round of others that was measured beside it.
 func (s samples) by(others samples) samples {
 	ratios := make(samples, 0, len(s))
 	for i := range min(len(s), len(others)) {
@@ -39,24 +41,24 @@ func (s samples) by(others samples) samples {
 	return ratios
 }
 
-// atMost judges rounds by a goal that is the most they may be.
+// atMost returns the verdict on rounds that should be no more than a goal.
 func (s samples) atMost(goal float64) verdict {
 	low, _ := s.bounds()
-	return judge(len(s) > 0, s.median() <= goal, low <= goal)
+	return verdictOf(len(s) > 0, s.median() <= goal, low <= goal)
 }
 
-// atLeast judges rounds by a goal that is the least they may be.
+// atLeast returns the verdict on rounds that should be no less than a goal.
 func (s samples) atLeast(goal float64) verdict {
 	_, high := s.bounds()
-	return judge(len(s) > 0, s.median() >= goal, high >= goal)
+	return verdictOf(len(s) > 0, s.median() >= goal, high >= goal)
 }
 
-// atMost judges ratios by the most they may be.
+// atMost returns a function with the verdict on ratios that should be no more than a goal.
 func atMost(goal float64) func(samples) verdict {
 	return func(ratios samples) verdict { return ratios.atMost(goal) }
 }
 
-func judge(measured, typical, some bool) verdict {
+func verdictOf(measured, typical, some bool) verdict {
 	switch {
 	case !measured:
 		return missed
@@ -68,8 +70,8 @@ func judge(measured, typical, some bool) verdict {
 	return missed
 }
 
-// inTurns returns a figure of rounds that were measured in turns with others. The values are those of the round whose
-// ratio is the one in the middle, and the spread is that of the ratios.
+// inTurns returns a figure of rounds that were measured in turns with others. Its values are those of the round with
+// the median ratio, and its spread is that of the ratios.
 func inTurns(name, unit, goal string, own, others samples, judged func(ratios samples) verdict) figure {
 	ratios := own.by(others)
 	f := figure{Name: name, Unit: unit, Goal: goal, Ratio: ratios.median(), verdict: judged(ratios)}
@@ -81,13 +83,13 @@ func inTurns(name, unit, goal string, own, others samples, judged func(ratios sa
 	return f
 }
 
-// exit codes of this program. They add up.
+// Exit codes of this program. They add up.
 const (
 	exitMissed  = 1
 	exitLeftOut = 2
 )
 
-// exitCode says in a number what figures come to.
+// exitCode returns the exit code for figures.
 func exitCode(figures []figure) int {
 	code := 0
 	if slices.ContainsFunc(figures, func(f figure) bool { return f.said() == missed }) {
@@ -99,7 +101,7 @@ func exitCode(figures []figure) int {
 	return code
 }
 
-// meaning says in words what an exit code is about.
+// meaning describes an exit code in words.
 func meaning(code int) string {
 	return map[int]string{
 		0:                        "every goal is met, or within the spread",

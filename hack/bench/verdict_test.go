@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// rounds are n times a value.
+// rounds returns n times the same value.
 func rounds(n int, value float64) (s samples) {
 	for range n {
 		s = append(s, value)
@@ -16,7 +16,7 @@ func rounds(n int, value float64) (s samples) {
 	return s
 }
 
-// TestVerdict checks that a goal is missed only where the rounds miss it beyond their spread.
+// TestVerdict checks that a goal is missed only if the rounds miss it beyond their spread.
 func TestVerdict(t *testing.T) {
 	for name, test := range map[string]struct {
 		seen           samples
@@ -41,7 +41,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestInTurns has a machine become slower halfway: each round is held against the one beside it.
+// TestInTurns simulates a machine that becomes slower halfway: each round is compared with the one beside it.
 func TestInTurns(t *testing.T) {
 	f := inTurns("x", "ns", "≤ 2", samples{10, 30, 11, 33, 36}, samples{5, 15, 5, 15, 15}, atMost(2))
 	if f.Ratio != 2.2 || f.Value/f.Baseline != 2.2 || f.said() != unclear || f.Spread != "2 to 2.4 in 5 rounds" {

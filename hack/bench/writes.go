@@ -16,12 +16,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// tally is how often which objects were written. Verifiers' acknowledgements are writes of Keys.
+// tally counts writes by kind of object. Verifiers' acknowledgements are writes of Keys.
 type tally struct{ Keys, Status, Tenants, Secrets, Events float64 }
 
 func (t tally) all() float64 { return t.Keys + t.Status + t.Tenants + t.Secrets + t.Events }
 
-// since returns what was written since a former tally, by the number of keys.
+// since returns what was written since an earlier tally, per key.
 func (t tally) since(former tally, n int) tally {
 	by := float64(n)
 	return tally{
@@ -30,7 +30,7 @@ func (t tally) since(former tally, n int) tally {
 	}
 }
 
-// writes returns what the API server says that it was asked to write.
+// writes returns how many writes the API server reports.
 func (bed *testbed) writes(ctx context.Context) (t tally, err error) {
 	page, err := bed.cp.RunKubectl(ctx, "get", "--raw", "/metrics")
 	if err != nil {
@@ -69,15 +69,15 @@ func isWrite(text string) bool {
 	return false
 }
 
-// bare makes the writes that minting a key is made of, and does nothing else.
+// bare makes the writes that minting a key consists of, and does nothing else.
 type bare struct {
 	user, controller client.Client
 	minted           yield
 	secret           corev1.Secret
 }
 
-// writeMany makes the writes for keys of tenants that have none, as many for each as a controller has made, and returns
-// for how many keys a second.
+// writeMany makes the writes for keys of tenants that have none, as many for each key as a controller has made, and
+// returns keys per second.
 func (bed *testbed) writeMany(ctx context.Context, tenants []*keysv1alpha1.Tenant, minted yield) (float64, error) {
 	controller, err := client.New(bed.cp.ServiceAccountConfig("apikey-controller"),
 		client.Options{Scheme: bed.cp.Client.Scheme()})
@@ -94,7 +94,7 @@ func (bed *testbed) writeMany(ctx context.Context, tenants []*keysv1alpha1.Tenan
 		}
 	}
 	began := time.Now()
-	// A tenant's ledger is written by one at a time: nothing is ever in anybody's way.
+	// A tenant's ledger has one writer at a time, so there are never conflicts.
 	err = each(ctx, len(tenants), func(ctx context.Context, i int) error {
 		for n := range throughputKeys {
 			if err := b.write(ctx, tenants[i], n); err != nil {
@@ -106,7 +106,7 @@ func (bed *testbed) writeMany(ctx context.Context, tenants []*keysv1alpha1.Tenan
 	return float64(len(tenants)*throughputKeys) / time.Since(began).Seconds(), err
 }
 
-// due says whether the n-th key is one for which something is written that is not written for each.
+// due reports whether a write that is not made for each key is made for the n-th.
 func due(n int, perKey float64) bool {
 	return int(float64(n+1)*perKey+0.001) > int(float64(n)*perKey+0.001)
 }
@@ -153,7 +153,7 @@ func (b *bare) patch(ctx context.Context, key *keysv1alpha1.ApiKey, status *keys
 	return b.controller.Status().Patch(ctx, key, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 }
 
-// eventOf is an event as the controller records it.
+// eventOf returns an event as the controller records it.
 func eventOf(key *keysv1alpha1.ApiKey) *eventsv1.Event {
 	return &eventsv1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: key.Namespace, GenerateName: key.Name + "-"},

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// caller is a customer's program: it knows where the API is, who it is and its token, and nothing of Kubernetes.
+// caller is a customer's program: it knows the API's address, its tenant and its token, and nothing of Kubernetes.
 type caller struct {
 	say      transcript
 	upstream *upstream
 	client   *http.Client
-	// variables are what shell variables stand for in a request: what is long, and what must not be shown.
+	// variables are the values of the shell variables in a request: long texts, and those that must not be shown.
 	variables map[string]string
 }
 
-// newCaller calls the API at an address of the proxy. Like curl it opens a connection for each request.
+// newCaller returns a caller of the API at the proxy's address. Like curl it opens a connection for each request.
 func newCaller(say transcript, backend *upstream, proxy, host string) *caller {
 	return &caller{
 		say:       say,
@@ -30,7 +30,7 @@ func newCaller(say transcript, backend *upstream, proxy, host string) *caller {
 	}
 }
 
-// request is what a person gives to curl. Variables are expanded only as it is sent.
+// request is what a person would pass to curl. Variables are expanded only when it is sent.
 type request struct {
 	method  string // blank is GET
 	path    string // below $API
@@ -38,7 +38,7 @@ type request struct {
 	body    string
 }
 
-// String is the request as a person would type it, in two lines.
+// String returns the request as a person would type it, in two lines.
 func (r request) String() string {
 	var line strings.Builder
 	line.WriteString("curl -i ")
@@ -56,7 +56,7 @@ func (r request) String() string {
 	return line.String()
 }
 
-// answer is what came back, and what of the request had reached the upstream by then.
+// answer is a response, and the headers of the request as the upstream received it.
 type answer struct {
 	status    int
 	challenge string
@@ -64,12 +64,12 @@ type answer struct {
 	upstream  []http.Header
 }
 
-// String is the answer in one line.
+// String returns the answer in one line.
 func (a answer) String() string {
 	return strings.ReplaceAll(fmt.Sprintf("%d\n%s", a.status, a.detail()), "\n", "  ")
 }
 
-// detail is what there is to the answer besides its status.
+// detail returns what the answer says besides its status.
 func (a answer) detail() string {
 	body := shorten(strings.Join(strings.Fields(a.body), " "), 200)
 	if a.challenge == "" {
@@ -78,7 +78,7 @@ func (a answer) detail() string {
 	return "WWW-Authenticate: " + a.challenge + "\n" + body
 }
 
-// send sends a request, without showing it.
+// send sends a request without showing it.
 func (c *caller) send(ctx context.Context, r request) (answer, error) {
 	method := r.method
 	if method == "" {
@@ -110,15 +110,15 @@ func (c *caller) send(ctx context.Context, r request) (answer, error) {
 	}, errors.Join(err, response.Body.Close())
 }
 
-// expectation is what an answer must be. A refused request must also not have reached the upstream.
+// expectation is what an answer must be. A refused request must not have reached the upstream.
 type expectation struct {
 	status    int
 	challenge []string // parts of WWW-Authenticate, or none
-	noError   bool     // WWW-Authenticate holds no error code: RFC 6750 for a request without credentials
+	noError   bool     // WWW-Authenticate has no error code: RFC 6750 for a request without credentials
 	body      []string // parts of the body
 }
 
-// expect shows a request and its answer, and fails where that is not as it should be.
+// expect sends and shows a request and its answer, and fails if the answer is not as expected.
 func (c *caller) expect(ctx context.Context, r request, want expectation) (answer, error) {
 	c.say.typed(r.String())
 	got, err := c.send(ctx, r)
@@ -130,7 +130,7 @@ func (c *caller) expect(ctx context.Context, r request, want expectation) (answe
 	return got, want.check(got)
 }
 
-// check says in what an answer differs from what it must be.
+// check returns how an answer differs from the expectation.
 func (e expectation) check(got answer) error {
 	if got.status != e.status {
 		return fmt.Errorf("expected %d, got %s", e.status, got)

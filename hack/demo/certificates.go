@@ -18,21 +18,21 @@ import (
 )
 
 const (
-	// verifierSecret is what the verifier's pods mount.
+	// verifierSecret is the Secret that the verifier's pods mount.
 	verifierSecret = "apikey-verifier-tls"
-	// verifierName is the name by which the guide checks the verifier's certificate.
+	// verifierName is the name for which the guide's proxy checks the verifier's certificate.
 	verifierName = "apikey-verifier.apikey-system.svc.cluster.local"
 )
 
 // mounted are files as a pod has them.
 type mounted struct {
-	// certificate and key are the verifier's, authority is what the proxy trusts.
+	// certificate and key are the verifier's; authority is what the proxy trusts.
 	certificate, key, authority string
 	trust                       *tls.Config
 }
 
-// mount waits until the controller has signed the verifier's certificate, as the kubelet does, and writes it to files;
-// and beside it what a proxy has from the ConfigMap.
+// mount waits until the controller has signed the verifier's certificate, and writes it to files as the kubelet would,
+// with the authority that a proxy reads from the ConfigMap.
 func (c *cluster) mount(ctx context.Context) (mounted, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute,
 		fmt.Errorf("the controller has made no Secret %s within a minute", verifierSecret))

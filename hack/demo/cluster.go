@@ -21,7 +21,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// cluster is the Kubernetes API that everything happens in, reached as whoever runs the demo.
+// cluster is the Kubernetes API that the demo uses, with the rights of whoever runs it.
 type cluster struct {
 	ws         *workspace
 	say        transcript
@@ -32,9 +32,9 @@ type cluster struct {
 	stop       func() error
 }
 
-// startCluster starts a control plane of the demo's own, with an administrator's kubeconfig at the given path. Where it
-// is to be kept it has a kube-controller-manager, for who deletes an ApiKey expects its Secret to go; the walk-through
-// deletes nothing.
+// startCluster starts a control plane of the demo's own, with an administrator's kubeconfig at a path. If keep is set,
+// it includes a kube-controller-manager, because whoever deletes an ApiKey expects its Secret to be deleted too; the
+// walk-through deletes nothing.
 func startCluster(ws *workspace, say transcript, kubeconfig string, keep bool) (*cluster, error) {
 	manager, err := os.Create(ws.log("kube-controller-manager"))
 	if err != nil {
@@ -57,7 +57,7 @@ func startCluster(ws *workspace, say transcript, kubeconfig string, keep bool) (
 	return c, nil
 }
 
-// useCluster takes the cluster of an existing kubeconfig, which is left running.
+// useCluster uses the cluster of an existing kubeconfig, which is left running.
 func useCluster(ws *workspace, say transcript, kubeconfig string) (*cluster, error) {
 	paths := filepath.SplitList(kubeconfig)
 	for i, path := range paths { // kubectl runs at the top of the checkout, wherever the demo is run.
@@ -100,7 +100,7 @@ func (c *cluster) connect() error {
 	return err
 }
 
-// server is the API server's address.
+// server returns the API server's address.
 func (c *cluster) server() string {
 	return c.flat.Clusters[c.flat.Contexts[c.flat.CurrentContext].Cluster].Server
 }
@@ -113,7 +113,7 @@ func (c *cluster) run(ctx context.Context, args ...string) error {
 	return err
 }
 
-// ask runs kubectl without showing it, and returns what it printed.
+// ask runs kubectl without showing it, and returns what it prints.
 func (c *cluster) ask(ctx context.Context, args ...string) (string, error) {
 	var out bytes.Buffer
 	command := c.command(ctx, args...)
@@ -125,7 +125,7 @@ func (c *cluster) ask(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// command is kubectl at the top of the checkout, as whoever runs the demo.
+// command returns a kubectl command that runs at the top of the checkout, with the rights of whoever runs the demo.
 func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, c.kubectl, args...)
 	command.Dir = c.ws.root
@@ -138,8 +138,8 @@ func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 // tokenLifetime is how long a component's token is valid. renewTokens replaces it well before.
 const tokenLifetime = 2 * time.Hour
 
-// serviceAccountKubeconfig writes a kubeconfig for a service account of the system namespace, and returns its path.
-// The component that is given it can do what config/rbac lets it do in a cluster, and nothing else.
+// serviceAccountKubeconfig writes a kubeconfig for a service account of the system namespace, and returns its path. A
+// component with it has the rights that config/rbac gives it in a cluster, and no others.
 func (c *cluster) serviceAccountKubeconfig(ctx context.Context, account string) (string, error) {
 	if err := c.writeToken(ctx, account); err != nil {
 		return "", err
@@ -153,7 +153,8 @@ func (c *cluster) serviceAccountKubeconfig(ctx context.Context, account string) 
 	return path, clientcmd.WriteToFile(*config, path)
 }
 
-// writeToken asks for a token, as "kubectl create token" does. Clients read the file anew every minute.
+// writeToken requests a token, as "kubectl create token" does, and writes it to a file. Clients read the file again
+// every minute.
 func (c *cluster) writeToken(ctx context.Context, account string) error {
 	seconds := int64(tokenLifetime.Seconds())
 	tokenRequest := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
@@ -162,7 +163,7 @@ func (c *cluster) writeToken(ctx context.Context, account string) error {
 	if err != nil {
 		return fmt.Errorf("asking for a token of the service account %s: %w", account, err)
 	}
-	part := c.tokenFile(account) + ".new" // Renamed when it is whole: a client may read at any time.
+	part := c.tokenFile(account) + ".new" // Renamed when it is complete: a client may read it at any time.
 	return errors.Join(os.WriteFile(part, []byte(issued.Status.Token), 0o600), os.Rename(part, c.tokenFile(account)))
 }
 

@@ -22,7 +22,7 @@ type programs struct {
 	controller, verifier, caddy string
 }
 
-// findPrograms fails where make has not built what the demo needs.
+// findPrograms returns the programs, and fails if make has not built all of them.
 func findPrograms(ws *workspace) (programs, error) {
 	p := programs{
 		controller: filepath.Join(ws.bin, "apikey-controller"),
@@ -39,23 +39,23 @@ func findPrograms(ws *workspace) (programs, error) {
 	return p, errors.Join(errs...)
 }
 
-// component is a child and how to see that it is ready.
+// component is a child process, and how to tell that it is ready.
 type component struct {
 	name  string
 	what  string // for people
 	env   []string
 	words []string
-	ready string // a URL that answers 200; any answer will do for a component without a probe of its own
+	ready string // a URL that answers 200; for a component without a probe of its own, any response will do
 	probe bool
-	trust *tls.Config // of that URL, where it is one of TLS
+	trust *tls.Config // of that URL, if it uses TLS
 }
 
-// addresses are free ones for all components.
+// addresses are free addresses for all components.
 type addresses struct {
 	verifier, verifierGRPC, verifierHealth, verifierMetrics, controllerHealth, controllerMetrics string
 }
 
-// controller is the one that mints.
+// controller returns the controller's component.
 func (d *demo) controller(ctx context.Context, at addresses) (component, error) {
 	config, err := d.cluster.serviceAccountKubeconfig(ctx, controllerAccount)
 	return component{
@@ -69,7 +69,7 @@ func (d *demo) controller(ctx context.Context, at addresses) (component, error) 
 	}, err
 }
 
-// verifier is the one that decides, over TLS.
+// verifier returns the verifier's component, which serves TLS.
 func (d *demo) verifier(ctx context.Context, at addresses, files mounted) (component, error) {
 	config, err := d.cluster.serviceAccountKubeconfig(ctx, verifierAccount)
 	return component{
@@ -85,7 +85,7 @@ func (d *demo) verifier(ctx context.Context, at addresses, files mounted) (compo
 	}, err
 }
 
-// caddy is the proxy in front of the upstream.
+// caddy returns the component of the proxy in front of the upstream.
 func (d *demo) caddy(at addresses, files mounted) (component, error) {
 	config, err := d.proxyConfig(at.verifier, d.upstream.address, files.authority)
 	return component{
@@ -96,7 +96,7 @@ func (d *demo) caddy(at addresses, files mounted) (component, error) {
 	}, err
 }
 
-// startComponents starts the controller, and once it has signed a certificate the others, and waits until each is
+// startComponents starts the controller and, once it has signed a certificate, the others, and waits until each is
 // ready.
 func (d *demo) startComponents(ctx context.Context) error {
 	d.say.step("Start the controller, the verifier and a proxy")
@@ -106,7 +106,7 @@ func (d *demo) startComponents(ctx context.Context) error {
 	}
 	d.onClose(d.upstream.close)
 	d.onClose(func() error { return stopProcesses(d.processes) })
-	// A person types the first of these; make run is meant to be come back to, so it is the same each time.
+	// People type the first of these, and make run is started again and again, so its port is always the same.
 	free, err := freeAddresses(8000, 0, 0, 0, 0, 0, 0)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (d *demo) launch(ctx context.Context, components ...component) error {
 	return nil
 }
 
-// awaitReady asks until the component says that it is ready.
+// awaitReady polls until the component reports that it is ready.
 func (c component) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the %s was not ready within a minute", c.name))
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// demo is all that runs, and how it ends.
+// demo has everything that runs, and how to end it.
 type demo struct {
 	say      transcript
 	ws       *workspace
@@ -24,7 +24,7 @@ type demo struct {
 	closers   []func() error
 }
 
-// run starts everything, shows it or leaves it running, and ends it, whatever happens on the way.
+// run starts everything, shows it or leaves it running, and ends it, whatever happens in between.
 func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, keep bool) (err error) {
 	mode := "demo"
 	if keep {
@@ -32,13 +32,13 @@ func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, ke
 	}
 	d := &demo{say: say, cancel: cancel}
 	defer func() {
-		// Once the context has ended every step fails, with an error that says less than why.
+		// Once the context has ended, every step fails with an error that is less helpful than the cause.
 		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w (%w)", cause, err)
 		}
 		d.report(err)
 		if closeErr := d.close(); closeErr != nil {
-			err = fmt.Errorf("ending everything: %w", closeErr) // What came before has been reported.
+			err = fmt.Errorf("ending everything: %w", closeErr) // The failure before it has been reported.
 			d.report(err)
 		}
 	}()
@@ -58,7 +58,7 @@ func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, ke
 	return d.walkThrough(ctx)
 }
 
-// start brings up the cluster and all that works with it.
+// start starts the cluster and all components.
 func (d *demo) start(ctx context.Context, keep bool) error {
 	if err := d.startCluster(keep); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (d *demo) start(ctx context.Context, keep bool) error {
 	return d.startComponents(ctx)
 }
 
-// startCluster starts a control plane, or for make run takes the one that KUBECONFIG names.
+// startCluster starts a control plane or, for make run, uses the one that KUBECONFIG names.
 func (d *demo) startCluster(keep bool) (err error) {
 	if existing := os.Getenv("KUBECONFIG"); keep && existing != "" {
 		if d.cluster, err = useCluster(d.ws, d.say, existing); err == nil {
@@ -99,7 +99,7 @@ func (d *demo) startCluster(keep bool) (err error) {
 	return err
 }
 
-// install puts this project's kinds, permissions and the verifiers' canary into the cluster.
+// install installs this project's CRDs, permissions and the verifiers' canary.
 func (d *demo) install(ctx context.Context) error {
 	d.say.step("Install the kinds, who may do what, and the verifiers' canary")
 	for _, args := range [][]string{
@@ -118,13 +118,13 @@ func (d *demo) install(ctx context.Context) error {
 	return nil
 }
 
-// keepRunning applies the samples, says what can be done with them, and waits to be interrupted.
+// keepRunning applies the samples, prints what can be done with them, and waits until it is interrupted.
 func (d *demo) keepRunning(ctx context.Context) error {
 	if err := d.declare(ctx, nil); err != nil {
 		if ctx.Err() != nil || os.Getenv("KUBECONFIG") == "" {
 			return err
 		}
-		// In a cluster that has seen the samples before, somebody may have revoked one.
+		// If the cluster has had the samples before, somebody may have revoked one of the keys.
 		d.say.line("%s", err)
 		d.say.line(`to begin anew: "kubectl delete -f config/samples/apikeys.yaml", and "make run" again`)
 	}
@@ -134,7 +134,7 @@ func (d *demo) keepRunning(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// report says why the demo failed, with the ends of the components' logs.
+// report prints why the demo failed, with the last lines of the components' logs.
 func (d *demo) report(err error) {
 	if by := (interrupted{}); err == nil || errors.As(err, &by) {
 		return
@@ -147,12 +147,12 @@ func (d *demo) report(err error) {
 	}
 }
 
-// onClose remembers how to end what has just begun.
+// onClose registers a function that ends what has just been started.
 func (d *demo) onClose(closer func() error) {
 	d.closers = append(d.closers, closer)
 }
 
-// close ends everything, last begun first.
+// close ends everything, in reverse order.
 func (d *demo) close() error {
 	var errs []error
 	for _, closer := range slices.Backward(d.closers) {

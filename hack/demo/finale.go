@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// list shows what a platform team sees.
+// list shows the keys and tenants as a platform team sees them.
 func (d *demo) list(ctx context.Context, _ *caller) error {
 	d.say.step("List the keys and the tenants: no token anywhere, prefixes to recognise them by")
 	return errors.Join(
@@ -17,7 +17,7 @@ func (d *demo) list(ctx context.Context, _ *caller) error {
 	)
 }
 
-// revoked ends the key, and measures how long that takes to be so everywhere.
+// revoked revokes the key, and measures how long it is still accepted.
 func (d *demo) revoked(ctx context.Context, c *caller) error {
 	d.say.step("Revoke the key while it is in use, and call until the first 401")
 	seen, err := d.revoke(ctx, c, request{path: "/products", headers: credentials},
@@ -31,8 +31,8 @@ func (d *demo) revoked(ctx context.Context, c *caller) error {
 		"--timeout=30s")
 }
 
-// untold looks for the token in all that the demo has left behind so far.
-func (d *demo) untold(ctx context.Context, c *caller) error {
+// checkNoTokens checks that the token is in nothing that the demo has left behind so far.
+func (d *demo) checkNoTokens(ctx context.Context, c *caller) error {
 	d.say.step("Look for the token where it must not be: objects, events, logs")
 	objects := []string{"get", "apikeys,tenants,accesspolicies,events", "-A", "-o", "yaml"}
 	d.say.typed("kubectl " + shell(objects...) + ` | grep -c "$TOKEN"`)

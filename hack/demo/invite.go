@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// invite says what to paste into another terminal. Nothing in it is secret: the shell reads the token from the cluster.
+// invite prints what to paste into another terminal. It has no secrets: the shell reads the token from the cluster.
 func (d *demo) invite() {
 	i := invitation{bin: d.ws.bin, kubeconfig: d.cluster.kubeconfig, proxy: d.proxy}
-	if os.Getenv("KUBECONFIG") == "" { // Whoever has a cluster has a kubectl; for this one there is the one it came with.
+	if os.Getenv("KUBECONFIG") == "" { // Whoever has a cluster has a kubectl; this control plane comes with its own.
 		i.kubectl = d.cluster.kubectl
 	}
 	d.say.step("Running until you press Ctrl-C. In another terminal:")
@@ -21,22 +21,23 @@ func (d *demo) invite() {
 
 // invitation is what the lines to paste depend on.
 type invitation struct {
-	// bin is the folder of this project's own programs, and kubectl the path of one to use where the user has none.
+	// bin is the folder of this project's programs, and kubectl the path of a kubectl for users who have none.
 	bin, kubectl string
 	kubeconfig   string
 	proxy        string // its address
 }
 
-// setUp has a shell use the cluster, with bin/ on its PATH: kubectl finds its plugin kubectl-apikey there.
+// setUp returns the lines that make a shell use the cluster, with bin/ on its PATH: kubectl finds its plugin
+// kubectl-apikey there.
 func (i invitation) setUp() string {
 	path := shell(i.bin) + ":$PATH"
-	if i.kubectl != "" { // Last: a user's own kubectl wins.
+	if i.kubectl != "" { // Last: a user's own kubectl takes precedence.
 		path += ":" + shell(filepath.Dir(i.kubectl))
 	}
 	return "export KUBECONFIG=" + shell(i.kubeconfig) + "\nexport PATH=" + path
 }
 
-// call has it call the API with a key, and revoke the key.
+// call returns the lines that call the API with a key, and revoke the key.
 func (i invitation) call() string {
 	secret := shell("get", "secret", "-n", sampleNamespace, sampleKey, "-o", "jsonpath={.data.token}")
 	revoke := shell("patch", "apikey", "-n", sampleNamespace, sampleKey, "--type=merge", "-p",
@@ -50,5 +51,5 @@ func (i invitation) call() string {
 	}, "\n")
 }
 
-// open has it open the settings page.
+// open returns the line that opens the settings page.
 func (i invitation) open() string { return shell("kubectl", "apikey", "ui", "-n", sampleNamespace) }

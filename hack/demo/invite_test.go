@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// TestInvitation has a shell read the lines, with programs that only say that they were called: each is found where the
-// lines have put its folder on the PATH, and is given what it is to be given.
+// TestInvitation runs the lines in a shell, with programs that only record their calls: each is found on the PATH that
+// the lines set, with the right arguments.
 func TestInvitation(t *testing.T) {
-	top := filepath.Join(t.TempDir(), "a folder") // A space must not part a path.
+	top := filepath.Join(t.TempDir(), "a folder") // A space must not split a path.
 	bin, own, theirs := filepath.Join(top, "bin"), filepath.Join(top, "k8s"), filepath.Join(top, "theirs")
 	fake(t, bin, "kubectl-apikey")
 	fake(t, own, "kubectl")
@@ -48,7 +48,7 @@ func TestInvitation(t *testing.T) {
 	}
 }
 
-// fake makes a program that prints its path and what it was given.
+// fake creates a program that prints its path and its arguments.
 func fake(t *testing.T, dir, name string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -26,10 +26,10 @@ import (
 	"time"
 )
 
-// demoLimit bounds the walk-through. What it needs has been built before.
+// demoLimit limits the walk-through. Everything that it needs has been built before.
 const demoLimit = 3 * time.Minute
 
-// interrupted is why the context ends when a person, or a machine, asks the demo to stop.
+// interrupted is the cause of a context that ends because a person or a program asks the demo to stop.
 type interrupted struct{ by string }
 
 func (i interrupted) Error() string { return "asked to stop: " + i.by }
@@ -45,7 +45,7 @@ func main() {
 	os.Exit(supervise(*keep))
 }
 
-// supervise runs the demo and turns its outcome into a process's.
+// supervise runs the demo, and returns the exit code.
 func supervise(keep bool) int {
 	started := time.Now()
 	say := transcript{out: os.Stdout}
@@ -73,10 +73,9 @@ func supervise(keep bool) int {
 	}
 }
 
-// endOnRequest cancels on a signal, or when the process that started this one is gone: "go run" does not pass SIGTERM
-// on.
+// endOnRequest cancels the context on a signal, or when the parent process is gone: "go run" does not pass SIGTERM on.
 func endOnRequest(say transcript, cancel context.CancelCauseFunc) {
-	// With a reader that has gone away (make demo | head), SIGPIPE would end this process without its tidying up.
+	// If a reader goes away (make demo | head), SIGPIPE would end this process before it has cleaned up.
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup make run
 		signals = append(signals, syscall.SIGHUP)

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// grace is how long a child may take to end by itself.
+// grace is how long a child may take to end.
 const grace = 20 * time.Second
 
-// process is a child that writes to a log of its own and ends, at the latest, with the demo.
+// process is a child that writes to a log of its own, and ends with the demo at the latest.
 type process struct {
 	name    string
 	log     string
@@ -25,8 +25,8 @@ type process struct {
 	exited  chan struct{}
 }
 
-// startProcess starts a child in a process group of its own: a Ctrl-C in the terminal reaches the demo alone, which
-// then ends its children in order. Where the child exits before it is told to, early is called with the reason.
+// startProcess starts a child in a process group of its own: Ctrl-C in the terminal reaches only the demo, which then
+// ends its children in order. If the child exits before it is asked to, early is called with the reason.
 func startProcess(log string, env, words []string, early func(error)) (*process, error) {
 	output, err := os.Create(log)
 	if err != nil {
@@ -46,7 +46,7 @@ func startProcess(log string, env, words []string, early func(error)) (*process,
 		return nil, fmt.Errorf("starting the %s: %w", p.name, err)
 	}
 	go func() {
-		_ = p.command.Wait() // ProcessState says more.
+		_ = p.command.Wait() // ProcessState has more.
 		close(p.exited)
 		if !p.ending.Load() {
 			early(fmt.Errorf("the %s exited by itself: %s", p.name, p.command.ProcessState))
@@ -55,20 +55,20 @@ func startProcess(log string, env, words []string, early func(error)) (*process,
 	return p, nil
 }
 
-// stopProcesses asks all of them to end at once, and kills those that do not.
+// stopProcesses asks all processes to end at the same time, and kills those that do not.
 func stopProcesses(processes []*process) error {
 	for _, p := range processes {
 		p.ending.Store(true)
 		p.signal(syscall.SIGTERM)
 	}
-	patience, cancel := context.WithTimeout(context.Background(), grace)
+	waiting, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	var errs []error
 	for _, p := range processes {
 		select {
 		case <-p.exited:
 			continue
-		case <-patience.Done():
+		case <-waiting.Done():
 		}
 		p.signal(syscall.SIGKILL)
 		<-p.exited
@@ -77,8 +77,8 @@ func stopProcesses(processes []*process) error {
 	return errors.Join(errs...)
 }
 
-// signal reaches the child and whatever it has started, unless the child has been collected: its ID may then be
-// another's.
+// signal sends a signal to the child and everything that it has started, unless the child has already been waited for:
+// its ID may then belong to another process.
 func (p *process) signal(signal syscall.Signal) {
 	select {
 	case <-p.exited:
@@ -87,7 +87,7 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// tail is the end of a log.
+// tail returns the last lines of a log.
 func tail(path string, lines int) string {
 	content, err := os.ReadFile(path)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// proxyOptions keep Caddy to loopback and to this process.
+// proxyOptions restricts Caddy to loopback and to this process.
 const proxyOptions = `{
 	admin off
 	persist_config off
@@ -22,7 +22,7 @@ const proxyOptions = `{
 `
 
 // proxyConfig writes Caddy's configuration and returns its path. It is the guide's own, docs/guides/caddy/Caddyfile,
-// with other addresses: what the demo shows is what the guide gives.
+// with other addresses, so the demo shows what the guide recommends.
 func (d *demo) proxyConfig(verifier, backend, authority string) (string, error) {
 	guide, err := os.ReadFile(filepath.Join(d.ws.root, "docs", "guides", "caddy", "Caddyfile"))
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *demo) proxyConfig(verifier, backend, authority string) (string, error) 
 	return path, os.WriteFile(path, []byte(proxyOptions+config), 0o600)
 }
 
-// moved puts the demo's addresses in place of the guide's, and its file with the verifier's authority.
+// moved replaces the guide's addresses with the demo's, and its authority file with the verifier's.
 func moved(guide, proxy, verifier, backend, authority string) (string, error) {
 	_, port, err := net.SplitHostPort(proxy)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// TestTheDemoRunsTheGuide checks that of the guide's configuration nothing but addresses is other in the demo's.
+// TestTheDemoRunsTheGuide checks that the demo's configuration differs from the guide's only in addresses.
 func TestTheDemoRunsTheGuide(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(controlplane.Root(), "docs", "guides", "caddy", "Caddyfile"))
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// revocationBound is how long after the API server has taken a revocation a token may still be accepted.
+// revocationBound is how long a token may still be accepted after the API server has acknowledged a revocation.
 const revocationBound = time.Second
 
-// stamped keeps what is written to it, and when that began. For a kubectl that changes one object, this is when the API
-// server's acknowledgement arrived. The buffer is not embedded: its ReadFrom would take the place of Write.
+// stamped is a buffer that records the time of the first write. For a kubectl that changes one object, this is when the
+// API server's acknowledgement arrived. The buffer is not embedded: its ReadFrom would bypass Write.
 type stamped struct {
 	text  bytes.Buffer
 	first time.Time
@@ -27,7 +27,7 @@ func (s *stamped) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// revocation is what polling has seen of a token's end.
+// revocation is what polling has seen of a token's revocation.
 type revocation struct {
 	acknowledged time.Time
 	lastAccepted time.Time // when the last request that was answered 200 was sent
@@ -36,10 +36,10 @@ type revocation struct {
 	answer       answer // the first 401
 }
 
-// lag is the time from the acknowledgement to the first 401.
+// lag returns the time from the acknowledgement to the first 401.
 func (r revocation) lag() time.Duration { return r.refused.Sub(r.acknowledged) }
 
-// String is the measurement as the transcript shows it.
+// String returns the measurement as the transcript shows it.
 func (r revocation) String() string {
 	if r.lag() <= 0 {
 		return "before kubectl had so much as printed the acknowledgement"
@@ -47,7 +47,7 @@ func (r revocation) String() string {
 	return fmt.Sprintf("%s after the API server's acknowledgement", r.lag().Round(100*time.Microsecond))
 }
 
-// check fails where a token was accepted, or its refusal not seen, beyond the bound.
+// check returns an error if a token was accepted for longer than the bound, or was not refused within it.
 func (r revocation) check() error {
 	if r.lastAccepted.IsZero() || r.acknowledged.IsZero() {
 		return errors.New("expected the token to be accepted until the API server has acknowledged the revocation, and " +
@@ -64,8 +64,8 @@ func (r revocation) check() error {
 	return nil
 }
 
-// revoke runs a kubectl that revokes a key while it calls the API with that key's token, request after request, and
-// measures for how long the token is still accepted.
+// revoke runs a kubectl command that revokes a key while it calls the API with that key's token, one request after
+// another, and measures how long the token is still accepted.
 func (d *demo) revoke(ctx context.Context, c *caller, r request, args ...string) (revocation, error) {
 	d.say.typed("kubectl " + shell(args...))
 	var out stamped
@@ -74,7 +74,7 @@ func (d *demo) revoke(ctx context.Context, c *caller, r request, args ...string)
 	if err := command.Start(); err != nil {
 		return revocation{}, err
 	}
-	// Without an end the loop below would go on for as long as the token is accepted.
+	// Without a limit, the loop below would run for as long as the token is accepted.
 	polling, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	done := make(chan error, 1)
@@ -104,7 +104,7 @@ func (d *demo) revoke(ctx context.Context, c *caller, r request, args ...string)
 	return seen, seen.check()
 }
 
-// pollUntilRefused sends the request over and over until it is refused.
+// pollUntilRefused repeats the request until it is refused.
 func pollUntilRefused(ctx context.Context, c *caller, r request) (revocation, error) {
 	var seen revocation
 	for {
@@ -127,6 +127,6 @@ func pollUntilRefused(ctx context.Context, c *caller, r request) (revocation, er
 		default:
 			return seen, fmt.Errorf("expected 200 and then 401, got %s", got)
 		}
-		time.Sleep(time.Millisecond) // Leaves the processors to what is measured.
+		time.Sleep(time.Millisecond) // Leaves the processors to what is being measured.
 	}
 }

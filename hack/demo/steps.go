@@ -12,7 +12,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// What config/samples declares, as far as the demo tells its story with it.
+// The parts of config/samples that the demo uses.
 const (
 	sampleHost      = "your-nexuscommerce.com" // of the AccessPolicy
 	sampleNamespace = "warehouse"
@@ -25,7 +25,7 @@ const (
 // credentials are the headers of a well-behaved client.
 var credentials = []string{"Authorization: Bearer $TOKEN", "X-Tenant-ID: $TENANT"}
 
-// walkThrough does what a customer and a platform team do with a key, from its declaration to its end.
+// walkThrough does what a customer and a platform team do with a key, from its declaration to its revocation.
 func (d *demo) walkThrough(ctx context.Context) error {
 	c := newCaller(d.say, d.upstream, d.proxy, sampleHost)
 	for _, step := range []func(context.Context, *caller) error{
@@ -35,7 +35,7 @@ func (d *demo) walkThrough(ctx context.Context) error {
 		d.refused,
 		d.list,
 		d.revoked,
-		d.untold,
+		d.checkNoTokens,
 	} {
 		if err := step(ctx, c); err != nil {
 			return err
@@ -44,7 +44,7 @@ func (d *demo) walkThrough(ctx context.Context) error {
 	return nil
 }
 
-// declare applies the samples, and waits until every key in them can be used.
+// declare applies the samples, and waits until all keys in them are ready.
 func (d *demo) declare(ctx context.Context, _ *caller) error {
 	d.say.step("Declare tenants, their keys and what each route of the API needs")
 	if err := d.cluster.run(ctx, "apply", "-k", "config/samples"); err != nil {
@@ -53,7 +53,7 @@ func (d *demo) declare(ctx context.Context, _ *caller) error {
 	return d.cluster.run(ctx, "wait", "--for=condition=Ready", "-f", "config/samples/apikeys.yaml", "--timeout=30s")
 }
 
-// readToken gives the caller the token out of the Secret that the controller has minted it into.
+// readToken reads the caller's token from the Secret that the controller has written.
 func (d *demo) readToken(ctx context.Context, c *caller) error {
 	d.say.step("Read the token, as the workload that mounts the Secret does")
 	key, err := d.key(ctx)
@@ -79,7 +79,7 @@ func (d *demo) readToken(ctx context.Context, c *caller) error {
 	return nil
 }
 
-// key reads the key that the demo is about.
+// key returns the demo's key.
 func (d *demo) key(ctx context.Context) (keysv1alpha1.ApiKey, error) {
 	var key keysv1alpha1.ApiKey
 	out, err := d.cluster.ask(ctx, "get", "apikey", "-n", sampleNamespace, sampleKey, "-o", "json")
@@ -90,7 +90,7 @@ func (d *demo) key(ctx context.Context) (keysv1alpha1.ApiKey, error) {
 	return key, err
 }
 
-// allowed calls the API as the key may, and looks at what the upstream learns of the caller.
+// allowed makes an allowed call to the API, and checks what the upstream learns about the caller.
 func (d *demo) allowed(ctx context.Context, c *caller) error {
 	d.say.step("Read products: allowed. Headers that a client forges don't reach the API, neither who calls nor what " +
 		"is asked for")
@@ -137,7 +137,7 @@ func (d *demo) allowed(ctx context.Context, c *caller) error {
 	return nil
 }
 
-// refused calls the API in each way that it must not be called.
+// refused calls the API in each way that must be refused.
 func (d *demo) refused(ctx context.Context, c *caller) error {
 	for _, attempt := range []struct {
 		title   string

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// secrets is whatever must never be read in a terminal: tokens after their public prefix, and service account tokens.
+// secrets matches what must never appear in a terminal: tokens after their public prefix, and service account tokens.
 var secrets = regexp.MustCompile(`(nxc_(?:live|test)_[0-9A-Za-z]{8})[0-9A-Za-z]{49}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+`)
 
-// redact leaves of each token what a person recognises it by.
+// redact shortens each token to the part by which people recognise it.
 func redact(text string) string {
 	return secrets.ReplaceAllString(text, "${1}…")
 }
 
-// transcript tells whoever runs the demo what it does. Everything passes through redact: no step has to remember to.
+// transcript prints what the demo does. Everything passes through redact, so no step has to remember to.
 type transcript struct {
 	out io.Writer
 }
@@ -30,12 +30,12 @@ func (t transcript) typed(command string) {
 	t.print("    $ " + command)
 }
 
-// line says something within a step.
+// line prints a line of a step.
 func (t transcript) line(format string, args ...any) {
 	t.print("    " + fmt.Sprintf(format, args...))
 }
 
-// block shows what a command printed.
+// block prints what a command printed.
 func (t transcript) block(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
 		t.print("    " + strings.TrimRight(line, " \n"))
@@ -43,14 +43,14 @@ func (t transcript) block(text string) {
 }
 
 func (t transcript) print(text string) {
-	// Nobody reads any more where this fails; SIGPIPE has then already told the demo to end.
+	// If this fails, nobody reads it any more, and SIGPIPE has already asked the demo to stop.
 	_, _ = fmt.Fprintln(t.out, redact(text))
 }
 
-// harmless is what a shell leaves as it is.
+// harmless matches words that a shell does not change.
 var harmless = regexp.MustCompile(`^[-\w./:=@,+]+$`)
 
-// shell is a command line that a shell takes apart into just these words.
+// shell returns a command line that a shell splits into exactly these words.
 func shell(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -63,7 +63,7 @@ func shell(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// shorten keeps a line readable in a terminal.
+// shorten limits the length of a line.
 func shorten(text string, length int) string {
 	runes := []rune(text)
 	if len(runes) <= length {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// upstream is the API behind the proxy. It trusts whatever reaches it, and remembers exactly what that was.
+// upstream is the API behind the proxy. It trusts every request, and records its headers.
 type upstream struct {
 	address string
 	server  *http.Server
@@ -27,11 +27,11 @@ func startUpstream() (*upstream, error) {
 	}
 	u := &upstream{address: listener.Addr().String()}
 	u.server = &http.Server{Handler: u, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = u.server.Serve(listener) }() // Always ErrServerClosed: the listener is nobody else's.
+	go func() { _ = u.server.Serve(listener) }() // Always ErrServerClosed: nobody else closes the listener.
 	return u, nil
 }
 
-// ServeHTTP answers with a catalog, and with whose it is: a person sees in the answer what the API knows of its caller.
+// ServeHTTP answers with a catalog and its owner, so that a person sees what the API knows of its caller.
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	u.seen = append(u.seen, r.Header.Clone())
@@ -53,7 +53,7 @@ func (u *upstream) take() []http.Header {
 	return seen
 }
 
-// close ends the server, and waits for what it is answering.
+// close ends the server, after the requests under way.
 func (u *upstream) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

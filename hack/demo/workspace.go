@@ -13,18 +13,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// workspace is where the demo's files are: all below bin/dev, the logs to be kept and everything else to be removed.
+// workspace has the demo's files, all below bin/dev: logs, which are kept, and everything else, which is removed.
 type workspace struct {
 	root string // of the checkout
 	bin  string // bin, or what BIN names
 	dev  string // bin/dev
 	logs string // bin/dev/logs/<mode>
-	tmp  string // bin/dev/<mode>.tmp, which is also what every child gets as TMPDIR
+	tmp  string // bin/dev/<mode>.tmp, which is also the TMPDIR of every child
 
 	lock *os.File
 }
 
-// openWorkspace prepares the folders for a mode, "demo" or "run". The two can run side by side; either only once.
+// openWorkspace prepares the folders for a mode, "demo" or "run". One of each can run at the same time.
 func openWorkspace(mode string) (*workspace, error) {
 	root := controlplane.Root()
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
@@ -41,7 +41,7 @@ func openWorkspace(mode string) (*workspace, error) {
 	if err := w.acquire(filepath.Join(dev, mode+".lock")); err != nil {
 		return nil, fmt.Errorf("another \"make %s\" seems to run in this checkout: locking it: %w", mode, err)
 	}
-	// The last run has left its logs, and all its files if it was killed. It is over: the lock is ours.
+	// The last run has left its logs, and all its files if it was killed. It has ended, because the lock is free.
 	if err := errors.Join(
 		os.RemoveAll(w.logs), os.MkdirAll(w.logs, 0o755),
 		os.RemoveAll(w.tmp), os.MkdirAll(w.tmp, 0o700),
@@ -54,7 +54,7 @@ func openWorkspace(mode string) (*workspace, error) {
 	return w, nil
 }
 
-// acquire takes a lock that the kernel lets go of with the process, however that ends.
+// acquire takes a lock that the kernel releases when the process ends.
 func (w *workspace) acquire(path string) (err error) {
 	if w.lock, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return err
@@ -65,18 +65,18 @@ func (w *workspace) acquire(path string) (err error) {
 	return nil
 }
 
-// steer makes this process, and all that it starts, keep its files here.
+// steer makes this process and everything that it starts keep their files here.
 func (w *workspace) steer() error {
 	return errors.Join(
 		os.Setenv("TMPDIR", w.tmp),
 		os.Setenv("KUBECACHEDIR", filepath.Join(w.tmp, "kubectl")),
-		os.Setenv("KUBERC", "off"),          // Somebody's own aliases and defaults are not what the demo shows.
-		os.Unsetenv("USE_EXISTING_CLUSTER"), // envtest would take whatever cluster it finds.
+		os.Setenv("KUBERC", "off"),          // The user's own aliases and defaults are not what the demo shows.
+		os.Unsetenv("USE_EXISTING_CLUSTER"), // envtest would use any cluster that it finds.
 	)
 }
 
-// childEnv is the environment of the controller, the verifier and Caddy: no cluster's credentials but those they are
-// given, and no home to write to.
+// childEnv returns the environment of the controller, the verifier and Caddy: no cluster's credentials except those
+// that they are given, and no home to write to.
 func (w *workspace) childEnv(extra ...string) []string {
 	var env []string
 	for _, variable := range os.Environ() {
@@ -88,12 +88,12 @@ func (w *workspace) childEnv(extra ...string) []string {
 	return append(append(env, "HOME="+w.tmp, "XDG_CONFIG_HOME="+w.tmp, "XDG_DATA_HOME="+w.tmp), extra...)
 }
 
-// log is the path of a component's log.
+// log returns the path of a component's log.
 func (w *workspace) log(program string) string {
 	return filepath.Join(w.logs, program+".log")
 }
 
-// relative is a path as it is typed at the top of the checkout.
+// relative returns a path as it is typed at the top of the checkout.
 func (w *workspace) relative(path string) string {
 	if relative, err := filepath.Rel(w.root, path); err == nil {
 		return relative
@@ -101,13 +101,13 @@ func (w *workspace) relative(path string) string {
 	return path
 }
 
-// close removes everything but the logs and the lock's empty file, which somebody may just have opened.
+// close removes everything except the logs and the lock's empty file, which another process may just have opened.
 func (w *workspace) close() error {
 	return errors.Join(os.RemoveAll(w.tmp), w.lock.Close())
 }
 
-// freeAddresses finds loopback addresses that nobody listens on: the preferred port where it is free and not 0, or any.
-// All are held until the last is found, so that no two are the same.
+// freeAddresses returns loopback addresses that nobody listens on: with the preferred port if it is free and not 0, or
+// with any port. All are held until the last is found, so that no two are the same.
 func freeAddresses(preferred ...int) ([]string, error) {
 	var free []string
 	var held []net.Listener
