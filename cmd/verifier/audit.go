@@ -27,7 +27,7 @@ func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 	default:
 		file, err := os.OpenFile(o.auditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
-			err = reserve(file)
+			err = allocate(file)
 		}
 		if err != nil {
 			return nil, fmt.Errorf(

@@ -166,7 +166,7 @@ var _ = Describe("An AccessPolicy", func() {
 		env.reconcile(ctx, younger)
 		expectReady(older)
 		expectConflict(younger)
-		Expect(message(younger)).To(Equal("spec.rules[1] is not heard for Prefix /x on " + string(env.host) +
+		Expect(message(younger)).To(Equal("spec.rules[1] is not in effect for Prefix /x on " + string(env.host) +
 			", GET, HEAD: spec.rules[2] of the older policy " + older.Name + " decides."))
 		Expect(env.events.Events).To(Receive(Equal("Warning Conflict " + message(younger))))
 		Expect(env.events.Events).To(BeEmpty())
@@ -188,7 +188,7 @@ var _ = Describe("An AccessPolicy", func() {
 		policy := env.policy(ctx, "a", 0, rule("/x", "GET"), rule("/x/", "GET"))
 		env.reconcile(ctx, policy)
 		expectConflict(policy)
-		Expect(message(policy)).To(ContainSubstring("spec.rules[1] is not heard for Prefix /x/ on " + string(env.host) +
+		Expect(message(policy)).To(ContainSubstring("spec.rules[1] is not in effect for Prefix /x/ on " + string(env.host) +
 			", GET: spec.rules[0] of this policy decides."))
 	})
 
@@ -232,7 +232,7 @@ var _ = Describe("An AccessPolicy", func() {
 		policy := env.policy(ctx, "b", 1, rules...)
 		env.reconcile(ctx, policy)
 		expectConflict(policy)
-		Expect(strings.Count(message(policy), "is not heard")).To(Equal(5))
+		Expect(strings.Count(message(policy), "is not in effect")).To(Equal(5))
 		Expect(message(policy)).To(HaveSuffix("; and 4 more."))
 		var event string
 		Expect(env.events.Events).To(Receive(&event))

@@ -17,7 +17,7 @@ const named = 5
 func decide(policy *keysv1alpha1.AccessPolicy, policies []keysv1alpha1.AccessPolicy) *status.Outcome {
 	if len(policy.Spec.Rules) > 0 && len(policy.Spec.Hosts) == 0 {
 		return status.Stalled(keysv1alpha1.ReasonNoHosts,
-			"No rule is ever heard: spec.hosts is empty. Name the hosts that the rules are for.")
+			"No rule is ever in effect: spec.hosts is empty. Name the hosts that the rules are for.")
 	}
 	// Rules conflict within a host only.
 	neighbours := slices.DeleteFunc(slices.Clone(policies), func(other keysv1alpha1.AccessPolicy) bool {
@@ -29,7 +29,7 @@ func decide(policy *keysv1alpha1.AccessPolicy, policies []keysv1alpha1.AccessPol
 	if len(conflicts) > 0 {
 		return status.Stalled(keysv1alpha1.ReasonConflict, describe(conflicts))
 	}
-	return status.Ready(keysv1alpha1.ReasonApplied, "Every rule is heard.")
+	return status.Ready(keysv1alpha1.ReasonApplied, "Every rule is in effect.")
 }
 
 // shareHost reports whether two policies name the same host, or the same wildcard.
@@ -78,7 +78,7 @@ func describe(conflicts []access.Conflict) string {
 		if len(at.methods) > 0 {
 			methods = strings.Join(at.methods, ", ")
 		}
-		fmt.Fprintf(&b, "spec.rules[%d] is not heard for %s %s on %s, %s: %s decides; ",
+		fmt.Fprintf(&b, "spec.rules[%d] is not in effect for %s %s on %s, %s: %s decides; ",
 			pair.rule, pair.pathType, pair.path, listed(at.hosts), methods, winner)
 	}
 	return strings.TrimSuffix(b.String(), "; ") + "."

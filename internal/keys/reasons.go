@@ -150,7 +150,7 @@ func tenantReasons() []Reason {
 // policyReasons returns the reasons of an AccessPolicy's conditions.
 func policyReasons() []Reason {
 	return []Reason{
-		{Name: keysv1alpha1.ReasonApplied, Means: "Every rule is heard.", Do: nothing},
+		{Name: keysv1alpha1.ReasonApplied, Means: "Every rule is in effect.", Do: nothing},
 		{
 			Name: keysv1alpha1.ReasonConflict,
 			Means: "An older policy, or an earlier rule of this one, is for the same host, path and method as one of its " +
@@ -159,7 +159,7 @@ func policyReasons() []Reason {
 		},
 		{
 			Name:  keysv1alpha1.ReasonNoHosts,
-			Means: "The policy has rules and no spec.hosts, so none is ever heard.",
+			Means: "The policy has rules and no spec.hosts, so none is ever in effect.",
 			Do:    "Name the hosts, or remove the rules.",
 		},
 	}

@@ -23,8 +23,8 @@ func (b Bounds) Apply(s *http.Server) {
 		MaxReceiveBufferPerStream:     64 << 10,
 		MaxReceiveBufferPerConnection: 128 << 10,
 		SendPingTimeout:               30 * time.Second,
-		PingTimeout:                   Patience,
-		WriteByteTimeout:              Patience,
+		PingTimeout:                   Timeout,
+		WriteByteTimeout:              Timeout,
 	}
 	s.ConnState = func(c net.Conn, state http.ConnState) {
 		if c, ok := c.(*Conn); ok && state == http.StateIdle {

@@ -28,11 +28,11 @@ import (
 )
 
 const (
-	// Patience is how long a request may take to be complete once it has begun, and how long a write may be blocked.
-	Patience = 10 * time.Second
+	// Timeout is how long a request may take to be complete once it has begun, and how long a write may be blocked.
+	Timeout = 10 * time.Second
 	// unit is the size of the pieces in which shared memory is taken, in bytes.
 	unit = 64 << 10
-	// sweepEvery is how often Patience is enforced.
+	// sweepEvery is how often Timeout is enforced.
 	sweepEvery = time.Second
 	// recent is how long a connection is kept after its last answer, or after it became stuck, if another needs its place.
 	recent = 100 * time.Millisecond
@@ -57,7 +57,7 @@ type Bounds struct {
 	// HTTP2 means that all connections are HTTP/2. Otherwise the protocol is detected.
 	HTTP2 bool
 	// Lasting means that responses may take as long as they like, as watches do. Otherwise each must be complete within
-	// Patience.
+	// Timeout.
 	Lasting bool
 }
 
@@ -72,7 +72,7 @@ const (
 	TooManyConnections Reason = "connections"
 	// TooMuchMemory means that the requests held too much memory.
 	TooMuchMemory Reason = "memory"
-	// TooSlow means that a request or a response took longer than Patience.
+	// TooSlow means that a request or a response took longer than Timeout.
 	TooSlow Reason = "slow"
 	// Malformed means that a frame, a header or the number of streams exceeded what the protocol allows.
 	Malformed Reason = "malformed"
@@ -237,7 +237,7 @@ func (l *Listener) makeRoom(c *Conn) bool {
 	return true
 }
 
-// sweep closes connections that have been stuck for longer than Patience, until the listener is closed.
+// sweep closes connections that have been stuck for longer than Timeout, until the listener is closed.
 func (l *Listener) sweep() {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -248,7 +248,7 @@ func (l *Listener) sweep() {
 		case <-tick.C:
 		}
 		l.mu.Lock()
-		oldest := l.now() - int64(Patience)
+		oldest := l.now() - int64(Timeout)
 		for c := range l.conns {
 			if begun := c.stuckSince(); begun != 0 && begun < oldest {
 				c.end(TooSlow)

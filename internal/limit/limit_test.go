@@ -438,7 +438,7 @@ func TestTooSlow(t *testing.T) {
 	if err := pass(t, client, server, append([]byte(preface), frame(1, 4, 1, []byte{0x82})...)); err != nil {
 		t.Fatal(err)
 	}
-	p.pass(limit.Patience + time.Second)
+	p.pass(limit.Timeout + time.Second)
 	program.WaitUntil(t, time.Minute, "a connection that is closed", func() error {
 		if p.count(limit.TooSlow) != 1 {
 			return errors.New("it is open")

@@ -14,8 +14,8 @@ const (
 	keepSize = 1
 )
 
-// reserve allocates space for the first entries. It returns an error if there is none.
-func reserve(file *os.File) error {
+// allocate allocates space for the first entries. It returns an error if there is none.
+func allocate(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
