@@ -23,9 +23,9 @@ func axe(t *testing.T) string {
 	return string(source)
 }
 
-// axePatience is long, because axe-core looks at each of the elements of 2,000 rows, beside other suites, and says
-// nothing of the page's own speed.
-const axePatience = 5 * time.Minute
+// axeTimeout is long, because axe-core inspects every element of 2,000 rows while other suites run. It says nothing
+// about the page's own speed.
+const axeTimeout = 5 * time.Minute
 
 // barrier is what axe-core calls a violation.
 type barrier struct {
@@ -36,18 +36,18 @@ type barrier struct {
 	}
 }
 
-// checkBarriers has axe-core look at the page as it is. It runs in an isolated context, where the page's policy does
-// not keep it out, and where the page does not notice it.
+// checkBarriers runs axe-core on the page as it is, in an isolated context, where the page's policy does not block it
+// and the page does not notice it.
 func (s *session) checkBarriers(name string) {
 	s.t.Helper()
-	world, err := proto.PageCreateIsolatedWorld{FrameID: s.page.FrameID, WorldName: "axe"}.Call(s.page)
+	isolated, err := proto.PageCreateIsolatedWorld{FrameID: s.page.FrameID, WorldName: "axe"}.Call(s.page)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	run := func(expression string) string {
 		result, err := proto.RuntimeEvaluate{
-			Expression: expression, ContextID: world.ExecutionContextID, AwaitPromise: true, ReturnByValue: true,
-		}.Call(s.page.Timeout(axePatience))
+			Expression: expression, ContextID: isolated.ExecutionContextID, AwaitPromise: true, ReturnByValue: true,
+		}.Call(s.page.Timeout(axeTimeout))
 		if err != nil {
 			s.t.Fatal(err)
 		}

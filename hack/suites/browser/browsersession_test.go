@@ -18,18 +18,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// session is the browser session of one person: nobody else's cookies are in it.
+// session is one person's browser session, with cookies of its own.
 type session struct {
 	t       *testing.T
 	e       *environment
 	browser *rod.Browser
 	page    *rod.Page
 	record  *record
-	// expected are beginnings of what the browser may complain of, because the test provokes it.
+	// expected has the beginnings of the browser's complaints that the test provokes.
 	expected []string
 }
 
-// open opens a window that leaves nothing on the disk. What it has recorded is checked at the end of the test.
+// open opens a private window. What it has recorded is checked at the end of the test.
 func (e *environment) open(t *testing.T, window size, looks scheme) *session {
 	t.Helper()
 	browser, err := e.chromium.Incognito()
@@ -70,8 +70,7 @@ func (e *environment) openIn(t *testing.T, browser *rod.Browser, window size, lo
 	return s
 }
 
-// open goes to a path of the console's. The page itself may be on its way to another at that moment: then it goes after
-// that.
+// open goes to a path of the console. If the page is just navigating elsewhere, it goes there afterwards.
 func (s *session) open(path string) {
 	s.t.Helper()
 	s.wait(path, func() error {
@@ -86,7 +85,7 @@ func (s *session) open(path string) {
 	}
 }
 
-// signIn signs a person in, who then has the keys of a namespace before them.
+// signIn signs a person in, and waits for the keys of a namespace.
 func (s *session) signIn(who person, namespace string) {
 	s.t.Helper()
 	s.open("/login")
@@ -97,7 +96,7 @@ func (s *session) signIn(who person, namespace string) {
 	s.settles()
 }
 
-// settles waits until the page has what it shows: a click may miss what still moves.
+// settles waits until the page no longer changes: a click may miss what still moves.
 func (s *session) settles() {
 	s.t.Helper()
 	s.wait("the page to be complete", func() error {
@@ -110,18 +109,18 @@ func (s *session) settles() {
 	})
 }
 
-// sitAs has a person sit down and sign in.
-func (e *environment) sitAs(t *testing.T, who person, namespace string) *session {
+// openSignedIn opens a window and signs a person in.
+func (e *environment) openSignedIn(t *testing.T, who person, namespace string) *session {
 	t.Helper()
 	s := e.open(t, wide, light)
 	s.signIn(who, namespace)
 	return s
 }
 
-// look returns what there is by a role and a name as a screen reader says them, whether or not it is within sight.
+// look returns the elements with a role and a name, as a screen reader announces them, visible or not.
 func (s *session) look(role, name string) ([]*rod.Element, error) {
 	page := s.page.Timeout(timeout)
-	// The document, and not its body: under a dialog the body is not there for anybody.
+	// It starts from the document, not its body: below a dialog the body is hidden from everyone.
 	document, err := proto.RuntimeEvaluate{Expression: "document"}.Call(page)
 	if err != nil {
 		return nil, err
@@ -147,7 +146,7 @@ func (s *session) look(role, name string) ([]*rod.Element, error) {
 	return all, nil
 }
 
-// find waits until there is one such thing.
+// find waits until there is exactly one element with a role and a name.
 func (s *session) find(role, name string) *rod.Element {
 	s.t.Helper()
 	var found []*rod.Element
@@ -160,7 +159,7 @@ func (s *session) find(role, name string) *rod.Element {
 	return found[0]
 }
 
-// gone waits until there is no such thing.
+// gone waits until there is no such element.
 func (s *session) gone(role, name string) {
 	s.t.Helper()
 	s.wait("no "+role+" "+name, func() error {
@@ -172,7 +171,7 @@ func (s *session) gone(role, name string) {
 	})
 }
 
-// has says whether there is such a thing now.
+// has reports whether there is such an element now.
 func (s *session) has(role, name string) bool {
 	s.t.Helper()
 	found, err := s.look(role, name)
@@ -182,7 +181,7 @@ func (s *session) has(role, name string) bool {
 	return len(found) > 0
 }
 
-// wait polls. Where it is in vain, a screenshot shows what was there instead.
+// wait polls a condition. If it times out, a screenshot shows what was there instead.
 func (s *session) wait(what string, condition func() error) {
 	s.t.Helper()
 	deadline := time.Now().Add(timeout)
@@ -205,10 +204,10 @@ func (s *session) wait(what string, condition func() error) {
 
 var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{9,}`)
 
-// withoutTokens is a text that may be printed.
+// withoutTokens returns a text that may be printed.
 func withoutTokens(text string) string { return tokenLike.ReplaceAllString(text, "nxc_…") }
 
-// click clicks where a person would.
+// click clicks on an element.
 func (s *session) click(role, name string) {
 	s.t.Helper()
 	s.clickOn(role+" "+name, func() (*rod.Element, error) {
@@ -223,8 +222,8 @@ func (s *session) click(role, name string) {
 	})
 }
 
-// clickOn clicks on what a function finds. The page may draw it anew meanwhile, or move it: then it is looked for once
-// more, until it has been hit.
+// clickOn clicks on what a function finds. If the page redraws or moves it meanwhile, it is looked up again until the
+// click hits it.
 func (s *session) clickOn(what string, find func() (*rod.Element, error)) {
 	s.t.Helper()
 	s.wait("a click on "+what, func() error {
@@ -248,12 +247,12 @@ func (s *session) clickOn(what string, find func() (*rod.Element, error)) {
 		if missed, err := s.page.Timeout(timeout).Eval(`() => window.missed === true`); err == nil && missed.Value.Bool() {
 			return fmt.Errorf("it was missed")
 		}
-		return nil // A page that can't be asked any more has been left, by the click.
+		return nil // The click has left the page, so it can't be asked any more.
 	})
 }
 
-// copies does what has a button copy, and returns what is in the clipboard then. The button says for two seconds that
-// it has copied: it is made to remember.
+// copies presses a button that copies, and returns what is in the clipboard then. The button shows for two seconds that
+// it has copied, and is made to record that.
 func (s *session) copies(button string, press func()) string {
 	s.t.Helper()
 	if _, err := s.find("button", button).Eval(`() => {
@@ -272,13 +271,13 @@ func (s *session) copies(button string, press func()) string {
 	return s.clipboard()
 }
 
-// copied clicks on a button that copies, and returns what that is.
+// copied clicks on a button that copies, and returns what it copied.
 func (s *session) copied(button string) string {
 	s.t.Helper()
 	return s.copies(button, func() { s.click("button", button) })
 }
 
-// fill replaces what is in a field.
+// fill replaces the text of a field.
 func (s *session) fill(role, name, text string) {
 	s.t.Helper()
 	field := s.find(role, name).Timeout(timeout)
@@ -290,7 +289,7 @@ func (s *session) fill(role, name, text string) {
 	}
 }
 
-// choose chooses an option of a list by its text.
+// choose selects an option of a list by its text.
 func (s *session) choose(name, option string) {
 	s.t.Helper()
 	if err := s.find("combobox", name).Timeout(timeout).Select([]string{option}, true, rod.SelectorTypeText); err != nil {
@@ -298,7 +297,7 @@ func (s *session) choose(name, option string) {
 	}
 }
 
-// press types keys, as who has no mouse does.
+// press types keys, as somebody without a mouse does.
 func (s *session) press(keys ...input.Key) {
 	s.t.Helper()
 	for _, key := range keys {
@@ -308,7 +307,7 @@ func (s *session) press(keys ...input.Key) {
 	}
 }
 
-// text is what can be read.
+// text returns the visible text.
 func (s *session) text() string {
 	body, err := s.page.Timeout(timeout).Element("body")
 	if err != nil {
@@ -321,7 +320,7 @@ func (s *session) text() string {
 	return text
 }
 
-// reads waits until all of some texts can be read.
+// reads waits until several texts are visible.
 func (s *session) reads(texts ...string) {
 	s.t.Helper()
 	s.wait(fmt.Sprintf("the texts %q", texts), func() error {
@@ -335,12 +334,12 @@ func (s *session) reads(texts ...string) {
 	})
 }
 
-// row waits until a key's row has all of some texts, and returns what it has.
+// row waits until a key's row has several texts, and returns the row's text.
 func (s *session) row(name string, texts ...string) string {
 	s.t.Helper()
 	var row string
 	s.wait(fmt.Sprintf("%s with %q", name, texts), func() error {
-		// Of a row that is out of sight, innerText is blank.
+		// The innerText of a row that is out of sight is blank.
 		row = s.eval(`name => {
 			const row = document.querySelector("tr[data-name='" + name + "']");
 			return row?.innerText || row?.textContent || "";
@@ -358,7 +357,7 @@ func (s *session) row(name string, texts ...string) string {
 	return row
 }
 
-// names are those of the keys in the table, from top to bottom.
+// names returns the names of the keys in the table, from top to bottom.
 func (s *session) names() []string {
 	s.t.Helper()
 	var names []string
@@ -381,13 +380,13 @@ func (s *session) shows(names ...string) {
 	})
 }
 
-// screenshot writes what is to be seen to bin/screenshots.
+// screenshot writes a screenshot to bin/screenshots.
 func (s *session) screenshot(name string) {
 	s.t.Helper()
-	picture, err := s.page.Timeout(timeout).Screenshot(false,
+	image, err := s.page.Timeout(timeout).Screenshot(false,
 		&proto.PageCaptureScreenshot{Format: proto.PageCaptureScreenshotFormatPng})
 	if err == nil {
-		err = os.WriteFile(filepath.Join(screenshots(), name+".png"), picture, 0o644)
+		err = os.WriteFile(filepath.Join(screenshots(), name+".png"), image, 0o644)
 	}
 	if err != nil {
 		s.t.Errorf("screenshot %s: %v", name, err)
@@ -396,14 +395,14 @@ func (s *session) screenshot(name string) {
 
 func screenshots() string { return filepath.Join(controlplane.Root(), "bin", "screenshots") }
 
-// clipboard is what was copied last.
+// clipboard returns what was copied last.
 func (s *session) clipboard() string {
 	s.t.Helper()
 	return s.eval(`() => navigator.clipboard.readText()`).Str()
 }
 
-// state is a state of the page that a person is to like: there is a screenshot of it, nothing in it keeps anybody out,
-// and what is shown is kept for the search for tokens.
+// state records a state of the page: it takes a screenshot, checks for accessibility barriers, and keeps the page's
+// source for the search for tokens.
 func (s *session) state(name string) {
 	s.t.Helper()
 	s.screenshot(name)
@@ -411,8 +410,8 @@ func (s *session) state(name string) {
 	s.keepSource(name)
 }
 
-// keepSource keeps what is in the page for the search for tokens. A dialog that has closed takes what it held with it,
-// in the event of its closing, which the browser sends a little later.
+// keepSource keeps the page's source for the search for tokens. A dialog that has closed removes what it held when it
+// handles its close event, which the browser sends a little later.
 func (s *session) keepSource(name string) {
 	s.t.Helper()
 	s.wait("no closed dialog", func() error {
@@ -428,7 +427,7 @@ func (s *session) keepSource(name string) {
 	s.e.evidence.keep("the page's source, "+name, source)
 }
 
-// leave is the end of a visit.
+// leave closes the window, and checks what it has recorded.
 func (s *session) leave() {
 	s.record.stop()
 	s.keepTraces()

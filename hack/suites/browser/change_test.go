@@ -15,11 +15,11 @@ func (s *session) details(displayName string) {
 	s.find("dialog", displayName)
 }
 
-// suspends takes a key away, and gives it back.
+// suspends suspends a key and resumes it.
 func (e *environment) suspends(t *testing.T) {
 	token := e.token(t, warehouse, "storefront")
 	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.details("Storefront")
 	s.click("button", "Suspend")
 	s.find("dialog", "Suspend Storefront?")
@@ -38,7 +38,7 @@ func (e *environment) suspends(t *testing.T) {
 	e.calls(t, token, acmeID, http.MethodGet, "/api/products", http.StatusOK)
 }
 
-// closeAll closes what is open, as Escape does.
+// closeAll closes all dialogs, as Escape does.
 func (s *session) closeAll() {
 	s.t.Helper()
 	for range 5 {
@@ -50,10 +50,10 @@ func (s *session) closeAll() {
 	s.t.Error("Escape leaves a dialog open")
 }
 
-// rotates has a key's token replaced: the new one is shown once, and the old one is good for its overlap.
+// rotates rotates a key: the new token is shown once, and the old one works during its overlap.
 func (e *environment) rotates(t *testing.T) {
 	old := e.token(t, warehouse, "warehouse-integration")
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.details("Warehouse Integration")
 	s.click("button", "Rotate")
 	s.find("dialog", "Rotate Warehouse Integration?")
@@ -63,7 +63,7 @@ func (e *environment) rotates(t *testing.T) {
 	token := s.shown("the token that the page has shown after a rotation")
 	s.screenshot("rotated")
 	s.checkBarriers("rotated")
-	s.copied("Copy token") // Without, Done asks once more.
+	s.copied("Copy token") // Otherwise Done would ask again.
 	if token == old {
 		t.Error("it is the same token")
 	}
@@ -77,13 +77,12 @@ func (e *environment) rotates(t *testing.T) {
 	}
 }
 
-// revokes ends a key, after a question that says which and when it was last used, and waits until every verifier
-// refuses it.
+// revokes revokes a key, after a question that names it and its last use, and waits until every verifier refuses it.
 func (e *environment) revokes(t *testing.T) {
 	token := e.token(t, warehouse, "order-desk")
 	e.calls(t, token, acmeID, http.MethodGet, "/api/orders", http.StatusOK)
 	used := e.usedKey(t, "order-desk")
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.click("button", "Revoke Order Desk")
 	s.find("dialog", "Revoke Order Desk?")
 	s.reads(used.Status.Prefix, "ast used")
@@ -108,7 +107,7 @@ func (e *environment) revokes(t *testing.T) {
 	s.keepSource("after a revocation")
 }
 
-// usedKey waits until a key's last use is known.
+// usedKey waits until a key's last use is recorded.
 func (e *environment) usedKey(t *testing.T, name string) *keysv1alpha1.ApiKey {
 	t.Helper()
 	var key *keysv1alpha1.ApiKey
@@ -135,19 +134,19 @@ func (e *environment) until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// explains reads what a key's details say of it, of one that works and of one that can't.
+// explains reads the explanation in a key's details, of a key that works and of one that does not.
 func (e *environment) explains(t *testing.T) {
 	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse,
 	  name: mistaken},
 		spec: {displayName: Mistaken, scopes: ["product:read"]}}`)
 	e.await(t, warehouse, "mistaken", keysv1alpha1.ConditionStalled)
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.row("mistaken", "Failed")
 	s.details("Mistaken")
 	for _, heading := range []string{"Conditions", "Events", "Tokens", "YAML for Git"} {
 		s.find("heading", heading)
 	}
-	s.reads("product:read", "products:read") // What is wrong, and what was meant.
+	s.reads("product:read", "products:read") // What is wrong, and what was probably meant.
 	s.state("details-failed")
 	s.click("button", "Close")
 
@@ -158,7 +157,7 @@ func (e *environment) explains(t *testing.T) {
 	s.click("button", "Close")
 	s.gone("dialog", "Warehouse Integration")
 
-	// A link leads there too. Of a key that has gone, its details are asked for once more.
+	// A link leads there too. The details of a deleted key are requested once more.
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 404")
 	s.open("/namespaces/" + warehouse + "/keys/mistaken")
 	s.find("dialog", "Mistaken")

@@ -11,15 +11,15 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// chromium is a running Chromium, without a window.
+// chromium is a running headless Chromium.
 type chromium struct {
 	*rod.Browser
 	// profile is the folder that it writes to.
 	profile string
 }
 
-// startChromium starts Debian's Chromium, or the browser that CHROMIUM names, and has it trust the certificate whose
-// public key has a digest. It ends with the test.
+// startChromium starts Debian's Chromium, or the browser that CHROMIUM names, which trusts the certificate with a
+// pinned public key. It ends with the test.
 func startChromium(t *testing.T, pin string) *chromium {
 	t.Helper()
 	path := need.Program(t, "chromium")
@@ -29,7 +29,7 @@ func startChromium(t *testing.T, pin string) *chromium {
 		Set("ignore-certificate-errors-spki-list", pin).
 		Set("disable-gpu").
 		Set("hide-scrollbars").
-		Set("font-render-hinting", "none"). // Screenshots are the same on each machine.
+		Set("font-render-hinting", "none"). // Screenshots are the same on every machine.
 		Delete("disable-features").Set("disable-features", "Translate,MediaRouter,OptimizationHints")
 	url, err := start.Launch()
 	if err != nil {
@@ -44,7 +44,7 @@ func startChromium(t *testing.T, pin string) *chromium {
 	return b
 }
 
-// size is that of a window.
+// size is the size of a window.
 type size struct{ width, height int }
 
 var (
@@ -52,7 +52,7 @@ var (
 	narrow = size{360, 740}
 )
 
-// scheme is what a person has chosen their system to look like.
+// scheme is the color scheme that the user has chosen.
 type scheme string
 
 const (
@@ -63,6 +63,6 @@ const (
 func (s scheme) features() []*proto.EmulationMediaFeature {
 	return []*proto.EmulationMediaFeature{
 		{Name: "prefers-color-scheme", Value: string(s)},
-		{Name: "prefers-reduced-motion", Value: "reduce"}, // So that nothing is halfway when it is looked at.
+		{Name: "prefers-reduced-motion", Value: "reduce"}, // Nothing is halfway through an animation in a screenshot.
 	}
 }

@@ -1,8 +1,7 @@
 // Package browser_test uses the settings page as people do: in Chromium, against a real API server with the controller
-// and a verifier beside it. What each person may do, the API server's own RBAC says. Every state of the page that is
-// looked at has a screenshot in bin/screenshots, nothing in it that axe-core calls serious, and nothing that the
-// browser complains of; and when all is done, the tokens that were used are looked for in everything that was left
-// behind.
+// and a verifier beside it. The API server's own RBAC decides what each person may do. Every state of the page that is
+// checked has a screenshot in bin/screenshots, no serious barrier by axe-core, and no complaint of the browser. At the
+// end, the tokens that were used are searched for in everything that was left behind.
 package browser_test
 
 import (
@@ -32,14 +31,14 @@ import (
 
 const timeout = time.Minute
 
-// The namespaces and tenants of config/samples.
+// These are the namespaces and tenants of config/samples.
 const (
-	warehouse = "warehouse" // of Acme
-	sandbox   = "sandbox"   // of Globex
+	warehouse = "warehouse" // belongs to Acme
+	sandbox   = "sandbox"   // belongs to Globex
 	acmeID    = "3714240b-2e06-4c35-8856-ccc1c096323e"
 )
 
-// person is somebody whom the API server knows by a bearer token.
+// person is a user whom the API server knows by a bearer token.
 type person struct{ name, token string }
 
 // environment is a control plane with the samples, the controller, a verifier and the console, and a browser.
@@ -49,20 +48,20 @@ type environment struct {
 	ctx      context.Context
 	console  *program.Process
 	chromium *chromium
-	// url is where the console is.
+	// url is the console's address.
 	url string
-	// relay is how the console reaches the API server.
+	// relay is the console's connection to the API server.
 	relay *relay
-	// program is the console's, and flags are those that do not depend on who is before it.
+	// program is the console's path, and flags are those that do not depend on its users.
 	program string
 	flags   []string
-	// gateway is where the API is that the keys are for.
+	// gateway stands for the API that the keys are for.
 	gateway  *httptest.Server
 	evidence *evidence
 	watch    *processes.Watch
 
-	// alice is an administrator of Acme's namespace, edward may edit and victor may only view it; gloria is an
-	// administrator of Globex's, and nobody has any rights.
+	// alice is an administrator of Acme's namespace, edward may edit it and victor may only view it. gloria is an
+	// administrator of Globex's. nobody has no rights.
 	alice, edward, victor, gloria, nobody person
 }
 
@@ -101,8 +100,7 @@ func newEnvironment(t *testing.T) *environment {
 	return e
 }
 
-// startGateway starts what stands for NexusCommerce's API: a proxy that asks the verifier, and answers with what it
-// says.
+// startGateway starts what stands for NexusCommerce's API: a proxy that asks the verifier, and passes its answer on.
 func (e *environment) startGateway(t *testing.T) {
 	t.Helper()
 	e.gateway = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -127,7 +125,7 @@ func (e *environment) startGateway(t *testing.T) {
 	t.Cleanup(e.gateway.Close)
 }
 
-// startConsole starts the console with a certificate that the browser is told to trust, and the browser.
+// startConsole starts the console with a certificate that the browser trusts, and the browser.
 func (e *environment) startConsole(t *testing.T) {
 	t.Helper()
 	folder := t.TempDir()
@@ -151,7 +149,7 @@ func (e *environment) startConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.relay = startRelay(t, server.Host)
-	// With the controller's rights, which the console must not use.
+	// The console's own account has the controller's rights, which it must not use for its users.
 	kubeconfig, err := e.ServiceAccountKubeconfigAt("apikey-controller", "https://"+e.relay.address)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +164,7 @@ func (e *environment) startConsole(t *testing.T) {
 	e.chromium = startChromium(t, base64.StdEncoding.EncodeToString(pin[:]))
 }
 
-// runConsole runs a console, and returns the address that it answers at.
+// runConsole runs a console, and returns its address.
 func (e *environment) runConsole(t *testing.T, flags ...string) (address string, console *program.Process) {
 	t.Helper()
 	address, health := program.FreeAddress(t), program.FreeAddress(t)
@@ -185,7 +183,7 @@ func (e *environment) await(t *testing.T, namespace, name, condition string) *ke
 	return key
 }
 
-// token is that in a key's Secret.
+// token returns the token in a key's Secret.
 func (e *environment) token(t *testing.T, namespace, secret string) string {
 	t.Helper()
 	token := install.Kubectl(t, e.ControlPlane, "get", "secret", "-n", namespace, secret, "-o",
@@ -194,7 +192,7 @@ func (e *environment) token(t *testing.T, namespace, secret string) string {
 	return token
 }
 
-// call calls the API with a key, and returns the status.
+// call calls the API with a token, and returns the status.
 func (e *environment) call(t *testing.T, token, tenantID, method, path string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, e.gateway.URL+path, http.NoBody)
@@ -212,7 +210,7 @@ func (e *environment) call(t *testing.T, token, tenantID, method, path string) i
 	return got.StatusCode
 }
 
-// calls waits until a call has a status: verifiers learn of a new key, and of a state, within moments.
+// calls calls the API until it returns a status: verifiers learn about a new key or state within moments.
 func (e *environment) calls(t *testing.T, token, tenantID, method, path string, status int) {
 	t.Helper()
 	program.WaitUntil(t, timeout, fmt.Sprintf("%s %s: %d", method, path, status), func() error {

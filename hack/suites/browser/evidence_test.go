@@ -16,14 +16,14 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 )
 
-// evidence is what was left behind in places where no token may be, and the tokens that there were.
+// evidence has what was left in places where no token may be, and the tokens to search for.
 type evidence struct {
 	mu       sync.Mutex
 	canaries map[string]string
 	places   map[string]string
 }
 
-// canary has a token looked for.
+// canary adds a token to search for.
 func (e *evidence) canary(name, token string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -33,7 +33,7 @@ func (e *evidence) canary(name, token string) {
 	e.canaries[name] = token
 }
 
-// keep has a place looked through, with what was there before under that name.
+// keep adds the content of a place to what was there before under that name.
 func (e *evidence) keep(place, content string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -43,7 +43,7 @@ func (e *evidence) keep(place, content string) {
 	e.places[place] += content + "\n"
 }
 
-// leaks returns which tokens, or halves of them, are in which places, in whatever encoding.
+// leaks returns which tokens, or halves of them, are in which places, in any encoding.
 func (e *evidence) leaks() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -60,7 +60,8 @@ func (e *evidence) leaks() []string {
 	return found
 }
 
-// forms are how a token could appear. The middle third of it is enough: what stands before and after may be cut off.
+// forms returns the ways in which a token could appear. The middle third of it is enough: its beginning and end may be
+// cut off.
 func forms(token string) map[string]string {
 	part := token[len(token)/3 : 2*len(token)/3]
 	all := map[string]string{"plain text": part, "hexadecimal": hex.EncodeToString([]byte(part))}
@@ -71,15 +72,15 @@ func forms(token string) map[string]string {
 	return all
 }
 
-// keepTraces keeps what a visit has left in the browser and asked of the network, but for what the requests and answers
-// are for.
+// keepTraces keeps what a visit has left in the browser and what it has requested, except for the requests and
+// responses whose purpose is to carry a token.
 func (s *session) keepTraces() {
 	s.t.Helper()
 	visit := "the visit of " + s.t.Name()
 	s.record.mu.Lock()
 	for _, address := range s.record.urls {
 		if !strings.HasPrefix(address, "data:") {
-			plain, _ := url.QueryUnescape(address) // Where it can't be decoded, it is looked through as it is.
+			plain, _ := url.QueryUnescape(address) // If it can't be decoded, it is searched as it is.
 			s.e.evidence.keep("the URLs of "+visit, address+" "+plain)
 		}
 	}
@@ -111,7 +112,7 @@ func (s *session) keepTraces() {
 	s.e.evidence.keep("the browser's storage in "+visit, string(text))
 }
 
-// checkEvidence looks for the tokens in all that was left: S2.
+// checkEvidence searches for the tokens in everything that was left (S2).
 func (e *environment) checkEvidence(t *testing.T) {
 	for name, process := range map[string]interface{ Log() string }{"the console": e.console,
 		"the controller": e.Controller, "the verifier": e.Verifier} {
@@ -126,7 +127,7 @@ func (e *environment) checkEvidence(t *testing.T) {
 	files := 0
 	err := filepath.WalkDir(e.chromium.profile, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
-			return nil //nolint:nilerr // The browser is about to end, and tidies up.
+			return nil //nolint:nilerr // The browser is about to end, and cleans up.
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {

@@ -26,7 +26,8 @@ func (e *environment) key(t *testing.T, namespace, name string) *keysv1alpha1.Ap
 	return key
 }
 
-// shown reads the token that is shown, and checks that it is nowhere else in the page, nor in the clipboard by itself.
+// shown reads the token that is shown, and checks that it is nowhere else in the page, and not in the clipboard unless
+// copied.
 func (s *session) shown(name string) string {
 	s.t.Helper()
 	value, err := s.find("textbox", "Token").Property("value")
@@ -43,8 +44,8 @@ func (s *session) shown(name string) string {
 	return token
 }
 
-// generates makes a key with no more than a name and a scope: two clicks more than a name. The browser is one that
-// keeps what it always keeps, on its disk too.
+// generates creates a key with nothing but a name and a scope. The browser keeps a profile on disk, as people's
+// browsers do.
 func (e *environment) generates(t *testing.T) {
 	s := e.openIn(t, e.chromium.Browser, wide, light)
 	s.signIn(e.alice, warehouse)
@@ -56,7 +57,7 @@ func (e *environment) generates(t *testing.T) {
 	s.click("button", "Generate key")
 	s.find("dialog", "Copy your key now")
 	token := s.shown("the token that the page has shown")
-	s.screenshot("generated") // Its source has the token: that is what it is for.
+	s.screenshot("generated") // The source has the token here, so it is not kept for the search.
 	s.checkBarriers("generated")
 
 	if s.copied("Copy token") != token {
@@ -71,7 +72,7 @@ func (e *environment) generates(t *testing.T) {
 	s.row("order-desk", "Order Desk", "orders:read", "Active")
 	s.keepSource("after the token was shown")
 
-	// It is shown once: not when one goes back, not in the key's details, not after loading anew.
+	// The token is shown once: not after going back, not in the key's details, not after a reload.
 	s.click("button", "Order Desk")
 	s.find("heading", "Conditions")
 	s.keepSource("details of a key that was just generated")
@@ -80,7 +81,7 @@ func (e *environment) generates(t *testing.T) {
 	s.keepSource("loaded anew")
 }
 
-// makes makes a key of a scope, and returns its token once it is copied.
+// makes creates a key with a scope, and returns its token once it is copied.
 func (s *session) makes(displayName, scope string) string {
 	s.t.Helper()
 	s.click("button", "Generate New Key")
@@ -97,7 +98,7 @@ func (s *session) makes(displayName, scope string) string {
 	return token
 }
 
-// revokes revokes a key, and sees that it is.
+// revokes revokes a key, and checks that it is revoked.
 func (s *session) revokes(displayName, name string) {
 	s.t.Helper()
 	s.click("button", "Revoke "+displayName)
@@ -107,11 +108,11 @@ func (s *session) revokes(displayName, name string) {
 	s.row(name, "Revoked")
 }
 
-// generatesWithEverything makes a key with full access, after a warning, and with every restriction there is; runs the
-// curl command that is copied, and applies the YAML. The token of this one is on curl's command line, and so in the
-// list of processes: it is the only one that isn't looked for.
+// generatesWithEverything creates a key with full access, after a warning, and with every restriction; runs the curl
+// command that is copied, and applies the YAML. The token of this key is in curl's arguments, and so in the list of
+// processes: it is the only one that isn't searched for.
 func (e *environment) generatesWithEverything(t *testing.T) {
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.click("button", "Generate New Key")
 	s.fill("textbox", "Display name", "Warehouse Robot")
 	s.fill("textbox", "Name in Kubernetes", "robot")
@@ -141,7 +142,7 @@ func (e *environment) generatesWithEverything(t *testing.T) {
 	s.disclose("YAML for Git")
 	e.applies(t, s.copied("Copy YAML"), "robot")
 	s.click("button", "Done")
-	s.reads("You have not copied the token.") // And it is not shown again.
+	s.reads("You have not copied the token.") // It is not shown again.
 	s.click("button", "Done")
 	s.gone("dialog", "Copy your key now")
 
@@ -155,7 +156,7 @@ func (e *environment) generatesWithEverything(t *testing.T) {
 	s.row("curl", "Active")
 }
 
-// disclose opens a part that is folded.
+// disclose opens a collapsed section.
 func (s *session) disclose(name string) {
 	s.t.Helper()
 	s.clickOn(name, func() (*rod.Element, error) {
@@ -163,7 +164,7 @@ func (s *session) disclose(name string) {
 	})
 }
 
-// option returns the text of an option that has some part.
+// option returns the text of an option that contains a part.
 func (s *session) option(name, part string) string {
 	s.t.Helper()
 	options, err := s.find("combobox", name).Elements("option")
@@ -183,7 +184,7 @@ func (s *session) option(name, part string) string {
 	return ""
 }
 
-// applies applies a manifest to another name, and checks that it asks for the same.
+// applies applies a manifest under another name, and checks that it asks for the same.
 func (e *environment) applies(t *testing.T, manifest, name string) {
 	t.Helper()
 	if !strings.Contains(manifest, "\n  name: "+name+"\n") {
@@ -207,10 +208,10 @@ func (e *environment) applies(t *testing.T, manifest, name string) {
 		fmt.Sprint(want.Scopes, want.Expiry, want.AllowedCIDRs, *want.Rotation, want.DisplayName) {
 		t.Errorf("the manifest asks for %+v, not %+v", made, want)
 	}
-	e.kubectl(t, "delete", "-f", path, "--timeout=1m") // What comes next counts keys.
+	e.kubectl(t, "delete", "-f", path, "--timeout=1m") // The next steps count keys.
 }
 
-// runs runs a curl command as a shell does, against the gateway in place of the API. It must be let through.
+// runs runs a curl command in a shell, against the gateway instead of the API. It must be allowed.
 func (e *environment) runs(t *testing.T, command string) {
 	t.Helper()
 	if !strings.HasPrefix(command, "curl https://your-nexuscommerce.com/api/") ||
@@ -221,7 +222,7 @@ func (e *environment) runs(t *testing.T, command string) {
 		` --silent --insecure --fail --connect-to "your-nexuscommerce.com:443:$GATEWAY" --output /dev/null` +
 		` --write-out '%{http_code}'`
 	var out []byte
-	for range 50 { // A new key may wait for the verifier, which has a word to say within moments.
+	for range 50 { // The verifier learns about a new key within moments.
 		shell := exec.CommandContext(t.Context(), "sh")
 		shell.Env = append(os.Environ(), "GATEWAY="+strings.TrimPrefix(e.gateway.URL, "https://"))
 		shell.Stdin = strings.NewReader(script)
@@ -232,12 +233,12 @@ func (e *environment) runs(t *testing.T, command string) {
 	t.Errorf("curl: %s", out)
 }
 
-// refusesToGenerate checks what is said where a key can't be as asked for.
+// refusesToGenerate checks the messages for keys that can't be created as requested.
 func (e *environment) refusesToGenerate(t *testing.T) {
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 4")
 	s.click("button", "Generate New Key")
-	s.click("button", "Generate key") // Nothing is filled in.
+	s.click("button", "Generate key") // No field is filled in.
 	s.wait("a field that is marked", func() error {
 		if s.eval(`() => document.querySelectorAll("dialog[open] :is([aria-invalid=true], :user-invalid)")
 		  .length`).Int() == 0 {

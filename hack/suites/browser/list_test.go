@@ -16,7 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// firstPage is how much the first page may take to load, with all that belongs to it.
+// firstPage is the most that the first page and everything that it loads may transfer, in bytes.
 const firstPage = 100 * 1000
 
 // apply applies an object.
@@ -29,8 +29,8 @@ func (e *environment) apply(t *testing.T, manifest string) {
 	e.kubectl(t, "apply", "-f", path)
 }
 
-// lists checks what is on the page: the tenant, with buttons that copy, and the keys with the columns of the seed. It
-// must not take long to load.
+// lists checks the page's content: the tenant, with buttons that copy, and the keys with their columns. It must load
+// quickly.
 func (e *environment) lists(t *testing.T) {
 	s := e.open(t, wide, light)
 	s.signIn(e.alice, warehouse)
@@ -69,9 +69,9 @@ func (e *environment) lists(t *testing.T) {
 	}
 }
 
-// follows has keys made, used, changed and deleted by others, and sees each on the page, without loading anew.
+// follows creates, uses, changes and deletes keys from elsewhere, and checks that each change appears without a reload.
 func (e *environment) follows(t *testing.T) {
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.eval(`() => { window.same = true }`)
 	e.apply(t, `{apiVersion: keys.nexuscommerce.io/v1alpha1, kind: ApiKey, metadata: {namespace: warehouse,
 	  name: elsewhere},
@@ -107,7 +107,7 @@ func (e *environment) follows(t *testing.T) {
 	s.keepSource("after what others did")
 }
 
-// rowIsGone says whether a key is still in the table.
+// rowIsGone returns an error while a key is in the table.
 func (s *session) rowIsGone(name string) error {
 	if names := s.names(); slices.Contains(names, name) {
 		return fmt.Errorf("there are %q", names)
@@ -115,7 +115,7 @@ func (s *session) rowIsGone(name string) error {
 	return nil
 }
 
-// cells are those of a key, by the head of their column.
+// cells returns a key's cells, by the head of their column.
 func (s *session) cells(name string) map[string]string {
 	s.t.Helper()
 	found := s.eval(`name => {
@@ -132,7 +132,7 @@ func (s *session) cells(name string) map[string]string {
 
 // finds sorts the table by each column, searches it, and filters it by state.
 func (e *environment) finds(t *testing.T) {
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.row("order-desk", "Active")
 	s.row("storefront", "Active")
 	all := s.names()
@@ -143,7 +143,7 @@ func (e *environment) finds(t *testing.T) {
 		down := s.names()
 		values := map[string]bool{}
 		for _, name := range up {
-			value, _, _ := strings.Cut(s.cells(name)[column], "\n") // What is said below is not sorted by.
+			value, _, _ := strings.Cut(s.cells(name)[column], "\n") // Not sorted by the second line.
 			values[value] = true
 		}
 		if len(values) > 1 && slices.Equal(up, down) || len(up) != len(all) || len(down) != len(all) {
@@ -162,7 +162,7 @@ func (e *environment) finds(t *testing.T) {
 
 	s.fill("searchbox", "Search keys", "integration")
 	s.shows("warehouse-integration")
-	s.fill("searchbox", "Search keys", "INVENTORY:WRITE") // A scope, in whatever case.
+	s.fill("searchbox", "Search keys", "INVENTORY:WRITE") // Searching for a scope ignores case.
 	s.reads("of ")
 	s.row("warehouse-integration")
 	s.fill("searchbox", "Search keys", e.key(t, warehouse, "storefront").Status.Prefix)
@@ -185,7 +185,7 @@ func (e *environment) finds(t *testing.T) {
 	s.choose("State", "All states")
 }
 
-// sortBy clicks on the head of a column, and waits until the head says that it is what the table is sorted by.
+// sortBy clicks on the head of a column, and waits until the head says that the table is sorted by it.
 func (s *session) sortBy(column string) {
 	s.t.Helper()
 	sorted := func() string {
@@ -203,17 +203,17 @@ func (s *session) sortBy(column string) {
 	})
 }
 
-// outlivesTheAPIServer has the API server go away while the page is open, and come back. What is seen meanwhile is
-// marked as old.
+// outlivesTheAPIServer cuts the connection to the API server while the page is open, and restores it. Meanwhile the
+// page marks its content as outdated.
 func (e *environment) outlivesTheAPIServer(t *testing.T) {
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.row("storefront", "Active")
 	s.expected = append(s.expected, "network: ")
 	e.relay.cut()
 	s.reads("The API server can't be reached")
 	s.row("storefront", "Storefront")
 	s.state("api-server-away")
-	e.relay.mend(t)
+	e.relay.restore(t)
 	s.wait("the banner to go", func() error {
 		if strings.Contains(s.text(), "can't be reached") {
 			return fmt.Errorf("it is still there")
@@ -226,7 +226,7 @@ func (e *environment) outlivesTheAPIServer(t *testing.T) {
 	s.keepSource("the API server is back")
 }
 
-// takesMany looks at 2,000 keys at once: copies of one, which the controller, that has ended, does not work at.
+// takesMany shows 2,000 keys: copies of one. The controller, which would reconcile them, has been stopped.
 func (e *environment) takesMany(t *testing.T) {
 	const many = 2000
 	e.Controller.Kill()
@@ -247,7 +247,7 @@ func (e *environment) takesMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.kubectl(t, "create", "rolebinding", "-n", namespace, "administrators", "--clusterrole=admin", "--user="+e.alice.name)
-	s := e.sitAs(t, e.alice, namespace)
+	s := e.openSignedIn(t, e.alice, namespace)
 	s.reads("2,000 keys")
 	s.row("key-1999")
 	s.screenshot("2000-keys")

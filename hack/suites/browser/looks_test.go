@@ -11,7 +11,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// eval runs a script in the page and returns what it returns.
+// eval runs a script in the page, and returns its result.
 func (s *session) eval(script string, args ...any) gson.JSON {
 	s.t.Helper()
 	result, err := s.page.Timeout(timeout).Eval(script, args...)
@@ -24,13 +24,13 @@ func (s *session) eval(script string, args ...any) gson.JSON {
 // escape presses Escape.
 func (s *session) escape() { s.press(input.Escape) }
 
-// tabTo presses Tab until something has the focus that is called so. It must be seen to have it.
+// tabTo presses Tab until the element with a name has the focus, and checks that the focus is visible.
 func (s *session) tabTo(name string) {
 	s.t.Helper()
 	var passed []string
 	for range 100 {
 		s.press(input.Tab)
-		// The name as far as the page itself says it: a label, or what is written on it.
+		// The name comes from a label or, without one, from the element's text.
 		focused := s.eval(`() => {
 			const e = document.activeElement;
 			return e && e !== document.body ? [e.ariaLabel, e.innerText, e.labels?.[0]?.innerText].map(text => (text ?? "")
@@ -47,20 +47,20 @@ func (s *session) tabTo(name string) {
 	s.t.Fatalf("Tab does not lead to %q, only to %q", name, withoutTokens(strings.Join(passed, " ")))
 }
 
-// enter presses Enter where Tab leads to.
+// enter moves the focus to an element with Tab, and presses Enter.
 func (s *session) enter(name string) {
 	s.t.Helper()
 	s.tabTo(name)
 	s.press(input.Enter)
 }
 
-// focused is the label of what has the focus, or where it has none, what is written on it.
+// focused returns the label of the element with the focus or, without one, its text.
 func (s *session) focused() string {
 	s.t.Helper()
 	return s.eval(`() => (document.activeElement?.labels?.[0] ?? document.activeElement)?.innerText ?? ""`).Str()
 }
 
-// seesFocus checks that what has the focus looks other than without.
+// seesFocus checks that an element looks different with the focus.
 func (s *session) seesFocus(name string) {
 	s.t.Helper()
 	if !s.eval(`() => {
@@ -71,7 +71,7 @@ func (s *session) seesFocus(name string) {
 	}
 }
 
-// keyboard makes and revokes a key with Tab, Enter, Space and Escape alone.
+// keyboard creates and revokes a key with Tab, Enter, Space and Escape alone.
 func (e *environment) keyboard(t *testing.T) {
 	s := e.open(t, wide, light)
 	s.open("/login")
@@ -130,7 +130,7 @@ func (e *environment) keyboard(t *testing.T) {
 	e.kubectl(t, "delete", "apikey", "-n", warehouse, "by-keyboard")
 }
 
-// staysWithin checks that Tab does not lead out of a dialog.
+// staysWithin checks that Tab does not leave a dialog.
 func (s *session) staysWithin(dialog string) {
 	s.t.Helper()
 	for range 60 {
@@ -152,7 +152,7 @@ func (s *session) types(text string) {
 	}
 }
 
-// looks looks at the page as people have their systems set up: dark, and narrow.
+// looks checks the page with system settings that people have: a dark scheme, and a narrow window.
 func (e *environment) looks(t *testing.T) {
 	for _, window := range []size{wide, narrow} {
 		for _, looks := range []scheme{light, dark} {

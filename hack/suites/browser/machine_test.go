@@ -10,16 +10,16 @@ import (
 	"testing"
 )
 
-// trap is what another account of the machine has at a port of its own: a page that goes for the settings page at
-// another port of the same address, and a note of all that browsers send it.
+// trap is what another account of the machine serves at a port of its own: a page that attacks the settings page at
+// another port of the same address, and a record of everything that browsers send to it.
 type trap struct {
 	*httptest.Server
 	mu   sync.Mutex
 	sent []http.Header
 }
 
-// trapPage asks for data, has a change made, opens the page in a window, and shows what has come of it. It says so in
-// its title.
+// trapPage requests data, tries a change, opens the page in a window, and shows the results. Its title says when it is
+// done.
 const trapPage = `<!doctype html><meta charset="utf-8"><title>at it</title><link rel="icon" href="data:,"><body><script>
 const page = %q;
 (async () => {
@@ -60,9 +60,9 @@ func newTrap(t *testing.T, page string) *trap {
 	return attacker
 }
 
-// sharesTheMachine has another account of the machine lie in wait at another port of 127.0.0.1, where somebody's
-// browser goes who has the page open. It is red where the page has a cookie: browsers send it to every port of the
-// address, and who has it is let in.
+// sharesTheMachine checks that another account of the machine, which serves a page at another port of 127.0.0.1, gains
+// nothing when a user with the settings page open visits it. It fails if the settings page uses a cookie: browsers send
+// cookies to every port of an address, and whoever has it is signed in.
 func (e *environment) sharesTheMachine(t *testing.T) {
 	kubeconfig, _ := e.pluginKubeconfig(t, e.alice)
 	own, ui, start := e.startsOwn(t, kubeconfig)
@@ -89,7 +89,7 @@ func (e *environment) sharesTheMachine(t *testing.T) {
 	own.refusesWhatWasSent(t, attacker)
 	s.row("storefront", "Active")
 
-	// The same browser may open the page in a second tab, wherever it comes from. It is the user's own.
+	// The same browser may open the page in a second tab, from any page. It is the user's own.
 	victim.goes(own.url + "/namespaces/" + warehouse)
 	victim.row("storefront", "Active")
 	victim.reads("Signed in as " + e.alice.name)
@@ -107,7 +107,7 @@ func (s *session) goes(url string) {
 	}
 }
 
-// refusesWhatWasSent sends to the page all that a browser has sent to another port.
+// refusesWhatWasSent sends the page everything that a browser has sent to another port.
 func (e *environment) refusesWhatWasSent(t *testing.T, attacker *trap) {
 	t.Helper()
 	attacker.mu.Lock()

@@ -18,13 +18,13 @@ import (
 
 var startLink = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)(/start/\S+)`)
 
-// plugin is a login plugin of a kubeconfig: it notes that it was asked, and says who somebody is.
+// plugin is a login plugin of a kubeconfig: it records that it was called, and returns a credential.
 const plugin = `#!/bin/sh
 cd "$(dirname "$0")" && echo asked >>notes && cat credential.json
 `
 
-// pluginKubeconfig writes a kubeconfig with the rights of a person, in which no credential is: a login plugin has it.
-// It returns its path and that of the plugin's notes.
+// pluginKubeconfig writes a kubeconfig with a person's rights and without a credential, which a login plugin returns.
+// It returns its path, and that of the plugin's record.
 func (e *environment) pluginKubeconfig(t *testing.T, who person) (path, notes string) {
 	t.Helper()
 	folder := t.TempDir()
@@ -47,8 +47,8 @@ func (e *environment) pluginKubeconfig(t *testing.T, who person) (path, notes st
 	return path, notes
 }
 
-// servesItself uses the page that kubectl apikey ui serves, as somebody whose kubeconfig has a login plugin: no token
-// could be pasted into a form.
+// servesItself uses the page that kubectl apikey ui serves, with a kubeconfig that has a login plugin: there is no
+// token that could be pasted into a form.
 func (e *environment) servesItself(t *testing.T) {
 	kubeconfig, notes := e.pluginKubeconfig(t, e.alice)
 	own, ui, start := e.startsOwn(t, kubeconfig)
@@ -92,8 +92,8 @@ func (e *environment) servesItself(t *testing.T) {
 	e.evidence.keep("what kubectl apikey ui has printed", ui.Log())
 }
 
-// startsOwn serves the page with a kubeconfig, and returns the environment as the page has it, the program, and the
-// path that lets somebody in.
+// startsOwn serves the page with a kubeconfig. It returns an environment for that page, the program, and the path of
+// its link.
 func (e *environment) startsOwn(t *testing.T, kubeconfig string) (own *environment, ui *program.Process, start string) {
 	t.Helper()
 	ui = program.Start(t, program.Build(t, "./cmd/kubectl-apikey"), "ui", "--kubeconfig="+kubeconfig, "-n", warehouse,
@@ -110,7 +110,7 @@ func (e *environment) startsOwn(t *testing.T, kubeconfig string) (own *environme
 	return &copied, ui, link[2]
 }
 
-// enters comes by the link that is good once. Its page leads on to another by itself.
+// enters opens the link that works once. Its page leads on by itself.
 func (s *session) enters(start string) {
 	s.t.Helper()
 	s.goes(s.e.url + start)
@@ -123,8 +123,8 @@ func (s *session) enters(start string) {
 	})
 }
 
-// checkOwnSecret checks that the page is open without the link's secret in sight, and that it has no cookie, which
-// other ports would get.
+// checkOwnSecret checks that the page is open, shows nothing of the link's secret, and has no cookie, which other ports
+// would get.
 func (s *session) checkOwnSecret(start string) {
 	s.t.Helper()
 	_, secret, _ := strings.Cut(start, "/start/")

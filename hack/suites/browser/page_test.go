@@ -6,9 +6,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestPage uses the page in every way that it is made for, one after the other: they share a cluster, and each finds
-// what the ones before have left. What people sign in with, and the tokens that they are given, is looked for at the
-// end.
+// TestPage uses the page in every way that it is made for, one after another: the steps share a cluster, and each
+// continues where those before it ended. At the end, it searches for the credentials and tokens that were used.
 func TestPage(t *testing.T) {
 	e := newEnvironment(t)
 	for _, flow := range []struct {

@@ -15,14 +15,14 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// proxy stands for one that signs users in with OpenID Connect, such as oauth2-proxy: what a request says of its user
-// it takes away, and says itself who it is.
+// proxy stands for a proxy that signs users in with OpenID Connect, such as oauth2-proxy: it removes what a request
+// says about its user, and adds who is signed in.
 type proxy struct{ token atomic.Pointer[string] }
 
-// signIn has all requests be somebody's from now on; a blank token is nobody's.
+// signIn makes all further requests those of one user. A blank token is no user's.
 func (p *proxy) signIn(token string) { p.token.Store(&token) }
 
-// startProxy starts one before a console, over TLS, with nobody signed in, and returns where it is.
+// startProxy starts a proxy in front of a console, over TLS, with nobody signed in, and returns its address.
 func startProxy(t *testing.T, console string) (p *proxy, address string) {
 	t.Helper()
 	target, err := url.Parse("http://" + console)
@@ -43,15 +43,15 @@ func startProxy(t *testing.T, console string) (p *proxy, address string) {
 	return p, server.URL
 }
 
-// comesByProxy uses the page as whom a proxy has signed in: first one person, then another in the same browser, then
-// nobody.
+// comesByProxy uses the page with users whom a proxy has signed in: first one person, then another in the same browser,
+// then nobody.
 func (e *environment) comesByProxy(t *testing.T) {
 	address, console := e.runConsole(t, "--insecure-plain-text", "--authorization-header")
 	p, outside := startProxy(t, address)
 	behind := *e
 	behind.url = outside
 	s := behind.open(t, wide, light)
-	// 401 and 403, below.
+	// This matches 401 and 403, below.
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 40")
 	s.open("/")
 	s.find("heading", "Sign in")
@@ -72,13 +72,13 @@ func (e *environment) comesByProxy(t *testing.T) {
 	e.evidence.keep("the log of the console behind a proxy", console.Log())
 }
 
-// isProxied checks that somebody is before the page without having signed in to it.
+// isProxied checks that a person uses the page without having signed in to it.
 func (s *session) isProxied(who person) {
 	s.t.Helper()
 	s.find("heading", "API Keys")
 	s.settles()
 	s.reads("Signed in as " + who.name)
-	s.hasNone("Sign out") // That is the proxy's.
+	s.hasNone("Sign out") // The proxy has that.
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
 	if err != nil {
 		s.t.Fatal(err)
@@ -90,14 +90,14 @@ func (s *session) isProxied(who person) {
 	}
 }
 
-// othersByProxy has the header become another person's: what was the one's is not the other's, not even a page that is
-// still open, nor a log-in with the form.
+// othersByProxy changes the user in the proxy's header: nothing of the first user is the second's, not even a page that
+// is still open or a sign-in with the form.
 func (e *environment) othersByProxy(t *testing.T, s *session, p *proxy) {
 	p.signIn(e.victor.token)
 	if status := s.post("keys/storefront/suspend", `{}`); status != http.StatusForbidden {
 		t.Errorf("who may only view, at the page of who may more: %d", status)
 	}
-	s.open("/login") // Where the page leads once a token has ended. There is nothing to be filled in.
+	s.open("/login") // The page leads here when a token has ended. There is no form.
 	s.open("/namespaces/" + warehouse)
 	s.isProxied(e.victor)
 	s.row("storefront", "Active")
@@ -109,7 +109,7 @@ func (e *environment) othersByProxy(t *testing.T, s *session, p *proxy) {
 	if names := s.names(); len(names) > 0 {
 		t.Errorf("nobody sees %q", names)
 	}
-	s.signIn(e.alice, warehouse) // Where the proxy lets people through whom it has not signed in.
+	s.signIn(e.alice, warehouse) // If the proxy lets people through whom it has not signed in.
 	s.reads("Signed in as " + e.alice.name)
 	p.signIn(e.victor.token)
 	s.open("/namespaces/" + warehouse)
@@ -122,8 +122,8 @@ func (e *environment) othersByProxy(t *testing.T, s *session, p *proxy) {
 	s.find("heading", "Sign in")
 }
 
-// forgesProxy tries to get in with a header of one's own: through the proxy, which takes it away; past the proxy, where
-// the API server knows nobody of that token; and with what a proxy says that nobody should trust.
+// forgesProxy tries to get in with a forged header: through the proxy, which removes it; past the proxy, where the API
+// server does not know the token; and with other headers of proxies, which nobody should trust.
 func (e *environment) forgesProxy(t *testing.T, s *session, p *proxy, console string) {
 	p.signIn(e.victor.token)
 	s.open("/namespaces/" + warehouse)
@@ -133,7 +133,7 @@ func (e *environment) forgesProxy(t *testing.T, s *session, p *proxy, console st
 		headers: {"Authorization": "Bearer forged", "Content-Type": "application/json",
 			"X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content}})).status`).Int()
 	if status != http.StatusForbidden {
-		t.Errorf("with a header of one's own, through the proxy: %d", status) // It is victor's all the same.
+		t.Errorf("with a header of one's own, through the proxy: %d", status) // The user is still victor.
 	}
 	if state := e.key(t, warehouse, "storefront").Spec.State; state != keysv1alpha1.ApiKeyActive {
 		t.Errorf("it is %s", state)
@@ -160,7 +160,7 @@ func (e *environment) forgesProxy(t *testing.T, s *session, p *proxy, console st
 	e.kubectl(t, "delete", "apikey", "-n", warehouse, "by-proxy")
 }
 
-// status asks for a page with an Authorization header, and returns the answer's status.
+// status requests a page with an Authorization header, and returns the status.
 func (e *environment) status(t *testing.T, address, header string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)

@@ -10,14 +10,14 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 )
 
-// record is what a browser tells of a page beside what it shows.
+// record is what a browser reports about a page beside what it shows.
 type record struct {
 	stop func()
 
 	mu        sync.Mutex
 	complains []string
 	urls      []string
-	requests  []string // headers but for cookies
+	requests  []string // headers except cookies
 	responses []response
 	received  int
 }
@@ -67,7 +67,7 @@ func startRecord(page *rod.Page) *record {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.responses = append(r.responses, response{e.Response.URL, e.Response.Status, header})
-			r.received += int(e.Response.EncodedDataLength) // The header's.
+			r.received += int(e.Response.EncodedDataLength) // The header's size.
 		},
 		func(e *proto.NetworkDataReceived) {
 			r.mu.Lock()
@@ -91,14 +91,14 @@ func (r *record) complaints() []string {
 	return r.complains
 }
 
-// bytes is how much has come over the network.
+// bytes returns how much was transferred over the network.
 func (r *record) bytes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.received
 }
 
-// checkHeaders checks what each answer of the console's must say.
+// checkHeaders checks the headers of each of the console's responses.
 func (r *record) checkHeaders(t *testing.T, origin string) {
 	t.Helper()
 	r.mu.Lock()

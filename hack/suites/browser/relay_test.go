@@ -10,25 +10,25 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// relay is the way from the console to the API server, which can be cut, as when that is gone.
+// relay is the connection between the console and the API server. It can be cut, as if the API server were gone.
 type relay struct {
 	address, target string
 
 	mu       sync.Mutex
-	listener net.Listener // nil while the way is cut
+	listener net.Listener // nil while the connection is cut
 	open     []net.Conn
 }
 
-// startRelay starts a way to an address. It goes with the test.
+// startRelay starts a relay to an address. It ends with the test.
 func startRelay(t *testing.T, target string) *relay {
 	t.Helper()
 	r := &relay{address: program.FreeAddress(t), target: target}
-	r.mend(t)
+	r.restore(t)
 	t.Cleanup(r.cut)
 	return r
 }
 
-// cut ends all connections, and refuses others.
+// cut ends all connections, and refuses new ones.
 func (r *relay) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,8 +43,8 @@ func (r *relay) cut() {
 	r.open = nil
 }
 
-// mend lets connections through again.
-func (r *relay) mend(t *testing.T) {
+// restore accepts connections again.
+func (r *relay) restore(t *testing.T) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", r.address)
 	if err != nil {
@@ -66,7 +66,7 @@ func (r *relay) mend(t *testing.T) {
 	}()
 }
 
-// pass passes on what either side of a connection says that a listener has taken, until one of them ends.
+// pass copies in both directions of a connection that a listener has accepted, until one side ends.
 func (r *relay) pass(listener net.Listener, from net.Conn) {
 	defer from.Close()
 	to, err := net.Dial("tcp", r.target)
@@ -80,14 +80,14 @@ func (r *relay) pass(listener net.Listener, from net.Conn) {
 	ended := make(chan struct{}, 2)
 	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
 		go func() {
-			_, _ = io.Copy(way[0], way[1]) // Whatever ends it, it has ended.
+			_, _ = io.Copy(way[0], way[1]) // It does not matter how it ended.
 			ended <- struct{}{}
 		}()
 	}
 	<-ended
 }
 
-// keep has connections end when the way is cut. It is false where that was meanwhile.
+// keep registers connections to be closed when the relay is cut. It returns false if the relay was cut meanwhile.
 func (r *relay) keep(listener net.Listener, ends ...net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

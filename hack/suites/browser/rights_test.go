@@ -15,9 +15,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// views has somebody look who may only view: nothing can be done, here nor in a key's details.
+// views uses the page as a user who may only view: there is nothing to change, neither here nor in a key's details.
 func (e *environment) views(t *testing.T) {
-	s := e.sitAs(t, e.victor, warehouse)
+	s := e.openSignedIn(t, e.victor, warehouse)
 	s.row("storefront", "Storefront", "Active")
 	s.state("viewer")
 	s.hasNone("Generate New Key", "Revoke Storefront")
@@ -25,7 +25,7 @@ func (e *environment) views(t *testing.T) {
 	s.find("heading", "Conditions")
 	s.hasNone("Rotate", "Suspend", "Resume", "Revoke")
 	s.state("viewer-details")
-	// The page is not what keeps anybody out: asked by hand, the API server refuses.
+	// The page is not the protection: the API server refuses a request that is made by hand.
 	if status := s.post("keys/storefront/suspend", `{}`); status != http.StatusForbidden {
 		t.Errorf("suspending by hand: %d", status)
 	}
@@ -39,7 +39,7 @@ func (e *environment) views(t *testing.T) {
 	}
 }
 
-// hasNone checks that there is no such button.
+// hasNone checks that some buttons are missing.
 func (s *session) hasNone(buttons ...string) {
 	s.t.Helper()
 	for _, name := range buttons {
@@ -49,7 +49,7 @@ func (s *session) hasNone(buttons ...string) {
 	}
 }
 
-// post asks as the page's own script would, and returns the status, or that of a problem in the answer.
+// post sends a request as the page's script would, and returns the status, or that of a problem in the response.
 func (s *session) post(path, body string) int {
 	s.t.Helper()
 	answer := s.eval(`async (path, body) => {
@@ -62,9 +62,9 @@ func (s *session) post(path, body string) int {
 	return answer.Get("status").Int()
 }
 
-// edits has somebody take away who may not give.
+// edits uses the page as a user who may take away but not grant.
 func (e *environment) edits(t *testing.T) {
-	s := e.sitAs(t, e.edward, warehouse)
+	s := e.openSignedIn(t, e.edward, warehouse)
 	s.row("storefront", "Storefront", "Active")
 	s.find("button", "Revoke Storefront")
 	s.hasNone("Generate New Key")
@@ -73,9 +73,9 @@ func (e *environment) edits(t *testing.T) {
 	s.state("editor-details")
 }
 
-// staysOut has another tenant's administrator look at their own keys, and at Acme's, which are none of their business.
+// staysOut uses the page as another tenant's administrator: their own keys are there, Acme's are not.
 func (e *environment) staysOut(t *testing.T) {
-	s := e.sitAs(t, e.gloria, sandbox)
+	s := e.openSignedIn(t, e.gloria, sandbox)
 	s.reads("Globex GmbH", "1 of 5")
 	s.row("nightly-analytics", "Nightly Analytics")
 	s.state("another-tenant")
@@ -99,7 +99,7 @@ func (e *environment) staysOut(t *testing.T) {
 	}
 }
 
-// isEmpty looks at a namespace without keys.
+// isEmpty checks a namespace without keys.
 func (e *environment) isEmpty(t *testing.T) {
 	namespace := fixture.Name("empty")
 	if err := e.Client.Create(t.Context(), fixture.Namespace(namespace, "none")); err != nil {
@@ -107,15 +107,15 @@ func (e *environment) isEmpty(t *testing.T) {
 	}
 	e.kubectl(t, "label", "namespace", namespace, "nexuscommerce.io/tenant=acme", "--overwrite")
 	e.kubectl(t, "create", "rolebinding", "-n", namespace, "administrators", "--clusterrole=admin", "--user="+e.alice.name)
-	s := e.sitAs(t, e.alice, namespace)
+	s := e.openSignedIn(t, e.alice, namespace)
 	s.find("heading", "No keys yet")
 	s.find("button", "Generate New Key")
 	s.state("empty")
 }
 
-// refusesForgeries asks for changes as another site would that somebody who is signed in visits.
+// refusesForgeries requests changes as another site would that a signed-in user visits.
 func (e *environment) refusesForgeries(t *testing.T) {
-	s := e.sitAs(t, e.alice, warehouse)
+	s := e.openSignedIn(t, e.alice, warehouse)
 	s.row("storefront", "Active")
 	nonce := s.eval(`() => document.querySelector("meta[name=csrf-token]").content`).Str()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
@@ -167,7 +167,7 @@ func (e *environment) refusesForgeries(t *testing.T) {
 		json); status != http.StatusUnauthorized && status != http.StatusForbidden {
 		t.Errorf("without a session: %d", status)
 	}
-	// As the page itself does, so that what was refused above was refused for its reason.
+	// The same request as the page makes it succeeds, so those above were refused for the right reason.
 	if status := ask(t, forger, e.url+"/api/namespaces/warehouse/keys/storefront/suspend", json); status != http.StatusOK {
 		t.Errorf("as the page does: %d", status)
 	}
@@ -176,8 +176,7 @@ func (e *environment) refusesForgeries(t *testing.T) {
 	s.row("storefront", "Active")
 }
 
-// ask posts an empty object, and returns the status. It reads the answer to its end: what is under way is told as it
-// comes.
+// ask posts an empty object, and returns the status. It reads the response to its end, because progress is streamed.
 func ask(t *testing.T, c *http.Client, address string, header http.Header) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader("{}"))

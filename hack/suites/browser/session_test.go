@@ -11,7 +11,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// signsIn signs in with a wrong token and with a right one, and out again.
+// signsIn signs in with a wrong token and with a right one, and signs out.
 func (e *environment) signsIn(t *testing.T) {
 	s := e.open(t, wide, light)
 	s.open("/")
@@ -43,8 +43,8 @@ func (e *environment) signsIn(t *testing.T) {
 	s.find("heading", "Sign in")
 }
 
-// checkCookies checks that a session's cookie is out of reach for scripts, for plain text and for other sites, and that
-// nothing can be read in it.
+// checkCookies checks that a session's cookie is unavailable to scripts, to plain HTTP and to other sites, and that
+// nothing can be read from it.
 func (s *session) checkCookies() {
 	s.t.Helper()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
@@ -71,11 +71,11 @@ func (s *session) checkCookies() {
 	}
 }
 
-// expires has the account end that somebody is signed in as: the API server does not know the token any more.
+// expires ends the account of the signed-in user: the API server no longer knows the token.
 func (e *environment) expires(t *testing.T) {
 	token := strings.TrimSpace(install.Kubectl(t, e.ControlPlane, "create", "token", "-n", warehouse, "erin"))
 	e.evidence.canary("erin's bearer token", token)
-	s := e.sitAs(t, person{"system:serviceaccount:warehouse:erin", token}, warehouse)
+	s := e.openSignedIn(t, person{"system:serviceaccount:warehouse:erin", token}, warehouse)
 	s.row("storefront", "Storefront")
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 401")
 	e.kubectl(t, "delete", "serviceaccount", "-n", warehouse, "erin")
@@ -89,10 +89,10 @@ func (e *environment) expires(t *testing.T) {
 
 	s.fill("textbox", "Bearer token", e.victor.token)
 	s.click("button", "Sign in")
-	s.row("storefront", "Storefront") // Where she was.
+	s.row("storefront", "Storefront") // The page that she was on.
 }
 
-// knows says whether the API server knows whose token it is.
+// knows reports whether the API server knows a token.
 func (e *environment) knows(t *testing.T, token string) bool {
 	t.Helper()
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
@@ -102,7 +102,7 @@ func (e *environment) knows(t *testing.T, token string) bool {
 	return review.Status.Authenticated
 }
 
-// mayNothing signs somebody in whom the API server knows, and who has no rights.
+// mayNothing signs in a user whom the API server knows, and who has no rights.
 func (e *environment) mayNothing(t *testing.T) {
 	s := e.open(t, wide, light)
 	s.expected = append(s.expected, "network: Failed to load resource: the server responded with a status of 403")

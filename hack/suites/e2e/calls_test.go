@@ -15,20 +15,20 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// workers is how many requests the client of manifests/client.yaml has under way at most.
+// workers is the most requests that the client of manifests/client.yaml has under way.
 const workers = 8
 
-// tally is what has come of a client's requests since it started: see workload/client.go.
+// tally has the results of a client's requests since it started: see workload/client.go.
 type tally struct {
-	// Answers counts by status; 0 is no answer.
+	// Answers counts responses by status; 0 is no response.
 	Answers map[int]int
 	// KeyIDs counts accepted requests by the ID in the token.
 	KeyIDs map[string]int
-	// Refused describes the latest others.
+	// Refused describes the latest responses other than 200.
 	Refused []string
 }
 
-// refused counts the requests that were not let through.
+// refused returns how many requests were not allowed.
 func (c tally) refused() int {
 	n := 0
 	for status, count := range c.Answers {
@@ -39,13 +39,13 @@ func (c tally) refused() int {
 	return n
 }
 
-// tally asks the client that calls through the proxy.
+// tally returns the tally of the client that calls through the proxy.
 func (c *cluster) tally(t *testing.T) tally {
 	t.Helper()
 	return c.tallyOf(t, "client")
 }
 
-// tallyOf asks a client's pod.
+// tallyOf returns the tally of a client's pod.
 func (c *cluster) tallyOf(t *testing.T, deployment string) tally {
 	t.Helper()
 	var now tally
@@ -57,7 +57,7 @@ func (c *cluster) tallyOf(t *testing.T, deployment string) tally {
 		var err error
 		now, err = fetchTally(t.Context(), "http://"+pods[0].Status.PodIP+":8080/tally")
 		return err
-	}, patience, "200ms").Should(Succeed())
+	}, nodeTimeout, "200ms").Should(Succeed())
 	return now
 }
 
@@ -75,17 +75,17 @@ func fetchTally(ctx context.Context, url string) (now tally, err error) {
 	return now, err
 }
 
-// passes waits until so many more requests have been let through.
+// passes waits until so many more requests have been allowed.
 func (c *cluster) passes(t *testing.T, more int) {
 	t.Helper()
 	goal := c.tally(t).Answers[http.StatusOK] + more
 	NewWithT(t).Eventually(func() int {
 		return c.tally(t).Answers[http.StatusOK]
-	}, patience, "200ms").Should(BeNumerically(">=", goal))
+	}, nodeTimeout, "200ms").Should(BeNumerically(">=", goal))
 }
 
-// underLoad does something while the clients make requests, and goes on watching for some more. Of those through the
-// proxy no more than so many may fail; where that is none, neither may any that the verifier is asked without one.
+// underLoad does something while the clients send requests, and keeps watching for a while. At most mayFail of the
+// requests through the proxy may fail. If that is none, no direct request to the verifier may fail either.
 func (c *cluster) underLoad(t *testing.T, mayFail int, do func()) {
 	t.Helper()
 	c.passes(t, 100)
@@ -109,7 +109,7 @@ func compare(t *testing.T, client string, before, after tally, mayFail int) {
 	}
 }
 
-// lastID is the ID of the key that has been used since an earlier tally. There must be one.
+// lastID returns the ID of the key that has been used since an earlier tally. There must be exactly one.
 func lastID(t *testing.T, before, after tally) string {
 	t.Helper()
 	used := slices.DeleteFunc(slices.Collect(maps.Keys(after.KeyIDs)), func(id string) bool {

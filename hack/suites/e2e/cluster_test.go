@@ -24,18 +24,18 @@ import (
 
 const (
 	system = controlplane.SystemNamespace
-	// patience is for what a node does in seconds: a machine that does much else takes longer.
-	patience = 3 * time.Minute
-	// minting is for a new token. A verifier that went without a word counts until it has been silent for its
-	// --max-staleness of 5 minutes, and until then new tokens wait for it: docs/runbook.md.
-	minting = 5*time.Minute + patience
+	// nodeTimeout is the timeout for what takes a node seconds: a busy machine takes longer.
+	nodeTimeout = 3 * time.Minute
+	// minting is the timeout for a new token. A verifier that ended without signing off counts until it has been silent
+	// for its --max-staleness of 5 minutes, and until then new tokens wait for it: docs/runbook.md.
+	minting = 5*time.Minute + nodeTimeout
 )
 
-// cluster is the one that cluster.sh has made, and whose network the test is in: it reaches pods and Services.
+// cluster is the cluster that cluster.sh has created. The test runs in its network, and reaches pods and Services.
 type cluster struct {
 	client.Client
 
-	// documentation are the commands of docs/ that want a node.
+	// documentation has the commands of docs/ that need a node.
 	documentation *pages.Runner
 }
 
@@ -53,7 +53,7 @@ func connect(t *testing.T) *cluster {
 	return &cluster{Client: c, documentation: pages.For(t, pages.E2E)}
 }
 
-// run runs a program in the folder of the checkout, and returns what it prints. It must succeed.
+// run runs a program at the top of the checkout, and returns what it prints. It must succeed.
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, args...)
@@ -70,7 +70,7 @@ func kubectl(t *testing.T, args ...string) string {
 	return run(t, "kubectl", args...)
 }
 
-// apply applies a manifest of this folder, with something put in the place of each ${NAME}.
+// apply applies a manifest of this folder, with each ${NAME} replaced.
 func apply(t *testing.T, name string, replace ...string) {
 	t.Helper()
 	manifest, err := os.ReadFile(filepath.Join(controlplane.Root(), "hack", "suites", "e2e", "manifests", name))
@@ -84,15 +84,15 @@ func apply(t *testing.T, name string, replace ...string) {
 	kubectl(t, "apply", "--server-side", "-f", file)
 }
 
-// rolledOut waits until the pods of Deployments are all of the latest kind, and ready.
+// rolledOut waits until the pods of Deployments are all of the latest revision, and ready.
 func rolledOut(t *testing.T, namespace string, deployments ...string) {
 	t.Helper()
 	for _, deployment := range deployments {
-		kubectl(t, "rollout", "status", "--namespace="+namespace, "deployment/"+deployment, "--timeout="+patience.String())
+		kubectl(t, "rollout", "status", "--namespace="+namespace, "deployment/"+deployment, "--timeout="+nodeTimeout.String())
 	}
 }
 
-// pods returns the pods of a Deployment that are there and stay.
+// pods returns the pods of a Deployment that are not being deleted.
 func (c *cluster) pods(t *testing.T, namespace, deployment string) []corev1.Pod {
 	t.Helper()
 	var list corev1.PodList
@@ -109,7 +109,7 @@ func (c *cluster) pods(t *testing.T, namespace, deployment string) []corev1.Pod 
 	return staying
 }
 
-// addressOf is the address of a Service.
+// addressOf returns the address of a Service.
 func (c *cluster) addressOf(t *testing.T, namespace, name string) string {
 	t.Helper()
 	var service corev1.Service
@@ -119,8 +119,7 @@ func (c *cluster) addressOf(t *testing.T, namespace, name string) string {
 	return service.Spec.ClusterIP
 }
 
-// kill ends a pod's process as the kernel does when memory runs out, and returns when the kubelet has started another
-// one.
+// kill ends a pod's process as the kernel does when memory runs out, and returns when the kubelet has restarted it.
 func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	before := pod.Status.ContainerStatuses[0]
@@ -131,10 +130,10 @@ func (c *cluster) kill(t *testing.T, pod *corev1.Pod) {
 		g.Expect(c.Get(t.Context(), client.ObjectKeyFromObject(pod), &now)).To(Succeed())
 		g.Expect(now.Status.ContainerStatuses[0].RestartCount).To(BeNumerically(">", before.RestartCount))
 		g.Expect(now.Status.ContainerStatuses[0].Ready).To(BeTrue())
-	}, patience, "200ms").Should(Succeed())
+	}, nodeTimeout, "200ms").Should(Succeed())
 }
 
-// silent are the verifiers that say something on the canary, have not signed off and have no pod any more. Minting
+// silent returns the verifiers that have a record on the canary, have not signed off, and have no pod any more. Minting
 // waits for them.
 func (c *cluster) silent(t *testing.T) []string {
 	t.Helper()
@@ -153,8 +152,8 @@ func (c *cluster) silent(t *testing.T) []string {
 	return names
 }
 
-// describe shows what is there, for whoever reads why a step has failed: also whom minting waits for, and what each key
-// says of it. Logs hold no tokens, and Secrets aren't shown.
+// describe prints the cluster's state, for whoever reads why a step has failed: also which verifiers minting waits for,
+// and what each key says about it. Logs hold no tokens, and Secrets aren't shown.
 func describe(t *testing.T) {
 	t.Helper()
 	for _, args := range [][]string{

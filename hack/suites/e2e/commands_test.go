@@ -17,25 +17,24 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// shell runs a script as somebody would who is at the top of the repository, and returns what it prints. It must
-// succeed.
+// shell runs a script at the top of the repository, and returns what it prints. It must succeed.
 func shell(t *testing.T, script string) string {
 	t.Helper()
 	return shellIn(t, controlplane.Root(), script)
 }
 
-// shellIn does so for who is in some folder.
+// shellIn runs a script in a folder, like shell.
 func shellIn(t *testing.T, folder, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), minting)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail")
 	command.Dir = folder
-	home := t.TempDir() // Helm keeps what it has read.
+	home := t.TempDir() // Helm caches what it has read.
 	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
 		"PATH="+filepath.Join(controlplane.Root(), "bin", "tools")+":"+os.Getenv("PATH"))
 	command.Stdin = strings.NewReader(script)
-	command.WaitDelay = 10 * time.Second // For what it has left in the background.
+	command.WaitDelay = 10 * time.Second // For processes that it has left in the background.
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
@@ -46,7 +45,7 @@ func shellIn(t *testing.T, folder, script string) string {
 	return string(out)
 }
 
-// follow runs the commands that a section of a page has for a node, and returns what they print.
+// follow runs the commands in a section of a page that need a node, and returns what they print.
 func (c *cluster) follow(t *testing.T, page, section string) string {
 	t.Helper()
 	return runAll(t, c.documentation.Take(t, page, section))
@@ -61,8 +60,8 @@ func runAll(t *testing.T, blocks []pages.Block) string {
 	return out.String()
 }
 
-// forget takes verifiers that are no more off the canary, as the runbook says. There their example has a name of its
-// own.
+// forget removes verifiers that are gone from the canary, as the runbook says, with their names in place of the
+// example's.
 func (c *cluster) forget(t *testing.T, verifiers []string) {
 	t.Helper()
 	const example = "apikey-verifier-7d4b9c-x2x7k"
@@ -79,7 +78,7 @@ func (c *cluster) forget(t *testing.T, verifiers []string) {
 	t.Fatal("the runbook does not say how a verifier is taken off the canary")
 }
 
-// look is what somebody does who wants to know how things are.
+// look runs the commands by which somebody checks how things are.
 func (c *cluster) look(t *testing.T) {
 	g := NewWithT(t)
 	g.Expect(c.follow(t, "docs/alerts.md", "The verifier")).To(ContainSubstring("MinimumReplicasAvailable"))
@@ -88,8 +87,8 @@ func (c *cluster) look(t *testing.T) {
 	g.Expect(c.follow(t, "docs/runbook.md", "A verifier is stale")).To(ContainSubstring("Running"))
 }
 
-// misconfigure has a new version that can't start. Its log says why, as docs/troubleshooting.md has it read, and the
-// old one answers on.
+// misconfigure rolls out a version that can't start. Its log says why, read as docs/troubleshooting.md says, and the
+// old version keeps answering.
 func (c *cluster) misconfigure(t *testing.T) {
 	c.underLoad(t, 0, func() {
 		kubectl(t, "patch", "deployment", "--namespace="+system, "apikey-verifier", "--type=json",
@@ -105,12 +104,12 @@ func (c *cluster) misconfigure(t *testing.T) {
 				}
 			}
 			return false
-		}, patience, "200ms").Should(BeTrue(), "a verifier that has ended")
-		// Of a container that has just been replaced, the kubelet may not find the log, and finds the next one's.
+		}, nodeTimeout, "200ms").Should(BeTrue(), "a verifier that has ended")
+		// The kubelet may not find the log of a container that has just been replaced; it finds that of the next one.
 		commands := c.documentation.Take(t, "docs/troubleshooting.md", "Programs that do not start")
 		g.Eventually(func() string {
 			return runAll(t, commands)
-		}, patience, "500ms").Should(ContainSubstring("--max-staleness"))
+		}, nodeTimeout, "500ms").Should(ContainSubstring("--max-staleness"))
 		g.Expect(kubectl(t, "describe", "pods",
 			"--namespace="+system)).To(MatchRegexp(`Message: +apikey-verifier: --max-staleness`))
 		kubectl(t, "rollout", "undo", "--namespace="+system, "deployment/apikey-verifier")
@@ -118,7 +117,7 @@ func (c *cluster) misconfigure(t *testing.T) {
 	})
 }
 
-// restart has both Deployments begin anew.
+// restart restarts both Deployments.
 func (c *cluster) restart(t *testing.T) {
 	c.underLoad(t, 0, func() {
 		c.follow(t, "docs/restore.md", "After a snapshot of etcd")
@@ -127,8 +126,8 @@ func (c *cluster) restart(t *testing.T) {
 	})
 }
 
-// release installs what a release has, on a cluster that has nothing of this project any more: the manifests, then the
-// chart, from a folder and from an archive. With the last a request is verified.
+// release installs a release on a cluster that has nothing of this project left: the manifests, then the chart, from a
+// folder and from an archive. With the last one, a request is verified.
 func (c *cluster) release(t *testing.T) {
 	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev",
 		"registry.example.com/apikey-operator:v1.2.3")

@@ -24,11 +24,11 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// consoleName is a name that the settings page's certificate is for.
+// consoleName is a name in the settings page's certificate.
 const consoleName = "apikey-console.apikey-system.svc"
 
-// openPage adds the settings page to the installation, with the commands of docs/console.md, and has somebody look at
-// their keys who has the token of a service account.
+// openPage adds the settings page to the installation, with the commands of docs/console.md, and signs in with a
+// service account's token to see its keys.
 func (c *cluster) openPage(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.CopyFS(filepath.Join(folder, "config"),
@@ -54,10 +54,10 @@ patches:
 	browser := c.browser(t, c.authority(t))
 	var answer *http.Response
 	var form string
-	g.Eventually(func() (err error) { // The Service answers once kube-proxy has heard of the pods.
+	g.Eventually(func() (err error) { // The Service answers once kube-proxy knows the pods.
 		answer, form, err = visit(t, browser, http.MethodGet, "/", nil)
 		return err
-	}, patience, "200ms").Should(Succeed())
+	}, nodeTimeout, "200ms").Should(Succeed())
 	g.Expect(answer.Request.URL.Path).To(Equal("/login"))
 	isSecured(t, answer)
 	answer, _, err := visit(t, browser, http.MethodGet, "/api/namespaces/warehouse/stream", nil)
@@ -82,7 +82,7 @@ patches:
 	kubectl(t, "delete", "serviceaccount,rolebinding", "--namespace=warehouse", "visitor")
 }
 
-// addsConsole are the commands of the documentation that do so.
+// addsConsole returns the documentation's commands that add the page.
 func addsConsole(t *testing.T) string {
 	t.Helper()
 	for _, b := range pages.Read(t, "docs/console.md").Blocks {
@@ -94,7 +94,7 @@ func addsConsole(t *testing.T) string {
 	return ""
 }
 
-// browser returns one that trusts an authority, and finds the page's name where its Service is.
+// browser returns a client that trusts an authority, and finds the page's name at its Service.
 func (c *cluster) browser(t *testing.T, trusts string) *http.Client {
 	t.Helper()
 	address := net.JoinHostPort(c.addressOf(t, system, "apikey-console"), "443")
@@ -118,11 +118,11 @@ func (c *cluster) browser(t *testing.T, trusts string) *http.Client {
 	return &http.Client{Jar: jar, Transport: transport}
 }
 
-// visit asks for a page, or sends a form, and returns the answer and what is in it.
+// visit requests a page, or sends a form, and returns the response and its body.
 func visit(t *testing.T, browser *http.Client, method, path string, form url.Values) (answer *http.Response,
 	text string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), nodeTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, "https://"+consoleName+path, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -139,8 +139,8 @@ func visit(t *testing.T, browser *http.Client, method, path string, form url.Val
 	return answer, string(content), err
 }
 
-// isSecured checks that an answer of the page is for nobody else's cache, frame or script, and its cookies for no other
-// site.
+// isSecured checks that a response of the page cannot be cached, framed or read by scripts elsewhere, and that its
+// cookies are for no other site.
 func isSecured(t *testing.T, answer *http.Response) {
 	t.Helper()
 	g := NewWithT(t)
@@ -156,10 +156,10 @@ func isSecured(t *testing.T, answer *http.Response) {
 	}
 }
 
-// listed are the names of the keys that whoever has signed in is told of.
+// listed returns the names of the keys that the signed-in user sees.
 func listed(t *testing.T, browser *http.Client) (names []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), nodeTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		"https://"+consoleName+"/api/namespaces/warehouse/stream", http.NoBody)

@@ -28,10 +28,10 @@ const (
 	host    = "your-nexuscommerce.com"
 )
 
-// accepted is the first line of an answer that accepts, of any version of HTTP, as curl prints it.
+// accepted matches the first line of a response that accepts, of any version of HTTP, as curl prints it.
 var accepted = MatchRegexp(`(?m)^HTTP/[0-9.]+ 200\b`)
 
-// TestNode is one story: each step starts where the one before it has ended.
+// TestNode is one story: each step starts where the one before it ended.
 func TestNode(t *testing.T) {
 	c := connect(t)
 	for _, step := range []struct {
@@ -65,8 +65,8 @@ func TestNode(t *testing.T) {
 	}
 }
 
-// install is the README's three commands, on a cluster that has never heard of API keys: the last has a request
-// verified.
+// install runs the README's three commands, on a cluster without anything of this project. The last one verifies a
+// request.
 func (c *cluster) install(t *testing.T) {
 	g := NewWithT(t)
 	commands := pages.QuickStart(t)
@@ -90,12 +90,12 @@ func (c *cluster) call(t *testing.T) {
 
 	verifier := c.addressOf(t, system, "apikey-verifier")
 	apply(t, "gateway.yaml", "${VERIFIER}", verifier)
-	authority := c.authority(t) // As docs/guides/README.md has it copied to where a proxy looks for it.
+	authority := c.authority(t) // As docs/guides/README.md says, copied to where a proxy looks for it.
 	kubectl(t, "create", "configmap", "caddy", "--namespace=gateway", "--from-file=docs/guides/caddy/Caddyfile",
 		"--from-file=apikey-ca.crt="+authority)
 	rolledOut(t, "gateway", "api", "gateway")
-	// The Service answers once kube-proxy has heard of the pod, which may be after kubectl has.
-	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, patience, "200ms").
+	// The Service answers once kube-proxy knows the pod, which may be later than kubectl does.
+	NewWithT(t).Eventually(func() (int, error) { return get(t, "/api/products", "", "") }, nodeTimeout, "200ms").
 		Should(Equal(http.StatusUnauthorized))
 
 	kubectl(t, "create", "configmap", "authority", "--namespace=warehouse", "--from-file=ca.crt="+authority)
@@ -104,15 +104,15 @@ func (c *cluster) call(t *testing.T) {
 	c.underLoad(t, 0, func() {})
 }
 
-// killVerifier costs the requests that were being answered, and no other.
+// killVerifier checks that a killed verifier costs the requests that it was answering, and no others.
 func (c *cluster) killVerifier(t *testing.T) {
 	c.underLoad(t, workers, func() {
 		c.kill(t, &c.pods(t, system, "apikey-verifier")[0])
 	})
 }
 
-// deleteVerifier has a pod end without the time it needs to say goodbye. What it has left on the canary is taken off,
-// or the steps that mint a token would take 5 minutes longer.
+// deleteVerifier deletes a pod without the time to sign off. Its record on the canary is removed, or the steps that
+// mint a token would take 5 minutes longer.
 func (c *cluster) deleteVerifier(t *testing.T) {
 	c.underLoad(t, workers, func() {
 		pod := c.pods(t, system, "apikey-verifier")[0]
@@ -121,13 +121,13 @@ func (c *cluster) deleteVerifier(t *testing.T) {
 		container := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
 		NewWithT(t).Eventually(func() string {
 			return run(t, "ctr", "--namespace=k8s.io", "tasks", "list", "--quiet")
-		}, patience, "200ms").
+		}, nodeTimeout, "200ms").
 			ShouldNot(ContainSubstring(container))
 		c.forget(t, c.silent(t))
 	})
 }
 
-// upgrade refuses nothing that should pass. The new version is the old one under another name.
+// upgrade checks that an upgrade refuses no valid request. The new version is the old one under another name.
 func (c *cluster) upgrade(t *testing.T) {
 	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev",
 		"docker.io/library/apikey-operator:next")
@@ -136,16 +136,16 @@ func (c *cluster) upgrade(t *testing.T) {
 		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-verifier", "verifier=apikey-operator:next")
 		kubectl(t, "set", "image", "--namespace="+system, "deployment/apikey-console", "console=apikey-operator:next")
 		c.follow(t, "docs/upgrade.md", "")
-		// The old pods are no longer counted, but still answer what they are asked.
+		// The old pods are no longer counted, but still answer requests.
 		NewWithT(t).Eventually(func() []string {
 			out := kubectl(t, "get", "pods", "--namespace="+system, "--output=jsonpath={.items[*].spec.containers[0].image}")
 			return slices.Compact(strings.Fields(out))
-		}, patience, "500ms").Should(Equal([]string{"apikey-operator:next"}))
+		}, nodeTimeout, "500ms").Should(Equal([]string{"apikey-operator:next"}))
 	})
 }
 
-// rotate brings the new token to the mounted file while the old one still counts. A workload that has it in its
-// environment is restarted.
+// rotate checks that a rotation brings the new token to the mounted file while the old one still works. A workload that
+// has the token in its environment is restarted.
 func (c *cluster) rotate(t *testing.T) {
 	before := c.tally(t)
 	c.passes(t, 1)
@@ -171,8 +171,7 @@ func (c *cluster) rotate(t *testing.T) {
 	kubectl(t, "delete", "deployment", "--namespace=warehouse", "storefront", "--wait")
 }
 
-// leader is who holds the controllers' lease: a pod's name, an underscore, and what tells this process from another of
-// the pod.
+// leader returns the holder of the controllers' lease: a pod's name, an underscore, and an identifier of the process.
 func (c *cluster) leader(t *testing.T) string {
 	t.Helper()
 	var lease coordinationv1.Lease
@@ -185,7 +184,7 @@ func (c *cluster) leader(t *testing.T) string {
 	return *lease.Spec.HolderIdentity
 }
 
-// handsOver takes the leader away, and waits for another one, and for that to mint a key.
+// handsOver ends the leader, and waits until another one leads and mints a key.
 func (c *cluster) handsOver(t *testing.T, key string, end func(*corev1.Pod)) {
 	c.underLoad(t, 0, func() {
 		g := NewWithT(t)
@@ -195,7 +194,7 @@ func (c *cluster) handsOver(t *testing.T, key string, end func(*corev1.Pod)) {
 		g.Expect(c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: name}, &pod)).To(Succeed())
 		started := time.Now()
 		end(&pod)
-		g.Eventually(func() string { return c.leader(t) }, patience, "50ms").ShouldNot(Or(Equal(old), BeEmpty()))
+		g.Eventually(func() string { return c.leader(t) }, nodeTimeout, "50ms").ShouldNot(Or(Equal(old), BeEmpty()))
 		t.Logf("another controller leads after %s", time.Since(started).Round(10*time.Millisecond))
 
 		minted := &keysv1alpha1.ApiKey{Spec: keysv1alpha1.ApiKeySpec{Scopes: []keysv1alpha1.Scope{"products:read"}}}
@@ -214,7 +213,7 @@ func (c *cluster) killLeader(t *testing.T) {
 	c.handsOver(t, "after-crash", func(pod *corev1.Pod) { c.kill(t, pod) })
 }
 
-// deleteNamespace ends the keys in it, and nobody else's.
+// deleteNamespace checks that deleting a namespace ends its keys and no others.
 func (c *cluster) deleteNamespace(t *testing.T) {
 	g := NewWithT(t)
 	var secret corev1.Secret
@@ -223,28 +222,28 @@ func (c *cluster) deleteNamespace(t *testing.T) {
 	token, tenant := string(secret.Data["token"]), "b1f0a2c4-5d6e-4f70-8a9b-0c1d2e3f4a5b"
 	g.Expect(get(t, "/api/orders", token, tenant)).To(Equal(http.StatusOK))
 	c.underLoad(t, 0, func() {
-		kubectl(t, "delete", "namespace", "sandbox", "--timeout="+patience.String())
+		kubectl(t, "delete", "namespace", "sandbox", "--timeout="+nodeTimeout.String())
 		g.Expect(get(t, "/api/orders", token, tenant)).To(Equal(http.StatusUnauthorized))
 	})
 }
 
-// revoke ends the workload's key: once that is said to be effective, not one more request passes.
+// revoke revokes the workload's key: once the revocation is reported as effective, no further request is allowed.
 func (c *cluster) revoke(t *testing.T) {
 	kubectl(t, "patch", "apikey", "--namespace=warehouse", "storefront", "--type=merge", "--patch",
 		`{"spec":{"state":"Revoked"}}`)
 	kubectl(t, "wait", "--for=condition=RevocationEffective", "--namespace=warehouse", "apikey/storefront",
-		"--timeout="+patience.String())
+		"--timeout="+nodeTimeout.String())
 	g := NewWithT(t)
-	// What was decided before may still be on its way back to the client, of which each worker has one request.
+	// A response that was decided before may still be on its way to the client: one for each worker.
 	before := c.tally(t)
-	g.Eventually(func() int { return c.tally(t).Answers[http.StatusUnauthorized] }, patience, "200ms").
+	g.Eventually(func() int { return c.tally(t).Answers[http.StatusUnauthorized] }, nodeTimeout, "200ms").
 		Should(BeNumerically(">=", before.Answers[http.StatusUnauthorized]+100))
 	after := c.tally(t)
 	g.Expect(after.Answers[http.StatusOK]-before.Answers[http.StatusOK]).To(BeNumerically("<=", workers),
 		"requests accepted after the revocation")
 }
 
-// authority returns the path of a file with what clients are to trust.
+// authority returns the path of a file with the certificates that clients trust.
 func (c *cluster) authority(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.crt")
@@ -256,8 +255,8 @@ func (c *cluster) authority(t *testing.T) string {
 	return path
 }
 
-// switchTLSOff has the verifier answer in plain text, which is a choice. Its probes go without TLS too, or it would not
-// get ready.
+// switchTLSOff makes the verifier answer in plain text, which is optional. Its probes then use plain text too, or it
+// would not get ready.
 func (c *cluster) switchTLSOff(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.CopyFS(filepath.Join(folder, "config"),
@@ -270,8 +269,8 @@ func (c *cluster) switchTLSOff(t *testing.T) {
 	rolledOut(t, system, "apikey-verifier")
 }
 
-// uninstall leaves what docs/runbook.md says, and nothing else: the workloads, without their Secrets. The settings
-// page, which is no part of config/default, goes with the namespace that it is in.
+// uninstall checks that exactly what docs/runbook.md says is left: the workloads, without their Secrets. The settings
+// page, which is not part of config/default, is deleted with its namespace.
 func (c *cluster) uninstall(t *testing.T) {
 	rolledOut(t, system, "apikey-console")
 	kubectl(t, "delete", "-k", "config/default", "--ignore-not-found", "--timeout=5m")
@@ -279,7 +278,7 @@ func (c *cluster) uninstall(t *testing.T) {
 	g.Eventually(func(g Gomega) {
 		kinds := slices.DeleteFunc(strings.Fields(kubectl(t, "api-resources", "--verbs=list", "--output=name")),
 			func(kind string) bool {
-				return kind == "events" || kind == "events.events.k8s.io" // They go by themselves, after an hour.
+				return kind == "events" || kind == "events.events.k8s.io" // They expire after an hour.
 			})
 		g.Expect(kinds).To(ContainElements("secrets", "clusterroles.rbac.authorization.k8s.io",
 			"customresourcedefinitions.apiextensions.k8s.io"))
@@ -289,14 +288,14 @@ func (c *cluster) uninstall(t *testing.T) {
 			g.Expect(name).NotTo(Or(ContainSubstring("apikey"), ContainSubstring("nexuscommerce"),
 				ContainSubstring("storefront")))
 		}
-	}, patience, "1s").Should(Succeed())
+	}, nodeTimeout, "1s").Should(Succeed())
 	var namespace corev1.Namespace
 	g.Expect(c.Get(t.Context(), client.ObjectKey{Name: system}, &namespace)).To(MatchError(apierrors.IsNotFound,
 		"not found"))
 	g.Expect(c.pods(t, "warehouse", "client")).To(HaveLen(1))
 }
 
-// get calls the API as a client outside of the cluster would, and returns the status.
+// get calls the API as a client outside the cluster would, and returns the status.
 func get(t *testing.T, path, token, tenant string) (int, error) {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway+path, http.NoBody)
 	if err != nil {

@@ -43,7 +43,7 @@ func (e *environment) create(objects ...client.Object) {
 	e.Create(e.t, objects...)
 }
 
-// update changes an object, from however it is now.
+// update changes an object in its current state.
 func update[T client.Object](e *environment, object T, change func(T)) {
 	e.t.Helper()
 	program.WaitUntil(e.t, timeout, "an update that nobody overtakes", func() error {
@@ -77,7 +77,7 @@ func (e *environment) readyKey() *keysv1alpha1.ApiKey {
 	return key
 }
 
-// awaitKey waits until the controller has seen a key as it is, and says of it what a reason names.
+// awaitKey waits until the controller has seen the current key, and reports a reason for it.
 func (e *environment) awaitKey(key *keysv1alpha1.ApiKey, reason string) {
 	e.t.Helper()
 	e.await(key, reason,
@@ -124,15 +124,14 @@ func (e *environment) withoutController() {
 	e.t.Cleanup(func() { e.restart() })
 }
 
-// withNamespaces runs a controller that keeps Secrets in other namespaces than the environment's, until the test
-// is over.
+// withNamespaces runs a controller that serves other namespaces than the environment's, until the test is over.
 func (e *environment) withNamespaces() {
 	e.t.Helper()
 	e.restart("--namespaces=default")
 	e.t.Cleanup(func() { e.restart() })
 }
 
-// withStuckVerifier has a verifier that is alive and never comes further, until the test is over.
+// withStuckVerifier adds a verifier that is alive and never applies anything further, until the test is over.
 func (e *environment) withStuckVerifier() {
 	e.t.Helper()
 	record := probe.Record{Nonce: "x", Time: metav1.Now(), Applied: "1",

@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// TestInstallationExamples checks that what docs/install.md has for Flux and Argo CD is of their kinds, and that the
-// folder that both name is there.
+// TestInstallationExamples checks that the objects in docs/install.md for Flux and Argo CD are valid, and that the
+// folder that both name exists.
 func TestInstallationExamples(t *testing.T) {
 	read := func(name string) []byte {
 		content, err := os.ReadFile(filepath.Join(controlplane.Root(), "docs", "examples", name))

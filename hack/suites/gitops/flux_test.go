@@ -21,7 +21,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// flux applies objects and waits for them as Flux' kustomize-controller does, with its own library.
+// flux applies objects and waits for them as Flux's kustomize-controller does, with its own library.
 type flux struct {
 	manager *ssa.ResourceManager
 }
@@ -39,7 +39,7 @@ func newFlux(t *testing.T, i *install.Installation, checks []kustomize.CustomHea
 	return &flux{manager: ssa.NewResourceManager(i.Client, poller, owner)}
 }
 
-// apply applies objects in Flux' order, and returns what it did to each.
+// apply applies objects in Flux's order, and returns what it did to each.
 func (f *flux) apply(ctx context.Context, objects []*unstructured.Unstructured) (*ssa.ChangeSet, error) {
 	options := ssa.DefaultApplyOptions()
 	options.Cleanup = ssa.ApplyCleanupOptions{
@@ -64,7 +64,7 @@ func (f *flux) wait(objects []*unstructured.Unstructured, timeout time.Duration)
 	return f.manager.Wait(objects, ssa.WaitOptions{Interval: 50 * time.Millisecond, Timeout: timeout, FailFast: true})
 }
 
-// copies are there because applying fills the objects with what the API server answers.
+// copies returns copies, because applying overwrites the objects with the API server's response.
 func copies(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
 	all := make([]*unstructured.Unstructured, len(objects))
 	for i := range objects {

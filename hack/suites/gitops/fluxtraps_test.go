@@ -12,8 +12,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestFlux goes through what a Kustomization as in config/gitops/flux meets: the samples come, in Flux' own order,
-// which has keys before tenants; nothing changes; somebody steps in by hand; a key is revoked.
+// TestFlux goes through what a Kustomization like that in config/gitops/flux meets: the samples are applied in Flux's
+// own order, which has keys before tenants; nothing changes; somebody changes something by hand; a key is revoked.
 func TestFlux(t *testing.T) {
 	i := newInstallation(t)
 	samples := readSamples(t, i)
@@ -62,8 +62,8 @@ func TestFlux(t *testing.T) {
 		})
 }
 
-// keysFirst applies keys before what they are of. With the sample's health checks Flux waits for them, without it gives
-// up.
+// keysFirst applies keys before the objects that they depend on. With the sample's health checks Flux waits for them;
+// without, it gives up.
 func keysFirst(t *testing.T, i *install.Installation, checked, plain *flux, samples []*unstructured.Unstructured) {
 	t.Helper()
 	early, late := of(samples, "Namespace", "ApiKey"), of(samples, "Tenant", "AccessPolicy")
@@ -81,14 +81,14 @@ func keysFirst(t *testing.T, i *install.Installation, checked, plain *flux, samp
 	}
 }
 
-// withoutAnnotation applies a key that Flux may take back what was done to by hand.
+// withoutAnnotation applies a key without the annotation that makes Flux keep manual changes.
 func withoutAnnotation(t *testing.T, i *install.Installation, checked *flux, samples []*unstructured.Unstructured) {
 	t.Helper()
 	const name = "warehouse-integration"
 	key := slices.DeleteFunc(of(copies(samples), "ApiKey"),
 		func(k *unstructured.Unstructured) bool { return k.GetName() != name })
 	key[0].SetAnnotations(nil)
-	checked.mustApply(t, key) // Takes the annotation away.
+	checked.mustApply(t, key) // Removes the annotation.
 	setState(t, i, name, "Suspended")
 	checked.mustApply(t, key)
 	expectState(t, i, name, "Active")
@@ -105,8 +105,8 @@ func withoutAnnotation(t *testing.T, i *install.Installation, checked *flux, sam
 	checked.mustApply(t, key)
 }
 
-// expectTrap expects Flux to fail without the sample's health checks. Once it doesn't, the trap is to be taken out of
-// here, of the sample and of config/gitops/README.md.
+// expectTrap expects Flux to fail without the sample's health checks. Once it doesn't, remove the trap from here, from
+// the sample and from config/gitops/README.md.
 func expectTrap(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), want) {

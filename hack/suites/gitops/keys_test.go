@@ -15,7 +15,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// kinds are all states of all kinds.
+// kinds has all states of all kinds.
 var kinds = []struct {
 	name   string
 	states []state
@@ -64,7 +64,7 @@ var keyStates = []state{
 	{name: "the verifiers' canary", reach: seenCanary, kstatus: current, argo: healthy, flux: unasked},
 }
 
-// seenCanary is the canary once the controller has seen it, which nobody asks it for.
+// seenCanary returns the canary once the controller has seen it.
 func seenCanary(e *environment) client.Object {
 	canary := e.canary()
 	program.WaitUntil(e.t, timeout, "a canary that was seen", func() error {
@@ -92,7 +92,7 @@ func announced(e *environment) client.Object {
 }
 
 func awaitingDeletion(e *environment) client.Object {
-	// Its predecessor's Secret, which nobody collects: no garbage collector is running.
+	// It is the Secret of the key's predecessor, which stays: no garbage collector is running.
 	controller := true
 	key := fixture.ApiKey(e.namespace.Name, "key")
 	predecessor := metav1.OwnerReference{
@@ -137,7 +137,7 @@ func registered(e *environment) client.Object {
 	return key
 }
 
-// keyWith returns a function that creates a key, and waits until the controller says of it what a reason names.
+// keyWith returns a function that creates a key, and waits until the controller reports a reason for it.
 func keyWith(reason string, change func(*keysv1alpha1.ApiKey)) func(*environment) client.Object {
 	return func(e *environment) client.Object {
 		key := e.key(change)
@@ -205,7 +205,7 @@ func scopeNotAllowed(e *environment) client.Object {
 func digestConflict(e *environment) client.Object {
 	older := e.key(digest)
 	e.awaitKey(older, keysv1alpha1.ReasonRegistered)
-	// Within a second the name decides.
+	// If both were created within a second, the name decides.
 	key := e.anotherKey(digest, func(k *keysv1alpha1.ApiKey) { k.Name = "zz-" + k.Name })
 	e.awaitKey(key, keysv1alpha1.ReasonDigestConflict)
 	return key
@@ -224,7 +224,7 @@ func secretRefused(e *environment) client.Object {
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "none"}}
 	quota.Spec.Hard = corev1.ResourceList{"count/secrets": resource.MustParse("0")}
 	e.create(e.tenant, e.namespace, quota)
-	// As kube-controller-manager does.
+	// kube-controller-manager does this.
 	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
 	if err := e.Client.Status().Update(e.t.Context(), quota); err != nil {
 		e.t.Fatal(err)
@@ -243,7 +243,7 @@ func secretRefused(e *environment) client.Object {
 
 func rootKeyLost(e *environment) client.Object {
 	key := e.readyKey()
-	e.Controller.Kill() // It remembers root keys.
+	e.Controller.Kill() // It would remember root keys.
 	e.delete(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Status.SecretName}})
 	roots := client.InNamespace(controlplane.SystemNamespace)
 	e.deleteAll(&corev1.Secret{}, roots, client.HasLabels{keysv1alpha1.RootLabel})

@@ -9,8 +9,8 @@ import (
 )
 
 // sandbox runs a health check as Argo CD does (util/lua there): gopher-lua with the package, base and table libraries
-// and nothing else, one second, the object as the global obj. Argo CD also lends the clock of the os library, which a
-// check must not need: nothing would run it again when the time has come.
+// and nothing else, for at most one second, with the object as the global obj. Argo CD also provides the clock of the
+// os library, which a check must not need: nothing would run it again when the time has come.
 func sandbox(script string, object map[string]any) (argoHealth, string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -42,7 +42,7 @@ func sandbox(script string, object map[string]any) (argoHealth, string, error) {
 	return "", "", fmt.Errorf("no check of ours answers %q", health)
 }
 
-// toLua takes over what JSON can hold.
+// toLua converts a JSON value.
 func toLua(interpreter *lua.LState, value any) lua.LValue {
 	switch v := value.(type) {
 	case map[string]any:

@@ -59,7 +59,7 @@ func policyBeingDeleted(e *environment) client.Object {
 	return policy
 }
 
-// policy creates a policy for some hosts, or for one of its own.
+// policy creates a policy for some hosts, or for a host of its own.
 func (e *environment) policy(name string, hosts ...keysv1alpha1.Host) *keysv1alpha1.AccessPolicy {
 	e.t.Helper()
 	if hosts == nil {

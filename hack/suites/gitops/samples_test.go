@@ -17,7 +17,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// TestArgoCD applies what Argo CD applies and is told, on a cluster on which it has settings already.
+// TestArgoCD applies what Argo CD applies and its settings, on a cluster that already has other settings.
 func TestArgoCD(t *testing.T) {
 	i := newInstallation(t)
 	t.Run("health checks come beside other settings", func(t *testing.T) { settingsAreMerged(t, i) })
@@ -56,7 +56,7 @@ func settingsAreMerged(t *testing.T, i *install.Installation) {
 	}
 }
 
-// TestHealthChecksNeverFail shows them objects that no controller has written. A check that fails makes the whole
+// TestHealthChecksNeverFail runs them on objects that no controller has written. A check that fails makes the whole
 // Application's health Unknown.
 func TestHealthChecksNeverFail(t *testing.T) {
 	for _, file := range []string{"apikey-health.lua", "tenant-health.lua", "accesspolicy-health.lua"} {
@@ -81,7 +81,7 @@ func TestHealthChecksNeverFail(t *testing.T) {
 				"conditions":[{"type":"X","status":"True","reason":"Y","message":""}]}}`, healthy,
 			},
 		} {
-			// Read as clients of the API server read it: whole numbers stay whole.
+			// Decoded as API clients do: integers stay integers.
 			object := &unstructured.Unstructured{}
 			if err := object.UnmarshalJSON([]byte(`{"apiVersion":"v1","kind":"X",` + test.object[1:])); err != nil {
 				t.Fatal(err)

@@ -16,14 +16,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// state is something that an object can be in, and what GitOps tools are to make of it.
+// state is a state of an object, and how GitOps tools should assess it.
 type state struct {
 	name string
 	// reach brings an object into the state.
 	reach   func(*environment) client.Object
 	kstatus status.Status
 	argo    argoHealth
-	// flux is what the health checks of config/gitops/flux say, where that isn't what kstatus says.
+	// flux is the status by the health checks of config/gitops/flux, if it differs from kstatus.
 	flux status.Status
 }
 
@@ -32,7 +32,7 @@ const (
 	inProgress  = status.InProgressStatus
 	failed      = status.FailedStatus
 	terminating = status.TerminatingStatus
-	// unasked is for what the sample for Flux is not about.
+	// unasked means that the sample for Flux has no check for the object.
 	unasked status.Status = "-"
 )
 
@@ -41,20 +41,20 @@ func TestEveryState(t *testing.T) {
 	if err := i.Client.Create(t.Context(), fixture.Policy("nexuscommerce")); err != nil {
 		t.Fatal(err)
 	}
-	tools := newJudges(t, i)
+	assess := newAssessor(t, i)
 	var seen strings.Builder
 	for _, kind := range kinds {
 		for _, s := range kind.states {
 			t.Run(kind.name+"/"+s.name, func(t *testing.T) {
 				object := live(t, i, s.reach(newEnvironment(t, i)))
 				fmt.Fprintln(&seen, object.Object["status"])
-				if got := tools.kstatus(t, object); got != s.kstatus {
+				if got := assess.kstatus(t, object); got != s.kstatus {
 					t.Errorf("kstatus: %s, want %s", got, s.kstatus)
 				}
-				if got, message := tools.argo(t, object); got != s.argo {
+				if got, message := assess.argo(t, object); got != s.argo {
 					t.Errorf("Argo CD: %s (%s), want %s", got, message, s.argo)
 				}
-				if got, want := tools.fluxStatus(t, object), s.fluxWant(); want != unasked && got != want {
+				if got, want := assess.fluxStatus(t, object), s.fluxWant(); want != unasked && got != want {
 					t.Errorf("Flux, with the health checks of the sample: %s, want %s", got, want)
 				}
 			})
@@ -70,7 +70,7 @@ func TestEveryState(t *testing.T) {
 	}
 }
 
-// reasons are those of conditions that api/v1alpha1 declares.
+// reasons returns the reasons of conditions that api/v1alpha1 declares.
 func reasons(t *testing.T) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), install.Config("..", "api", "v1alpha1", "conditions.go"), nil,
@@ -89,7 +89,7 @@ func reasons(t *testing.T) []string {
 	return found
 }
 
-// TestReadmeShowsEveryState keeps the table in config/gitops/README.md the one that is tested.
+// TestReadmeShowsEveryState checks that the table in config/gitops/README.md is the one that is tested.
 func TestReadmeShowsEveryState(t *testing.T) {
 	content, err := os.ReadFile(install.Config("gitops", "README.md"))
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// unmarshal reads YAML into a message. A field that it doesn't have is an error, and so is a type that isn't known.
+// unmarshal reads YAML into a message. An unknown field or type is an error.
 func unmarshal(t *testing.T, text string, message proto.Message) {
 	t.Helper()
 	content, err := yaml.YAMLToJSONStrict([]byte(text))
@@ -32,8 +32,8 @@ func unmarshal(t *testing.T, text string, message proto.Message) {
 	}
 }
 
-// validate runs the rules of a message, and of those within it whose type only its content names. It returns how many
-// messages have rules.
+// validate runs the rules of a message, and of the messages in it whose type is only known from the content. It returns
+// how many messages have rules.
 func validate(t *testing.T, message proto.Message) int {
 	t.Helper()
 	validated := 0

@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// TestHAProxyIngressSnippets has HAProxy itself read what an Ingress puts into a backend.
+// TestHAProxyIngressSnippets checks with HAProxy itself what an Ingress adds to a backend.
 func TestHAProxyIngressSnippets(t *testing.T) {
 	haproxy := need.Program(t, "haproxy")
 	run := read(t, guide("haproxy-ingress", "haproxy.cfg"))
@@ -23,7 +23,7 @@ func TestHAProxyIngressSnippets(t *testing.T) {
 		}
 		for line := range strings.Lines(all[name]) {
 			config += "\t" + line
-			// The method is said in another way there.
+			// The method is written differently there.
 			if name == "config-backend-early" && !strings.Contains(line, "{ method ") && !strings.Contains(run, "\t"+line) {
 				t.Errorf("haproxy.cfg, which internal/test/suites/bypass runs, lacks %q", line)
 			}

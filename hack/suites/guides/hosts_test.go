@@ -7,8 +7,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestAPISIXHasOneHost checks that the verifier and the upstream are told the host by which APISIX chooses the route. A
-// client can name two: one on the request line, which $host is then, and another in Host, which is $http_host. No test
+// TestAPISIXHasOneHost checks that the verifier and the upstream get the host by which APISIX chooses the route. A
+// client can name two: one on the request line, which becomes $host, and another in Host, which is $http_host. No test
 // runs APISIX.
 func TestAPISIXHasOneHost(t *testing.T) {
 	var route struct {
@@ -30,18 +30,18 @@ func TestAPISIXHasOneHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, rule := range route.Spec.HTTP {
-		var told string
+		var upstreamHost string
 		var upstream []string
 		for _, plugin := range rule.Plugins {
 			switch {
 			case plugin.Name == "forward-auth" && plugin.Enable:
-				told = plugin.Config.ExtraHeaders["X-Forwarded-Host"]
+				upstreamHost = plugin.Config.ExtraHeaders["X-Forwarded-Host"]
 			case plugin.Name == "proxy-rewrite" && plugin.Enable:
 				upstream = append(upstream, plugin.Config.Host)
 			}
 		}
-		if told != "$host" {
-			t.Errorf("the verifier is told %q, and the route is chosen by $host", told)
+		if upstreamHost != "$host" {
+			t.Errorf("the verifier is told %q, and the route is chosen by $host", upstreamHost)
 		}
 		if len(rule.Match.Hosts) != 1 || !slices.Equal(upstream, rule.Match.Hosts) {
 			t.Errorf("the route is for %q, and its upstream is told %q", rule.Match.Hosts, upstream)

@@ -24,7 +24,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// module is a Go module that a proxy's project publishes, by its version and its hash (as in go.sum).
+// module is a Go module that a proxy's project publishes, with its version and its hash (as in go.sum).
 type module struct{ path, version, sum string }
 
 var (
@@ -35,21 +35,21 @@ var (
 		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
 	}
 	traefik = module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw="}
-	// The last that can be had as a module; apisix.apache.org/v2 is in use ever since.
+	// The last version that is available as a module; apisix.apache.org/v2 has been in use since.
 	apisixIngress = module{
 		"github.com/apache/apisix-ingress-controller", "v1.8.4", "h1:p5OOqJDv0AHW9dnMySjZAsWDyrXSotWb/J3QQxEpfGo=",
 	}
-	// Of July 2024, the last that can be had as a module. The project has ended since.
+	// Of July 2024, the last version that is available as a module. The project has since ended.
 	ingressNginx = module{
 		"k8s.io/ingress-nginx", "v0.0.0-20240708192948-52c50467d67d", "h1:tZui5g6S4GO1hxLm6yrEoIXLkl4QfeGytlmZqZ+DmdQ=",
 	}
 )
 
-// folder downloads the module, where the module cache doesn't have it, and returns where it is.
+// folder downloads the module, unless the module cache has it, and returns its folder.
 func (m module) folder(t *testing.T) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", m.path+"@"+m.version)
-	command.Dir = t.TempDir() // In a module, its go.mod would have a say.
+	command.Dir = t.TempDir() // In a module, its go.mod would take effect.
 	command.Env = append(os.Environ(), "GOWORK=off")
 	out, err := command.Output()
 	var answer struct{ Dir, Sum, Error string }
@@ -65,7 +65,7 @@ func (m module) folder(t *testing.T) string {
 	return answer.Dir
 }
 
-// mentions says whether a file of the module, below a folder and with a certain ending, has a text.
+// mentions reports whether a file of the module, below a folder and with an extension, contains a text.
 func (m module) mentions(t *testing.T, folder, extension, text string) bool {
 	t.Helper()
 	found := false
@@ -86,7 +86,7 @@ func (m module) mentions(t *testing.T, folder, extension, text string) bool {
 	return found
 }
 
-// guide is the path of a file of a guide.
+// guide returns the path of a guide's file.
 func guide(path ...string) string {
 	return filepath.Join(slices.Concat([]string{controlplane.Root(), "docs", "guides"}, path)...)
 }

@@ -11,23 +11,23 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// haproxyIngressKeys are configuration keys that haproxy-ingress 0.16 knows as annotations
-// (docs/content/en/docs/configuration/keys.md of jcmoraisjr/haproxy-ingress, which is no module that can be had).
+// haproxyIngressKeys has the configuration keys that haproxy-ingress 0.16 accepts as annotations
+// (docs/content/en/docs/configuration/keys.md of jcmoraisjr/haproxy-ingress, which is not available as a module).
 var haproxyIngressKeys = []string{
 	"auth-external-placement", "auth-headers-fail", "auth-headers-request", "auth-headers-succeed", "auth-method",
 	"auth-url",
 	"config-backend", "config-backend-early", "config-backend-late",
 }
 
-// forwardAuthAttributes are those of APISIX' plugin forward-auth (the schema in apisix/plugins/forward-auth.lua of
-// 3.20; it is Lua, and no attribute more is refused).
+// forwardAuthAttributes has the attributes of APISIX's plugin forward-auth (the schema in
+// apisix/plugins/forward-auth.lua of 3.20; that is Lua, and does not refuse unknown attributes).
 var forwardAuthAttributes = []string{
 	"allow_degradation", "client_headers", "extra_headers", "keepalive", "keepalive_pool", "keepalive_timeout",
 	"max_req_body_size", "request_headers", "request_method", "ssl_verify", "status_on_error", "timeout",
 	"upstream_headers", "uri",
 }
 
-// annotations returns those of a guide's Ingress by their names, all of which begin with a prefix, without it.
+// annotations returns the annotations of a guide's Ingress by name, without the prefix that all of them must have.
 func annotations(t *testing.T, prefix string, path ...string) map[string]string {
 	t.Helper()
 	var ingress struct {
@@ -91,7 +91,7 @@ func TestForwardAuthAttributes(t *testing.T) {
 	}
 }
 
-// TestTraefikStatic checks that Traefik knows the option that no CustomResourceDefinition has.
+// TestTraefikStatic checks that Traefik knows the option that is in no CustomResourceDefinition.
 func TestTraefikStatic(t *testing.T) {
 	const option = "aliasHeadersStrategy"
 	if !strings.Contains(read(t, guide("traefik", "static.yaml")), option+": delete\n") {
@@ -105,9 +105,8 @@ func TestTraefikStatic(t *testing.T) {
 var failsOpen = regexp.MustCompile(
 	`(?i)(fail_?open|failure_mode_allow|allow_degradation|failure_mode_allow_header_add)"?:\s*"?true`)
 
-// TestTheyFailClosed checks what every configuration must have, whatever the proxy: no way round the verifier where
-// that is away, and all four identity headers wherever the proxy has to be told which to copy. Over gRPC the verifier
-// tells it.
+// TestTheyFailClosed checks what every configuration must have, whatever the proxy: no way around the verifier while it
+// is down, and all four identity headers if the proxy must name the headers to copy. Over gRPC the verifier names them.
 func TestTheyFailClosed(t *testing.T) {
 	files, err := filepath.Glob(guide("*", "*"))
 	if err != nil {
@@ -123,7 +122,7 @@ func TestTheyFailClosed(t *testing.T) {
 		if found := failsOpen.FindString(text); found != "" {
 			t.Errorf("%s fails open: %s", file, found)
 		}
-		// A generated configuration shows what its proxy does, not what is asked of it.
+		// A generated configuration shows what its proxy does, not what it should do.
 		if !strings.Contains(text, "/auth/") && !strings.Contains(text, "/ext-authz") ||
 			strings.HasSuffix(file, "haproxy.cfg") {
 			continue

@@ -15,7 +15,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// crds are the CustomResourceDefinitions that the guides need: paths in the modules.
+// crds has the CustomResourceDefinitions that the guides need: paths in the modules.
 var crds = map[module][]string{
 	gatewayAPI: {
 		"config/crd/experimental/gateway.networking.k8s.io_backendtlspolicies.yaml",
@@ -32,7 +32,7 @@ var crds = map[module][]string{
 	},
 }
 
-// notObjects are the files that other tests here read, and why they are none for an API server.
+// notObjects has the files that other tests here read, and why they are not objects for an API server.
 var notObjects = map[string]string{
 	"apisix/config.yaml":         "APISIX' own configuration",
 	"envoy/grpc.yaml":            "Envoy's own configuration",
@@ -100,7 +100,7 @@ func TestObjects(t *testing.T) {
 		}
 		applied++
 		t.Run(name, func(t *testing.T) {
-			// Guides share names: each is applied to what the others have left no trace in.
+			// Guides share names, so each is applied after the others were deleted.
 			kubectl(t, "apply", "--validate=strict", "-f", file)
 			kubectl(t, "delete", "--wait", "-f", file)
 		})

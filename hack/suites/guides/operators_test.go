@@ -45,9 +45,8 @@ var (
 	}
 )
 
-// TestOperatorsKinds applies what the documentation and config/ have of other operators' kinds, and runs the commands
-// about them, on an API server that has these operators' own CustomResourceDefinitions. A field that none of them has
-// is refused.
+// TestOperatorsKinds applies the objects of other operators in the documentation and config/, and runs the commands
+// about them, on an API server that has these operators' CustomResourceDefinitions. An unknown field is refused.
 func TestOperatorsKinds(t *testing.T) {
 	cp := install.ControlPlane(t, controlplane.Options{}, "default")
 	for m, names := range operatorsCRDs {

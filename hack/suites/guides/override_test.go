@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/override"
 )
 
-// removers find, in a guide's file, the headers that it takes away from a client's request or replaces. A name that
-// ends in * stands for all that begin so.
+// removers find, in a guide's file, the headers that it removes from a client's request or replaces. A name that ends
+// in * stands for all names with that beginning.
 var removers = map[string]func(t *testing.T, text string) []string{
 	"nginx/nginx.conf": func(t *testing.T, text string) []string {
 		_, location, _ := strings.Cut(text, "\tlocation / {\n")
@@ -46,9 +46,9 @@ var removers = map[string]func(t *testing.T, text string) []string{
 	"nginx-gateway-fabric/httproute.yaml": list("allowedResponseHeaders"),
 }
 
-// told are the files of proxies that ask by Envoy's protocol: the verifier names the headers with each request that
-// passes. What such a file has to say for that is beside it.
-var told = map[string]string{
+// byVerifier has the files of proxies that speak Envoy's protocol: the verifier names the headers with each allowed
+// request. Each maps to what the file needs for that.
+var byVerifier = map[string]string{
 	"envoy/grpc.yaml":            "envoy_grpc: {cluster_name: apikey-verifier}",
 	"envoy/http.yaml":            "path_prefix: /ext-authz",
 	"envoy-gateway/apikey.yaml":  "    grpc:\n",
@@ -58,8 +58,8 @@ var told = map[string]string{
 	"gateway-api/httproute.yaml": "protocol: GRPC",
 }
 
-// askNothing are the files that no request passes by, and why.
-var askNothing = map[string]string{
+// servingNothing has the files through which no request passes, and why.
+var servingNothing = map[string]string{
 	"apisix/config.yaml":                       "beside route.yaml",
 	"gateway-api/backendtlspolicy.yaml":        "TLS to the verifier",
 	"haproxy/apikey.lua":                       "called by haproxy.cfg",
@@ -70,7 +70,7 @@ var askNothing = map[string]string{
 	"traefik/static.yaml":                      "beside apikey.yaml",
 }
 
-// TestOverrideHeaders checks that no guide's configuration lets one of the headers through that override the request.
+// TestOverrideHeaders checks that no guide's configuration lets a header through that overrides the request.
 func TestOverrideHeaders(t *testing.T) {
 	files, err := filepath.Glob(guide("*", "*"))
 	if err != nil {
@@ -82,7 +82,7 @@ func TestOverrideHeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := read(t, file)
-		switch find, wanted, why := removers[name], told[name], askNothing[name]; {
+		switch find, wanted, why := removers[name], byVerifier[name], servingNothing[name]; {
 		case find != nil:
 			removed := find(t, text)
 			for _, h := range override.Headers {
@@ -111,7 +111,7 @@ func TestOverrideHeaders(t *testing.T) {
 	}
 }
 
-// covers reports whether a header is among those that are removed.
+// covers reports whether a header is removed.
 func covers(removed []string, header string) bool {
 	return slices.ContainsFunc(removed, func(name string) bool {
 		if prefix, ok := strings.CutSuffix(name, "*"); ok {
@@ -128,8 +128,8 @@ func submatches(text, pattern string) (all []string) {
 	return all
 }
 
-// afterTheQuestion returns what HAProxy removes once the verifier has been asked, and what it has set before over the
-// client's.
+// afterTheQuestion returns what HAProxy removes after it has asked the verifier, and the client's headers that it has
+// replaced before.
 func afterTheQuestion(t *testing.T, text string) []string {
 	t.Helper()
 	before, after, found := strings.Cut(text, "lua.apikey apikey-verifier")

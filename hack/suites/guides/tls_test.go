@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// checks are, for each guide's folder, the file that has the proxy check who answers, and what in it does.
+// checks has, for each guide's folder, the file in which the proxy checks the verifier's certificate, and the setting.
 var checks = map[string][]string{
 	"apisix": {"route.yaml", "uri: https://", "ssl_verify: true"},
 	"caddy":  {"Caddyfile", "forward_auth https://", "tls_trust_pool file /etc/caddy/apikey-ca.crt"},
@@ -42,12 +42,12 @@ var checks = map[string][]string{
 	"traefik":              {"apikey.yaml", "address: https://", "caSecret: apikey-ca"},
 }
 
-// cannot are the guides whose proxy has no way to check.
+// cannot has the guides whose proxy has no way to check.
 var cannot = map[string]bool{"ingress-nginx": true}
 
 var plainly = regexp.MustCompile(`http://apikey-verifier\.apikey-system|protocol: h2c`)
 
-// TestTheyCheckWhoAnswers checks that each guide has its proxy ask over TLS and check the certificate, or says in a box
+// TestTheyCheckWhoAnswers checks that each guide makes its proxy use TLS and check the certificate, or says in a box
 // that it can't.
 func TestTheyCheckWhoAnswers(t *testing.T) {
 	folders, err := os.ReadDir(guide())

@@ -1,5 +1,5 @@
-// Package helm_test holds the chart that make dist writes to what config/ makes, object by object, with Helm itself;
-// and installs it on a real API server.
+// Package helm_test compares the chart that make dist writes with config/, object by object, with Helm itself, and
+// installs the chart on a real API server.
 package helm_test
 
 import (
@@ -37,13 +37,13 @@ func try(t *testing.T, program string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, args...)
 	command.Dir = controlplane.Root()
-	home := t.TempDir() // Helm keeps what it has read.
+	home := t.TempDir() // Helm caches what it has read.
 	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	out, err := command.CombinedOutput()
 	return string(out), err
 }
 
-// helm is Helm's path.
+// helm returns Helm's path.
 func helm(t *testing.T) string {
 	t.Helper()
 	return need.Program(t, "helm")
@@ -59,7 +59,7 @@ func chart(t *testing.T, version string) string {
 	return folder
 }
 
-// objects are manifests, by kind, namespace and name.
+// objects returns the objects in manifests, by kind, namespace and name.
 func objects(t *testing.T, manifests string) map[string]map[string]any {
 	t.Helper()
 	all := map[string]map[string]any{}
@@ -81,7 +81,7 @@ func objects(t *testing.T, manifests string) map[string]map[string]any {
 	return all
 }
 
-// settings are values of the chart, and the components that they stand for.
+// settings has values of the chart, and the components that they stand for.
 var settings = map[string]struct {
 	values, components []string
 }{
@@ -138,7 +138,7 @@ func flags(values []string) []string {
 	return all
 }
 
-// TestIsWhatConfigIs checks that Helm renders what kustomize does, but for the namespace, which Helm makes itself.
+// TestIsWhatConfigIs checks that Helm renders what kustomize builds, except for the namespace, which Helm creates.
 func TestIsWhatConfigIs(t *testing.T) {
 	folder := chart(t, "v1.2.3")
 	for name, setting := range settings {
@@ -161,7 +161,7 @@ func TestIsWhatConfigIs(t *testing.T) {
 	}
 }
 
-// sorted is an object with its programs' flags in order: where a value adds one is no matter.
+// sorted returns an object with its programs' flags in order: the position of a flag that a value adds does not matter.
 func sorted(object map[string]any) map[string]any {
 	containers, _, _ := unstructured.NestedSlice(object, "spec", "template", "spec", "containers")
 	for _, container := range containers {
@@ -175,7 +175,7 @@ func sorted(object map[string]any) map[string]any {
 	return object
 }
 
-// TestValues checks that what values say is in what is rendered, and that a value which isn't there is refused.
+// TestValues checks that values have an effect on what is rendered, and that an unknown value is refused.
 func TestValues(t *testing.T) {
 	folder := chart(t, "v1.2.3")
 	for value, want := range map[string]string{
@@ -221,11 +221,11 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestOnAnAPIServer installs the chart in a namespace of another name, upgrades it and uninstalls it. The kinds are
-// left, and so are keys.
+// TestOnAnAPIServer installs the chart in a namespace with another name, upgrades it and uninstalls it. The CRDs and
+// the keys are kept.
 func TestOnAnAPIServer(t *testing.T) {
 	g := NewWithT(t)
-	folder := chart(t, "0123abc-dirty") // as a working tree has it
+	folder := chart(t, "0123abc-dirty") // like a working tree's version
 	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
 	install.Kubectl(t, cp, "delete", "-k", install.Config("crd"), "--wait")
 	install.Kubectl(t, cp, "apply", "-f", install.Config("samples", "namespaces.yaml"))

@@ -1,6 +1,5 @@
-// Package monitoring_test holds config/prometheus to what it says: promtool runs the tests of its alerts, each alert
-// leads to a section of docs/alerts.md, and what alerts and the dashboard ask for is there to be asked for: the
-// programs are started, and their metrics read.
+// Package monitoring_test checks config/prometheus: promtool runs the tests of its alerts, each alert has a section in
+// docs/alerts.md, and the programs have the metrics that alerts and the dashboard query.
 package monitoring_test
 
 import (
@@ -28,7 +27,7 @@ func read(t *testing.T, path ...string) string {
 	return string(content)
 }
 
-// decode reads a manifest strictly: a field that the kind does not have is an error.
+// decode decodes a manifest strictly: an unknown field is an error.
 func decode(t *testing.T, manifest string, into any) {
 	t.Helper()
 	if err := yaml.UnmarshalStrict([]byte(manifest), into); err != nil {
@@ -36,7 +35,7 @@ func decode(t *testing.T, manifest string, into any) {
 	}
 }
 
-// rules are those of config/prometheus.
+// rules returns the rules of config/prometheus.
 func rules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	t.Helper()
 	var rule monitoringv1.PrometheusRule
@@ -44,7 +43,7 @@ func rules(t *testing.T) monitoringv1.PrometheusRuleSpec {
 	return rule.Spec
 }
 
-// alerts are all of them.
+// alerts returns all alerts.
 func alerts(t *testing.T) []monitoringv1.Rule {
 	t.Helper()
 	var found []monitoringv1.Rule
@@ -59,8 +58,8 @@ func alerts(t *testing.T) []monitoringv1.Rule {
 
 var heading = regexp.MustCompile(`(?m)^### (\w+)$`)
 
-// TestEveryAlertHasASection checks that each alert says how bad it is, what it is about and where to read on, and that
-// the page has no section without an alert.
+// TestEveryAlertHasASection checks that each alert has a severity, a summary and a link to its section, and that the
+// page has no section without an alert.
 func TestEveryAlertHasASection(t *testing.T) {
 	const section = "https://github.com/nexuscommerce/apikey-operator/blob/main/docs/alerts.md#"
 	sections := map[string]bool{}
@@ -89,7 +88,7 @@ func TestEveryAlertHasASection(t *testing.T) {
 	}
 }
 
-// TestAlertsFire has promtool check the alerts and run testdata/alerts.yaml, where each must fire at least once.
+// TestAlertsFire checks the alerts with promtool and runs testdata/alerts.yaml, where each must fire at least once.
 func TestAlertsFire(t *testing.T) {
 	promtool := need.Program(t, "promtool")
 	folder := t.TempDir()

@@ -12,15 +12,15 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// target are the labels that Prometheus adds to every series, by its configuration.
+// target has the labels that Prometheus adds to every series by its configuration.
 var target = []string{"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
 
-// query is what an alert or a panel asks for.
+// query is the expression of an alert or a panel.
 type query struct {
 	name, expr string
 }
 
-// dashboard are a Grafana dashboard's panels.
+// dashboard is a Grafana dashboard's panels.
 type dashboard struct {
 	Title  string
 	UID    string
@@ -32,7 +32,7 @@ type dashboard struct {
 	}
 }
 
-// queries are those of all alerts and panels.
+// queries returns the queries of all alerts and panels.
 func queries(t *testing.T) []query {
 	t.Helper()
 	var found []query
@@ -67,8 +67,8 @@ func queries(t *testing.T) []query {
 	return found
 }
 
-// TestEveryQueryHasMetrics starts the programs, and checks that each metric, label and value of a label that a query
-// names is one that they show.
+// TestEveryQueryHasMetrics starts the programs, and checks that they have each metric, label and label value that a
+// query names.
 func TestEveryQueryHasMetrics(t *testing.T) {
 	shown := scrape(t)
 	documented := read(t, "docs", "verifier.md") + read(t, "docs", "controller.md")
@@ -79,7 +79,7 @@ func TestEveryQueryHasMetrics(t *testing.T) {
 			}
 		})
 	}
-	// That this test can fail.
+	// These show that the test can fail.
 	for expr, want := range map[string]string{
 		"rate(apikey_verifier_decision_total[5m])":           "no metric apikey_verifier_decision_total",
 		`apikey_controller_keys{status="stalled"}`:           "apikey_controller_keys has no label status",
@@ -93,7 +93,7 @@ func TestEveryQueryHasMetrics(t *testing.T) {
 	}
 }
 
-// faults are what a query asks for that isn't there.
+// faults returns what a query asks for that doesn't exist.
 func (s series) faults(expr, documented string) []string {
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
@@ -129,8 +129,8 @@ func (s series) faults(expr, documented string) []string {
 	return faults
 }
 
-// faults are what is wrong with a matcher of a metric. Values that aren't shown, because what they stand for has not
-// happened, are in the page of the program.
+// faults returns what is wrong with a matcher of a metric. Label values that don't occur because nothing of the kind
+// has happened are looked up in the program's documentation.
 func (k labelled) faults(metric string, matcher *labels.Matcher, documented string) []string {
 	if !k.has(matcher.Name) {
 		return []string{fmt.Sprintf("%s has no label %s", metric, matcher.Name)}

@@ -15,7 +15,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// labelled are the values that a metric's labels have, by label.
+// labelled has the values of a metric's labels, by label.
 type labelled map[string]map[string]bool
 
 func (k labelled) has(label string) bool { return k[label] != nil || slices.Contains(target, label) }
@@ -23,7 +23,7 @@ func (k labelled) has(label string) bool { return k[label] != nil || slices.Cont
 // series are metrics by name, as queries name them.
 type series map[string]labelled
 
-// scrape runs the controller and a verifier on a real control plane, has something happen, and reads their metrics.
+// scrape runs the controller and a verifier on a real control plane, makes something happen, and reads their metrics.
 func scrape(t *testing.T) series {
 	t.Helper()
 	i := install.New(t, install.Options{Manifests: []string{"default", "samples"}})
@@ -34,7 +34,7 @@ func scrape(t *testing.T) series {
 	})
 	install.Kubectl(t, i.ControlPlane, "wait", "--for=condition=Ready", "apikeys", "-n", "warehouse", "--all",
 		"--timeout=1m")
-	// A request of which the proxy has told nothing, and which has no token.
+	// This request has no token, and nothing from a proxy.
 	if _, err := page(t, i.Verifier.Web, i.Verifier.URL(i.Verifier.HTTP, "/auth/nginx")); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func page(t *testing.T, web *http.Client, url string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// add adds what an endpoint shows.
+// add adds the metrics of an endpoint.
 func (s series) add(t *testing.T, web *http.Client, url string) {
 	t.Helper()
 	body, err := page(t, web, url)

@@ -52,7 +52,7 @@ func all[T any](t *testing.T, objects map[string][]string, kind string) []T {
 	return decoded
 }
 
-// TestEveryProgramIsATarget checks that each Deployment's metrics are found: by a ServiceMonitor, which selects a
+// TestEveryProgramIsATarget checks that each Deployment's metrics are scraped: by a ServiceMonitor, which selects a
 // Service, which has the port and selects the pods; over TLS, with a token, by an account that may read them.
 func TestEveryProgramIsATarget(t *testing.T) {
 	monitoring, installation := render(t, "prometheus"), render(t, "default")

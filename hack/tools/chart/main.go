@@ -71,7 +71,7 @@ func run(ctx context.Context, kubectl, version, image, out string) error {
 	return nil
 }
 
-// static adds the files of config/chart, which are as they are but for the version.
+// static adds the files of config/chart, which differ from the chart's only in the version.
 func static(chart map[string]string, version string) error {
 	folder := filepath.Join("config", "chart")
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
@@ -97,7 +97,7 @@ func static(chart map[string]string, version string) error {
 
 var isSemantic = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?$`)
 
-// semantic makes a version one that Helm takes: a commit comes before all releases.
+// semantic turns a version into one that Helm accepts: a commit sorts before all releases.
 func semantic(version string) string {
 	if bare := strings.TrimPrefix(version, "v"); isSemantic.MatchString(bare) {
 		return bare
@@ -105,7 +105,7 @@ func semantic(version string) string {
 	return "0.0.0-" + regexp.MustCompile(`[^0-9A-Za-z-]`).ReplaceAllString(version, "-")
 }
 
-// sources are the folders of config/.
+// sources reads the folders of config/.
 type sources struct {
 	ctx     context.Context
 	kubectl string

@@ -25,7 +25,7 @@ type template struct {
 	actions    []string
 }
 
-// parse reads manifests.
+// parse parses manifests.
 func parse(manifests []byte) ([]*template, error) {
 	var all []*template
 	for decoder := yaml.NewDecoder(bytes.NewReader(manifests)); ; {
@@ -84,7 +84,7 @@ func child(node *yaml.Node, step string) *yaml.Node {
 	return nil
 }
 
-// index returns where a mapping has a key; -1 if it has none.
+// index returns the position of a key in a mapping, or -1.
 func index(mapping *yaml.Node, key string) int {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key {
@@ -108,7 +108,7 @@ func (t *template) line(format string, args ...any) []*yaml.Node {
 	return []*yaml.Node{t.action(format, args...), {Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}}
 }
 
-// set makes an action the value at a path.
+// set replaces the value at a path with an action.
 func (t *template) set(action string, path ...string) error {
 	node, err := t.at(path...)
 	if err != nil {
@@ -132,7 +132,7 @@ func (t *template) add(lines string, path ...string) error {
 	return nil
 }
 
-// addOnly appends an entry to the mapping at a path, which depends on a condition.
+// addOnly appends an entry that depends on a condition to the mapping at a path.
 func (t *template) addOnly(condition, key string, value any, path ...string) error {
 	node, err := t.at(path...)
 	if err != nil {
@@ -146,7 +146,7 @@ func (t *template) addOnly(condition, key string, value any, path ...string) err
 	return t.only(condition, key, path...)
 }
 
-// only has an entry of the mapping at a path depend on a condition.
+// only makes an entry of the mapping at a path depend on a condition.
 func (t *template) only(condition, key string, path ...string) error {
 	node, err := t.at(path...)
 	if err != nil {
@@ -158,15 +158,15 @@ func (t *template) only(condition, key string, path ...string) error {
 	}
 	entry := slices.Concat(t.line("{{- if %s }}", condition), node.Content[i:i+2], t.line("{{- end }}"))
 	rest := node.Content[i+2:]
-	if i == 0 { // A sequence's element begins with its first entry, which must always be there: this one goes to the end.
+	if i == 0 { // A sequence's element begins with its first entry, so an entry that may be missing moves to the end.
 		entry, rest = rest, entry
 	}
 	node.Content = slices.Concat(node.Content[:i], entry, rest)
 	return nil
 }
 
-// choose has elements of the sequence at a path depend on a condition, with others in their place. Those that are there
-// follow one another.
+// choose makes consecutive elements of the sequence at a path depend on a condition, with other elements in their place
+// if it is false.
 func (t *template) choose(condition string, elements, otherwise []string, path ...string) error {
 	node, err := t.at(path...)
 	if err != nil {
@@ -188,7 +188,7 @@ func (t *template) choose(condition string, elements, otherwise []string, path .
 	return nil
 }
 
-// find returns where a sequence has some values, one after the other; -1 if it doesn't.
+// find returns the position of consecutive values in a sequence, or -1.
 func find(content []*yaml.Node, values []string) int {
 	for from := 0; len(values) > 0 && from+len(values) <= len(content); from++ {
 		if slices.EqualFunc(content[from:from+len(values)], values, func(n *yaml.Node, value string) bool {
@@ -208,10 +208,10 @@ func scalars(values []string) []*yaml.Node {
 	return all
 }
 
-// namespace is that of config/, for which the release's takes the place.
+// namespace is the namespace in config/. The chart replaces it with the release's.
 const namespace = "apikey-system"
 
-// marks match what stands for actions: a line of its own, or a part of one.
+// These match the marks that stand for actions: a whole line, or a part of one.
 var (
 	ownLine = regexp.MustCompile(`(?m)^( *)(?:- )?helm-action-(\d+)-(?:: null)?$`)
 	inLine  = regexp.MustCompile(`helm-action-(\d+)-`)
@@ -227,7 +227,7 @@ func (t *template) plain() (string, error) {
 	return out.String(), err
 }
 
-// text returns the template as Helm takes it.
+// text returns the template as Helm reads it.
 func (t *template) text() (string, error) {
 	t.replace(t.root)
 	encoded, err := t.plain()
@@ -243,7 +243,7 @@ func (t *template) text() (string, error) {
 	}
 	text := ownLine.ReplaceAllStringFunc(encoded, func(match string) string {
 		parts := ownLine.FindStringSubmatch(match)
-		if !strings.HasPrefix(action(parts[2]), "{{-") { // An element, not a line between elements.
+		if !strings.HasPrefix(action(parts[2]), "{{-") { // An element of a sequence, not a line between elements.
 			return match
 		}
 		return indent(action(parts[2]), parts[1])
@@ -253,8 +253,7 @@ func (t *template) text() (string, error) {
 	}), nil
 }
 
-// replace has texts be what they are when Helm has rendered them: with its namespace, and with {{ where it is no
-// action.
+// replace escapes texts so that Helm renders them unchanged, apart from the namespace: {{ that is no action is quoted.
 func (t *template) replace(node *yaml.Node) {
 	if node.Kind == yaml.ScalarNode {
 		value := node.Value
@@ -271,7 +270,7 @@ func (t *template) replace(node *yaml.Node) {
 	}
 }
 
-// indent puts each line of a text behind blanks.
+// indent indents each line of a text.
 func indent(text, blanks string) string {
 	return blanks + strings.ReplaceAll(text, "\n", "\n"+blanks)
 }

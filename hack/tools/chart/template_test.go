@@ -84,8 +84,8 @@ spec:
 	}
 }
 
-// TestMissingPlaces checks that a change of what is not there is an error: config/ has changed, and the chart must
-// follow.
+// TestMissingPlaces checks that a change at a path that does not exist is an error: config/ has changed, and the chart
+// must be adapted.
 func TestMissingPlaces(t *testing.T) {
 	all, err := parse([]byte(manifest))
 	if err != nil {
@@ -107,7 +107,7 @@ func TestMissingPlaces(t *testing.T) {
 	}
 }
 
-// TestSetScalars checks that nothing else of a file changes, and that the new value reads as the same kind of scalar.
+// TestSetScalars checks that nothing else in a file changes, and that the new value is read as the same kind of scalar.
 func TestSetScalars(t *testing.T) {
 	const file = "# Values.\n\nimage:\n  repository: web # ours\n  # Blank is the version's.\n  tag: \"\"\n\nother: 'a'\n"
 	got, err := setScalars(file,

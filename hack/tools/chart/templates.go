@@ -21,7 +21,7 @@ const (
 	whenConsole     = ".Values.console.enabled"
 )
 
-// add adds a template to a file of the chart, under a condition; a blank one is none.
+// add adds a template to a file of the chart, under a condition unless that is blank.
 func add(chart map[string]string, file, condition string, t *template) error {
 	text, err := t.text()
 	text = "---\n" + text
@@ -32,9 +32,9 @@ func add(chart map[string]string, file, condition string, t *template) error {
 	return err
 }
 
-// installation adds what config/default has. The namespace is the release's, which Helm makes; kinds are in crds/,
-// which Helm installs first and never removes, so that uninstalling the programs ends no key. The bindings to chosen
-// namespaces, in place of the one to all, are in config/chart.
+// installation adds the objects of config/default. The namespace is the release's, which Helm creates. CRDs are in
+// crds/: Helm installs them first and never removes them, so uninstalling ends no key. The bindings to chosen
+// namespaces, instead of the one to all, are in config/chart.
 func installation(s *sources, chart map[string]string) error {
 	objects, err := s.objects("default")
 	if err != nil {
@@ -74,7 +74,7 @@ func inContainer(program string, path ...string) []string {
 	return append([]string{"spec", "template", "spec", "containers", program}, path...)
 }
 
-// settings are the values that each of the programs has.
+// settings adds the values that each program has.
 func settings(t *template, program string) error {
 	values := ".Values." + program
 	annotations := []string{"spec", "template", "metadata", "annotations"}
@@ -89,7 +89,7 @@ func settings(t *template, program string) error {
 	)
 }
 
-// scheduling adds the values that say where a pod runs, and from where its image is pulled.
+// scheduling adds the values that say where a pod runs, and where its image is pulled from.
 func scheduling(t *template, values string) error {
 	var errs []error
 	field := func(name, value string) {
@@ -105,7 +105,7 @@ func scheduling(t *template, values string) error {
 	return errors.Join(errs...)
 }
 
-// deployment has the values of one of the programs.
+// deployment adds the values of a program's Deployment.
 func deployment(t *template) error {
 	program := strings.TrimPrefix(t.name, "apikey-")
 	ports := controllerPorts
@@ -115,7 +115,7 @@ func deployment(t *template) error {
 	return errors.Join(ports(t), settings(t, program))
 }
 
-// verifierPorts has the verifier's certificate, or plain text.
+// verifierPorts makes the verifier's ports depend on values: with its certificate, or plain text.
 func verifierPorts(t *template) error {
 	args := inContainer("verifier", "args")
 	return errors.Join(
@@ -128,7 +128,7 @@ func verifierPorts(t *template) error {
 	)
 }
 
-// controllerPorts has the controller's own certificate, or one from elsewhere.
+// controllerPorts makes the controller's ports depend on values: with its own certificate, or one from elsewhere.
 func controllerPorts(t *template) error {
 	args := inContainer("controller", "args")
 	mounts := []any{map[string]any{"mountPath": tlsFolder("controller"), "name": "tls", "readOnly": true}}
@@ -142,7 +142,7 @@ func controllerPorts(t *template) error {
 	)
 }
 
-// tlsFolder is where a program's certificate is mounted.
+// tlsFolder returns where a program's certificate is mounted.
 func tlsFolder(program string) string { return "/etc/apikey-" + program + "/tls" }
 
 func tlsArgs(program string) []string {
@@ -172,7 +172,7 @@ func monitoring(s *sources, chart map[string]string) error {
 	return nil
 }
 
-// serviceMonitor has Prometheus check who answers, or where there is plain text, send no token.
+// serviceMonitor makes Prometheus check the server's certificate or, with plain text, send no token.
 func serviceMonitor(t *template) error {
 	endpoint := []string{"spec", "endpoints", "0"}
 	authority := slices.Concat(endpoint, []string{"tlsConfig", "ca"})
@@ -191,7 +191,7 @@ func serviceMonitor(t *template) error {
 	)
 }
 
-// certificates adds those of config/components/cert-manager.
+// certificates adds the objects of config/components/cert-manager.
 func certificates(_ *sources, chart map[string]string) error {
 	objects, err := component("cert-manager/certificates.yaml")
 	if err != nil {
@@ -234,7 +234,7 @@ func console(s *sources, chart map[string]string) error {
 	return nil
 }
 
-// networkPolicy has the values of one of config/network-policies, and returns when it is there.
+// networkPolicy adds the values of one of config/network-policies, and returns the condition for it.
 func networkPolicy(t *template) (string, error) {
 	if t.name == "apikey-verifier-from-proxies" {
 		return letsIn("proxies"), nil
@@ -244,12 +244,12 @@ func networkPolicy(t *template) (string, error) {
 		"spec", "ingress", "1", "from", "0", "namespaceSelector", "matchLabels", label)
 }
 
-// letsIn is the condition for a NetworkPolicy that lets a proxy in.
+// letsIn returns the condition for a NetworkPolicy that lets a proxy in.
 func letsIn(proxy string) string {
 	return fmt.Sprintf("and %s (has %q .Values.networkPolicy.proxies)", whenNetworkOnly, proxy)
 }
 
-// networkPolicies adds those of config/components/network-policies.
+// networkPolicies adds the objects of config/components/network-policies.
 func networkPolicies(_ *sources, chart map[string]string) error {
 	paths, err := filepath.Glob("config/components/network-policies/*/networkpolicy.yaml")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// setScalars sets scalars of a YAML file, by their paths, and leaves its comments, blank lines and order as they are.
+// setScalars sets scalars of a YAML file, by their paths. Its comments, blank lines and order stay as they are.
 func setScalars(content string, values map[string]string) (string, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal([]byte(content), &document); err != nil {
@@ -38,7 +38,7 @@ func setScalars(content string, values map[string]string) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// written returns a scalar as it stands in a file.
+// written returns a scalar as it is written in a file.
 func written(node *yaml.Node) (string, error) {
 	if node.Kind != yaml.ScalarNode || slices.Contains([]yaml.Style{yaml.LiteralStyle, yaml.FoldedStyle}, node.Style) {
 		return "", fmt.Errorf("line %d: no scalar of one line", node.Line)

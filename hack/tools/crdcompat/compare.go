@@ -10,7 +10,7 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// get returns what is at a path of names, or nil.
+// get returns the value at a path of names, or nil.
 func get(from any, path ...string) any {
 	for _, name := range path {
 		o, ok := from.(object)
@@ -22,13 +22,13 @@ func get(from any, path ...string) any {
 	return from
 }
 
-// list returns a JSON array, or nothing.
+// list returns a JSON array, or nil.
 func list(value any) []any {
 	l, _ := value.([]any)
 	return l
 }
 
-// text returns a JSON string, or nothing.
+// text returns a JSON string, or "".
 func text(value any) string {
 	s, _ := value.(string)
 	return s
@@ -44,7 +44,7 @@ func find(elements any, field, value string) object {
 	return nil
 }
 
-// compare returns what of a CustomResourceDefinition breaks with the next.
+// compare returns what in a CustomResourceDefinition the next one breaks.
 func compare(before, after object) (breaks []string) {
 	for _, path := range [][]string{
 		{"spec", "group"}, {"spec", "scope"}, {"spec", "names", "kind"}, {"spec", "names", "plural"},
@@ -98,17 +98,17 @@ func asObject(value any) object {
 	return o
 }
 
-// schemas compares what a field may hold.
+// schemas collects the differences between schemas that break something.
 type schemas struct{ breaks []string }
 
 func (s *schemas) add(path, format string, args ...any) {
 	s.breaks = append(s.breaks, path+": "+fmt.Sprintf(format, args...))
 }
 
-// harmless are keywords that decide nothing.
+// harmless has the keywords that validate nothing.
 var harmless = []string{"description", "title", "example", "externalDocs"}
 
-// compare compares the schemas of a field, and of all below it, keyword by keyword.
+// compare compares the schemas of a field and of everything below it, keyword by keyword.
 func (s *schemas) compare(path string, before, after object) {
 	keywords := slices.Sorted(maps.Keys(before))
 	for keyword := range after {
@@ -147,7 +147,7 @@ func (s *schemas) properties(path string, before, after object) {
 	}
 }
 
-// required compares the fields that must be there. One with a default always is.
+// required compares the required fields. A field with a default is always present.
 func (s *schemas) required(path string, before, after any, properties object) {
 	for _, name := range list(after) {
 		if !slices.Contains(list(before), name) && get(properties, text(name), "default") == nil {
@@ -156,7 +156,7 @@ func (s *schemas) required(path string, before, after any, properties object) {
 	}
 }
 
-// element compares what a list or a map may hold.
+// element compares the schemas of a list's or a map's values.
 func (s *schemas) element(path, keyword string, before, after any) {
 	was, wasSchema := before.(object)
 	is, isSchema := after.(object)
@@ -167,7 +167,7 @@ func (s *schemas) element(path, keyword string, before, after any) {
 	s.add(path, "%s: was %v, is %v", keyword, before, after)
 }
 
-// rules compares CEL rules. One fewer takes more; any other may take less.
+// rules compares CEL rules. Removing a rule accepts more; any other change may accept less.
 func (s *schemas) rules(path string, before, after any) {
 	for _, rule := range list(after) {
 		if find(before, "rule", text(get(rule, "rule"))) == nil {
@@ -176,7 +176,7 @@ func (s *schemas) rules(path string, before, after any) {
 	}
 }
 
-// loosened says, for the keywords of which it is known, whether a change of one takes all that was taken before.
+// loosened reports, for each keyword that is known, whether a change of it accepts everything that was accepted before.
 var loosened = map[string]func(was, is any) bool{
 	"maxLength": higher, "maxItems": higher, "maxProperties": higher, "maximum": higher,
 	"minLength": lower, "minItems": lower, "minProperties": lower, "minimum": lower,
@@ -196,7 +196,7 @@ func higher(was, is any) bool { return is == nil || was != nil && number(is) > n
 func lower(was, is any) bool  { return is == nil || was != nil && number(is) < number(was) }
 func gone(_, is any) bool     { return is == nil }
 
-// keyword compares any other keyword. What is no loosening is a break.
+// keyword compares any other keyword. A change is a break unless it is known to loosen.
 func (s *schemas) keyword(path, keyword string, was, is any) {
 	if harmless := loosened[keyword]; harmless == nil || !harmless(was, is) {
 		s.add(path, "%s: was %s, is %s", keyword, shown(was), shown(is))
@@ -210,7 +210,7 @@ func shown(value any) string {
 	return fmt.Sprint(value)
 }
 
-// number returns a JSON number, which is one or the other by how it was written.
+// number returns a JSON number, which may have been decoded as an integer or a float.
 func number(value any) float64 {
 	switch n := value.(type) {
 	case int64:

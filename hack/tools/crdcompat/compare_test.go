@@ -13,7 +13,7 @@ import (
 // version returns the first version of a CustomResourceDefinition.
 func version(crd object) object { return list(get(crd, "spec", "versions"))[0].(object) }
 
-// field returns the schema of a field, by the names on the way to it; [] is an element of a list.
+// field returns the schema of a field, by a path of names; [] is an element of a list.
 func field(crd object, path string) object {
 	schema := get(version(crd), "schema", "openAPIV3Schema").(object)
 	for name := range strings.SplitSeq(path, ".") {
@@ -26,7 +26,7 @@ func field(crd object, path string) object {
 	return schema
 }
 
-// manifest reads a CustomResourceDefinition of this project.
+// manifest reads one of this project's CustomResourceDefinitions.
 func manifest(t *testing.T, name string) object {
 	t.Helper()
 	crd, err := read(filepath.Join(controlplane.Root(), "config", "crd", "bases", "keys.nexuscommerce.io_"+name+".yaml"))
@@ -36,8 +36,7 @@ func manifest(t *testing.T, name string) object {
 	return crd
 }
 
-// TestBreaks makes one change after the other to the project's own kinds. A break is reported once, and says what it is
-// about.
+// TestBreaks makes one change after another to this project's CRDs. Each break is reported once, and says where it is.
 func TestBreaks(t *testing.T) {
 	for name, test := range map[string]struct {
 		kind   string
@@ -135,7 +134,7 @@ func TestBreaks(t *testing.T) {
 	}
 }
 
-// TestCompatible makes changes that take all that was taken before.
+// TestCompatible makes changes that accept everything that was accepted before.
 func TestCompatible(t *testing.T) {
 	for name, change := range map[string]func(crd object){
 		"none": func(object) {},
@@ -169,8 +168,7 @@ func TestCompatible(t *testing.T) {
 	}
 }
 
-// TestFolders checks that what is released is compared with what is in the tree, and that a kind that is gone is a
-// break.
+// TestFolders checks that what was released is compared with what is in the tree, and that a missing CRD is a break.
 func TestFolders(t *testing.T) {
 	released := filepath.Join(controlplane.Root(), "hack", "tools", "crdcompat", "released")
 	breaks, err := compareFolders(released, t.TempDir())
@@ -182,8 +180,7 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-// TestAccepted checks that what is accepted is left out, and nothing else; and that nothing is accepted that isn't
-// broken.
+// TestAccepted checks that accepted breaks are left out and no others, and that an accepted break must exist.
 func TestAccepted(t *testing.T) {
 	accepted := filepath.Join(t.TempDir(), "accepted.txt")
 	if err := os.WriteFile(accepted, []byte("# Why.\n\na.yaml: spec.x: a new rule: self.matches(\n"), 0o600); err != nil {

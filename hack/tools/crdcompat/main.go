@@ -1,10 +1,10 @@
-// Crdcompat says what in the CustomResourceDefinitions would break objects, manifests or programs that the last release
-// served: what it took and this would refuse, and what it had and this lacks.
+// Command crdcompat reports what in the CustomResourceDefinitions would break objects, manifests or programs that the last
+// release served: what that accepted and these would refuse, and what it had and these lack.
 //
 //	crdcompat hack/tools/crdcompat/released config/crd/bases [hack/tools/crdcompat/accepted.txt]
 //
-// It prints a line for each such change, and ends with 1 if there is any that is not accepted. What it doesn't know to
-// be harmless it reports.
+// It prints a line for each such change, and exits with 1 if any of them is not accepted. A change that it doesn't know
+// to be harmless is reported.
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() {
 	fmt.Println("CRDs: compatible with the last release")
 }
 
-// compareFolders compares the files of two folders by their names. Files that only the newer folder has are new kinds.
+// compareFolders compares the files of two folders by name. Files that only the newer folder has are new CRDs.
 func compareFolders(older, newer string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(older, "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -72,8 +72,7 @@ func compareFolders(older, newer string) ([]string, error) {
 	return breaks, nil
 }
 
-// withoutAccepted leaves out the breaks that a file lists by their beginnings. A line of it that no break begins with
-// is an error: what is listed there is what is broken.
+// withoutAccepted leaves out the breaks whose beginnings a file lists. A line that no break begins with is an error.
 func withoutAccepted(breaks []string, path string) ([]string, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// bringer brings what is missing. What it can't bring is no error of its own: the tests that need it are skipped.
+// bringer brings what is missing. Something that it can't bring is not an error: the tests that need it are skipped.
 type bringer struct {
 	top string
 	say func(format string, args ...any)
@@ -26,8 +26,8 @@ type bringer struct {
 // assets is the environment variable for the folder of the control plane's programs.
 const assets = "KUBEBUILDER_ASSETS"
 
-// thisMachine looks at the machine. Where the user names no control plane, the environment names the one that is
-// brought, for what looks for it, here and in the tests.
+// thisMachine inspects the machine. Unless the user names a control plane, it sets the environment variable to the one
+// that will be brought, for the tests and for everything else that looks for it.
 func thisMachine(top string) (machine, error) {
 	_, apt := exec.LookPath("apt-get")
 	m := machine{
@@ -46,7 +46,7 @@ func thisMachine(top string) (machine, error) {
 	return m, os.Setenv(assets, filepath.Dir(found[0].Path(filepath.Join(top, "bin"))))
 }
 
-// compiler finds the C compiler that the race detector needs; blank where it does not work.
+// compiler returns the C compiler that the race detector needs, or "" if none works.
 func compiler(ctx context.Context) string {
 	cc := cmp.Or(os.Getenv("CC"), "gcc")
 	if os.Getenv("CGO_ENABLED") == "0" {
@@ -78,7 +78,7 @@ func (b bringer) bring(ctx context.Context, rows []row) {
 	}
 }
 
-// fetch has hack/tools/fetch bring programs.
+// fetch runs hack/tools/fetch to bring programs.
 func (b bringer) fetch(ctx context.Context, names []string) {
 	if len(names) == 0 {
 		return
@@ -90,7 +90,7 @@ func (b bringer) fetch(ctx context.Context, names []string) {
 	}
 }
 
-// remaining is what hack/tools/fetch and what make targets are to bring, once packages are installed.
+// remaining returns what hack/tools/fetch and make targets still have to bring after packages were installed.
 func remaining(rows []row) (fetched, targets []string) {
 	for _, r := range rows {
 		if !r.brought() || r.name == cCompiler {
@@ -132,7 +132,8 @@ func (b bringer) run(command *exec.Cmd) error {
 	return command.Run()
 }
 
-// guard is what invoke-rc.d asks whether a service may start: see its manual. nginx and haproxy come with one each.
+// guard is the program that invoke-rc.d asks whether a service may start: see its manual. Nginx and HAProxy come with
+// services.
 const guard = "/usr/sbin/policy-rc.d"
 
 // install installs the Debian packages of rows, and starts none of their services. A mirror that does not answer costs
@@ -177,14 +178,14 @@ func (b bringer) install(ctx context.Context, rows []row) (err error) {
 	if apt(append(install, packages...)...) == nil {
 		return nil
 	}
-	var errs []error // One that this machine's mirror lacks must not keep the others away.
+	var errs []error // A package that the mirror lacks must not keep the others away.
 	for _, name := range packages {
 		errs = append(errs, apt(append(install, name)...))
 	}
 	return errors.Join(errs...)
 }
 
-// tail is the end of a log.
+// tail returns the last lines of a log.
 func tail(log string) string {
 	lines := strings.Split(strings.TrimRight(log, "\n"), "\n")
 	return indent(strings.Join(lines[max(0, len(lines)-10):], "\n"))

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// extra are what other steps of .ci/run need: the places where each may be, and the Debian package that has it.
+// extra has the programs that other steps of .ci/run need: where each may be, and the Debian package that contains it.
 var extra = []struct{ places, packages, without string }{
 	{"make", "make", "everything"},
 	{"git", "git", "the version; make verify"},
@@ -25,8 +25,8 @@ var extra = []struct{ places, packages, without string }{
 	{"taskset", "util-linux", "make bench"},
 }
 
-// prepare installs what .ci/run needs, as far as Debian packages have it. The rest is brought by the targets that need
-// it.
+// prepare installs what .ci/run needs, as far as Debian has packages for it. The rest is brought by the targets that
+// need it.
 func prepare(ctx context.Context) int {
 	top, err := os.Getwd()
 	if err != nil {

@@ -21,17 +21,17 @@ type event struct {
 	FailedBuild string
 }
 
-// outcome is how something ended.
+// outcome is how a test or a package ended.
 type outcome string
 
-// The outcomes, by their names in go test -json.
+// These are the outcomes, by their names in go test -json.
 const (
 	passed  outcome = "pass"
 	failed  outcome = "fail"
 	skipped outcome = "skip"
 )
 
-// result is what has come of the tests of one package.
+// result is the result of one package's tests.
 type result struct {
 	name    string // the package's folder
 	outcome outcome
@@ -39,7 +39,7 @@ type result struct {
 	tests   map[string]*test
 	// output is what belongs to no test.
 	output strings.Builder
-	// failedBuild is what could not be built.
+	// failedBuild names what could not be built.
 	failedBuild string
 }
 
@@ -51,22 +51,22 @@ type test struct {
 	parent  bool // it has subtests
 }
 
-// listener is told what comes of packages.
+// listener is notified of packages' results.
 type listener interface {
-	// ended is told of each package as its tests end, printed of all that tests print.
+	// ended is called for each package when its tests end, printed for everything that tests print.
 	ended(*result)
 	printed(string)
 }
 
-// reader takes in what a go test command prints. It is an io.Writer.
+// reader parses the output of a go test command. It is an io.Writer.
 type reader struct {
 	packages map[string]*result
 	builds   map[string]*strings.Builder
-	// rest is the beginning of a line.
+	// rest is the beginning of an incomplete line.
 	rest []byte
-	// stray is what is no event.
+	// stray has the lines that are no events.
 	stray strings.Builder
-	// failed reports whether a package has.
+	// failed reports whether a package has failed.
 	failed   bool
 	listener listener
 }
@@ -75,7 +75,7 @@ func newReader(l listener) *reader {
 	return &reader{packages: map[string]*result{}, builds: map[string]*strings.Builder{}, listener: l}
 }
 
-// Write takes in a piece of the stream.
+// Write parses a piece of the stream.
 func (r *reader) Write(piece []byte) (int, error) {
 	r.rest = append(r.rest, piece...)
 	for {
@@ -88,7 +88,7 @@ func (r *reader) Write(piece []byte) (int, error) {
 	}
 }
 
-// end takes in a last line that has no end.
+// end parses a last line that has no line end.
 func (r *reader) end() {
 	if len(r.rest) > 0 {
 		r.line(string(r.rest))
@@ -96,7 +96,7 @@ func (r *reader) end() {
 	r.rest = nil
 }
 
-// unfinished are the packages that have begun, and not ended.
+// unfinished returns the packages that have started and not ended.
 func (r *reader) unfinished() []*result {
 	var all []*result
 	for _, name := range slices.Sorted(maps.Keys(r.packages)) {
@@ -154,7 +154,7 @@ func (r *reader) take(e event) {
 	}
 }
 
-// take takes in an event of a test.
+// take records an event of a test.
 func (p *result) take(e event) {
 	t := p.tests[e.Test]
 	if t == nil {
@@ -174,12 +174,13 @@ func (p *result) take(e event) {
 	}
 }
 
-// sorted are the tests by name.
+// sorted returns the tests by name.
 func (p *result) sorted() []*test {
 	return slices.SortedFunc(maps.Values(p.tests), func(a, b *test) int { return strings.Compare(a.name, b.name) })
 }
 
-// counts are how many tests passed, failed and were skipped. A test with subtests counts by these: each check once.
+// counts is how many tests passed, failed and were skipped. A test with subtests is not counted itself, so that each
+// check counts once.
 type counts struct{ passed, failed, skipped int }
 
 func (c *counts) add(o counts) {
@@ -188,8 +189,8 @@ func (c *counts) add(o counts) {
 	c.skipped += o.skipped
 }
 
-// count counts the package's tests. A package that failed has at least one failure: what was not built, or ended before
-// its tests did, counts as one.
+// count counts the package's tests. A package that failed has at least one failure: if it was not built, or ended
+// before its tests did, that counts as one.
 func (p *result) count() counts {
 	var c counts
 	for _, t := range p.sorted() {
@@ -215,7 +216,7 @@ func (p *result) hasFailed(t *test) bool {
 	return t.outcome == failed || t.outcome == "" && p.outcome == failed
 }
 
-// failedBelow reports whether a subtest says why the test failed.
+// failedBelow reports whether a subtest explains why the test failed.
 func (p *result) failedBelow(t *test) bool {
 	for name, other := range p.tests {
 		if strings.HasPrefix(name, t.name+"/") && p.hasFailed(other) {
@@ -225,7 +226,7 @@ func (p *result) failedBelow(t *test) bool {
 	return false
 }
 
-// failures are the names of what failed, as count counts it.
+// failures returns the names of what failed, as count counts it.
 func (p *result) failures() []string {
 	var names []string
 	for _, t := range p.sorted() {
@@ -246,10 +247,10 @@ func (p *result) failures() []string {
 	return names
 }
 
-// noise are the lines that go test prints around a test's own.
+// noise matches the lines that go test prints around a test's own.
 var noise = regexp.MustCompile(`^\s*(=== (RUN|PAUSE|CONT|NAME)|--- (PASS|SKIP)|PASS$|FAIL$|FAIL\t|ok\s)`)
 
-// logOf is all that failed tests have printed, and what belongs to no test.
+// logOf returns everything that failed tests have printed, and what belongs to no test.
 func (p *result) logOf() string {
 	var text strings.Builder
 	text.WriteString(p.failedBuild)
@@ -272,13 +273,13 @@ func quiet(log string) string {
 	return kept.String()
 }
 
-// place is the file and line that a test's log begins with.
+// place matches the file and line at the beginning of a test's log.
 var place = regexp.MustCompile(`^\s+\S+\.go:\d+: `)
 
-// skip is a test that was skipped, and why.
+// skip is a skipped test and the reason.
 type skip struct{ folder, test, reason string }
 
-// skips are the tests that were skipped.
+// skips returns the tests that were skipped.
 func (p *result) skips() []skip {
 	var all []skip
 	for _, t := range p.sorted() {
@@ -290,7 +291,7 @@ func (p *result) skips() []skip {
 	return all
 }
 
-// lastLine is the last line with a place, and those that follow it.
+// lastLine returns the last line with a place, and the lines that follow it.
 func lastLine(log string) string {
 	lines := strings.Split(strings.TrimRight(log, "\n"), "\n")
 	for i := len(lines) - 1; i > 0; i-- {
@@ -301,10 +302,10 @@ func lastLine(log string) string {
 	return strings.Join(lines, " ")
 }
 
-// fuzzLine is what hack/fuzz.sh prints of a target.
+// fuzzLine matches what hack/fuzz.sh prints about a target.
 var fuzzLine = regexp.MustCompile(`(?m)^fuzz: (\S+ Fuzz\w+): (.*)$`)
 
-// fuzzed is the result of hack/fuzz.sh.
+// fuzzed returns the result of hack/fuzz.sh.
 func fuzzed(log string, err error, took time.Duration) *result {
 	p := &result{name: "fuzzing", outcome: passed, elapsed: took, tests: map[string]*test{}}
 	for _, match := range fuzzLine.FindAllStringSubmatch(log, -1) {

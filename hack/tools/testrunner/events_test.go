@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// heard is a listener that remembers.
-type heard struct {
+// recorder is a listener that records what it is notified of.
+type recorder struct {
 	results []*result
 	text    strings.Builder
 }
 
-func (h *heard) ended(p *result)     { h.results = append(h.results, p) }
-func (h *heard) printed(text string) { h.text.WriteString(text) }
+func (h *recorder) ended(p *result)     { h.results = append(h.results, p) }
+func (h *recorder) printed(text string) { h.text.WriteString(text) }
 
-// of reads lines of go test -json, of which each begins without the brace.
+// of feeds a reader with lines of go test -json, each without its opening brace.
 func of(t *testing.T, lines ...string) (*reader, *result) {
 	t.Helper()
-	h := &heard{}
+	h := &recorder{}
 	r := newReader(h)
 	for _, line := range lines {
 		text := []byte("{" + line + "}\n")
-		for len(text) > 0 { // In pieces, as a pipe has it.
+		for len(text) > 0 { // In pieces, as from a pipe.
 			n := min(7, len(text))
 			if _, err := r.Write(text[:n]); err != nil {
 				t.Fatal(err)
@@ -101,7 +101,7 @@ func output(name, text string) string {
 	return `"Action":"output",` + p + `,"Test":"` + name + `","Output":"` + text + `\n"`
 }
 
-// TestLog checks that what is printed of a failure is all that the failed tests printed, and nothing of the others.
+// TestLog checks that a failure's log has everything that the failed tests printed, and nothing of the others.
 func TestLog(t *testing.T) {
 	_, got := of(t,
 		output("TestA", "=== RUN   TestA"), output("TestA", "    a_test.go:3: the reason"),
@@ -127,9 +127,10 @@ func TestSkips(t *testing.T) {
 	}
 }
 
-// TestStray checks that what go prints of itself is kept, and that a package which has begun and not ended is known.
+// TestStray checks that lines which are no events are kept, and that a package which has started and not ended is
+// known.
 func TestStray(t *testing.T) {
-	h := &heard{}
+	h := &recorder{}
 	r := newReader(h)
 	for _, text := range []string{"go: no such flag\n", "{not json\n", `{"Action":"start",` + p + "}\n", "the end"} {
 		if _, err := r.Write([]byte(text)); err != nil {

@@ -1,12 +1,12 @@
-// Command test is what make test-quick, make test and make test-all run:
+// Command testrunner runs the tests of make test-quick, make test and make test-all:
 //
 //	look ──► table of what tests need ──► bring what can be brought ──► unit tests ──► suites ──► summary
 //
-// What can't be brought is no failure: the tests that need it are skipped, and listed again at the end. With
-// REQUIRE_ALL=1 they fail.
+// A program that can't be brought is not a failure: the tests that need it are skipped, and listed again at the end.
+// With REQUIRE_ALL=1 they fail.
 //
-//	test -mode quick|normal|full [-race auto|-race|""] [PATTERN...] [-- FLAG...]
-//	test -prepare    installs what .ci/run needs beyond that
+//	testrunner -mode quick|normal|full [-race auto|-race|""] [PATTERN...] [-- FLAG...]
+//	testrunner -prepare    installs what .ci/run needs beyond that
 //
 // The flags after -- are go test's.
 package main
@@ -27,7 +27,7 @@ func main() {
 	os.Exit(supervise())
 }
 
-// supervise runs what was asked for, and turns what comes of it into an exit code.
+// supervise runs the requested tests, and returns the exit code.
 func supervise() int {
 	o, err := parse(os.Args[1:])
 	if err != nil {
@@ -58,12 +58,12 @@ func supervise() int {
 type options struct {
 	mode     mode
 	patterns []string
-	// flags are go test's.
+	// flags are flags of go test.
 	flags   []string
 	prepare bool
 }
 
-// parse reads the command line.
+// parse parses the command line.
 func parse(args []string) (options, error) {
 	var o options
 	set := flag.NewFlagSet("test", flag.ContinueOnError)
@@ -85,7 +85,7 @@ func parse(args []string) (options, error) {
 	return o, err
 }
 
-// verbose reports whether all output is asked for.
+// verbose reports whether all output is wanted.
 func (o options) verbose() bool {
 	return slices.ContainsFunc(o.flags, func(f string) bool { return f == "-v" || f == "-v=true" || f == "-test.v" })
 }

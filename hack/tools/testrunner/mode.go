@@ -11,27 +11,28 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/effort"
 )
 
-// mode is how much a run does.
+// mode says how much a run does.
 type mode struct {
 	name   string
 	target string // the make target
-	// effort is what suites that repeat or explore are told.
+	// effort is how much the suites that repeat or explore do.
 	effort string
-	// race is where the race detector watches.
+	// race says which packages the race detector watches.
 	race race
-	// limit ends the whole run: it is far above what a run takes, and there so that a hang ends.
+	// limit ends the whole run. It is far above what a run takes, so only a hang reaches it.
 	limit time.Duration
-	// pass is the part of the suites that a quick run has, by folder, with go test's -run; nil is all of them.
+	// pass has, by folder, the tests of the suites that a quick run includes, as go test's -run; nil means all.
 	pass map[string]string
-	// modules has the tests of the modules below hack run too; browser and fuzz, what a browser and fuzzing find.
+	// modules includes the tests of the modules below hack; browser and fuzz include those that need a browser, and
+	// fuzzing.
 	modules, browser, fuzz bool
 }
 
 // race is a choice of packages for the race detector.
 type race string
 
-// The choices. The race detector has every package compiled anew and slows its tests down several times, so make test
-// leaves it to make test-all, which CI runs.
+// The race detector compiles every package anew and slows its tests down several times, so make test leaves it to make
+// test-all, which CI runs.
 const (
 	raceOff race = "off"
 	raceAll race = "all"
@@ -50,7 +51,7 @@ var modes = map[string]mode{
 	},
 }
 
-// modeOf returns a mode by its name, with the race detector as RACE asks for: blank is nowhere, and any flag
+// modeOf returns a mode by its name. Its race detector is set by RACE: a blank turns it off, and any flag turns it on
 // everywhere.
 func modeOf(name, asked string) (mode, error) {
 	m, ok := modes[name]
@@ -68,8 +69,8 @@ func modeOf(name, asked string) (mode, error) {
 	return m, nil
 }
 
-// parallel is how many suites run side by side: more than there are cores, because most of them wait most of the time.
+// parallel returns how many suites run at a time: more than there are cores, because most suites wait most of the time.
 func parallel() int { return max(2, min(2*runtime.NumCPU(), 8)) }
 
-// variable sets the effort for the tests.
+// variable returns the environment variable that sets the tests' effort.
 func (m mode) variable() string { return effort.Variable + "=" + m.effort }

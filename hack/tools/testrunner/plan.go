@@ -15,20 +15,20 @@ import (
 
 const module = "github.com/nexuscommerce/apikey-operator"
 
-// pkg is what go list says of a package that has tests.
+// pkg is what go list says about a package with tests.
 type pkg struct {
 	ImportPath                string
 	Dir                       string
 	TestGoFiles, XTestGoFiles []string
-	// suite reports whether its tests start programs. All others are unit tests.
+	// suite reports whether its tests start programs. All other packages have unit tests.
 	suite bool
 }
 
-// folder is the package's, relative to the top of the repository. The modules below hack have paths that say where they
-// are.
+// folder returns the package's folder, relative to the top of the repository. The modules below hack have paths that
+// say where they are.
 func (p pkg) folder() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
 
-// starts is how tests start a control plane, or the project's programs, or another.
+// starts matches how tests start a control plane, this project's programs, or others.
 var starts = regexp.MustCompile(
 	`\b(install\.(New|ControlPlane|StartVerifier)|controlplane\.Start|` +
 		`program\.(Build|Start\w*)|need\.(ControlPlane|Program))\(`)
@@ -39,18 +39,18 @@ type job struct {
 	// dir is the module's folder, relative to the top.
 	dir      string
 	packages []string
-	// run is go test's -run; blank is all.
+	// run is go test's -run; blank means all.
 	run     string
 	race    bool
 	timeout time.Duration
 	// parallel is how many packages are built and tested at a time.
 	parallel int
 	traits   traits
-	// compilers are variables for compilers, which the tests don't get.
+	// compilers are environment variables for compilers, which tests don't get.
 	compilers []string
 }
 
-// command is go test with its arguments. What the user gives comes last, and wins.
+// command returns go test with its arguments. The user's flags come last, and so take precedence.
 func (j job) command(flags []string) []string {
 	words := []string{
 		"go", "test", "-json", "-count=1", fmt.Sprintf("-p=%d", j.parallel), "-timeout=" + j.timeout.String(),
@@ -69,9 +69,8 @@ func (j job) command(flags []string) []string {
 	return append(append(words, flags...), j.packages...)
 }
 
-// environment is what go test gets beside the rest. Without the race detector, packages are compiled with what make
-// build compiles them with, and so only once. Compilers may use the memory that is free; the tests themselves don't see
-// those variables.
+// environment returns the additional environment of go test. Without the race detector, packages are compiled with make
+// build's flags, and so only once. Compilers may use the free memory; the tests themselves don't see those variables.
 func (j job) environment(flags []string) []string {
 	if j.race || slices.Contains(flags, "-race") {
 		return j.compilers
@@ -79,19 +78,19 @@ func (j job) environment(flags []string) []string {
 	return append(slices.Clip(j.compilers), "CGO_ENABLED=0")
 }
 
-// plan is what is run: unit tests first, then suites side by side, then those that must be alone.
+// plan is what is run: unit tests first, then suites side by side, then those that must run alone.
 type plan struct {
 	units, together, alone []job
 	fuzz                   bool
 }
 
-// jobs are all of them.
+// jobs returns all jobs.
 func (p plan) jobs() []job { return slices.Concat(p.units, p.together, p.alone) }
 
-// suites are those that need the project's programs.
+// suites returns the jobs that need this project's programs.
 func (p plan) suites() []job { return slices.Concat(p.together, p.alone) }
 
-// folders are those of all packages, to see which programs their tests need.
+// folders returns the folders of all packages, which show which programs their tests need.
 func (p plan) folders() []string {
 	var all []string
 	for _, j := range p.jobs() {
@@ -102,13 +101,13 @@ func (p plan) folders() []string {
 	return all
 }
 
-// listing is the packages of a module.
+// listing has the packages of a module.
 type listing struct {
 	dir      string // relative to the top; "." is the root module
 	packages []pkg
 }
 
-// planFor makes a plan for packages.
+// planFor returns the plan for packages.
 func planFor(m mode, listings []listing) plan {
 	var p plan
 	units := job{
@@ -128,7 +127,8 @@ func planFor(m mode, listings []listing) plan {
 			t := suites[folder]
 			j := job{
 				name: folder, dir: l.dir, packages: []string{found.ImportPath}, run: run, parallel: 1, traits: t,
-				// The modules below hack judge from outside, with other projects' code, which takes long to compile anew.
+				// The modules below hack test from outside, with other projects' code, which takes long to compile
+				// anew.
 				race: m.race == raceAll && l.dir == "." && t.unraced == "", timeout: t.timeoutIn(m),
 			}
 			if t.alone != "" {
@@ -145,7 +145,7 @@ func planFor(m mode, listings []listing) plan {
 	return p
 }
 
-// split sorts patterns of packages by the module that they are in: a folder below hack may have one of its own.
+// split sorts patterns of packages by module: a folder below hack may be a module of its own.
 func split(patterns, modules []string) map[string][]string {
 	all := map[string][]string{}
 	for _, pattern := range patterns {
@@ -160,5 +160,5 @@ func split(patterns, modules []string) map[string][]string {
 	return all
 }
 
-// everything reports whether the patterns ask for all there is: then the modules below hack take part.
+// everything reports whether the patterns ask for all packages, which includes the modules below hack.
 func everything(patterns []string) bool { return slices.Equal(patterns, []string{"./..."}) }

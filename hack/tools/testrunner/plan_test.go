@@ -70,7 +70,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestStarts checks that what runs without a control plane is no suite, and what starts one is.
+// TestStarts checks that a package that needs no control plane is not a suite, and one that starts one is.
 func TestStarts(t *testing.T) {
 	t.Chdir(filepath.Join("..", "..", ".."))
 	found, err := list(t.Context(), ".",
@@ -164,7 +164,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestSuites checks that what is listed is there, with tests.
+// TestSuites checks that each listed package exists and has tests.
 func TestSuites(t *testing.T) {
 	listed := slices.Collect(maps.Keys(suites))
 	for _, m := range modes {
@@ -178,7 +178,7 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// TestPass checks that the tests that a quick run names are there.
+// TestPass checks that the tests that a quick run names exist.
 func TestPass(t *testing.T) {
 	for folder, run := range modes["quick"].pass {
 		name := strings.Trim(run, "^$")
@@ -195,7 +195,7 @@ func TestPass(t *testing.T) {
 	}
 }
 
-// TestSchedule checks the order, and how many run at a time.
+// TestSchedule checks the order of jobs, and how many run at a time.
 func TestSchedule(t *testing.T) {
 	p := plan{
 		units:    []job{{name: "units"}},

@@ -18,12 +18,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// prepare says what there is and brings what can be brought, and returns what is to be run.
+// prepare prints what is available, brings what can be brought, and returns the plan.
 func (r *runner) prepare(ctx context.Context) (plan, error) {
 	var p plan
 	all := everything(r.patterns)
 	folders := r.mode.folders()
-	if !all { // Of some tests, it is go list that knows them.
+	if !all { // For some of the tests, go list is needed to know the folders.
 		var err error
 		if p, err = r.plan(ctx); err != nil {
 			return p, err
@@ -61,7 +61,8 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 	b.bring(ctx, rows)
 	r.compilers = programs.CompilerMemory()
 	r.env = append(os.Environ(), r.mode.variable(), "BIN="+filepath.Join(r.top, "bin"),
-		// envtest keeps a file there for every port that it has given out: not in the user's, and the same for all suites.
+		// envtest keeps a file there for each port that it has given out. The folder is not the user's, and the same
+		// for all suites.
 		"XDG_CACHE_HOME="+filepath.Join(r.top, "bin", "dev", "cache"), "GOCACHE="+goEnv(ctx, "GOCACHE"),
 		ownPrograms+"="+filepath.Join(r.top, "bin"))
 	for _, needed := range rows {
@@ -78,16 +79,16 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 	}
 }
 
-// ownPrograms is program.Programs of internal/test, a package that would have all of Kubernetes' libraries compiled
-// first.
+// ownPrograms is program.Programs of internal/test/harness. Importing that package would compile all of Kubernetes'
+// libraries first.
 const ownPrograms = "APIKEY_PROGRAMS"
 
 func goEnv(ctx context.Context, name string) string {
-	out, _ := exec.CommandContext(ctx, "go", "env", name).Output() // Without Go nothing here is run.
+	out, _ := exec.CommandContext(ctx, "go", "env", name).Output() // Without Go, nothing here would run.
 	return strings.TrimSpace(string(out))
 }
 
-// folders are those whose tests the mode runs of all.
+// folders returns the folders whose tests the mode runs.
 func (m mode) folders() []string {
 	if m.pass != nil {
 		return slices.Sorted(maps.Keys(m.pass))
@@ -106,7 +107,7 @@ func (m mode) folders() []string {
 // browser is the module that needs a browser.
 const browser = "hack/suites/browser"
 
-// plan lists the packages, and plans.
+// plan lists the packages, and returns the plan for them.
 func (r *runner) plan(ctx context.Context) (plan, error) {
 	modules, err := tested(r.top)
 	if err != nil {
@@ -130,12 +131,12 @@ func (r *runner) plan(ctx context.Context) (plan, error) {
 	}
 	m := r.mode
 	if !everything(r.patterns) {
-		m.pass = nil // What was asked for by name is run.
+		m.pass = nil // Tests that are named are run.
 	}
 	return planFor(m, listings), nil
 }
 
-// tested are the modules below hack that have tests.
+// tested returns the modules below hack that have tests.
 func tested(top string) ([]string, error) {
 	paths, err := filepath.Glob(filepath.Join(top, "hack", "*", "*", "go.mod"))
 	var all []string
@@ -143,7 +144,7 @@ func tested(top string) ([]string, error) {
 		dir := filepath.Dir(path)
 		var tests []string // In the module's folder, or in one below it.
 		for _, pattern := range []string{"*_test.go", "*/*_test.go"} {
-			found, _ := filepath.Glob(filepath.Join(dir, pattern)) // The pattern is right.
+			found, _ := filepath.Glob(filepath.Join(dir, pattern)) // The pattern is valid.
 			tests = append(tests, found...)
 		}
 		if len(tests) > 0 {

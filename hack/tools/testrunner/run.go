@@ -23,14 +23,14 @@ type runner struct {
 	top    string
 	env    []string
 	report *report
-	// compilers are variables for compilers only.
+	// compilers are environment variables for compilers only.
 	compilers []string
 
 	mu      sync.Mutex
 	running map[string]time.Time
 }
 
-// run does all of it, and reports whether all is well.
+// run does all of it, and reports whether everything passed.
 func (r *runner) run(ctx context.Context) (bool, error) {
 	var err error
 	if r.top, err = os.Getwd(); err != nil {
@@ -83,7 +83,7 @@ func (r *runner) job(ctx context.Context, j job) {
 	}
 }
 
-// start runs a command in a folder, with its standard output read as events, and leaves nothing of it running.
+// start runs a command in a folder, parses its standard output as events, and leaves nothing of it running.
 func (r *runner) start(ctx context.Context, dir string, words, environment []string, events *reader,
 	complaint *bytes.Buffer) error {
 	m := newMark()
@@ -119,7 +119,7 @@ func (r *runner) fuzz(ctx context.Context) {
 	r.report.ended(fuzzed(out.String(), err, time.Since(began)))
 }
 
-// note notes what runs.
+// note records that a job runs, or has ended.
 func (r *runner) note(name string, runs bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,7 @@ func (r *runner) note(name string, runs bool) {
 	}
 }
 
-// heartbeat says what runs, now and then.
+// heartbeat prints which jobs run, now and then.
 func (r *runner) heartbeat(done <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// schedule runs a plan: unit tests, then suites side by side, then one after another those that must be alone. Once the
-// context has ended no job begins.
+// schedule runs a plan: unit tests, then suites side by side, then one after another those that must run alone. No job
+// starts once the context has ended.
 func schedule(ctx context.Context, p plan, slots int, run func(context.Context, job)) {
 	side := func(jobs []job, slots int) {
 		room := make(chan struct{}, slots)

@@ -2,20 +2,21 @@ package main
 
 import "time"
 
-// traits is what the runner must know of a package's tests, by its folder. A package that is not listed has none of it.
+// traits is what the runner must know about a package's tests, by folder. A package that is not listed has none of it.
 type traits struct {
-	// alone is why it runs by itself: what it measures would be another's doing beside others.
+	// alone is why the package runs by itself: other packages would disturb what it measures.
 	alone string
-	// unraced is why the race detector does not watch it, though it watches the others: for what it would take, it would
-	// see nothing.
+	// unraced is why the race detector does not watch the package although it watches others.
 	unraced string
-	// takes is roughly how long it takes in make test. The longest begin first, so that none is waited for at the end.
+	// takes is roughly how long the package takes in make test. The longest start first, so that none is waited for at
+	// the end.
 	takes time.Duration
-	// timeout is how long it may take, where the default is too short for it: in make test, and in make test-all.
+	// timeout is how long the package may take in make test, if the default is too short; full is the same for make
+	// test-all.
 	timeout, full time.Duration
 }
 
-// packageTimeout is how long a package's tests may take, where traits don't say more.
+// packageTimeout is how long a package's tests may take by default.
 const packageTimeout = 10 * time.Minute
 
 var suites = map[string]traits{
@@ -46,7 +47,7 @@ var suites = map[string]traits{
 	"hack/suites/browser": {takes: 4 * time.Minute, full: 20 * time.Minute},
 }
 
-// timeoutIn is how long the package may take.
+// timeoutIn returns how long the package may take in a mode.
 func (s traits) timeoutIn(m mode) time.Duration {
 	if m.effort == "full" {
 		return max(packageTimeout, s.timeout, s.full)

@@ -13,27 +13,27 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// report collects results, and says what has come of them. It may be used by several at a time.
+// report collects results and prints them. It is safe for concurrent use.
 type report struct {
 	out io.Writer
-	// verbose prints all that the tests print: at their end, or where it streams at once.
+	// verbose prints everything that tests print: when they end or, with streams, at once.
 	verbose, streams bool
 
 	mu sync.Mutex
-	// spoke is when something ended last.
+	// spoke is when something last ended.
 	spoke   time.Time
 	results []*result
-	// uncovered is what was not covered because something is missing that no test asks for, and how to have it.
+	// uncovered is what was not covered because something is missing that no test asks for, and how to install it.
 	uncovered []skip
 }
 
-// ended takes in a package's result, and prints its line, and in full what has failed.
+// ended records a package's result, and prints its line and everything about what failed.
 func (r *report) ended(p *result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := p.count()
 	if c == (counts{}) {
-		return // It has no tests, or -run has chosen none.
+		return // It has no tests, or -run matched none.
 	}
 	r.results = append(r.results, p)
 	r.spoke = time.Now()
@@ -46,14 +46,14 @@ func (r *report) ended(p *result) {
 	}
 }
 
-// printed takes in what tests print.
+// printed records what tests print.
 func (r *report) printed(text string) {
 	if r.verbose && r.streams {
 		_, _ = fmt.Fprint(r.out, text)
 	}
 }
 
-// line is a package's line.
+// line returns a package's line.
 func (p *result) line() string {
 	word := "ok"
 	if p.outcome == failed {
@@ -73,7 +73,7 @@ func (c counts) String() string {
 	return text
 }
 
-// all is all that was printed.
+// all returns everything that was printed.
 func (p *result) all() string {
 	var text strings.Builder
 	for _, t := range p.sorted() {
@@ -89,7 +89,7 @@ func indent(text string) string {
 // silence is how long nothing is printed while tests run.
 const silence = time.Minute
 
-// running says what runs, where nothing has ended for a while.
+// running prints which jobs run, if nothing has ended for a while.
 func (r *report) running(now time.Time, jobs map[string]time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,7 +105,7 @@ func (r *report) running(now time.Time, jobs map[string]time.Time) {
 	r.print("     running: %s", strings.Join(names, ", "))
 }
 
-// lack notes that something is not covered.
+// lack records that something is not covered.
 func (r *report) lack(what skip) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *report) total() counts {
 	return sum
 }
 
-// summary prints what there is to know at the end, and reports whether all is well: something passed, nothing failed.
+// summary prints the summary, and reports whether the run is good: something passed and nothing failed.
 func (r *report) summary(took time.Duration, required bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +144,7 @@ func (r *report) summary(took time.Duration, required bool) bool {
 
 func (r *report) print(format string, args ...any) { _, _ = fmt.Fprintf(r.out, format+"\n", args...) }
 
-// shown is how many packages the list of times has: those that take the time.
+// shown is how many packages the list of times has.
 const shown = 25
 
 // times lists the slowest packages first.
@@ -164,7 +164,7 @@ func (r *report) times(took time.Duration) {
 	}
 }
 
-// skipped lists what was skipped, by what is missing.
+// skipped lists the skipped tests, by what is missing.
 func (r *report) skipped() {
 	missing := map[string][]skip{}
 	var others []skip

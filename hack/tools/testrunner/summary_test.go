@@ -97,7 +97,7 @@ func TestNothingRan(t *testing.T) {
 	}
 }
 
-// TestJob runs go test on packages that end in every way there is.
+// TestJob runs go test on packages that end in every possible way.
 func TestJob(t *testing.T) {
 	top := t.TempDir()
 	for name, content := range map[string]string{
@@ -167,7 +167,7 @@ func TestJob(t *testing.T) {
 	}
 }
 
-// columns are lines without times, with one space between columns.
+// columns returns lines without times, with one space between columns.
 func columns(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -180,7 +180,7 @@ func columns(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// sortLines sorts the names of what failed: packages end in any order.
+// sortLines sorts the names of what failed, because packages end in any order.
 func sortLines(text string) string {
 	before, rest, _ := strings.Cut(text, "Failed:\n")
 	failed, rest, _ := strings.Cut(rest, "\n\n")

@@ -15,22 +15,22 @@ import (
 // row is a line of the table that is printed before anything is compiled.
 type row struct {
 	name string
-	// found is where it is; blank where it is missing.
+	// found is the path of the program; blank if it is missing.
 	found string
-	// way is how it will be brought otherwise; blank where it can't be.
+	// way is how it will be brought otherwise; blank if it can't be.
 	way string
 	// packages are the Debian packages that will be installed for it.
 	packages string
-	// how says how a person has it.
+	// how says how a person installs it.
 	how string
 	// without is what is not covered without it.
 	without string
 }
 
-// brought reports whether it is to be brought.
+// brought reports whether it will be brought.
 func (r row) brought() bool { return r.found == "" && (r.packages != "" || r.way != "") }
 
-// where is the second column.
+// where returns the second column.
 func (r row) where() string {
 	switch {
 	case r.found != "":
@@ -44,19 +44,19 @@ func (r row) where() string {
 	}
 }
 
-// machine is what decides how a missing program can be had.
+// machine decides how a missing program can be brought.
 type machine struct {
-	// debian is root on Debian, who may install packages here.
+	// debian is set for root on Debian, who may install packages.
 	debian bool
 	// look finds an item.
 	look func(need.Item) (string, error)
 	// top is the folder of the checkout.
 	top string
-	// assets is KUBEBUILDER_ASSETS as the user has it: what it lacks is not built.
+	// assets is the user's own KUBEBUILDER_ASSETS, if set. Nothing is built to complete it.
 	assets string
 }
 
-// way is how an item that is missing will be brought if Debian does not have it.
+// way returns how a missing item will be brought if Debian does not have it.
 func (m machine) way(item need.Item) string {
 	fetched, err := programs.Find(item.Name)
 	switch {
@@ -64,7 +64,7 @@ func (m machine) way(item need.Item) string {
 		if _, err := m.look(need.Item{Name: "npm"}); err == nil {
 			return "downloaded by npm, as hack/suites/browser/package-lock.json has it"
 		}
-	case item.Folder != "" && m.assets != "": // The user's own, which nothing is added to.
+	case item.Folder != "" && m.assets != "": // The user's own folder, to which nothing is added.
 	case err == nil:
 		return "brought: " + fetched[0].HowBrought()
 	case item.Target != "":
@@ -76,7 +76,8 @@ func (m machine) way(item need.Item) string {
 // axe is the item that npm brings.
 const axe = "axe-core"
 
-// missing says how an item will be brought: as a package where that is possible, because it takes seconds.
+// missing returns a row that says how an item will be brought: as a Debian package if possible, because that takes
+// seconds.
 func (m machine) missing(r row, packages, way string) row {
 	if r.found == "" && packages != "" && m.debian {
 		r.packages = packages
@@ -86,7 +87,7 @@ func (m machine) missing(r row, packages, way string) row {
 	return r
 }
 
-// rows are the lines for what tests in some folders need.
+// rows returns the lines for what tests in some folders need.
 func (m machine) rows(folders []string) []row {
 	var all []row
 	for _, item := range need.All {
@@ -109,7 +110,7 @@ func (m machine) rows(folders []string) []row {
 	return all
 }
 
-// compilerRow is the C compiler's line, which the race detector needs and no test asks for.
+// compilerRow returns the line of the C compiler, which the race detector needs and no test asks for.
 func (m machine) compilerRow(found string) row {
 	r := row{
 		name: cCompiler, found: found, without: "data races",
@@ -131,10 +132,11 @@ func printTable(out io.Writer, rows []row) {
 	for _, r := range rows {
 		line(r.name, r.where(), r.without)
 	}
-	_ = w.Flush() // Standard output: nobody reads it where this fails.
+	_ = w.Flush() // To standard output: if this fails, nobody reads it.
 }
 
-// markdown is the README's table: what is not covered without each program. Programs that go together share a line.
+// markdown returns the README's table: what is not covered without each program. Programs that belong together share a
+// line.
 func markdown() string {
 	var text strings.Builder
 	text.WriteString("| program | how to have it | not covered without it |\n|---|---|---|\n")

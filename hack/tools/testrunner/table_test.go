@@ -32,7 +32,7 @@ func rowOf(t *testing.T, rows []row, name string) row {
 	return row{}
 }
 
-// TestRows looks at how what is missing is to be had, on different machines.
+// TestRows checks how missing programs are brought, on different machines.
 func TestRows(t *testing.T) {
 	having := func(all ...string) func(need.Item) (string, error) {
 		return func(i need.Item) (string, error) {
@@ -84,7 +84,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// TestRowsOfSomeTests checks that a run of some tests looks for what these need, and no more.
+// TestRowsOfSomeTests checks that a run of some tests looks only for what these need.
 func TestRowsOfSomeTests(t *testing.T) {
 	m := machine{look: func(need.Item) (string, error) { return "", errors.New("missing") }}
 	for folder, want := range map[string]string{

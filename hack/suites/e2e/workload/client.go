@@ -26,17 +26,17 @@ type client struct {
 	tally Tally
 }
 
-// Tally is what has come of a client's requests so far. GET /tally returns it, as JSON.
+// Tally has the results of a client's requests so far. GET /tally returns it as JSON.
 type Tally struct {
-	// Answers counts the answers by status; requests without an answer are in it as 0.
+	// Answers counts the responses by status; requests without a response count as 0.
 	Answers map[int]int `json:"answers"`
-	// KeyIDs counts the accepted requests by the public ID in the token that they were made with.
+	// KeyIDs counts the accepted requests by the public ID of their token.
 	KeyIDs map[string]int `json:"keyIDs"`
-	// Refused describes the latest requests whose answer was not 200, the newest last.
+	// Refused describes the latest responses other than 200, the newest last.
 	Refused []string `json:"refused"`
 }
 
-// keptRefused is how many requests are described.
+// keptRefused is how many responses are described.
 const keptRefused = 20
 
 func runClient(ctx context.Context, args []string) error {
@@ -68,7 +68,7 @@ func runClient(ctx context.Context, args []string) error {
 	return serve(ctx, http.HandlerFunc(c.report))
 }
 
-// trust has a transport check servers' certificates by a name and authorities, where they are given.
+// trust makes a transport check servers' certificates by a name and authorities, if they are given.
 func trust(transport *http.Transport, serverName, caFile string) error {
 	transport.TLSClientConfig = &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}
 	if caFile == "" {
@@ -85,7 +85,7 @@ func trust(transport *http.Transport, serverName, caFile string) error {
 	return nil
 }
 
-// work makes one request after the other, until the context ends.
+// work sends one request after another, until the context ends.
 func (c *client) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		id, status, detail := c.call(ctx)
@@ -99,8 +99,8 @@ func (c *client) work(ctx context.Context) {
 	}
 }
 
-// call makes one request with the token that the file holds now. It returns that token's public ID, the status (0 if
-// there is no answer) and what there is to say of an answer other than 200. No token is in any of them.
+// call sends one request with the token that is in the file now. It returns that token's public ID, the status (0
+// without a response) and a description of a response other than 200. None of them holds a token.
 func (c *client) call(ctx context.Context) (id string, status int, detail string) {
 	token, err := os.ReadFile(c.tokenFile)
 	if err != nil {
@@ -145,7 +145,7 @@ func (c *client) count(id string, status int, detail string) {
 	}
 }
 
-// report answers with the tally.
+// report responds with the tally.
 func (c *client) report(w http.ResponseWriter, _ *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// answer says whose request reached the API, as the proxy tells it.
+// answer responds with the caller's identity, as the proxy passes it on.
 func answer(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "" {
 		http.Error(w, "the proxy has passed on the token", http.StatusInternalServerError)

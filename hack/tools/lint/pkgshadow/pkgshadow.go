@@ -66,7 +66,7 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// isLocal reports whether an object is declared in a function, or in a function's signature. Methods, fields and labels
+// isLocal reports whether an object is declared in a function or in a function's signature. Methods, fields and labels
 // hide nothing.
 func isLocal(o types.Object) bool {
 	switch o := o.(type) {

@@ -22,33 +22,33 @@ const (
 	healthy     argoHealth = "Healthy"
 	progressing argoHealth = "Progressing"
 	degraded    argoHealth = "Degraded"
-	// unassessed is a resource that Argo CD has no check for. It counts as healthy.
+	// unassessed is the health of a resource for which Argo CD has no check. It counts as healthy.
 	unassessed argoHealth = "none"
 )
 
-// judges are the tools, set up as config/gitops says.
-type judges struct {
+// assessor assesses objects as the GitOps tools do, set up as config/gitops says.
+type assessor struct {
 	lua  map[string]string
 	flux map[schema.GroupKind]*cel.StatusEvaluator
 }
 
-func newJudges(t *testing.T, i *install.Installation) *judges {
+func newAssessor(t *testing.T, i *install.Installation) *assessor {
 	t.Helper()
-	j := &judges{flux: map[schema.GroupKind]*cel.StatusEvaluator{}}
+	a := &assessor{flux: map[schema.GroupKind]*cel.StatusEvaluator{}}
 	var settings corev1.ConfigMap
 	if err := yaml.UnmarshalStrict([]byte(install.Kubectl(t, i.ControlPlane, "kustomize",
 		install.Config("gitops", "argocd"))), &settings); err != nil {
 		t.Fatal(err)
 	}
-	j.lua = settings.Data
+	a.lua = settings.Data
 	for _, check := range fluxSample(t).Spec.HealthCheckExprs {
 		evaluator, err := cel.NewStatusEvaluator(&check.HealthCheckExpressions)
 		if err != nil {
 			t.Fatal(err)
 		}
-		j.flux[schema.FromAPIVersionAndKind(check.APIVersion, check.Kind).GroupKind()] = evaluator
+		a.flux[schema.FromAPIVersionAndKind(check.APIVersion, check.Kind).GroupKind()] = evaluator
 	}
-	return j
+	return a
 }
 
 func fluxSample(t *testing.T) *kustomizev1.Kustomization {
@@ -64,8 +64,8 @@ func fluxSample(t *testing.T) *kustomizev1.Kustomization {
 	return sample
 }
 
-// kstatus is what Flux, Helm, kpt and everything else that is built on kstatus make of an object.
-func (*judges) kstatus(t *testing.T, object *unstructured.Unstructured) status.Status {
+// kstatus returns the status of an object in Flux, Helm, kpt and everything else that is built on kstatus.
+func (*assessor) kstatus(t *testing.T, object *unstructured.Unstructured) status.Status {
 	t.Helper()
 	result, err := status.Compute(object)
 	if err != nil {
@@ -74,32 +74,32 @@ func (*judges) kstatus(t *testing.T, object *unstructured.Unstructured) status.S
 	return result.Status
 }
 
-// fluxStatus is what Flux makes of an object with the health checks of the sample.
-func (j *judges) fluxStatus(t *testing.T, object *unstructured.Unstructured) status.Status {
+// fluxStatus returns the status of an object in Flux with the health checks of the sample.
+func (a *assessor) fluxStatus(t *testing.T, object *unstructured.Unstructured) status.Status {
 	t.Helper()
-	evaluator, ok := j.flux[object.GroupVersionKind().GroupKind()]
+	evaluator, ok := a.flux[object.GroupVersionKind().GroupKind()]
 	if !ok {
-		return j.kstatus(t, object)
+		return a.kstatus(t, object)
 	}
 	result, err := evaluator.Evaluate(t.Context(), object)
 	switch {
 	case err == nil:
 		return result.Status
 	case object.Object["status"] == nil:
-		return inProgress // The expressions name status. Without it Flux reads Unknown, and asks again.
+		return inProgress // The expressions name status. Without it, Flux reads Unknown and polls again.
 	}
 	t.Fatal(err)
 	return ""
 }
 
-// argo is what Argo CD makes of an object: first whether it is being deleted, then what a health check says.
-func (j *judges) argo(t *testing.T, object *unstructured.Unstructured) (argoHealth, string) {
+// argo returns the health of an object in Argo CD: first whether it is being deleted, then what a health check says.
+func (a *assessor) argo(t *testing.T, object *unstructured.Unstructured) (argoHealth, string) {
 	t.Helper()
 	if object.GetDeletionTimestamp() != nil {
 		return progressing, "Pending deletion"
 	}
 	kind := object.GroupVersionKind()
-	script, ok := j.lua["resource.customizations.health."+kind.Group+"_"+kind.Kind]
+	script, ok := a.lua["resource.customizations.health."+kind.Group+"_"+kind.Kind]
 	if !ok {
 		return unassessed, ""
 	}
