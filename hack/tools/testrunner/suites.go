@@ -28,7 +28,7 @@ var suites = map[string]traits{
 	},
 	"internal/test/suites/badstart":  {takes: 3 * time.Minute},
 	"internal/test/suites/cluster":   {takes: 2 * time.Minute, full: 20 * time.Minute},
-	"internal/test/suites/docs":      {takes: 6 * time.Minute, timeout: 20 * time.Minute, full: 20 * time.Minute},
+	"internal/test/suites/docs":      {takes: 3 * time.Minute},
 	"internal/test/suites/plugin":    {takes: time.Minute},
 	"internal/test/suites/manifests": {takes: 2 * time.Minute},
 	"internal/test/suites/restore":   {takes: 2 * time.Minute},

@@ -125,26 +125,6 @@ func (r *reader) at(t *testing.T, name, address string) string {
 	return "https://" + name + ":" + port
 }
 
-// begin brings the cluster to where a reader is who has just applied the samples and the examples: everything Ready,
-// and one root key.
-func (r *reader) begin(t *testing.T, examples []pages.Block) {
-	t.Helper()
-	r.run(t, `
-		kubectl delete apikeys -A --field-selector=metadata.name!=verifier-canary
-		kubectl delete tenants,accesspolicies --all
-		kubectl delete secrets -n apikey-system -l keys.nexuscommerce.io/root
-		kubectl apply -k config/samples`)
-	var all strings.Builder
-	for _, b := range examples {
-		fmt.Fprintf(&all, "---\n# %s\n%s", b, b.Text)
-	}
-	if err := os.WriteFile(filepath.Join(r.folder, "examples.yaml"), []byte(all.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.run(t, "kubectl apply -f examples.yaml")
-	program.WaitUntil(t, timeout, "every key Ready", func() error { return r.allReady(t.Context()) })
-}
-
 // allReady returns an error that names a key that is not Ready.
 func (r *reader) allReady(ctx context.Context) error {
 	var keys keysv1alpha1.ApiKeyList
@@ -190,7 +170,8 @@ func TestOnAControlPlane(t *testing.T) {
 	all := pages.Run(t)
 	examples := blocksToApply(t)
 	r := newReaderWithPrograms(t)
-	if !t.Run("examples", func(t *testing.T) { r.begin(t, examples) }) {
+	var begin *start
+	if !t.Run("examples", func(t *testing.T) { begin = newStart(t, r, examples) }) {
 		return
 	}
 	t.Run("metrics", r.metrics)
@@ -198,7 +179,7 @@ func TestOnAControlPlane(t *testing.T) {
 		for _, part := range sections(p) {
 			t.Run(filepath.Base(p.Name)+": "+part.name, func(t *testing.T) {
 				part.needs(t)
-				r.begin(t, examples)
+				begin.restore(t, r)
 				r.run(t, part.script)
 			})
 		}

@@ -36,7 +36,7 @@ var labelledByReaders = map[string]string{
 // installation with the samples and the examples: each selects something, unless its page says that it selects nothing.
 func TestSelectors(t *testing.T) {
 	r := newReaderWithPrograms(t)
-	r.begin(t, blocksToApply(t))
+	newStart(t, r, blocksToApply(t))
 	r.settle(t)
 	t.Run("commands", r.commandsSelect)
 	t.Run("manifests", r.manifestsSelect)
