@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/rollout"
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
@@ -11,7 +15,17 @@ import (
 func (o *options) needs() daemon.Needs {
 	read, change := []string{"get", "list", "watch"}, []string{"patch", "update"}
 	group := keysv1alpha1.GroupVersion.Group
-	needs := daemon.Needs{Timeout: o.startupTimeout}
+	needs := daemon.Needs{
+		Timeout:        o.startupTimeout,
+		Canary:         types.NamespacedName{Namespace: o.namespace, Name: keysv1alpha1.CanaryName},
+		CanaryOptional: true,
+		Writes: []daemon.Write{
+			{Subresource: "status", Patch: daemon.AlwaysPatch(`{"status":{"observedGeneration":1}}`)},
+			{Patch: func(canary types.UID) string {
+				return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, keysv1alpha1.SealAnnotation, canary)
+			}},
+		},
+	}
 	for _, resource := range []string{"apikeys", "tenants", "accesspolicies"} {
 		needs.Permissions = append(needs.Permissions,
 			daemon.Permission{Group: group, Resource: resource, Verbs: read},

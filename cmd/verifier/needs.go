@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -28,9 +29,14 @@ func (o *options) needs() daemon.Needs {
 		read := daemon.Permission{Group: group, Resource: resource, Verbs: []string{"get", "list", "watch"}}
 		needs.Permissions = append(needs.Permissions, read)
 	}
+	needs.Writes = []daemon.Write{{Patch: daemon.AlwaysPatch(
+		fmt.Sprintf(`{"metadata":{"annotations":{%q:"startup"}}}`, keysv1alpha1.ProbeAnnotationPrefix+o.name))}}
 	if o.usageBudget > 0 {
 		patch := daemon.Permission{Group: group, Resource: "apikeys/status", Verbs: []string{"patch"}}
 		needs.Permissions = append(needs.Permissions, patch)
+		needs.Writes = append(needs.Writes, daemon.Write{
+			Subresource: "status", Patch: daemon.AlwaysPatch(`{"status":{"lastUsedTime":"2000-01-01T00:00:00Z"}}`),
+		})
 	}
 	return needs
 }

@@ -31,8 +31,11 @@ const (
 type Needs struct {
 	// Permissions are what the program's account must be allowed to do.
 	Permissions []Permission
-	// Canary is an ApiKey that must exist. It is not checked if the name is empty.
-	Canary types.NamespacedName
+	// Canary is the ApiKey that freshness is proved through. It must exist unless CanaryOptional is set.
+	Canary         types.NamespacedName
+	CanaryOptional bool
+	// Writes are changes of the canary that admission must allow. They are tried, and not stored.
+	Writes []Write
 	// Timeout is how long to wait for the needs. 0 means forever.
 	Timeout time.Duration
 }
@@ -102,7 +105,9 @@ func (n Needs) Await(ctx context.Context, config *rest.Config, log logr.Logger) 
 func (n Needs) check(ctx context.Context, client rest.Interface, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	for _, check := range []func(context.Context, rest.Interface) error{n.checkKinds, n.checkPermissions, n.checkCanary} {
+	for _, check := range []func(context.Context, rest.Interface) error{
+		n.checkVersion, n.checkKinds, n.checkPermissions, n.checkCanary,
+	} {
 		err := check(ctx, client)
 		switch {
 		case err == nil || errors.As(err, new(unmet)):
@@ -170,7 +175,8 @@ func (n Needs) checkPermissions(ctx context.Context, client rest.Interface) erro
 	}
 	if len(denied) > 0 {
 		return unmet(fmt.Sprintf(
-			"this account may not %s: apply config/rbac as it is, for the namespace that --namespace names",
+			"this account may not %s: apply config/rbac as it is, for the namespace that --namespace names; a cluster has one "+
+				"installation, and kubectl get clusterrolebinding apikey-controller -o wide shows its namespace",
 			strings.Join(denied, "; "),
 		))
 	}
@@ -203,22 +209,4 @@ func (p Permission) String() string {
 		text += " in namespace " + p.Namespace
 	}
 	return text
-}
-
-// checkCanary checks that the canary exists, through which freshness is proved.
-func (n Needs) checkCanary(ctx context.Context, client rest.Interface) error {
-	if n.Canary.Name == "" {
-		return nil
-	}
-	path := []string{
-		"/apis", keysv1alpha1.GroupVersion.String(), "namespaces", n.Canary.Namespace, "apikeys", n.Canary.Name,
-	}
-	err := client.Get().AbsPath(path...).Do(ctx).Error()
-	if apierrors.IsNotFound(err) {
-		return unmet(fmt.Sprintf(
-			"the canary ApiKey %s is missing: create it with kubectl apply --server-side -f config/verifier/canary.yaml",
-			n.Canary,
-		))
-	}
-	return err
 }

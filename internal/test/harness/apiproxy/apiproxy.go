@@ -82,7 +82,8 @@ func New(t testing.TB, config *rest.Config, onWrite func(*http.Request) Interfer
 }
 
 func isWrite(r *http.Request) bool {
-	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !isLease(r)
+	return r.Method != http.MethodGet && !r.URL.Query().Has("dryRun") && !strings.Contains(r.URL.Path, "/events") &&
+		!isLease(r)
 }
 
 func isLease(r *http.Request) bool { return strings.Contains(r.URL.Path, "/leases") }

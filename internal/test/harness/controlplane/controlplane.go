@@ -166,10 +166,14 @@ func (cp *ControlPlane) ConfigFor(user string, groups ...string) (*rest.Config, 
 // ServiceAccountConfig returns a configuration that reaches the API server as a service account of SystemNamespace, by
 // impersonation.
 func (cp *ControlPlane) ServiceAccountConfig(name string) *rest.Config {
+	return cp.serviceAccountConfigIn(SystemNamespace, name)
+}
+
+func (cp *ControlPlane) serviceAccountConfigIn(namespace, name string) *rest.Config {
 	config := rest.CopyConfig(cp.Config)
 	config.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + SystemNamespace + ":" + name,
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + SystemNamespace, "system:authenticated"},
+		UserName: "system:serviceaccount:" + namespace + ":" + name,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
 	}
 	return config
 }
@@ -182,7 +186,16 @@ func (cp *ControlPlane) ServiceAccountKubeconfig(name string) (string, error) {
 
 // ServiceAccountKubeconfigAt is ServiceAccountKubeconfig for another address of the API server, such as a proxy's.
 func (cp *ControlPlane) ServiceAccountKubeconfigAt(name, server string) (string, error) {
-	config := cp.ServiceAccountConfig(name)
+	return cp.writeKubeconfig(cp.ServiceAccountConfig(name), name, server)
+}
+
+// ServiceAccountKubeconfigIn is ServiceAccountKubeconfig for an account of another namespace than SystemNamespace.
+func (cp *ControlPlane) ServiceAccountKubeconfigIn(namespace, name string) (string, error) {
+	return cp.writeKubeconfig(cp.serviceAccountConfigIn(namespace, name), name, cp.Config.Host)
+}
+
+// writeKubeconfig writes a kubeconfig that reaches a server with a configuration's identity, and returns its path.
+func (cp *ControlPlane) writeKubeconfig(config *rest.Config, name, server string) (string, error) {
 	file := clientcmdapi.NewConfig()
 	file.Clusters["test"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: config.CAData}
 	file.AuthInfos["test"] = &clientcmdapi.AuthInfo{

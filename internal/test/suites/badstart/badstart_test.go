@@ -18,6 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
@@ -284,6 +288,7 @@ func TestOnACluster(t *testing.T) {
 				"--kubeconfig")
 		}
 	})
+	t.Run("a policy refuses", func(t *testing.T) { refusedByAPolicy(t, cp, start) })
 	// Everything is there, and nothing can be written to.
 	for name, binary := range binaries {
 		t.Run(name+": nothing lacks, on a read-only file system", func(t *testing.T) {
@@ -300,6 +305,47 @@ func TestOnACluster(t *testing.T) {
 			endsBadly(t, start(t, name), name, "has no apikeys of keys.nexuscommerce.io/v1alpha1",
 				"kubectl apply --server-side -k config/crd")
 		})
+	}
+}
+
+// refusedByAPolicy starts the programs on a cluster whose policies let none of their writes pass.
+func refusedByAPolicy(t *testing.T, cp *controlplane.ControlPlane,
+	start func(*testing.T, string, ...string) *program.Process) {
+	t.Helper()
+	for which, rule := range map[string]struct{ resource, policy string }{
+		controller: {"apikeys/status", "nobody-grants"}, verifier: {"apikeys", "nobody-writes"},
+	} {
+		path := write(t, "policy.yaml", strings.NewReplacer("NAME", rule.policy, "RESOURCE", rule.resource).Replace(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: NAME}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [keys.nexuscommerce.io], apiVersions: ["*"], resources: [RESOURCE], operations: [UPDATE]}
+  validations: [{expression: "false", message: no}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: NAME}
+spec: {policyName: NAME, validationActions: [Deny]}
+`))
+		install.Kubectl(t, cp, "apply", "-f", path)
+		canary := &keysv1alpha1.ApiKey{}
+		canary.Namespace, canary.Name = controlplane.SystemNamespace, keysv1alpha1.CanaryName
+		program.WaitUntil(t, timeout, "a policy in effect", func() error {
+			patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"observedGeneration":1}}`))
+			if which == controller && cp.Client.Status().Patch(t.Context(), canary, patch, client.DryRunAll) == nil ||
+				which == verifier && cp.Client.Patch(t.Context(), canary,
+					client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`)), client.DryRunAll) == nil {
+				return errors.New("it lets pass")
+			}
+			return nil
+		})
+		t.Run(which, func(t *testing.T) {
+			endsBadly(t, start(t, which), which, "the policy "+rule.policy+" refuses", "config/policy")
+		})
+		install.Kubectl(t, cp, "delete", "-f", path)
 	}
 }
 

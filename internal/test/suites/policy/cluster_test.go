@@ -32,6 +32,11 @@ var _ = Describe("Every policy", func() {
 		for _, policy := range policies.Items {
 			Expect(policy.Spec.FailurePolicy).To(HaveValue(Equal(admissionregistrationv1.Fail)), policy.Name)
 			for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
+				if policy.Name == "apikey-installation" { // About the project's own bindings.
+					Expect(rule.ResourceNames).To(HaveEach(HavePrefix("apikey-")))
+					Expect(rule.ResourceNames).To(HaveLen(4))
+					continue
+				}
 				Expect(rule.APIGroups).To(ConsistOf(keysv1alpha1.GroupName), policy.Name)
 				Expect(rule.APIVersions).To(ConsistOf("*"), policy.Name)
 			}
@@ -64,10 +69,11 @@ var _ = Describe("Every policy", func() {
 			Expect(err).NotTo(HaveOccurred())
 			text.Write(content)
 		}
-		for _, name := range []string{controllerAccount, verifierAccount, keysv1alpha1.CanaryLabel,
+		for _, name := range []string{":apikey-verifier", keysv1alpha1.CanaryLabel, keysv1alpha1.CanaryName,
 			keysv1alpha1.ProbeAnnotationPrefix, keysv1alpha1.RotateAtAnnotation} {
 			Expect(text.String()).To(ContainSubstring("'" + name + "'"))
 		}
+		Expect(text.String()).NotTo(ContainSubstring(systemNamespace), "a namespace is a parameter")
 	})
 })
 
