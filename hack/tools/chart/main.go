@@ -126,5 +126,8 @@ func component(path string) ([]*template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(content)
+	return parse(namespaceVariable.ReplaceAll(content, []byte(namespace)))
 }
+
+// namespaceVariable matches what kustomize replaces with the installation's namespace.
+var namespaceVariable = regexp.MustCompile(`\$\(APIKEY_[A-Z]+_NAMESPACE\)`)

@@ -323,7 +323,7 @@ spec:
   matchConstraints:
     resourceRules:
     - {apiGroups: [keys.nexuscommerce.io], apiVersions: ["*"], resources: [RESOURCE], operations: [UPDATE]}
-  validations: [{expression: "false", message: no}]
+  validations: [{expression: "false", message: nobody may}]
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
