@@ -208,7 +208,7 @@ func TestValues(t *testing.T) {
 		}
 	}
 	if out := run(t, helm(t), "template", "any", folder,
-		"--set=metrics.secure=false"); regexp.MustCompile("metrics-secure|apikey-metrics-auth").MatchString(out) {
+		"--set=metrics.secure=false"); regexp.MustCompile("metrics-secure|name: apikey-metrics-auth").MatchString(out) {
 		t.Error("metrics.secure=false leaves something behind")
 	}
 	for _, typo := range []string{
