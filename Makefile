@@ -186,6 +186,10 @@ tools-lint:
 caddy:
 	@$(FETCH) caddy
 
+.PHONY: envoy traefik
+envoy traefik:
+	@$(FETCH) $@
+
 .PHONY: promtool
 promtool:
 	@hack/go-build.sh hack/tools/promtool github.com/prometheus/prometheus/cmd/promtool bin/tools/promtool '-s -w' remove_all_sd

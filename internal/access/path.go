@@ -19,9 +19,9 @@ const (
 var (
 	// pathBytes are the characters that RFC 3986 section 3.3 admits in a path, without the semicolon.
 	pathBytes = newByteSet("/%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,=" + ":@")
-	// queryBytes are the characters that may follow the question mark. Only those that could end the query or the target
+	// queryBytes are the ASCII characters that may follow the question mark. Only those that could end the query or the target
 	// matter, so characters that RFC 3986 requires to be encoded and browsers don't encode, such as | and [, are accepted.
-	queryBytes = newByteSet("/%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,;=" + ":@" + "\"<>[\\]^`{|}")
+	queryBytes = newByteSet("/?%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,;=" + ":@" + "\"<>[\\]^`{|}")
 	// ambiguousEscapes are the printable characters that have another meaning encoded than plain, or that some decode to a
 	// path of other segments.
 	ambiguousEscapes = newByteSet(`/\%;?#.`)
@@ -41,7 +41,6 @@ var (
 //     looks for dots, CVE-2020-5902 (BIG-IP), CVE-2020-1957 and CVE-2020-13933 (Shiro), CVE-2016-9879 (Spring);
 //   - the backslash, plain or encoded, which some take for a slash: CVE-2021-29492;
 //   - a fragment: it has no place in a target, and some cut it off, CVE-2021-32779 (Envoy), CVE-2021-39156 (Istio);
-//   - a second question mark: RFC 3986 section 3.4 allows it, and splitting at the last one gives another path;
 //   - escapes of / \ % ; ? # . and of control characters: decoded by some and not by others, or twice by some,
 //     CVE-2025-66490 (Traefik); line breaks end the dot of a regular expression, CVE-2022-22978 (Spring Security);
 //   - malformed escapes, among them IIS's %u002f: RFC 3986 section 2.1;
@@ -51,22 +50,24 @@ var (
 //   - white space at either end of a segment, which some trim: CVE-2016-5007 (Spring), CVE-2020-17523 (Shiro);
 //   - characters that RFC 3986 section 3.3 requires to be encoded: spaces, control characters, bytes beyond ASCII,
 //     "<>[]^`{|};
+//   - a query with a space, a control character or a number sign, which could end it, or that isn't UTF-8;
 //   - more than 8192 bytes.
 //
 // Every other escape is decoded: /api/%70roducts is /api/products. A trailing slash is kept. Only a path with escapes
-// allocates. The query is ignored: no decision depends on it.
+// allocates. The query is ignored: no decision depends on it. It begins at the first question mark, may have more of
+// them, RFC 3986 section 3.4, and letters beyond ASCII, which clients such as curl don't encode.
 func CanonicalPath(target string) (path string, ok bool) {
 	if len(target) > maxTarget || !strings.HasPrefix(target, "/") {
 		return "", false
 	}
 	if end := plainPath(target); end > 0 {
-		if !queryBytes.containsAll(target[min(end+1, len(target)):]) {
+		if !plainQuery(target[min(end+1, len(target)):]) {
 			return "", false
 		}
 		return target[:end], true
 	}
 	path, query, _ := strings.Cut(target, "?")
-	if !pathBytes.containsAll(path) || !queryBytes.containsAll(query) {
+	if !pathBytes.containsAll(path) || !plainQuery(query) {
 		return "", false
 	}
 	if strings.Contains(path, "%") {
@@ -78,6 +79,41 @@ func CanonicalPath(target string) (path string, ok bool) {
 		return "", false
 	}
 	return path, true
+}
+
+// plainQuery reports whether a query ends at the end of the target for every reader.
+func plainQuery(query string) bool {
+	if queryBytes.containsAll(query) {
+		return true
+	}
+	for _, r := range query {
+		if r < utf8.RuneSelf && !queryBytes.contains(byte(r)) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return false
+		}
+	}
+	return utf8.ValidString(query)
+}
+
+// Flaw is the part of a request target that CanonicalPath objects to.
+type Flaw int
+
+// The flaws of a target.
+const (
+	FlawPath Flaw = iota
+	FlawQuery
+	FlawLength
+)
+
+// FlawOf returns why CanonicalPath refuses a target.
+func FlawOf(target string) Flaw {
+	if len(target) > maxTarget {
+		return FlawLength
+	}
+	path, _, _ := strings.Cut(target, "?")
+	if _, ok := CanonicalPath(path); ok {
+		return FlawQuery
+	}
+	return FlawPath
 }
 
 // plainBytes are those of pathBytes that are not part of an escape.

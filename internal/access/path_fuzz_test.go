@@ -33,7 +33,7 @@ func FuzzCanonicalPath(f *testing.F) {
 		raw, query, _ := strings.Cut(target, "?")
 		checkReading(t, target, raw, got)
 		checkSegments(t, got)
-		if strings.ContainsAny(raw, `\;#`) || strings.ContainsAny(query, "?#") || len(target) > 8192 {
+		if strings.ContainsAny(raw, `\;#`) || strings.ContainsAny(query, "# \r\n\t\x00") || len(target) > 8192 {
 			t.Errorf("%q is let through", target)
 		}
 		if again, ok := access.CanonicalPath(encode(got)); !ok || again != got {

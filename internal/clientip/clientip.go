@@ -64,18 +64,15 @@ func (t Trust) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
 	return client
 }
 
-// ClientBeforeOwn is Client for proxies that append their own address to the chain before they ask, as Envoy does with
-// HTTP ext_authz. If that is the only element, or the last element isn't a trusted proxy's, the client isn't known.
-func (t Trust) ClientBeforeOwn(peer netip.Addr, forwardedFor []string) netip.Addr {
-	if !t.includes(peer.Unmap()) || len(forwardedFor) == 0 {
+// ClientBehind is Client, except that it never returns a trusted proxy's address. It is for proxies that may append
+// their own address to the chain before they ask, as Envoy did with HTTP ext_authz up to version 1.27. That address
+// alone says nothing about the client, and an allowlist of the cluster's own addresses would include it.
+func (t Trust) ClientBehind(peer netip.Addr, forwardedFor []string) netip.Addr {
+	client := t.Client(peer, forwardedFor)
+	if t.includes(client) {
 		return netip.Addr{}
 	}
-	others, last := forwardedFor[:len(forwardedFor)-1], forwardedFor[len(forwardedFor)-1]
-	own := last
-	if i := strings.LastIndexByte(last, ','); i >= 0 {
-		others, own = append(slices.Clone(others), last[:i]), last[i+1:]
-	}
-	return t.Client(parse(strings.Trim(own, " \t")), others)
+	return client
 }
 
 // ClientOfProxy is Client for proxies that also report their own peer, as Envoy does with gRPC ext_authz. A peer that

@@ -67,26 +67,30 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestClientBeforeOwn covers Envoy over HTTP, whose own address is the last.
-func TestClientBeforeOwn(t *testing.T) {
+// TestClientBehind covers Envoy over HTTP. Since version 1.28 the last address is the client's; before that, Envoy's own
+// address followed it.
+func TestClientBehind(t *testing.T) {
 	for name, test := range map[string]struct {
 		peer         string
 		forwardedFor []string
 		want         string
 	}{
-		"its own alone":                {"10.0.0.1", []string{"10.0.0.1"}, ""},
-		"one that isn't its own alone": {"10.0.0.1", []string{"203.0.113.7"}, ""},
-		"the client's and its own":     {"10.0.0.1", []string{"203.0.113.7,10.0.0.1"}, "203.0.113.7"},
-		"in two lines":                 {"10.0.0.1", []string{"203.0.113.7", "10.0.0.1"}, "203.0.113.7"},
-		"another of its own":           {"10.0.0.1", []string{"203.0.113.7,10.0.0.9"}, "203.0.113.7"},
-		"through two proxies":          {"10.0.0.1", []string{"203.0.113.7, 10.0.0.2, 10.0.0.1"}, "203.0.113.7"},
-		"forged":                       {"10.0.0.1", []string{"198.51.100.1, 203.0.113.7, 10.0.0.1"}, "203.0.113.7"},
-		"the last isn't trusted":       {"10.0.0.1", []string{"203.0.113.7, 192.0.2.1"}, ""},
-		"the last is garbage":          {"10.0.0.1", []string{"203.0.113.7, banana"}, ""},
-		"nothing last":                 {"10.0.0.1", []string{"203.0.113.7,"}, ""},
-		"peer not trusted":             {"192.0.2.1", []string{"203.0.113.7, 10.0.0.1"}, ""},
-		"no chain":                     {"10.0.0.1", nil, ""},
-		"empty chain":                  {"10.0.0.1", []string{""}, ""},
+		"the client alone":                     {"10.0.0.1", []string{"203.0.113.7"}, "203.0.113.7"},
+		"the client through a load balancer":   {"10.0.0.1", []string{"203.0.113.7, 10.0.0.2"}, "203.0.113.7"},
+		"forged":                               {"10.0.0.1", []string{"198.51.100.1, 203.0.113.7"}, "203.0.113.7"},
+		"forged behind a trusted address":      {"10.0.0.1", []string{"198.51.100.1, 10.0.0.1, 203.0.113.7"}, "203.0.113.7"},
+		"a proxy is no client":                 {"10.0.0.1", []string{"10.0.0.2"}, ""},
+		"two proxies are no client":            {"10.0.0.1", []string{"10.0.0.3, 10.0.0.2"}, ""},
+		"up to 1.27, its own alone":            {"10.0.0.1", []string{"10.0.0.1"}, ""},
+		"up to 1.27, the client's and its own": {"10.0.0.1", []string{"203.0.113.7,10.0.0.1"}, "203.0.113.7"},
+		"up to 1.27, in two lines":             {"10.0.0.1", []string{"203.0.113.7", "10.0.0.1"}, "203.0.113.7"},
+		"up to 1.27, another of its own":       {"10.0.0.1", []string{"203.0.113.7,10.0.0.9"}, "203.0.113.7"},
+		"up to 1.27, forged":                   {"10.0.0.1", []string{"198.51.100.1, 203.0.113.7, 10.0.0.1"}, "203.0.113.7"},
+		"the last is garbage":                  {"10.0.0.1", []string{"203.0.113.7, banana"}, ""},
+		"nothing last":                         {"10.0.0.1", []string{"203.0.113.7,"}, ""},
+		"peer not trusted":                     {"192.0.2.1", []string{"203.0.113.7, 10.0.0.1"}, ""},
+		"no chain":                             {"10.0.0.1", nil, ""},
+		"empty chain":                          {"10.0.0.1", []string{""}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			trust, err := clientip.NewTrust([]string{"10.0.0.0/8"})
@@ -95,7 +99,7 @@ func TestClientBeforeOwn(t *testing.T) {
 			}
 			want, _ := netip.ParseAddr(test.want)
 			given := slices.Clone(test.forwardedFor)
-			if got := trust.ClientBeforeOwn(netip.MustParseAddr(test.peer), test.forwardedFor); got != want {
+			if got := trust.ClientBehind(netip.MustParseAddr(test.peer), test.forwardedFor); got != want {
 				t.Errorf("client %v, want %v", got, want)
 			}
 			if !slices.Equal(given, test.forwardedFor) {
@@ -203,12 +207,10 @@ func FuzzClient(f *testing.F) {
 		if got := trust.Client(peer, []string{forged, "203.0.113.7"}); got != netip.MustParseAddr("203.0.113.7") {
 			t.Errorf("%q moved the client to %v", forged, got)
 		}
-		got = trust.ClientBeforeOwn(peer, []string{forged, "203.0.113.7, 10.0.0.1"})
-		if got != netip.MustParseAddr("203.0.113.7") {
-			t.Errorf("%q moved the client before the proxy to %v", forged, got)
-		}
-		if got := trust.ClientBeforeOwn(peer, []string{forged}); got.IsValid() && !strings.Contains(forged, ",") {
-			t.Errorf("%q alone is the client %v", forged, got)
+		for _, appended := range []string{"203.0.113.7", "203.0.113.7, 10.0.0.1"} {
+			if got := trust.ClientBehind(peer, []string{forged, appended}); got != netip.MustParseAddr("203.0.113.7") {
+				t.Errorf("%q moved the client behind the proxy to %v", forged, got)
+			}
 		}
 		client := netip.MustParseAddr("203.0.113.7")
 		if got := trust.ClientOfProxy(client, []string{forged, appended}); got != client {

@@ -107,7 +107,7 @@ func Missing(step *verify.Step, key *keysv1alpha1.ApiKey, question *Question) st
 	case verify.CheckAskedScopes:
 		return fmt.Sprintf("%s in spec.scopes (asked for: %s)", joined(step.Missing, ", "), joined(key.Spec.Scopes, ", "))
 	case verify.CheckRoute:
-		if step.Reason == verify.ReasonPathAmbiguous {
+		if step.Reason != verify.ReasonNoRoute {
 			return verify.Decision{Reason: step.Reason}.Message()
 		}
 		return "a rule for " + question.Method + " " + question.Host + question.Target + " in an AccessPolicy"

@@ -222,6 +222,21 @@ func refusalReasons() []Reason {
 			Means: "The path can be read in two ways, such as by .. or %2f.",
 			Do:    "Have the client write it plainly.",
 		},
+		{
+			Name:  string(verify.ReasonQueryMalformed),
+			Means: "The query has a space, a control character, a # or bytes that are not UTF-8.",
+			Do:    "Have the client percent-encode it.",
+		},
+		{
+			Name:  string(verify.ReasonTargetTooLong),
+			Means: "Path and query are longer than 8192 bytes together.",
+			Do:    "Have the client send the data in the body.",
+		},
+		{
+			Name:  string(verify.ReasonHostMissing),
+			Means: "The request names no host, as HTTP/1.0 allows.",
+			Do:    "Have the client send Host. If every request is refused so, the proxy does not pass it on: see its guide.",
+		},
 		{Name: string(verify.ReasonNoRoute), Means: "No AccessPolicy has the host, or no rule the path and method.",
 			Do: "Declare the route; compare the host with the policy's."},
 		{Name: string(verify.ReasonScopeMissing), Means: "The key lacks a scope; the answer names it.",

@@ -31,8 +31,9 @@ const (
 	// streamWorkers is the number of goroutines that answer checks. A new goroutine for each check would have to grow its
 	// stack, which takes longer than deciding. Checks beyond these workers still get goroutines of their own.
 	streamWorkers = 256
-	// minPing is the shortest interval of a proxy's keepalive pings.
-	minPing = 5 * time.Second
+	// minPing is the shortest interval of a proxy's keepalive pings; a proxy that pings more often is disconnected. The
+	// guides' Envoy pings every second, so that it soon notices a frozen replica.
+	minPing = 500 * time.Millisecond
 	// handshakeTimeout is how long setting up a connection may take.
 	handshakeTimeout = 10 * time.Second
 )

@@ -94,6 +94,10 @@ var messages = map[Reason]string{ //nolint:gosec // No credentials, but about th
 	ReasonAddressNotAllowed:    "The API key may not be used from this address.",
 	ReasonPathAmbiguous: "The path can be read in more than one way: " +
 		"send it without dot segments, empty segments or encoded separators.",
+	ReasonQueryMalformed: "The query must be percent-encoded: " +
+		"it has a space, a control character, a # or bytes that are not UTF-8.",
+	ReasonTargetTooLong:   "Path and query are longer than 8192 bytes together.",
+	ReasonHostMissing:     "The request names no host.",
 	ReasonNoRoute:         "No access policy declares this route.",
 	ReasonScopeMissing:    "The API key lacks a scope that this route needs.",
 	ReasonHeaderNominated: "Connection must not name Authorization, X-Tenant-ID or any X-Api-Key header.",

@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,10 @@ func TestOutcomes(t *testing.T) {
 			verify.ReasonNoRoute, noChallenge},
 		"path ambiguous": {func(s *scene) { s.request.Target = "/api//products" }, 403,
 			verify.ReasonPathAmbiguous, noChallenge},
+		"query malformed": {func(s *scene) { s.request.Target += "?a b" }, 403, verify.ReasonQueryMalformed, noChallenge},
+		"too long": {func(s *scene) { s.request.Target += "?" + strings.Repeat("a", 8300) }, 403,
+			verify.ReasonTargetTooLong, noChallenge},
+		"no host": {func(s *scene) { s.request.Host = "" }, 403, verify.ReasonHostMissing, noChallenge},
 		"header nominated": {func(s *scene) { s.request.Connection = []string{"close, X-Tenant-ID"} },
 			403, verify.ReasonHeaderNominated, noChallenge},
 

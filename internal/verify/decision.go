@@ -52,8 +52,14 @@ const (
 	ReasonWrongTenant       Reason = "wrong_tenant"
 	ReasonAddressNotAllowed Reason = "address_not_allowed"
 	ReasonPathAmbiguous     Reason = "path_ambiguous"
-	ReasonNoRoute           Reason = "route_not_declared"
-	ReasonScopeMissing      Reason = "insufficient_scope"
+	// ReasonQueryMalformed means that some could take the query to end earlier than others do.
+	ReasonQueryMalformed Reason = "query_malformed"
+	// ReasonTargetTooLong means that path and query together are longer than the verifier reads.
+	ReasonTargetTooLong Reason = "target_too_long"
+	// ReasonHostMissing means that the client named no host, as HTTP/1.0 allows, or that the proxy did not send it.
+	ReasonHostMissing  Reason = "host_missing"
+	ReasonNoRoute      Reason = "route_not_declared"
+	ReasonScopeMissing Reason = "insufficient_scope"
 	// ReasonHeaderNominated means that Connection names a header that the decision depends on, or that the answer sets.
 	ReasonHeaderNominated Reason = "header_nominated"
 	// ReasonMisconfigured means that the proxy did not send everything about the request that its dialect requires.

@@ -213,7 +213,10 @@ func requirement(view *index.View, request *Request) (*access.Requirement, Reaso
 	}
 	path, ok := access.CanonicalPath(request.Target)
 	if !ok {
-		return nil, ReasonPathAmbiguous
+		return nil, targetReasons[access.FlawOf(request.Target)]
+	}
+	if request.Host == "" {
+		return nil, ReasonHostMissing
 	}
 	host, ok := access.CanonicalHost(request.Host)
 	if !ok {
@@ -224,4 +227,11 @@ func requirement(view *index.View, request *Request) (*access.Requirement, Reaso
 		return nil, ReasonNoRoute
 	}
 	return need, ""
+}
+
+// targetReasons are the reasons for refusing a target, by its flaw.
+var targetReasons = map[access.Flaw]Reason{
+	access.FlawPath:   ReasonPathAmbiguous,
+	access.FlawQuery:  ReasonQueryMalformed,
+	access.FlawLength: ReasonTargetTooLong,
 }

@@ -8,7 +8,8 @@ import (
 	// Each registers the types that the configuration names by their URLs.
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -63,9 +64,9 @@ func TestEnvoyOverGRPC(t *testing.T) {
 }
 
 func TestEnvoyOverHTTP(t *testing.T) {
-	var filter hcmv3.HttpFilter
-	unmarshal(t, read(t, guide("envoy", "http.yaml")), &filter)
-	if n := validate(t, &filter); n < 5 {
+	var bootstrap bootstrapv3.Bootstrap
+	unmarshal(t, read(t, guide("envoy", "http.yaml")), &bootstrap)
+	if n := validate(t, &bootstrap); n < 20 {
 		t.Errorf("only %d messages have rules", n)
 	}
 }

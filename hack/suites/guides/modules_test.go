@@ -13,15 +13,14 @@
 package guides_test
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/gomodule"
 )
 
 // module is a Go module that a proxy's project publishes, with its version and its hash (as in go.sum).
@@ -34,7 +33,7 @@ var (
 	contour      = module{
 		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
 	}
-	traefik = module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw="}
+	traefik = module{gomodule.Traefik.Path, gomodule.Traefik.Version, gomodule.Traefik.Sum}
 	// The last version that is available as a module; apisix.apache.org/v2 has been in use since.
 	apisixIngress = module{
 		"github.com/apache/apisix-ingress-controller", "v1.8.4", "h1:p5OOqJDv0AHW9dnMySjZAsWDyrXSotWb/J3QQxEpfGo=",
@@ -48,21 +47,7 @@ var (
 // folder downloads the module, unless the module cache has it, and returns its folder.
 func (m module) folder(t *testing.T) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", m.path+"@"+m.version)
-	command.Dir = t.TempDir() // In a module, its go.mod would take effect.
-	command.Env = append(os.Environ(), "GOWORK=off")
-	out, err := command.Output()
-	var answer struct{ Dir, Sum, Error string }
-	if jsonErr := json.Unmarshal(out, &answer); jsonErr != nil {
-		t.Fatalf("%s@%s: %v, %v", m.path, m.version, err, jsonErr)
-	}
-	if err != nil || answer.Error != "" {
-		t.Fatalf("%s@%s: %v, %s", m.path, m.version, err, answer.Error)
-	}
-	if answer.Sum != m.sum {
-		t.Fatalf("%s@%s is %s, not %s", m.path, m.version, answer.Sum, m.sum)
-	}
-	return answer.Dir
+	return gomodule.Module{Path: m.path, Version: m.version, Sum: m.sum}.Folder(t)
 }
 
 // mentions reports whether a file of the module, below a folder and with an extension, contains a text.

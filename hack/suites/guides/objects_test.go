@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/gomodule"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
@@ -25,7 +26,7 @@ var crds = map[module][]string{
 	envoyGateway: {"charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_securitypolicies.yaml"},
 	istioAPI:     {"kubernetes/customresourcedefinitions.gen.yaml"},
 	contour:      {"examples/contour/01-crds.yaml"},
-	traefik:      {"docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"},
+	traefik:      {gomodule.TraefikCRDs},
 	apisixIngress: {
 		"samples/deploy/crd/v1/ApisixPluginConfig.yaml",
 		"samples/deploy/crd/v1/ApisixRoute.yaml",
@@ -36,7 +37,7 @@ var crds = map[module][]string{
 var notObjects = map[string]string{
 	"apisix/config.yaml":         "APISIX' own configuration",
 	"envoy/grpc.yaml":            "Envoy's own configuration",
-	"envoy/http.yaml":            "a part of Envoy's own configuration",
+	"envoy/http.yaml":            "Envoy's own configuration",
 	"istio/meshconfig.yaml":      "values of Istio's Helm chart",
 	"istio/meshconfig-http.yaml": "values of Istio's Helm chart",
 	"traefik/static.yaml":        "Traefik's own configuration",

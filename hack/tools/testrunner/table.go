@@ -65,6 +65,8 @@ func (m machine) way(item need.Item) string {
 			return "downloaded by npm, as hack/suites/browser/package-lock.json has it"
 		}
 	case item.Folder != "" && m.assets != "": // The user's own folder, to which nothing is added.
+	case err == nil && fetched[0].HowBrought() == "": // Not on this platform.
+		return ""
 	case err == nil:
 		return "brought: " + fetched[0].HowBrought()
 	case item.Target != "":

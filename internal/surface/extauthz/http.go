@@ -49,7 +49,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Host:          r.Host,
 		Method:        r.Method,
 		Target:        target,
-		Client:        h.trust.ClientBeforeOwn(clientip.Peer(r.RemoteAddr), r.Header["X-Forwarded-For"]),
+		Client:        h.trust.ClientBehind(clientip.Peer(r.RemoteAddr), r.Header["X-Forwarded-For"]),
 	})
 	if decision.Outcome == verify.Allow {
 		w.Header()[headerToRemove] = []string{h.toRemove(decision)}

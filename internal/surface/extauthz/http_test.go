@@ -199,13 +199,14 @@ func TestRefuseOverHTTP(t *testing.T) {
 	}
 }
 
-// TestClientAddressOverHTTP checks that Envoy's own address, which it always adds, is not taken for the client's. The
-// chain is tested in clientip.
+// TestClientAddressOverHTTP checks that Envoy's own address, which it added up to version 1.27, is not taken for the
+// client's. The chain is tested in clientip.
 func TestClientAddressOverHTTP(t *testing.T) {
 	for chain, want := range map[string]string{
 		"":                              "",
 		envoy:                           "",
-		"203.0.113.7":                   "",
+		"203.0.113.7":                   "203.0.113.7",
+		"10.9.9.9,203.0.113.7":          "203.0.113.7",
 		"203.0.113.7," + envoy:          "203.0.113.7",
 		"10.9.9.9,203.0.113.7," + envoy: "203.0.113.7",
 	} {

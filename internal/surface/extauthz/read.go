@@ -43,7 +43,7 @@ func (g *GRPC) read(check string) (*verify.Request, bool) {
 	if request.FixedScopes, ok = m.fixedScopes(); !ok {
 		return request, false
 	}
-	described := request.Host != "" && request.Method != "" && request.Target != ""
+	described := request.Method != "" && request.Target != "" // A client of HTTP/1.0 need not name a host.
 	return request, described || request.FixedScopes != nil
 }
 

@@ -57,7 +57,7 @@ func TestDescription(t *testing.T) {
 			func(c *authv3.CheckRequest) { http(c).Method, http(c).Headers = "", nil }, misconfigured,
 		},
 		"no host": {
-			func(c *authv3.CheckRequest) { http(c).Host, http(c).Headers = "", nil }, misconfigured,
+			func(c *authv3.CheckRequest) { http(c).Host, http(c).Headers = "", nil }, "GET  /api/products?limit=10",
 		},
 		"no path": {
 			func(c *authv3.CheckRequest) { http(c).Path, http(c).Headers = "", nil }, misconfigured,

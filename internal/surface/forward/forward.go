@@ -147,17 +147,21 @@ func nginxDialect(r *http.Request) (host, method, target string, ok bool) {
 }
 
 func forwardDialect(r *http.Request) (host, method, target string, ok bool) {
-	host, hostOK := one(r.Header["X-Forwarded-Host"])
+	hosts := r.Header["X-Forwarded-Host"]
 	method, methodOK := one(r.Header["X-Forwarded-Method"])
 	target, targetOK := one(r.Header["X-Forwarded-Uri"])
-	return host, method, target, hostOK && methodOK && targetOK
+	if len(hosts) != 1 {
+		return "", method, target, false
+	}
+	// A client of HTTP/1.0 need not name a host. Caddy and Traefik send a blank header then.
+	return hosts[0], method, target, methodOK && targetOK
 }
 
 // ngfDialect reads what NGINX Gateway Fabric sets from nginx's variables. It sends no other headers of the client's.
 func ngfDialect(r *http.Request) (host, method, target string, ok bool) {
 	method, methodOK := one(r.Header["Method"])
 	target, targetOK := one(r.Header["Path"])
-	return r.Host, method, target, r.Host != "" && methodOK && targetOK
+	return r.Host, method, target, methodOK && targetOK
 }
 
 // one returns the value of a header, and false unless it is there exactly once and not empty.

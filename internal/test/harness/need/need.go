@@ -36,7 +36,7 @@ type Item struct {
 	Without string
 	// Debian is the package, or packages, that have it.
 	Debian string
-	// Target is the make target that builds it from Go modules, into bin/tools.
+	// Target is the make target that brings it into bin/tools: as a download, or built from Go modules.
 	Target string
 	// Hint is how to get it, where Debian and Target don't say it.
 	Hint string
@@ -78,6 +78,10 @@ var All = []Item{
 		Users: []string{"internal/test/suites/restore"},
 	},
 	{Name: "caddy", Without: "attacks by way of Caddy", Target: "caddy", Built: true,
+		Users: []string{"internal/test/suites/bypass"}},
+	{Name: "envoy", Without: "attacks by way of Envoy", Target: "envoy", Built: true,
+		Users: []string{"internal/test/suites/bypass"}},
+	{Name: "traefik", Without: "attacks by way of Traefik", Target: "traefik", Built: true,
 		Users: []string{"internal/test/suites/bypass"}},
 	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/suites/helm"}},
 	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus",

@@ -96,10 +96,10 @@ func http2Corpus(values map[string]string) (hostile, harmless []http2Case) {
 func TestHTTP2(t *testing.T) {
 	b := newTestbed(t)
 	hostile, harmless := http2Corpus(b.values)
-	for _, name := range []string{"nginx", "caddy", "haproxy"} {
+	for _, name := range append([]string{"nginx", "caddy", "haproxy", "traefik"}, sortedNames(envoys)...) {
 		t.Run(name, func(t *testing.T) {
 			up, j := startUpstream(t), newJudge()
-			at, _ := proxies[name].start(t, b, up)
+			at, _ := allProxies()[name].start(t, b, up)
 			reached := func(c http2Case, wait time.Duration) (fine int) {
 				sendHTTP2(t.Context(), t, at.http2, c.fields, wait)
 				for _, r := range up.take() {

@@ -24,10 +24,10 @@ func TestVerifierLeaves(t *testing.T) {
 	for _, c := range readCorpus(t, "harmless.txt", b.values) {
 		harmless = append(harmless, c.raw)
 	}
-	for _, name := range []string{"nginx", "haproxy", "caddy"} {
+	for _, name := range append([]string{"nginx", "haproxy", "caddy", "traefik"}, sortedNames(envoys)...) {
 		t.Run(name, func(t *testing.T) {
 			f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
-			at, _ := proxies[name].start(t, b, f.upstream)
+			at, _ := allProxies()[name].start(t, b, f.upstream)
 			f.address = at.http1
 			f.eventuallyPasses(t)
 

@@ -40,6 +40,8 @@ type proxy struct {
 	// sites turns the guide's configuration, which is for one host, into one for all sites.
 	sites func(t *testing.T, text string, up *upstream) string
 	args  func(config, dir string) []string
+	// started, where it is there, starts the proxy instead of all that.
+	started func(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process)
 }
 
 var proxies = map[string]proxy{
@@ -117,6 +119,9 @@ type listening struct {
 // missing the test is skipped.
 func (p proxy) start(t *testing.T, b *testbed, up *upstream) (listening, *program.Process) {
 	t.Helper()
+	if p.started != nil {
+		return p.started(t, p, b, up)
+	}
 	binary := need.Program(t, p.program)
 	if p.made == nil {
 		p.made = func(t *testing.T) string { return readGuide(t, p.guide, p.file) }
@@ -153,10 +158,17 @@ func (p proxy) start(t *testing.T, b *testbed, up *upstream) (listening, *progra
 		t.Fatal(err)
 	}
 	process := program.Start(t, binary, p.args(config, dir)...)
-	program.WaitUntil(t, timeout, "a "+p.guide+" that listens", func() error {
+	waitUntilListening(t, p.guide, process, address)
+	return at, process
+}
+
+// waitUntilListening waits until a proxy can be connected to.
+func waitUntilListening(t *testing.T, name string, process *program.Process, address string) {
+	t.Helper()
+	program.WaitUntil(t, timeout, "a "+name+" that listens", func() error {
 		select {
 		case <-process.Exited():
-			t.Fatalf("%s has ended:\n%s", p.guide, process.Log())
+			t.Fatalf("%s has ended:\n%s", name, process.Log())
 		default:
 		}
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
@@ -165,7 +177,6 @@ func (p proxy) start(t *testing.T, b *testbed, up *upstream) (listening, *progra
 		}
 		return conn.Close()
 	})
-	return at, process
 }
 
 // fence follows each case on its connection: nobody needs a key for it, and its answer ends the connection. A case that
@@ -174,6 +185,9 @@ const (
 	fenceTarget = "/public/fence"
 	fence       = "GET " + fenceTarget + " HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"
 )
+
+// lingering is how long a proxy may take to close a connection after it has said that it will.
+const lingering = 20 * time.Millisecond
 
 // send sends what a client says to a proxy, waits until the proxy has closed the connection or the time is over, and
 // returns the status of the first answer, or 0.
@@ -194,8 +208,17 @@ func send(ctx context.Context, address string, raw []byte, wait time.Duration) (
 	}()
 	in := bufio.NewReader(conn)
 	status := 0
-	if response, err := http.ReadResponse(in, nil); err == nil {
-		status = response.StatusCode
+	for {
+		response, err := http.ReadResponse(in, nil)
+		if err != nil {
+			break
+		}
+		if status == 0 {
+			status = response.StatusCode
+		}
+		if response.Close { // Envoy says so, and then waits a second for its client to close.
+			_ = conn.SetDeadline(time.Now().Add(min(wait, lingering)))
+		}
 		_, _ = io.Copy(io.Discard, response.Body)
 	}
 	_, _ = io.Copy(io.Discard, in)

@@ -60,8 +60,7 @@ var surfaces = map[string]surface{
 		return b.askHTTP("GET /auth/ngf", r.host(), r, [][2]string{{"Path", r.target}, {"Method", r.method}})
 	}},
 	"/ext-authz": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		return b.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r,
-			[][2]string{{"X-Forwarded-For", r.chain() + ", 127.0.0.1"}})
+		return b.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r, [][2]string{{"X-Forwarded-For", r.chain()}})
 	}},
 	"gRPC, headers": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
 		return b.askGRPC(r, nil, func(http *authv3.AttributeContext_HttpRequest) {

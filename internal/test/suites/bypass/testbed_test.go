@@ -13,6 +13,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
@@ -98,6 +99,8 @@ type testbed struct {
 	// authority has signed the verifier's certificate. options are those by which the verifier is started.
 	authority *authority.Authority
 	options   install.VerifierOptions
+	// startPlane starts a control plane for the proxies that need one, where the testbed has none.
+	startPlane func(t *testing.T) *controlplane.ControlPlane
 }
 
 func newTestbed(t *testing.T) *testbed {

@@ -1,0 +1,144 @@
+package bypass_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPromises checks what the guides promise about each proxy beside what the corpus is about.
+func TestPromises(t *testing.T) {
+	b := newTestbed(t)
+	all := allProxies()
+	for _, name := range sortedNames(all) {
+		p := all[name]
+		if p.made != nil || p.onlyProducts {
+			continue // What a controller makes of its guide's objects is run for the corpus' sake.
+		}
+		t.Run(name, func(t *testing.T) {
+			f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
+			at, _ := p.start(t, b, f.upstream)
+			f.address = at.http1
+			if p.guide != "nginx" { // Its page says what a location for them needs.
+				t.Run("WebSocket", f.webSocket)
+			}
+			t.Run("allowlists", func(t *testing.T) { f.allowlists(t, p.hidesClient) })
+			t.Run("many headers", f.manyHeaders)
+			t.Run("raw bytes in a query", f.rawQuery)
+			t.Run("no host", f.noHost)
+			f.judged(t)
+		})
+	}
+}
+
+// ask sends a request from an address, and returns the answer with its body, and what has reached the upstream.
+func (f *front) ask(t *testing.T, from, request string) (*http.Response, string, []*received) {
+	t.Helper()
+	f.upstream.take()
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(t.Context(), "tcp", f.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var body []byte
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		body, _ = io.ReadAll(response.Body) // The proxy may close before the end.
+	}
+	return response, string(body), f.upstream.take()
+}
+
+// get returns a request with a token.
+func (f *front) get(target, token string, headers ...string) string {
+	return "GET " + target + " HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme + "\r\nAuthorization: Bearer " +
+		f.values[token] + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
+}
+
+// webSocket checks that a handshake reaches the upstream with a good key, and not without.
+func (f *front) webSocket(t *testing.T) {
+	handshake := []string{
+		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+	}
+	_, _, seen := f.ask(t, clientAddress, f.get("/api/products", "token", handshake...))
+	if len(seen) != 1 || !slices.Equal(seen[0].values("upgrade"), []string{"websocket"}) {
+		t.Errorf("a handshake with a good key is %d requests, none of them a handshake", len(seen))
+	}
+	if len(seen) > 0 && !slices.Equal(seen[0].values("x-api-key-id"), []string{"Reader01"}) {
+		t.Errorf("the handshake reaches the upstream as %q", seen[0].values("x-api-key-id"))
+	}
+	if response, _, seen := f.ask(t, clientAddress, f.get("/api/products", "revoked", handshake...)); response.StatusCode !=
+		http.StatusUnauthorized || len(seen) > 0 {
+		t.Errorf("a handshake with a revoked key is answered %d", response.StatusCode)
+	}
+}
+
+// allowlists checks that an allowlist sees the address that a client connects from, wherever that is and whatever the client writes.
+func (f *front) allowlists(t *testing.T, hidden bool) {
+	claims := [][]string{
+		nil,
+		{"X-Forwarded-For: " + clientAddress},
+		{"X-Forwarded-For: " + clientAddress + ", 127.0.0.1"},
+		{"X-Forwarded-For: 127.0.0.1, " + clientAddress},
+		{"Forwarded: for=" + clientAddress, "X-Real-IP: " + clientAddress, "X-Envoy-External-Address: " + clientAddress},
+	}
+	for _, from := range []string{clientAddress, "127.0.0.9", "127.0.0.1"} { // The last is the proxy's own, and trusted.
+		for _, claim := range claims {
+			want := http.StatusForbidden
+			if from == clientAddress && !hidden {
+				want = http.StatusOK
+			}
+			response, body, _ := f.ask(t, from, f.get("/api/products", "nearby", claim...))
+			if response.StatusCode != want {
+				t.Errorf("from %s with %q: %d %s, want %d", from, claim, response.StatusCode, body, want)
+			}
+		}
+	}
+}
+
+// manyHeaders checks that what a client may send without the verifier passes with it.
+func (f *front) manyHeaders(t *testing.T) {
+	var headers []string
+	for i := range 95 {
+		headers = append(headers, fmt.Sprintf("X-Many-%d: 1", i))
+	}
+	response, body, seen := f.ask(t, clientAddress, f.get("/api/products", "token", headers...))
+	if response.StatusCode != http.StatusOK || len(seen) != 1 {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
+
+// rawQuery checks that a query with letters that the client did not encode passes, or that the proxy itself says what is wrong.
+func (f *front) rawQuery(t *testing.T) {
+	response, body, seen := f.ask(t, clientAddress, f.get("/api/products?q=caf\xc3\xa9", "token"))
+	passes := response.StatusCode == http.StatusOK && len(seen) == 1
+	if !passes && (response.StatusCode != http.StatusBadRequest || strings.Contains(body, "reason")) {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+	response, body, _ = f.ask(t, clientAddress, f.get("/api/products?q=%63af\xe9", "token"))
+	if response.StatusCode != http.StatusBadRequest && !strings.Contains(body, "query_malformed") &&
+		!(response.StatusCode == http.StatusForbidden && strings.Contains(response.Header.Get("Server"), "nginx")) {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
+
+// noHost checks that a client of HTTP/1.0 that names no host, as load balancers do to see whether the proxy lives, does not pass.
+func (f *front) noHost(t *testing.T) {
+	response, body, seen := f.ask(t, clientAddress, "OPTIONS / HTTP/1.0\r\n\r\n")
+	if response.StatusCode < http.StatusBadRequest || strings.Contains(body, "proxy_misconfigured") || len(seen) > 0 {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}

@@ -1,0 +1,68 @@
+package bypass_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+)
+
+// startRelay accepts connections until the end of the test, and joins each with another one. It returns its address.
+func startRelay(t *testing.T, connect func(ctx context.Context, client net.Conn) (net.Conn, error)) string {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var connections sync.WaitGroup
+	connections.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Go(func() { relay(ctx, client, connect) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		cancel()
+		connections.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// relay joins a client's connection with another one until either ends.
+func relay(ctx context.Context, client net.Conn, connect func(ctx context.Context, client net.Conn) (net.Conn, error)) {
+	defer client.Close()
+	stopClient := context.AfterFunc(ctx, func() { client.Close() })
+	defer stopClient()
+	other, err := connect(ctx, client)
+	if err != nil {
+		return
+	}
+	defer other.Close()
+	stopOther := context.AfterFunc(ctx, func() { other.Close() })
+	defer stopOther()
+	ended := make(chan struct{}, 2)
+	for _, ends := range [][2]net.Conn{{client, other}, {other, client}} {
+		go func() {
+			_, _ = io.Copy(ends[0], ends[1]) // That it ends is what matters.
+			ended <- struct{}{}
+		}()
+	}
+	<-ended
+}
+
+// plane returns the testbed's control plane. A testbed without a verifier starts one for the proxies that need it.
+func (b *testbed) plane(t *testing.T) *controlplane.ControlPlane {
+	t.Helper()
+	if b.ControlPlane == nil {
+		b.ControlPlane = b.startPlane(t)
+	}
+	return b.ControlPlane
+}
