@@ -19,8 +19,9 @@ const (
 var (
 	// pathBytes are the characters that RFC 3986 section 3.3 admits in a path, without the semicolon.
 	pathBytes = newByteSet("/%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,=" + ":@")
-	// queryBytes are the ASCII characters that may follow the question mark. Only those that could end the query or the target
-	// matter, so characters that RFC 3986 requires to be encoded and browsers don't encode, such as | and [, are accepted.
+	// queryBytes are the ASCII characters that may follow the question mark. Only those that could end the query or the
+	// target matter, so characters that RFC 3986 requires to be encoded and browsers don't encode, such as | and [, are
+	// accepted.
 	queryBytes = newByteSet("/?%" + lowerCase + upperCase + digits + "-._~" + "!$&'()*+,;=" + ":@" + "\"<>[\\]^`{|}")
 	// ambiguousEscapes are the printable characters that have another meaning encoded than plain, or that some decode to a
 	// path of other segments.

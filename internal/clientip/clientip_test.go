@@ -67,8 +67,8 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestClientBehind covers Envoy over HTTP. Since version 1.28 the last address is the client's; before that, Envoy's own
-// address followed it.
+// TestClientBehind covers Envoy over HTTP. Since version 1.28 the last address is the client's; before that, Envoy's
+// own address followed it.
 func TestClientBehind(t *testing.T) {
 	for name, test := range map[string]struct {
 		peer         string

@@ -90,7 +90,8 @@ func TestRowsOfSomeTests(t *testing.T) {
 	for folder, want := range map[string]string{
 		"internal/token":              "",
 		"hack/suites/monitoring":      "kubectl promtool",
-		"internal/test/suites/bypass": "etcd kube-apiserver kube-controller-manager kubectl caddy envoy traefik nginx haproxy",
+		"internal/test/suites/bypass": "etcd kube-apiserver kube-controller-manager kubectl " +
+			"caddy envoy traefik nginx haproxy",
 		"controllers/apikey":          "etcd kube-apiserver kubectl",
 	} {
 		var all []string

@@ -84,7 +84,8 @@ func Find(names ...string) ([]Program, error) {
 // Path is where the program is, or will be, below the folder bin.
 func (p Program) Path(bin string) string { return filepath.Join(bin, p.Dir, p.Name) }
 
-// HowBrought says where the program will be had from, most wanted first. It is blank where it can't be had on this platform.
+// HowBrought says where the program will be had from, most wanted first. It is blank where it can't be had on this
+// platform.
 func (p Program) HowBrought() string {
 	var ways []string
 	for _, d := range p.Downloads {

@@ -19,20 +19,24 @@ import (
 // node is a mapping of a YAML document.
 type node = map[string]any
 
-// envoys are the ways by which Envoy can ask the verifier. change is what is done to the guide's file beside the addresses.
+// envoys are the ways by which Envoy can ask the verifier. change is what is done to the guide's file beside the
+// addresses.
 var envoys = map[string]proxy{
 	"envoy-grpc": {guide: "envoy", file: "grpc.yaml", started: startEnvoy},
 	// As versions of Envoy send headers that don't know encode_raw_headers: joined, in a map.
-	"envoy-grpc-joined-headers": {guide: "envoy", file: "grpc.yaml", started: func(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process) {
-		return startEnvoyWith(t, p, b, up, func(config node) {
-			filter := mappingAt(t, connectionManager(t, config), "http_filters", "0", "typed_config")
-			if filter["encode_raw_headers"] != true {
-				t.Fatal("the guide's file has no encode_raw_headers")
-			}
-			delete(filter, "encode_raw_headers")
-		})
-	}},
+	"envoy-grpc-joined-headers": {guide: "envoy", file: "grpc.yaml", started: startEnvoyThatJoins},
 	"envoy-http": {guide: "envoy", file: "http.yaml", started: startEnvoy},
+}
+
+func startEnvoyThatJoins(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process) {
+	t.Helper()
+	return startEnvoyWith(t, p, b, up, func(config node) {
+		filter := mappingAt(t, connectionManager(t, config), "http_filters", "0", "typed_config")
+		if filter["encode_raw_headers"] != true {
+			t.Fatal("the guide's file has no encode_raw_headers")
+		}
+		delete(filter, "encode_raw_headers")
+	})
 }
 
 func startEnvoy(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process) {
@@ -41,7 +45,9 @@ func startEnvoy(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *pr
 }
 
 // startEnvoyWith starts an Envoy with the guide's file, after a change.
-func startEnvoyWith(t *testing.T, p proxy, b *testbed, up *upstream, change func(config node)) (listening, *program.Process) {
+func startEnvoyWith(
+	t *testing.T, p proxy, b *testbed, up *upstream, change func(config node),
+) (listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, "envoy")
 	var config node
@@ -57,7 +63,8 @@ func startEnvoyWith(t *testing.T, p proxy, b *testbed, up *upstream, change func
 		if verifier, ok := verifiers[fmt.Sprint(cluster["name"])]; ok {
 			asked++
 			setEndpoint(t, cluster, verifier)
-			mappingAt(t, cluster, "transport_socket", "typed_config", "common_tls_context", "validation_context")["trusted_ca"] = node{"filename": b.authority.File}
+			tls := mappingAt(t, cluster, "transport_socket", "typed_config", "common_tls_context")
+			mappingAt(t, tls, "validation_context", "trusted_ca")["filename"] = b.authority.File
 		}
 	}
 	if asked != 1 {
@@ -66,7 +73,8 @@ func startEnvoyWith(t *testing.T, p proxy, b *testbed, up *upstream, change func
 	change(config)
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
 	writeYAML(t, file, config)
-	process := program.Start(t, binary, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c", file)
+	process := program.Start(t, binary,
+		"--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c", file)
 	waitUntilListening(t, p.guide, process, address)
 	return listening{http1: address, http2: address}, process // Envoy tells the two apart by how a connection begins.
 }
@@ -77,10 +85,12 @@ func connectionManager(t *testing.T, config node) node {
 	return mappingAt(t, config, "static_resources", "listeners", "0", "filter_chains", "0", "filters", "0", "typed_config")
 }
 
-// envoySites turns the guide's configuration, which is for one host, into one for all sites: a virtual host and a cluster for each.
+// envoySites turns the guide's configuration, which is for one host, into one for all sites: a virtual host and a
+// cluster for each.
 func envoySites(t *testing.T, config node, up *upstream) {
 	t.Helper()
-	routes, resources := mappingAt(t, connectionManager(t, config), "route_config"), mappingAt(t, config, "static_resources")
+	routes := mappingAt(t, connectionManager(t, config), "route_config")
+	resources := mappingAt(t, config, "static_resources")
 	guideHosts, guideClusters := listOf(t, routes, "virtual_hosts"), listOf(t, resources, "clusters")
 	if len(guideHosts) != 1 || fmt.Sprint(guideHosts[0]["domains"]) != "["+guideHost+"]" {
 		t.Fatalf("the guide's file has other virtual hosts than one for %s: %v", guideHost, guideHosts)
@@ -116,7 +126,8 @@ func envoySites(t *testing.T, config node, up *upstream) {
 // setEndpoint has a cluster consist of one address.
 func setEndpoint(t *testing.T, cluster node, address string) {
 	t.Helper()
-	setAddress(t, mappingAt(t, cluster, "load_assignment", "endpoints", "0", "lb_endpoints", "0", "endpoint"), "address", address)
+	endpoint := mappingAt(t, cluster, "load_assignment", "endpoints", "0", "lb_endpoints", "0", "endpoint")
+	setAddress(t, endpoint, "address", address)
 }
 
 func setAddress(t *testing.T, in node, key, address string) {

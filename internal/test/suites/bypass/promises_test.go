@@ -71,7 +71,8 @@ func (f *front) get(target, token string, headers ...string) string {
 // webSocket checks that a handshake reaches the upstream with a good key, and not without.
 func (f *front) webSocket(t *testing.T) {
 	handshake := []string{
-		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+		"Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 	}
 	_, _, seen := f.ask(t, clientAddress, f.get("/api/products", "token", handshake...))
 	if len(seen) != 1 || !slices.Equal(seen[0].values("upgrade"), []string{"websocket"}) {
@@ -80,13 +81,14 @@ func (f *front) webSocket(t *testing.T) {
 	if len(seen) > 0 && !slices.Equal(seen[0].values("x-api-key-id"), []string{"Reader01"}) {
 		t.Errorf("the handshake reaches the upstream as %q", seen[0].values("x-api-key-id"))
 	}
-	if response, _, seen := f.ask(t, clientAddress, f.get("/api/products", "revoked", handshake...)); response.StatusCode !=
-		http.StatusUnauthorized || len(seen) > 0 {
+	response, _, seen := f.ask(t, clientAddress, f.get("/api/products", "revoked", handshake...))
+	if response.StatusCode != http.StatusUnauthorized || len(seen) > 0 {
 		t.Errorf("a handshake with a revoked key is answered %d", response.StatusCode)
 	}
 }
 
-// allowlists checks that an allowlist sees the address that a client connects from, wherever that is and whatever the client writes.
+// allowlists checks that an allowlist sees the address that a client connects from, wherever that is and whatever the
+// client writes.
 func (f *front) allowlists(t *testing.T, hidden bool) {
 	claims := [][]string{
 		nil,
@@ -121,7 +123,8 @@ func (f *front) manyHeaders(t *testing.T) {
 	}
 }
 
-// rawQuery checks that a query with letters that the client did not encode passes, or that the proxy itself says what is wrong.
+// rawQuery checks that a query with letters that the client did not encode passes, or that the proxy itself says what
+// is wrong.
 func (f *front) rawQuery(t *testing.T) {
 	response, body, seen := f.ask(t, clientAddress, f.get("/api/products?q=caf\xc3\xa9", "token"))
 	passes := response.StatusCode == http.StatusOK && len(seen) == 1
@@ -135,7 +138,8 @@ func (f *front) rawQuery(t *testing.T) {
 	}
 }
 
-// noHost checks that a client of HTTP/1.0 that names no host, as load balancers do to see whether the proxy lives, does not pass.
+// noHost checks that a client of HTTP/1.0 that names no host, as load balancers do to see whether the proxy lives, does
+// not pass.
 func (f *front) noHost(t *testing.T) {
 	response, body, seen := f.ask(t, clientAddress, "OPTIONS / HTTP/1.0\r\n\r\n")
 	if response.StatusCode < http.StatusBadRequest || strings.Contains(body, "proxy_misconfigured") || len(seen) > 0 {

@@ -100,7 +100,8 @@ func startLoad(t *testing.T, f *front) (l *load, stop func()) {
 }
 
 func (l *load) ask(t *testing.T, web *http.Client, f *front) {
-	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, "http://"+f.address+"/api/products", http.NoBody)
+	ctx := context.WithoutCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.address+"/api/products", http.NoBody)
 	if err != nil {
 		t.Error(err)
 		return
@@ -148,8 +149,9 @@ func (l *load) pass(t *testing.T, more int64) {
 	})
 }
 
-// TestReplicas has three verifiers behind each way in which Envoy asks: behind one address, as a Service has it, and each by its own. All
-// three are used. One that is killed costs no request; one that is frozen costs requests for no longer than three seconds.
+// TestReplicas has three verifiers behind each way in which Envoy asks: behind one address, as a Service has it, and
+// each by its own. All three are used. One that is killed costs no request; one that is frozen costs requests for no
+// longer than three seconds.
 func TestReplicas(t *testing.T) {
 	b := newTestbed(t)
 	for _, name := range []string{"envoy-grpc", "envoy-http"} {

@@ -27,9 +27,9 @@ import (
 // traefik reads the guide's objects from the control plane.
 var traefik = proxy{guide: "traefik", file: "apikey.yaml", started: startTraefik}
 
-// startTraefik starts a Traefik with the guide's own configuration, which reads the guide's objects from an API server. Only addresses
-// differ: where it listens, and the ports of the upstreams. The verifier's name is as it is, and so is what its certificate is checked for:
-// Traefik is told to connect by way of a proxy, which knows where that name is.
+// startTraefik starts a Traefik with the guide's own configuration, which reads the guide's objects from an API server.
+// Only addresses differ: where it listens, and the ports of the upstreams. The verifier's name is as it is, and so is
+// what its certificate is checked for: Traefik is told to connect by way of a proxy, which knows where that name is.
 func startTraefik(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, "traefik")
@@ -52,7 +52,8 @@ func startTraefik(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *
 	config := filepath.Join(dir, "traefik.yaml")
 	writeYAML(t, config, static)
 	tunnel := startTunnel(t, "apikey-verifier.apikey-system.svc.cluster.local:8080", b.Verifier.HTTP)
-	process := program.Start(t, "/usr/bin/env", "KUBECONFIG="+kubeconfig, "HTTPS_PROXY=http://"+tunnel, binary, "--configFile="+config)
+	process := program.Start(t, "/usr/bin/env",
+		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY=http://"+tunnel, binary, "--configFile="+config)
 	waitUntilListening(t, p.guide, process, address)
 	at := listening{http1: startTLS(t, address, "http/1.1"), http2: startTLS(t, address, "h2")}
 	program.WaitUntil(t, timeout, "Traefik's routes", func() error {
@@ -183,11 +184,13 @@ func startTLS(t *testing.T, address, protocol string) string {
 	})
 }
 
-// startTunnel returns the address of an HTTP proxy that connects to a name by connecting to an address, and to nothing else.
+// startTunnel returns the address of an HTTP proxy that connects to a name by connecting to an address, and to nothing
+// else.
 func startTunnel(t *testing.T, name, address string) string {
 	t.Helper()
 	return startRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {
-		request, err := http.ReadRequest(bufio.NewReaderSize(client, 16)) // The client waits for the answer: nothing is read beyond it.
+		// The client waits for the answer, so nothing is read beyond its request.
+		request, err := http.ReadRequest(bufio.NewReaderSize(client, 16))
 		if err != nil {
 			return nil, err
 		}
