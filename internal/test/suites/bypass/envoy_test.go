@@ -25,7 +25,7 @@ var envoys = map[string]proxy{
 	"envoy-grpc": {guide: "envoy", file: "grpc.yaml", started: startEnvoy},
 	// As versions of Envoy send headers that don't know encode_raw_headers: joined, in a map.
 	"envoy-grpc-joined-headers": {guide: "envoy", file: "grpc.yaml", started: startEnvoyThatJoins},
-	"envoy-http": {guide: "envoy", file: "http.yaml", started: startEnvoy},
+	"envoy-http":                {guide: "envoy", file: "http.yaml", started: startEnvoy},
 }
 
 func startEnvoyThatJoins(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process) {
