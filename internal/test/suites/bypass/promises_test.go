@@ -63,8 +63,8 @@ func (f *front) ask(t *testing.T, from, request string) (*http.Response, string,
 }
 
 // get returns a request with a token.
-func (f *front) get(target, token string, headers ...string) string {
-	return "GET " + target + " HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme + "\r\nAuthorization: Bearer " +
+func (f *front) get(path, token string, headers ...string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant-ID: " + acme + "\r\nAuthorization: Bearer " +
 		f.values[token] + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
 }
 

@@ -49,6 +49,13 @@ func (v *virtualAddress) choose() string {
 	return endpoint
 }
 
+// connections returns how many there have been to an endpoint.
+func (v *virtualAddress) connections(endpoint string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.chosen[endpoint]
+}
+
 // leave takes an endpoint out. Connections to it go on.
 func (v *virtualAddress) leave(endpoint string) {
 	v.mu.Lock()
@@ -56,7 +63,9 @@ func (v *virtualAddress) leave(endpoint string) {
 	v.endpoints = slices.DeleteFunc(v.endpoints, func(e string) bool { return e == endpoint })
 }
 
-// load is a client that asks at a steady rate, and notes what fails.
+// load is a client that asks at a steady rate, and notes what fails. With each request it sends another one to a proxy
+// with a verifier that nothing happens to: where that one doesn't pass at once, the machine is to blame, and neither
+// counts.
 type load struct {
 	passed atomic.Int64
 
@@ -70,10 +79,14 @@ type failure struct {
 	what         string
 }
 
-const loadRate = 100 // a second
+const (
+	loadRate = 50 // a second
+	// atOnce is how long a request takes at most that nothing holds up.
+	atOnce = 250 * time.Millisecond
+)
 
 // startLoad asks until it is stopped.
-func startLoad(t *testing.T, f *front) (l *load, stop func()) {
+func startLoad(t *testing.T, f, control *front) (l *load, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l = &load{}
@@ -88,7 +101,7 @@ func startLoad(t *testing.T, f *front) (l *load, stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				all.Go(func() { l.ask(t, web, f) })
+				all.Go(func() { l.ask(t, web, f, control) })
 			}
 		}
 	})
@@ -99,33 +112,45 @@ func startLoad(t *testing.T, f *front) (l *load, stop func()) {
 	}
 }
 
-func (l *load) ask(t *testing.T, web *http.Client, f *front) {
-	ctx := context.WithoutCancel(t.Context())
+// ask asks both, and counts the first if the second says that it counts.
+func (l *load) ask(t *testing.T, web *http.Client, f, control *front) {
+	var tried failure
+	var asked sync.WaitGroup
+	asked.Go(func() { tried = f.try(t, web) })
+	other := control.try(t, web)
+	asked.Wait()
+	switch {
+	case other.what != "" || other.ended.Sub(other.began) > atOnce:
+	case tried.what == "":
+		l.passed.Add(1)
+	default:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.failed = append(l.failed, tried)
+	}
+}
+
+// try sends a request that may pass, and returns what came of it: what is blank if it has passed.
+func (f *front) try(t *testing.T, web *http.Client) failure {
+	began, ctx := time.Now(), context.WithoutCancel(t.Context())
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.address+"/api/products", http.NoBody)
 	if err != nil {
-		t.Error(err)
-		return
+		return failure{began: began, ended: began, what: err.Error()}
 	}
 	request.Host = "api.example.com"
 	request.Header.Set("Authorization", "Bearer "+f.values["token"])
 	request.Header.Set("X-Tenant-ID", acme)
-	began, what := time.Now(), ""
-	if response, err := web.Do(request); err != nil {
-		what = err.Error()
-	} else {
-		_, _ = io.Copy(io.Discard, response.Body)
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			what = response.Status
-		}
+	response, err := web.Do(request)
+	if err != nil {
+		return failure{began: began, ended: time.Now(), what: err.Error()}
 	}
-	if what == "" {
-		l.passed.Add(1)
-		return
+	_, _ = io.Copy(io.Discard, response.Body)
+	response.Body.Close()
+	tried := failure{began: began, ended: time.Now()}
+	if response.StatusCode != http.StatusOK {
+		tried.what = response.Status
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.failed = append(l.failed, failure{began: began, ended: time.Now(), what: what})
+	return tried
 }
 
 // take returns what has failed since the last call.
@@ -154,81 +179,115 @@ func (l *load) pass(t *testing.T, more int64) {
 // longer than three seconds.
 func TestReplicas(t *testing.T) {
 	b := newTestbed(t)
-	for _, name := range []string{"envoy-grpc", "envoy-http"} {
-		for _, kind := range []string{"behind one address", "each by its own address"} {
-			t.Run(name+", "+kind, func(t *testing.T) { testReplicas(t, b, name, kind == "behind one address") })
+	for name, address := range map[string]func(*install.Verifier) string{
+		"envoy-grpc": func(v *install.Verifier) string { return v.GRPC },
+		"envoy-http": func(v *install.Verifier) string { return v.HTTP },
+	} {
+		for kind, one := range map[string]bool{"behind one address": true, "each by its own address": false} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				g := startReplicas(t, b, address, one)
+				start := func(change func(config node)) *front {
+					f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
+					at, _ := startEnvoyWith(t, envoys[name], b, f.upstream, change)
+					f.address = at.http1
+					f.eventuallyPasses(t)
+					return f
+				}
+				l, stop := startLoad(t, start(func(config node) { g.ask(t, config) }), start(func(node) {}))
+				defer stop()
+				g.areUsed(t, l)
+				g.oneIsKilled(t, l)
+				g.oneIsFrozen(t, l)
+			})
 		}
 	}
 }
 
-func testReplicas(t *testing.T, b *testbed, name string, oneAddress bool) {
+// replicas are verifiers, and the addresses by which a proxy asks them.
+type replicas struct {
+	all     []*install.Verifier
+	address func(*install.Verifier) string
+	ways    []*virtualAddress
+	// one is set where all are behind one address.
+	one bool
+}
+
+// startReplicas starts two more verifiers, and puts all three behind one address or each behind its own.
+func startReplicas(t *testing.T, b *testbed, address func(*install.Verifier) string, one bool) *replicas {
 	t.Helper()
-	all := []*install.Verifier{b.Verifier}
-	for len(all) < 3 {
+	g := &replicas{all: []*install.Verifier{b.Verifier}, address: address, one: one}
+	for len(g.all) < 3 {
 		options := b.options
-		options.Name, options.Addresses = fmt.Sprintf("verifier-%d", len(all)+1), install.Addresses{}
-		all = append(all, b.StartVerifier(t, options))
+		options.Name, options.Addresses = fmt.Sprintf("verifier-%d", len(g.all)+1), install.Addresses{}
+		g.all = append(g.all, b.StartVerifier(t, options))
 	}
-	asked := func(v *install.Verifier) string {
-		return map[string]string{"envoy-grpc": v.GRPC, "envoy-http": v.HTTP}[name]
+	if one {
+		g.ways = append(g.ways, newVirtualAddress(t, address(g.all[0]), address(g.all[1]), address(g.all[2])))
+		return g
 	}
-	ways := make([]*virtualAddress, 0, len(all))
-	if oneAddress {
-		ways = append(ways, newVirtualAddress(t, asked(all[0]), asked(all[1]), asked(all[2])))
-	} else {
-		for _, r := range all {
-			ways = append(ways, newVirtualAddress(t, asked(r)))
-		}
+	for _, v := range g.all {
+		g.ways = append(g.ways, newVirtualAddress(t, address(v)))
 	}
-	f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
-	at, _ := startEnvoyWith(t, envoys[name], b, f.upstream, func(config node) {
-		cluster := listOf(t, mappingAt(t, config, "static_resources"), "clusters")
-		locality := mappingAt(t, cluster[len(cluster)-1], "load_assignment", "endpoints", "0")
-		one, several := listOf(t, locality, "lb_endpoints")[0], []any{}
-		for _, way := range ways {
-			endpoint := clone(t, one)
-			setAddress(t, mappingAt(t, endpoint, "endpoint"), "address", way.address)
-			several = append(several, endpoint)
-		}
-		locality["lb_endpoints"] = several
-	})
-	f.address = at.http1
-	f.eventuallyPasses(t)
-	l, stop := startLoad(t, f)
-	defer stop()
+	return g
+}
+
+// ask has Envoy's configuration ask these verifiers: they are the endpoints of its last cluster.
+func (g *replicas) ask(t *testing.T, config node) {
+	t.Helper()
+	clusters := listOf(t, mappingAt(t, config, "static_resources"), "clusters")
+	locality := mappingAt(t, clusters[len(clusters)-1], "load_assignment", "endpoints", "0")
+	template, endpoints := listOf(t, locality, "lb_endpoints")[0], []any{}
+	for _, way := range g.ways {
+		endpoint := clone(t, template)
+		setAddress(t, mappingAt(t, endpoint, "endpoint"), "address", way.address)
+		endpoints = append(endpoints, endpoint)
+	}
+	locality["lb_endpoints"] = endpoints
+}
+
+// leaves takes a verifier out of the Service, where there is one. Connections to it go on.
+func (g *replicas) leaves(v *install.Verifier) {
+	if g.one {
+		g.ways[0].leave(g.address(v))
+	}
+}
+
+// areUsed checks that there is a connection to each verifier, and that no request fails.
+func (g *replicas) areUsed(t *testing.T, l *load) {
+	t.Helper()
 	l.pass(t, 10*loadRate)
-	for _, r := range all {
+	for _, v := range g.all {
 		used := 0
-		for _, way := range ways {
-			way.mu.Lock()
-			used += way.chosen[asked(r)]
-			way.mu.Unlock()
+		for _, way := range g.ways {
+			used += way.connections(g.address(v))
 		}
 		if used == 0 {
-			t.Errorf("a verifier is not asked: %s", asked(r))
+			t.Errorf("a verifier is not asked: %s", g.address(v))
 		}
 	}
 	if failed := l.take(); len(failed) > 0 {
 		t.Errorf("with three verifiers %d requests failed, the first: %+v", len(failed), failed[0])
 	}
+}
 
-	leave := func(r *install.Verifier) {
-		if oneAddress {
-			ways[0].leave(asked(r))
-		}
-	}
-	leave(all[1])
-	all[1].Kill()
+// oneIsKilled checks that no request fails.
+func (g *replicas) oneIsKilled(t *testing.T, l *load) {
+	t.Helper()
+	g.leaves(g.all[1])
+	g.all[1].Kill()
 	l.pass(t, 3*loadRate)
 	if failed := l.take(); len(failed) > 0 {
 		t.Errorf("a verifier was killed, and %d requests failed, the first: %+v", len(failed), failed[0])
 	}
+}
 
+// oneIsFrozen checks that no request fails for longer, or later, than an outage may last.
+func (g *replicas) oneIsFrozen(t *testing.T, l *load) {
+	t.Helper()
 	frozen := time.Now()
-	leave(all[2])
-	all[2].Signal(syscall.SIGSTOP)
+	g.leaves(g.all[2])
+	g.all[2].Signal(syscall.SIGSTOP)
 	l.pass(t, 6*loadRate)
-	stop()
 	longest, last := time.Duration(0), time.Duration(0)
 	failed := l.take()
 	for _, f := range failed {
