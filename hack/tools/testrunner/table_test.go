@@ -88,11 +88,11 @@ func TestRows(t *testing.T) {
 func TestRowsOfSomeTests(t *testing.T) {
 	m := machine{look: func(need.Item) (string, error) { return "", errors.New("missing") }}
 	for folder, want := range map[string]string{
-		"internal/token":              "",
-		"hack/suites/monitoring":      "kubectl promtool",
+		"internal/token":         "",
+		"hack/suites/monitoring": "kubectl promtool",
 		"internal/test/suites/bypass": "etcd kube-apiserver kube-controller-manager kubectl " +
 			"caddy envoy traefik nginx haproxy",
-		"controllers/apikey":          "etcd kube-apiserver kubectl",
+		"controllers/apikey": "etcd kube-apiserver kubectl",
 	} {
 		var all []string
 		for _, r := range m.rows([]string{folder}) {
