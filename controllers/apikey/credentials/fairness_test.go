@@ -57,8 +57,8 @@ func TestRequestedRotationDoesNotWaitForSchedules(t *testing.T) {
 	}
 }
 
-// TestWaitingRequestsComeBeforeSchedules checks that schedules leave enough rotations to the requests that wait, even if
-// the schedules ask first.
+// TestWaitingRequestsComeBeforeSchedules checks that schedules leave enough rotations to the requests that wait, even
+// if the schedules ask first.
 func TestWaitingRequestsComeBeforeSchedules(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	limiter := newRotationLimiter(clock)
@@ -113,8 +113,8 @@ func TestRotationsAreFairToTenants(t *testing.T) {
 	}
 }
 
-// TestNewTenantsDoNotCatchUp checks that a tenant whose rotations become due later than those of others gets no more than
-// its share from then on.
+// TestNewTenantsDoNotCatchUp checks that a tenant whose rotations become due later than those of others gets no more
+// than its share from then on.
 func TestNewTenantsDoNotCatchUp(t *testing.T) {
 	const later = 20 * time.Second
 	early, late := many("early", 400, false), many("late", 400, false)

@@ -89,8 +89,8 @@ func TestNumberOfWaitingKeysIsLimited(t *testing.T) {
 	}
 }
 
-// TestNoKeyOvertakesOlderOnes checks which keys take the places of a tenant that is full but for some: each only if there
-// is a place for every older key that waits and has none.
+// TestNoKeyOvertakesOlderOnes checks which keys take the places of a tenant that is full but for some: each only if
+// there is a place for every older key that waits and has none.
 func TestNoKeyOvertakesOlderOnes(t *testing.T) {
 	const places = 3
 	waiting := []*keysv1alpha1.ApiKey{waitingKey(1), waitingKey(2), waitingKey(3)}

@@ -1,5 +1,5 @@
-// Command crdcompat reports what in the CustomResourceDefinitions would break objects, manifests or programs that the last
-// release served: what that accepted and these would refuse, and what it had and these lack.
+// Command crdcompat reports what in the CustomResourceDefinitions would break objects, manifests or programs that the
+// last release served: what that accepted and these would refuse, and what it had and these lack.
 //
 //	crdcompat hack/tools/crdcompat/released config/crd/bases [hack/tools/crdcompat/accepted.txt]
 //

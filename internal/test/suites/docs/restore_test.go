@@ -131,14 +131,14 @@ func (s *start) deleteAll(t *testing.T, r *reader, list client.ObjectList, optio
 // apply creates an object, or makes it what its manifest says, under the name of kubectl apply.
 func apply(t *testing.T, r *reader, object *unstructured.Unstructured) error {
 	const owner = client.FieldOwner("kubectl-client-side-apply")
-	manifest, err := json.Marshal(object)
+	content, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}
 	if err := r.Client.Create(t.Context(), object, owner); !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	return r.Client.Patch(t.Context(), object, client.RawPatch(types.MergePatchType, manifest), owner)
+	return r.Client.Patch(t.Context(), object, client.RawPatch(types.MergePatchType, content), owner)
 }
 
 // currentState identifies what a start is made of. What programs note about an object is no part of it.
