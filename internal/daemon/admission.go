@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,7 +62,7 @@ func (n Needs) checkCanary(ctx context.Context, client rest.Interface) error {
 // try sends a write as a dry run. The error of a refusal names the policy.
 func (w Write) try(ctx context.Context, client rest.Interface, path []string, canary types.UID) error {
 	if w.Subresource != "" {
-		path = append(path[:len(path):len(path)], w.Subresource)
+		path = append(slices.Clip(path), w.Subresource)
 	}
 	err := client.Patch(types.MergePatchType).AbsPath(path...).Param("dryRun", metav1.DryRunAll).
 		Param("fieldManager", "apikey-startup").Body([]byte(w.Patch(canary))).Do(ctx).Error()

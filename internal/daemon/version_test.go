@@ -32,14 +32,15 @@ func TestTooOld(t *testing.T) {
 func TestAwaitNamesTheOldVersion(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/version" {
-			fmt.Fprint(w, `{"major":"1","minor":"33","gitVersion":"v1.33.5"}`)
+			_, _ = fmt.Fprint(w, `{"major":"1","minor":"33","gitVersion":"v1.33.5"}`)
 			return
 		}
 		http.NotFound(w, r)
 	}))
 	defer server.Close()
 	err := Needs{Timeout: 1}.Await(t.Context(), &rest.Config{Host: server.URL}, logr.Discard())
-	if err == nil || !strings.Contains(err.Error(), "Kubernetes 1.33 (v1.33.5) is too old: upgrade the cluster to 1.34 or newer") {
+	const want = "Kubernetes 1.33 (v1.33.5) is too old: upgrade the cluster to 1.34 or newer"
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Error(err)
 	}
 }

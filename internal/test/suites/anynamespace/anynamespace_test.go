@@ -91,8 +91,8 @@ func in(t *testing.T, cp *controlplane.ControlPlane, namespace, account string) 
 	return kubeconfig, []string{"--namespace=" + namespace}
 }
 
-// TestMintsAndRevokes installs the project in another namespace by kubectl, mints a key, calls with it, revokes it. Then
-// it installs the project in a third namespace, which the cluster refuses, and the first goes on.
+// TestMintsAndRevokes installs the project in another namespace by kubectl, mints a key, calls with it, revokes it.
+// Then it installs the project in a third namespace, which the cluster refuses, and the first goes on.
 func TestMintsAndRevokes(t *testing.T) {
 	const first, second = "team-x", "team-y"
 	i := install.New(t, install.Options{})
@@ -127,7 +127,9 @@ func TestMintsAndRevokes(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"apikey-controller", "apikey-controller-secrets", "apikey-metrics-auth", "apikey-verifier"} {
+	for _, name := range []string{
+		"apikey-controller", "apikey-controller-secrets", "apikey-metrics-auth", "apikey-verifier",
+	} {
 		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		i.Get(t, binding)
 		if len(binding.Subjects) != 1 || binding.Subjects[0].Namespace != first {
