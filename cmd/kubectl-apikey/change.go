@@ -16,7 +16,7 @@ import (
 
 // change is what rotate, suspend, resume and revoke have in common.
 type change struct {
-	*session
+	*invocation
 	// verb and done name the change before and after it is made.
 	verb, done string
 	which      selection
@@ -193,9 +193,9 @@ func (c *change) ask(rows []keys.Row, what string, yes bool) error {
 	}
 	fmt.Fprint(c.ErrOut, printableLines(text.String()))
 	if len(rows) == 1 {
-		return c.session.confirm(what+" this key?", yes)
+		return c.invocation.confirm(what+" this key?", yes)
 	}
-	return c.session.confirm(fmt.Sprintf("%s these %d keys?", what, len(rows)), yes)
+	return c.invocation.confirm(fmt.Sprintf("%s these %d keys?", what, len(rows)), yes)
 }
 
 // setState makes the change set a state, with a warning if a tool may undo that.

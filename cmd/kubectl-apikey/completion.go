@@ -11,7 +11,7 @@ import (
 )
 
 // completeKeys completes the names of keys, with their display names.
-func (s *session) completeKeys(most int) cobra.CompletionFunc {
+func (s *invocation) completeKeys(most int) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -35,7 +35,7 @@ func (s *session) completeKeys(most int) cobra.CompletionFunc {
 }
 
 // completeScopes completes the last of a list of scopes, with their descriptions.
-func (s *session) completeScopes(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func (s *invocation) completeScopes(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	client, err := s.connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -58,7 +58,7 @@ func (s *session) completeScopes(cmd *cobra.Command, _ []string, typed string) (
 }
 
 // completeExpiries completes the expiry options of the namespace's tenant.
-func (s *session) completeExpiries(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (s *invocation) completeExpiries(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	client, namespace, err := s.begin()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -71,7 +71,7 @@ func (s *session) completeExpiries(cmd *cobra.Command, _ []string, _ string) ([]
 }
 
 // completeNamespaces completes the namespaces that have keys.
-func (s *session) completeNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (s *invocation) completeNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	client, err := s.connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

@@ -20,7 +20,7 @@ import (
 
 // create has the flags of one run of the command.
 type create struct {
-	*session
+	*invocation
 	request keys.Request
 	dry     dryRun
 	out     *output
@@ -31,8 +31,8 @@ type create struct {
 	format                  string
 }
 
-func newCreate(s *session) *cobra.Command {
-	c := &create{session: s}
+func newCreate(s *invocation) *cobra.Command {
+	c := &create{invocation: s}
 	cmd := &cobra.Command{
 		Use:   "create NAME --scopes SCOPE[,SCOPE...]",
 		Short: "Make a key",

@@ -17,7 +17,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
 
-func newDescribe(s *session) *cobra.Command {
+func newDescribe(s *invocation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show all about a key: grants, tokens, conditions and what to do, its Secret and who mounts it",
@@ -48,7 +48,7 @@ conditions with what to do about each, and who mounts its Secret. The Secret its
 	return cmd
 }
 
-func (s *session) describe(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
+func (s *invocation) describe(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
 	now := s.now()
 	row := keys.NewRow(key, now)
 	lines := [][]string{
@@ -161,7 +161,7 @@ func describeConditions(w io.Writer, key *keysv1alpha1.ApiKey) error {
 	return nil
 }
 
-func (s *session) describeSecret(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
+func (s *invocation) describeSecret(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) error {
 	fmt.Fprintln(s.Out, "\nSecret:")
 	fmt.Fprintln(s.Out, "  "+printable.Text(keys.Where(key)))
 	name := key.Status.SecretName

@@ -16,7 +16,7 @@ import (
 func TestNamesAreEscaped(t *testing.T) {
 	const evil = "x\r\u202egnp.exe\x1b[2J\u009b2J\b"
 	var out bytes.Buffer
-	s := newSession(genericiooptions.IOStreams{In: strings.NewReader("no\n"), Out: &out, ErrOut: &out})
+	s := newInvocation(genericiooptions.IOStreams{In: strings.NewReader("no\n"), Out: &out, ErrOut: &out})
 	s.terminal = func(any) bool { return true }
 	if err := table(&out, []string{"NAME", "DISPLAY NAME"}, []string{"a", evil + "\nb  forged"}); err != nil {
 		t.Fatal(err)
@@ -24,7 +24,7 @@ func TestNamesAreEscaped(t *testing.T) {
 	s.say("Key %s", evil)
 	s.warn("Key %s", evil)
 	_ = s.confirm("Revoke "+evil+"?", false)
-	c := &change{session: s}
+	c := &change{invocation: s}
 	_ = c.ask([]keys.Row{{Namespace: "shop", Name: "a", DisplayName: evil + "\n  shop/forged"}}, "Revoke", false)
 	for line := range strings.SplitSeq(out.String(), "\n") {
 		if !printable.Is(strings.ReplaceAll(line, "\t", " ")) {

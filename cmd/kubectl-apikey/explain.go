@@ -16,7 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-func newExplain(s *session) *cobra.Command {
+func newExplain(s *invocation) *cobra.Command {
 	var from, tenantID string
 	cmd := &cobra.Command{
 		Use:   "explain KEY METHOD URL",
@@ -95,7 +95,7 @@ func split(text string) (host, target string, err error) {
 }
 
 // explain decides about a request with a key, and prints the explanation.
-func (s *session) explain(ctx context.Context, name string, question keys.Question, out *output) error {
+func (s *invocation) explain(ctx context.Context, name string, question keys.Question, out *output) error {
 	client, namespace, err := s.begin()
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (s *session) explain(ctx context.Context, name string, question keys.Questi
 }
 
 // claimants returns the keys that could have the token. Only a token that was made elsewhere can be another key's too.
-func (s *session) claimants(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
+func (s *invocation) claimants(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
 	if key.Spec.Digest == nil {
 		return []keysv1alpha1.ApiKey{*key}
 	}
@@ -158,7 +158,7 @@ func hostOf(key *keysv1alpha1.ApiKey, tenants []keysv1alpha1.Tenant) string {
 }
 
 // explained prints explanations, one for each token. It is an error with exit code 3 unless the newest token may.
-func (s *session) explained(
+func (s *invocation) explained(
 	key *keysv1alpha1.ApiKey, question *keys.Question, explanations []keys.Explanation, out *output,
 ) error {
 	newest := &explanations[len(explanations)-1]
@@ -184,7 +184,7 @@ func (s *session) explained(
 }
 
 // describeExplanation prints an explanation for people.
-func (s *session) describeExplanation(
+func (s *invocation) describeExplanation(
 	key *keysv1alpha1.ApiKey, question *keys.Question, e *keys.Explanation, several bool,
 ) error {
 	decision := "allowed"

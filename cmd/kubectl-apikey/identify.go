@@ -16,7 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-func newIdentify(s *session) *cobra.Command {
+func newIdentify(s *invocation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "identify",
 		Short: "Say which key a token is of; the token is read from standard input",
@@ -50,7 +50,7 @@ echo "$TOKEN" | kubectl apikey identify -o name`,
 }
 
 // readToken reads a token from standard input: the first word, after a Bearer that may stand before it.
-func (s *session) readToken() (string, error) {
+func (s *invocation) readToken() (string, error) {
 	var text string
 	var err error
 	if s.terminal(s.In) {
@@ -110,7 +110,7 @@ type claim struct {
 }
 
 // identify finds the keys that have a token, and prints the result.
-func (s *session) identify(ctx context.Context, text string, out *output) error {
+func (s *invocation) identify(ctx context.Context, text string, out *output) error {
 	found := identification{Form: string(keys.FormOf(text))}
 	parsed, err := token.Parse(text)
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *session) identify(ctx context.Context, text string, out *output) error 
 }
 
 // conclude fills in the result for the keys that have a token.
-func (s *session) conclude(identities []keys.Identity, contested bool, found *identification) {
+func (s *invocation) conclude(identities []keys.Identity, contested bool, found *identification) {
 	found.Known = true
 	for i := range identities {
 		found.Claims = append(found.Claims, s.claim(&identities[i]))
@@ -158,7 +158,7 @@ func (s *session) conclude(identities []keys.Identity, contested bool, found *id
 }
 
 // claim returns what a token is as one key's.
-func (s *session) claim(identity *keys.Identity) claim {
+func (s *invocation) claim(identity *keys.Identity) claim {
 	row := keys.NewRow(identity.Key, s.now())
 	c := claim{
 		Key: row.Namespace + "/" + row.Name, Tenant: row.TenantID, Credential: identity.Credential, Minted: identity.Minted,
@@ -190,7 +190,7 @@ func describeForm(text string) string {
 }
 
 // evaluator returns an Evaluator of all keys that the user may list, and says where those are.
-func (s *session) evaluator(
+func (s *invocation) evaluator(
 	ctx context.Context, client *keys.Client, namespace string,
 ) (*keys.Evaluator, string, error) {
 	tenants, tenantsErr := client.Tenants(ctx)
@@ -215,7 +215,7 @@ func (s *session) evaluator(
 }
 
 // identified prints what was found. It is an error with exit code 3 unless the token works.
-func (s *session) identified(identities []keys.Identity, found *identification, out *output) error {
+func (s *invocation) identified(identities []keys.Identity, found *identification, out *output) error {
 	var err error
 	switch {
 	case !out.forPeople() && len(identities) > 0 && *out.flags.OutputFormat == "name":
@@ -240,7 +240,7 @@ func (s *session) identified(identities []keys.Identity, found *identification, 
 }
 
 // describeIdentity prints the result for people.
-func (s *session) describeIdentity(identities []keys.Identity, found *identification) error {
+func (s *invocation) describeIdentity(identities []keys.Identity, found *identification) error {
 	lines := [][]string{{"Result:", found.Message}}
 	if found.Prefix != "" {
 		whose := "yes, " + found.Prefix
@@ -271,7 +271,7 @@ func (s *session) describeIdentity(identities []keys.Identity, found *identifica
 }
 
 // identityLines describes the key that a token stands for.
-func (s *session) identityLines(identity *keys.Identity, found *identification) [][]string {
+func (s *invocation) identityLines(identity *keys.Identity, found *identification) [][]string {
 	row := keys.NewRow(identity.Key, s.now())
 	which := "the newest"
 	if !found.Newest {

@@ -41,7 +41,7 @@ func (f *selection) read(ctx context.Context, client *keys.Client, namespace str
 	return client.List(ctx, wanted)
 }
 
-func newList(s *session) *cobra.Command {
+func newList(s *invocation) *cobra.Command {
 	var which selection
 	var expiring, unused string
 	var filter keys.Filter
@@ -111,7 +111,7 @@ func period(name, value string) (time.Duration, error) {
 }
 
 // list prints the keys that a filter selects.
-func (s *session) list(
+func (s *invocation) list(
 	all []keysv1alpha1.ApiKey, filter keys.Filter, out *output, everywhere bool, namespace string,
 ) error {
 	now := s.now()
@@ -140,7 +140,7 @@ func (s *session) list(
 }
 
 // rows prints a table of keys.
-func (s *session) rows(rows []keys.Row, everywhere, wide bool) error {
+func (s *invocation) rows(rows []keys.Row, everywhere, wide bool) error {
 	now := s.now()
 	heading := []string{"NAME", "PREFIX", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE"}
 	if everywhere {

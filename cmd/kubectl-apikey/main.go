@@ -32,7 +32,7 @@ func run() int {
 		args = append([]string{"__complete"}, args...)
 	}
 	out := &standardOutput{file: os.Stdout}
-	code := execute(ctx, newSession(genericiooptions.IOStreams{In: os.Stdin, Out: out, ErrOut: os.Stderr}), args)
+	code := execute(ctx, newInvocation(genericiooptions.IOStreams{In: os.Stdin, Out: out, ErrOut: os.Stderr}), args)
 	if code == exitOK && out.err != nil {
 		fmt.Fprintf(os.Stderr, "error: not everything was printed: %v\n%s\n", out.err, fileHint)
 		return exitFailed

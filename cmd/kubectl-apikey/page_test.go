@@ -67,7 +67,7 @@ func writePage(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := newRoot(newSession(genericiooptions.NewTestIOStreamsDiscard()))
+	root := newRoot(newInvocation(genericiooptions.NewTestIOStreamsDiscard()))
 	b := bytes.NewBuffer(intro)
 	fmt.Fprint(b, "\n## Exit codes\n\n| code | means |\n|---|---|\n")
 	for code, meaning := range exitCodes {

@@ -8,8 +8,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-func newResume(s *session) *cobra.Command {
-	c := &change{session: s, verb: "resume", done: "resumed"}
+func newResume(s *invocation) *cobra.Command {
+	c := &change{invocation: s, verb: "resume", done: "resumed"}
 	c.setState(keysv1alpha1.ApiKeyActive)
 	c.skip = func(row *keys.Row) (why string, fault bool) {
 		switch row.State {

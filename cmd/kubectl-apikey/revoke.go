@@ -14,8 +14,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-func newRevoke(s *session) *cobra.Command {
-	c := &change{session: s, verb: "revoke", done: "revoked"}
+func newRevoke(s *invocation) *cobra.Command {
+	c := &change{invocation: s, verb: "revoke", done: "revoked"}
 	c.setState(keysv1alpha1.ApiKeyRevoked)
 	var yes bool
 	var w waiting

@@ -11,7 +11,7 @@ import (
 )
 
 // newRoot returns the command with all its subcommands.
-func newRoot(s *session) *cobra.Command {
+func newRoot(s *invocation) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-apikey",
 		Short: "Make, list, rotate and revoke API keys",
@@ -53,7 +53,7 @@ No token is ever an argument: the shell's history and the list of processes woul
 }
 
 // execute runs a command line, prints what went wrong, and returns the exit code.
-func execute(ctx context.Context, s *session, args []string) int {
+func execute(ctx context.Context, s *invocation, args []string) int {
 	err := refuseTokens(args)
 	if err == nil {
 		root := newRoot(s)

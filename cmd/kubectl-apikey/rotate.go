@@ -12,8 +12,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-func newRotate(s *session) *cobra.Command {
-	c := &change{session: s, verb: "rotate", done: "is to be rotated"}
+func newRotate(s *invocation) *cobra.Command {
+	c := &change{invocation: s, verb: "rotate", done: "is to be rotated"}
 	var w waiting
 	request := s.now().UTC().Format(time.RFC3339Nano)
 	c.skip = func(row *keys.Row) (why string, fault bool) {

@@ -10,7 +10,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
 
-func newScopes(s *session) *cobra.Command {
+func newScopes(s *invocation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scopes [SCOPE...]",
 		Short: "List the scopes that keys may have, and the routes that need each",
@@ -48,7 +48,7 @@ kubectl apikey scopes products:read orders:write`,
 	return cmd
 }
 
-func (s *session) scopes(all []keys.ScopeEntry, out *output) error {
+func (s *invocation) scopes(all []keys.ScopeEntry, out *output) error {
 	if !out.forPeople() {
 		list := &unstructured.UnstructuredList{Items: []unstructured.Unstructured{}}
 		list.SetAPIVersion(resultVersion)

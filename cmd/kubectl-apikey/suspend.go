@@ -8,8 +8,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-func newSuspend(s *session) *cobra.Command {
-	c := &change{session: s, verb: "suspend", done: "suspended"}
+func newSuspend(s *invocation) *cobra.Command {
+	c := &change{invocation: s, verb: "suspend", done: "suspended"}
 	c.setState(keysv1alpha1.ApiKeySuspended)
 	c.skip = func(row *keys.Row) (why string, fault bool) {
 		switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keys"
 )
 
-func newTenant(s *session) *cobra.Command {
+func newTenant(s *invocation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tenant [NAME]",
 		Short: "Show a tenant: ID, base URL, quota, what its keys may be",
@@ -48,7 +48,7 @@ kubectl apikey tenant acme -o jsonpath='{.spec.id}'`,
 	return cmd
 }
 
-func (s *session) describeTenant(tenant *keysv1alpha1.Tenant) error {
+func (s *invocation) describeTenant(tenant *keysv1alpha1.Tenant) error {
 	spec := &tenant.Spec
 	active, most := keys.Quota(tenant)
 	expiries := make([]string, len(spec.ExpiryOptions))

@@ -25,7 +25,7 @@ type ui struct {
 	idleTimeout time.Duration
 }
 
-func newUI(s *session) *cobra.Command {
+func newUI(s *invocation) *cobra.Command {
 	f := &ui{}
 	cmd := &cobra.Command{
 		Use:   "ui",
@@ -52,7 +52,7 @@ kubectl apikey ui --port 8123 --no-browser`,
 	return cmd
 }
 
-func (f *ui) run(ctx context.Context, s *session) error {
+func (f *ui) run(ctx context.Context, s *invocation) error {
 	if f.port < 0 || f.port > 65535 {
 		return usagef("--port must be from 0 to 65535")
 	}
@@ -87,7 +87,7 @@ func (f *ui) run(ctx context.Context, s *session) error {
 }
 
 // serve serves until the context ends, or nobody has had the page open for a while.
-func (f *ui) serve(ctx context.Context, s *session, page *console.Console, listener net.Listener) error {
+func (f *ui) serve(ctx context.Context, s *invocation, page *console.Console, listener net.Listener) error {
 	start := page.StartPath()
 	link := "http://" + listener.Addr().String() + start
 	browser := &launcher{}

@@ -107,7 +107,6 @@ func NewController(o Options) *Controller {
 	roots := rootkeys.New(o.Client, o.Roots, o.Live, o.Namespace)
 	mint := credentials.NewMint(roots, o.Formats)
 	gatherer := &admission.Gatherer{Client: o.Client, Tenants: o.Tenants, Keys: o.Keys, Serves: o.Served.Serves}
-	publish := publication.Publish{Secrets: secrets, Roots: roots}
 	return &Controller{
 		client:    o.Client,
 		recorder:  o.Recorder,
@@ -124,13 +123,13 @@ func NewController(o Options) *Controller {
 			&credentials.Announce{Mint: mint},
 			credentials.NewRotate(mint, o.Clock, publication.CheckTemplates),
 			&rollout.Wait{Verifiers: verifiers},
-			&publish,
+			publication.NewPublish(secrets, roots),
 			credentials.Supersede{},
 			&credentials.Schedule{Warnings: o.ExpiryWarnings},
 			suspend{},
 		},
 		refused: []lifecycle.Step{
-			&publication.Keep{Publish: publish},
+			publication.NewKeep(secrets, roots),
 		},
 	}
 }

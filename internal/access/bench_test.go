@@ -20,7 +20,7 @@ func fiftyRules() *access.Matcher {
 		prefix("/Straße", "s:read")))
 }
 
-// requests are those that are to allocate nothing, whatever becomes of them.
+// requests must allocate nothing, whatever the result.
 var requests = map[string]request{
 	"a match":                  {"api.example.com", "GET", "/api/resource-17/items/4711"},
 	"a wildcard":               {"a.b.example.org", "GET", "/some/path"},

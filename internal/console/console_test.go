@@ -41,8 +41,8 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	}
 }
 
-// checkPolicy checks that a page may load and run nothing but files of its own, and that nobody may show it within
-// another.
+// checkPolicy checks that a page may load and run nothing except its own files, and that nobody may show it within
+// another page.
 func checkPolicy(t *testing.T, path string, sent []string) {
 	t.Helper()
 	if len(sent) != 1 {

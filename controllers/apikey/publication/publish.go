@@ -34,9 +34,11 @@ const (
 
 // Publish is the step that puts a credential's token into the key's Secret, and records that it is there. The
 // credential is the newest, or the one before it while the newest is withheld.
-type Publish struct {
-	Secrets *Store
-	Roots   *rootkeys.Store
+type Publish struct{ publisher }
+
+// NewPublish returns the step.
+func NewPublish(secrets *Store, roots *rootkeys.Store) *Publish {
+	return &Publish{publisher{secrets: secrets, roots: roots}}
 }
 
 // Reconcile implements lifecycle.Step.
@@ -50,14 +52,17 @@ func (s *Publish) Reconcile(ctx context.Context, r *lifecycle.Reconciliation) (l
 
 // Keep is the step that keeps the Secret of a key which was issued and now asks for something that it may not have: its
 // token still works, and is restored if it is lost. Only the condition Published says what cannot be done.
-type Keep struct {
-	Publish
+type Keep struct{ publisher }
+
+// NewKeep returns the step.
+func NewKeep(secrets *Store, roots *rootkeys.Store) *Keep {
+	return &Keep{publisher{secrets: secrets, roots: roots}}
 }
 
 // Reconcile implements lifecycle.Step.
 func (s *Keep) Reconcile(ctx context.Context, r *lifecycle.Reconciliation) (lifecycle.Result, error) {
 	credential := published(r)
-	if r.Admission.Tenant == nil || credential == nil || !s.Secrets.Serves(r.Key.Namespace) {
+	if r.Admission.Tenant == nil || credential == nil || !s.secrets.Serves(r.Key.Namespace) {
 		return lifecycle.Result{}, nil
 	}
 	_, err := s.publish(ctx, r, credential)
@@ -78,8 +83,14 @@ func published(r *lifecycle.Reconciliation) *keysv1alpha1.Credential {
 	return nil
 }
 
+// publisher is what Publish and Keep have in common: both write a credential's token.
+type publisher struct {
+	secrets *Store
+	roots   *rootkeys.Store
+}
+
 // publish puts a credential's token into the key's Secret, and records that it is there.
-func (s *Publish) publish(
+func (p *publisher) publish(
 	ctx context.Context, r *lifecycle.Reconciliation, credential *keysv1alpha1.Credential,
 ) (lifecycle.Result, error) {
 	if r.Key.Spec.Digest != nil {
@@ -89,7 +100,7 @@ func (s *Publish) publish(
 		return lifecycle.Result{}, nil
 	}
 	name := SecretName(r.Key)
-	tok, current, lost, err := s.token(ctx, r.Key, credential)
+	tok, current, lost, err := p.token(ctx, r.Key, credential)
 	if errors.Is(err, rootkeys.ErrGone) {
 		return fail(r, rootLost(credential)), nil
 	}
@@ -104,7 +115,7 @@ func (s *Publish) publish(
 	if err != nil {
 		return lifecycle.Result{}, err
 	}
-	if err := s.write(ctx, r, current, desired, credential); err != nil {
+	if err := p.write(ctx, r, current, desired, credential); err != nil {
 		var known interface{ result() lifecycle.Result }
 		if !errors.As(err, &known) {
 			return lifecycle.Result{}, err
@@ -113,7 +124,7 @@ func (s *Publish) publish(
 	}
 	// The token may be in one Secret only: a former Secret is deleted once the new one is there.
 	if former := r.Key.Status.SecretName; former != "" && former != name {
-		if err := s.Secrets.Remove(ctx, r.Key, former); err != nil {
+		if err := p.secrets.Remove(ctx, r.Key, former); err != nil {
 			return lifecycle.Result{}, err
 		}
 	}
@@ -123,14 +134,14 @@ func (s *Publish) publish(
 
 // token returns a credential's token: derived from its root key or, where that is lost, as the Secret has it. In that
 // case it also returns the Secret. The error is rootkeys.ErrGone if neither is there.
-func (s *Publish) token(
+func (p *publisher) token(
 	ctx context.Context, key *keysv1alpha1.ApiKey, credential *keysv1alpha1.Credential,
 ) (tok token.Token, current existing, lost bool, err error) {
-	tok, err = s.Roots.Derive(ctx, key, credential)
+	tok, err = p.roots.Derive(ctx, key, credential)
 	if !errors.Is(err, rootkeys.ErrGone) {
 		return tok, existing{}, false, err
 	}
-	current, err = s.Secrets.get(ctx, key.Namespace, SecretName(key))
+	current, err = p.secrets.get(ctx, key.Namespace, SecretName(key))
 	if err != nil {
 		return token.Token{}, existing{}, true, err
 	}
@@ -154,26 +165,26 @@ func rootLost(credential *keysv1alpha1.Credential) lifecycle.Result {
 // write gives the Secret its desired content. It reads the Secret first, except where that is known to be up to date,
 // and where the Secret has never been created: its creation tells just as well that there is none. The error is that of
 // Store.apply.
-func (s *Publish) write(
+func (p *publisher) write(
 	ctx context.Context, r *lifecycle.Reconciliation,
 	current existing, desired *corev1.Secret, credential *keysv1alpha1.Credential,
 ) (err error) {
 	recorded := credential.PublishedTime != nil && r.Key.Status.SecretName == desired.Name
 	switch {
 	case current.Secret != nil: // Read already.
-	case recorded && s.Secrets.upToDate(ctx, r.Key, desired):
+	case recorded && p.secrets.upToDate(ctx, r.Key, desired):
 		return nil
 	case r.Key.Status.SecretName == "" && r.Conditions().Get(keysv1alpha1.ConditionPublished) == nil:
-		if err := s.Secrets.apply(ctx, r.Key, existing{}, desired, credential.Digest); !apierrors.IsAlreadyExists(err) {
+		if err := p.secrets.apply(ctx, r.Key, existing{}, desired, credential.Digest); !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 		fallthrough
 	default:
-		if current, err = s.Secrets.get(ctx, r.Key.Namespace, desired.Name); err != nil {
+		if current, err = p.secrets.get(ctx, r.Key.Namespace, desired.Name); err != nil {
 			return err
 		}
 	}
-	return s.Secrets.apply(ctx, r.Key, current, desired, credential.Digest)
+	return p.secrets.apply(ctx, r.Key, current, desired, credential.Digest)
 }
 
 // record writes to status that the Secret holds a credential's token.

@@ -32,13 +32,13 @@ func Required() bool { return os.Getenv(Require) != "" }
 type Item struct {
 	// Name is the program's own name, by which tests ask for it.
 	Name string
-	// Without is what is not covered without it.
+	// Without says what is not covered without it.
 	Without string
 	// Debian is the package, or packages, that have it.
 	Debian string
 	// Target is the make target that brings it into bin/tools: as a download, or built from Go modules.
 	Target string
-	// Hint is how to get it, where Debian and Target don't say it.
+	// Hint says how to get it, if Debian and Target don't.
 	Hint string
 	// Users are the folders of the packages whose tests ask for it. Blank is for every test.
 	Users []string
@@ -149,7 +149,7 @@ func (i Item) UsedBy(folder string) bool {
 	})
 }
 
-// Look returns where it is.
+// Look returns its path.
 func (i Item) Look() (string, error) {
 	if i.Probe != nil {
 		return "works", i.Probe()
@@ -164,7 +164,7 @@ func (i Item) Look() (string, error) {
 		places = []string{filepath.Join(os.Getenv(i.Folder), i.Name)}
 	case i.Built:
 		places = []string{filepath.Join(Tools(), i.Name)}
-	default: // Debian keeps servers in /usr/sbin, which is not in everybody's PATH.
+	default: // Debian puts servers into /usr/sbin, which is not in every PATH.
 		places = []string{filepath.Join(Tools(), i.Name), i.Name, "/usr/sbin/" + i.Name}
 	}
 	var errs []error
@@ -212,8 +212,8 @@ func Program(t testing.TB, name string) string {
 	return ""
 }
 
-// ControlPlane ends the test where the control plane's programs are missing that it starts. A test that was started
-// without KUBEBUILDER_ASSETS goes on, to the error that says what to do.
+// ControlPlane skips the test if a program of the control plane that it starts is missing. A test that was started
+// without KUBEBUILDER_ASSETS continues, to the error that says what to do.
 func ControlPlane(t testing.TB, others ...string) {
 	t.Helper()
 	if os.Getenv(assets) == "" {
@@ -224,12 +224,12 @@ func ControlPlane(t testing.TB, others ...string) {
 	}
 }
 
-// Reason is why a test that needs it is skipped.
+// Reason returns why a test that needs it is skipped.
 func (i Item) Reason() string { return fmt.Sprintf("needs %s, which is missing: %s", i.Name, i.How()) }
 
 var reason = regexp.MustCompile(`needs (.+?), which is missing: `)
 
-// Missing returns what a skipped test lacks by its reason; blank if it was skipped for another.
+// Missing returns what a skipped test lacks, read from its reason; blank if it was skipped for another reason.
 func Missing(text string) string {
 	if found := reason.FindStringSubmatch(text); found != nil {
 		return found[1]
@@ -247,7 +247,7 @@ func mountNamespaces() error {
 	return nil
 }
 
-// AxeCore is the path of axe-core, as make axe leaves it there.
+// AxeCore returns the path where make axe puts axe-core.
 func AxeCore() string {
 	return filepath.Join(filepath.Dir(Tools()), "axe", "node_modules", "axe-core", "axe.min.js")
 }

@@ -60,7 +60,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// witness is a test that notes how it was ended.
+// witness is a test that records how it ended.
 type witness struct {
 	testing.TB
 
@@ -150,7 +150,7 @@ func TestControlPlanes(t *testing.T) {
 	}
 }
 
-// testsByFolder are the texts of all tests, but for this package's.
+// testsByFolder returns the texts of all tests except this package's.
 func testsByFolder(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}

@@ -179,7 +179,7 @@ func declares(files []file, folder, name string) bool {
 }
 
 // TestNotBefore checks that the example of how to add a field names every file of the product, and of its manifests,
-// that a field which is there already is named in: what a field that is like it touches.
+// that reads or writes spec.expiry: a similar field touches the same files.
 func TestNotBefore(t *testing.T) {
 	list := section(t, contributing, "### A spec field")
 	for _, f := range tree(t) {
@@ -198,5 +198,5 @@ func TestNotBefore(t *testing.T) {
 	}
 }
 
-// touchesExpiry matches code, CEL or script that handles the field after which the example is modelled.
+// touchesExpiry matches code, CEL or scripts that read or write spec.expiry.
 var touchesExpiry = regexp.MustCompile(`\bSpec\.Expiry\b|\bspec\.expiry\b|object\.spec\.expiry`)

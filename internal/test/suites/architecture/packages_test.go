@@ -52,20 +52,20 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// TestPicture checks that each arrow of the picture of packages is an import.
-func TestPicture(t *testing.T) {
+// TestDiagram checks that each arrow of the diagram of packages is an import.
+func TestDiagram(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(root, architecture))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, picture, ok := strings.Cut(string(content), "```mermaid\nflowchart")
-	picture, _, _ = strings.Cut(picture, "```")
+	_, diagram, ok := strings.Cut(string(content), "```mermaid\nflowchart")
+	diagram, _, _ = strings.Cut(diagram, "```")
 	imports := importsOf(t, tree(t))
 	boxes, arrows := map[string]string{}, 0
-	for _, box := range box.FindAllStringSubmatch(picture, -1) {
+	for _, box := range box.FindAllStringSubmatch(diagram, -1) {
 		boxes[box[1]] = box[2]
 	}
-	for line := range strings.Lines(box.ReplaceAllString(picture, "$1")) {
+	for line := range strings.Lines(box.ReplaceAllString(diagram, "$1")) {
 		from, to, isArrow := strings.Cut(strings.TrimSpace(line), " --> ")
 		if !isArrow {
 			continue
@@ -84,7 +84,7 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// box matches the name of a box of the picture, and the folders that it stands for.
+// box matches the name of a box of the diagram, and the folders that it stands for.
 var box = regexp.MustCompile(`(\w+)\["([^"]+)"\]`)
 
 // within reports whether a folder is one of those that a box stands for. One that ends in … stands for all below it.
@@ -145,13 +145,13 @@ func checkPure(t *testing.T, files []file, name string) {
 	}
 }
 
-// TestStatusFields checks that the page says of each field of each kind's status who writes it.
+// TestStatusFields checks that the page says who writes each field of each kind's status.
 func TestStatusFields(t *testing.T) {
-	told := map[string]bool{}
+	documented := map[string]bool{}
 	for _, cells := range rows(section(t, architecture, "### Status")) {
 		kind, _, _ := strings.Cut(cells[0], " ")
 		for _, match := range code.FindAllStringSubmatch(cells[0], -1) {
-			told[kind+" "+strings.TrimPrefix(match[1], "status.")] = true
+			documented[kind+" "+strings.TrimPrefix(match[1], "status.")] = true
 		}
 		if len(cells) != 4 || slices.Contains(cells, "") {
 			t.Errorf("%s: the row %q does not say who writes it, how, and as which field manager", architecture, cells)
@@ -166,13 +166,13 @@ func TestStatusFields(t *testing.T) {
 		kind, fields := statusFields(t, name)
 		for _, field := range fields {
 			found++
-			if !told[kind+" "+field] {
+			if !documented[kind+" "+field] {
 				t.Errorf("%s does not say who writes status.%s of %s", architecture, field, kind)
 			}
-			delete(told, kind+" "+field)
+			delete(documented, kind+" "+field)
 		}
 	}
-	for field := range told {
+	for field := range documented {
 		t.Errorf("%s says who writes %s, which is no field of a status", architecture, field)
 	}
 	if found < 20 {

@@ -1,5 +1,5 @@
-// Package crash kills the controller (kill -9) before and after each of its writes, starts it again, and checks what
-// becomes of the key. The controller is the real binary with the rights that config/rbac gives it.
+// Package crash kills the controller (kill -9) before and after each of its writes, starts it again, and checks the
+// state of the key. The controller is the real binary with the rights that config/rbac gives it.
 package crash_test
 
 import (
@@ -34,14 +34,14 @@ type testbed struct {
 	killer *killer
 }
 
-// TestKilledAtEveryWrite covers the minting sequence: it goes on to the next write until the controller is done before
-// it is killed.
+// TestKilledAtEveryWrite covers the minting sequence: it kills the controller at one write after another, until the
+// controller finishes before it is killed.
 func TestKilledAtEveryWrite(t *testing.T) {
 	i := install.New(t, install.Options{
 		Manifests: []string{"rbac"}, Objects: []client.Object{fixture.Policy("nexuscommerce")},
 	})
 	b := &testbed{Installation: i, killer: newKiller(t, i.ServiceAccountConfig("apikey-controller"))}
-	// With a step of 2 it is killed before every other write, and after those between.
+	// With a step of 2 it is killed before every other write, and after those in between.
 	step := effort.Pick(3, 2, 1)
 	for first, when := range []moment{beforeWrite, afterWrite} {
 		points := 0
@@ -61,8 +61,8 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 }
 
-// mintKilled mints one key, with the controller killed at one write. It reports whether the controller was done without
-// coming to that write.
+// mintKilled mints one key, with the controller killed at one write. It reports whether the controller finished without
+// reaching that write.
 func (b *testbed) mintKilled(t *testing.T, write int, when moment) bool {
 	ctx := t.Context()
 	tenant := fixture.Tenant(fixture.Name("tenant"))
@@ -173,12 +173,12 @@ func (b *testbed) record(t *testing.T, key *keysv1alpha1.ApiKey) func() []string
 	}
 }
 
-// check checks what is there at the end: the credential that was announced first, one Secret with its token, one place
-// in the ledger, and one root key.
+// check checks the final state: the credential that was announced first, one Secret with its token, one place in the
+// ledger, and one root key.
 func (b *testbed) check(ctx context.Context, t *testing.T, key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant,
 	system *corev1.Namespace, digests []string) {
 	t.Helper()
-	// S4: whatever was announced first is what it stays.
+	// S4: what was announced first never changes.
 	if len(digests) != 1 || len(key.Status.Credentials) != 1 || key.Status.Credentials[0].Digest != digests[0] {
 		t.Errorf("digests %v were announced, status ends with %v", digests, key.Status.Credentials)
 	}

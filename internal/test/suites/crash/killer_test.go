@@ -26,7 +26,7 @@ type killer struct {
 	proxy *apiproxy.Proxy
 
 	mu sync.Mutex
-	// seen are the writes since it was armed, such as "POST /api/v1/namespaces/a/secrets".
+	// seen has the writes since it was armed, such as "POST /api/v1/namespaces/a/secrets".
 	seen   []string
 	armed  bool
 	target int
@@ -41,14 +41,14 @@ func newKiller(t *testing.T, config *rest.Config) *killer {
 	return k
 }
 
-// arm has the controller killed at the target-th write from now, counted from 1.
+// arm makes the killer kill the controller at the target-th write from now, counted from 1.
 func (k *killer) arm(target int, when moment, kill func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.seen, k.armed, k.target, k.when, k.kill = nil, true, target, when, kill
 }
 
-// disarm returns the writes that were counted. No more are.
+// disarm stops counting, and returns the writes that were counted.
 func (k *killer) disarm() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -76,7 +76,7 @@ func newReaderWithPrograms(t *testing.T) *reader {
 	return r
 }
 
-// run runs a script as a person would who has kubectl and is at the top of the repository.
+// run runs a script as a person would who has kubectl, at the top of the repository.
 func (r *reader) run(t *testing.T, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -105,7 +105,7 @@ const (
 	metricsName  = "apikey-verifier-metrics.apikey-system.svc"
 )
 
-// at returns the URL of a Service, at the port of an address that curl is told to find it at.
+// at returns the URL of a Service. Curl is configured to find its port at an address.
 func (r *reader) at(t *testing.T, name, address string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)

@@ -13,9 +13,9 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// TestEveryReasonHasARemedy checks that the page for troubles has each reason of a condition and of a refusal, and that
-// this and the pages of the kinds say of each what the table in internal/keys says, which the command line and the
-// settings page have too. A page may add to that.
+// TestEveryReasonHasARemedy checks that docs/troubleshooting.md has each reason of a condition and of a refusal, and
+// that it and the pages of the kinds say the same about each as the table in internal/keys, which the command line and
+// the settings page use too. A page may add to that.
 func TestEveryReasonHasARemedy(t *testing.T) {
 	rows := map[string]int{}
 	reasons := map[string]keys.Reason{}

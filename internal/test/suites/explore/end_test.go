@@ -12,7 +12,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// expectEnd is L1: every key is in the state that its spec asks for, and nothing is left over.
+// expectEnd checks L1: every key is in the state that its spec asks for, and nothing is left over.
 func (r *run) expectEnd() {
 	s := r.latest()
 	for i := range s.keys {
@@ -39,8 +39,7 @@ func (r *run) expectEnd() {
 	}
 }
 
-// conditionSaying returns the condition that tells the state of a key: its own for a state that was requested, else
-// Ready.
+// conditionSaying returns the condition that shows the state of a key: its own for a requested state, otherwise Ready.
 func conditionSaying(key *keysv1alpha1.ApiKey, want string) *metav1.Condition {
 	ready := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionReady)
 	if ready == nil {
@@ -103,7 +102,7 @@ func (r *run) expectReady(s *state, key *keysv1alpha1.ApiKey) {
 	}
 }
 
-// noSecretLeft expects no Secrets but those of keys, and those that aren't ours.
+// noSecretLeft expects no Secrets except those of keys and those that aren't ours.
 func (r *run) noSecretLeft(s *state) {
 	for i := range s.secrets {
 		secret := &s.secrets[i]

@@ -19,7 +19,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// workers is how many runs are under way at a time: they mostly wait for the API server.
+// workers is how many runs take place at a time: they mostly wait for the API server.
 const workers = 4
 
 // never is the number of a stage that no scenario has.
@@ -71,7 +71,7 @@ func (e *explorer) explore() {
 }
 
 // singles returns the plans with one fault: every fault at every write. After the last stage, a controller that is down
-// until the next is the same as one that stops.
+// until the next one is the same as a controller that stops.
 func singles(dry outcome) []plan {
 	var plans []plan
 	for i, number := range dry.stageOf {
@@ -92,15 +92,15 @@ func singles(dry outcome) []plan {
 	return plans
 }
 
-// sampled returns the plans that are played: all of them in full, otherwise the same part of them in every run. The
-// steps are primes, and no multiple of the number of faults, so that every fault still meets some writes of every
+// sampled returns the plans that are played: all of them in full effort, otherwise the same part of them in every run.
+// The steps are primes and no multiples of the number of faults, so that every fault still meets some writes of every
 // scenario.
 func sampled(plans []plan) []plan { return effort.Sample(plans, effort.Pick(101, 7, 1)) }
 
 // crashes are the first faults that all others are combined with.
 var crashes = []string{"stop before", "stop after", "lost reply"}
 
-// seconds are the plans with another fault later than a first, at the writes that the first has led to.
+// seconds returns the plans with another fault after the first one, at the writes that the first one has led to.
 func seconds(first outcome) []plan {
 	at, _ := first.plan.first()
 	var plans []plan
@@ -114,8 +114,7 @@ func seconds(first outcome) []plan {
 	return plans
 }
 
-// pairs plays the crashes after the first stage, and then each of them with every fault at every later write that there
-// is.
+// pairs plays the crashes after the first stage, and then each of them with every fault at every later write.
 func (e *explorer) pairs(dry outcome) {
 	crashed := e.try(slices.DeleteFunc(singles(dry), func(p plan) bool {
 		at, fault := p.first()
@@ -148,7 +147,7 @@ func (e *explorer) races() {
 	}
 }
 
-// try plays the scenario by each of the plans.
+// try plays the scenario with each of the plans.
 func (e *explorer) try(plans []plan) []outcome {
 	if len(plans) == 0 {
 		return nil

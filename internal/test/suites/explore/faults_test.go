@@ -12,17 +12,17 @@ import (
 
 // plan is what goes wrong in a run, and when.
 type plan struct {
-	// faults are the faults, by the number of the write that they befall. Writes are counted from 1.
+	// faults has the faults, by the number of the write that they hit. Writes are counted from 1.
 	faults map[int]string
-	// wake is the stage at whose end a controller that was asleep goes on with its write.
+	// wake is the stage at the end of which a sleeping controller continues with its write.
 	wake int
-	// stale is the old state that a second controller's cache shows.
+	// stale is the old state in a second controller's cache.
 	stale *stale
-	// turns is whose turn it is in a race, as far as that is decided; then it is the first's. Without races everybody
-	// takes a write in turn.
+	// turns has the process that makes each turn of a race, as far as that is decided; after that it is the first one.
+	// Without races all take turns write by write.
 	turns []int
 	races bool
-	// probing is set in the run that looks for old states that lead to writes.
+	// probing is set in the run that searches for old states that lead to writes.
 	probing bool
 }
 
@@ -44,20 +44,20 @@ func (p plan) String() string {
 	return text
 }
 
-// first is the plan's first fault, and where it is.
+// first returns the plan's first fault, and its write.
 func (p plan) first() (at int, fault string) {
 	at = slices.Min(slices.Collect(maps.Keys(p.faults)))
 	return at, p.faults[at]
 }
 
-// effect is what becomes of a task.
+// effect is what a fault does to a task.
 type effect int
 
 const (
 	goesOn effect = iota
-	// ends is for a task whose process is gone.
+	// ends is the effect on a task whose process is gone.
 	ends
-	// sleeps is for one that will go on later.
+	// sleeps is the effect on a task that continues later.
 	sleeps
 )
 
@@ -66,10 +66,10 @@ const (
 	asleep = "asleep"
 )
 
-// fault befalls a write.
+// faultFunc makes a fault happen to a write.
 type faultFunc func(*run, *task, *write) effect
 
-// faults are all that can befall a write.
+// faults has all faults that can happen to a write.
 var faults = map[string]faultFunc{
 	"stop before": func(r *run, t *task, _ *write) effect {
 		r.kill(t)
@@ -80,7 +80,7 @@ var faults = map[string]faultFunc{
 		r.kill(t)
 		return ends
 	},
-	// The same, but no controller is there until users have done the next thing.
+	// The same, but no controller runs until users have done the next thing.
 	down + "before": func(r *run, t *task, _ *write) effect {
 		r.kill(t)
 		r.down, r.leader = true, nil
@@ -115,7 +115,8 @@ var faults = map[string]faultFunc{
 		r.commit(w)
 		return goesOn
 	},
-	// Another controller takes over for good; the first believes that it leads, and makes its write stages later.
+	// Another controller takes over permanently. The first one still believes that it leads, and makes its write stages
+	// later.
 	asleep: func(r *run, t *task, w *write) effect {
 		t.pending = w
 		r.sleepers = append(r.sleepers, t)
@@ -142,7 +143,7 @@ func (r *run) drive(t *task) {
 	}
 }
 
-// answer decides what becomes of a write.
+// answer decides what happens to a write.
 func (r *run) answer(t *task, w *write) effect {
 	if r.unnumbered {
 		r.log("  (%s)", w)
@@ -163,14 +164,14 @@ func (r *run) answer(t *task, w *write) effect {
 	return result
 }
 
-// commit makes a write, and looks at what has come of it.
+// commit makes a write, and checks the result.
 func (r *run) commit(w *write) {
 	w.answer = w.send()
 	r.observe(w.kind)
 	r.check()
 }
 
-// kill ends a task's process. Another takes its place.
+// kill ends a task's process. Another one takes its place.
 func (r *run) kill(t *task) {
 	if t.process == r.leader {
 		r.leader = r.newProcess()
@@ -178,14 +179,14 @@ func (r *run) kill(t *task) {
 	}
 }
 
-// aside has writes made that the plan doesn't count.
+// aside makes writes that the plan doesn't count.
 func (r *run) aside(do func()) {
 	defer func(before bool) { r.unnumbered = before }(r.unnumbered)
 	r.unnumbered = true
 	do()
 }
 
-// compete has another process reconcile everything.
+// compete lets another process reconcile everything.
 func (r *run) compete() {
 	r.aside(func() {
 		other := r.newProcess()
@@ -207,7 +208,7 @@ func (r *run) driveIfAny(t *task) {
 	}
 }
 
-// wakeSleepers has those go on that were asleep: first with the write that they were about to make.
+// wakeSleepers lets sleeping tasks continue: first with the write that they were about to make.
 func (r *run) wakeSleepers() {
 	r.aside(func() {
 		for _, t := range r.sleepers {
@@ -220,7 +221,7 @@ func (r *run) wakeSleepers() {
 	r.settle()
 }
 
-// look looks at what a task has said.
+// look checks what a task has logged.
 func (r *run) look(t *task) {
 	if t.err != nil {
 		r.log("  error: %v", t.err)

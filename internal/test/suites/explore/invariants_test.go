@@ -16,16 +16,17 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// witness is what users and verifiers have seen in a run, for later states to be held against.
+// witness has what users and verifiers have seen in a run. Later states are compared with it.
 type witness struct {
-	// digests are the digest of each credential ever announced, by key and id; announced, which digests each key had.
+	// digests has the digest of each credential that was ever announced, by key and id; announced has the digests of
+	// each key.
 	digests   map[string]string
 	announced map[string]bool
 	tokens    map[string]*sighting
-	// foreign are the Secrets that aren't ours, as they must stay; altered are those that a user has changed, by the
-	// resourceVersion that this has led to.
+	// foreign has the Secrets that aren't ours, as they must stay. altered has those that a user has changed, by the
+	// resourceVersion after the change.
 	foreign, altered map[string]string
-	// said is what controllers have said that may be logged.
+	// said has what controllers have said that may be logged.
 	said []string
 
 	last       *state
@@ -45,10 +46,10 @@ func newWitness() *witness {
 	}
 }
 
-// sighting is a token that could be read from a Secret.
+// sighting is a token that was readable in a Secret.
 type sighting struct {
 	uid, tenantID string
-	// last is when it could be read last.
+	// last is when it was last readable.
 	last time.Time
 	// worked is set once it was accepted.
 	worked bool
@@ -56,7 +57,7 @@ type sighting struct {
 	dead bool
 }
 
-// check looks at the latest state as a user and a verifier would, and fails the run for everything that must not be.
+// check checks the latest state as users and verifiers see it, and fails the run for each violation.
 func (r *run) check() {
 	s := r.latest()
 	if s != r.witness.last {
@@ -72,7 +73,8 @@ func (r *run) check() {
 	r.revocationEffective(s)
 }
 
-// credentialsStay is S4: an id has one digest for ever, no credential goes before its time, and its time does not move.
+// credentialsStay checks S4: an id has one digest forever, no credential goes before its time, and its time does not
+// move.
 func (r *run) credentialsStay(s *state) {
 	for i := range s.keys {
 		key := &s.keys[i]
@@ -113,8 +115,8 @@ func credential(key *keysv1alpha1.ApiKey, id string) *keysv1alpha1.Credential {
 
 func (r *run) over(t *metav1.Time) bool { return t != nil && !r.clock.Now().Before(t.Time) }
 
-// secretsAreOurs is S2 for Secrets: a token is only in those that its key's UID owns. And S4: it is one that was
-// announced.
+// secretsAreOurs checks S2 for Secrets: a token is only in those that its key's UID owns. It also checks S4: the token
+// is one that was announced.
 func (r *run) secretsAreOurs(s *state) {
 	for i := range s.secrets {
 		secret := &s.secrets[i]
@@ -141,7 +143,7 @@ func (r *run) secretsAreOurs(s *state) {
 	}
 }
 
-// adopted reports whether a Secret of one key has become another's, such as a predecessor's of the same name.
+// adopted reports whether a Secret of one key has become another's, such as that of a predecessor with the same name.
 func (r *run) adopted(secret *corev1.Secret) bool {
 	before := r.witness.last.secret(secret.Name)
 	if before == nil || before.UID != secret.UID {
@@ -172,7 +174,7 @@ func holds(secret *corev1.Secret, text string) bool {
 	return false
 }
 
-// noTokenElsewhere is S2 for everything else.
+// noTokenElsewhere checks S2 for everything else.
 func (r *run) noTokenElsewhere(s *state) {
 	for len(r.events.Events) > 0 {
 		r.witness.said = append(r.witness.said, <-r.events.Events)
@@ -187,7 +189,7 @@ func (r *run) noTokenElsewhere(s *state) {
 	r.witness.said = nil
 }
 
-// foreignUntouched is S5.
+// foreignUntouched checks S5.
 func (r *run) foreignUntouched(s *state) {
 	for name, want := range r.witness.foreign {
 		got, err := json.Marshal(s.secret(name))
@@ -198,7 +200,7 @@ func (r *run) foreignUntouched(s *state) {
 	}
 }
 
-// quotaKept is S3.
+// quotaKept checks S3.
 func (r *run) quotaKept(s *state) {
 	for i := range s.tenants {
 		active := 0
@@ -221,11 +223,11 @@ func (r *run) alive(key *keysv1alpha1.ApiKey) bool {
 		!apimeta.IsStatusConditionTrue(key.Status.Conditions, keysv1alpha1.ConditionRevoked)
 }
 
-// overlap is how long a token works after it could be read last, in scenarios that set none.
+// overlap is how long a token works after it was last readable, in scenarios that set none.
 const overlap = 24 * time.Hour
 
-// tokensWork is S8, and the promise of rotation: who reads a token can use it at every verifier at once, and for the
-// overlap. It is S9 too: a token whose key has ended never works again.
+// tokensWork checks S8, and the promise of rotation: whoever reads a token can use it at every verifier at once, and
+// during the overlap. It also checks S9: a token whose key has ended never works again.
 func (r *run) tokensWork(s *state, view *index.View) {
 	for text, seen := range r.witness.tokens {
 		readable := false
@@ -262,8 +264,8 @@ func (r *run) tokensWork(s *state, view *index.View) {
 }
 
 // withdrawn reports whether a key is refused because its namespace has moved to another tenant, which the controller
-// undoes once it sees the namespace back. Until then a token that has worked may be refused; one that nobody could read
-// before must not be.
+// undoes once it sees the namespace back. Until then a token that has worked may be refused. A token that was not
+// readable before must not be.
 func withdrawn(key *keysv1alpha1.ApiKey) bool {
 	admitted := apimeta.FindStatusCondition(key.Status.Conditions, keysv1alpha1.ConditionAdmitted)
 	return admitted != nil && admitted.Reason == keysv1alpha1.ReasonTenantChanged
@@ -280,7 +282,7 @@ func (r *run) knownToVerifiers(text, tenantID string, readable bool) {
 // fixtureLabel is the label of namespaces that the fixtures' tenants select by.
 const fixtureLabel = "nexuscommerce.io/tenant"
 
-// revocationEffective is S1: once a key says so, no live verifier accepts its tokens.
+// revocationEffective checks S1: once a key says so, no live verifier accepts its tokens.
 func (r *run) revocationEffective(s *state) {
 	for i := range s.keys {
 		key := &s.keys[i]

@@ -18,7 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// process is one start of the controller's binary, with all that it keeps in memory.
+// process is one start of the controller's binary, with everything that it keeps in memory.
 type process struct {
 	keys    *apikey.Controller
 	tenants *tenant.Controller
@@ -97,18 +97,18 @@ type target struct {
 // task is one reconciliation: a coroutine that stops at every write.
 type task struct {
 	process *process
-	// seen is what its cached reads see; nil is the latest.
+	// seen is the state that its cached reads return; nil is the latest.
 	seen *state
 
 	next  func() (*write, bool)
 	stop  func()
 	yield func(*write) bool
-	// pending is the write at which it has been left.
+	// pending is the write at which it is stopped.
 	pending *write
 
 	result reconcile.Result
 	err    error
-	// cut is set if the task never came to its end.
+	// cut is set if the task never reached its end.
 	cut bool
 }
 
@@ -119,7 +119,8 @@ type taskKey struct{}
 
 func taskOf(ctx context.Context) *task { return ctx.Value(taskKey{}).(*task) }
 
-// begin returns a process's reconcile of a target as its cache shows it. It is nil where the cache does not show it.
+// begin starts a process's reconciliation of a target as its cache shows it. It returns nil if the cache does not show
+// it.
 func (r *run) begin(p *process, of target, seen *state) *task {
 	t := &task{process: p, seen: seen, cut: true}
 	ctx := context.WithValue(r.ctx, taskKey{}, t)

@@ -2,8 +2,8 @@ package explore_test
 
 import "slices"
 
-// race lets several reconciliations, each in a process of its own, take turns: at each turn, one makes the write at
-// which it stopped, and goes on to its next.
+// race lets several reconciliations, each in a process of its own, take turns: at each turn, one of them makes the
+// write at which it stopped, and continues to its next one.
 func (r *run) race(of func(*run) []target) {
 	if r.leader == nil {
 		return
@@ -39,7 +39,8 @@ func (r *run) whoseTurn(turn, of int) int {
 	return at
 }
 
-// step makes the write at which a task has stopped, and lets it go on to the next. It returns false at the task's end.
+// step makes the write at which a task has stopped, and lets it continue to the next one. It returns false at the
+// task's end.
 func (r *run) step(t *task) bool {
 	if w := t.pending; w != nil {
 		t.pending = nil
@@ -59,8 +60,8 @@ func (r *run) step(t *task) bool {
 	return more
 }
 
-// forks returns the plans of the races that are like a run's, but take another turn somewhere beyond what its plan had
-// decided. From the empty plan on, these are all races there are, each once.
+// forks returns the plans of races that start like a run's and take another turn somewhere after the turns that its
+// plan decided. Starting with the empty plan, they cover all races, each once.
 func (o outcome) forks() []plan {
 	var plans []plan
 	for at := len(o.plan.turns); at < len(o.turns); at++ {

@@ -25,7 +25,7 @@ type testbed struct {
 	faults map[string]faultFunc
 }
 
-// run plays one scenario by one plan.
+// run plays one scenario with one plan.
 type run struct {
 	testbed  *testbed
 	ctx      context.Context
@@ -34,22 +34,22 @@ type run struct {
 
 	namespace, system string
 	tenants           []string
-	names             []string // of every key that there has ever been
+	names             []string // of every key that has ever existed
 	clock             *clocktesting.FakePassiveClock
 	events            *events.FakeRecorder
 	verifiers         []*verifier
 	witness           *witness
 
-	// history has every state so far, the latest last.
+	// history has all states so far, the latest last.
 	history []*state
 	leader  *process
 	tasks   []*task
 	// down is set while no controller runs, until users have done the next thing.
 	down bool
-	// wakes is when the leader asked to reconcile a key again.
+	// wakes has the times at which the leader wants to reconcile keys again.
 	wakes    map[string]time.Time
 	sleepers []*task
-	// unnumbered is set while writes are made that no plan counts.
+	// unnumbered is set during writes that no plan counts.
 	unnumbered bool
 
 	outcome outcome
@@ -63,9 +63,9 @@ type outcome struct {
 	stages  int
 	// fired is how many of the plan's faults have happened.
 	fired int
-	// branches is how many tasks there were to choose from at each turn of a race, and turns is which was chosen.
+	// branches is how many tasks could be chosen at each turn of a race, and turns is which was chosen.
 	branches, turns []int
-	// probed is how many old states were shown and led to no write; stale are those that have led to one.
+	// probed is how many old states led to no write; stale has those that led to one.
 	probed int
 	stale  []stale
 
@@ -73,7 +73,7 @@ type outcome struct {
 	failures []string
 }
 
-// broken is the value with which a run panics when it can't go on.
+// broken is the value with which a run panics when it can't continue.
 type broken struct{ err error }
 
 func (r *run) must(err error) {
@@ -98,7 +98,7 @@ func (r *run) log(format string, args ...any) {
 	r.outcome.trace = append(r.outcome.trace, fmt.Sprintf(format, args...))
 }
 
-// play runs a scenario by a plan.
+// play runs a scenario with a plan.
 func (l *testbed) play(t *testing.T, s scenario, p plan) outcome {
 	r := &run{
 		testbed:   l,
@@ -196,7 +196,7 @@ func (r *run) end() {
 	r.settle()
 	r.collect()
 	r.settle()
-	// And nothing after it: the controller must have asked to be woken for all that was left to do.
+	// Time passes, too: the controller must have requested a reconciliation for everything that was left to do.
 	r.follow(r.scenario.last)
 	if len(r.sleepers) > 0 {
 		r.wakeSleepers()
@@ -205,7 +205,7 @@ func (r *run) end() {
 		r.fail("%d of %d faults came to pass", r.outcome.fired, got)
 	}
 	r.expectEnd()
-	// L4, also for a process that has just been started.
+	// L4, also for a process that has just started.
 	r.prove(r.verifiers...)
 	before := len(r.outcome.stageOf)
 	r.leader = r.newProcess()
@@ -235,7 +235,7 @@ func (r *run) settle() {
 	}
 }
 
-// outlasted lets the time pass for which the leader waits for verifiers that are late, and reports whether it waited.
+// outlasted lets as much time pass as the leader waits for late verifiers, and reports whether it waited.
 func (r *run) outlasted() bool {
 	name, at := r.nextWake()
 	if !r.scenario.tardyVerifiers || name == "" || at.After(r.clock.Now().Add(time.Second)) {

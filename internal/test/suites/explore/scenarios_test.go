@@ -8,17 +8,18 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// scenario is what users do, and what must become of it.
+// scenario is what users do, and what must be the result.
 type scenario struct {
-	// tenants is how many there are; one if not set. Each may have one key.
+	// tenants is the number of tenants; one if not set. Each may have one key.
 	tenants int
-	// withoutRoot is set where the controller creates the root key.
+	// withoutRoot is set if the controller creates the root key.
 	withoutRoot bool
-	// withoutVerifiers is set where there are none to wait for, so that one reconciliation makes all of its writes.
+	// withoutVerifiers is set if there are no verifiers to wait for, so that one reconciliation makes all of its
+	// writes.
 	withoutVerifiers bool
-	// tardyVerifiers is set where verifiers apply changes only once status says that the controller waits for them.
+	// tardyVerifiers is set if verifiers apply changes only once status says that the controller waits for them.
 	tardyVerifiers bool
-	// tended is set where the canary is reconciled, too, which scenarios about keys alone don't need. No controller has
+	// tended is set if the canary is reconciled, too, which scenarios about keys alone don't need. No controller has
 	// run before the scenario.
 	tended bool
 	stages []stage
@@ -28,8 +29,8 @@ type scenario struct {
 	end func(*run)
 	// writes is the smallest number of writes that the controller needs: a guard against a scenario that tests nothing.
 	writes int
-	// pairs is set where every crash after the first stage is combined with every fault at every later write. Single
-	// faults are left to the scenario without it.
+	// pairs is set if every crash after the first stage is combined with every fault at every later write. Single
+	// faults are left to the same scenario without it.
 	pairs bool
 }
 
@@ -37,9 +38,9 @@ type scenario struct {
 type stage struct {
 	name string
 	do   func(*run)
-	// race returns the reconciliations that take turns once there is nothing else to do.
+	// race returns the reconciliations that take turns once nothing else is to be done.
 	race func(*run) []target
-	// quiet is set where no event reaches the controller: only time and the race make it reconcile.
+	// quiet is set if no event reaches the controller: only time and the race make it reconcile.
 	quiet bool
 	// pass is the time that passes after it.
 	pass time.Duration
@@ -326,7 +327,7 @@ func alter(change func(*corev1.Secret)) func(*run) {
 	return func(r *run) { r.editSecret("key", change) }
 }
 
-// holder returns the name of the key that has the one place, or is the next to have it.
+// holder returns the name of the key that has the only place, or is the next to get it.
 func holder(r *run) string {
 	if key := r.latest().key("b"); len(key.Status.Credentials) > 0 {
 		return "b"

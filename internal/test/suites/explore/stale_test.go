@@ -2,10 +2,10 @@ package explore_test
 
 import "fmt"
 
-// stale is one reconciliation whose cache is behind.
+// stale is one reconciliation with an outdated cache.
 type stale struct {
 	of target
-	// at is the number of states when it happens, and shown the state that the cache shows of the parts.
+	// at is the number of states at that time, and shown the state of the parts that the cache shows.
 	at, shown int
 	parts     string
 }
@@ -14,7 +14,7 @@ func (s stale) String() string {
 	return fmt.Sprintf("%s of %s %s as of state %d at state %d", s.parts, s.of.kind, s.of.name, s.shown, s.at)
 }
 
-// parts are what may be behind: each informer for itself, or all.
+// parts are the parts that may be outdated: each informer by itself, or all.
 var parts = map[string][]part{
 	"keys":       {keysPart},
 	"tenants":    {tenantsPart},
@@ -23,8 +23,8 @@ var parts = map[string][]part{
 	"everything": {keysPart, tenantsPart, namespacePart, secretsPart},
 }
 
-// showOldStates lets a second controller reconcile a target on an old state, where the plan says so. In the probing run
-// it does so for every state, and records which would lead to a write.
+// showOldStates lets a second controller reconcile a target in an old state, if the plan says so. In the probing run it
+// does so for every state, and records which would lead to a write.
 func (r *run) showOldStates(of target) {
 	if r.leader == nil || of.kind == canaryKind {
 		return
@@ -41,7 +41,7 @@ func (r *run) showOldStates(of target) {
 	}
 }
 
-// alias is a target by a name that it has in every run.
+// alias returns a target by a name that is the same in every run.
 func (r *run) alias(of target) target {
 	for i, name := range r.tenants {
 		if of.kind == tenantKind && name == of.name {
@@ -51,12 +51,12 @@ func (r *run) alias(of target) target {
 	return of
 }
 
-// probe reconciles a target on every state so far. A state that leads to no write that the API server would accept has
-// no consequences; one that does gets a run of its own.
+// probe reconciles a target in every state so far. A state that leads to no write that the API server would accept has
+// no consequences. One that does gets a run of its own.
 func (r *run) probe(of target) {
 	at := stale{of: r.alias(of), at: len(r.history)}
 	if r.witness.probed[at] {
-		return // The same reconcile at the same moment: what comes of it is known.
+		return // The same reconciliation at the same moment: its result is known.
 	}
 	r.witness.probed[at] = true
 	for name, ps := range parts {

@@ -12,7 +12,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// state is all of a run's objects at one moment. It does not change.
+// state is all of a run's objects at one moment. It is immutable.
 type state struct {
 	keys      []keysv1alpha1.ApiKey
 	tenants   []keysv1alpha1.Tenant
@@ -20,7 +20,7 @@ type state struct {
 	secrets   []corev1.Secret
 	// keysAt is the resourceVersion up to which keys holds every change.
 	keysAt string
-	// version tells which states have the same objects of a part.
+	// version shows which states have the same objects of a part.
 	version map[part]int
 }
 
@@ -90,7 +90,7 @@ func (s *state) with(earlier *state, parts ...part) *state {
 
 func (r *run) latest() *state { return r.history[len(r.history)-1] }
 
-// seenBy is what a task's cache shows.
+// seenBy returns what a task's cache shows.
 func (r *run) seenBy(t *task) *state {
 	if t.seen != nil {
 		return t.seen
@@ -98,7 +98,7 @@ func (r *run) seenBy(t *task) *state {
 	return r.latest()
 }
 
-// observe reads what a write may have changed, and adds it to the history if it has.
+// observe reads what a write may have changed, and adds it to the history if it has changed.
 func (r *run) observe(changed kind) {
 	now := *r.latest()
 	now.version = maps.Clone(r.latest().version)
@@ -122,7 +122,7 @@ func (r *run) observe(changed kind) {
 		now.tenants = tenants
 		now.version[tenantsPart]++
 	case leaseKind, canaryKind:
-		return // It is of no key.
+		return // It belongs to no key.
 	case secretKind:
 		list := &corev1.SecretList{}
 		r.must(r.testbed.cp.Client.List(r.ctx, list, client.InNamespace(r.namespace)))

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// column is what a plan is counted under.
+// column returns the column in which a plan is counted.
 func (p plan) column() string {
 	switch {
 	case p.stale != nil:

@@ -49,8 +49,8 @@ func (r *run) revoke(name string) {
 	r.editKey(name, func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
 }
 
-// editSecret has a user change a key's Secret, if it is there yet. What stands in it from then until the controller has
-// seen to it is the user's doing.
+// editSecret lets a user change a key's Secret, if it exists. Until the controller has restored it, its content is the
+// user's doing.
 func (r *run) editSecret(name string, change func(*corev1.Secret)) {
 	secret := r.latest().secret(name).DeepCopy()
 	if secret == nil {
@@ -89,7 +89,7 @@ func (r *run) move(tenant int) {
 	r.observe(namespaceKind)
 }
 
-// collect does the garbage collector's work: Secrets go whose owner is gone.
+// collect acts as the garbage collector: it deletes Secrets whose owner is gone.
 func (r *run) collect() {
 	for i := range r.latest().secrets {
 		secret := r.latest().secrets[i].DeepCopy()

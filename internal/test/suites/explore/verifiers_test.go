@@ -20,7 +20,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// verifiersBound is the verifiers' --max-staleness where some are cut off. Elsewhere it is longer than a run.
+// verifiersBound is the verifiers' --max-staleness in scenarios that cut some off. In others it is longer than a run.
 const verifiersBound = 10 * time.Second
 
 // verifier is a live verifier. While the controller waits for verifiers, it applies changes only once the controller
@@ -29,16 +29,16 @@ type verifier struct {
 	name, instance string
 	seen           *state
 	view           *index.View
-	// told is what the canary says of it, and proved when it said so.
-	told   string
-	proved time.Time
-	bound  time.Duration
-	// cutOff says that it neither learns anything nor can say so.
+	// reported is what the canary says about it, and proved when it said so.
+	reported string
+	proved   time.Time
+	bound    time.Duration
+	// cutOff is set if it neither receives nor sends anything.
 	cutOff bool
 }
 
-// registerVerifiers creates the canary, on which two verifiers say that they have applied nothing yet. But where the
-// canary is tended, a controller has been here before.
+// registerVerifiers creates the canary, on which two verifiers report that they have applied nothing yet. In scenarios
+// that tend the canary, a controller has run before.
 func (r *run) registerVerifiers() {
 	canary := newCanary(r.system)
 	known := probe.Document{}
@@ -71,7 +71,7 @@ func newCanary(namespace string) *keysv1alpha1.ApiKey {
 	})
 }
 
-// canary is the canary as it is now; nil if there is none.
+// canary returns the current canary, or nil if there is none.
 func (r *run) canary() *keysv1alpha1.ApiKey {
 	canary := &keysv1alpha1.ApiKey{}
 	if err := r.testbed.cp.Client.Get(r.ctx, client.ObjectKey{Namespace: r.system, Name: keysv1alpha1.CanaryName},
@@ -103,17 +103,17 @@ func (v *verifier) record(at time.Time) probe.Record {
 		MaxStaleness: metav1.Duration{Duration: v.bound}}
 }
 
-// cutOff has a verifier hear and say no more. It goes on deciding from what it knows until its bound has passed.
+// cutOff disconnects a verifier. It keeps deciding from what it knows until its bound has passed.
 func (r *run) cutOff(which int) { r.verifiers[which].cutOff = true }
 
-// startTwin starts another verifier under the name of one.
+// startTwin starts another verifier with the name of an existing one.
 func (r *run) startTwin(of int) {
 	twin := r.newVerifier(r.verifiers[of].name, "twin's")
 	r.verifiers = append(r.verifiers, twin)
 	r.prove(twin)
 }
 
-// signOff has a verifier stop.
+// signOff stops a verifier.
 func (r *run) signOff(which int) {
 	v := r.verifiers[which]
 	r.verifiers = slices.Delete(slices.Clone(r.verifiers), which, which+1)
@@ -130,7 +130,7 @@ func (r *run) recreateCanary() {
 	r.create(newCanary(r.system))
 }
 
-// annotate changes annotations on the canary; nil takes all of them away.
+// annotate changes annotations on the canary; nil removes all of them.
 func (r *run) annotate(annotations any) {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
 	r.must(err)
@@ -138,8 +138,8 @@ func (r *run) annotate(annotations any) {
 	r.check()
 }
 
-// expectNoWait expects that a revocation is effective as soon as those have applied it that have not signed off. A
-// controller that has just made the registry, and not sealed the canary yet, leaves one that waits.
+// expectNoWait expects that a revocation is effective as soon as the verifiers that have not signed off have applied
+// it. A controller that has just created the registry and not sealed the canary yet leaves a successor that waits.
 func (r *run) expectNoWait() {
 	key := r.latest().key("key")
 	if len(r.plan.faults) == 0 &&
@@ -148,11 +148,11 @@ func (r *run) expectNoWait() {
 	}
 }
 
-// verifierCatchesUp has the first verifier that is behind apply all changes and say so. It is false if none is behind
-// that the controller waits for: then all apply what there is, and nobody needs to hear of it.
+// verifierCatchesUp makes the first verifier that is behind apply all changes and report that. It returns false if the
+// controller waits for none that is behind: then all verifiers apply the changes without a report.
 func (r *run) verifierCatchesUp() bool {
 	for _, v := range r.verifiers {
-		if r.impatient() && v.told != r.latest().keysAt && !v.cutOff {
+		if r.impatient() && v.reported != r.latest().keysAt && !v.cutOff {
 			r.log("%s has applied all", v.name)
 			r.prove(v)
 			return true
@@ -166,18 +166,18 @@ func (r *run) verifierCatchesUp() bool {
 	return false
 }
 
-// impatient says that the leader wants to look at a key so soon again that it must be waiting for somebody.
+// impatient reports whether the leader wants to reconcile a key again so soon that it must be waiting for a verifier.
 func (r *run) impatient() bool {
 	_, at := r.nextWake()
 	return !at.IsZero() && at.Before(r.clock.Now().Add(10*time.Second))
 }
 
-// prove has verifiers apply all changes, and say on the canary how far they are and that they are alive.
+// prove makes verifiers apply all changes, and report on the canary how far they are and that they are alive.
 func (r *run) prove(verifiers ...*verifier) {
 	annotations := map[string]any{}
 	for _, v := range verifiers {
 		if !v.cutOff {
-			v.seen, v.view, v.told, v.proved = r.latest(), viewOf(r.latest()), r.latest().keysAt, r.clock.Now()
+			v.seen, v.view, v.reported, v.proved = r.latest(), viewOf(r.latest()), r.latest().keysAt, r.clock.Now()
 			annotations[probe.Annotation(v.name)] = v.record(r.clock.Now()).String()
 		}
 	}
@@ -186,7 +186,7 @@ func (r *run) prove(verifiers ...*verifier) {
 	}
 }
 
-// viewOf is what a verifier decides from that has applied a state.
+// viewOf returns the view of a verifier that has applied a state.
 func viewOf(s *state) *index.View {
 	view := index.NewView()
 	for i := range s.keys {
@@ -211,7 +211,7 @@ func (r *run) askAt(v *verifier, token, tenantID string) verify.Decision {
 	return r.decide(v.view, token, tenantID, freshness)
 }
 
-// ask asks a verifier that is fresh whether a token may read products for a tenant.
+// ask asks a fresh verifier whether a token may read products for a tenant.
 func (r *run) ask(view *index.View, token, tenantID string) verify.Decision {
 	return r.decide(view, token, tenantID, verify.Fresh)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// longBound is the bound of a verifier that is cut off: long enough for its annotation to be removed meanwhile.
+// longBound is the bound of a verifier that is cut off: long enough to remove its annotation in the meantime.
 const longBound = 8 * time.Second
 
 // testbed is an installation with a controller, and with verifiers that can be cut off from the API server.
@@ -70,14 +70,14 @@ func (b *testbed) replica(t *testing.T, name string) *subject {
 	return launch(t, b.Installation, "", name, longBound)
 }
 
-// asks asks the verifier about a key all the time, and waits until the key passes.
+// asks polls the verifier with a key, and waits until it is allowed.
 func (v *subject) asks(issued *fixture.Issued) {
 	v.t.Helper()
 	v.goes = v.call(issued)
 	v.await("a key that passes", func() error { return v.goes.last(http.StatusOK) })
 }
 
-// leaves tells the verifier to stop, and waits until it has.
+// leaves asks the verifier to stop, and waits until it has.
 func (v *subject) leaves() {
 	v.t.Helper()
 	if code := v.Terminate(timeout); code != 0 {
@@ -85,7 +85,7 @@ func (v *subject) leaves() {
 	}
 }
 
-// revoked revokes a key, and returns when that was committed and when its status said that it is effective.
+// revoked revokes a key, and returns when that was committed and when its status reported it as effective.
 func (b *testbed) revoked(t *testing.T, key *keysv1alpha1.ApiKey) (began, effective time.Time) {
 	t.Helper()
 	b.Revoke(t, key)
@@ -94,7 +94,7 @@ func (b *testbed) revoked(t *testing.T, key *keysv1alpha1.ApiKey) (began, effect
 	return began, time.Now()
 }
 
-// canary returns the canary as it is now.
+// canary returns the current canary.
 func (b *testbed) canary(t *testing.T) *keysv1alpha1.ApiKey {
 	t.Helper()
 	canary := &keysv1alpha1.ApiKey{}

@@ -13,10 +13,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 )
 
-// bound is the verifiers' --max-staleness, where a test doesn't need another.
+// bound is the verifiers' --max-staleness, unless a test needs another.
 const bound = 4 * time.Second
 
-// onWire starts a verifier that reaches the API server by a wire.
+// onWire starts a verifier that reaches the API server through a wire.
 func onWire(t *testing.T, i *install.Installation, bound time.Duration) (*subject, *wire) {
 	t.Helper()
 	w := newWire(t, i.Config)
@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 	for name, fault := range map[string]struct {
 		begins func(*subject, *wire)
 		ends   func(*subject, *wire)
-		// stale is set where the verifier learns nothing as long as the fault lasts.
+		// stale is set if the verifier receives nothing while the fault lasts.
 		stale bool
 	}{
 		"none": {},
@@ -185,7 +185,7 @@ func TestGone(t *testing.T) {
 	s.stays.always(t, http.StatusOK, cut)
 }
 
-// TestWithoutController checks that revocation and expiry work where no controller runs.
+// TestWithoutController checks that revocation and expiry work without a controller.
 func TestWithoutController(t *testing.T) {
 	i := newInstallation(t)
 	s, _ := onWire(t, i, bound)

@@ -28,7 +28,7 @@ import (
 
 const timeout = time.Minute
 
-// newInstallation installs the project with an API declared and without any program.
+// newInstallation installs the project with a declared API and without any program.
 func newInstallation(t *testing.T) *install.Installation {
 	t.Helper()
 	return install.New(t, install.Options{
@@ -36,7 +36,7 @@ func newInstallation(t *testing.T) *install.Installation {
 	})
 }
 
-// subject is a verifier that is asked all the time about two keys: one that stays, and one that is revoked.
+// subject is a verifier that is polled with two keys: one that stays valid, and one that is revoked.
 type subject struct {
 	*install.Verifier
 
@@ -46,7 +46,7 @@ type subject struct {
 	stays, goes *caller
 }
 
-// watch starts a verifier that reaches the API server by a kubeconfig, and waits until it lets both of its keys pass.
+// watch starts a verifier that reaches the API server by a kubeconfig, and waits until it allows both of its keys.
 func watch(t *testing.T, i *install.Installation, kubeconfig string, bound time.Duration) *subject {
 	t.Helper()
 	s := launch(t, i, kubeconfig, fixture.Name("verifier"), bound)
@@ -56,7 +56,7 @@ func watch(t *testing.T, i *install.Installation, kubeconfig string, bound time.
 	return s
 }
 
-// launch starts a verifier that nobody asks yet.
+// launch starts a verifier that is not polled yet.
 func launch(t *testing.T, i *install.Installation, kubeconfig, name string, bound time.Duration) *subject {
 	t.Helper()
 	return &subject{t: t, i: i, bound: bound, Verifier: i.StartVerifier(t, install.VerifierOptions{
@@ -85,7 +85,7 @@ func (s *subject) revoke() time.Time {
 	return time.Now()
 }
 
-// awaitBound waits until the bound has passed since a time, and the verifier has been asked after that.
+// awaitBound waits until the bound has passed since a time, and the verifier was asked after that.
 func (s *subject) awaitBound(since time.Time) {
 	s.t.Helper()
 	s.await("a request beyond the bound", func() error { return s.goes.askedSince(since.Add(s.bound + time.Second)) })
@@ -102,7 +102,8 @@ func (s *subject) recovers() {
 	}
 }
 
-// ready reports why the verifier is not ready, or why its readiness page does not say as of when it is fresh.
+// ready returns why the verifier is not ready, or why its readiness page does not show the time as of which it is
+// fresh.
 func (s *subject) ready() error {
 	status, body, err := get(s.URL(s.Health, "/readyz"))
 	if err == nil && status != http.StatusOK {
@@ -134,7 +135,7 @@ func (s *subject) metric(name string) float64 {
 	return 0
 }
 
-// isStale checks that the verifier lets nothing pass, and that its readiness page and its metric say why.
+// isStale checks that the verifier allows nothing, and that its readiness page and its metric say why.
 func (s *subject) isStale() {
 	s.t.Helper()
 	s.await("a stale verifier", func() error { return s.stays.last(http.StatusForbidden) })
@@ -146,7 +147,7 @@ func (s *subject) isStale() {
 	}
 }
 
-// caller asks about one key again and again.
+// caller polls with one key.
 type caller struct {
 	url    string
 	issued *fixture.Issued
@@ -157,13 +158,13 @@ type caller struct {
 	answers []answer
 }
 
-// answer is the status of the answer to a request, and when the request was sent. Status 0 is no answer.
+// answer has the status of the response to a request, and when the request was sent. Status 0 is no response.
 type answer struct {
 	sent   time.Time
 	status int
 }
 
-// call asks about a key until the test ends, without waiting for answers.
+// call polls with a key until the test ends, without waiting for responses.
 func (s *subject) call(issued *fixture.Issued) *caller {
 	c := &caller{url: s.URL(s.HTTP, ""), issued: issued, client: &http.Client{Transport: &http.Transport{}}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -220,7 +221,7 @@ func (c *caller) askedSince(since time.Time) error {
 	return nil
 }
 
-// last returns an error unless the request that was answered last got a status.
+// last returns an error unless the latest response has a status.
 func (c *caller) last(status int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,7 +231,7 @@ func (c *caller) last(status int) error {
 	return nil
 }
 
-// got returns how many requests got a status that were sent since a time.
+// got returns how many requests that were sent since a time got a status.
 func (c *caller) got(status int, since time.Time) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,7 +243,7 @@ func (c *caller) got(status int, since time.Time) (n int) {
 	return n
 }
 
-// neverAcceptedSince waits until a request was refused that was sent since a time, and checks that none got through. A
+// neverAcceptedSince waits until a request that was sent since a time was refused, and checks that none was allowed. A
 // verifier that stood still answers what was sent before that time first.
 func (c *caller) neverAcceptedSince(t *testing.T, since time.Time) {
 	t.Helper()
@@ -257,7 +258,7 @@ func (c *caller) neverAcceptedSince(t *testing.T, since time.Time) {
 	}
 }
 
-// always checks that every request since a time got one status.
+// always checks that every request since a time got the same status.
 func (c *caller) always(t *testing.T, status int, since time.Time) {
 	t.Helper()
 	c.mu.Lock()

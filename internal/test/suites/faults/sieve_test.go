@@ -18,11 +18,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// sieve is an HTTP proxy between a verifier and the API server that drops single watch events, and nothing else: the
+// sieve is an HTTP proxy between a verifier and the API server that drops single watch events and nothing else: the
 // connection stays open, and the events before and after pass.
 type sieve struct {
 	server *httptest.Server
-	// holds is the text by which an event to lose is recognised.
+	// holds is a text in the event to drop.
 	holds atomic.Pointer[string]
 	lost  atomic.Int64
 }
@@ -58,7 +58,7 @@ func newSieve(t testing.TB, config *rest.Config) *sieve {
 	return s
 }
 
-// lose drops the next event that holds a text, for one watch.
+// lose drops the next event that contains a text, for one watch.
 func (s *sieve) lose(text string) { s.holds.Store(&text) }
 
 // kubeconfig writes a kubeconfig that leads through the sieve.
@@ -79,7 +79,7 @@ func (s *sieve) kubeconfig(t testing.TB) string {
 	return path
 }
 
-// sifted is the body of a watch, one event a line, without the events that are dropped.
+// sifted is the body of a watch, one event per line, without the dropped events.
 type sifted struct {
 	io.Closer
 	sieve *sieve

@@ -32,9 +32,9 @@ const (
 	passes mode = iota
 	// refuses closes every new connection.
 	refuses
-	// stalls accepts connections and reads what is sent on them, and never answers. Nothing of it is delivered later.
+	// stalls accepts connections, reads what is sent on them, and never answers. Nothing is delivered later.
 	stalls
-	// crawls lets 1 KB/s through from the API server.
+	// crawls lets through 1 KB/s from the API server.
 	crawls
 )
 
@@ -124,7 +124,7 @@ func (w *wire) serve() {
 	}
 }
 
-// request passes on what the verifier sends, as long as it lives.
+// request passes on what the verifier sends, while the verifier lives.
 func (w *wire) request(l *link) {
 	defer func() {
 		_ = l.client.Close()
@@ -140,7 +140,7 @@ func (w *wire) request(l *link) {
 			return
 		}
 		if w.is() != stalls {
-			_, _ = l.server.Write(buffer[:n]) // A half of a connection takes anything.
+			_, _ = l.server.Write(buffer[:n]) // A half-closed connection accepts anything.
 		}
 	}
 }
@@ -158,7 +158,7 @@ func (w *wire) answer(l *link) {
 		n, err := l.server.Read(buffer[:size])
 		if err != nil {
 			if errors.Is(err, io.EOF) && w.is() == passes {
-				_ = l.client.Close() // The API server itself has ended it.
+				_ = l.client.Close() // The API server itself has closed it.
 			}
 			return
 		}

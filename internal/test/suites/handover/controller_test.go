@@ -152,7 +152,7 @@ func TestControllers(t *testing.T) {
 	e.issued(t, e.createKey(t))
 	within(t, began, onCrash)
 
-	// There is work all the time, and the leader could do it: it only can't reach its lease.
+	// There is always work, and the leader could do it: it only can't reach its lease.
 	e.startCandidate(t)
 	began = time.Now()
 	third.proxy.CutLeases()
@@ -202,7 +202,8 @@ func (e *election) check(t *testing.T, deposed *candidate) {
 			t.Errorf("%s has %d credentials", keys.Items[i].Name, len(credentials))
 		}
 	}
-	// The API server's count is right: a leader that is cut off may have asked for a Secret that another then makes.
+	// The API server's count is authoritative: a leader that is cut off may have requested a Secret that another one
+	// then creates.
 	program.WaitUntil(t, timeout, "a Secret of each key", func() error {
 		if there := e.secrets.created.Load() - e.secrets.deleted.Load(); there != int64(e.count) {
 			return fmt.Errorf("%d Secrets of %d keys", there, e.count)

@@ -17,8 +17,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// envoy is a client as Envoy is: it has a connection to one of the Service's endpoints, and opens another when that
-// endpoint sends GOAWAY. Requests that were sent before are answered.
+// envoy is a client that acts as Envoy does: it has a connection to one of the Service's endpoints, and opens another
+// when that endpoint sends GOAWAY. Requests that were sent before are answered.
 type envoy struct {
 	connection *grpc.ClientConn
 	request    *authv3.CheckRequest

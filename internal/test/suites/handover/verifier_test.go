@@ -19,7 +19,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// service does what a Service does: a new connection goes to one of its endpoints, and open ones stay where they are.
+// service acts as a Service: a new connection goes to one of its endpoints, and open ones stay where they are.
 type service struct {
 	mu        sync.Mutex
 	endpoints []string
@@ -32,7 +32,7 @@ func (s *service) add(address string) {
 	s.endpoints = append(s.endpoints, address)
 }
 
-// remove does what Kubernetes does to a pod that ends, while the preStop hook waits until every node has heard of it.
+// remove does what Kubernetes does with a pod that ends, while the preStop hook waits until every node knows of it.
 func (s *service) remove(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +47,8 @@ func (s *service) connect(ctx context.Context) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
-// proxy is a client as proxies are: it keeps a connection open as long as the other side does, and asks one question
-// after the other on it. It never repeats one.
+// proxy is a client that acts as proxies do: it keeps a connection open as long as the other side does, and sends one
+// request after another on it. It never repeats one.
 type proxy struct {
 	service *service
 	request *http.Request
@@ -57,7 +57,7 @@ type proxy struct {
 	reader  *bufio.Reader
 }
 
-// ask asks once. After an error, the next question goes over another connection.
+// ask sends one request. After an error, the next request uses another connection.
 func (p *proxy) ask(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -129,8 +129,8 @@ type asker interface {
 	close()
 }
 
-// TestVerifiers replaces all verifiers, one after the other, while proxies ask over connections that they keep, by HTTP
-// and by gRPC. No request fails.
+// TestVerifiers replaces all verifiers, one after another, while proxies send requests over connections that they keep,
+// by HTTP and by gRPC. No request fails.
 func TestVerifiers(t *testing.T) {
 	f := &fleet{Installation: install.New(t, install.Options{
 		Manifests: []string{"rbac", "verifier/canary.yaml"}, Objects: []client.Object{fixture.Policy("nexuscommerce")},

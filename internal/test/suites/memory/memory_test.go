@@ -81,7 +81,8 @@ func TestWorstCase(t *testing.T) {
 		if !strings.Contains(model, row+"\n") {
 			t.Errorf("docs/threat-model.md lacks the row\n%s", row)
 		}
-		if worst := total + int64(needs*mebi); worst >= limit/10*9 { // From there on the collector does all it can.
+		// Above that, the garbage collector would run all the time.
+		if worst := total + int64(needs*mebi); worst >= limit/10*9 {
 			t.Errorf("%s: %d MiB in the worst case, and the limit is %d MiB", name, worst/mebi, limit/mebi)
 		}
 	}

@@ -47,7 +47,7 @@ func fullStatus() keysv1alpha1.ApiKeyStatus {
 	}
 }
 
-// digest is the digest of no token.
+// digest returns the digest of no token.
 func digest(digit string) string { return "sha256:" + strings.Repeat(digit, 64) }
 
 // fields returns the fields of a struct by the names that they have in the API. Every one must have a value.

@@ -30,12 +30,13 @@ import (
 const (
 	// stranger is the address that attacks come from. Honest clients use 127.0.0.1.
 	stranger = "127.0.0.2"
-	// few is how much an attack over few connections may add to the resident memory, in bytes, of which 28 MiB are the
-	// heap's usual headroom. many is for attacks over any number of connections: two fifths of the manifests' limit, and
-	// far below the sum in docs/threat-model.md. On a busy machine garbage is collected later, and 240 MiB have been seen.
+	// few is how much an attack over few connections may add to the resident memory, in bytes; 28 MiB of it are the
+	// heap's usual headroom. many is the same for attacks over any number of connections: two fifths of the manifests'
+	// limit, and far below the sum in docs/threat-model.md. On a busy machine garbage is collected later, and 240 MiB
+	// have been seen.
 	few, many = 64 << 20, 400 << 20
-	// meanwhile is how often an honest client asks at every port while the verifier still holds what the attack has sent:
-	// for a second or two.
+	// meanwhile is how many times an honest client asks at every port while the verifier still holds what the attack
+	// has sent: for a second or two.
 	meanwhile = 50
 )
 
@@ -243,7 +244,7 @@ func tiny(line string, length int) []byte {
 	return out
 }
 
-// each does something a number of times, a few at a time.
+// each calls a function a number of times, a few at a time.
 func each(times int, do func(int)) {
 	var group sync.WaitGroup
 	work := make(chan int)
@@ -281,8 +282,8 @@ func memory(t *testing.T, pid int) (now, most int) {
 	return now, most
 }
 
-// TestFloods checks that requests without credentials take little memory, and that honest clients are answered
-// meanwhile. Each attack meets a new verifier.
+// TestFloods checks that requests without credentials take little memory, and that honest clients are answered during
+// the attack. Each attack meets a new verifier.
 func TestFloods(t *testing.T) {
 	binary := program.Build(t, "./cmd/verifier")
 	cert, key, trust := certificate(t)
@@ -327,7 +328,7 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// client is an honest client: it asks at every port, as proxies and the kubelet do.
+// client is an honest client: it sends requests to every port, as proxies and the kubelet do.
 type client struct {
 	web  *http.Client
 	urls map[string]int
@@ -380,7 +381,7 @@ func (h *client) ask(ctx context.Context) error {
 	return err
 }
 
-// requests are those that a client sends one after the other.
+// requests are the requests that a client sends one after another.
 type requests struct {
 	// answers is how often all ports have answered.
 	answers atomic.Int64

@@ -169,7 +169,7 @@ func TestEtcd(t *testing.T) {
 	}
 }
 
-// noticesByItself checks that a running verifier finds out without being told that the cluster is at an earlier state.
+// noticesByItself checks that a running verifier detects that the cluster is at an earlier state.
 func (b *testbed) noticesByItself(t *testing.T, running *install.Verifier, h history) {
 	t.Helper()
 	b.answers(t, running, h.kept, http.StatusForbidden, "unavailable")

@@ -40,7 +40,7 @@ func TestTokensAreNowhereElse(t *testing.T) {
 	for name, k := range map[string]*keysv1alpha1.ApiKey{"key": key, "shaped": shaped, "revoked": revoked} {
 		whole := i.Token(t, k)
 		i.Verifier.AwaitAnswer(t, install.Question{Token: whole, TenantID: k.Status.TenantID}, http.StatusOK, "")
-		needles[name] = whole[len(k.Status.Prefix) : len(whole)-6] // The secret part: whoever has that has the token.
+		needles[name] = whole[len(k.Status.Prefix) : len(whole)-6] // The secret part, from which the rest follows.
 	}
 	var answers strings.Builder
 	tenant := key.Status.TenantID

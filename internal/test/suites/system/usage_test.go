@@ -68,8 +68,8 @@ func awaitUse(t *testing.T, i *install.Installation, key *keysv1alpha1.ApiKey) {
 	})
 }
 
-// TestLastUsed uses keys. Their status, kubectl's table and the audit log say so; the controller has nothing to do
-// because of it (L4); and a verifier that is told to stop writes what it knows first.
+// TestLastUsed uses keys. Their status, kubectl's table and the audit log show it; the controller has nothing to do
+// because of it (L4); and a verifier that is asked to stop first writes what it has recorded.
 func TestLastUsed(t *testing.T) {
 	i := newInstallationWithPolicy(t)
 	log := filepath.Join(t.TempDir(), "audit.jsonl")
@@ -152,7 +152,8 @@ func checkAuditLog(t *testing.T, i *install.Installation, log string, keys []*ke
 	}
 }
 
-// TestAuditLogToAPipeThatIsClosed checks that a verifier answers on when nobody reads its standard output any more.
+// TestAuditLogToAPipeThatIsClosed checks that a verifier keeps answering when nobody reads its standard output any
+// more.
 func TestAuditLogToAPipeThatIsClosed(t *testing.T) {
 	i := newInstallationWithPolicy(t)
 	reader, writer, err := os.Pipe()

@@ -19,8 +19,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/version"
 )
 
-// session is what the commands of one run share: streams, configuration and clock.
-type session struct {
+// invocation is what the commands of one run share: streams, configuration and clock.
+type invocation struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
 	flags  *flag.FlagSet
@@ -31,8 +31,8 @@ type session struct {
 	password func() (string, error)
 }
 
-func newSession(streams genericiooptions.IOStreams) *session {
-	s := &session{
+func newInvocation(streams genericiooptions.IOStreams) *invocation {
+	s := &invocation{
 		IOStreams: streams,
 		config:    genericclioptions.NewConfigFlags(true),
 		flags:     flag.NewFlagSet("klog", flag.ContinueOnError),
@@ -52,7 +52,7 @@ func isTerminal(stream any) bool {
 }
 
 // readPassword reads a line from the terminal without showing it.
-func (s *session) readPassword() (string, error) {
+func (s *invocation) readPassword() (string, error) {
 	file, ok := s.In.(interface{ Fd() uintptr })
 	if !ok {
 		return "", fmt.Errorf("standard input is no terminal")
@@ -63,7 +63,7 @@ func (s *session) readPassword() (string, error) {
 }
 
 // addFlags adds kubectl's own flags, which all commands have.
-func (s *session) addFlags(root *cobra.Command) {
+func (s *invocation) addFlags(root *cobra.Command) {
 	s.config.AddFlags(root.PersistentFlags())
 	v := s.flags.Lookup("v")
 	v.Usage = "Number for the log level verbosity, as with kubectl: 6 shows requests, 8 and more what is in them."
@@ -72,10 +72,10 @@ func (s *session) addFlags(root *cobra.Command) {
 }
 
 // showsBodies reports whether client-go's log shows the bodies of the API server's answers.
-func (s *session) showsBodies() bool { return klog.V(8).Enabled() }
+func (s *invocation) showsBodies() bool { return klog.V(8).Enabled() }
 
 // connect returns a client with the user's rights.
-func (s *session) connect() (*keys.Client, error) {
+func (s *invocation) connect() (*keys.Client, error) {
 	config, err := s.restConfig()
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (s *session) connect() (*keys.Client, error) {
 }
 
 // restConfig returns the configuration for the API server, with the user's credentials.
-func (s *session) restConfig() (*rest.Config, error) {
+func (s *invocation) restConfig() (*rest.Config, error) {
 	config, err := s.config.ToRESTConfig()
 	if err != nil {
 		return nil, err
@@ -97,13 +97,13 @@ func (s *session) restConfig() (*rest.Config, error) {
 }
 
 // namespace returns the namespace of --namespace or of the context.
-func (s *session) namespace() (string, error) {
+func (s *invocation) namespace() (string, error) {
 	namespace, _, err := s.config.ToRawKubeConfigLoader().Namespace()
 	return namespace, err
 }
 
 // begin returns a client and the selected namespace.
-func (s *session) begin() (client *keys.Client, namespace string, err error) {
+func (s *invocation) begin() (client *keys.Client, namespace string, err error) {
 	if namespace, err = s.namespace(); err != nil {
 		return nil, "", err
 	}
@@ -112,15 +112,15 @@ func (s *session) begin() (client *keys.Client, namespace string, err error) {
 }
 
 // say prints a message to standard error: it is no result.
-func (s *session) say(format string, args ...any) {
+func (s *invocation) say(format string, args ...any) {
 	fmt.Fprintln(s.ErrOut, printableLines(fmt.Sprintf(format, args...)))
 }
 
 // warn prints a warning to standard error.
-func (s *session) warn(format string, args ...any) { s.say("Warning: "+format, args...) }
+func (s *invocation) warn(format string, args ...any) { s.say("Warning: "+format, args...) }
 
 // confirm asks whether to go on, and returns nil if so. Without a terminal, --yes is needed.
-func (s *session) confirm(question string, yes bool) error {
+func (s *invocation) confirm(question string, yes bool) error {
 	if yes {
 		return nil
 	}
