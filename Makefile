@@ -1,7 +1,7 @@
-# Go, git, make and a POSIX shell are all that is needed. The control plane, the proxy and kubectl are downloaded where
+# Only Go, git, make and a POSIX shell are required. The control plane, the proxy and kubectl are downloaded where
 # hack/tools/fetch has a checksum of them, or built, as every tool is, from Go modules that hack/*/*/go.mod pin. Tests that need more are
-# skipped where it is missing. Except for KUBEBUILDER_ASSETS and KUBECONFIG nothing outside this folder is used, and what is
-# brought stays in bin/.
+# skipped if it is missing. Except for KUBEBUILDER_ASSETS and KUBECONFIG nothing outside this folder is used, and downloads
+# stay in bin/.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # The targets share the working tree, and go uses every core by itself.
@@ -39,13 +39,13 @@ help: ## This list.
 # envtest keeps a file for every port that it has given out.
 DEMO = exec env XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets BIN=$(BIN) bin/demo
 
-# SETUP brings programs of others, downloaded where that is possible, and builds ours meanwhile: hack/tools/fetch. The first time, our
-# modules are downloaded while it is compiled itself.
+# SETUP downloads other projects' programs if that is possible, and builds ours at the same time: hack/tools/fetch. The first
+# time, our modules are downloaded while it is compiled itself.
 SETUP = { [ -e bin/demo ] || go list -deps ./hack/demo ./cmd/controller ./cmd/verifier >/dev/null 2>&1 & } && $(FETCH) -ldflags '$(LDFLAGS)' -own demo=./hack/demo -own apikey-controller=./cmd/controller -own apikey-verifier=./cmd/verifier
 FETCH = CGO_ENABLED=0 GOFLAGS= GOOS= GOARCH= $(SPEND) go build -trimpath -o bin/fetch ./hack/tools/fetch && bin/fetch
 # Compilers take a third less time where they collect no garbage before they hold this much. hack/tools/fetch decides by itself.
 SPEND = GOGC=off GOMEMLIMIT=512MiB
-# Where KUBEBUILDER_ASSETS names a control plane, none is brought.
+# If KUBEBUILDER_ASSETS names a control plane, none is downloaded or built.
 PLANE = $(if $(KUBEBUILDER_ASSETS),,etcd kube-apiserver kubectl)
 
 .PHONY: demo
@@ -58,7 +58,7 @@ run: ## The demo's pieces in the foreground until interrupted; on the cluster th
 		$(if $(KUBECONFIG),,$(PLANE) $(if $(PLANE),kube-controller-manager)) caddy && \
 	if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/tools/controlplane/ensure.sh); fi && $(DEMO) --keep
 
-# IMAGE has a tag. A kustomization names its bases by relative paths, so it is made here and goes again.
+# IMAGE has a tag. A kustomization names its bases by relative paths, so it is created here and removed again.
 .PHONY: dist
 dist: helm ## dist/: install.yaml, crds.yaml and the Helm chart, checked by Helm; IMAGE=registry.example.com/apikey-operator:v1 VERSION=v1.
 	@rm -rf dist && mkdir -p dist
@@ -88,7 +88,7 @@ KREW_URL ?= https://github.com/nexuscommerce/apikey-operator/releases/download/$
 krew: ## dist/krew: kubectl-apikey for PLUGIN_PLATFORMS, and the manifest that krew installs it by.
 	@hack/krew.sh dist/krew '$(VERSION)' '$(KREW_URL)' '-s -w $(LDFLAGS)' $(PLUGIN_PLATFORMS)
 
-# A Docker archive of one platform; of several, an OCI archive.
+# One platform makes a Docker archive, several make an OCI archive.
 .PHONY: image
 image: ## bin/image.tar with the three programs, without a registry; ARCHS="amd64 arm64" for more than this machine's platform.
 	@for arch in $(ARCHS); do \
@@ -97,8 +97,8 @@ image: ## bin/image.tar with the three programs, without a registry; ARCHS="amd6
 	@hack/image.sh $(IMAGE) bin/image.tar Dockerfile prebuilt bin/image $(ARCHS)
 	@echo "bin/image.tar: $(IMAGE)"
 
-# The test runner says what it needs, brings what it can, and runs the tests. TEST chooses packages, TESTFLAGS are go test's. RACE is
-# auto, -race for every package or blank for none; REQUIRE_ALL=1 fails where a test would be skipped for what is missing.
+# The test runner prints what tests need, brings what it can, and runs the tests. TEST selects packages, TESTFLAGS are flags of
+# go test. RACE is auto, -race for every package or blank for none. With REQUIRE_ALL=1 a test that lacks something fails.
 RUN_TESTS = @mkdir -p bin && $(SPEND) go build -buildvcs=false -o bin/test ./hack/tools/testrunner && \
 	exec env FUZZTIME='$(FUZZTIME)' bin/test -race='$(RACE)' -mode
 
@@ -209,7 +209,7 @@ axe: bin/axe/node_modules
 bin/axe/node_modules: hack/suites/browser/package.json hack/suites/browser/package-lock.json
 	@mkdir -p bin/axe && cp $^ bin/axe/ && cd bin/axe && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules
 
-# Removed first, so that the CRD of a kind that is gone is noticed too.
+# Removed first, so that the CRD of a removed kind does not stay.
 .PHONY: verify-generated
 verify-generated:
 	@rm -f $(CRDS)/*.yaml

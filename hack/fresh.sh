@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Shows what a stranger meets: runs make targets on an empty Debian that has Go, git, make and gcc and nothing else, in a clean
-# clone of HEAD, with empty caches, as a user who is not root.
+# Shows what a newcomer meets: runs make targets on a Debian that has only Go, git, make and gcc, in a clean clone of HEAD,
+# with empty caches, as an ordinary user.
 #
-#   fresh.sh [TARGET...]    default: demo test. One after the other in one clone; demo twice, so that it is also measured warm.
+#   fresh.sh [TARGET...]    default: demo test. They run one after another in one clone; demo twice, to measure it warm too.
 #
-# Prints each command's exit code and times, and writes them to bin/fresh.json. Exits 0 if every command did. Only this script
-# needs root, to make the root file system, and debootstrap (Debian: debootstrap). It passes on what this machine is set up with
-# to reach registries: proxies, package indexes, certificates. It leaves nothing behind but bin/fresh.json.
+# Prints each command's exit code and times, and writes them to bin/fresh.json. Exits with 0 if every command did. The script
+# itself needs root, to make the root file system, and debootstrap (Debian: debootstrap). It passes on this machine's settings
+# for reaching registries: proxies, package indexes, certificates. It leaves nothing behind except bin/fresh.json.
 set -euo pipefail
 
 fail() {
@@ -26,21 +26,21 @@ command -v go >/dev/null || fail "Go is missing"
 for program in debootstrap unshare chroot git; do
 	command -v "$program" >/dev/null || fail "$program is missing (Debian: apt-get install debootstrap util-linux git)"
 done
-export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' # The checkout may be another account's.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' # The checkout may belong to another account.
 commit=$(git rev-parse HEAD)
 git diff --quiet HEAD -- || echo "fresh.sh: changes that are not committed are not part of this" >&2
 
-# Mounts are in a namespace of their own, and end with the last process in it.
+# Mounts are in their own namespace, and end with the last process in it.
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/fresh.XXXXXX")
 inside=
 cleanup() {
 	trap - EXIT INT TERM HUP
 	if [ -n "$inside" ] && kill -0 "$inside" 2>/dev/null; then
-		kill -KILL "$inside" 2>/dev/null || true # unshare: it waits through anything less, and takes all of them with it.
+		kill -KILL "$inside" 2>/dev/null || true # unshare ignores other signals, and ends all processes in it.
 		wait "$inside" 2>/dev/null || true
 	fi
-	chmod -R u+w "$root" 2>/dev/null || true # Go's modules can't be written to.
-	rm -rf --one-file-system "$root" || { sleep 1 && rm -rf --one-file-system "$root"; } # Somebody was still writing.
+	chmod -R u+w "$root" 2>/dev/null || true # Go's modules are read-only.
+	rm -rf --one-file-system "$root" || { sleep 1 && rm -rf --one-file-system "$root"; } # A process was still writing.
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
@@ -49,7 +49,7 @@ trap 'exit 130' INT TERM HUP
 suite=stable mirror=
 if [ "${ID:-}" = debian ]; then
 	suite=$VERSION_CODENAME
-	# The first source of the suite itself, in either of apt's forms.
+	# The first source of the suite itself, in either of apt's formats.
 	mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } | awk -v suite="$suite" '
 		$1 == "URIs:" { uri = $2 } $1 == "Suites:" { for (i = 2; i <= NF; i++) if ($i == suite) { print uri; exit } }
 		$1 == "deb" { for (i = 2; i < NF; i++) if ($i ~ "://" && $(i + 1) == suite) { print $i; exit } }')
@@ -73,10 +73,10 @@ home=/home/stranger
 useradd --root "$root" --create-home --uid 1000 --shell /bin/bash stranger
 git clone --quiet --no-local "$top" "$root$home/src"
 git -C "$root$home/src" checkout --quiet --detach "$commit"
-git -C "$root$home/src" remote remove origin # It is not there.
+git -C "$root$home/src" remote remove origin # It does not exist there.
 
-# How registries are reached.
-keep() { # keep FILE...: at the same place in there
+# Settings for reaching registries.
+keep() { # keep FILE...: copies to the same place there
 	local file
 	for file in "$@"; do
 		if [ -f "$file" ] || [ -d "$file" ]; then
@@ -112,7 +112,7 @@ chown -R 1000:1000 "$root$home"
 
 cat >"$root/enter" <<'INSIDE'
 #!/bin/bash
-# enter ROOT: prepares the devices, and then, as the stranger, runs what there is to run: see fresh.sh.
+# enter ROOT: prepares the devices, and then runs the targets as an ordinary user: see fresh.sh.
 set -eu
 root=$1
 shift
@@ -128,13 +128,13 @@ ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
 cd /
-# Not exec: a change of user would undo --kill-child, and this shell is what ends with unshare and takes all of them with it.
+# Not exec: a change of user would undo --kill-child. This shell ends with unshare, and all others with it.
 chroot --userspec=1000:1000 "$root" /usr/bin/env -i "$@" || exit
 INSIDE
 
 cat >"$root/measure.sh" <<'INSIDE'
 #!/bin/bash
-# measure.sh TARGET...: one line of JSON a command, to /home/stranger/results.
+# measure.sh TARGET...: writes one line of JSON for each command to /home/stranger/results.
 cd "$HOME/src"
 TIMEFORMAT='%R %U %S'
 load() { cut -d' ' -f1 /proc/loadavg; }
@@ -148,7 +148,7 @@ for target; do
 		printf '=== make %s (%s): exit code %d after %s s (%s s of CPU)\n' "$target" "$state" "$code" "$wall" "$(awk "BEGIN { print $user + $system }")"
 		printf '{"command": "make %s", "state": "%s", "exit": %d, "seconds": %s, "cpuSeconds": %s, "loadBefore": %s, "loadAfter": %s}\n' \
 			"$target" "$state" "$code" "$wall" "$(awk "BEGIN { print $user + $system }")" "$before" "$(load)" >>"$HOME/results"
-		[ "$code" = 0 ] || break # Nothing is warm.
+		[ "$code" = 0 ] || break # Otherwise the second run would not be warm.
 	done
 done
 INSIDE

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Runs every fuzz target of the module for a while, from its seeds and from what Go's cache has of earlier runs; as many
-# targets at a time as there are cores. What fails is kept in the package's testdata/fuzz, which plain go test tries again.
+# Runs every fuzz target of the module for a while, from its seeds and the inputs in Go's cache; as many targets at a time as
+# there are cores. Failing inputs are kept in the package's testdata/fuzz, where plain go test runs them again.
 #
-#   fuzz.sh TIME [REGEXP]    TIME as go test -fuzztime takes it; REGEXP chooses among "internal/token FuzzParse" and so on
+#   fuzz.sh TIME [REGEXP]    TIME is go test's -fuzztime; REGEXP selects targets such as "internal/token FuzzParse"
 set -eu
 
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
@@ -18,12 +18,12 @@ targets=$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' api cmd cont
 }
 echo "fuzz: $(echo "$targets" | wc -l) targets, $1 each"
 
-# The output of each in one piece, so that those of two don't mix.
+# The output of each is printed at once, so that the outputs of two don't mix.
 export FUZZTIME="$1"
 # shellcheck disable=SC2016 # The inner shell's variables.
 echo "$targets" | xargs -P "$(getconf _NPROCESSORS_ONLN)" -L 1 sh -c '
 	if log=$(go test -run="^$" -fuzz="^$1\$" -fuzztime="$FUZZTIME" -parallel=1 "./$0" 2>&1) ||
-		# On a busy machine go test may take the end of the time for a failure, of which there is no input then.
+		# On a busy machine go test may report the end of the time as a failure. Then there is no failing input.
 		{ echo "$log" | grep -q "^ *context deadline exceeded$" && ! echo "$log" | grep -qE "Failing input|panic:|_test\.go:"; }; then
 		echo "fuzz: $0 $1: $(echo "$log" | grep -o "execs: [0-9]*" | tail -n 1)"
 	else

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds one Go program of the module in DIR, for tools that take minutes the first time: a line of progress every
-# 10 seconds, on standard error. Nothing is done where OUT is newer than the go.mod and go.sum that pin it, and, for a package of
-# the module itself, such as ".", than everything in DIR.
+# 10 seconds, on standard error. It does nothing if OUT is newer than the go.mod and go.sum that pin it and, for a package of
+# the module itself, such as ".", newer than everything in DIR.
 #
 #   go-build.sh DIR PACKAGE OUT [LDFLAGS [TAGS]]
 set -eu
@@ -28,14 +28,14 @@ fi
 
 mkdir -p "$(dirname "$3")"
 dir=$(cd "$(dirname "$3")" && pwd)
-new=$dir/.new-$name.$$ # Renamed when it is whole, so that nobody starts half a program.
+new=$dir/.new-$name.$$ # Renamed when it is complete, so that nobody starts half a program.
 log=$dir/.build-$name.$$.log
 
 say "building $name from $package"
 started=$(date +%s)
 seconds() { echo $(($(date +%s) - started)); }
 
-# The result runs on this machine, whatever the environment asks of the product's own build.
+# The result runs on this machine, whatever platform the environment selects for the product.
 (cd "$module" && CGO_ENABLED=0 GOFLAGS='' GOOS='' GOARCH='' GOWORK=off \
 	exec go build -v -trimpath -buildvcs=false -tags "$tags" -ldflags "$ldflags" -o "$new" "$package") >"$log" 2>&1 &
 pid=$!

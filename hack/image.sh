@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds an image from a stage of a Dockerfile that starts from scratch, with buildah and without a daemon, a registry or
-# rights that a container lacks, into an archive that docker load, ctr images import and kind load image-archive take.
+# Builds an image from a stage of a Dockerfile that starts from scratch, with buildah, and without a daemon, a registry or
+# rights that a container lacks, as an archive for docker load, ctr images import and kind load image-archive.
 #
 #   image.sh NAME OUT DOCKERFILE STAGE CONTEXT ARCH...
 #
@@ -23,7 +23,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# buildah wants to be told whom to trust and where to search. Nothing is pulled, so: nobody, nowhere.
+# buildah requires a trust policy and registries. Nothing is pulled, so it gets neither.
 echo '{"default": [{"type": "reject"}], "transports": {"containers-storage": {"": [{"type": "insecureAcceptAnything"}]}}}' >"$work/policy.json"
 : >"$work/registries.conf"
 export CONTAINERS_REGISTRIES_CONF="$work/registries.conf" REGISTRY_AUTH_FILE="$work/auth.json"
@@ -42,7 +42,7 @@ run bud --isolation chroot --pull-never --timestamp 0 --quiet --file "$dockerfil
 	--platform "$platforms" --manifest "$name" "$context" >/dev/null
 
 mkdir -p "$(dirname "$out")"
-new=$out.new # Renamed when it is whole.
+new=$out.new # Renamed when it is complete.
 rm -f "$new"
 if [ $# -eq 1 ]; then
 	run push --quiet "$name" "docker-archive:$new:$name"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command that goes on until it is interrupted, and interrupts it as Ctrl-C does once it has printed a text:
+# Runs a command that does not end by itself, and interrupts it as Ctrl-C does once it has printed a text:
 #
 #   interrupted.sh TEXT LAST COMMAND [ARG...]
 #
@@ -10,7 +10,7 @@ text=$1 last=$2
 shift 2
 log=$(mktemp)
 trap 'rm "$log"' EXIT
-set -m # A process group of its own, which gets the signal as a whole.
+set -m # Gives the command a process group, to which the signal is sent.
 "$@" >"$log" 2>&1 &
 command=$!
 set +m
@@ -23,6 +23,6 @@ until grep -qF "$text" "$log"; do
 	sleep 0.5
 done
 kill -INT -- "-$command"
-wait "$command" || true # What make makes of an interrupt.
+wait "$command" || true # make reports an interrupt as a failure.
 cat "$log"
 grep -qF "$last" "$log"

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Builds kubectl-apikey for platforms, an archive each, and writes the manifest that krew installs it by: apikey.yaml.
+# Builds an archive of kubectl-apikey for each platform, and writes krew's manifest for them: apikey.yaml.
 # The same source and version make the same archives. It needs GNU tar.
 #
 #   krew.sh OUT VERSION URL LDFLAGS OS/ARCH...
 #
-# URL is the folder that the archives can be loaded from.
+# URL is the folder from which the archives can be downloaded.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ out=$1 version=$2 url=$3 ldflags=$4
 shift 4
 case $version in
 v[0-9]*.[0-9]*.[0-9]*) ;;
-*) version=v0.0.0-g$version ;; # krew takes semantic versions only.
+*) version=v0.0.0-g$version ;; # krew accepts only semantic versions.
 esac
 
 mkdir -p "$out"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fails where a generated file, which has just been written again, is not the one that Git holds.
+# Fails if a generated file, which has just been written again, differs from the one in Git.
 #
 #   verify-generated.sh PATH...
 set -eu
@@ -9,7 +9,7 @@ if ! git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
 	echo "generated files: not checked: this is no Git checkout, so there is nothing to compare them with" >&2
 	exit 1
 fi
-# Git holds an untracked file in no version, so a comparison with it would always succeed.
+# An untracked file has no version in Git, so a comparison would always succeed.
 untracked=$(git ls-files --others --exclude-standard -- "$@")
 if [ -n "$untracked" ]; then
 	printf 'generated files: not checked: add these to Git first:\n%s\n' "$untracked" >&2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fails where a known vulnerability is in code that is called. The database is on the network: where it can't be
-# reached nothing was checked, which is said, and fails only with VULN_REQUIRED=1.
+# Fails if code that is called has a known vulnerability. The database is on the network: if it can't be reached,
+# nothing is checked. The script then says so, and fails only with VULN_REQUIRED=1.
 #
 #   VULNDB=URL   another copy of the database, such as file:///path
 set -eu

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Runs a command against a Kubernetes cluster of one real node, which lives as long as the command does:
+# Runs a command against a Kubernetes cluster of one real node, which exists as long as the command runs:
 #
 #   cluster.sh COMMAND [ARG...]
 #   cluster.sh --check             only says whether this machine can have a node
 #
-# ASSETS are the folders of Kubernetes' programs, separated by colons, and IMAGES the archives of the images that pods run, the
-# pause container's among them. The command has KUBECONFIG, CONTAINERD_ADDRESS, and the programs in its PATH.
+# ASSETS has the folders of Kubernetes' programs, separated by colons, and IMAGES the archives of the images that pods run,
+# including the pause container's. The command has KUBECONFIG, CONTAINERD_ADDRESS, and the programs in its PATH.
 #
-# The node has network, mount and process namespaces of its own (node.sh), so all that it starts, mounts and configures ends with
-# it, however it ends. What is left for here are a work folder and control groups. Nothing of the machine's is changed.
+# The node has its own network, mount and process namespaces (node.sh), so everything that it starts, mounts and configures ends
+# with it. This script removes the rest: a work folder and control groups. It changes nothing else on the machine.
 #
-# Ends with the command's code; with 1 if something is missing that can be installed; and with 3 where the kernel or the rights
-# for a node are missing. Both say what.
+# Exits with the command's code; with 1 if something is missing that can be installed; and with 3 if the kernel or the rights
+# for a node are missing. In both cases it says what is missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,7 +37,7 @@ require_programs() {
 	fi
 }
 
-# What a node can't do without, tried out in namespaces that are gone right after.
+# What a node requires, tried in temporary namespaces.
 require_kernel() {
 	[ "$(id -u)" = 0 ] || skip "a node needs root"
 	unshare --net --mount --pid --fork --mount-proc true 2>/dev/null ||
@@ -51,7 +51,7 @@ require_kernel() {
 		skip "no overlay file system in $work: set TMPDIR to a folder on a disk"
 }
 
-hierarchies() { # the roots of the control groups: of each controller (version 1), or the one that there is (version 2)
+hierarchies() { # the roots of the control groups: one for each controller (version 1), or the only one (version 2)
 	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 		echo /sys/fs/cgroup
 	else
@@ -75,7 +75,7 @@ make_cgroups() {
 remove() { # remove NAME: the control groups and work folders of that name
 	local root tries
 	while read -r root; do
-		for ((tries = 0; tries < 50; tries++)); do # Processes that were killed take a moment to be gone.
+		for ((tries = 0; tries < 50; tries++)); do # Killed processes take a moment to disappear.
 			[ -d "$root/$1" ] || break
 			find "$root/$1" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.2
 		done
@@ -89,7 +89,7 @@ clean_up() {
 	remove "$name"
 }
 
-# What a run has left that was killed (-9) before it could clean up.
+# Remove what is left of a run that was killed (-9) before it could clean up.
 remove_orphans() {
 	local path
 	while read -r path; do
@@ -112,8 +112,8 @@ require_kernel
 make_cgroups
 [ "$1" != --check ] || exit 0
 
-# In the background and waited for, so that a signal is acted on at once. The first process of the namespace ends with this
-# script, however it ends, and every other one with that.
+# It runs in the background and is waited for, so that a signal is handled at once. The first process of the namespace ends
+# with this script, and every other one with that.
 exec 3<&0
 NAME=$name WORK=$work setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
 	"$here/node.sh" "$@" <&3 &

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The inside of cluster.sh: starts a control plane, containerd, a kubelet and kube-proxy, and runs a command. It is the first
-# process of its namespace: with it everything ends. Addresses and ports are fixed, as nobody else is in this network.
+# process of its namespace: everything ends with it. Addresses and ports are fixed, because nobody else uses this network.
 set -euo pipefail
 
 node=10.200.0.1     # The node's address, and the API server's.
 services=10.96.0.0/16
 pods=10.201.0.0/24
-run=$WORK/run       # What programs keep.
+run=$WORK/run       # The programs' data.
 logs=$WORK/logs
 export PATH=$ASSETS:$PATH:/usr/sbin:/sbin KUBECONFIG=$WORK/admin.kubeconfig CONTAINERD_ADDRESS=$run/containerd.sock
 started=()
@@ -24,7 +24,7 @@ start() { # start PROGRAM ARG...: in the background, with a log of its own
 	started+=("$! $program")
 }
 
-wait_for() { # wait_for WHAT COMMAND...: until it succeeds, for a minute; not longer than everything lives
+wait_for() { # wait_for WHAT COMMAND...: until it succeeds, for a minute at most, and only while everything runs
 	local what=$1 deadline=$((SECONDS + 60)) each
 	shift
 	until "$@" >/dev/null 2>&1; do
@@ -39,8 +39,8 @@ wait_for() { # wait_for WHAT COMMAND...: until it succeeds, for a minute; not lo
 # Mounts are seen in this namespace only.
 isolate_files() {
 	local dir
-	mount --make-rshared / # Containers get what is mounted into their volumes.
-	# What programs leave in the machine's own folders goes to the work folder.
+	mount --make-rshared / # Containers see later mounts in their volumes.
+	# What programs write to the machine's folders goes to the work folder.
 	mount -t tmpfs tmpfs /run
 	for dir in /etc /var/lib /var/log; do
 		mkdir -p "$WORK/over$dir/upper" "$WORK/over$dir/work"
@@ -48,7 +48,7 @@ isolate_files() {
 	done
 }
 
-# The kubelet sets these for the whole machine, which no namespace contains: it finds files here that say what it wants.
+# The kubelet would set these for the whole machine. It finds files here instead, with the values that it wants.
 shield_sysctls() {
 	local setting file
 	for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
@@ -65,7 +65,7 @@ make_network() {
 	ip link add node0 type bridge # Every kernel has it; dummy is rarer.
 	ip addr add "$node/24" dev node0
 	ip link set node0 up
-	ip route add default via 10.200.0.254 dev node0 # Nobody: the kubelet and kube-proxy want a default route.
+	ip route add default via 10.200.0.254 dev node0 # Nobody is there: the kubelet and kube-proxy require a default route.
 	echo 1 >/proc/sys/net/ipv4/ip_forward
 }
 
@@ -93,7 +93,7 @@ start_control_plane() {
 		--listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379 \
 		--listen-peer-urls=http://127.0.0.1:2380 --initial-advertise-peer-urls=http://127.0.0.1:2380 \
 		--initial-cluster=default=http://127.0.0.1:2380
-	# It makes a certificate for its addresses, the Service's among them.
+	# It makes a certificate for its addresses, including the Service's.
 	start kube-apiserver --etcd-servers=http://127.0.0.1:2379 --cert-dir="$run/certs" --advertise-address="$node" --secure-port=6443 \
 		--service-cluster-ip-range="$services" --service-account-issuer=https://kubernetes.default.svc \
 		--service-account-key-file="$WORK/accounts.key" --service-account-signing-key-file="$WORK/accounts.key" \
@@ -108,7 +108,7 @@ start_control_plane() {
 start_containerd() {
 	local image
 	mkdir -p "$run/cni"
-	# A route for each pod instead of a bridge: what pods say to each other through a Service then passes iptables both ways.
+	# A route for each pod instead of a bridge: traffic between pods through a Service then passes iptables both ways.
 	cat >"$run/cni/10-e2e.conflist" <<-END
 		{"cniVersion": "1.0.0", "name": "e2e", "plugins": [{"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local",
 			"dataDir": "$run/ipam", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
@@ -135,8 +135,8 @@ start_containerd() {
 }
 
 start_kubelet() {
-	# Secrets reach files when a pod is looked at again: sooner than once a minute. Images are nobody's to collect, however full
-	# the disk is.
+	# Secrets reach files when a pod is synchronized: sooner than once a minute. Images are never collected, even if the
+	# disk is full.
 	cat >"$WORK/kubelet.yaml" <<-END
 		apiVersion: kubelet.config.k8s.io/v1beta1
 		kind: KubeletConfiguration
@@ -158,7 +158,7 @@ start_kubelet() {
 	END
 	start kubelet --config="$WORK/kubelet.yaml" --kubeconfig="$WORK/kubelet.kubeconfig" --hostname-override=node --node-ip="$node" \
 		--root-dir="$run/kubelet" --cert-dir="$run/kubelet-certs"
-	# Connection tracking's limits are the machine's.
+	# The limits of connection tracking belong to the machine.
 	start kube-proxy --kubeconfig="$KUBECONFIG" --hostname-override=node --proxy-mode=iptables --cluster-cidr="$pods" \
 		--conntrack-max-per-core=0 --conntrack-min=0 --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0
 	wait_for "the node" kubectl get node node

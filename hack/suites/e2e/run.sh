@@ -1,10 +1,10 @@
 #!/bin/sh
-# The end-to-end test: builds what its node needs, and runs it there. See cluster.sh for what it wants of the machine; where the
-# kernel or the rights for a node are missing, it says so and succeeds.
+# The end-to-end test: builds what its node needs, and runs the test there. See cluster.sh for the requirements; if the kernel
+# or the rights for a node are missing, it says so and succeeds.
 #
-#   run.sh [COMMAND [ARG...]]     another command than the test, such as a shell
+#   run.sh [COMMAND [ARG...]]     runs another command instead of the test, such as a shell
 #
-# bin/image.tar is there (make image), and bin/tools has caddy and helm.
+# It requires bin/image.tar (make image), and caddy and helm in bin/tools.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,7 +29,7 @@ hack/image.sh e2e-caddy:dev "$out/caddy.tar" "$here/Dockerfile" caddy "$out" "$a
 go test -c -tags e2e -o "$out/e2e.test" ./hack/suites/e2e
 
 assets=$(hack/tools/controlplane/ensure.sh)
-# KUBEBUILDER_ASSETS may be without these.
+# KUBEBUILDER_ASSETS may lack these.
 assets=$assets:$(KUBEBUILDER_ASSETS='' hack/tools/controlplane/ensure.sh kube-scheduler kubelet kube-proxy)
 
 export ASSETS="$assets" IMAGES="$out/workload.tar $out/caddy.tar bin/image.tar"
