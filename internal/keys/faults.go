@@ -17,33 +17,33 @@ type Fault int
 
 // Faults.
 const (
-	// FaultUnreachable is that the API server did not answer, or that something on this side went wrong.
+	// FaultUnreachable means that the API server did not answer, or that something on this side went wrong.
 	FaultUnreachable Fault = iota
-	// FaultStuck is that a key needs a person before it comes to where it is waited for.
+	// FaultStuck means that a key needs a person before it comes to where it is waited for.
 	FaultStuck
-	// FaultNoTenant is that a namespace has no tenant, or several.
+	// FaultNoTenant means that a namespace has no tenant, or several.
 	FaultNoTenant
-	// FaultExists is that there is another key of the name.
+	// FaultExists means that there is another key of the name.
 	FaultExists
-	// FaultSlow is that what was waited for did not come in time.
+	// FaultSlow means that what was waited for did not come in time.
 	FaultSlow
-	// FaultUnauthenticated is that the API server does not know who asks.
+	// FaultUnauthenticated means that the API server does not know who asks.
 	FaultUnauthenticated
-	// FaultPolicy is that an admission policy refuses.
+	// FaultPolicy means that an admission policy refuses.
 	FaultPolicy
-	// FaultForbidden is that the person has no right to do that.
+	// FaultForbidden means that the person has no right to do that.
 	FaultForbidden
-	// FaultInvalid is that what was asked for breaks a rule of the kind.
+	// FaultInvalid means that what was asked for breaks a rule of the kind.
 	FaultInvalid
-	// FaultNotInstalled is that the API server has no such kind.
+	// FaultNotInstalled means that the API server has no such kind.
 	FaultNotInstalled
-	// FaultNotFound is that there is no such object.
+	// FaultNotFound means that there is no such object.
 	FaultNotFound
-	// FaultConflict is that somebody else has changed the object.
+	// FaultConflict means that somebody else has changed the object.
 	FaultConflict
-	// FaultBusy is that the API server can't answer now.
+	// FaultBusy means that the API server can't answer now.
 	FaultBusy
-	// FaultRefused is that the API server refuses for a reason of its own.
+	// FaultRefused means that the API server refuses for a reason of its own.
 	FaultRefused
 )
 

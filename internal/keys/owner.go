@@ -16,20 +16,20 @@ type Owner struct {
 	Tool string
 	// Name is what applies the object, such as `Application apps` or `release shop/keys`.
 	Name string
-	// Undoes is whether the tool sets spec.state, as far as the object shows.
+	// Undoes says whether the tool sets spec.state, as far as the object shows.
 	Undoes Undoes
 }
 
-// Undoes is whether a tool sets a field, and so undoes a manual change of it.
+// Undoes says whether a tool sets a field, and so undoes a manual change of it.
 type Undoes int
 
 // Whether a tool sets a field.
 const (
-	// MayUndo is where the object doesn't show it.
+	// MayUndo means that the object doesn't show it.
 	MayUndo Undoes = iota
-	// WillUndo is where what the tool has applied names the field.
+	// WillUndo means that what the tool has applied names the field.
 	WillUndo
-	// WillNotUndo is where what the tool has applied leaves the field out.
+	// WillNotUndo means that what the tool has applied leaves the field out.
 	WillNotUndo
 )
 

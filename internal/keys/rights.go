@@ -14,13 +14,13 @@ import (
 // Rights are what a person may do in a namespace. A frontend offers only what they allow; the API server decides about
 // each request.
 type Rights struct {
-	// List is to list and watch keys.
+	// List allows listing and watching keys.
 	List bool `json:"list"`
-	// Create is to create keys, and to resume them or widen what they may do.
+	// Create allows creating keys, resuming them and widening what they may do.
 	Create bool `json:"create"`
-	// Change is to suspend, rotate and revoke keys.
+	// Change allows suspending, rotating and revoking keys.
 	Change bool `json:"change"`
-	// ReadSecrets is to read the tokens of keys.
+	// ReadSecrets allows reading the tokens of keys.
 	ReadSecrets bool `json:"readSecrets"`
 }
 

@@ -2,9 +2,9 @@
 // Envoy. The caller passes the decider, and starts and stops the servers.
 //
 //	┌───────┐ HTTP, one URL a dialect   ┌──────────────────┐       ┌───────────────┐
-//	│ proxy ├──────────────────────────▶│ Routes           │       │ a surface per │       ┌───────┐
-//	├───────┤ gRPC: Check, health       │                  ├──────▶│ dialect       ├──────▶│ check │
-//	│ Envoy ├──────────────────────────▶│ NewGRPC, Health  │       └───────────────┘       └───────┘
+//	│ proxy ├──────────────────────────▶│ Routes           │       │ a surface per │       ┌────────┐
+//	├───────┤ gRPC: Check, health       │                  ├──────▶│ dialect       ├──────▶│ decide │
+//	│ Envoy ├──────────────────────────▶│ NewGRPC, Health  │       └───────────────┘       └────────┘
 //	└───────┘                           └──────────────────┘
 package serving
 
