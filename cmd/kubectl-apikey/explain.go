@@ -133,7 +133,9 @@ func (s *invocation) explain(ctx context.Context, name string, question keys.Que
 }
 
 // claimants returns the keys that could have the token. Only a token that was made elsewhere can be another key's too.
-func (s *invocation) claimants(ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey) []keysv1alpha1.ApiKey {
+func (s *invocation) claimants(
+	ctx context.Context, client *keys.Client, key *keysv1alpha1.ApiKey,
+) []keysv1alpha1.ApiKey {
 	if key.Spec.Digest == nil {
 		return []keysv1alpha1.ApiKey{*key}
 	}

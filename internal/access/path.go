@@ -88,7 +88,8 @@ func plainQuery(query string) bool {
 		return true
 	}
 	for _, r := range query {
-		if r < utf8.RuneSelf && !queryBytes.contains(byte(r)) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		refused := r < utf8.RuneSelf && !queryBytes.contains(byte(r)) //nolint:gosec // It is ASCII.
+		if refused || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return false
 		}
 	}

@@ -40,7 +40,8 @@ const (
 
 // Reasons returns all reasons: those of conditions, and then those of refusals.
 func Reasons() []Reason {
-	return slices.Concat(keyReasons(), stalledKeyReasons(), tenantReasons(), policyReasons(), refusalReasons())
+	return slices.Concat(keyReasons(), stalledKeyReasons(), tenantReasons(), policyReasons(), refusalReasons(),
+		requestRefusalReasons())
 }
 
 // keyReasons returns the reasons of an ApiKey's conditions, but for stalledKeyReasons.
@@ -165,7 +166,7 @@ func policyReasons() []Reason {
 	}
 }
 
-// refusalReasons returns the reasons of refusals, as the verifier names them.
+// refusalReasons returns the reasons of decisions that are about the key or its token, as the verifier names them.
 func refusalReasons() []Reason {
 	return []Reason{
 		{Name: string(verify.ReasonAllowed), Means: "The request passes.", Do: nothing},
@@ -210,6 +211,12 @@ func refusalReasons() []Reason {
 			Means: "The key's namespace has moved to another tenant, or to none.",
 			Do:    putBack,
 		},
+	}
+}
+
+// requestRefusalReasons returns the reasons of refusals that depend on the request, as the verifier names them.
+func requestRefusalReasons() []Reason {
+	return []Reason{
 		{Name: string(verify.ReasonWrongTenant), Means: "The key is another tenant's than the request names.",
 			Do: "Have the client send its own tenant's spec.id."},
 		{
