@@ -61,7 +61,7 @@ func startTraefik(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *
 			request := strings.Replace(fence, "api.example.com", strings.Replace(s.hosts[0], "*", "www", 1), 1)
 			status, err := send(t.Context(), at.http1, []byte(request), timeout)
 			if err != nil || status == 0 || status == http.StatusNotFound {
-				return fmt.Errorf("%s: status %d, %v", s.name, status, err)
+				return fmt.Errorf("%s: status %d, error %w", s.name, status, err)
 			}
 		}
 		return nil
@@ -170,7 +170,7 @@ func writeYAML(t *testing.T, path string, object any) {
 func startTLS(t *testing.T, address, protocol string) string {
 	t.Helper()
 	config := &tls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // Nothing here is about whom the client trusts.
+		InsecureSkipVerify: true, // Nothing here is about whom the client trusts.
 		NextProtos:         []string{protocol},
 		ServerName:         guideHost,
 	}
