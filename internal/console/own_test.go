@@ -1,19 +1,24 @@
 package console
 
 import (
+	"context"
 	"html"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 const ownHost = "127.0.0.1:8000"
 
 // ask sends a request to a console by its own name, changed in some ways.
 func ask(c *Console, method, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, path, strings.NewReader("{}"))
+	// A stream that is let in has no end.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader("{}"))
 	r.Host = ownHost
 	r.Header.Set("Content-Type", jsonKind)
 	for _, change := range change {
@@ -61,6 +66,9 @@ func TestOwn(t *testing.T) {
 		t.Errorf("the link once more: %d", w.Code)
 	}
 	secret := html.UnescapeString(found[1])
+	if strings.Contains(link, secret) {
+		t.Error("the link, which the browser's history keeps, has the session's secret")
+	}
 	// The API server can't be reached: users who are let in get 502.
 	if w := ask(c, http.MethodGet, "/api/user", withSession(secret)); w.Code != http.StatusBadGateway {
 		t.Errorf("who came by the link: %d %s", w.Code, w.Body)
