@@ -39,7 +39,7 @@ func shellIn(t *testing.T, folder, script string) string {
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
-	if strings.Contains(string(out), "Warning:") {
+	if pages.Warns(string(out)) {
 		t.Errorf("the API server warns:\n%s", out)
 	}
 	return string(out)

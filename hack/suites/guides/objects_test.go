@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/gomodule"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
 // crds has the CustomResourceDefinitions that the guides need: paths in the modules.
@@ -66,7 +66,7 @@ func TestObjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(out, "Warning:") {
+		if pages.Warns(out) {
 			t.Errorf("the API server warns:\n%s", out)
 		}
 	}

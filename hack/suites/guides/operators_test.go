@@ -63,7 +63,7 @@ func TestOperatorsKinds(t *testing.T) {
 		t.Helper()
 		out := install.Kubectl(t, cp,
 			append([]string{"apply", "--server-side", "--force-conflicts", "--validate=strict"}, args...)...)
-		if strings.Contains(out, "Warning:") {
+		if pages.Warns(out) {
 			t.Errorf("the API server warns:\n%s", out)
 		}
 	}
@@ -95,7 +95,7 @@ func TestOperatorsKinds(t *testing.T) {
 			command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig,
 				fmt.Sprintf("PATH=%s:%s", filepath.Dir(cp.Kubectl), os.Getenv("PATH")))
 			out, err := command.CombinedOutput()
-			if err != nil || strings.Contains(string(out), "Warning:") || strings.Contains(string(out), "No resources found") {
+			if err != nil || pages.Warns(string(out)) || strings.Contains(string(out), "No resources found") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})

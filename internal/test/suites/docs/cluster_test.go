@@ -94,7 +94,7 @@ func (r *reader) run(t *testing.T, script string) {
 	if err := command.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	if strings.Contains(out.String(), "Warning:") {
+	if pages.Warns(out.String()) {
 		t.Errorf("the API server warns:\n%s", out.String())
 	}
 }
