@@ -70,7 +70,7 @@ var benchmarks = []benchmark{
 		[]string{"taskset", "wrk", "nginx"},
 	},
 	{"throughput", "minting many keys, by the same writes of a bare client", 5 * time.Minute, throughput, nil},
-	{"cold-start", "starts and memory of verifier and controller, 100,000 keys", 5 * time.Minute, coldStart, nil},
+	{"cold-start", "starts and memory of verifier and controller, 100,000 keys", 8 * time.Minute, coldStart, nil},
 	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation, nil},
 	{"minting", "what waiting for verifiers adds to minting", 2 * time.Minute, minting, nil},
 	{"probes", "writes to the canary, by replicas", 2 * time.Minute, probes, nil},

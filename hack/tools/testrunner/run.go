@@ -66,7 +66,7 @@ func (r *runner) job(ctx context.Context, j job) {
 	words := j.command(r.flags)
 	events := newReader(r.report)
 	var complaint bytes.Buffer
-	err := r.start(ctx, j.dir, words, j.environment(r.flags), events, &complaint)
+	err := r.start(ctx, j, words, events, &complaint)
 	if left := events.unfinished(); err != nil && (len(left) > 0 || !events.failed) {
 		text := fmt.Sprintf("%s: %v\n%s%s", strings.Join(words, " "), err, complaint.String(), events.stray.String())
 		if ctx.Err() != nil {
@@ -83,16 +83,19 @@ func (r *runner) job(ctx context.Context, j job) {
 	}
 }
 
-// start runs a command in a folder, parses its standard output as events, and leaves nothing of it running.
-func (r *runner) start(ctx context.Context, dir string, words, environment []string, events *reader,
-	complaint *bytes.Buffer) error {
+// start runs a job's command, parses its standard output as events, and leaves nothing of it running.
+func (r *runner) start(ctx context.Context, j job, words []string, events *reader, complaint *bytes.Buffer) error {
 	m := newMark()
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
-	command.Dir = dir
-	command.Env = append(slices.Concat(r.env, environment), string(m))
+	command.Dir = j.dir
+	command.Env = append(slices.Concat(r.env, j.environment(r.flags)), string(m))
 	command.Stdout, command.Stderr = events, complaint
 	asGroup(command)
 	err := command.Run()
+	if state := command.ProcessState; state != nil {
+		// Of the command and of all that it has waited for.
+		r.report.spent(j.name, state.UserTime()+state.SystemTime())
+	}
 	events.end()
 	if left := m.sweep(); left > 0 && ctx.Err() == nil {
 		say("     %s left %d processes behind, which are ended now", strings.Join(words[len(words)-1:], " "), left)

@@ -23,6 +23,8 @@ type report struct {
 	// spoke is when something last ended.
 	spoke   time.Time
 	results []*result
+	// costs is the processor time of each job, compiling included.
+	costs map[string]time.Duration
 	// uncovered is what was not covered because something is missing that no test asks for, and how to install it.
 	uncovered []skip
 }
@@ -51,6 +53,16 @@ func (r *report) printed(text string) {
 	if r.verbose && r.streams {
 		_, _ = fmt.Fprint(r.out, text)
 	}
+}
+
+// spent records the processor time that a job has used.
+func (r *report) spent(job string, cost time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.costs == nil {
+		r.costs = map[string]time.Duration{}
+	}
+	r.costs[job] += cost
 }
 
 // line returns a package's line.
@@ -161,6 +173,25 @@ func (r *report) times(took time.Duration) {
 			break
 		}
 		r.print("  %s", p.line())
+	}
+	r.dearest()
+}
+
+// dearest lists the jobs that used most of the processors.
+func (r *report) dearest() {
+	var sum time.Duration
+	for _, cost := range r.costs {
+		sum += cost
+	}
+	if sum == 0 {
+		return
+	}
+	r.print("\nMost processor time first, compiling included (%.0f s in all):", sum.Seconds())
+	jobs := slices.SortedStableFunc(maps.Keys(r.costs), func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.costs[b], r.costs[a]), cmp.Compare(a, b))
+	})
+	for _, job := range jobs[:min(len(jobs), shown/2)] {
+		r.print("  %9.1f s  %s", r.costs[job].Seconds(), job)
 	}
 }
 
