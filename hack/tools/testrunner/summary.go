@@ -56,13 +56,13 @@ func (r *report) printed(text string) {
 }
 
 // spent records the processor time that a job has used.
-func (r *report) spent(job string, cost time.Duration) {
+func (r *report) spent(name string, cost time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.costs == nil {
 		r.costs = map[string]time.Duration{}
 	}
-	r.costs[job] += cost
+	r.costs[name] += cost
 }
 
 // line returns a package's line.
@@ -187,11 +187,11 @@ func (r *report) dearest() {
 		return
 	}
 	r.print("\nMost processor time first, compiling included (%.0f s in all):", sum.Seconds())
-	jobs := slices.SortedStableFunc(maps.Keys(r.costs), func(a, b string) int {
+	names := slices.SortedStableFunc(maps.Keys(r.costs), func(a, b string) int {
 		return cmp.Or(cmp.Compare(r.costs[b], r.costs[a]), cmp.Compare(a, b))
 	})
-	for _, job := range jobs[:min(len(jobs), shown/2)] {
-		r.print("  %9.1f s  %s", r.costs[job].Seconds(), job)
+	for _, name := range names[:min(len(names), shown/2)] {
+		r.print("  %9.1f s  %s", r.costs[name].Seconds(), name)
 	}
 }
 
