@@ -140,6 +140,19 @@ func TestOtherSites(t *testing.T) {
 			http.MethodGet, "/api/namespaces/shop/stream",
 			map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, http.StatusForbidden,
 		},
+		"a script of another port": {
+			http.MethodGet, "/api/namespaces/shop/stream",
+			map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, http.StatusForbidden,
+		},
+		"a script of another port, in a browser that doesn't say so": {
+			http.MethodPost, "/api/namespaces/shop/keys",
+			map[string]string{"Origin": "http://example.com:8001", "Content-Type": jsonKind}, http.StatusForbidden,
+		},
+		"a frame of another port": {
+			http.MethodGet, "/login",
+			map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+			http.StatusForbidden,
+		},
 		"a frame of another site": {
 			http.MethodGet, "/login",
 			map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},

@@ -37,6 +37,8 @@ func attacks() []string {
 		`{{"`, "{{`", `{{.Scopes|join "<<<<<<<<<<<<<<<<"|html}}`, `{{.Scopes|join "`, "{{.Scopes|json}}",
 		"{{.X", "{{.Token|json|", " ", "\n", "{{- ", "\n{{- \n -}}", "\U0010ffff",
 		`{{"\U0010ffff"|urlquery}}`, "\x00",
+		`{{"\U0010ffff"|json}}`, `{{.Scopes|join "\U0010ffff\U0010ffff"|urlquery}}`, "\xff", "{{\"\xff\"|json}}",
+		"{{.", "{{-/**/-}}", `{{.Token|json|json}}`, "{{.Authorization|shell}}",
 	} {
 		all = append(all, string(repeat(text, maxCharacters)))
 	}

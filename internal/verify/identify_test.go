@@ -53,6 +53,7 @@ func TestIdentify(t *testing.T) {
 		"address not known nor limited": {func(s *scene) { s.request.Client = netip.Addr{} }, verify.ReasonAllowed},
 		"not fresh":                     {func(s *scene) { s.freshness = verify.Stale }, verify.ReasonUnavailable},
 		"not synced":                    {func(s *scene) { s.freshness = verify.NotSynced }, verify.ReasonUnavailable},
+		"its name is another's too":     {func(s *scene) { s.freshness = verify.Contested }, verify.ReasonUnavailable},
 		"revoked, and not fresh": {func(s *scene) { s.grant.State, s.freshness = index.StateRevoked, verify.Stale },
 			verify.ReasonRevoked},
 		"an anonymous route is no key": {func(s *scene) { s.anonymous("/"); s.grant.State = index.StateRevoked },

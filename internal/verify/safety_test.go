@@ -203,6 +203,12 @@ func TestS7NothingBeyondTheBound(t *testing.T) {
 	notFreshEnough(t, verify.Stale)
 }
 
+// TestS1NothingWhileTheNameIsContested fails if requireFreshness refuses only what is stale or not synced: of two
+// verifiers with one name, the controller may wait for neither.
+func TestS1NothingWhileTheNameIsContested(t *testing.T) {
+	notFreshEnough(t, verify.Contested)
+}
+
 func notFreshEnough(t *testing.T, freshness verify.Freshness) {
 	for name, change := range everyWayToPass {
 		t.Run(name, func(t *testing.T) {

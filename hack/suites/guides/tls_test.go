@@ -8,39 +8,53 @@ import (
 	"testing"
 )
 
-// checks has, for each guide's folder, the file in which the proxy checks the verifier's certificate, and the setting.
-var checks = map[string][]string{
-	"apisix": {"route.yaml", "uri: https://", "ssl_verify: true"},
-	"caddy":  {"Caddyfile", "forward_auth https://", "tls_trust_pool file /etc/caddy/apikey-ca.crt"},
-	"contour": {
-		"apikey.yaml", "protocol: h2\n", "caSecret: apikey-ca", "subjectName: apikey-verifier.apikey-system.svc",
+// checks has, for each guide's folder, the files by which the proxy checks the verifier's certificate: its authority and
+// its name. Each maps to the settings that it needs for that.
+var checks = map[string]map[string][]string{
+	"apisix": {
+		"route.yaml":  {"uri: https://", "ssl_verify: true"},
+		"config.yaml": {"ssl_trusted_certificate: /usr/local/apisix/conf/apikey-ca.crt"},
 	},
-	"envoy": {
-		"grpc.yaml", "UpstreamTlsContext", "trusted_ca: {filename: /etc/envoy/apikey-ca.crt}",
-		"match_typed_subject_alt_names:",
-	},
-	"envoy-gateway": {
-		"../gateway-api/backendtlspolicy.yaml", "name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc",
-	},
-	"gateway-api": {"backendtlspolicy.yaml", "name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc"},
-	"haproxy": {
-		"haproxy.cfg", "ssl verify required ca-file /etc/haproxy/apikey-ca.crt",
-		"verifyhost apikey-verifier.apikey-system.svc",
-	},
+	"caddy": {"Caddyfile": {
+		"forward_auth https://", "tls_trust_pool file /etc/caddy/apikey-ca.crt",
+		"tls_server_name apikey-verifier.apikey-system.svc.cluster.local",
+	}},
+	"contour": {"apikey.yaml": {
+		"protocol: h2\n", "caSecret: apikey-ca", "subjectName: apikey-verifier.apikey-system.svc",
+	}},
+	"envoy":         {"grpc.yaml": envoyChecks, "http.yaml": envoyChecks},
+	"envoy-gateway": {"../gateway-api/backendtlspolicy.yaml": backendTLSPolicy},
+	"gateway-api":   {"backendtlspolicy.yaml": backendTLSPolicy},
+	"haproxy": {"haproxy.cfg": {
+		"ssl verify required ca-file /etc/haproxy/apikey-ca.crt", "verifyhost apikey-verifier.apikey-system.svc",
+	}},
 	"haproxy-ingress": {
-		"../haproxy-ingress.md", "secure-verify-ca-secret=apikey-ca",
-		"secure-verify-hostname=apikey-verifier.apikey-system.svc",
+		"haproxy.cfg": {
+			"ssl verify required ca-file /etc/haproxy/apikey-ca.crt", "verifyhost apikey-verifier.apikey-system.svc",
+		},
+		"../haproxy-ingress.md": {
+			"secure-backends=true", "secure-verify-ca-secret=apikey-ca",
+			"secure-verify-hostname=apikey-verifier.apikey-system.svc",
+		},
 	},
-	"istio": {
-		"destinationrule.yaml", "mode: SIMPLE", "credentialName: apikey-ca",
-		"subjectAltNames: [apikey-verifier.apikey-system.svc",
-	},
-	"nginx": {
-		"nginx.conf", "proxy_ssl_verify              on;", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;",
-	},
-	"nginx-gateway-fabric": {"../gateway-api/backendtlspolicy.yaml", "name: apikey-ca "},
-	"traefik":              {"apikey.yaml", "address: https://", "caSecret: apikey-ca"},
+	"istio": {"destinationrule.yaml": {
+		"mode: SIMPLE", "credentialName: apikey-ca", "subjectAltNames: [apikey-verifier.apikey-system.svc",
+	}},
+	"nginx": {"nginx.conf": {
+		"proxy_ssl_verify              on;", "proxy_ssl_trusted_certificate /etc/nginx/apikey-ca.crt;",
+		"proxy_ssl_name                apikey-verifier.apikey-system.svc.cluster.local;",
+	}},
+	"nginx-gateway-fabric": {"../gateway-api/backendtlspolicy.yaml": backendTLSPolicy},
+	"traefik":              {"apikey.yaml": {"address: https://", "caSecret: apikey-ca"}},
 }
+
+var (
+	envoyChecks = []string{
+		"UpstreamTlsContext", "trusted_ca: {filename: /etc/envoy/apikey-ca.crt}",
+		"match_typed_subject_alt_names:\n            - san_type: DNS\n              matcher: {exact: apikey-verifier.",
+	}
+	backendTLSPolicy = []string{"name: apikey-ca ", "hostname: apikey-verifier.apikey-system.svc"}
+)
 
 // cannot has the guides whose proxy has no way to check.
 var cannot = map[string]bool{"ingress-nginx": true}
@@ -65,13 +79,15 @@ func TestTheyCheckWhoAnswers(t *testing.T) {
 			if !strings.Contains(page, "\n> [!WARNING]\n> **") || !strings.Contains(page, "can't check who answers") {
 				t.Errorf("%s.md has no box that says that it can't check who answers", name)
 			}
-		case len(wanted) < 2:
+		case len(wanted) == 0:
 			t.Errorf("%s: by what does the proxy check who answers?", name)
 		default:
-			text := read(t, guide(name, filepath.FromSlash(wanted[0])))
-			for _, part := range wanted[1:] {
-				if !strings.Contains(text, part) {
-					t.Errorf("%s: %s lacks %q", name, wanted[0], part)
+			for file, parts := range wanted {
+				text := read(t, guide(name, filepath.FromSlash(file)))
+				for _, part := range parts {
+					if !strings.Contains(text, part) {
+						t.Errorf("%s: %s lacks %q", name, file, part)
+					}
 				}
 			}
 		}
