@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // hang is how long a case may leave a proxy waiting for more. It decides nothing: a request that reaches the upstream
@@ -14,7 +16,7 @@ const hang = 300 * time.Millisecond
 
 // target is where cases are sent to.
 type target struct {
-	upstream *upstream
+	upstream *proxies.Upstream
 	send     func(ctx context.Context, raw []byte, wait time.Duration) error
 	// onlyProducts is set where it is configured for GET /api/products alone.
 	onlyProducts bool
@@ -28,27 +30,28 @@ func TestBypass(t *testing.T) {
 	hostile, harmless := readCorpus(t, "hostile.txt", b.values), readCorpus(t, "harmless.txt", b.values)
 	hostile = append(hostile, overriding(b.values)...)
 	t.Run("all", func(t *testing.T) { // Ends when those beneath have, which run side by side.
-		all := allProxies()
-		all["caddy, which keeps underscores"] = keepsUnderscores(proxies["caddy"])
+		all := proxies.All()
+		const keeps = "caddy, which keeps underscores"
+		all[keeps] = keepsUnderscores()
 		for name, p := range all {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				up := startUpstream(t)
-				at, _ := p.start(t, b, up)
+				up := proxies.StartUpstream(t)
+				at, _ := p.Start(t, b.world(), up)
 				target{
 					upstream: up,
 					send: func(ctx context.Context, raw []byte, wait time.Duration) error {
-						_, err := send(ctx, at.http1, raw, wait)
+						_, err := send(ctx, at.HTTP1, raw, wait)
 						return err
 					},
-					onlyProducts: p.onlyProducts, hidesClient: p.hidesClient,
-				}.run(t, p.cases(hostile), harmless)
+					onlyProducts: p.OnlyProducts, hidesClient: p.HidesClient,
+				}.run(t, casesFor(name == keeps, p.Generated, hostile), harmless)
 			})
 		}
 		for name, s := range surfaces {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				up := &upstream{}
+				up := &proxies.Upstream{}
 				target{upstream: up, send: s.behind(t, b, up), onlyProducts: s.onlyProducts, hidesClient: s.hidesClient}.run(t,
 					hostile, harmless)
 			})
@@ -65,12 +68,12 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 	j := newJudge()
 	passed := 0
 	judged := func(c attack) (fine int) {
-		for _, r := range g.upstream.take() {
+		for _, r := range g.upstream.Take() {
 			if fault := j.fault(r); fault != "" {
 				t.Errorf("hostile.txt:%d %s (%s)\n  sent      %.300s\n  upstream  %.300q\n  fault     %s", c.line, c.id, c.source,
-					c.text, redact(r.head), fault)
+					c.text, redact(r.Head), fault)
 			}
-			if r.target != fenceTarget {
+			if r.Target != fenceTarget {
 				fine++
 			}
 		}

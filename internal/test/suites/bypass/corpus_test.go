@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/override"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // minHostile is how many hostile requests there are at least.
@@ -85,6 +87,39 @@ func atProducts(corpus []attack) (moved []attack) {
 		}
 	}
 	return moved
+}
+
+// aboutHosts are the cases about what the configuration of a controller decides, whatever its version of nginx: which
+// host counts, and which headers go. Debian's nginx is older than those controllers' and treats repeated headers in
+// another way.
+var aboutHosts = []string{"two-hosts-", "override-", "host-", "target-"}
+
+// casesFor returns the cases for a proxy, which are all of them but for two kinds: one that keeps underscores, which is
+// there for the headers that override something, and one whose configuration a controller makes.
+func casesFor(keepsUnderscores, generated bool, all []attack) []attack {
+	var only []string
+	switch {
+	case keepsUnderscores:
+		only = []string{"override-"}
+	case generated:
+		only = aboutHosts
+	default:
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c attack) bool {
+		return !slices.ContainsFunc(only, func(prefix string) bool { return strings.HasPrefix(c.id, prefix) })
+	})
+}
+
+// keepsUnderscores returns a Caddy that lets headers with underscores pass that override something.
+func keepsUnderscores() proxies.Proxy {
+	var names []string
+	for _, name := range override.Names() {
+		if strings.Contains(name, "-") {
+			names = append(names, strings.ReplaceAll(name, "-", "_"))
+		}
+	}
+	return proxies.KeepsUnderscores(names...)
 }
 
 var (

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // field is a header field of HTTP/2.
@@ -96,16 +98,16 @@ func http2Corpus(values map[string]string) (hostile, harmless []http2Case) {
 func TestHTTP2(t *testing.T) {
 	b := newTestbed(t)
 	hostile, harmless := http2Corpus(b.values)
-	for _, name := range append([]string{"nginx", "caddy", "haproxy", "traefik"}, sortedNames(envoys)...) {
+	for _, name := range append([]string{"nginx", "caddy", "haproxy", "traefik"}, proxies.Names(proxies.Envoys)...) {
 		t.Run(name, func(t *testing.T) {
-			up, j := startUpstream(t), newJudge()
-			at, _ := allProxies()[name].start(t, b, up)
+			up, j := proxies.StartUpstream(t), newJudge()
+			at, _ := proxies.All()[name].Start(t, b.world(), up)
 			reached := func(c http2Case, wait time.Duration) (fine int) {
-				sendHTTP2(t.Context(), t, at.http2, c.fields, wait)
-				for _, r := range up.take() {
+				sendHTTP2(t.Context(), t, at.HTTP2, c.fields, wait)
+				for _, r := range up.Take() {
 					if fault := j.fault(r); fault != "" {
 						t.Errorf("%s (%s)\n  sent      %.300q\n  upstream  %.300q\n  fault     %s", c.id, c.source, c.fields[:4],
-							redact(r.head), fault)
+							redact(r.Head), fault)
 					} else {
 						fine++
 					}

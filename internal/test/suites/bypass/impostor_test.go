@@ -20,6 +20,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // TestImpostor runs a server in the verifier's place that lets everything pass: in plain text, with a certificate of an
@@ -28,7 +29,7 @@ import (
 func TestImpostor(t *testing.T) {
 	trusted, other := authority.New(t), authority.New(t)
 	start := sync.OnceValue(func() *controlplane.ControlPlane { return install.ControlPlane(t, controlplane.Options{}) })
-	plane := func(t *testing.T) *controlplane.ControlPlane {
+	plane := func(t testing.TB) *controlplane.ControlPlane {
 		need.ControlPlane(t)
 		return start()
 	}
@@ -54,21 +55,21 @@ func TestImpostor(t *testing.T) {
 				},
 				authority: trusted, values: map[string]string{"token": token}, startPlane: plane,
 			}
-			for name, p := range allProxies() {
-				if p.unchecked {
+			for name, p := range proxies.All() {
+				if p.Unchecked {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
-					up := startUpstream(t)
-					at, _ := p.start(t, b, up)
-					f := &front{testbed: b, address: at.http1, upstream: up}
+					up := proxies.StartUpstream(t)
+					at, _ := p.Start(t, b.world(), up)
+					f := &front{testbed: b, address: at.HTTP1, upstream: up}
 					status, err := send(t.Context(), f.address, f.request("token"), timeout)
 					if err != nil || (status < http.StatusInternalServerError) != (kind == own) {
 						t.Errorf("%d, %v", status, err)
 					}
-					for _, r := range up.take() {
-						if r.target != fenceTarget && kind != own {
-							t.Errorf("%.200q reaches the upstream", redact(r.head))
+					for _, r := range up.Take() {
+						if r.Target != fenceTarget && kind != own {
+							t.Errorf("%.200q reaches the upstream", redact(r.Head))
 						}
 					}
 				})

@@ -9,6 +9,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/override"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // caller is a key that the upstream may be told a request comes from.
@@ -39,40 +40,40 @@ type judge struct {
 var misleading = slices.DeleteFunc(override.Names(), func(name string) bool { return name == "x-forwarded-host" })
 
 // fault returns why a request must not have reached the upstream, or nothing.
-func (j *judge) fault(r *received) string {
-	if r.broken != "" {
-		return "the request can be taken apart in more than one way: " + r.broken
+func (j *judge) fault(r *proxies.Received) string {
+	if r.Broken != "" {
+		return "the request can be taken apart in more than one way: " + r.Broken
 	}
-	for name := range strings.SplitSeq(strings.ToLower(strings.Join(r.values("connection"), ",")), ",") {
+	for name := range strings.SplitSeq(strings.ToLower(strings.Join(r.Values("connection"), ",")), ",") {
 		if name = strings.TrimSpace(name); name == "x-tenant-id" || strings.HasPrefix(name, "x-api-key-") {
 			return "Connection names " + name + ", which the next proxy takes out"
 		}
 	}
 	for _, name := range misleading {
 		// What a proxy itself says of the scheme is true.
-		if values := r.values(name); len(values) > 0 &&
+		if values := r.Values(name); len(values) > 0 &&
 			(!strings.HasSuffix(name, "scheme") || !slices.Equal(values, []string{"http"})) {
 			return fmt.Sprintf("%s is %q", name, values)
 		}
 	}
-	if values := r.values("x-forwarded-for"); len(values) > 0 && !slices.Equal(values, []string{j.client}) {
+	if values := r.Values("x-forwarded-for"); len(values) > 0 && !slices.Equal(values, []string{j.client}) {
 		return fmt.Sprintf("the client's address is said to be %q", values)
 	}
 	who, known := j.who(r)
 	if !known {
 		return "it comes with an identity that is nobody's who asked"
 	}
-	hosts, paths, sensible := r.readings()
+	hosts, paths, sensible := readingsOf(r)
 	if !sensible {
 		return "its target is no path"
 	}
 	for _, host := range hosts {
-		if r.site != nil && !r.site.serves(host) {
-			return fmt.Sprintf("it is for the host %s and reaches the upstream of %s", host, r.site.name)
+		if r.Site != nil && !r.Site.Serves(host) {
+			return fmt.Sprintf("it is for the host %s and reaches the upstream of %s", host, r.Site.Name)
 		}
 		for _, path := range paths {
-			if !j.may(who, host, r.method, path) {
-				return fmt.Sprintf("read as %s %s%s it is beyond the key %q", r.method, host, path, who.id)
+			if !j.may(who, host, r.Method, path) {
+				return fmt.Sprintf("read as %s %s%s it is beyond the key %q", r.Method, host, path, who.id)
 			}
 		}
 	}
@@ -81,14 +82,14 @@ func (j *judge) fault(r *received) string {
 
 // who returns the caller that the upstream is told of: the zero caller where it is told of none. Underscores count as
 // hyphens (RFC 3875 section 4.1.18), so an alias is one value more.
-func (j *judge) who(r *received) (caller, bool) {
-	id := strings.Join(r.values("x-api-key-id"), ",")
+func (j *judge) who(r *proxies.Received) (caller, bool) {
+	id := strings.Join(r.Values("x-api-key-id"), ",")
 	who, known := j.callers[id]
 	if id != "" && !known {
 		return caller{}, false
 	}
 	for name, value := range who.identity() {
-		values := r.values(name)
+		values := r.Values(name)
 		if value == "" && len(values) == 0 {
 			continue
 		}
@@ -97,7 +98,7 @@ func (j *judge) who(r *received) (caller, bool) {
 		}
 	}
 	if who.id != "" {
-		if values := r.values("x-tenant-id"); len(values) != 1 || !strings.EqualFold(values[0], who.tenant) {
+		if values := r.Values("x-tenant-id"); len(values) != 1 || !strings.EqualFold(values[0], who.tenant) {
 			return caller{}, false
 		}
 	}
@@ -274,9 +275,9 @@ func readings(path string) []string {
 	return all
 }
 
-// readings returns every host and path that something could take a request to be for. It is false where there is none.
-func (r *received) readings() (hosts, paths []string, ok bool) {
-	path, authorities := r.target, r.values("host")
+// readingsOf returns every host and path that something could take a request to be for. It is false where there is none.
+func readingsOf(r *proxies.Received) (hosts, paths []string, ok bool) {
+	path, authorities := r.Target, r.Values("host")
 	if _, rest, absolute := strings.Cut(path, "://"); absolute && !strings.HasPrefix(path, "/") {
 		end := strings.IndexAny(rest, `/?#\`)
 		if end < 0 {
@@ -288,7 +289,7 @@ func (r *received) readings() (hosts, paths []string, ok bool) {
 	if !strings.HasPrefix(path, "/") || len(authorities) == 0 {
 		return nil, nil, false
 	}
-	if forwarded := r.values("x-forwarded-host"); len(forwarded) > 0 {
+	if forwarded := r.Values("x-forwarded-host"); len(forwarded) > 0 {
 		authorities = append(authorities, forwarded...)
 	}
 	for _, authority := range authorities {
@@ -348,7 +349,7 @@ func TestJudge(t *testing.T) {
 		"GET /a HTTP/1.1\r\n" + host + who + " folded: x\r\n":                           false,
 		"GET /a HTTP/1.1\r\n" + host + who + "Content-Length: 1\r\nContent-Length: 1":   false,
 	} {
-		if fault := j.fault(parse([]byte(request + "\r\n"))); (fault == "") != fine {
+		if fault := j.fault(proxies.Parse([]byte(request + "\r\n"))); (fault == "") != fine {
 			t.Errorf("%q: %s", request, fault)
 		}
 	}
@@ -356,11 +357,11 @@ func TestJudge(t *testing.T) {
 		"api.example.com": "api", "www.shop.example.com": "api", "open.example.com": "open", "admin.example.com": "admin",
 		"vip.shop.example.com": "admin",
 	} {
-		for i := range sites {
-			r := parse([]byte("GET /public HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
-			r.site = &sites[i]
-			if elsewhere := strings.Contains(j.fault(r), "reaches the upstream of"); elsewhere == (sites[i].name == name) {
-				t.Errorf("%s at the upstream of %s: %t", host, sites[i].name, elsewhere)
+		for i := range proxies.Sites {
+			r := proxies.Parse([]byte("GET /public HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
+			r.Site = &proxies.Sites[i]
+			if elsewhere := strings.Contains(j.fault(r), "reaches the upstream of"); elsewhere == (proxies.Sites[i].Name == name) {
+				t.Errorf("%s at the upstream of %s: %t", host, proxies.Sites[i].Name, elsewhere)
 			}
 		}
 	}

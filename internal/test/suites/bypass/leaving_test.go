@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // TestVerifierLeaves stops the verifier by a signal, and then kills another, with traffic through each proxy. A
@@ -24,11 +25,11 @@ func TestVerifierLeaves(t *testing.T) {
 	for _, c := range readCorpus(t, "harmless.txt", b.values) {
 		harmless = append(harmless, c.raw)
 	}
-	for _, name := range append([]string{"nginx", "haproxy", "caddy", "traefik"}, sortedNames(envoys)...) {
+	for _, name := range append([]string{"nginx", "haproxy", "caddy", "traefik"}, proxies.Names(proxies.Envoys)...) {
 		t.Run(name, func(t *testing.T) {
-			f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
-			at, _ := allProxies()[name].start(t, b, f.upstream)
-			f.address = at.http1
+			f := &front{testbed: b, upstream: proxies.StartUpstream(t), judge: newJudge()}
+			at, _ := proxies.All()[name].Start(t, b.world(), f.upstream)
+			f.address = at.HTTP1
 			f.eventuallyPasses(t)
 
 			stop := f.traffic(t)
@@ -57,17 +58,17 @@ type front struct {
 	*testbed
 
 	address  string
-	upstream *upstream
+	upstream *proxies.Upstream
 	judge    *judge
 }
 
 // judged judges what has reached the upstream, and returns how many requests it was.
 func (f *front) judged(t *testing.T) int {
 	t.Helper()
-	seen := f.upstream.take()
+	seen := f.upstream.Take()
 	for _, r := range seen {
 		if fault := f.judge.fault(r); fault != "" {
-			t.Errorf("%.300q reaches the upstream: %s", redact(r.head), fault)
+			t.Errorf("%.300q reaches the upstream: %s", redact(r.Head), fault)
 		}
 	}
 	return len(seen)
@@ -106,12 +107,10 @@ func (f *front) traffic(t *testing.T) (stop func()) {
 			}
 		})
 	}
-	f.upstream.take()
+	f.upstream.Take()
 	program.WaitUntil(t, timeout, "traffic", func() error {
-		f.upstream.mu.Lock()
-		defer f.upstream.mu.Unlock()
-		if len(f.upstream.seen) < 20 {
-			return fmt.Errorf("%d requests so far", len(f.upstream.seen))
+		if n := f.upstream.Len(); n < 20 {
+			return fmt.Errorf("%d requests so far", n)
 		}
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // TestOtherHosts asks every proxy for hosts that no site is for, with a verifier that lets everything pass. The proxy
@@ -22,11 +23,11 @@ func TestOtherHosts(t *testing.T) {
 		Installation: &install.Installation{Verifier: &install.Verifier{Addresses: install.Addresses{HTTP: address}}},
 		authority:    trusted,
 	}
-	for name, p := range proxies {
+	for name, p := range proxies.Text {
 		t.Run(name, func(t *testing.T) {
-			up := startUpstream(t)
-			at, _ := p.start(t, b, up)
-			if status := get(t, at.http1, "api.example.com"); status != http.StatusOK || len(up.take()) != 1 {
+			up := proxies.StartUpstream(t)
+			at, _ := p.Start(t, b.world(), up)
+			if status := get(t, at.HTTP1, "api.example.com"); status != http.StatusOK || len(up.Take()) != 1 {
 				t.Fatalf("status %d for the API's own host", status)
 			}
 			asked.Store(0)
@@ -38,15 +39,15 @@ func TestOtherHosts(t *testing.T) {
 				"nobody.example.com", "api.example.com.evil.example", "evilapi.example.com", "example.com", "127.0.0.1",
 				"localhost:80",
 			} {
-				if status := get(t, at.http1, host); status != want {
+				if status := get(t, at.HTTP1, host); status != want {
 					t.Errorf("%s: status %d, want %d", host, status, want)
 				}
 			}
 			if n := asked.Load(); n != 0 {
 				t.Errorf("the verifier is asked %d times", n)
 			}
-			for _, r := range up.take() {
-				t.Errorf("%.200q reaches the upstream of %s", r.head, r.site.name)
+			for _, r := range up.Take() {
+				t.Errorf("%.200q reaches the upstream of %s", r.Head, r.Site.Name)
 			}
 		})
 	}

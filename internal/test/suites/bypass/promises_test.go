@@ -10,25 +10,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // TestPromises checks what the guides promise about each proxy beside what the corpus is about.
 func TestPromises(t *testing.T) {
 	b := newTestbed(t)
-	all := allProxies()
-	for _, name := range sortedNames(all) {
+	all := proxies.All()
+	for _, name := range proxies.Names(all) {
 		p := all[name]
-		if p.made != nil || p.onlyProducts {
+		if p.Generated || p.OnlyProducts {
 			continue // What a controller makes of its guide's objects is run for the corpus' sake.
 		}
 		t.Run(name, func(t *testing.T) {
-			f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
-			at, _ := p.start(t, b, f.upstream)
-			f.address = at.http1
-			if p.guide != "nginx" { // Its page says what a location for them needs.
+			f := &front{testbed: b, upstream: proxies.StartUpstream(t), judge: newJudge()}
+			at, _ := p.Start(t, b.world(), f.upstream)
+			f.address = at.HTTP1
+			if p.Guide != "nginx" { // Its page says what a location for them needs.
 				t.Run("WebSocket", f.webSocket)
 			}
-			t.Run("allowlists", func(t *testing.T) { f.allowlists(t, p.hidesClient) })
+			t.Run("allowlists", func(t *testing.T) { f.allowlists(t, p.HidesClient) })
 			t.Run("many headers", f.manyHeaders)
 			t.Run("raw bytes in a query", f.rawQuery)
 			t.Run("no host", f.noHost)
@@ -38,9 +40,9 @@ func TestPromises(t *testing.T) {
 }
 
 // ask sends a request from an address, and returns the answer with its body, and what has reached the upstream.
-func (f *front) ask(t *testing.T, from, request string) (*http.Response, string, []*received) {
+func (f *front) ask(t *testing.T, from, request string) (*http.Response, string, []*proxies.Received) {
 	t.Helper()
-	f.upstream.take()
+	f.upstream.Take()
 	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(t.Context(), "tcp", f.address)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +61,7 @@ func (f *front) ask(t *testing.T, from, request string) (*http.Response, string,
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		body, _ = io.ReadAll(response.Body) // The proxy may close before the end.
 	}
-	return response, string(body), f.upstream.take()
+	return response, string(body), f.upstream.Take()
 }
 
 // get returns a request with a token.
@@ -75,11 +77,11 @@ func (f *front) webSocket(t *testing.T) {
 		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 	}
 	_, _, seen := f.ask(t, clientAddress, f.get("/api/products", "token", handshake...))
-	if len(seen) != 1 || !slices.Equal(seen[0].values("upgrade"), []string{"websocket"}) {
+	if len(seen) != 1 || !slices.Equal(seen[0].Values("upgrade"), []string{"websocket"}) {
 		t.Errorf("a handshake with a good key is %d requests, none of them a handshake", len(seen))
 	}
-	if len(seen) > 0 && !slices.Equal(seen[0].values("x-api-key-id"), []string{"Reader01"}) {
-		t.Errorf("the handshake reaches the upstream as %q", seen[0].values("x-api-key-id"))
+	if len(seen) > 0 && !slices.Equal(seen[0].Values("x-api-key-id"), []string{"Reader01"}) {
+		t.Errorf("the handshake reaches the upstream as %q", seen[0].Values("x-api-key-id"))
 	}
 	response, _, seen := f.ask(t, clientAddress, f.get("/api/products", "revoked", handshake...))
 	if response.StatusCode != http.StatusUnauthorized || len(seen) > 0 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // outage is how long requests may fail because a verifier is frozen.
@@ -34,7 +35,7 @@ type virtualAddress struct {
 func newVirtualAddress(t *testing.T, endpoints ...string) *virtualAddress {
 	t.Helper()
 	v := &virtualAddress{endpoints: endpoints, chosen: map[string]int{}}
-	v.address = startRelay(t, func(ctx context.Context, _ net.Conn) (net.Conn, error) {
+	v.address = proxies.StartRelay(t, func(ctx context.Context, _ net.Conn) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", v.choose())
 	})
 	return v
@@ -186,14 +187,14 @@ func TestReplicas(t *testing.T) {
 		for kind, one := range map[string]bool{"behind one address": true, "each by its own address": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				g := startReplicas(t, b, address, one)
-				start := func(change func(config node)) *front {
-					f := &front{testbed: b, upstream: startUpstream(t), judge: newJudge()}
-					at, _ := startEnvoyWith(t, envoys[name], b, f.upstream, change)
-					f.address = at.http1
+				start := func(change func(config proxies.Node)) *front {
+					f := &front{testbed: b, upstream: proxies.StartUpstream(t), judge: newJudge()}
+					at, _ := proxies.StartEnvoyWith(t, proxies.Envoys[name], b.world(), f.upstream, change)
+					f.address = at.HTTP1
 					f.eventuallyPasses(t)
 					return f
 				}
-				l, stop := startLoad(t, start(func(config node) { g.ask(t, config) }), start(func(node) {}))
+				l, stop := startLoad(t, start(func(config proxies.Node) { g.ask(t, config) }), start(func(proxies.Node) {}))
 				defer stop()
 				g.areUsed(t, l)
 				g.oneIsKilled(t, l)
@@ -232,14 +233,14 @@ func startReplicas(t *testing.T, b *testbed, address func(*install.Verifier) str
 }
 
 // ask has Envoy's configuration ask these verifiers: they are the endpoints of its last cluster.
-func (g *replicas) ask(t *testing.T, config node) {
+func (g *replicas) ask(t *testing.T, config proxies.Node) {
 	t.Helper()
-	clusters := listOf(t, mappingAt(t, config, "static_resources"), "clusters")
-	locality := mappingAt(t, clusters[len(clusters)-1], "load_assignment", "endpoints", "0")
-	template, endpoints := listOf(t, locality, "lb_endpoints")[0], []any{}
+	clusters := proxies.List(t, proxies.At(t, config, "static_resources"), "clusters")
+	locality := proxies.At(t, clusters[len(clusters)-1], "load_assignment", "endpoints", "0")
+	template, endpoints := proxies.List(t, locality, "lb_endpoints")[0], []any{}
 	for _, way := range g.ways {
-		endpoint := clone(t, template)
-		setAddress(t, mappingAt(t, endpoint, "endpoint"), "address", way.address)
+		endpoint := proxies.Clone(t, template)
+		proxies.SetAddress(t, proxies.At(t, endpoint, "endpoint"), "address", way.address)
 		endpoints = append(endpoints, endpoint)
 	}
 	locality["lb_endpoints"] = endpoints

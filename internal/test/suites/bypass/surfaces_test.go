@@ -17,6 +17,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
 // surface is one of the verifier's, asked by a proxy that changes nothing: what the client sent is what the verifier is
@@ -24,79 +25,81 @@ import (
 // help.
 type surface struct {
 	// ask asks the verifier about a request, and returns the identity headers of its 200, and what it wants removed.
-	ask func(b *testbed, r *received) (pass bool, set map[string]string, remove []string)
+	ask func(b *testbed, r *proxies.Received) (pass bool, set map[string]string, remove []string)
 	// onlyProducts, hidesClient as for a target. tellsWhat says that the verifier itself names what is to be removed,
 	// aliases with underscores among it.
 	onlyProducts, hidesClient, tellsWhat bool
 }
 
 var surfaces = map[string]surface{
-	"/auth/nginx": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		if strings.Contains(r.host(), "/") {
+	"/auth/nginx": {ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+		if strings.Contains(r.Host(), "/") {
 			// X-Original-URL can't say where such a host ends. nginx itself refuses it: ngx_http_validate_host.
 			return false, nil, nil
 		}
 		return b.askHTTP("GET /auth/nginx", "verifier", r, [][2]string{
-			{"X-Original-URL", "http://" + r.host() + r.target}, {"X-Original-Method", r.method}, {"X-Forwarded-For", r.chain()},
+			{"X-Original-URL", "http://" + r.Host() + r.Target}, {"X-Original-Method", r.Method}, {"X-Forwarded-For", chain(r)},
 		})
 	}},
-	"/auth/forward": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+	"/auth/forward": {ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
 		return b.askHTTP("GET /auth/forward", "verifier", r, forwardedHeaders(r))
 	}},
 	// As Caddy asks where its configuration has no question mark:
 	// docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
-	"/auth/forward with the client's query": {ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		_, query, _ := strings.Cut(r.target, "?")
+	"/auth/forward with the client's query": {ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+		_, query, _ := strings.Cut(r.Target, "?")
 		return b.askHTTP("GET /auth/forward?"+query, "verifier", r, forwardedHeaders(r))
 	}},
 	"/auth/static": {onlyProducts: true, hidesClient: true,
-		ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-			if !r.isProductsRoute() {
+		ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+			if !isProductsRoute(r) {
 				return false, nil, nil
 			}
 			return b.askHTTP("GET /auth/static?scope=products:read", "verifier", r, nil)
 		}},
-	"/auth/ngf": {hidesClient: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		return b.askHTTP("GET /auth/ngf", r.host(), r, [][2]string{{"Path", r.target}, {"Method", r.method}})
+	"/auth/ngf": {hidesClient: true, ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+		return b.askHTTP("GET /auth/ngf", r.Host(), r, [][2]string{{"Path", r.Target}, {"Method", r.Method}})
 	}},
-	"/ext-authz": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		return b.askHTTP(r.method+" /ext-authz"+r.target, r.host(), r, [][2]string{{"X-Forwarded-For", r.chain()}})
+	"/ext-authz": {tellsWhat: true, ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+		return b.askHTTP(r.Method+" /ext-authz"+r.Target, r.Host(), r, [][2]string{{"X-Forwarded-For", chain(r)}})
 	}},
-	"gRPC, headers": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
+	"gRPC, headers": {tellsWhat: true, ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
 		return b.askGRPC(r, nil, func(http *authv3.AttributeContext_HttpRequest) {
-			http.Headers = map[string]string{":method": r.method, ":path": r.target, ":authority": r.host()}
-			for i, name := range r.names {
+			http.Headers = map[string]string{":method": r.Method, ":path": r.Target, ":authority": r.Host()}
+			for i, name := range r.Names {
 				name = strings.ToLower(name)
 				if name == "host" {
 					continue
 				}
 				if earlier, ok := http.Headers[name]; ok {
-					http.Headers[name] = earlier + "," + r.contents[i]
+					http.Headers[name] = earlier + "," + r.Contents[i]
 				} else {
-					http.Headers[name] = r.contents[i]
+					http.Headers[name] = r.Contents[i]
 				}
 			}
 		})
 	}},
-	"gRPC, header_map": {tellsWhat: true, ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-		return b.askGRPC(r, nil, r.lines)
+	"gRPC, header_map": {tellsWhat: true, ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+		return b.askGRPC(r, nil, lines(r))
 	}},
 	"gRPC, the scope in context_extensions": {tellsWhat: true, onlyProducts: true,
-		ask: func(b *testbed, r *received) (bool, map[string]string, []string) {
-			if !r.isProductsRoute() {
+		ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+			if !isProductsRoute(r) {
 				return false, nil, nil
 			}
-			return b.askGRPC(r, map[string]string{"scope": "products:read"}, r.lines)
+			return b.askGRPC(r, map[string]string{"scope": "products:read"}, lines(r))
 		}},
 }
 
-// lines puts every line of a request's header into a description of it by itself, as Envoy does with
+// lines returns what puts every line of a request's header into a description of it by itself, as Envoy does with
 // encode_raw_headers.
-func (r *received) lines(http *authv3.AttributeContext_HttpRequest) {
-	http.HeaderMap = &corev3.HeaderMap{}
-	for i, name := range r.names {
-		http.HeaderMap.Headers = append(http.HeaderMap.Headers,
-			&corev3.HeaderValue{Key: strings.ToLower(name), RawValue: []byte(r.contents[i])})
+func lines(r *proxies.Received) func(*authv3.AttributeContext_HttpRequest) {
+	return func(http *authv3.AttributeContext_HttpRequest) {
+		http.HeaderMap = &corev3.HeaderMap{}
+		for i, name := range r.Names {
+			http.HeaderMap.Headers = append(http.HeaderMap.Headers,
+				&corev3.HeaderValue{Key: strings.ToLower(name), RawValue: []byte(r.Contents[i])})
+		}
 	}
 }
 
@@ -106,15 +109,15 @@ var (
 	productsHost  = regexp.MustCompile(`(?i)^api\.example\.com(:\d+)?$`)
 )
 
-func (r *received) isProductsRoute() bool {
-	return r.method == http.MethodGet && productsHost.MatchString(r.host()) && productsRoute.MatchString(r.target) &&
-		!strings.HasPrefix(strings.ToLower(r.target), "/api/products/export")
+func isProductsRoute(r *proxies.Received) bool {
+	return r.Method == http.MethodGet && productsHost.MatchString(r.Host()) && productsRoute.MatchString(r.Target) &&
+		!strings.HasPrefix(strings.ToLower(r.Target), "/api/products/export")
 }
 
 // askGRPC asks as Envoy does, and returns what its answer says about the request's headers.
-func (b *testbed) askGRPC(r *received, extensions map[string]string,
+func (b *testbed) askGRPC(r *proxies.Received, extensions map[string]string,
 	describe func(*authv3.AttributeContext_HttpRequest)) (pass bool, set map[string]string, remove []string) {
-	description := &authv3.AttributeContext_HttpRequest{Method: r.method, Path: r.target, Host: r.host(), Scheme: "http",
+	description := &authv3.AttributeContext_HttpRequest{Method: r.Method, Path: r.Target, Host: r.Host(), Scheme: "http",
 		Protocol: "HTTP/1.1"}
 	describe(description)
 	socket := &corev3.SocketAddress{Address: clientAddress}
@@ -138,18 +141,16 @@ func (b *testbed) askGRPC(r *received, extensions map[string]string,
 	return true, set, ok.GetHeadersToRemove()
 }
 
-func forwardedHeaders(r *received) [][2]string {
+func forwardedHeaders(r *proxies.Received) [][2]string {
 	return [][2]string{
-		{"X-Forwarded-Method", r.method}, {"X-Forwarded-Host", r.host()}, {"X-Forwarded-Uri", r.target}, {"X-Forwarded-For",
-			r.chain()},
+		{"X-Forwarded-Method", r.Method}, {"X-Forwarded-Host", r.Host()}, {"X-Forwarded-Uri", r.Target}, {"X-Forwarded-For",
+			chain(r)},
 	}
 }
 
-func (r *received) host() string { return strings.Join(r.values("host"), ",") }
-
 // chain is X-Forwarded-For with the client's address behind what the client itself claims.
-func (r *received) chain() string {
-	return strings.Join(append(r.values("x-forwarded-for"), clientAddress), ", ")
+func chain(r *proxies.Received) string {
+	return strings.Join(append(r.Values("x-forwarded-for"), clientAddress), ", ")
 }
 
 // ownHeaders are those of a request that are for the next hop only, or that describe its body.
@@ -164,32 +165,32 @@ var configured = append([]string{"x-forwarded-for", "x-forwarded-host"}, mislead
 
 // behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to
 // the first request that is none is asked about.
-func (s surface) behind(t *testing.T, b *testbed, up *upstream) func(context.Context, []byte, time.Duration) error {
+func (s surface) behind(t *testing.T, b *testbed, up *proxies.Upstream) func(context.Context, []byte, time.Duration) error {
 	t.Helper()
 	return func(_ context.Context, raw []byte, _ time.Duration) error {
 		in := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
 		for {
-			head, err := readHead(in)
+			head, err := proxies.ReadHead(in)
 			if err != nil {
 				return nil
 			}
-			r := parse(head)
-			if r.broken != "" || skipBody(in, r) != nil {
+			r := proxies.Parse(head)
+			if r.Broken != "" || proxies.SkipBody(in, r) != nil {
 				return nil // Every proxy that is worth the name refuses what it can't take apart, RFC 9112 section 2.2.
 			}
 			if pass, set, remove := s.ask(b, r); pass {
-				up.note(parse(s.forward(r, set, remove)))
+				up.Note(proxies.Parse(s.forward(r, set, remove)))
 			}
 		}
 	}
 }
 
 // forward returns a request as the proxy passes it on: as it came, but for the identity headers.
-func (s surface) forward(r *received, set map[string]string, remove []string) []byte {
-	head := bytes.NewBufferString(r.method + " " + r.target + " HTTP/1.1\r\nHost: " + r.host() + "\r\n")
-	nominated := strings.Split(strings.ToLower(strings.ReplaceAll(strings.Join(r.values("connection"), ","), " ", "")),
+func (s surface) forward(r *proxies.Received, set map[string]string, remove []string) []byte {
+	head := bytes.NewBufferString(r.Method + " " + r.Target + " HTTP/1.1\r\nHost: " + r.Host() + "\r\n")
+	nominated := strings.Split(strings.ToLower(strings.ReplaceAll(strings.Join(r.Values("connection"), ","), " ", "")),
 		",")
-	for i, name := range r.names {
+	for i, name := range r.Names {
 		lower := strings.ToLower(name)
 		if _, replaced := set[lower]; replaced || slices.Contains(ownHeaders, lower) || slices.Contains(remove, lower) ||
 			slices.Contains(nominated, lower) || lower == "x-forwarded-for" ||
@@ -197,7 +198,7 @@ func (s surface) forward(r *received, set map[string]string, remove []string) []
 			strings.Contains(name, "_") && !s.tellsWhat {
 			continue
 		}
-		head.WriteString(name + ": " + r.contents[i] + "\r\n")
+		head.WriteString(name + ": " + r.Contents[i] + "\r\n")
 	}
 	for name, value := range set {
 		if !slices.Contains(nominated, name) {
@@ -209,7 +210,7 @@ func (s surface) forward(r *received, set map[string]string, remove []string) []
 }
 
 // askHTTP asks with a request that has all headers of the client, except those that the proxy sets itself.
-func (b *testbed) askHTTP(line, host string, r *received, own [][2]string) (pass bool, set map[string]string,
+func (b *testbed) askHTTP(line, host string, r *proxies.Received, own [][2]string) (pass bool, set map[string]string,
 	remove []string) {
 	head := bytes.NewBufferString(line + " HTTP/1.1\r\nHost: " + host + "\r\n")
 	taken := map[string]bool{}
@@ -217,10 +218,10 @@ func (b *testbed) askHTTP(line, host string, r *received, own [][2]string) (pass
 		taken[strings.ToLower(header[0])] = true
 		head.WriteString(header[0] + ": " + header[1] + "\r\n")
 	}
-	for i, name := range r.names {
+	for i, name := range r.Names {
 		// Connection is passed on, which most proxies don't: the verifier has to look at it where it is.
 		if lower := strings.ToLower(name); lower == "connection" || !taken[lower] && !slices.Contains(ownHeaders, lower) {
-			head.WriteString(name + ": " + r.contents[i] + "\r\n")
+			head.WriteString(name + ": " + r.Contents[i] + "\r\n")
 		}
 	}
 	head.WriteString("\r\n")

@@ -16,6 +16,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -100,7 +101,7 @@ type testbed struct {
 	authority *authority.Authority
 	options   install.VerifierOptions
 	// startPlane starts a control plane for the proxies that need one, where the testbed has none.
-	startPlane func(t *testing.T) *controlplane.ControlPlane
+	startPlane func(t testing.TB) *controlplane.ControlPlane
 }
 
 func newTestbed(t *testing.T) *testbed {
@@ -161,6 +162,20 @@ func (b *testbed) restartVerifier(t *testing.T) {
 	t.Helper()
 	b.Verifier = b.StartVerifier(t, b.options)
 	b.options.Addresses = b.Verifier.Addresses
+}
+
+// world is what proxies are set up in.
+func (b *testbed) world() proxies.World {
+	return proxies.World{Verifier: b.Verifier.Addresses, Authority: b.authority, Plane: b.plane}
+}
+
+// plane returns the testbed's control plane. A testbed without a verifier starts one for the proxies that need it.
+func (b *testbed) plane(t testing.TB) *controlplane.ControlPlane {
+	t.Helper()
+	if b.ControlPlane == nil {
+		b.ControlPlane = b.startPlane(t)
+	}
+	return b.ControlPlane
 }
 
 // issue creates a key as the controller leaves it, and returns its token.

@@ -1,4 +1,4 @@
-package bypass_test
+package proxies
 
 import (
 	"context"
@@ -6,12 +6,10 @@ import (
 	"net"
 	"sync"
 	"testing"
-
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// startRelay accepts connections until the end of the test, and joins each with another one. It returns its address.
-func startRelay(t *testing.T, connect func(ctx context.Context, client net.Conn) (net.Conn, error)) string {
+// StartRelay accepts connections until the end of the test, and joins each with another one. It returns its address.
+func StartRelay(t testing.TB, connect func(ctx context.Context, client net.Conn) (net.Conn, error)) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,13 +54,4 @@ func relay(ctx context.Context, client net.Conn, connect func(ctx context.Contex
 		}()
 	}
 	<-ended
-}
-
-// plane returns the testbed's control plane. A testbed without a verifier starts one for the proxies that need it.
-func (b *testbed) plane(t *testing.T) *controlplane.ControlPlane {
-	t.Helper()
-	if b.ControlPlane == nil {
-		b.ControlPlane = b.startPlane(t)
-	}
-	return b.ControlPlane
 }

@@ -1,10 +1,11 @@
-package bypass_test
+package proxies
 
 import (
 	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,78 +26,99 @@ import (
 )
 
 // traefik reads the guide's objects from the control plane.
-var traefik = proxy{guide: "traefik", file: "apikey.yaml", started: startTraefik}
+var traefik = Proxy{Guide: "traefik", File: "apikey.yaml", started: startTraefik}
 
 // startTraefik starts a Traefik with the guide's own configuration, which reads the guide's objects from an API server.
 // Only addresses differ: where it listens, and the ports of the upstreams. The verifier's name is as it is, and so is
 // what its certificate is checked for: Traefik is told to connect by way of a proxy, which knows where that name is.
-func startTraefik(t *testing.T, p proxy, b *testbed, up *upstream) (listening, *program.Process) {
+func startTraefik(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, "traefik")
-	cp := b.plane(t)
-	applyTraefik(t, cp, b, up)
+	cp := w.Plane(t)
+	objects, text := readGuide(t, p.Guide, p.File), readGuide(t, p.Guide, "static.yaml")
+	p.edit(t, &objects, &text)
+	namespace := applyTraefik(t, cp, w, up, objects)
 	kubeconfig, err := cp.KubeconfigFor("traefik", "system:masters")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var static node
-	if err := yaml.UnmarshalStrict([]byte(readGuide(t, p.guide, "static.yaml")), &static); err != nil {
-		t.Fatal(err)
-	}
+	static := parseYAML(t, text)
 	address := program.FreeAddress(t)
-	mappingAt(t, static, "entryPoints", "websecure")["address"] = address
-	static["providers"] = node{"kubernetesCRD": node{"allowExternalNameServices": true}}
-	static["log"] = node{"level": "ERROR"}
-	static["global"] = node{"checkNewVersion": false, "sendAnonymousUsage": false}
+	At(t, static, "entryPoints", "websecure")["address"] = address
+	static["providers"] = Node{"kubernetesCRD": Node{
+		"allowExternalNameServices": true, "namespaces": []any{namespace},
+	}}
+	static["log"] = Node{"level": "ERROR"}
+	static["global"] = Node{"checkNewVersion": false, "sendAnonymousUsage": false}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "traefik.yaml")
 	writeYAML(t, config, static)
-	tunnel := startTunnel(t, "apikey-verifier.apikey-system.svc.cluster.local:8080", b.Verifier.HTTP)
+	tunnel := startTunnel(t, "apikey-verifier.apikey-system.svc.cluster.local:8080", w.Verifier.HTTP)
 	process := program.Start(t, "/usr/bin/env",
 		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY=http://"+tunnel, binary, "--configFile="+config)
-	waitUntilListening(t, p.guide, process, address)
-	at := listening{http1: startTLS(t, address, "http/1.1"), http2: startTLS(t, address, "h2")}
+	waitUntilListening(t, p.Guide, process, address)
+	at := Listening{HTTP1: startTLS(t, address, "http/1.1"), HTTP2: startTLS(t, address, "h2")}
 	program.WaitUntil(t, timeout, "Traefik's routes", func() error {
-		for _, s := range sites {
-			request := strings.Replace(fence, "api.example.com", strings.Replace(s.hosts[0], "*", "www", 1), 1)
-			status, err := send(t.Context(), at.http1, []byte(request), timeout)
-			if err != nil || status == 0 || status == http.StatusNotFound {
-				return fmt.Errorf("%s: status %d, error %w", s.name, status, err)
+		for _, s := range Sites {
+			if err := isRouted(t, at.HTTP1, strings.Replace(s.Hosts[0], "*", "www", 1)); err != nil {
+				return fmt.Errorf("%s: %w", s.Name, err)
 			}
 		}
 		return nil
 	})
-	up.take()
+	up.Take()
 	return at, process
 }
 
-// applyTraefik applies the guide's objects, with a route for each site.
-func applyTraefik(t *testing.T, cp *controlplane.ControlPlane, b *testbed, up *upstream) {
+// isRouted reports, by a nil error, that a proxy knows a host.
+func isRouted(t testing.TB, address, host string) error {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.Host = host
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: timeout}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusNotFound {
+		return errors.New("no route")
+	}
+	return nil
+}
+
+// applyTraefik applies the guide's objects, with a route for each site, and returns their namespace.
+func applyTraefik(t testing.TB, cp *controlplane.ControlPlane, w World, up *Upstream, guide string) (namespace string) {
 	t.Helper()
 	install.Kubectl(t, cp, "apply", "--server-side", "-f", filepath.Join(gomodule.Traefik.Folder(t), gomodule.TraefikCRDs))
 	install.Kubectl(t, cp, "wait", "--for=condition=Established", "--timeout=2m", "crd", "--all")
-	middleware, route, found := strings.Cut(readGuide(t, "traefik", "apikey.yaml"), "\n---\n")
+	middleware, route, found := strings.Cut(guide, "\n---\n")
 	if !found {
 		t.Fatal("the guide's file has other objects than two")
 	}
+	own := parseYAML(t, middleware)
+	namespace = fmt.Sprint(At(t, own, "metadata")["namespace"])
 	objects := []any{
-		node{"apiVersion": "v1", "kind": "Namespace", "metadata": node{"name": "warehouse"}},
-		node{
-			"apiVersion": "v1", "kind": "Secret", "metadata": node{"name": "apikey-ca", "namespace": "warehouse"},
-			"stringData": node{"ca.crt": string(b.authority.PEM)},
+		Node{"apiVersion": "v1", "kind": "Namespace", "metadata": Node{"name": namespace}},
+		Node{
+			"apiVersion": "v1", "kind": "Secret", "metadata": Node{"name": "apikey-ca", "namespace": namespace},
+			"stringData": Node{"ca.crt": string(w.Authority.PEM)},
 		},
-		traefikCertificate(t),
-		parseYAML(t, middleware),
+		traefikCertificate(t, namespace),
+		own,
 	}
-	for _, s := range sites {
-		host, port, err := net.SplitHostPort(up.addresses[s.name])
+	for _, s := range Sites {
+		host, port, err := net.SplitHostPort(up.Addresses[s.Name])
 		if err != nil {
 			t.Fatal(err)
 		}
 		objects = append(objects, traefikSite(t, parseYAML(t, route), s, port)...)
-		objects = append(objects, node{ // No endpoint may have an address on loopback.
-			"apiVersion": "v1", "kind": "Service", "metadata": node{"name": s.name, "namespace": "warehouse"},
-			"spec": node{"type": "ExternalName", "externalName": host},
+		objects = append(objects, Node{ // No endpoint may have an address on loopback.
+			"apiVersion": "v1", "kind": "Service", "metadata": Node{"name": s.Name, "namespace": namespace},
+			"spec": Node{"type": "ExternalName", "externalName": host},
 		})
 	}
 	var all strings.Builder
@@ -112,16 +134,17 @@ func applyTraefik(t *testing.T, cp *controlplane.ControlPlane, b *testbed, up *u
 		t.Fatal(err)
 	}
 	install.Kubectl(t, cp, "apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", file)
+	return namespace
 }
 
 // traefikSite returns a route for each host of a site. Those for one host come before those for many.
-func traefikSite(t *testing.T, route node, s site, port string) (all []any) {
+func traefikSite(t testing.TB, route Node, s Site, port string) (all []any) {
 	t.Helper()
-	const match = "Host(`" + guideHost + "`) && PathPrefix(`/api`)"
-	for i, host := range s.hosts {
-		own := clone(t, route)
-		mappingAt(t, own, "metadata")["name"] = fmt.Sprintf("%s-%d", s.name, i)
-		rule := mappingAt(t, own, "spec", "routes", "0")
+	const match = "Host(`" + GuideHost + "`) && PathPrefix(`/api`)"
+	for i, host := range s.Hosts {
+		own := Clone(t, route)
+		At(t, own, "metadata")["name"] = fmt.Sprintf("%s-%d", s.Name, i)
+		rule := At(t, own, "spec", "routes", "0")
 		if rule["match"] != match {
 			t.Fatalf("the guide's route matches %v", rule["match"])
 		}
@@ -129,52 +152,33 @@ func traefikSite(t *testing.T, route node, s site, port string) (all []any) {
 		if suffix, wildcard := strings.CutPrefix(host, "*"); wildcard {
 			rule["match"], rule["priority"] = "HostRegexp(`^.+"+strings.ReplaceAll(suffix, ".", `\.`)+"$`)", 1
 		}
-		service := mappingAt(t, rule, "services", "0")
-		service["name"], service["port"] = s.name, json.Number(port)
+		service := At(t, rule, "services", "0")
+		service["name"], service["port"] = s.Name, json.Number(port)
 		all = append(all, own)
 	}
 	return all
 }
 
 // traefikCertificate returns the Secret that the guide's route names.
-func traefikCertificate(t *testing.T) node {
+func traefikCertificate(t testing.TB, namespace string) Node {
 	t.Helper()
-	certificate, key := authority.New(t).Serving(t, guideHost)
-	return node{
+	certificate, key := authority.New(t).Serving(t, GuideHost)
+	return Node{
 		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-		"metadata":   node{"name": "your-nexuscommerce-com", "namespace": "warehouse"},
-		"stringData": node{"tls.crt": readText(t, certificate), "tls.key": readText(t, key)},
-	}
-}
-
-func parseYAML(t *testing.T, text string) (object node) {
-	t.Helper()
-	if err := yaml.UnmarshalStrict([]byte(text), &object); err != nil {
-		t.Fatal(err)
-	}
-	return object
-}
-
-func writeYAML(t *testing.T, path string, object any) {
-	t.Helper()
-	content, err := yaml.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
+		"metadata":   Node{"name": "your-nexuscommerce-com", "namespace": namespace},
+		"stringData": Node{"tls.crt": readText(t, certificate), "tls.key": readText(t, key)},
 	}
 }
 
 // startTLS returns an address at which what clients say in plain text is passed on over TLS, from their own addresses.
-func startTLS(t *testing.T, address, protocol string) string {
+func startTLS(t testing.TB, address, protocol string) string {
 	t.Helper()
 	config := &tls.Config{
 		InsecureSkipVerify: true, // Nothing here is about whom the client trusts.
 		NextProtos:         []string{protocol},
-		ServerName:         guideHost,
+		ServerName:         GuideHost,
 	}
-	return startRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {
+	return StartRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {
 		from, _, err := net.SplitHostPort(client.RemoteAddr().String())
 		if err != nil {
 			return nil, err
@@ -186,9 +190,9 @@ func startTLS(t *testing.T, address, protocol string) string {
 
 // startTunnel returns the address of an HTTP proxy that connects to a name by connecting to an address, and to nothing
 // else.
-func startTunnel(t *testing.T, name, address string) string {
+func startTunnel(t testing.TB, name, address string) string {
 	t.Helper()
-	return startRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {
+	return StartRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {
 		// The client waits for the answer, so nothing is read beyond its request.
 		request, err := http.ReadRequest(bufio.NewReaderSize(client, 16))
 		if err != nil {

@@ -1,9 +1,8 @@
-package bypass_test
+package proxies
 
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -12,25 +11,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// aboutHosts are the cases about what the configuration of a controller decides, whatever its version of nginx: which
-// host counts, and which headers go. Debian's nginx is older than those controllers' and treats repeated headers in
-// another way.
-var aboutHosts = []string{"two-hosts-", "override-", "host-", "target-"}
-
-// cases returns those that are for the proxy.
-func (p proxy) cases(all []attack) []attack {
-	return slices.DeleteFunc(slices.Clone(all), func(c attack) bool {
-		return p.only != nil &&
-			!slices.ContainsFunc(p.only, func(prefix string) bool { return strings.HasPrefix(c.id, prefix) })
-	})
-}
-
-func readGuide(t *testing.T, elements ...string) string {
+func readGuide(t testing.TB, elements ...string) string {
 	t.Helper()
 	return readText(t, append([]string{controlplane.Root(), "docs", "guides"}, elements...)...)
 }
 
-func readText(t *testing.T, elements ...string) string {
+func readText(t testing.TB, elements ...string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(elements...))
 	if err != nil {
@@ -40,7 +26,7 @@ func readText(t *testing.T, elements ...string) string {
 }
 
 // unmarshalGuide reads the first object of a guide's file.
-func unmarshalGuide(t *testing.T, object any, elements ...string) {
+func unmarshalGuide(t testing.TB, object any, elements ...string) {
 	t.Helper()
 	first, _, _ := strings.Cut(readGuide(t, elements...), "\n---\n")
 	if err := yaml.Unmarshal([]byte(first), object); err != nil {
@@ -49,9 +35,9 @@ func unmarshalGuide(t *testing.T, object any, elements ...string) {
 }
 
 // fill puts what a guide's objects say into what a controller makes of them.
-func fill(t *testing.T, name, httpSnippet, serverSnippet string, responseHeaders []string) string {
+func fill(t testing.TB, name, httpSnippet, serverSnippet string, responseHeaders []string) string {
 	t.Helper()
-	text := readText(t, "testdata", name)
+	text := readText(t, controlplane.Root(), "internal", "test", "harness", "proxies", "testdata", name)
 	headers := ""
 	for _, header := range responseHeaders {
 		variable := strings.ToLower(strings.ReplaceAll(header, "-", "_"))
@@ -65,7 +51,7 @@ func fill(t *testing.T, name, httpSnippet, serverSnippet string, responseHeaders
 }
 
 // ingressNginx returns what ingress-nginx makes of its guide's Ingress and ConfigMap.
-func ingressNginx(t *testing.T) string {
+func ingressNginx(t testing.TB) string {
 	t.Helper()
 	var ingress struct {
 		Metadata struct{ Annotations map[string]string }
@@ -81,7 +67,7 @@ func ingressNginx(t *testing.T) string {
 }
 
 // nginxGatewayFabric returns what NGINX Gateway Fabric makes of its guide's HTTPRoute and SnippetsPolicy.
-func nginxGatewayFabric(t *testing.T) string {
+func nginxGatewayFabric(t testing.TB) string {
 	t.Helper()
 	var route struct {
 		Spec struct {

@@ -1,0 +1,237 @@
+// Package proxies starts real proxies with the configurations of docs/guides, in front of an upstream that remembers
+// exactly what has reached it.
+//
+//	          ┌───────┐  as docs/guides  ┌──────────┐
+//	client ──▶│ proxy ├─────────────────▶│ upstream │ one address for each site
+//	          └───┬───┘                  └──────────┘
+//	              ▼
+//	          a verifier, or what stands in for one
+//
+// A guide's file is for one host. Here it is for all sites, each with hosts and an upstream of its own, and with the
+// addresses of the test. Nothing else of it differs, but for edits that a test asks for.
+package proxies
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+)
+
+// Proxy is one, set up as its guide says.
+type Proxy struct {
+	// Guide is the folder of its configuration in docs/guides, and File the configuration.
+	Guide, File string
+	// Program is its name, as need.Program knows it.
+	Program string
+	// Generated is set where a controller makes the configuration of the guide's objects. It runs here in another version
+	// of its program than the controller has.
+	Generated bool
+	// Unchecked is set where the proxy can't check the verifier's certificate, as its guide says.
+	Unchecked bool
+	// OnlyProducts is set where it is configured for GET /api/products alone.
+	OnlyProducts bool
+	// HidesClient is set where the verifier isn't told the client's address, so that keys with allowedCIDRs are refused.
+	HidesClient bool
+	// Edits are made to the guide's configuration, each from the first text to the second.
+	Edits [][2]string
+
+	// made returns the configuration of a generated one.
+	made func(t testing.TB) string
+	// around is what the guide's file is put into: %[1]s is a folder, %[2]s the file.
+	around string
+	// sites turns the guide's configuration, which is for one host, into one for all sites.
+	sites func(t testing.TB, text string, up *Upstream) string
+	args  func(config, dir string) []string
+	// started, where it is there, starts the proxy instead of all that.
+	started func(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *program.Process)
+}
+
+// World is what proxies are set up in.
+type World struct {
+	// Verifier is where they ask, and Authority has signed the certificate of what answers there.
+	Verifier  install.Addresses
+	Authority *authority.Authority
+	// Plane returns a control plane, for those that read the guide's objects from one.
+	Plane func(t testing.TB) *controlplane.ControlPlane
+}
+
+// timeout bounds waiting for what must happen. It is long enough for a busy machine.
+const timeout = time.Minute
+
+// Text are those whose configuration is text.
+var Text = map[string]Proxy{
+	"nginx": runsNginx(Proxy{Guide: "nginx", File: "nginx.conf"}),
+	"ingress-nginx": runsNginx(Proxy{
+		Guide: "ingress-nginx", Generated: true, made: ingressNginx, Unchecked: true,
+	}),
+	"nginx-gateway-fabric": runsNginx(Proxy{
+		Guide: "nginx-gateway-fabric", Generated: true, made: nginxGatewayFabric, HidesClient: true,
+	}),
+	"haproxy": {
+		Guide: "haproxy", File: "haproxy.cfg",
+		Program: "haproxy",
+		around:  "%[2]s",
+		sites:   haproxySites,
+		args:    func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
+	},
+	"haproxy-ingress": {
+		Guide: "haproxy-ingress", File: "haproxy.cfg",
+		OnlyProducts: true, HidesClient: true,
+		Program: "haproxy",
+		around:  "%[2]s",
+		sites:   haproxyIngressSites,
+		args:    func(config, _ string) []string { return []string{"-db", "-q", "-f", config} },
+	},
+	"caddy": {
+		Guide: "caddy", File: "Caddyfile",
+		Program: "caddy",
+		around: "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n" +
+			"\tservers {\n\t\tprotocols h1 h2c\n\t}\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n%[2]s",
+		sites: caddySites,
+		args:  func(config, _ string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
+	},
+}
+
+// With returns the proxy with edits of its guide's configuration, each from the first text to the second.
+func (p Proxy) With(edits ...[2]string) Proxy {
+	p.Edits = slices.Concat(p.Edits, edits)
+	return p
+}
+
+// edit makes the edits to the texts of a configuration. Each must be possible in one of them.
+func (p Proxy) edit(t testing.TB, texts ...*string) {
+	t.Helper()
+	for _, edit := range p.Edits {
+		found := false
+		for _, text := range texts {
+			found = found || strings.Contains(*text, edit[0])
+			*text = strings.ReplaceAll(*text, edit[0], edit[1])
+		}
+		if !found {
+			t.Fatalf("the configuration of %s has no %q", p.Guide, edit[0])
+		}
+	}
+}
+
+// KeepsUnderscores returns a Caddy that lets headers with these names pass, as earlier versions do. This version drops
+// headers with underscores by itself, which would hide whether the guide's own line works.
+func KeepsUnderscores(names ...string) Proxy {
+	p := Text["caddy"]
+	p.around = strings.Replace(p.around, "\t\tprotocols ",
+		"\t\texpected_underscore_headers "+strings.Join(names, " ")+"\n\t\tprotocols ", 1)
+	return p
+}
+
+// runsNginx completes a proxy whose program is nginx.
+func runsNginx(p Proxy) Proxy {
+	p.Program = "nginx"
+	p.around = "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\n" +
+		"events {}\nhttp {\n\taccess_log off;\n" +
+		"\tclient_body_temp_path %[1]s/body;\n\tproxy_temp_path %[1]s/proxy;\n\tfastcgi_temp_path %[1]s/fastcgi;\n" +
+		"\tuwsgi_temp_path %[1]s/uwsgi;\n\tscgi_temp_path %[1]s/scgi;\n%[2]s}\n"
+	p.sites = nginxSites
+	p.args = func(config, dir string) []string { return []string{"-p", dir, "-e", "stderr", "-c", config} }
+	return p
+}
+
+// folder is that of the proxy in /etc.
+func (p Proxy) folder() string {
+	name, _, _ := strings.Cut(p.Guide, "-")
+	return name
+}
+
+// Listening is where a proxy can be reached.
+type Listening struct {
+	HTTP1 string
+	// HTTP2 speaks HTTP/2 by prior knowledge, RFC 9113 section 3.3. It is blank where the proxy isn't set up for it.
+	HTTP2 string
+}
+
+// Start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is
+// missing the test is skipped.
+func (p Proxy) Start(t testing.TB, w World, up *Upstream) (Listening, *program.Process) {
+	t.Helper()
+	if p.started != nil {
+		return p.started(t, p, w, up)
+	}
+	binary := need.Program(t, p.Program)
+	if p.made == nil {
+		p.made = func(t testing.TB) string { return readGuide(t, p.Guide, p.File) }
+	}
+	address := program.FreeAddress(t)
+	_, port, _ := net.SplitHostPort(address)
+	at := Listening{HTTP1: address, HTTP2: address} // Caddy and HAProxy tell the two apart.
+	if !strings.HasPrefix(p.Guide, "haproxy") && p.Guide != "caddy" {
+		at.HTTP2 = program.FreeAddress(t)
+	}
+	loopback := program.FreeAddress(t)
+	for loopback == at.HTTP1 || loopback == at.HTTP2 { // HAProxy would take it for both.
+		loopback = program.FreeAddress(t)
+	}
+	text := p.made(t)
+	p.edit(t, &text)
+	text = p.sites(t, text, up)
+	replaced := 0
+	for _, change := range [][2]string{
+		{"apikey-verifier.apikey-system.svc.cluster.local:8080", w.Verifier.HTTP},
+		{"listen 80;", "listen " + address + "; listen " + at.HTTP2 + " http2;"},
+		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.HTTP2 + " http2 default_server;"},
+		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
+		{"/etc/" + p.folder() + "/apikey-ca.crt", w.Authority.File}, {"127.0.0.1:9180", loopback},
+		{"/etc/haproxy/apikey.lua", filepath.Join(controlplane.Root(), "docs", "guides", "haproxy", "apikey.lua")},
+	} {
+		replaced += strings.Count(text, change[0])
+		text = strings.ReplaceAll(text, change[0], change[1])
+	}
+	if replaced < 2 || strings.Contains(text, w.Authority.File) == p.Unchecked {
+		t.Fatalf("%s has other addresses than this test knows", p.Guide)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config")
+	if err := os.WriteFile(config, fmt.Appendf(nil, p.around, dir, text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process := program.Start(t, binary, p.args(config, dir)...)
+	waitUntilListening(t, p.Guide, process, address)
+	return at, process
+}
+
+// waitUntilListening waits until a proxy can be connected to.
+func waitUntilListening(t testing.TB, name string, process *program.Process, address string) {
+	t.Helper()
+	program.WaitUntil(t, timeout, "a "+name+" that listens", func() error {
+		select {
+		case <-process.Exited():
+			t.Fatalf("%s has ended:\n%s", name, process.Log())
+		default:
+		}
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+}
+
+// All are those whose configuration is text and those that have it made by program.
+func All() map[string]Proxy {
+	all := maps.Clone(Text)
+	maps.Copy(all, Envoys)
+	all["traefik"] = traefik
+	return all
+}
+
+// Names returns the names of some proxies, in order.
+func Names(of map[string]Proxy) []string { return slices.Sorted(maps.Keys(of)) }

@@ -1,0 +1,114 @@
+package proxies
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Site is a part of the API with hosts and an upstream of its own. Every proxy has all of them, so that a request which
+// a proxy gives to one upstream, and of which the verifier is told another host, reaches an upstream that it must not
+// reach.
+type Site struct {
+	// Name is also that of its upstream in a proxy's configuration.
+	Name string
+	// Hosts are those that it is for. A wildcard is for what no other site names.
+	Hosts []string
+}
+
+// Sites are all of them.
+var Sites = []Site{
+	{Name: "admin", Hosts: []string{"admin.example.com", "vip.shop.example.com"}},
+	{Name: "open", Hosts: []string{"open.example.com"}},
+	{Name: "api", Hosts: []string{"api.example.com", "*.shop.example.com"}},
+}
+
+// Serves reports whether a host is one of the site's.
+func (s *Site) Serves(host string) bool {
+	for i := range Sites {
+		if slices.Contains(Sites[i].Hosts, host) {
+			return Sites[i].Name == s.Name
+		}
+	}
+	return slices.ContainsFunc(s.Hosts,
+		func(h string) bool { return strings.HasPrefix(h, "*") && strings.HasSuffix(host, h[1:]) })
+}
+
+// GuideHost and guideUpstream are what the guides' files have for one site.
+const (
+	GuideHost     = "your-nexuscommerce.com"
+	guideUpstream = "api.warehouse.svc.cluster.local:80"
+)
+
+// serveSites turns the configuration of a guide, which is for one host, into one for all sites. The pattern finds the
+// parts of it that each site has of its own; name turns a part's own name for the upstream into another site's.
+func serveSites(t testing.TB, text, pattern string, up *Upstream, name func(part string, s Site) string) string {
+	t.Helper()
+	parts := regexp.MustCompile(pattern)
+	if !strings.Contains(strings.Join(parts.FindAllString(text, -1), ""), GuideHost) {
+		t.Fatalf("nothing of the configuration for %s is found by %q", GuideHost, pattern)
+	}
+	return parts.ReplaceAllStringFunc(text, func(part string) string {
+		all := ""
+		for _, s := range Sites {
+			all += name(strings.ReplaceAll(part, guideUpstream, up.Addresses[s.Name]), s)
+		}
+		return all
+	})
+}
+
+// nginxSites has one upstream and one server a site.
+func nginxSites(t testing.TB, text string, up *Upstream) string {
+	t.Helper()
+	return serveSites(t, text, `(?sm)^(upstream api|server) \{\n(\tlisten 80;\n|[^\n]*svc\.cluster\.local:80;).*?\n\}\n`,
+		up, func(part string, s Site) string {
+			return strings.NewReplacer("upstream api ", "upstream "+s.Name+" ", "http://api;", "http://"+s.Name+";",
+				"http://api$", "http://"+s.Name+"$", GuideHost, strings.Join(s.Hosts, " ")).Replace(part)
+		})
+}
+
+// caddySites has one block a site.
+func caddySites(t testing.TB, text string, up *Upstream) string {
+	t.Helper()
+	text = strings.Replace(text, "http:// {", "http://:80 {", 1) // Or it would want port 80 itself, which is root's.
+	return serveSites(t, text, `(?sm)^http://`+regexp.QuoteMeta(GuideHost)+` \{\n.*?\n\}\n`, up,
+		func(part string, s Site) string {
+			return strings.ReplaceAll(part, "http://"+GuideHost+" ", "http://"+strings.Join(s.Hosts, ":80, http://")+":80 ")
+		})
+}
+
+// haproxySites has one acl, one use_backend and one backend a site.
+func haproxySites(t testing.TB, text string, up *Upstream) string {
+	t.Helper()
+	return strings.ReplaceAll(withSites(t, text, up, true), " unless api\n", " unless api or admin or open\n")
+}
+
+// haproxyIngressSites has them too, but an Ingress for the API's own host alone: what is said of it holds for no other
+// host.
+func haproxyIngressSites(t testing.TB, text string, up *Upstream) string {
+	t.Helper()
+	return withSites(t, text, up, false)
+}
+
+func withSites(t testing.TB, text string, up *Upstream, wildcards bool) string {
+	t.Helper()
+	return serveSites(t, text, `(?m)^\t(acl|use_backend) api .*\n|^backend api\n.*\n\n`, up,
+		func(part string, s Site) string {
+			rule, isACL := strings.CutPrefix(part, "\tacl api ")
+			if !isACL {
+				return regexp.MustCompile(`\bapi\b`).ReplaceAllStringFunc(part, func(string) string { return s.Name })
+			}
+			for _, host := range s.Hosts {
+				if suffix, wildcard := strings.CutPrefix(host, "*"); wildcard && !wildcards {
+					continue
+				} else if wildcard {
+					part += fmt.Sprintf("\tacl %s %s", s.Name, strings.ReplaceAll(rule, GuideHost, "-m end "+suffix))
+				} else {
+					part += fmt.Sprintf("\tacl %s %s", s.Name, strings.ReplaceAll(rule, GuideHost, host))
+				}
+			}
+			return strings.TrimPrefix(part, "\tacl api "+rule)
+		})
+}
