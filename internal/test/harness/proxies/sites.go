@@ -65,7 +65,8 @@ func nginxSites(t testing.TB, text string, up *Upstream) string {
 	return serveSites(t, text, `(?sm)^(upstream api|server) \{\n(\tlisten 80;\n|[^\n]*svc\.cluster\.local:80;).*?\n\}\n`,
 		up, func(part string, s Site) string {
 			return strings.NewReplacer("upstream api ", "upstream "+s.Name+" ", "http://api;", "http://"+s.Name+";",
-				"http://api$", "http://"+s.Name+"$", GuideHost, strings.Join(s.Hosts, " ")).Replace(part)
+				"http://api$", "http://"+s.Name+"$", "grpc://api;", "grpc://"+s.Name+";",
+				GuideHost, strings.Join(s.Hosts, " ")).Replace(part)
 		})
 }
 

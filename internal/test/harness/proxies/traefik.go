@@ -57,7 +57,8 @@ func startTraefik(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *pro
 	process := program.Start(t, "/usr/bin/env",
 		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY=http://"+tunnel, binary, "--configFile="+config)
 	waitUntilListening(t, p.Guide, process, address)
-	at := Listening{HTTP1: startTLS(t, address, "http/1.1"), HTTP2: startTLS(t, address, "h2")}
+	proxied := strings.Contains(text, "proxyProtocol")
+	at := Listening{HTTP1: startTLS(t, address, "http/1.1", proxied), HTTP2: startTLS(t, address, "h2", proxied)}
 	program.WaitUntil(t, timeout, "Traefik's routes", func() error {
 		for _, s := range Sites {
 			if err := isRouted(t, at.HTTP1, strings.Replace(s.Hosts[0], "*", "www", 1)); err != nil {
@@ -95,12 +96,12 @@ func applyTraefik(t testing.TB, cp *controlplane.ControlPlane, w World, up *Upst
 	t.Helper()
 	install.Kubectl(t, cp, "apply", "--server-side", "-f", filepath.Join(gomodule.Traefik.Folder(t), gomodule.TraefikCRDs))
 	install.Kubectl(t, cp, "wait", "--for=condition=Established", "--timeout=2m", "crd", "--all")
-	middleware, route, found := strings.Cut(guide, "\n---\n")
-	if !found {
-		t.Fatal("the guide's file has other objects than two")
+	documents := strings.Split(guide, "\n---\n")
+	if len(documents) < 2 {
+		t.Fatal("the guide's file has other objects than a Middleware and an IngressRoute")
 	}
-	own := parseYAML(t, middleware)
-	namespace = fmt.Sprint(At(t, own, "metadata")["namespace"])
+	route := documents[len(documents)-1]
+	namespace = fmt.Sprint(At(t, parseYAML(t, route), "metadata")["namespace"])
 	objects := []any{
 		Node{"apiVersion": "v1", "kind": "Namespace", "metadata": Node{"name": namespace}},
 		Node{
@@ -108,7 +109,9 @@ func applyTraefik(t testing.TB, cp *controlplane.ControlPlane, w World, up *Upst
 			"stringData": Node{"ca.crt": string(w.Authority.PEM)},
 		},
 		traefikCertificate(t, namespace),
-		own,
+	}
+	for _, document := range documents[:len(documents)-1] {
+		objects = append(objects, parseYAML(t, document))
 	}
 	for _, s := range Sites {
 		host, port, err := net.SplitHostPort(up.Addresses[s.Name])
@@ -171,7 +174,8 @@ func traefikCertificate(t testing.TB, namespace string) Node {
 }
 
 // startTLS returns an address at which what clients say in plain text is passed on over TLS, from their own addresses.
-func startTLS(t testing.TB, address, protocol string) string {
+// Where that is asked for, a header of the PROXY protocol stays in front of it.
+func startTLS(t testing.TB, address, protocol string, proxied bool) string {
 	t.Helper()
 	config := &tls.Config{
 		InsecureSkipVerify: true, // Nothing here is about whom the client trusts.
@@ -183,9 +187,39 @@ func startTLS(t testing.TB, address, protocol string) string {
 		if err != nil {
 			return nil, err
 		}
-		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-		return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", address)
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		said := ""
+		if proxied {
+			if said, err = passProxyHeader(client, conn); err != nil {
+				return nil, errors.Join(err, conn.Close())
+			}
+		}
+		secured := tls.Client(conn, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		_, err = io.WriteString(secured, said)
+		return secured, err
 	})
+}
+
+// passProxyHeader passes on a header of the PROXY protocol, if there is one. Otherwise it returns what it has read.
+func passProxyHeader(from io.Reader, to io.Writer) (read string, err error) {
+	const signature = "PROXY "
+	line := make([]byte, len(signature))
+	if _, err := io.ReadFull(from, line); err != nil || string(line) != signature {
+		return string(line), err
+	}
+	for one := make([]byte, 1); !strings.HasSuffix(string(line), "\r\n"); line = append(line, one...) {
+		if _, err := io.ReadFull(from, one); err != nil {
+			return "", err
+		}
+	}
+	_, err = to.Write(line)
+	return "", err
 }
 
 // startTunnel returns the address of an HTTP proxy that connects to a name by connecting to an address, and to nothing

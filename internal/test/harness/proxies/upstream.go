@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ type Received struct {
 	Method, Target string
 	// Names and Contents are the header's lines.
 	Names, Contents []string
+	// Body is how many bytes its body has, without those that frame chunks.
+	Body int
 	// Site is whose upstream it has reached, or nil where there is only one.
 	Site *Site
 	// Broken says why its parts or its end can be read in more than one way.
@@ -88,6 +91,10 @@ type Upstream struct {
 	// Addresses are by the site's name.
 	Addresses map[string]string
 
+	// Answer returns the answer to a request, from the status line on, if a test wants another than 200. What follows a
+	// 101 is sent back as it comes.
+	Answer func(r *Received) string
+
 	mu   sync.Mutex
 	seen []*Received
 }
@@ -129,16 +136,34 @@ func (u *Upstream) serve(conn net.Conn, s *Site) {
 		r := Parse(head)
 		r.Site = s
 		if err == nil {
-			err = SkipBody(in, r)
+			err = u.awaitBody(conn, in, r)
 		}
 		u.Note(r)
 		if err != nil {
 			return
 		}
-		if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Upstream: yes\r\n\r\n"); err != nil {
+		answer := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Upstream: yes\r\n\r\n"
+		if u.Answer != nil {
+			answer = u.Answer(r)
+		}
+		if _, err := io.WriteString(conn, answer); err != nil {
+			return
+		}
+		if strings.HasPrefix(answer, "HTTP/1.1 101 ") {
+			_, _ = io.Copy(conn, in)
 			return
 		}
 	}
+}
+
+// awaitBody reads a request's body, after it has told a client that waits for it to go on.
+func (u *Upstream) awaitBody(conn io.Writer, in *bufio.Reader, r *Received) error {
+	if slices.Contains(r.Values("expect"), "100-continue") {
+		if _, err := io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+			return err
+		}
+	}
+	return SkipBody(in, r)
 }
 
 // Note remembers a request.
@@ -181,6 +206,7 @@ func SkipBody(in *bufio.Reader, r *Received) error {
 			if _, err := in.Discard(int(size) + 2); err != nil {
 				return err
 			}
+			r.Body += int(size)
 		}
 	}
 	if lengths := r.Values("content-length"); len(lengths) > 0 {
@@ -188,7 +214,7 @@ func SkipBody(in *bufio.Reader, r *Received) error {
 		if err != nil {
 			return err
 		}
-		_, err = in.Discard(length)
+		r.Body, err = in.Discard(length)
 		return err
 	}
 	return nil

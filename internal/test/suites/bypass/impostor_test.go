@@ -2,19 +2,11 @@ package bypass_test
 
 import (
 	"bytes"
-	"crypto/tls"
-	"encoding/binary"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
@@ -92,47 +84,8 @@ func pair(t *testing.T, by *authority.Authority, name string) [2]string {
 // impostor lets everything pass, over HTTP and over gRPC, and returns its address.
 func impostor(t *testing.T, certificate [2]string, see func(*http.Request)) string {
 	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return proxies.StandIn(t, certificate, func(w http.ResponseWriter, r *http.Request) {
 		see(r)
-		if r.Header.Get("Content-Type") == "application/grpc" {
-			answerCheck(w)
-			return
-		}
-		for _, name := range []string{"Id", "Name", "Scopes", "Tenant"} {
-			w.Header().Set("X-Api-Key-"+name, "admin")
-		}
-	}))
-	server.Config.ErrorLog = nil
-	server.EnableHTTP2 = true
-	if certificate[0] == "" {
-		server.Config.Protocols = &http.Protocols{}
-		server.Config.Protocols.SetHTTP1(true)
-		server.Config.Protocols.SetUnencryptedHTTP2(true)
-		server.Start()
-	} else {
-		loaded, err := tls.LoadX509KeyPair(certificate[0], certificate[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{loaded}, MinVersion: tls.VersionTLS12}
-		server.StartTLS()
-	}
-	t.Cleanup(server.Close)
-	_, address, _ := strings.Cut(server.URL, "://")
-	return address
-}
-
-// answerCheck answers a Check as gRPC does: a message with its length before it, and the status behind it.
-func answerCheck(w http.ResponseWriter) {
-	message, err := proto.Marshal(&authv3.CheckResponse{
-		Status:       &status.Status{},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}},
+		proxies.Pass(w, r)
 	})
-	if err != nil {
-		panic(err)
-	}
-	w.Header().Set("Content-Type", "application/grpc")
-	w.Header().Set("Trailer", "Grpc-Status")
-	_, _ = w.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...))
-	w.Header().Set("Grpc-Status", "0")
 }

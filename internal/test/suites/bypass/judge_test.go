@@ -275,7 +275,8 @@ func readings(path string) []string {
 	return all
 }
 
-// readingsOf returns every host and path that something could take a request to be for. It is false where there is none.
+// readingsOf returns every host and path that something could take a request to be for. It is false where there is
+// none.
 func readingsOf(r *proxies.Received) (hosts, paths []string, ok bool) {
 	path, authorities := r.Target, r.Values("host")
 	if _, rest, absolute := strings.Cut(path, "://"); absolute && !strings.HasPrefix(path, "/") {
@@ -360,7 +361,8 @@ func TestJudge(t *testing.T) {
 		for i := range proxies.Sites {
 			r := proxies.Parse([]byte("GET /public HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
 			r.Site = &proxies.Sites[i]
-			if elsewhere := strings.Contains(j.fault(r), "reaches the upstream of"); elsewhere == (proxies.Sites[i].Name == name) {
+			elsewhere := strings.Contains(j.fault(r), "reaches the upstream of")
+			if elsewhere == (proxies.Sites[i].Name == name) {
 				t.Errorf("%s at the upstream of %s: %t", host, proxies.Sites[i].Name, elsewhere)
 			}
 		}

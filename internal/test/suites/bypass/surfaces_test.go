@@ -46,10 +46,11 @@ var surfaces = map[string]surface{
 	}},
 	// As Caddy asks where its configuration has no question mark:
 	// docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
-	"/auth/forward with the client's query": {ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
-		_, query, _ := strings.Cut(r.Target, "?")
-		return b.askHTTP("GET /auth/forward?"+query, "verifier", r, forwardedHeaders(r))
-	}},
+	"/auth/forward with the client's query": {
+		ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
+			_, query, _ := strings.Cut(r.Target, "?")
+			return b.askHTTP("GET /auth/forward?"+query, "verifier", r, forwardedHeaders(r))
+		}},
 	"/auth/static": {onlyProducts: true, hidesClient: true,
 		ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
 			if !isProductsRoute(r) {
@@ -165,7 +166,9 @@ var configured = append([]string{"x-forwarded-for", "x-forwarded-host"}, mislead
 
 // behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to
 // the first request that is none is asked about.
-func (s surface) behind(t *testing.T, b *testbed, up *proxies.Upstream) func(context.Context, []byte, time.Duration) error {
+func (s surface) behind(
+	t *testing.T, b *testbed, up *proxies.Upstream,
+) func(context.Context, []byte, time.Duration) error {
 	t.Helper()
 	return func(_ context.Context, raw []byte, _ time.Duration) error {
 		in := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
