@@ -38,16 +38,16 @@ func unmarshalGuide(t testing.TB, object any, elements ...string) {
 func fill(t testing.TB, name, httpSnippet, serverSnippet string, responseHeaders []string) string {
 	t.Helper()
 	text := readText(t, controlplane.Root(), "internal", "test", "harness", "proxies", "testdata", name)
-	headers := ""
+	var headers strings.Builder
 	for _, header := range responseHeaders {
 		variable := strings.ToLower(strings.ReplaceAll(header, "-", "_"))
-		headers += "auth_request_set $auth_" + variable + " $upstream_http_" + variable + ";\n\t\tproxy_set_header " +
-			header + " $auth_" + variable + ";\n\t\t"
+		headers.WriteString("auth_request_set $auth_" + variable + " $upstream_http_" + variable + ";\n\t\t" +
+			"proxy_set_header " + header + " $auth_" + variable + ";\n\t\t")
 	}
 	comment, rest, _ := strings.Cut(text, "\n\n")
 	return comment + "\n\n" +
 		strings.NewReplacer("HTTP_SNIPPET", httpSnippet, "SERVER_SNIPPET",
-			strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"), "RESPONSE_HEADERS", headers).Replace(rest)
+			strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"), "RESPONSE_HEADERS", headers.String()).Replace(rest)
 }
 
 // ingressNginx returns what ingress-nginx makes of its guide's Ingress and ConfigMap.

@@ -51,11 +51,11 @@ func serveSites(t testing.TB, text, pattern string, up *Upstream, name func(part
 		t.Fatalf("nothing of the configuration for %s is found by %q", GuideHost, pattern)
 	}
 	return parts.ReplaceAllStringFunc(text, func(part string) string {
-		all := ""
+		var all strings.Builder
 		for _, s := range Sites {
-			all += name(strings.ReplaceAll(part, guideUpstream, up.Addresses[s.Name]), s)
+			all.WriteString(name(strings.ReplaceAll(part, guideUpstream, up.Addresses[s.Name]), s))
 		}
-		return all
+		return all.String()
 	})
 }
 

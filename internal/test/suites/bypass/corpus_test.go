@@ -96,10 +96,10 @@ var aboutHosts = []string{"two-hosts-", "override-", "host-", "target-"}
 
 // casesFor returns the cases for a proxy, which are all of them but for two kinds: one that keeps underscores, which is
 // there for the headers that override something, and one whose configuration a controller makes.
-func casesFor(keepsUnderscores, generated bool, all []attack) []attack {
+func casesFor(underscores, generated bool, all []attack) []attack {
 	var only []string
 	switch {
-	case keepsUnderscores:
+	case underscores:
 		only = []string{"override-"}
 	case generated:
 		only = aboutHosts

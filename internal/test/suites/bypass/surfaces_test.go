@@ -81,20 +81,20 @@ var surfaces = map[string]surface{
 		})
 	}},
 	"gRPC, header_map": {tellsWhat: true, ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
-		return b.askGRPC(r, nil, lines(r))
+		return b.askGRPC(r, nil, everyLine(r))
 	}},
 	"gRPC, the scope in context_extensions": {tellsWhat: true, onlyProducts: true,
 		ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
 			if !isProductsRoute(r) {
 				return false, nil, nil
 			}
-			return b.askGRPC(r, map[string]string{"scope": "products:read"}, lines(r))
+			return b.askGRPC(r, map[string]string{"scope": "products:read"}, everyLine(r))
 		}},
 }
 
-// lines returns what puts every line of a request's header into a description of it by itself, as Envoy does with
+// everyLine returns what puts every line of a request's header into a description of it by itself, as Envoy does with
 // encode_raw_headers.
-func lines(r *proxies.Received) func(*authv3.AttributeContext_HttpRequest) {
+func everyLine(r *proxies.Received) func(*authv3.AttributeContext_HttpRequest) {
 	return func(http *authv3.AttributeContext_HttpRequest) {
 		http.HeaderMap = &corev3.HeaderMap{}
 		for i, name := range r.Names {
