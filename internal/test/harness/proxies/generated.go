@@ -45,9 +45,11 @@ func fill(t testing.TB, name, httpSnippet, serverSnippet string, responseHeaders
 			"proxy_set_header " + header + " $auth_" + variable + ";\n\t\t")
 	}
 	comment, rest, _ := strings.Cut(text, "\n\n")
-	return comment + "\n\n" +
-		strings.NewReplacer("HTTP_SNIPPET", httpSnippet, "SERVER_SNIPPET",
-			strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"), "RESPONSE_HEADERS", headers.String()).Replace(rest)
+	return comment + "\n\n" + strings.NewReplacer(
+		"HTTP_SNIPPET", httpSnippet,
+		"SERVER_SNIPPET", strings.ReplaceAll(strings.TrimSpace(serverSnippet), "\n", "\n\t"),
+		"RESPONSE_HEADERS", headers.String(),
+	).Replace(rest)
 }
 
 // ingressNginx returns what ingress-nginx makes of its guide's Ingress and ConfigMap.
