@@ -82,6 +82,7 @@ func (c *cluster) forget(t *testing.T, verifiers []string) {
 func (c *cluster) look(t *testing.T) {
 	g := NewWithT(t)
 	g.Expect(c.follow(t, "docs/alerts.md", "The verifier")).To(ContainSubstring("MinimumReplicasAvailable"))
+	g.Expect(c.follow(t, "docs/alerts.md", "All programs")).To(ContainSubstring("Running"))
 	g.Expect(c.follow(t, "docs/revocation.md", "How you see it")).To(ContainSubstring("freshAsOf: "))
 	g.Expect(c.follow(t, "docs/runbook.md", "The controller is down")).To(ContainSubstring("Running"))
 	g.Expect(c.follow(t, "docs/runbook.md", "A verifier is stale")).To(ContainSubstring("Running"))

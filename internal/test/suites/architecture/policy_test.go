@@ -108,7 +108,9 @@ func TestReleases(t *testing.T) {
 		}
 	}
 	scan := github(t, ".github", "workflows", "released.yaml")
-	for _, step := range []string{"schedule:", "git describe --tags", "make verify-vulnerabilities", `VULN_REQUIRED: "1"`} {
+	for _, step := range []string{
+		"schedule:", "git describe --tags", "make verify-vulnerabilities", `VULN_REQUIRED: "1"`,
+	} {
 		if !strings.Contains(scan, step) {
 			t.Errorf("released.yaml lacks %q", step)
 		}
