@@ -120,6 +120,9 @@ var floods = map[string]struct {
 			}
 		})
 	}},
+	"gRPC: resets that it is made to send": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+		madeToReset(t, v.GRPC, h2(secure), call(check))
+	}},
 	"gRPC: answers that nobody takes": {few, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		each(20, func(int) {
 			a := attack(t, stranger, v.GRPC, h2(secure)).greet(0, 4, 0, 0, 0, 0) // A window of 0.
@@ -178,6 +181,10 @@ var floods = map[string]struct {
 			}
 		})
 	}},
+	"HTTP/2: resets that it is made to send": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
+		madeToReset(t, v.HTTP, h2(secure), append(append(call("/token/review"), field("a", "")...),
+			bytes.Repeat([]byte{newest}, 1900)...))
+	}},
 	"HTTP/2: pings whose answers nobody takes": {many, func(t *testing.T, v *install.Verifier, secure *tls.Config) {
 		some := bytes.Repeat(frame(framePing, 0, 0, make([]byte, 8)), 500)
 		each(200, func(int) {
@@ -233,6 +240,23 @@ func unfinished(a *attacker, calls int, length uint32) {
 			}
 		}
 	}
+}
+
+// madeToReset begins requests, and then makes the server reset each by a fault, so that no limit on the resets of
+// clients counts (CVE-2025-8671). It takes no answers.
+func madeToReset(t *testing.T, address string, secure *tls.Config, block []byte) {
+	each(10, func(int) {
+		a := attackBy(t, &net.Dialer{Control: takingNothing}, stranger, address, secure).greet()
+		if a.Conn != nil {
+			_ = a.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		}
+		for range 2000 {
+			id := a.stream()
+			if !a.send(append(headers(id, 0, block), frame(frameWindowUpdate, 0, id, make([]byte, 4))...)) {
+				return
+			}
+		}
+	})
 }
 
 // tiny returns the beginning of a request with as many header fields as fit into a length.

@@ -18,6 +18,7 @@ const (
 	frameReset        = 0x3
 	frameSettings     = 0x4
 	framePing         = 0x6
+	frameWindowUpdate = 0x8
 	frameContinuation = 0x9
 
 	endStream  = 0x1
