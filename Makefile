@@ -45,18 +45,21 @@ SETUP = { [ -e bin/demo ] || go list -deps ./hack/demo ./cmd/controller ./cmd/ve
 FETCH = CGO_ENABLED=0 GOFLAGS= GOOS= GOARCH= $(SPEND) go build -trimpath -o bin/fetch ./hack/tools/fetch && bin/fetch
 # Compilers take a third less time where they collect no garbage before they hold this much. hack/tools/fetch decides by itself.
 SPEND = GOGC=off GOMEMLIMIT=512MiB
+# PROXY is what stands in front of the API: caddy, envoy, traefik, nginx or haproxy. The last two are Debian packages.
+PROXY ?= caddy
+BROUGHT_PROXY = $(filter caddy envoy traefik,$(PROXY))
 # If KUBEBUILDER_ASSETS names a control plane, none is downloaded or built.
 PLANE = $(if $(KUBEBUILDER_ASSETS),,etcd kube-apiserver kubectl)
 
 .PHONY: demo
-demo: ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running.
-	@$(SETUP) $(PLANE) caddy && assets=$$(hack/tools/controlplane/ensure.sh etcd kube-apiserver kubectl) && $(DEMO)
+demo: ## Mint a key, call an API with it through a real proxy, revoke it, see the 401; leaves nothing running. PROXY=envoy, traefik, nginx, haproxy or caddy.
+	@$(SETUP) $(PLANE) $(BROUGHT_PROXY) && assets=$$(hack/tools/controlplane/ensure.sh etcd kube-apiserver kubectl) && $(DEMO) --proxy='$(PROXY)'
 
 .PHONY: run
 run: ## The demo's pieces in the foreground until interrupted; on the cluster that KUBECONFIG names, where it is set.
 	@$(SETUP) -own apikey-console=./cmd/console -own kubectl-apikey=./cmd/kubectl-apikey \
-		$(if $(KUBECONFIG),,$(PLANE) $(if $(PLANE),kube-controller-manager)) caddy && \
-	if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/tools/controlplane/ensure.sh); fi && $(DEMO) --keep
+		$(if $(KUBECONFIG),,$(PLANE) $(if $(PLANE),kube-controller-manager)) $(BROUGHT_PROXY) && \
+	if [ -n "$${KUBECONFIG:-}" ]; then assets=$${KUBEBUILDER_ASSETS:-}; else assets=$$(hack/tools/controlplane/ensure.sh); fi && $(DEMO) --proxy='$(PROXY)' --keep
 
 # IMAGE has a tag. A kustomization names its bases by relative paths, so it is created here and removed again.
 .PHONY: dist

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -19,24 +20,27 @@ const (
 
 // programs are the paths of what the demo runs.
 type programs struct {
-	controller, verifier, caddy string
+	controller, verifier, proxy string
 }
 
-// findPrograms returns the programs, and fails if make has not built all of them.
-func findPrograms(ws *workspace) (programs, error) {
+// find returns the programs, and fails if make has not brought all of them.
+func (d *demo) find() (programs, error) {
 	p := programs{
-		controller: filepath.Join(ws.bin, "apikey-controller"),
-		verifier:   filepath.Join(ws.bin, "apikey-verifier"),
-		caddy:      filepath.Join(ws.bin, "tools", "caddy"),
+		controller: filepath.Join(d.ws.bin, "apikey-controller"),
+		verifier:   filepath.Join(d.ws.bin, "apikey-verifier"),
 	}
 	var errs []error
-	for _, path := range []string{p.controller, p.verifier, p.caddy} {
+	for _, path := range []string{p.controller, p.verifier} {
 		if _, err := exec.LookPath(path); err != nil {
 			errs = append(errs, fmt.Errorf("%s is missing or can't be run: \"make demo\" and \"make run\" build it",
-				ws.relative(path)))
+				d.ws.relative(path)))
 		}
 	}
-	return p, errors.Join(errs...)
+	kind, err := proxyNamed(d.proxyName)
+	if err == nil {
+		p.proxy, err = kind.find(d.proxyName, filepath.Join(d.ws.bin, "tools"))
+	}
+	return p, errors.Join(append(errs, err)...)
 }
 
 // component is a child process, and how to tell that it is ready.
@@ -45,14 +49,18 @@ type component struct {
 	what  string // for people
 	env   []string
 	words []string
-	ready string // a URL that answers 200; for a component without a probe of its own, any response will do
-	probe bool
+	ready string // a URL
+	// host is what is asked for in place of the URL's own host, where it is not blank.
+	host  string
 	trust *tls.Config // of that URL, if it uses TLS
+	// status is what the URL answers when the component is ready.
+	status int
 }
 
 // addresses are free addresses for all components.
 type addresses struct {
 	verifier, verifierGRPC, verifierHealth, verifierMetrics, controllerHealth, controllerMetrics string
+	loopback                                                                                     string // of the proxy
 }
 
 // controller returns the controller's component.
@@ -65,7 +73,7 @@ func (d *demo) controller(ctx context.Context, at addresses) (component, error) 
 		words: []string{d.programs.controller, "--kubeconfig=" + config, "--self-signed-certificates",
 			"--metrics-bind-address=" + at.controllerMetrics, "--health-probe-bind-address=" + at.controllerHealth},
 		ready: "http://" + at.controllerHealth + "/readyz",
-		probe: true,
+		status: http.StatusOK,
 	}, err
 }
 
@@ -80,20 +88,43 @@ func (d *demo) verifier(ctx context.Context, at addresses, files mounted) (compo
 			"--http-bind-address=" + at.verifier, "--grpc-bind-address=" + at.verifierGRPC, "--trusted-proxies=127.0.0.1/32",
 			"--metrics-bind-address=" + at.verifierMetrics, "--health-probe-bind-address=" + at.verifierHealth},
 		ready: "https://" + at.verifierHealth + "/readyz",
-		probe: true,
-		trust: files.trust,
+		trust: files.trust, status: http.StatusOK,
 	}, err
 }
 
-// caddy returns the component of the proxy in front of the upstream.
-func (d *demo) caddy(at addresses, files mounted) (component, error) {
-	config, err := d.proxyConfig(at.verifier, d.upstream.address, files.authority)
-	return component{
-		name:  "caddy",
-		what:  "Caddy at http://" + d.proxy + ": asks the verifier about each request to the API behind it, over TLS",
-		words: []string{d.programs.caddy, "run", "--config", config, "--adapter", "caddyfile"},
-		ready: "http://" + d.proxy + "/",
-	}, err
+// frontProxy returns the component of the proxy in front of the upstream. It is ready when it refuses a request without
+// credentials, as the verifier has told it to.
+func (d *demo) frontProxy(at addresses, files mounted) (component, error) {
+	kind := proxies[d.proxyName]
+	dir := filepath.Join(d.ws.tmp, d.proxyName)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return component{}, err
+	}
+	config, err := kind.configure(dir, places{
+		proxy: d.proxy, backend: d.upstream.address, verifier: at.verifier, verifierGRPC: at.verifierGRPC,
+		loopback: at.loopback, authority: files.authority, guides: filepath.Join(d.ws.root, "docs", "guides"),
+	})
+	if err != nil {
+		return component{}, err
+	}
+	c := component{
+		name: d.proxyName,
+		what: fmt.Sprintf("%s at http://%s: asks the verifier about each request to the API behind it, over TLS",
+			kind.title, d.proxy),
+		words:  append([]string{d.programs.proxy}, kind.args(config)...),
+		ready:  "http://" + d.proxy + "/api/products",
+		host:   sampleHost,
+		status: http.StatusUnauthorized,
+	}
+	if kind.objects {
+		t, err := startTunnel(verifierName+":8080", at.verifier)
+		if err != nil {
+			return component{}, err
+		}
+		d.onClose(t.close)
+		c.env = []string{"HTTPS_PROXY=http://" + t.address}
+	}
+	return c, nil
 }
 
 // startComponents starts the controller and, once it has signed a certificate, the others, and waits until each is
@@ -107,12 +138,12 @@ func (d *demo) startComponents(ctx context.Context) error {
 	d.onClose(d.upstream.close)
 	d.onClose(func() error { return stopProcesses(d.processes) })
 	// People type the first of these, and make run is started again and again, so its port is always the same.
-	free, err := freeAddresses(8000, 0, 0, 0, 0, 0, 0)
+	free, err := freeAddresses(8000, 0, 0, 0, 0, 0, 0, 0)
 	if err != nil {
 		return err
 	}
 	d.proxy = free[0]
-	at := addresses{free[1], free[2], free[3], free[4], free[5], free[6]}
+	at := addresses{free[1], free[2], free[3], free[4], free[5], free[6], free[7]}
 	controller, err := d.controller(ctx, at)
 	if err != nil {
 		return err
@@ -128,11 +159,11 @@ func (d *demo) startComponents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	caddy, err := d.caddy(at, files)
+	front, err := d.frontProxy(at, files)
 	if err != nil {
 		return err
 	}
-	return d.launch(ctx, verifier, caddy)
+	return d.launch(ctx, verifier, front)
 }
 
 // launch starts components, and waits until each is ready.
@@ -165,12 +196,13 @@ func (c component) awaitReady(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		readiness.Host = c.host // If it is blank, the URL's is used.
 		response, err := client.Do(readiness)
 		if err != nil {
 			last = err.Error()
 		} else {
 			_ = response.Body.Close()
-			if last = response.Status; !c.probe || response.StatusCode == http.StatusOK {
+			if last = response.Status; response.StatusCode == c.status {
 				return nil
 			}
 		}

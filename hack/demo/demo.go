@@ -17,7 +17,8 @@ type demo struct {
 	programs programs
 	cluster  *cluster
 	upstream *upstream
-	proxy    string // Caddy's address
+	// proxyName is the key of proxies, and proxy where the proxy listens.
+	proxyName, proxy string
 	cancel   context.CancelCauseFunc
 
 	processes []*process
@@ -25,12 +26,12 @@ type demo struct {
 }
 
 // run starts everything, shows it or leaves it running, and ends it, whatever happens in between.
-func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, keep bool) (err error) {
+func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, o options) (err error) {
 	mode := "demo"
-	if keep {
+	if o.keep {
 		mode = "run"
 	}
-	d := &demo{say: say, cancel: cancel}
+	d := &demo{say: say, cancel: cancel, proxyName: o.proxy}
 	defer func() {
 		// Once the context has ended, every step fails with an error that is less helpful than the cause.
 		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
@@ -46,13 +47,13 @@ func run(ctx context.Context, cancel context.CancelCauseFunc, say transcript, ke
 		return err
 	}
 	d.onClose(d.ws.close)
-	if d.programs, err = findPrograms(d.ws); err != nil {
+	if d.programs, err = d.find(); err != nil {
 		return err
 	}
-	if err = d.start(ctx, keep); err != nil {
+	if err = d.start(ctx, o.keep); err != nil {
 		return err
 	}
-	if keep {
+	if o.keep {
 		return d.keepRunning(ctx)
 	}
 	return d.walkThrough(ctx)

@@ -6,7 +6,7 @@
 //	          └─────┬──────┘                    └────────────────┘
 //	                │ watch: digests only
 //	          ┌─────▼──────┐  may it?   ┌───────┐   yes   ┌──────────┐
-//	          │ verifier   │◄───────────┤ Caddy ├────────►│ upstream │
+//	          │ verifier   │◄───────────┤ proxy ├────────►│ upstream │
 //	          └────────────┘            └───▲───┘         └──────────┘
 //	                                        │ Authorization: Bearer nxc_live_…
 //	                                      caller
@@ -37,32 +37,45 @@ func (i interrupted) Error() string { return "asked to stop: " + i.by }
 func main() {
 	keep := flag.Bool("keep", false,
 		"leave everything running until interrupted; uses the cluster of KUBECONFIG where that is set")
+	name := flag.String("proxy", defaultProxy, "the proxy in front of the API")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "demo: what is %q? The only flag is --keep.\n", flag.Args())
+		fmt.Fprintf(os.Stderr, "demo: what is %q? The only flags are --keep and --proxy.\n", flag.Args())
 		os.Exit(2)
 	}
-	os.Exit(supervise(*keep))
+	if _, err := proxyNamed(*name); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(2)
+	}
+	os.Exit(supervise(options{keep: *keep, proxy: *name}))
+}
+
+// options are what the flags say.
+type options struct {
+	// keep leaves everything running.
+	keep bool
+	// proxy is a key of proxies.
+	proxy string
 }
 
 // supervise runs the demo, and returns the exit code.
-func supervise(keep bool) int {
+func supervise(o options) int {
 	started := time.Now()
 	say := transcript{out: os.Stdout}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	endOnRequest(say, cancel)
-	if !keep {
+	if !o.keep {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeoutCause(ctx, demoLimit, fmt.Errorf("the demo took longer than %s", demoLimit))
 		defer stop()
 	}
 
-	err := run(ctx, cancel, say, keep)
+	err := run(ctx, cancel, say, o)
 
 	var by interrupted
 	switch asked := errors.As(err, &by); {
-	case err == nil || asked && keep:
+	case err == nil || asked && o.keep:
 		say.step("Done in %.0f s. Nothing is left running; logs are in bin/dev/logs", time.Since(started).Seconds())
 		return 0
 	case asked:

@@ -9,37 +9,95 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// TestTheDemoRunsTheGuide checks that the demo's configuration differs from the guide's only in addresses.
+func somewhere() places {
+	return places{
+		proxy: "127.0.0.1:8000", backend: "127.0.0.1:8082", verifier: "127.0.0.1:8081", verifierGRPC: "127.0.0.1:8083",
+		loopback: "127.0.0.1:8084", authority: "/tmp/ca.crt", guides: filepath.Join(controlplane.Root(), "docs", "guides"),
+	}
+}
+
+// TestTheDemoRunsTheGuide checks that each proxy's configuration differs from its guide's only in addresses and paths.
 func TestTheDemoRunsTheGuide(t *testing.T) {
-	content, err := os.ReadFile(filepath.Join(controlplane.Root(), "docs", "guides", "caddy", "Caddyfile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	guide := strings.Split(string(content), "\n")
-	text, err := moved(string(content), "127.0.0.1:8000", "127.0.0.1:8081", "127.0.0.1:8082", "/tmp/ca.crt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := strings.Split(text, "\n")
-	if len(config) != len(guide) {
-		t.Fatalf("%d lines, the guide's has %d", len(config), len(guide))
-	}
-	changed := 0
-	for i, line := range config {
-		if line == guide[i] {
+	at := somewhere()
+	for name, p := range proxies {
+		if p.objects {
 			continue
 		}
-		changed++
-		if !strings.Contains(line, ":8000 {") && !strings.Contains(line, "127.0.0.1:808") &&
-			!strings.Contains(line, " /tmp/ca.crt") {
-			t.Errorf("%q instead of %q", line, guide[i])
+		t.Run(name, func(t *testing.T) {
+			content, err := os.ReadFile(filepath.Join(at.guides, filepath.FromSlash(p.files[0])))
+			if err != nil {
+				t.Fatal(err)
+			}
+			guide := strings.Split(string(content), "\n")
+			text, err := at.moved(string(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config := strings.Split(text, "\n")
+			if len(config) != len(guide) {
+				t.Fatalf("%d lines, the guide's has %d", len(config), len(guide))
+			}
+			for i, line := range config {
+				if line != guide[i] && !strings.Contains(line, ":8000") && !strings.Contains(line, "127.0.0.1") &&
+					!strings.Contains(line, "/tmp/ca.crt") && !strings.Contains(line, at.guides) {
+					t.Errorf("%q instead of %q", line, guide[i])
+				}
+			}
+			for _, left := range []string{":80;", ":80 ", " 80;", ":8080", "9090", "0.0.0.0", "warehouse.svc", "/etc/"} {
+				for _, line := range config {
+					if strings.Contains(line, left) && !strings.HasPrefix(strings.TrimSpace(line), "#") {
+						t.Errorf("%q still has %q", line, left)
+					}
+				}
+			}
+			if _, err := at.moved(strings.ReplaceAll(string(content), "api.warehouse", "elsewhere")); err == nil {
+				t.Error("a guide with other addresses is taken")
+			}
+		})
+	}
+}
+
+// TestTraefikRoutes checks that what Traefik reads from files is what the guide's objects say.
+func TestTraefikRoutes(t *testing.T) {
+	at := somewhere()
+	objects, err := os.ReadFile(filepath.Join(at.guides, "traefik", "apikey.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := traefikRoutes(string(objects), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, err := mapping(routes, "http", "middlewares", "apikey", "forwardAuth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tls, err := mapping(auth, "tls"); err != nil || tls["ca"] != at.authority || len(tls) != 1 {
+		t.Errorf("tls %v, %v", tls, err)
+	}
+	if auth["trustForwardHeader"] != false || len(auth["authResponseHeaders"].([]any)) < 20 ||
+		auth["address"] != "https://"+verifierName+":8080/auth/forward" {
+		t.Errorf("not the guide's middleware: %v", auth)
+	}
+	router, err := mapping(routes, "http", "routers", "api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if router["rule"] != "Host(`"+sampleHost+"`) && PathPrefix(`/api`)" {
+		t.Errorf("rule %v", router["rule"])
+	}
+	if _, err := traefikRoutes(strings.Replace(string(objects), "caSecret", "insecureSkipVerify", 1), at); err == nil {
+		t.Error("a guide that checks no certificate is taken")
+	}
+}
+
+func TestProxyNamed(t *testing.T) {
+	if _, err := proxyNamed("apache"); err == nil || !strings.Contains(err.Error(), "caddy, envoy, haproxy, nginx, traefik") {
+		t.Errorf("an unknown proxy: %v", err)
+	}
+	for name := range proxies {
+		if _, err := proxyNamed(name); err != nil {
+			t.Error(err)
 		}
-	}
-	if changed != 5 {
-		t.Errorf("%d lines with addresses", changed)
-	}
-	if _, err := moved(strings.ReplaceAll(string(content), "api.warehouse", "elsewhere"), "127.0.0.1:8000", "", "",
-		""); err == nil {
-		t.Error("a guide with other addresses is taken")
 	}
 }

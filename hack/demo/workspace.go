@@ -75,7 +75,7 @@ func (w *workspace) steer() error {
 	)
 }
 
-// childEnv returns the environment of the controller, the verifier and Caddy: no cluster's credentials except those
+// childEnv returns the environment of the controller, the verifier and the proxy: no cluster's credentials except those
 // that they are given, and no home to write to.
 func (w *workspace) childEnv(extra ...string) []string {
 	var env []string
