@@ -72,7 +72,7 @@ func (d *demo) controller(ctx context.Context, at addresses) (component, error) 
 			controllerAccount + ": mints, publishes, and signs the verifier's certificate",
 		words: []string{d.programs.controller, "--kubeconfig=" + config, "--self-signed-certificates",
 			"--metrics-bind-address=" + at.controllerMetrics, "--health-probe-bind-address=" + at.controllerHealth},
-		ready: "http://" + at.controllerHealth + "/readyz",
+		ready:  "http://" + at.controllerHealth + "/readyz",
 		status: http.StatusOK,
 	}, err
 }

@@ -19,7 +19,7 @@ type demo struct {
 	upstream *upstream
 	// proxyName is the key of proxies, and proxy where the proxy listens.
 	proxyName, proxy string
-	cancel   context.CancelCauseFunc
+	cancel           context.CancelCauseFunc
 
 	processes []*process
 	closers   []func() error
