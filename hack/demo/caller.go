@@ -20,13 +20,13 @@ type caller struct {
 	variables map[string]string
 }
 
-// newCaller returns a caller of the API at the proxy's address. Like curl it opens a connection for each request.
-func newCaller(say transcript, backend *upstream, proxy, host string) *caller {
+// newCaller returns a caller of the API at an address. Like curl it opens a connection for each request.
+func newCaller(say transcript, backend *upstream, address, host string) *caller {
 	return &caller{
 		say:       say,
 		upstream:  backend,
 		client:    &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-		variables: map[string]string{"API": "http://" + proxy + "/api", "HOST": host},
+		variables: map[string]string{"API": "http://" + address + "/api", "HOST": host},
 	}
 }
 

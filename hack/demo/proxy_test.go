@@ -92,7 +92,8 @@ func TestTraefikRoutes(t *testing.T) {
 }
 
 func TestProxyNamed(t *testing.T) {
-	if _, err := proxyNamed("apache"); err == nil || !strings.Contains(err.Error(), "caddy, envoy, haproxy, nginx, traefik") {
+	const all = "caddy, envoy, haproxy, nginx, traefik"
+	if _, err := proxyNamed("apache"); err == nil || !strings.Contains(err.Error(), all) {
 		t.Errorf("an unknown proxy: %v", err)
 	}
 	for name := range proxies {
