@@ -160,7 +160,7 @@ func TestSigningOutSaysWhatItCouldNotDo(t *testing.T) {
 		t.Errorf("signing out: %d %s", w.Code, w.Body)
 	}
 	wantCookie(t, "a copy at the one that was asked", first, browser, false)
-	wantCookie(t, "a copy at one that has not heard of it", second, browser, true)
+	wantCookie(t, "a copy at one that does not know of it", second, browser, true)
 	r.addresses = r.addresses[:1]
 	if err := second.peers.pull(t.Context()); err != nil {
 		t.Fatal(err)

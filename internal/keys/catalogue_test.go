@@ -45,7 +45,7 @@ func TestCatalogue(t *testing.T) {
 		}),
 		policy("b", keysv1alpha1.AccessPolicySpec{
 			Hosts:  []keysv1alpha1.Host{"api.example"},
-			Scopes: []keysv1alpha1.ScopeDeclaration{{Name: "b:read", Description: "not heard"}},
+			Scopes: []keysv1alpha1.ScopeDeclaration{{Name: "b:read", Description: "not in effect"}},
 			Rules: []keysv1alpha1.AccessRule{
 				{
 					Paths:   prefix("/b"),
