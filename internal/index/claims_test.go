@@ -87,11 +87,11 @@ func TestNotAfter(t *testing.T) {
 		expires *metav1.Time
 		want    int64
 	}{
-		"never":                            {nil, index.Never},
-		"soon":                             {&metav1.Time{Time: near}, near.UnixNano()},
-		"beyond what an instant can be":    {&metav1.Time{Time: far}, index.Never},
-		"before what an instant can be":    {&metav1.Time{}, math.MinInt64},
-		"long ago, and an instant can be.": {&metav1.Time{Time: time.Unix(-1, 0)}, -1e9},
+		"never":                      {nil, index.Never},
+		"soon":                       {&metav1.Time{Time: near}, near.UnixNano()},
+		"after the last instant":     {&metav1.Time{Time: far}, index.Never},
+		"before the first instant":   {&metav1.Time{}, math.MinInt64},
+		"long ago, but within range": {&metav1.Time{Time: time.Unix(-1, 0)}, -1e9},
 	} {
 		key := newKey("shop", "a", 1, 1)
 		key.Status.ExpiresTime = test.expires

@@ -9,7 +9,7 @@ import (
 
 // Credentials finds grants by digest. One goroutine at a time may write; readers need nothing.
 //
-//	hash ─┬─ first bits ─▶ directory ─▶ bucket ─┬─ tags ─▶ record ─▶ terms, by number
+//	hash ─┬─ first bits ─▶ directory ─▶ bucket ─┬─ tags ─▶ claim ─▶ terms, by number
 //	      └─ next 8 bits ──────────────────────▶┘
 //
 // It is an extendible hash table of immutable buckets: the writer builds a new bucket beside the old one and swaps the
@@ -26,8 +26,8 @@ type Credentials struct {
 	seed      maphash.Seed
 
 	// Only the writer uses the following.
-	names   names
-	records int
+	names  names
+	claims int
 }
 
 // directory has a bucket for every value of the first bits of a hash. A bucket that is for fewer bits is in it several
@@ -41,7 +41,7 @@ const (
 	// initialDepth and maxDepth bound the directory. Tags are the 8 bits after maxDepth's.
 	initialDepth = 4
 	maxDepth     = 24
-	// minMean is the least number of records per bucket on average, whatever the digests are.
+	// minMean is the least number of claims per bucket on average, whatever the digests are.
 	minMean = 8
 )
 
@@ -80,18 +80,18 @@ func (c *Credentials) Lookup(digest *token.Digest, tenant *TenantID, grant *Gran
 		d := c.directory.Load()
 		at := d.at(hash)
 		b := at.Load()
-		e, state := b.find(tagOf(hash), digest, tenant)
-		if e == "" {
+		p, state := b.find(tagOf(hash), digest, tenant)
+		if p == "" {
 			return nil
 		}
 		if state == StateContested {
 			*grant = Grant{State: StateContested}
 			return &contested
 		}
-		terms := c.terms.at(e.terms())
-		// While readers can find the bucket, the terms of its records are in use: they are released after it is replaced.
+		terms := c.terms.at(p.terms())
+		// While readers can find the bucket, the terms of its claims are in use: they are released after it is replaced.
 		if c.current(d, at, b) {
-			e.grant(terms, grant)
+			p.grant(terms, grant)
 			grant.State = state
 			return terms
 		}
@@ -128,11 +128,11 @@ func (c *Credentials) walk(visit func(*Claim)) {
 		claims = make([]Claim, b.count)
 		valid := true
 		for i := range claims {
-			e := b.at(i)
-			terms := c.terms.at(e.terms())
+			p := b.at(i)
+			terms := c.terms.at(p.terms())
 			valid = valid && terms != nil
 			if valid {
-				e.claim(terms, &claims[i])
+				p.claim(terms, &claims[i])
 			}
 		}
 		if !valid || !c.current(d, at, b) {

@@ -9,10 +9,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// State is StateActive, or why a key is refused whatever the request.
+// State is StateActive, or the reason why a key is refused whatever the request.
 type State uint8
 
-// States of a key, as far as they are no matter of the clock.
+// States of a key that do not depend on the clock.
 const (
 	StateActive State = iota
 	StateSuspended

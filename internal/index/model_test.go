@@ -30,7 +30,10 @@ func (m model) claimsOf(n int) []*index.Claim {
 	}
 	slices.SortFunc(claims, func(a, b *index.Claim) int {
 		if a.Minted != b.Minted {
-			return map[bool]int{true: -1, false: 1}[a.Minted]
+			if a.Minted {
+				return -1
+			}
+			return 1
 		}
 		if order := a.Created.Compare(b.Created); order != 0 {
 			return order

@@ -5,9 +5,9 @@ import "math/bits"
 // nameShards is the number of shards. A table grows by one shard at a time, which bounds how much is moved.
 const nameShards = 256
 
-// names finds the hashes of the digests that an object has records of, by the object's name. Only the writer uses it.
+// names finds the hashes of the digests that an object claims, by the object's name. Only the writer uses it.
 // It stores hashes of names and not the names, so some results may belong to another object; the caller checks the
-// record.
+// claim.
 //
 // Each shard is a table with open addressing. A slot has the hash of the name in its upper half, which is never 0, and
 // that of the digest in its lower half.

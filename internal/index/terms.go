@@ -74,7 +74,7 @@ func (t *termsTable) hold(terms *Terms) uint32 {
 	return number
 }
 
-// release counts one claim less. By then readers can't find the claim any more.
+// release counts one claim less. Readers can't find that claim any more.
 func (t *termsTable) release(number uint32) {
 	t.used[number]--
 	if t.used[number] > 0 {

@@ -42,8 +42,8 @@ func (c *Credentials) Held(object string, digest *token.Digest, grant *Grant) bo
 	if i < 0 {
 		return false
 	}
-	e := b.at(i)
-	e.grant(c.terms.at(e.terms()), grant)
+	p := b.at(i)
+	p.grant(c.terms.at(p.terms()), grant)
 	return true
 }
 
@@ -64,11 +64,11 @@ func (c *Credentials) of(object string) []token.Digest {
 	c.names.each(maphash.String(c.seed, object), func(hash uint32) {
 		b := c.directory.Load().at(hash).Load()
 		for i := b.next(0, tagOf(hash)); i >= 0; i = b.next(i+1, tagOf(hash)) {
-			e := b.at(i)
-			if e.name() != object {
+			p := b.at(i)
+			if p.name() != object {
 				continue
 			}
-			if digest := e.digest(); c.hash(&digest) == hash && !slices.Contains(digests, digest) {
+			if digest := p.digest(); c.hash(&digest) == hash && !slices.Contains(digests, digest) {
 				digests = append(digests, digest)
 			}
 		}
@@ -89,9 +89,9 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 		if i < 0 {
 			return false
 		}
-		held := b.at(i).record()
+		held := b.at(i).unpack()
 		terms, ok := c.terms.find(claim.terms())
-		wanted := newRecord(claim, object, terms)
+		wanted := fieldsOf(claim, object, terms)
 		// When a credential was issued never changes, and no decision depends on it.
 		wanted.issued = held.issued
 		if !slots {
@@ -107,15 +107,15 @@ func (c *Credentials) same(digests []token.Digest, object string, claims []*Clai
 // put adds a claim of an object, or replaces the one of the same digest.
 func (c *Credentials) put(name uint64, object string, claim *Claim) {
 	hash := c.hash(&claim.Digest)
-	r := newRecord(claim, object, c.terms.hold(claim.terms()))
+	f := fieldsOf(claim, object, c.terms.hold(claim.terms()))
 	b := c.directory.Load().at(hash).Load()
 	if i := b.holder(tagOf(hash), &claim.Digest, object); i >= 0 {
 		former := b.at(i)
-		if r.created == former.created() && r.minted == former.minted() && r.id == former.id() {
-			c.publish(hash, b.update(i, &r))
+		if f.created == former.created() && f.minted == former.minted() && f.id == former.id() {
+			c.publish(hash, b.update(i, &f))
 		} else {
 			// Its position among the claims of its digest may change.
-			c.publish(hash, b.remove(i).insert(tagOf(hash), &r))
+			c.publish(hash, b.remove(i).insert(tagOf(hash), &f))
 		}
 		c.terms.release(former.terms())
 		return
@@ -123,9 +123,9 @@ func (c *Credentials) put(name uint64, object string, claim *Claim) {
 	if !b.has(tagOf(hash), &claim.Digest) {
 		c.size.Add(1)
 	}
-	c.publish(hash, b.insert(tagOf(hash), &r))
+	c.publish(hash, b.insert(tagOf(hash), &f))
 	c.names.add(name, hash)
-	c.records++
+	c.claims++
 	c.split(hash)
 }
 
@@ -139,7 +139,7 @@ func (c *Credentials) drop(name uint64, object string, digest *token.Digest) {
 	c.publish(hash, b)
 	c.terms.release(former)
 	c.names.remove(name, hash)
-	c.records--
+	c.claims--
 	if !b.has(tagOf(hash), digest) {
 		c.size.Add(-1)
 	}
@@ -155,13 +155,13 @@ func (c *Credentials) publish(hash uint32, b *bucket) {
 	}
 }
 
-// split splits the bucket of a hash while it is too large, unless that doesn't help: records of one digest stay
+// split splits the bucket of a hash while it is too large, unless that doesn't help: claims of one digest stay
 // together.
 func (c *Credentials) split(hash uint32) {
 	for {
 		d := c.directory.Load()
 		b := d.at(hash).Load()
-		if b.count <= splitAt || b.depth == maxDepth || c.records>>(b.depth+1) < minMean {
+		if b.count <= splitAt || b.depth == maxDepth || c.claims>>(b.depth+1) < minMean {
 			return
 		}
 		if b.depth == d.depth {
