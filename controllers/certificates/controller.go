@@ -49,7 +49,7 @@ const (
 	clusterDomain = "cluster.local"
 )
 
-// Serving has the Secrets of an installation's servers, and for each the Services by whose names the server is reached.
+// Serving maps the Secret of each of an installation's servers to the Services by whose names the server is reached.
 var Serving = map[string][]string{
 	"apikey-verifier-tls": {"apikey-verifier", "apikey-verifier-metrics"},
 	ControllerSecret:      {"apikey-controller-metrics"},
@@ -66,9 +66,9 @@ type Options struct {
 	Live   client.Reader
 	Clock  clock.PassiveClock
 	Log    logr.Logger
-	// Namespace is that of all objects here.
+	// Namespace is the namespace of all Secrets and of the ConfigMap.
 	Namespace string
-	// Serving has the servers' Secrets, and for each the Services that it is for.
+	// Serving maps the Secret of each server to the Services by whose names the server is reached.
 	Serving   map[string][]string
 	Lifetimes Lifetimes
 }
@@ -81,8 +81,8 @@ type Controller struct {
 // NewController returns a controller that is ready to reconcile.
 func NewController(options Options) *Controller { return &Controller{options} }
 
-// Register adds the controller to a manager. The controller is called when an object in the watched cache changes. That
-// has the objects with keysv1alpha1.CertificateLabel.
+// Register adds the controller to a manager. It is called when an object in the watched cache changes, which holds the
+// objects that have keysv1alpha1.CertificateLabel.
 func (c *Controller) Register(m manager.Manager, watched cache.Cache) error {
 	request := reconcile.Request{
 		NamespacedName: types.NamespacedName{Namespace: c.options.Namespace, Name: AuthorityName},

@@ -11,8 +11,8 @@ import (
 // Lifetimes say how long certificates are valid, and when they are replaced.
 type Lifetimes struct {
 	// Authority is how long an authority is valid. Successor is how long before its end the next authority is published.
-	// Overlap is how long that has been published before it signs: clients that copy the bundle have that long to copy it
-	// again.
+	// Overlap is how long the next authority is published before it signs: clients that copy the bundle have that long to
+	// copy it again.
 	Authority, Successor, Overlap time.Duration
 	// Serving is how long a server's certificate is valid, and Renewal how long before its end it is replaced.
 	Serving, Renewal time.Duration
@@ -37,9 +37,9 @@ type authority struct {
 	fault error
 	// next is the authority that will sign, or nil.
 	next *pair
-	// published is when next was known to be in the bundle, or zero if it is not known to be.
+	// published is when next was first known to be in the bundle, or zero.
 	published time.Time
-	// previous are the authorities that signed before, and that may have signed certificates which are in use.
+	// previous are former authorities that may have signed certificates that are still in use.
 	previous []*x509.Certificate
 }
 
@@ -65,7 +65,7 @@ type leaf struct {
 	certificate *x509.Certificate
 }
 
-// state is all that the decision depends on.
+// state is everything that the decision depends on.
 type state struct {
 	// authority is nil if there is none.
 	authority *authority
@@ -93,11 +93,11 @@ const (
 	record   action = "record"   // that the next authority is published
 	promote  action = "promote"  // the next authority signs
 	issue    action = "issue"    // a server's certificate
-	retire   action = "retire"   // authorities that have signed no certificate in use
+	retire   action = "retire"   // authorities that signed no certificate still in use
 	wait     action = "wait"
 )
 
-// step is an action, and the server's Secret that it is about or, for wait, until when.
+// step is an action. It names the server's Secret that the action is about, or, for wait, when the wait ends.
 type step struct {
 	action action
 	secret string

@@ -22,11 +22,11 @@ const (
 	AuthorityName = "apikey-ca-key"
 	// BundleName is the ConfigMap that has the certificates of the authorities to trust. Nothing in it is secret.
 	BundleName = "apikey-ca"
-	// BundleKey is the entry of that ConfigMap.
+	// BundleKey is the key of that ConfigMap.
 	BundleKey = "ca.crt"
 )
 
-// These are the entries of the authority's Secret besides those of every kubernetes.io/tls Secret.
+// These are the keys of the authority's Secret besides those of every kubernetes.io/tls Secret.
 const (
 	nextCertificate   = "next.crt"
 	nextKey           = "next.key"
@@ -151,7 +151,7 @@ func (a *authority) write(secret *corev1.Secret) error {
 	return nil
 }
 
-// perform makes one step, by one write.
+// perform does one step, by one write.
 func (c *Controller) perform(ctx context.Context, todo step, o *objects, s *state) error {
 	now, l := c.options.Clock.Now(), c.options.Lifetimes
 	switch todo.action {

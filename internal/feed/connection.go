@@ -26,26 +26,26 @@ type generations struct {
 }
 
 // begin begins the first generation. The last one ends with the context.
-func (e *generations) begin(ctx context.Context) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.parent = ctx
-	e.ctx, e.end = context.WithCancel(ctx)
+func (g *generations) begin(ctx context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.parent = ctx
+	g.ctx, g.end = context.WithCancel(ctx)
 }
 
 // next ends the current generation and begins another.
-func (e *generations) next() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.end()
-	e.ctx, e.end = context.WithCancel(e.parent)
+func (g *generations) next() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.end()
+	g.ctx, g.end = context.WithCancel(g.parent)
 }
 
 // current returns a context that ends with the current generation.
-func (e *generations) current() context.Context {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.ctx
+func (g *generations) current() context.Context {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ctx
 }
 
 // initialSync tracks the list of all ApiKeys that a watch generation begins with, and whether it makes progress. With
@@ -60,44 +60,44 @@ type initialSync struct {
 }
 
 // begin records that the list of a resource begins. It ignores all but ApiKeys, because the others are few.
-func (c *initialSync) begin(resource string) {
+func (s *initialSync) begin(resource string) {
 	if resource != "apikeys" {
 		return
 	}
 	gctuning.SaveMemory(true)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.underWay, c.advanced = true, c.clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.underWay, s.advanced = true, s.clock()
 }
 
 // progress records that data has arrived.
-func (c *initialSync) progress() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.underWay {
-		c.advanced = c.clock()
+func (s *initialSync) progress() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.underWay {
+		s.advanced = s.clock()
 	}
 }
 
 // end records that the list is complete.
-func (c *initialSync) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.underWay, c.done = false, c.clock()
+func (s *initialSync) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.underWay, s.done = false, s.clock()
 }
 
 // completed returns when the last list was complete, or zero before the first.
-func (c *initialSync) completed() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.done
+func (s *initialSync) completed() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done
 }
 
 // progressing reports whether a list is under way and data has arrived within the timeout.
-func (c *initialSync) progressing(now time.Time, timeout time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.underWay && now.Sub(c.advanced) <= timeout
+func (s *initialSync) progressing(now time.Time, timeout time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.underWay && now.Sub(s.advanced) <= timeout
 }
 
 // progressTransport reports to an initialSync whenever data of ApiKeys arrives.
@@ -107,16 +107,16 @@ type progressTransport struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (m *progressTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := m.next.RoundTrip(request)
+func (t *progressTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := t.next.RoundTrip(request)
 	if err == nil && request.Method == http.MethodGet && strings.HasSuffix(request.URL.Path, "/apikeys") {
-		response.Body = &progressBody{ReadCloser: response.Body, sync: m.sync}
+		response.Body = &progressBody{ReadCloser: response.Body, sync: t.sync}
 	}
 	return response, err
 }
 
 // WrappedRoundTripper implements net.RoundTripperWrapper, through which client-go finds the underlying transport.
-func (m *progressTransport) WrappedRoundTripper() http.RoundTripper { return m.next }
+func (t *progressTransport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 type progressBody struct {
 	io.ReadCloser

@@ -8,7 +8,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// proofStream is one of the three kinds. The freshness of each is proved on its own.
+// proofStream is the stream of changes of one kind. The freshness of each is proved on its own.
 type proofStream int
 
 const (

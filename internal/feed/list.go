@@ -45,10 +45,10 @@ type progressReader struct {
 }
 
 // Read implements io.Reader.
-func (t *progressReader) Read(p []byte) (int, error) {
-	n, err := t.Reader.Read(p)
+func (r *progressReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
 	if n > 0 {
-		t.progress()
+		r.progress()
 	}
 	return n, err
 }

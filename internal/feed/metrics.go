@@ -16,11 +16,11 @@ func newInstruments(f *Feed) *instruments {
 	m := &instruments{
 		divergence: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "apikey_verifier_divergence_total",
-			Help: "Keys in which the index differed from a full list. It must stay 0: a watch has lost something.",
+			Help: "Keys for which the index differed from a full list. It must stay 0: more means that a watch lost an event.",
 		}),
 		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "apikey_verifier_divergence_checks_total",
-			Help: "Times that the index was held against a full list, by whether that came to an end.",
+			Help: "Comparisons of the index with a full list, by result.",
 		}, []string{"result"}),
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "apikey_verifier_reconnects_total",
@@ -36,12 +36,12 @@ func newInstruments(f *Feed) *instruments {
 	f.options.Registry.MustRegister(m.divergence, m.audits, m.reconnects,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_staleness_seconds",
-			Help: "How long ago the index was last known to be up to date, by whichever clock says longer; " +
+			Help: "Time since the index was last known to be up to date, by the clock that shows more; " +
 				"+Inf before the first proof.",
 		}, f.staleness),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_max_staleness_seconds",
-			Help: "How long that may be for a request to pass.",
+			Help: "The bound of apikey_verifier_staleness_seconds, beyond which every request is refused.",
 		}, f.options.MaxStaleness.Seconds),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "apikey_verifier_restore_detected",

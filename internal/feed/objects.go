@@ -9,8 +9,8 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 )
 
-// readTenant reads the fields of a Tenant that the index needs. It skips the ledger, which is most of the object, twice
-// even, because managedFields repeats it.
+// readTenant reads the fields of a Tenant that the index needs. It skips the ledger, which is most of the object, and
+// is in managedFields a second time.
 func readTenant(object []byte) (runtime.Object, error) {
 	tenant := &keysv1alpha1.Tenant{}
 	return tenant, readMetaAndSpec(object, &tenant.ObjectMeta, &tenant.Spec)

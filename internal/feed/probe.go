@@ -51,7 +51,7 @@ type rival struct {
 	until time.Time
 }
 
-func newProber(client rest.Interface, o Options, applied func() string, pace *intervals) *prober {
+func newProber(client rest.Interface, o Options, applied func() string, every *intervals) *prober {
 	return &prober{
 		client:     client,
 		canary:     o.Canary,
@@ -62,7 +62,7 @@ func newProber(client rest.Interface, o Options, applied func() string, pace *in
 		instance:   rand.Text(),
 		pod:        o.Pod,
 		applied:    applied,
-		intervals:  pace,
+		intervals:  every,
 		pending:    map[string]time.Time{},
 	}
 }
@@ -167,7 +167,7 @@ func (p *prober) contest(value string, record probe.Record) {
 		if record.Instance == p.rival.instance {
 			p.rival = rival{}
 		}
-	default: // Also if an administrator vouches that this process has ended: it has not.
+	default: // This includes an administrator's word that this process has ended: it has not.
 		p.rival = rival{
 			instance: cmp.Or(record.Instance, noInstance), until: p.clock().Add(max(record.Bound(), p.bound)),
 		}

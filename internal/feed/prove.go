@@ -118,8 +118,8 @@ type proofAttempts struct {
 }
 
 // attempt makes one attempt at a proof.
-func (h *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Context, progress func()) error) {
-	f := h.feed
+func (a *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Context, progress func()) error) {
+	f := a.feed
 	call, progress, end := f.intervals.probeContext(ctx)
 	defer end()
 	err := prove(call, progress)
@@ -127,26 +127,26 @@ func (h *proofAttempts) attempt(ctx context.Context, prove func(ctx context.Cont
 		return
 	}
 	if err == nil {
-		if !h.since.IsZero() {
+		if !a.since.IsZero() {
 			f.options.Log.Info("The API server answers again")
 		}
-		h.since = time.Time{}
+		a.since = time.Time{}
 		return
 	}
 	now := f.options.Clock()
-	if h.since.IsZero() {
-		h.since = now
+	if a.since.IsZero() {
+		a.since = now
 		f.options.Log.Error(err, "Freshness can't be proved", "freshAsOf", f.FreshAsOf())
 	}
 	unanswered := errors.Is(context.Cause(call), context.DeadlineExceeded)
 	switch {
 	case f.initialSync.progressing(now, f.intervals.timeout()):
 		// A long list is under way and delays the nonce. Don't start it over.
-	case apierrors.ReasonForError(err) != "" && !unanswered && now.Sub(h.since) < f.intervals.timeout():
+	case apierrors.ReasonForError(err) != "" && !unanswered && now.Sub(a.since) < f.intervals.timeout():
 		// The API server answers with an error. Try again before connecting to another, which may answer differently.
 	default:
 		f.reconnect(unanswered)
-		h.since = now
+		a.since = now
 	}
 }
 

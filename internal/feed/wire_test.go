@@ -77,22 +77,22 @@ func relevantFields(k *keysv1alpha1.ApiKey) []any {
 // TestReadKeyMissesNothing compares what readKey reads with what encoding/json reads.
 func TestReadKeyMissesNothing(t *testing.T) {
 	for name, change := range map[string]func(*keysv1alpha1.ApiKey){
-		"everything":            func(*keysv1alpha1.ApiKey) {},
-		"nothing":               func(k *keysv1alpha1.ApiKey) { *k = keysv1alpha1.ApiKey{} },
-		"no status":             func(k *keysv1alpha1.ApiKey) { k.Status = keysv1alpha1.ApiKeyStatus{} },
-		"suspended":             func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended },
-		"revoked in spec":       func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked },
-		"revoked in status":     withCondition(keysv1alpha1.ConditionRevoked, "True", keysv1alpha1.ReasonRevoked),
-		"effectively":           withCondition(keysv1alpha1.ConditionRevocationEffective, "True", keysv1alpha1.ReasonRevoked),
-		"expired":               withCondition(keysv1alpha1.ConditionExpired, "True", "Expired"),
-		"tenant changed":        withCondition(keysv1alpha1.ConditionAdmitted, "False", keysv1alpha1.ReasonTenantChanged),
-		"deleting":              func(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: noon} },
-		"never expires":         func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry, k.Status.ExpiresTime = "", nil },
-		"no allowlist in spec":  func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = nil },
-		"no allowlist granted":  func(k *keysv1alpha1.ApiKey) { k.Status.AllowedCIDRs = nil },
-		"nothing published":     func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].PublishedTime = nil },
-		"one credential":        func(k *keysv1alpha1.ApiKey) { k.Status.Credentials = k.Status.Credentials[:1] },
-		"a digest that is none": func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].Digest = "sha256:" },
+		"everything":           func(*keysv1alpha1.ApiKey) {},
+		"nothing":              func(k *keysv1alpha1.ApiKey) { *k = keysv1alpha1.ApiKey{} },
+		"no status":            func(k *keysv1alpha1.ApiKey) { k.Status = keysv1alpha1.ApiKeyStatus{} },
+		"suspended":            func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended },
+		"revoked in spec":      func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked },
+		"revoked in status":    withCondition(keysv1alpha1.ConditionRevoked, "True", keysv1alpha1.ReasonRevoked),
+		"effectively":          withCondition(keysv1alpha1.ConditionRevocationEffective, "True", keysv1alpha1.ReasonRevoked),
+		"expired":              withCondition(keysv1alpha1.ConditionExpired, "True", "Expired"),
+		"tenant changed":       withCondition(keysv1alpha1.ConditionAdmitted, "False", keysv1alpha1.ReasonTenantChanged),
+		"deleting":             func(k *keysv1alpha1.ApiKey) { k.DeletionTimestamp = &metav1.Time{Time: noon} },
+		"never expires":        func(k *keysv1alpha1.ApiKey) { k.Spec.Expiry, k.Status.ExpiresTime = "", nil },
+		"no allowlist in spec": func(k *keysv1alpha1.ApiKey) { k.Spec.AllowedCIDRs = nil },
+		"no allowlist granted": func(k *keysv1alpha1.ApiKey) { k.Status.AllowedCIDRs = nil },
+		"nothing published":    func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].PublishedTime = nil },
+		"one credential":       func(k *keysv1alpha1.ApiKey) { k.Status.Credentials = k.Status.Credentials[:1] },
+		"not a digest":         func(k *keysv1alpha1.ApiKey) { k.Status.Credentials[0].Digest = "sha256:" },
 		"the canary": func(k *keysv1alpha1.ApiKey) {
 			k.Labels[keysv1alpha1.CanaryLabel] = "true"
 			k.Annotations[keysv1alpha1.ProbeAnnotationPrefix+"a"] = `{"nonce":"x"}`

@@ -31,67 +31,67 @@ const perPage = 16
 func newIdleStore() idleStore { return idleStore{seed: maphash.MakeSeed(), pages: make([][]byte, 1)} }
 
 // hash returns the hash of an object's name, which determines its page.
-func (a *idleStore) hash(name string) uint64 { return maphash.String(a.seed, name) }
+func (s *idleStore) hash(name string) uint64 { return maphash.String(s.seed, name) }
 
 // page returns the number of the page of a hash: its last bits, as many as the number of pages needs, or one bit fewer
 // if there is no such page yet.
-func (a *idleStore) page(hash uint64) int {
-	half := a.half()
-	if i := int(hash & uint64(2*half-1)); i < len(a.pages) { //nolint:gosec // It is below the number of pages, about.
+func (s *idleStore) page(hash uint64) int {
+	half := s.half()
+	if i := int(hash & uint64(2*half-1)); i < len(s.pages) { //nolint:gosec // It is below the number of pages, about.
 		return i
 	}
 	return int(hash & uint64(half-1)) //nolint:gosec // As above.
 }
 
 // half returns the largest power of two that is not greater than the number of pages.
-func (a *idleStore) half() int { return 1 << (bits.Len(uint(len(a.pages))) - 1) }
+func (s *idleStore) half() int { return 1 << (bits.Len(uint(len(s.pages))) - 1) }
 
 // put adds an object. There must be none of that name.
-func (a *idleStore) put(o *object) {
-	a.size++
-	if a.size > perPage*len(a.pages) {
-		a.extend()
+func (s *idleStore) put(o *object) {
+	s.size++
+	if s.size > perPage*len(s.pages) {
+		s.extend()
 	}
-	page := &a.pages[a.page(a.hash(o.name))]
+	page := &s.pages[s.page(s.hash(o.name))]
 	*page = appendObject(*page, o)
 }
 
 // extend adds a page, and moves the objects that belong on it.
-func (a *idleStore) extend() {
-	from := len(a.pages) - a.half()
-	a.pages = append(a.pages, nil)
+func (s *idleStore) extend() {
+	from := len(s.pages) - s.half()
+	s.pages = append(s.pages, nil)
 	var stays, goes []byte
-	for whole := a.pages[from]; len(whole) > 0; {
-		var e packedObject
-		e, whole = readObject(whole)
-		if a.page(maphash.Bytes(a.seed, e.name)) == from {
-			stays = append(stays, e.whole...)
+	for whole := s.pages[from]; len(whole) > 0; {
+		var p packedObject
+		p, whole = readObject(whole)
+		if s.page(maphash.Bytes(s.seed, p.name)) == from {
+			stays = append(stays, p.whole...)
 		} else {
-			goes = append(goes, e.whole...)
+			goes = append(goes, p.whole...)
 		}
 	}
 	// Clones have no spare capacity.
-	a.pages[from], a.pages[len(a.pages)-1] = bytes.Clone(stays), bytes.Clone(goes)
+	s.pages[from], s.pages[len(s.pages)-1] = bytes.Clone(stays), bytes.Clone(goes)
 }
 
 // takeNamed removes and returns the object of a name, or returns nil.
-func (a *idleStore) takeNamed(name string) *object {
-	return a.take(a.hash(name), func(e *packedObject) bool { return string(e.name) == name })
+func (s *idleStore) takeNamed(name string) *object {
+	return s.take(s.hash(name), func(p *packedObject) bool { return string(p.name) == name })
 }
 
 // takeWithSlot removes and returns the object that has the slot, or returns nil. The hash is that of its name.
-func (a *idleStore) takeWithSlot(hash uint64, number index.UsageSlot) *object {
-	return a.take(hash, func(e *packedObject) bool { return e.hasSlot(number) })
+func (s *idleStore) takeWithSlot(hash uint64, number index.UsageSlot) *object {
+	return s.take(hash, func(p *packedObject) bool { return p.hasSlot(number) })
 }
 
-func (a *idleStore) take(hash uint64, wanted func(*packedObject) bool) *object {
-	page := &a.pages[a.page(hash)]
+func (s *idleStore) take(hash uint64, wanted func(*packedObject) bool) *object {
+	page := &s.pages[s.page(hash)]
 	for rest := *page; len(rest) > 0; {
-		var e packedObject
-		if e, rest = readObject(rest); wanted(&e) {
-			o, end := e.unpack(), len(*page)-len(rest)
-			*page = slices.Delete(*page, end-len(e.whole), end)
-			a.size--
+		var p packedObject
+		if p, rest = readObject(rest); wanted(&p) {
+			o, end := p.unpack(), len(*page)-len(rest)
+			*page = slices.Delete(*page, end-len(p.whole), end)
+			s.size--
 			return o
 		}
 	}
@@ -99,12 +99,12 @@ func (a *idleStore) take(hash uint64, wanted func(*packedObject) bool) *object {
 }
 
 // eachName calls each with the name of every object. A name is valid only during the call.
-func (a *idleStore) eachName(each func(name []byte)) {
-	for _, page := range a.pages {
+func (s *idleStore) eachName(each func(name []byte)) {
+	for _, page := range s.pages {
 		for len(page) > 0 {
-			var e packedObject
-			e, page = readObject(page)
-			each(e.name)
+			var p packedObject
+			p, page = readObject(page)
+			each(p.name)
 		}
 	}
 }
@@ -136,23 +136,23 @@ func appendObject(to []byte, o *object) []byte {
 	return to
 }
 
-func readObject(page []byte) (e packedObject, rest []byte) {
+func readObject(page []byte) (p packedObject, rest []byte) {
 	length := binary.LittleEndian.Uint16(page)
-	e.whole, rest = page[:length], page[length:]
-	e.name, e.rest = readText(e.whole[2:])
-	e.uid, e.rest = readText(e.rest)
-	e.version, e.rest = readText(e.rest)
-	return e, rest
+	p.whole, rest = page[:length], page[length:]
+	p.name, p.rest = readText(p.whole[2:])
+	p.uid, p.rest = readText(p.rest)
+	p.version, p.rest = readText(p.rest)
+	return p, rest
 }
 
 // unpack returns the object, without the memory of its slots.
-func (e *packedObject) unpack() *object {
-	lastUsed, n := binary.Uvarint(e.rest)
+func (p *packedObject) unpack() *object {
+	lastUsed, n := binary.Uvarint(p.rest)
 	o := &object{
-		name: string(e.name), uid: types.UID(e.uid), version: string(e.version),
+		name: string(p.name), uid: types.UID(p.uid), version: string(p.version),
 		lastUsed: int64(lastUsed >> 1), ours: lastUsed&1 == 1,
 	}
-	for rest := e.rest[n:]; len(rest) > 0; {
+	for rest := p.rest[n:]; len(rest) > 0; {
 		number, n := binary.Uvarint(rest)
 		var id []byte
 		id, rest = readText(rest[n:])
@@ -165,9 +165,9 @@ func (e *packedObject) unpack() *object {
 }
 
 // hasSlot reports whether a credential of the object has the slot.
-func (e *packedObject) hasSlot(wanted index.UsageSlot) bool {
-	_, n := binary.Uvarint(e.rest)
-	for rest := e.rest[n:]; len(rest) > 0; {
+func (p *packedObject) hasSlot(wanted index.UsageSlot) bool {
+	_, n := binary.Uvarint(p.rest)
+	for rest := p.rest[n:]; len(rest) > 0; {
 		number, n := binary.Uvarint(rest)
 		if number == uint64(wanted) {
 			return true
@@ -193,8 +193,8 @@ const compactTogether = 64
 
 // compact copies all pages into contiguous blocks. While pages grow they are allocated again and again, and what they
 // leave behind are gaps too small to be given back.
-func (a *idleStore) compact() {
-	for pages := range slices.Chunk(a.pages, compactTogether) {
+func (s *idleStore) compact() {
+	for pages := range slices.Chunk(s.pages, compactTogether) {
 		together := slices.Concat(pages...)
 		for i, page := range pages {
 			n := len(page)

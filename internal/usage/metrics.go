@@ -9,7 +9,7 @@ type recorderMetrics struct {
 func newMetrics(r *Recorder, registry prometheus.Registerer) *recorderMetrics {
 	m := &recorderMetrics{writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "apikey_verifier_usage_writes_total",
-		Help: "Writes of when keys were last used, by what became of them.",
+		Help: "Writes of when keys were last used, by result.",
 	}, []string{"result"})}
 	for _, result := range []string{resultWritten, resultConflict, resultGone, resultRefused, resultFailed} {
 		m.writes.WithLabelValues(result)
@@ -25,15 +25,15 @@ func newMetrics(r *Recorder, registry prometheus.Registerer) *recorderMetrics {
 		m.writes,
 		gauge("apikey_verifier_usage_pending", "ApiKeys whose last use waits to be written.",
 			func() float64 { return float64(r.queue.len()) }),
-		gauge("apikey_verifier_usage_oldest_pending_seconds", "How long the one among them waits that waits the longest; "+
-			"0 if none does.",
+		gauge("apikey_verifier_usage_oldest_pending_seconds", "Age of the oldest pending write; 0 if none is pending.",
 			func() float64 {
 				if oldest := r.queue.waitingSince(); !oldest.IsZero() {
 					return max(r.options.Clock().Sub(oldest).Seconds(), 0)
 				}
 				return 0
 			}),
-		gauge("apikey_verifier_usage_write_budget", "Writes a second that are this replica's share of the budget.", r.share),
+		gauge("apikey_verifier_usage_write_budget",
+			"This replica's share of the write budget, in writes per second.", r.share),
 	)
 	return m
 }

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// peerTimeout is how long after its last probe on the canary a verifier counts as gone. Verifiers probe every 2
+	// peerTimeout is how long a verifier counts as alive after its last probe on the canary. Verifiers probe every 2
 	// seconds, but less often if there are many, so the timeout is at least peerTimeoutEach for each of them.
 	peerTimeout     = 15 * time.Second
 	peerTimeoutEach = time.Second
-	// recent is for how long the replica that wrote a key last is the first to write it again.
+	// recent is how long the replica that last wrote a key stays first in line to write it.
 	recent = 3 * resolution
 	// firstGrace is how long the second replica waits for the first to write a key; lastGrace is how long the last waits.
 	firstGrace, lastGrace = 2 * time.Second, 5 * time.Second
@@ -59,7 +59,6 @@ func (p *peers) observe(canary *keysv1alpha1.ApiKey, now time.Time) {
 	p.countAlive(now)
 }
 
-// countAlive updates alive and count.
 // countAlive updates alive and count.
 func (p *peers) countAlive(now time.Time) {
 	p.alive = p.alive[:0]

@@ -192,7 +192,6 @@ func (t *slotTable) grown(length int) *slotTable {
 }
 
 // release takes a slot back. From then on its uses are not recorded.
-// release takes a slot back. From then on its uses are not recorded.
 func (n *slots) release(number index.UsageSlot, now time.Time) {
 	n.at(number).written.Store(unowned)
 	n.released = append(n.released, releasedSlot{number, now})

@@ -9,7 +9,7 @@
 // the background:
 //
 //   - A time is not written if status already has it to within the resolution, whichever replica wrote it.
-//   - Replicas that see the same traffic don't write the same keys. The one that wrote a key last writes it again. If
+//   - Replicas that see the same traffic don't write the same keys. The one that last wrote a key writes it again. If
 //     none has, hashes of the key and the replicas' names decide. The others write only what is still missing a while
 //     later.
 //   - Every write carries the resourceVersion that it is based on. So no replica overwrites a later time, whatever its
@@ -67,7 +67,7 @@ type Recorder struct {
 	inFlight int
 }
 
-// object is what the recorder knows of an ApiKey, the unit in which usage is written.
+// object is what the recorder knows of an ApiKey. Usage is written one object at a time.
 type object struct {
 	// name is the ApiKey's namespace and name, separated by a slash.
 	name string
@@ -277,12 +277,12 @@ func (r *Recorder) collectSome() (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.options.Clock()
-	more = r.slots.popUsed(batchSize, func(number index.UsageSlot, m *slot) {
-		if !m.due() {
+	more = r.slots.popUsed(batchSize, func(number index.UsageSlot, s *slot) {
+		if !s.due() {
 			return
 		}
 		// An object that is not in the idle store is in the queue already, or gone.
-		if o := r.load(r.idle.takeWithSlot(m.hash, number)); o != nil {
+		if o := r.load(r.idle.takeWithSlot(s.hash, number)); o != nil {
 			o.pendingWrite = &pendingWrite{}
 			ahead := r.peers.replicasAhead(o, now)
 			r.queue.add(o, now, now.Add(grace(ahead, r.peers.count)), o.oldest()+int64(ahead)*resolution)

@@ -162,10 +162,11 @@ func (r *Recorder) gap() time.Duration {
 // share returns how many writes per second this replica may make.
 func (r *Recorder) share() float64 { return r.options.Budget / float64(r.peers.count) }
 
-// statusWrite is a write that is under way, with the times that it writes.
+// statusWrite is a write that is under way.
 type statusWrite struct {
-	object   *object
-	patch    []byte
+	object *object
+	patch  []byte
+	// used and lastUsed are the times that it writes.
 	used     map[*slot]int64
 	lastUsed int64
 }
@@ -222,8 +223,8 @@ func (r *Recorder) finish(c *statusWrite, key *keysv1alpha1.ApiKey, err error) {
 	switch result {
 	case resultWritten:
 		o.version, o.lastUsed, o.ours, o.attempts = key.ResourceVersion, c.lastUsed, true, 0
-		for m, used := range c.used {
-			m.observeWritten(used)
+		for s, used := range c.used {
+			s.observeWritten(used)
 		}
 		r.recovered()
 		r.requeue(o, now, now)
@@ -266,7 +267,6 @@ func (r *Recorder) requeue(o *object, now, notBefore time.Time) {
 	r.queue.add(o, since, notBefore, o.oldest())
 }
 
-// recovered ends the pause after a failure of the API server.
 // recovered ends the pause after a failure of the API server.
 func (r *Recorder) recovered() {
 	if r.failures > 0 {

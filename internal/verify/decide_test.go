@@ -27,7 +27,7 @@ func TestOutcomes(t *testing.T) {
 		reason    verify.Reason
 		challenge string // how it begins; without an error code, all of it
 	}{
-		"a key that may": {func(*scene) {}, 200, verify.ReasonAllowed, noChallenge},
+		"a key that may pass": {func(*scene) {}, 200, verify.ReasonAllowed, noChallenge},
 
 		"no credentials": {func(s *scene) { s.request.Authorization = nil }, 401, verify.ReasonNoCredentials, noCode},
 		"other scheme": {func(s *scene) { s.request.Authorization = []string{"Basic YTpi"} }, 401,
@@ -49,7 +49,7 @@ func TestOutcomes(t *testing.T) {
 			401, verify.ReasonExpired, invalidToken},
 		"expired, says status": {func(s *scene) { s.grant.State = index.StateExpired }, 401,
 			verify.ReasonExpired, invalidToken},
-		"a state to come": {func(s *scene) { s.grant.State = 99 }, 401, verify.ReasonExpired, invalidToken},
+		"an unknown state": {func(s *scene) { s.grant.State = 99 }, 401, verify.ReasonExpired, invalidToken},
 		"withdrawn": {func(s *scene) { s.grant.State = index.StateWithdrawn }, 401,
 			verify.ReasonTenantChanged, invalidToken},
 		"tenant unknown": {func(s *scene) { delete(s.tenants, acme) }, 401, verify.ReasonTenantChanged, invalidToken},
@@ -66,7 +66,7 @@ func TestOutcomes(t *testing.T) {
 			403, verify.ReasonAddressNotAllowed, noChallenge},
 		"route not declared": {func(s *scene) { s.request.Target = "/other" }, 403, verify.ReasonNoRoute, noChallenge},
 		"host not declared":  {func(s *scene) { s.request.Host = "www.example.com" }, 403, verify.ReasonNoRoute, noChallenge},
-		"host that is none": {func(s *scene) { s.request.Host = "api.example.com@evil" }, 403,
+		"not a host": {func(s *scene) { s.request.Host = "api.example.com@evil" }, 403,
 			verify.ReasonNoRoute, noChallenge},
 		"path ambiguous": {func(s *scene) { s.request.Target = "/api//products" }, 403,
 			verify.ReasonPathAmbiguous, noChallenge},

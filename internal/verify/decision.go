@@ -52,7 +52,7 @@ const (
 	ReasonWrongTenant       Reason = "wrong_tenant"
 	ReasonAddressNotAllowed Reason = "address_not_allowed"
 	ReasonPathAmbiguous     Reason = "path_ambiguous"
-	// ReasonQueryMalformed means that some could take the query to end earlier than others do.
+	// ReasonQueryMalformed means that parsers may disagree about where the query ends.
 	ReasonQueryMalformed Reason = "query_malformed"
 	// ReasonTargetTooLong means that path and query together are longer than the verifier reads.
 	ReasonTargetTooLong Reason = "target_too_long"
@@ -72,7 +72,7 @@ const (
 type Decision struct {
 	Outcome Outcome
 	Reason  Reason
-	// Grant is that of the key, once it is identified. It is unknown before that, and for anonymous routes.
+	// Grant is the key's, once the key is identified. Before that, and for anonymous routes, it is the zero value.
 	Grant index.Grant
 	// TenantID is the key's tenant as text, if Outcome is Allow and Grant is known.
 	TenantID string
@@ -83,5 +83,5 @@ type Decision struct {
 
 func (d *Decision) set(outcome Outcome, reason Reason) { d.Outcome, d.Reason = outcome, reason }
 
-// setUnavailable replaces the decision by one that could not be made. It reveals nothing about a key.
+// setUnavailable makes the decision Unavailable. It reveals nothing about a key.
 func (d *Decision) setUnavailable() { *d = Decision{Outcome: Unavailable, Reason: ReasonUnavailable} }

@@ -13,8 +13,7 @@ type Step struct {
 	Check Check
 	// Reason is why the check refuses the request. It is blank if the check passes.
 	Reason Reason
-	// Missing are the scopes that are needed and that the checked list lacks. If one of several is needed, it has all of
-	// them.
+	// Missing are the needed scopes that the checked list lacks. If any one of several would do, it holds all of them.
 	Missing []keysv1alpha1.Scope
 	// Contested reports whether freshness is refused because another verifier has this one's name.
 	Contested bool

@@ -31,7 +31,7 @@ func TestExplain(t *testing.T) {
 			verify.ReasonRevoked, nil},
 		"another tenant": {func(s *scene) { s.request.TenantID = []string{globex} }, verify.CheckTenant,
 			verify.ReasonWrongTenant, nil},
-		"a tenant that's none": {func(s *scene) { s.request.TenantID = []string{"x"} }, verify.CheckTenant,
+		"not a tenant ID": {func(s *scene) { s.request.TenantID = []string{"x"} }, verify.CheckTenant,
 			verify.ReasonTenantMalformed, nil},
 		"tenant's addresses": {func(s *scene) { s.tenants[acme].Allowlists = []index.Allowlist{allow("192.0.2.0/24")} },
 			verify.CheckTenantAddress, verify.ReasonAddressNotAllowed, nil},

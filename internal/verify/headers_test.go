@@ -172,7 +172,7 @@ func TestAnonymousRoutes(t *testing.T) {
 		"a valid key without scopes": {func(s *scene) { s.grant.Granted, s.grant.Asked = nil, nil }, verify.ReasonAllowed},
 		"elsewhere, no credentials": {func(s *scene) { s.request.Authorization, s.request.Target = nil, "/api/products" },
 			verify.ReasonNoCredentials},
-		"elsewhere, a key that may": {func(s *scene) { s.request.Target = "/api/products" }, verify.ReasonAllowed},
+		"elsewhere, a key that may pass": {func(s *scene) { s.request.Target = "/api/products" }, verify.ReasonAllowed},
 		"elsewhere, one that may not": {func(s *scene) { s.request.Target, s.request.Method = "/api/products", "POST" },
 			verify.ReasonScopeMissing},
 		"beside it": {func(s *scene) { s.request.Authorization, s.request.Target = nil, "/publicity" },

@@ -48,7 +48,7 @@ func (r *Request) bearer() (token string, reason Reason) {
 		return "", ReasonDuplicateCredentials
 	}
 	if len(value) > 7 && value[:7] == "Bearer " && value[7] != ' ' {
-		return value[7:], "" // As nearly everybody writes it.
+		return value[7:], "" // Nearly all clients write it this way.
 	}
 	const scheme = "bearer"
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {

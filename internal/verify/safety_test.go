@@ -18,14 +18,14 @@ func TestS6ExpiredIsRefused(t *testing.T) {
 		now      time.Time
 		reason   verify.Reason
 	}{
-		"a nanosecond before":     {noon.UnixNano(), noon.Add(-1), verify.ReasonAllowed},
-		"at the very nanosecond":  {noon.UnixNano(), noon, verify.ReasonExpired},
-		"a nanosecond after":      {noon.UnixNano(), noon.Add(1), verify.ReasonExpired},
-		"a year after":            {noon.UnixNano(), noon.AddDate(1, 0, 0), verify.ReasonExpired},
-		"in another time zone":    {noon.UnixNano(), noon.In(time.FixedZone("", -12*60*60)), verify.ReasonExpired},
-		"before 1970":             {noon.UnixNano(), time.Unix(-1, 0), verify.ReasonAllowed},
-		"never":                   {index.Never, noon.AddDate(200, 0, 0), verify.ReasonAllowed},
-		"an expiry that is blank": {0, noon, verify.ReasonExpired},
+		"a nanosecond before":    {noon.UnixNano(), noon.Add(-1), verify.ReasonAllowed},
+		"at the very nanosecond": {noon.UnixNano(), noon, verify.ReasonExpired},
+		"a nanosecond after":     {noon.UnixNano(), noon.Add(1), verify.ReasonExpired},
+		"a year after":           {noon.UnixNano(), noon.AddDate(1, 0, 0), verify.ReasonExpired},
+		"in another time zone":   {noon.UnixNano(), noon.In(time.FixedZone("", -12*60*60)), verify.ReasonExpired},
+		"before 1970":            {noon.UnixNano(), time.Unix(-1, 0), verify.ReasonAllowed},
+		"never":                  {index.Never, noon.AddDate(200, 0, 0), verify.ReasonAllowed},
+		"a blank expiry":         {0, noon, verify.ReasonExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantReason(t, decideAfter(func(s *scene) { s.grant.NotAfter, s.now = test.notAfter, test.now }), test.reason)
@@ -104,7 +104,7 @@ func TestS6WrongAddressIsRefused(t *testing.T) {
 func TestS6UnderScopedIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  func(*scene)
-		missing string // blank where it may pass
+		missing string // blank if the request is allowed
 	}{
 		"in both":                   {func(*scene) {}, ""},
 		"in status but not in spec": {func(s *scene) { s.grant.Asked = scopes("orders:read") }, "products:read"},
@@ -215,7 +215,7 @@ func notFreshEnough(t *testing.T, freshness verify.Freshness) {
 			s := newScene()
 			change(s)
 			if got := s.decide(); got.Outcome != verify.Allow {
-				t.Fatalf("not let pass by a fresh index either: %s", got.Reason)
+				t.Fatalf("a fresh index refuses it, too: %s", got.Reason)
 			}
 			s.freshness = freshness
 			got := s.decide()
@@ -237,6 +237,6 @@ func TestS7TheZeroValuesRefuse(t *testing.T) {
 		t.Errorf("status %d for a request without anything", got.Status())
 	}
 	if got := (verify.Decision{}); got.Status() == 200 || got.Outcome == verify.Allow {
-		t.Error("a decision that was never made lets pass")
+		t.Error("the zero Decision allows the request")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// Freshness is how current the index is. The zero value is the least.
+// Freshness is how current the index is. The zero value is the least current.
 type Freshness uint8
 
 // Degrees of freshness.
@@ -115,7 +115,7 @@ func (d *Decision) checkKey(
 	view *index.View, request *Request, terms *index.Terms, tenantID *index.TenantID, now time.Time,
 ) {
 	if d.Grant.State == index.StateContested {
-		d.set(Forbidden, ReasonWrongTenant) // Several tenants have it, and the request names none of them.
+		d.set(Forbidden, ReasonWrongTenant) // Several tenants have the token, and the request names none of them.
 		return
 	}
 	tenant, known := view.Tenant(d.Grant.Tenant)
