@@ -133,7 +133,7 @@ func (b *Bringer) download(ctx context.Context, missing []Program) ([]Program, e
 
 func newDownloader(dir, index string, progress *Progress) *downloader {
 	return &downloader{
-		client: &http.Client{}, dir: dir, index: index, patience: Patience, report: progress.downloading,
+		client: &http.Client{}, dir: dir, index: index, timeout: Timeout, report: progress.downloading,
 		avoided: map[string]error{}, archives: map[string]func() (string, error){},
 	}
 }

@@ -19,28 +19,28 @@ import (
 )
 
 const (
-	// Patience is how long a host may take to connect, to begin to answer, and then for each chunk. A refusal or a hang
+	// Timeout is how long a host may take to connect, to begin to answer, and then for each chunk. A refusal or a hang
 	// costs no more than this.
-	Patience = 5 * time.Second
-	// chunk is so little that a host which takes longer than Patience for it is of no use.
+	Timeout = 5 * time.Second
+	// chunk is so small that a host which takes longer than Timeout for it is too slow to use.
 	chunk = 64 << 10
 	// tooLarge ends an answer that is larger than any archive in the table.
 	tooLarge = 2 << 30
 )
 
-// errStalled is why a download ends that makes no progress.
+// errStalled ends a download that makes no progress.
 var errStalled = errors.New("it hangs")
 
-// errDiffers is why a download is thrown away.
+// errDiffers means that a download was thrown away.
 var errDiffers = errors.New("its checksum is not the pinned one")
 
-// downloader downloads archives to a folder. What was interrupted is kept there and continued by the next run.
+// downloader downloads archives to a folder. The next run continues a download that was interrupted.
 type downloader struct {
-	client   *http.Client
-	dir      string
-	index    string // The Python package index.
-	patience time.Duration
-	report   func(name string, got, size int64)
+	client  *http.Client
+	dir     string
+	index   string // The Python package index.
+	timeout time.Duration
+	report  func(name string, got, size int64)
 
 	mu       sync.Mutex
 	avoided  map[string]error                  // by host: it has refused or hung in this run
@@ -129,7 +129,7 @@ func (d *downloader) extend(ctx context.Context, address, path, name string) (re
 	return held > 0, err
 }
 
-// counted passes on what it reads, and says how much that was so far.
+// counted is a reader that reports how much it has read so far.
 type counted struct {
 	io.Reader
 	got  int64
@@ -140,20 +140,20 @@ type counted struct {
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	if c.got += int64(n); c.got > tooLarge {
-		return n, errors.New("it is larger than anything that is expected")
+		return n, errors.New("it is larger than any archive in the table")
 	}
 	c.each(c.got)
 	return n, err
 }
 
-// refused is an answer that has nothing to offer.
+// refused is the error for an answer without the file.
 type refused struct{ status string }
 
 func (r refused) Error() string { return "the answer is " + r.status }
 
 func refusal(response *http.Response) error { return refused{response.Status} }
 
-// get asks a host that has not failed in this run, and gives up on it once it refuses or hangs.
+// get sends a request to a host, unless the host has failed in this run. It gives up on a host that refuses or hangs.
 func (d *downloader) get(ctx context.Context, address string, header http.Header,
 	use func(*http.Response, io.Reader) error) error {
 	parsed, err := url.Parse(address)
@@ -182,11 +182,11 @@ func (d *downloader) get(ctx context.Context, address string, header http.Header
 	return fmt.Errorf("%s: %w", parsed.Host, err)
 }
 
-// exchange sends a request, and ends it where the connection, the answer or a chunk of it takes longer than patience.
+// exchange sends a request, and ends it if the connection, the answer or a chunk of it takes longer than the timeout.
 func (d *downloader) exchange(request *http.Request, use func(*http.Response, io.Reader) error) error {
 	ctx, cancel := context.WithCancelCause(request.Context())
 	defer cancel(nil)
-	watchdog := time.AfterFunc(d.patience, func() { cancel(errStalled) })
+	watchdog := time.AfterFunc(d.timeout, func() { cancel(errStalled) })
 	defer watchdog.Stop()
 	cause := func(err error) error {
 		if stall := context.Cause(ctx); err != nil && stall != nil {
@@ -206,12 +206,12 @@ func (d *downloader) exchange(request *http.Request, use func(*http.Response, io
 	return cause(use(response, &counted{Reader: response.Body, each: func(got int64) {
 		if got-last >= chunk {
 			last = got
-			watchdog.Reset(d.patience)
+			watchdog.Reset(d.timeout)
 		}
 	}}))
 }
 
-// check fails where a file is missing, or has another checksum.
+// check returns an error if a file is missing, or has another checksum.
 func check(path, sum string) error {
 	algorithm, want, _ := strings.Cut(sum, ":")
 	var digest hash.Hash

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// impatience stands for Patience.
-const impatience = 300 * time.Millisecond
+// shortTimeout stands for Timeout.
+const shortTimeout = 300 * time.Millisecond
 
 // environment is a folder bin, and a downloader as a run of make has it.
 type environment struct {
@@ -39,7 +39,7 @@ func (e *environment) nextRun() {
 		e.Fatal(err)
 	}
 	e.d = newDownloader(dir, "http://127.0.0.1:1", e.b.Progress)
-	e.d.patience = impatience
+	e.d.timeout = shortTimeout
 }
 
 // release is a program that is published at some URLs.
@@ -128,7 +128,8 @@ func TestDifferent(t *testing.T) {
 	w.brings(good, true)
 }
 
-// TestFailures: each costs no more than patience, and a host that has failed is not asked again in that run.
+// TestFailures checks that each failure costs no more than the timeout, and that a host that has failed is not asked
+// again in the same run.
 func TestFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer func(*host) func()
@@ -146,7 +147,7 @@ func TestFailures(t *testing.T) {
 			w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 			p := release(sha256Of(h.content), h.URL+"/a.tar.gz", h.URL+"/b.tar.gz")
 			test.answer(h)()
-			if took := w.brings(p, false); took > 4*impatience {
+			if took := w.brings(p, false); took > 4*shortTimeout {
 				t.Errorf("took %s", took)
 			}
 			w.said(test.said)
@@ -161,7 +162,7 @@ func TestFailures(t *testing.T) {
 func TestNoConnection(t *testing.T) {
 	w := newEnvironment(t)
 	p := release(sha256Of(nil), unreachable(t)+"/a.tar.gz")
-	if took := w.brings(p, false); took > 4*impatience {
+	if took := w.brings(p, false); took > 4*shortTimeout {
 		t.Errorf("took %s", took)
 	}
 	w.said("it hangs")

@@ -180,7 +180,7 @@ func unreachable(t *testing.T) string {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", bound.Port)
 	for range 16 {
-		connection, err := net.DialTimeout("tcp", address, impatience/3)
+		connection, err := net.DialTimeout("tcp", address, shortTimeout/3)
 		if err != nil {
 			return "http://" + address
 		}

