@@ -128,7 +128,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 // registerKeys adds the controller of keys to a manager, with the indexes that it needs.
 func registerKeys(o options, m manager.Manager) error {
 	ctx := context.Background()
-	index, err := keycache.NewIndex(ctx, m.GetCache())
+	keys, err := keycache.NewKeys(ctx, m.GetCache())
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func registerKeys(o options, m manager.Manager) error {
 		Live:           m.GetAPIReader(),
 		Roots:          roots,
 		Metadata:       metadata,
-		Keys:           index,
+		Keys:           keys,
 		Tenants:        tenants,
 		Recorder:       m.GetEventRecorder("apikey-controller"),
 		Clock:          clock.RealClock{},
@@ -162,5 +162,5 @@ func registerKeys(o options, m manager.Manager) error {
 		Served:         o.served,
 		Formats:        o.formats(),
 		ExpiryWarnings: o.warnings,
-	}).Register(m, index)
+	}).Register(m, keys)
 }

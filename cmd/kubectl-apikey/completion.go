@@ -49,9 +49,9 @@ func (s *invocation) completeScopes(cmd *cobra.Command, _ []string, typed string
 		before = typed[:at+1]
 	}
 	var all []string
-	for _, entry := range keys.Catalogue(policies) {
-		if !slices.Contains(strings.Split(before, ","), string(entry.Name)) {
-			all = append(all, cobra.CompletionWithDesc(before+string(entry.Name), printable.Text(entry.Description)))
+	for _, scope := range keys.Catalogue(policies) {
+		if !slices.Contains(strings.Split(before, ","), string(scope.Name)) {
+			all = append(all, cobra.CompletionWithDesc(before+string(scope.Name), printable.Text(scope.Description)))
 		}
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace

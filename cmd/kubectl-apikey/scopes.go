@@ -36,19 +36,19 @@ kubectl apikey scopes products:read orders:write`,
 		}
 		all := keys.Catalogue(policies)
 		for _, name := range args {
-			if !slices.ContainsFunc(all, func(e keys.ScopeEntry) bool { return string(e.Name) == name }) {
+			if !slices.ContainsFunc(all, func(c keys.CatalogueScope) bool { return string(c.Name) == name }) {
 				return &exitError{exitFailed, "no AccessPolicy declares the scope " + name + "; kubectl apikey scopes lists all"}
 			}
 		}
 		if len(args) > 0 {
-			all = slices.DeleteFunc(all, func(e keys.ScopeEntry) bool { return !slices.Contains(args, string(e.Name)) })
+			all = slices.DeleteFunc(all, func(c keys.CatalogueScope) bool { return !slices.Contains(args, string(c.Name)) })
 		}
 		return s.scopes(all, out)
 	}
 	return cmd
 }
 
-func (s *invocation) scopes(all []keys.ScopeEntry, out *output) error {
+func (s *invocation) scopes(all []keys.CatalogueScope, out *output) error {
 	if !out.forPeople() {
 		list := &unstructured.UnstructuredList{Items: []unstructured.Unstructured{}}
 		list.SetAPIVersion(resultVersion)
@@ -69,17 +69,17 @@ func (s *invocation) scopes(all []keys.ScopeEntry, out *output) error {
 	}
 	lines := [][]string{{"SCOPE", "DESCRIPTION", "NEEDED BY"}}
 	for i := range all {
-		entry := &all[i]
-		name, description := string(entry.Name), orNone(entry.Description)
-		if len(entry.Routes) == 0 {
+		scope := &all[i]
+		name, description := string(scope.Name), orNone(scope.Description)
+		if len(scope.Routes) == 0 {
 			needed := none
 			if strings.HasSuffix(name, "*") {
 				needed = "covers " + covers(name)
 			}
 			lines = append(lines, []string{name, description, needed})
 		}
-		for j := range entry.Routes {
-			lines = append(lines, []string{name, description, entry.Routes[j].String()})
+		for j := range scope.Routes {
+			lines = append(lines, []string{name, description, scope.Routes[j].String()})
 			name, description = "", ""
 		}
 	}

@@ -159,14 +159,14 @@ func newRivals(ctx context.Context) *rivals {
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	index, err := keycache.NewIndex(ctx, m.GetCache())
+	keys, err := keycache.NewKeys(ctx, m.GetCache())
 	Expect(err).NotTo(HaveOccurred())
 	tenants, err := keycache.NewTenants(ctx, m.GetCache())
 	Expect(err).NotTo(HaveOccurred())
 	controller := env.newController(m.GetClient(), func(o *apikey.Options) {
-		o.Live, o.Clock, o.Keys, o.Tenants = m.GetAPIReader(), clock.RealClock{}, index, tenants
+		o.Live, o.Clock, o.Keys, o.Tenants = m.GetAPIReader(), clock.RealClock{}, keys, tenants
 	})
-	Expect(controller.Register(m, index)).To(Succeed())
+	Expect(controller.Register(m, keys)).To(Succeed())
 	running, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Start(running) }()

@@ -21,11 +21,11 @@ import (
 // Tenants.For leaves out a label, tenants without a label, or tenants with the same id; and when lifecycle.IsNew is
 // always true or always false.
 var _ = Describe("The cache's indexes", func() {
-	started := func(ctx context.Context) (cache.Cache, *keycache.Index, *keycache.Tenants) {
+	started := func(ctx context.Context) (cache.Cache, *keycache.Keys, *keycache.Tenants) {
 		GinkgoHelper()
 		c, err := cache.New(cp.Config, cache.Options{Scheme: controlplane.Scheme()})
 		Expect(err).NotTo(HaveOccurred())
-		index, err := keycache.NewIndex(ctx, c)
+		keys, err := keycache.NewKeys(ctx, c)
 		Expect(err).NotTo(HaveOccurred())
 		tenants, err := keycache.NewTenants(ctx, c)
 		Expect(err).NotTo(HaveOccurred())
@@ -37,7 +37,7 @@ var _ = Describe("The cache's indexes", func() {
 			Eventually(ended).Should(Receive())
 		})
 		Expect(c.WaitForCacheSync(ctx)).To(BeTrue())
-		return c, index, tenants
+		return c, keys, tenants
 	}
 
 	It("find the tenants that select a namespace, and all with the same id", func(ctx SpecContext) {
@@ -90,9 +90,9 @@ var _ = Describe("The cache's indexes", func() {
 		refused := env.create(ctx, func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"product:read"} })
 		fresh := fixture.ApiKey(env.namespace.Name, fixture.Name("key"))
 		Expect(cp.Client.Create(ctx, fresh)).To(Succeed())
-		c, index, _ := started(ctx)
+		c, cached, _ := started(ctx)
 		found := func() (names []string) {
-			keys, err := index.New(ctx, env.namespace.Name)
+			keys, err := cached.New(ctx, env.namespace.Name)
 			Expect(err).NotTo(HaveOccurred())
 			for _, key := range keys {
 				names = append(names, key.Name)
@@ -106,7 +106,7 @@ var _ = Describe("The cache's indexes", func() {
 		env.reconcile(ctx, fresh)
 		expectReady(ctx, fresh)
 		Eventually(found).Should(BeEmpty())
-		claimants, err := index.Claimants(ctx, minted.Status.Credentials[0].Digest)
+		claimants, err := cached.Claimants(ctx, minted.Status.Credentials[0].Digest)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(claimants).To(HaveLen(1))
 		Expect(claimants[0].Name).To(Equal(minted.Name))

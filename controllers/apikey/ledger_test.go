@@ -15,16 +15,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// newIndex returns an index of a cache that watches the control plane until the test ends.
-func newIndex(ctx context.Context) *keycache.Index {
+// newKeys returns the keys of a cache that watches the control plane until the test ends.
+func newKeys(ctx context.Context) *keycache.Keys {
 	GinkgoHelper()
 	informers, err := cache.New(cp.Config, cache.Options{Scheme: controlplane.Scheme()})
 	Expect(err).NotTo(HaveOccurred())
-	index, err := keycache.NewIndex(ctx, informers)
+	keys, err := keycache.NewKeys(ctx, informers)
 	Expect(err).NotTo(HaveOccurred())
 	go func() { _ = informers.Start(ctx) }()
 	Expect(informers.WaitForCacheSync(ctx)).To(BeTrue())
-	return index
+	return keys
 }
 
 // hold makes a key stay for a while after it is deleted.
@@ -145,8 +145,8 @@ var _ = Describe("Places in the ledger", func() {
 		// It fails when takePlaces ignores the keys that wait, when ahead is always 0, and when a key that is being deleted
 		// waits.
 		env := newEnvironment(ctx, func(t *keysv1alpha1.Tenant) { t.Spec.MaxKeys = new(int32(1)) })
-		index := newIndex(ctx)
-		env.controller = env.newController(env.client, func(o *apikey.Options) { o.Keys = index })
+		cached := newKeys(ctx)
+		env.controller = env.newController(env.client, func(o *apikey.Options) { o.Keys = cached })
 		named := func(name string) func(*keysv1alpha1.ApiKey) {
 			return func(k *keysv1alpha1.ApiKey) { k.Name = name } // The name decides between keys of the same second.
 		}
@@ -157,7 +157,7 @@ var _ = Describe("Places in the ledger", func() {
 		}
 		waiting := func(n int) { // In the cache.
 			GinkgoHelper()
-			Eventually(func() int { return len(index.Waiting(ctx, env.namespace.Name)) }).Should(Equal(n))
+			Eventually(func() int { return len(cached.Waiting(ctx, env.namespace.Name)) }).Should(Equal(n))
 		}
 		expectReady(ctx, env.create(ctx, named("a")))
 		oldest, next := env.create(ctx, named("b"), hold), env.create(ctx, named("c"))

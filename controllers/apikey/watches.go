@@ -34,19 +34,19 @@ const concurrency = 10
 // watches find the keys to reconcile when something that they depend on changes.
 type watches struct {
 	client    client.Reader
-	index     *keycache.Index
+	cached    *keycache.Keys
 	queue     *quota.Queue
 	verifiers *rollout.Verifiers
 }
 
-func newWatches(c client.Reader, index *keycache.Index, verifiers *rollout.Verifiers) *watches {
-	return &watches{client: c, index: index, queue: &quota.Queue{Client: c, Keys: index}, verifiers: verifiers}
+func newWatches(c client.Reader, keys *keycache.Keys, verifiers *rollout.Verifiers) *watches {
+	return &watches{client: c, cached: keys, queue: &quota.Queue{Client: c, Keys: keys}, verifiers: verifiers}
 }
 
-// Register adds the controller to a manager, with watches of everything that a key depends on. The index is that of the
+// Register adds the controller to a manager, with watches of everything that a key depends on. The keys are those of the
 // manager's cache.
-func (c *Controller) Register(m manager.Manager, index *keycache.Index) error {
-	w := newWatches(m.GetClient(), index, c.verifiers)
+func (c *Controller) Register(m manager.Manager, keys *keycache.Keys) error {
+	w := newWatches(m.GetClient(), keys, c.verifiers)
 	changes, passes := handler.EnqueueRequestsFromMapFunc, builder.WithPredicates
 	newLabels, newSpec := predicate.LabelChangedPredicate{}, predicate.GenerationChangedPredicate{}
 	return builder.ControllerManagedBy(m).
@@ -149,7 +149,7 @@ func (w *watches) keysOfTenant(ctx context.Context, object client.Object) []reco
 	for i := range alike {
 		alike[i].DeletionTimestamp = nil // What it selected until now counts.
 	}
-	requests := requestsFor(w.index.IssuedTo(changed.Spec.ID), all)
+	requests := requestsFor(w.cached.IssuedTo(changed.Spec.ID), all)
 	for i := range namespaces.Items {
 		if len(tenancy.Of(namespaces.Items[i].Labels, alike)) > 0 {
 			requests = append(requests, w.keysOfNamespace(ctx, &namespaces.Items[i])...)

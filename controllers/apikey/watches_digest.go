@@ -36,7 +36,7 @@ func (w *watches) rivals(_ context.Context, object client.Object) []reconcile.Re
 	}
 	var requests []reconcile.Request
 	for _, digest := range keystate.ClaimedDigests(changed) {
-		requests = append(requests, requestsFor(w.index.Registering(digest), func(key *keysv1alpha1.ApiKey) bool {
+		requests = append(requests, requestsFor(w.cached.Registering(digest), func(key *keysv1alpha1.ApiKey) bool {
 			return key.UID != changed.UID
 		})...)
 	}

@@ -41,7 +41,7 @@ func newFakeCache() (*fakeCache, *watches) {
 			},
 		})
 	}
-	return m, newWatches(m, keycache.IndexOf(m.indexer), nil)
+	return m, newWatches(m, keycache.KeysOf(m.indexer), nil)
 }
 
 func (m *fakeCache) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {

@@ -36,7 +36,7 @@ func quoted(text string) string {
 }
 
 // example returns a URL below a base that a key with the given scopes may read, or the base if none is known.
-func example(base string, catalogue []keys.ScopeEntry, scopes []keysv1alpha1.Scope) string {
+func example(base string, catalogue []keys.CatalogueScope, scopes []keysv1alpha1.Scope) string {
 	u, err := url.Parse(base)
 	if err != nil {
 		return base

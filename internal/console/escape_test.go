@@ -37,7 +37,7 @@ func TestNamesAreEscaped(t *testing.T) {
 		t.Errorf("used at %s, %v", all.Credentials[0].LastUsed, err)
 	}
 	all.YAML = "" // What a file has, which quotes it.
-	catalogue := []keys.ScopeEntry{{Name: "a:b", Description: evil}}
+	catalogue := []keys.CatalogueScope{{Name: "a:b", Description: evil}}
 	for what, shown := range map[string]any{
 		"a row": newRow(key, now), "details": all, "a tenant": newTenantInfo(tenant), "the form": newForm(catalogue, tenant),
 		"a problem":      explain(apierrors.NewBadRequest(evil)),

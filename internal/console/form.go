@@ -70,7 +70,7 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, v *visitor) {
 }
 
 // newForm returns what keys of a tenant may be created with. If tenant is nil, that is everything.
-func newForm(catalogue []keys.ScopeEntry, tenant *keysv1alpha1.Tenant) *newKeyForm {
+func newForm(catalogue []keys.CatalogueScope, tenant *keysv1alpha1.Tenant) *newKeyForm {
 	f := &newKeyForm{Groups: []scopeGroup{}, Expiries: usualExpiries}
 	allowed := []keysv1alpha1.Scope{"*"}
 	if tenant != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
-// ScopeEntry is a scope of the catalogue.
-type ScopeEntry struct {
+// CatalogueScope is a scope of the catalogue.
+type CatalogueScope struct {
 	Name        keysv1alpha1.Scope `json:"name"`
 	Description string             `json:"description,omitempty"`
 	// Policies are the names of the AccessPolicies that declare the scope.
@@ -35,32 +35,32 @@ type ScopeRoute struct {
 
 // Catalogue returns the scopes that policies declare, sorted, the wildcards last, with the routes that need each. Rules
 // that are never in effect, because an older one takes precedence, are left out.
-func Catalogue(policies []keysv1alpha1.AccessPolicy) []ScopeEntry {
-	entries := map[keysv1alpha1.Scope]*ScopeEntry{}
+func Catalogue(policies []keysv1alpha1.AccessPolicy) []CatalogueScope {
+	byName := map[keysv1alpha1.Scope]*CatalogueScope{}
 	for i := range policies {
 		for _, declared := range policies[i].Spec.Scopes {
-			entry := entries[declared.Name]
-			if entry == nil {
-				entry = &ScopeEntry{Name: declared.Name}
-				entries[declared.Name] = entry
+			listed := byName[declared.Name]
+			if listed == nil {
+				listed = &CatalogueScope{Name: declared.Name}
+				byName[declared.Name] = listed
 			}
-			entry.Description = cmp.Or(entry.Description, declared.Description)
-			entry.Policies = append(entry.Policies, policies[i].Name)
+			listed.Description = cmp.Or(listed.Description, declared.Description)
+			listed.Policies = append(listed.Policies, policies[i].Name)
 		}
 	}
 	overruled := access.Compile(policies).Conflicts()
 	for i := range policies {
 		for j := range policies[i].Spec.Rules {
 			for _, route := range routes(&policies[i], j, overruled) {
-				addRoute(entries, &policies[i].Spec.Rules[j], route)
+				addRoute(byName, &policies[i].Spec.Rules[j], route)
 			}
 		}
 	}
-	all := make([]ScopeEntry, 0, len(entries))
-	for _, entry := range entries {
-		all = append(all, *entry)
+	all := make([]CatalogueScope, 0, len(byName))
+	for _, listed := range byName {
+		all = append(all, *listed)
 	}
-	slices.SortFunc(all, func(a, b ScopeEntry) int {
+	slices.SortFunc(all, func(a, b CatalogueScope) int {
 		return cmp.Or(cmp.Compare(breadth(a.Name), breadth(b.Name)), cmp.Compare(a.Name, b.Name))
 	})
 	return all
@@ -101,22 +101,22 @@ func routes(policy *keysv1alpha1.AccessPolicy, rule int, overruled []access.Conf
 }
 
 // addRoute adds a route to the scopes that its rule names. A scope that nobody declares is in no catalogue.
-func addRoute(entries map[keysv1alpha1.Scope]*ScopeEntry, rule *keysv1alpha1.AccessRule, route ScopeRoute) {
+func addRoute(byName map[keysv1alpha1.Scope]*CatalogueScope, rule *keysv1alpha1.AccessRule, route ScopeRoute) {
 	without := func(scopes []keysv1alpha1.Scope, scope keysv1alpha1.Scope) []keysv1alpha1.Scope {
 		return slices.DeleteFunc(slices.Clone(scopes), func(s keysv1alpha1.Scope) bool { return s == scope })
 	}
 	for _, scope := range rule.Scopes {
-		if entry := entries[scope]; entry != nil {
+		if listed := byName[scope]; listed != nil {
 			needs := route
 			needs.With = without(rule.Scopes, scope)
-			entry.Routes = append(entry.Routes, needs)
+			listed.Routes = append(listed.Routes, needs)
 		}
 	}
 	for _, scope := range rule.AnyOf {
-		if entry := entries[scope]; entry != nil && !slices.Contains(rule.Scopes, scope) {
+		if listed := byName[scope]; listed != nil && !slices.Contains(rule.Scopes, scope) {
 			needs := route
 			needs.With, needs.Or = rule.Scopes, without(rule.AnyOf, scope)
-			entry.Routes = append(entry.Routes, needs)
+			listed.Routes = append(listed.Routes, needs)
 		}
 	}
 }

@@ -14,18 +14,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
 )
 
-// Keys returns an index of keys. They may be shared, so nobody may change them.
-func Keys(keys []keysv1alpha1.ApiKey) *keycache.Index {
+// Keys returns keys as a cache holds them. They may be shared, so nobody may change them.
+func Keys(keys []keysv1alpha1.ApiKey) *keycache.Keys {
 	indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, keycache.Indexers())
 	for i := range keys {
 		if err := indexer.Add(&keys[i]); err != nil {
 			panic(err) // Every ApiKey has a name.
 		}
 	}
-	return keycache.IndexOf(indexer)
+	return keycache.KeysOf(indexer)
 }
 
-// Tenants returns an index of tenants. They may be shared, so nobody may change them.
+// Tenants returns tenants as a cache holds them. They may be shared, so nobody may change them.
 func Tenants(tenants []keysv1alpha1.Tenant) *keycache.Tenants {
 	indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, keycache.TenantIndexers())
 	for i := range tenants {
@@ -55,7 +55,7 @@ type Live struct {
 	Reader client.Reader
 }
 
-func (l Live) keys(ctx context.Context) (*keycache.Index, error) {
+func (l Live) keys(ctx context.Context) (*keycache.Keys, error) {
 	list := &keysv1alpha1.ApiKeyList{}
 	err := l.Reader.List(ctx, list)
 	return Keys(list.Items), err
@@ -63,38 +63,38 @@ func (l Live) keys(ctx context.Context) (*keycache.Index, error) {
 
 // Claimants implements apikey.Keys.
 func (l Live) Claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
-	index, err := l.keys(ctx)
+	cached, err := l.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return index.Claimants(ctx, digest)
+	return cached.Claimants(ctx, digest)
 }
 
 // New implements apikey.Keys.
 func (l Live) New(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
-	index, err := l.keys(ctx)
+	cached, err := l.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return index.New(ctx, namespace)
+	return cached.New(ctx, namespace)
 }
 
 // Waiting implements apikey.Keys.
 func (l Live) Waiting(ctx context.Context, namespace string) []*keysv1alpha1.ApiKey {
-	index, err := l.keys(ctx)
+	cached, err := l.keys(ctx)
 	if err != nil {
 		return nil
 	}
-	return index.Waiting(ctx, namespace)
+	return cached.Waiting(ctx, namespace)
 }
 
 // WaitingNamespaces implements apikey.Keys.
 func (l Live) WaitingNamespaces(ctx context.Context) []string {
-	index, err := l.keys(ctx)
+	cached, err := l.keys(ctx)
 	if err != nil {
 		return nil
 	}
-	return index.WaitingNamespaces(ctx)
+	return cached.WaitingNamespaces(ctx)
 }
 
 // For implements admission.Tenants.

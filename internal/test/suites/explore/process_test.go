@@ -49,7 +49,7 @@ func (r *run) newProcess() *process {
 // finder finds keys, tenants and Secrets in a task's cache, by the indexes and stubs of production code.
 type finder struct{ run *run }
 
-func (f *finder) keys(ctx context.Context) *keycache.Index {
+func (f *finder) keys(ctx context.Context) *keycache.Keys {
 	return keycachetest.Keys(f.run.seenBy(taskOf(ctx)).keys)
 }
 

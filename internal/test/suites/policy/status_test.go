@@ -175,14 +175,14 @@ var _ = Describe("The verifier's account, in the status of an ApiKey,", func() {
 		verifier := as(verifierAccount)
 		full, empty := issued(ctx, fullStatus()), create(ctx)
 		for name, value := range fields(fullStatus()) {
-			verdict := beRefusedBy(policy, "status."+name+": ", wayOut)
+			expected := beRefusedBy(policy, "status."+name+": ", wayOut)
 			if slices.Contains(verifiersFields, name) {
-				verdict = Succeed()
+				expected = Succeed()
 			}
 			Expect(verifier.Status().Patch(ctx, full.DeepCopy(), merge(`{"status":{%q:null}}`, name),
-				client.DryRunAll)).To(verdict, "removing %s", name)
+				client.DryRunAll)).To(expected, "removing %s", name)
 			Expect(verifier.Status().Patch(ctx, empty.DeepCopy(), merge(`{"status":{%q:%s}}`, name, value),
-				client.DryRunAll)).To(verdict, "adding %s", name)
+				client.DryRunAll)).To(expected, "adding %s", name)
 		}
 	})
 

@@ -17,21 +17,21 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// The indexes of keys: a change of one object must not make all keys be reconciled.
+// The indexes of keys find the keys that a change of another object concerns, so that only those are reconciled.
 //
-// They are the informer's own. An index of controller-runtime has two entries for a value, and an entry is a set; for a
-// key's digest, which no other key has, that would take as much memory as half of the key.
+// They are the informer's own. An index of controller-runtime stores two sets for each value. For a key's digest, which
+// no other key has, they would take half as much memory as the key.
 const (
-	// claimIndex has the first digits of the digests that keys claim in status.
+	// claimIndex holds the first digits of the digests that keys claim in status.
 	claimIndex = "claim"
-	// registeredIndex has the first digits of the digests that keys register in spec.
+	// registeredIndex holds the first digits of the digests that keys register in spec.
 	registeredIndex = "registered"
-	// newIndex has, by namespace, the keys of which nothing has been written yet.
+	// newIndex holds, by namespace, the keys whose status has not been written yet.
 	newIndex = "new"
-	// waitingIndex has, by namespace, the keys that wait for a place in their tenant's ledger.
+	// waitingIndex holds, by namespace, the keys that wait for a place in their tenant's ledger.
 	waitingIndex = "waiting"
 
-	// indexedDigits is how many digits of a digest an index has: 4,096 sets, each with few of very many keys.
+	// indexedDigits is how many digits of a digest are indexed: 4,096 sets, each with few keys even if there are very many.
 	indexedDigits = 3
 )
 
@@ -75,24 +75,24 @@ func indexKeys(values func(*keysv1alpha1.ApiKey) []string) toolscache.IndexFunc 
 	}
 }
 
-// firstDigits returns the part of a digest that the indexes have.
+// firstDigits returns the part of a digest that is indexed.
 func firstDigits(digest string) string {
 	return digest[:min(len(digest), len("sha256:")+indexedDigits)]
 }
 
-// Index finds keys in a cache.
-type Index struct {
+// Keys finds keys in a cache by its indexes.
+type Keys struct {
 	indexer toolscache.Indexer
 }
 
-// NewIndex adds the indexes of keys to a cache that has not been started.
-func NewIndex(ctx context.Context, informers cache.Informers) (*Index, error) {
+// NewKeys adds the indexes of keys to a cache that has not been started.
+func NewKeys(ctx context.Context, informers cache.Informers) (*Keys, error) {
 	indexer, err := indexed(ctx, informers, &keysv1alpha1.ApiKey{}, Indexers())
-	return IndexOf(indexer), err
+	return KeysOf(indexer), err
 }
 
-// IndexOf returns the keys in an indexer that has the Indexers.
-func IndexOf(indexer toolscache.Indexer) *Index { return &Index{indexer: indexer} }
+// KeysOf returns the keys in an indexer that has the Indexers.
+func KeysOf(indexer toolscache.Indexer) *Keys { return &Keys{indexer: indexer} }
 
 // indexed adds indexes of a kind to a cache that has not been started.
 func indexed(
@@ -113,8 +113,8 @@ func indexed(
 }
 
 // by returns the keys with a value in an index. They are the cache's own, so nobody may change them.
-func (i *Index) by(index, value string) []*keysv1alpha1.ApiKey {
-	objects, err := i.indexer.ByIndex(index, value)
+func (k *Keys) by(index, value string) []*keysv1alpha1.ApiKey {
+	objects, err := k.indexer.ByIndex(index, value)
 	if err != nil {
 		return nil // There is no such index, which is a mistake that every test would show.
 	}
@@ -127,11 +127,11 @@ func (i *Index) by(index, value string) []*keysv1alpha1.ApiKey {
 	return keys
 }
 
-// IssuedTo returns the keys that were issued to the tenant with an id. It is called when a Tenant changes, which is
-// rare: an index would cost more memory than going through all keys costs time.
-func (i *Index) IssuedTo(tenantID string) []*keysv1alpha1.ApiKey {
+// IssuedTo returns the keys that were issued to the tenant with an ID. It goes through all keys: it is called when a
+// Tenant changes, which is too rare to be worth the memory of an index.
+func (k *Keys) IssuedTo(tenantID string) []*keysv1alpha1.ApiKey {
 	var issued []*keysv1alpha1.ApiKey
-	for _, object := range i.indexer.List() {
+	for _, object := range k.indexer.List() {
 		if key, ok := object.(*keysv1alpha1.ApiKey); ok && strings.EqualFold(key.Status.TenantID, tenantID) {
 			issued = append(issued, key)
 		}
@@ -139,25 +139,25 @@ func (i *Index) IssuedTo(tenantID string) []*keysv1alpha1.ApiKey {
 	return issued
 }
 
-// New returns the keys of a namespace of which nothing has been written yet. They are the cache's own, so nobody may
+// New returns the keys of a namespace whose status has not been written yet. They are the cache's own, so nobody may
 // change them.
-func (i *Index) New(_ context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
-	return i.by(newIndex, namespace), nil
+func (k *Keys) New(_ context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error) {
+	return k.by(newIndex, namespace), nil
 }
 
 // Waiting returns the keys of a namespace that wait for a place. They are the cache's own, so nobody may change them.
-func (i *Index) Waiting(_ context.Context, namespace string) []*keysv1alpha1.ApiKey {
-	return i.by(waitingIndex, namespace)
+func (k *Keys) Waiting(_ context.Context, namespace string) []*keysv1alpha1.ApiKey {
+	return k.by(waitingIndex, namespace)
 }
 
 // WaitingNamespaces returns the namespaces that have keys which wait for a place.
-func (i *Index) WaitingNamespaces(context.Context) []string {
-	return i.indexer.ListIndexFuncValues(waitingIndex)
+func (k *Keys) WaitingNamespaces(context.Context) []string {
+	return k.indexer.ListIndexFuncValues(waitingIndex)
 }
 
 // Registering returns the keys that register a digest.
-func (i *Index) Registering(digest string) (keys []*keysv1alpha1.ApiKey) {
-	for _, key := range i.by(registeredIndex, firstDigits(digest)) {
+func (k *Keys) Registering(digest string) (keys []*keysv1alpha1.ApiKey) {
+	for _, key := range k.by(registeredIndex, firstDigits(digest)) {
 		if keystate.RegisteredDigest(key) == digest {
 			keys = append(keys, key)
 		}
@@ -166,9 +166,9 @@ func (i *Index) Registering(digest string) (keys []*keysv1alpha1.ApiKey) {
 }
 
 // Claimants returns the keys that claim a digest, written as in status.credentials.
-func (i *Index) Claimants(_ context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
+func (k *Keys) Claimants(_ context.Context, digest string) ([]keysv1alpha1.ApiKey, error) {
 	var claimants []keysv1alpha1.ApiKey
-	for _, key := range i.by(claimIndex, firstDigits(digest)) {
+	for _, key := range k.by(claimIndex, firstDigits(digest)) {
 		for i := range key.Status.Credentials {
 			if key.Status.Credentials[i].Digest == digest {
 				claimants = append(claimants, *key)
