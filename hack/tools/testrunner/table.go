@@ -17,7 +17,7 @@ type row struct {
 	name string
 	// found is the path of the program; blank if it is missing.
 	found string
-	// way is how it will be brought otherwise; blank if it can't be.
+	// way is how it will be brought if no Debian package is installed; blank if it can't be.
 	way string
 	// packages are the Debian packages that will be installed for it.
 	packages string
@@ -141,7 +141,7 @@ func printTable(out io.Writer, rows []row) {
 // line.
 func markdown() string {
 	var text strings.Builder
-	text.WriteString("| program | how to have it | not covered without it |\n|---|---|---|\n")
+	text.WriteString("| program | how to get it | not covered without it |\n|---|---|---|\n")
 	line := func(names []string, how, without string) {
 		fmt.Fprintf(&text, "| %s | %s | %s |\n", strings.Join(names, ", "), how, without)
 	}
@@ -151,7 +151,7 @@ func markdown() string {
 		if i+1 < len(need.All) && need.All[i+1].How() == item.How() && need.All[i+1].Without == item.Without {
 			continue
 		}
-		how, without := "`"+item.How()+"`", item.Without
+		how, without := "`"+strings.ReplaceAll(item.How(), ", or ", "`, or `")+"`", item.Without
 		if item.Hint != "" && item.Folder == "" {
 			how = item.How()
 		}

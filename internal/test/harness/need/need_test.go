@@ -96,7 +96,7 @@ func TestProgram(t *testing.T) {
 func TestAll(t *testing.T) {
 	for i, item := range All {
 		if item.Without == "" || item.How() == "" || len(item.Users) == 0 {
-			t.Errorf("%s: what it is for, how to have it or who uses it is missing", item.Name)
+			t.Errorf("%s: what it is for, how to get it or who uses it is missing", item.Name)
 		}
 		if Find(item.Name).Without != item.Without ||
 			slices.ContainsFunc(All[:i], func(o Item) bool { return o.Name == item.Name }) {
