@@ -211,7 +211,7 @@ func (r *report) skipped() {
 	if len(missing)+len(others)+len(r.uncovered) == 0 {
 		return
 	}
-	r.print("\nSkipped, and how to have it:")
+	r.print("\nSkipped, and how to get it:")
 	for _, item := range need.All {
 		if tests := missing[item.Name]; len(tests) > 0 {
 			r.print("  %s is missing: %s", item.Name, item.How())

@@ -47,7 +47,7 @@ Slowest first (120 s in all):
   ok      90.0 s  internal/slow                            0 passed, 2 skipped
   ok       1.0 s  internal/quick                           1 passed
 
-Skipped, and how to have it:
+Skipped, and how to get it:
   nginx is missing: apt-get install nginx-light
     internal/slow TestB/nginx
   C compiler is missing: install one
