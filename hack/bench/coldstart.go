@@ -44,30 +44,30 @@ func coldStart(ctx context.Context, bed *testbed) error {
 	if err := bed.startVerifiers(ctx, people, filledRounds, &f); err != nil {
 		return err
 	}
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: name("until it serves, by a bare client-go list"), Value: f.Verifier.Wall, Unit: "s", Baseline: f.List.Wall,
 		Spread: f.Verifier.Spread,
 		Goal:   "≤ 1.3, or 2 s", Met: f.Verifier.Wall <= max(2, 1.3*f.List.Wall),
 	})
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: name("CPU, by a bare client-go list's"), Value: f.Verifier.CPU, Unit: "s", Baseline: f.List.CPU,
 		Goal: "≤ 1.3, or 5 s", Met: f.Verifier.CPU <= max(5, 1.3*f.List.CPU),
 	})
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: name("revoked keys accepted"), Value: float64(f.Accepted), Unit: "requests", Goal: "0", Met: f.Accepted == 0,
 	})
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: name("verifier's resident memory after sync"), Value: f.Verifier.Memory, Unit: "MiB", Goal: "≤ 90",
 		Met: f.Verifier.Memory <= 90,
 	})
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: name("verifier's peak during sync, by memory after it"), Value: f.Verifier.Peak, Baseline: f.Verifier.Memory,
 		Unit: "MiB", Goal: "≤ 2", Met: f.Verifier.Peak <= 2*f.Verifier.Memory,
 	})
 	if err := bed.startController(ctx, &f); err != nil {
 		return err
 	}
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: name("controller's resident memory, at its peak"), Value: f.Controller.Peak, Baseline: f.Controller.Memory,
 		Unit: "MiB", Goal: "≤ 400 MiB", Met: f.Controller.Peak <= 400,
 	})
@@ -96,7 +96,7 @@ func (bed *testbed) startVerifier(ctx context.Context, people *population) (a ve
 		return err == nil
 	}
 	if err := until(ctx, time.Millisecond, listens); err != nil {
-		return a, fmt.Errorf("it does not come up: %w: %s", err, tail(v.log.String()))
+		return a, fmt.Errorf("the verifier did not start: %w: %s", err, tail(v.log.String()))
 	}
 	defer conversation.close()
 	for i := 0; a.Wall == 0; i += revokedEvery {
@@ -115,7 +115,7 @@ func (bed *testbed) startVerifier(ctx context.Context, people *population) (a ve
 			a.timing = timing{Wall: time.Since(v.started).Seconds(), CPU: used.Seconds()}
 		}
 		if ctx.Err() != nil {
-			return a, fmt.Errorf("it does not serve: %w: %s", context.Cause(ctx), tail(v.log.String()))
+			return a, fmt.Errorf("the verifier did not get ready: %w: %s", context.Cause(ctx), tail(v.log.String()))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

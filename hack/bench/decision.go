@@ -29,7 +29,7 @@ func decision1000(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	bed.book.add(inNanoseconds("decision-1000: by SHA-256 of the token alone", decisions, alone, c.allocations(), 350))
+	bed.results.add(inNanoseconds("decision-1000: by SHA-256 of the token alone", decisions, alone, c.allocations(), 350))
 	return nil
 }
 
@@ -42,7 +42,7 @@ func malformedToken(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	bed.book.add(inNanoseconds("malformed: by SHA-256 of the token alone", decisions, alone, c.allocations(), 60))
+	bed.results.add(inNanoseconds("malformed: by SHA-256 of the token alone", decisions, alone, c.allocations(), 60))
 	return nil
 }
 
@@ -56,14 +56,14 @@ func decision1m(ctx context.Context, bed *testbed) error {
 	}
 	decisions, alone, err := sideBySide(ctx, bed, len(c.bearers), c.decides(verify.ReasonAllowed), func(i int) error {
 		if found[sha256.Sum256([]byte(c.token(i)))] != uint32(i) {
-			return fmt.Errorf("the map has lost key %d", i)
+			return fmt.Errorf("the map lacks key %d", i)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	bed.book.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone, atMost(1.6)))
+	bed.results.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone, atMost(1.6)))
 	return nil
 }
 
@@ -143,7 +143,7 @@ func indexMemory(_ context.Context, bed *testbed) error {
 	}
 	alone := liveBytes() - after
 	perKey := (after - before) / float64(n)
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: "index-memory: a credential, by its digest in Go's map", Value: perKey, Baseline: alone / float64(n), Unit: "B",
 		Goal: "≤ 150 B", Met: perKey <= 150,
 	})
@@ -195,7 +195,7 @@ func updates1m(ctx context.Context, bed *testbed) error {
 	if rates.atLeast(0.9*updateRate) == missed {
 		f.verdict = missed
 	}
-	bed.book.add(f)
+	bed.results.add(f)
 	return nil
 }
 

@@ -21,7 +21,7 @@ type figure struct {
 	Baseline float64 `json:"baseline"`
 	// Ratio is Value divided by Baseline; 0 if there is no baseline.
 	Ratio float64 `json:"ratio"`
-	// Goal is for people. Met reports whether it is reached.
+	// Goal is for people. Met reports whether the value reaches it.
 	Goal string `json:"goal"`
 	Met  bool   `json:"met"`
 	// Verdict says more than Met, which is true if the goal is met or within the spread.
@@ -35,8 +35,8 @@ type figure struct {
 	verdict verdict
 }
 
-// said returns the figure's verdict.
-func (f figure) said() verdict {
+// finalVerdict returns the verdict on the figure, which Met implies unless it is set.
+func (f figure) finalVerdict() verdict {
 	switch {
 	case f.verdict != "":
 		return f.verdict
@@ -46,12 +46,12 @@ func (f figure) said() verdict {
 	return missed
 }
 
-// ledger keeps the figures of a run.
-type ledger struct{ figures []figure }
+// resultList keeps the figures of a run.
+type resultList struct{ figures []figure }
 
-func (l *ledger) add(f figure) {
-	f.Verdict = string(f.said())
-	f.Met = f.said() == met || f.said() == unclear
+func (l *resultList) add(f figure) {
+	f.Verdict = string(f.finalVerdict())
+	f.Met = f.finalVerdict() == met || f.finalVerdict() == unclear
 	if f.Baseline > 0 && f.Ratio == 0 { // An event may arrive before the response to the write.
 		f.Ratio = f.Value / f.Baseline
 	}
@@ -59,17 +59,17 @@ func (l *ledger) add(f figure) {
 }
 
 // miss adds a row for a benchmark that measured nothing, so that a missing figure isn't mistaken for a good one.
-func (l *ledger) miss(b benchmark, why error) {
+func (l *resultList) miss(b benchmark, why error) {
 	l.add(figure{
 		Name: b.name + ": not measured, or not all of it", Goal: "measured", verdict: leftOut, Reason: why.Error(),
 	})
 }
 
 // printLeftOut prints what was not measured, and why.
-func (l *ledger) printLeftOut(w io.Writer) {
+func (l *resultList) printLeftOut(w io.Writer) {
 	heading := "\nLEFT OUT\n"
 	for _, f := range l.figures {
-		if f.said() == leftOut {
+		if f.finalVerdict() == leftOut {
 			_, _ = fmt.Fprintf(w, "%s  %s: %s\n", heading, strings.TrimSuffix(f.Name, ": not measured, or not all of it"),
 				f.Reason)
 			heading = ""
@@ -78,7 +78,7 @@ func (l *ledger) printLeftOut(w io.Writer) {
 }
 
 // print writes a table of the figures.
-func (l *ledger) print(w io.Writer) {
+func (l *resultList) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\nFIGURE\tVALUE\tBASELINE\tRATIO\tSPREAD\tGOAL\tMET")
 	for _, f := range l.figures {
@@ -92,13 +92,13 @@ func (l *ledger) print(w io.Writer) {
 		if f.Ratio != 0 {
 			ratio = fmt.Sprintf("%.2f", f.Ratio)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, value, baseline, ratio, f.Spread, f.Goal, f.said())
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, value, baseline, ratio, f.Spread, f.Goal, f.finalVerdict())
 	}
 	_ = table.Flush()
 }
 
 // save writes the figures as JSON.
-func (l *ledger) save(path string) error {
+func (l *resultList) save(path string) error {
 	content, err := json.MarshalIndent(l.figures, "", "  ")
 	if err != nil {
 		return err

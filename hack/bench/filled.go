@@ -136,7 +136,7 @@ func (bed *testbed) startVerifiers(ctx context.Context, people *population, roun
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  the API server's own first time: %.0f s\n", first.Wall)
+	fmt.Printf("  first list of all keys by the API server: %.0f s\n", first.Wall)
 	var wall, cpu, memory, peak, bareWall, bareCPU samples
 	for range rounds {
 		without, err := list(ctx, kubeconfig)
@@ -148,8 +148,8 @@ func (bed *testbed) startVerifiers(ctx context.Context, people *population, roun
 		if err != nil {
 			return err
 		}
-		fmt.Printf("  serves after %.1f s, %.1f s of CPU, %.0f MiB then, %.0f at its peak; a bare list %.1f s, %.1f s of "+
-			"CPU\n",
+		fmt.Printf("  verifier ready after %.1f s and %.1f s of CPU, with %.0f MiB (peak %.0f MiB); a bare list takes "+
+			"%.1f s and %.1f s of CPU\n",
 			own.Wall, own.CPU, own.memory, own.peak, without.Wall, without.CPU)
 		wall, cpu = append(wall, own.Wall), append(cpu, own.CPU)
 		memory, peak = append(memory, own.memory), append(peak, own.peak)
@@ -168,11 +168,11 @@ func (bed *testbed) startController(ctx context.Context, f *clusterCost) error {
 	if err != nil {
 		return err
 	}
-	looked := func() bool {
-		rounds, err := controller.metric(ctx, `controller_runtime_reconcile_total{controller="apikey"`)
-		return err == nil && rounds >= float64(f.Keys)
+	reconciled := func() bool {
+		count, err := controller.metric(ctx, `controller_runtime_reconcile_total{controller="apikey"`)
+		return err == nil && count >= float64(f.Keys)
 	}
-	if err := until(ctx, 100*time.Millisecond, looked); err != nil {
+	if err := until(ctx, 100*time.Millisecond, reconciled); err != nil {
 		return fmt.Errorf("%w: %s", err, tail(controller.log.String()))
 	}
 	if err := controller.idle(ctx); err != nil {
@@ -187,7 +187,7 @@ func (bed *testbed) startController(ctx context.Context, f *clusterCost) error {
 	if f.Controller.Memory, f.Controller.Peak, err = controller.memory(); err != nil {
 		return err
 	}
-	fmt.Printf("  a controller has looked at all in %.0f s, %.0f s of CPU, %.0f MiB then, %.0f at its peak\n",
+	fmt.Printf("  controller done after %.0f s and %.0f s of CPU, with %.0f MiB (peak %.0f MiB)\n",
 		f.Controller.Wall, f.Controller.CPU, f.Controller.Memory, f.Controller.Peak)
 	return bed.stop(controller)
 }

@@ -74,15 +74,15 @@ func junk(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: "junk: tokens that are none", Value: rates.median(), Unit: "1/s", Spread: rates.spread(),
 		Goal: "≥ 9,500 /s", verdict: rates.atLeast(0.95 * floodRate),
 	})
-	bed.book.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk,
+	bed.results.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk,
 		besideGood, atMost(1.1)))
-	bed.book.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included",
+	bed.results.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included",
 		besideJunk, calm, atMost(2)))
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: "junk: memory after it, by memory before", Value: after / (1 << 20), Baseline: before / (1 << 20),
 		Unit: "MiB", Goal: "≤ 1.1", Met: after <= 1.1*before,
 	})

@@ -48,7 +48,7 @@ func tool(name string) (string, error) {
 		path, err = exec.LookPath("/usr/sbin/" + name) // On Debian it may not be in the PATH.
 	}
 	if err != nil {
-		return "", fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", name, tools[name])
+		return "", fmt.Errorf("%s is missing: on Debian, apt-get install %s", name, tools[name])
 	}
 	return path, nil
 }
@@ -63,11 +63,11 @@ func needTools(names []string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("this machine lacks %s: on Debian, apt-get install %s", strings.Join(missing, " and "),
+		return fmt.Errorf("missing: %s: on Debian, apt-get install %s", strings.Join(missing, " and "),
 			strings.Join(packages, " "))
 	}
 	if len(names) > 0 && runtime.NumCPU() < 2 {
-		return errors.New("a machine with one processor can't keep load apart from what is measured")
+		return errors.New("with one processor, load and what is measured would compete for it")
 	}
 	return nil
 }

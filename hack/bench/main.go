@@ -141,12 +141,12 @@ func run(ctx context.Context, bin string, scale float64) (int, error) {
 		fmt.Printf("%s: at most %s\n", limits, limits.total(chosen))
 	}
 	sayWhatIsMissing(chosen)
-	book := measureAll(ctx, chosen, limits, bin, scale)
-	book.print(os.Stdout)
-	book.printLeftOut(os.Stdout)
-	code := exitCode(book.figures)
+	results := measureAll(ctx, chosen, limits, bin, scale)
+	results.print(os.Stdout)
+	results.printLeftOut(os.Stdout)
+	code := exitCode(results.figures)
 	fmt.Printf("\nexit %d: %s\n", code, meaning(code))
-	if err := book.save(filepath.Join(bin, "bench.json")); err != nil {
+	if err := results.save(filepath.Join(bin, "bench.json")); err != nil {
 		return code | exitLeftOut, err
 	}
 	return code, nil
@@ -162,36 +162,36 @@ func sayWhatIsMissing(chosen []benchmark) {
 	}
 }
 
-// measureAll runs benchmarks one after another, even if some fail. The ledger says what was not measured.
-func measureAll(ctx context.Context, chosen []benchmark, limits budgets, bin string, scale float64) *ledger {
-	book := &ledger{}
+// measureAll runs benchmarks one after another, even if some fail. The results say what was not measured.
+func measureAll(ctx context.Context, chosen []benchmark, limits budgets, bin string, scale float64) *resultList {
+	results := &resultList{}
 	for _, b := range chosen {
 		fmt.Printf("%s: %s\n", b.name, b.what)
 		began := time.Now()
-		if err := measure(ctx, b, limits.limit(b.limit), bin, scale, book); err != nil {
-			book.miss(b, err)
+		if err := measure(ctx, b, limits.limit(b.limit), bin, scale, results); err != nil {
+			results.miss(b, err)
 			fmt.Printf("  failed: %s\n", err)
 		}
 		fmt.Printf("  %.1f s\n", time.Since(began).Seconds())
 	}
-	return book
+	return results
 }
 
 // measure runs one benchmark, for no longer than a limit unless that is 0, and leaves nothing running.
 func measure(ctx context.Context, b benchmark, limit time.Duration, bin string, scale float64,
-	book *ledger) (err error) {
+	results *resultList) (err error) {
 	if err := needTools(b.tools); err != nil {
 		return err
 	}
-	if ctx.Err() != nil { // No control plane is started for nothing.
+	if ctx.Err() != nil { // Don't start a control plane that is stopped at once.
 		return context.Cause(ctx)
 	}
 	if limit > 0 {
-		bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
+		bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("longer than %s", limit))
 		defer cancel()
 		ctx = bounded
 	}
-	bed := &testbed{bin: bin, scale: scale, book: book}
+	bed := &testbed{bin: bin, scale: scale, results: results}
 	defer func() { err = errors.Join(err, bed.close()) }()
 	if err := b.run(ctx, bed); err != nil {
 		return errors.Join(err, context.Cause(ctx))
@@ -211,5 +211,5 @@ func choose(name string) ([]benchmark, error) {
 		}
 		names[i] = b.name
 	}
-	return nil, fmt.Errorf("there is no benchmark %q: there are %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("unknown benchmark %q: choose one of %s", name, strings.Join(names, ", "))
 }

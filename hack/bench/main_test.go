@@ -9,21 +9,21 @@ import (
 )
 
 // TestNotMeasured checks that a benchmark that fails is left out, with the reason, and doesn't stop the others from
-// being measured, unless somebody has stopped the whole run.
+// being measured, unless the user stops the whole run.
 func TestNotMeasured(t *testing.T) {
 	half := figure{Name: "half", Unit: "s", Met: true}
 	begins := benchmark{name: "endless", limit: time.Second, run: func(ctx context.Context, bed *testbed) error {
-		bed.book.add(half)
+		bed.results.add(half)
 		<-ctx.Done()
 		return ctx.Err()
 	}}
 	works := benchmark{name: "works", limit: time.Hour, run: func(_ context.Context, bed *testbed) error {
-		bed.book.add(figure{Name: "whole", Unit: "s", Met: true})
+		bed.results.add(figure{Name: "whole", Unit: "s", Met: true})
 		return nil
 	}}
 	lacks := benchmark{name: "lacks", limit: time.Hour, tools: []string{"no-such-tool"}, run: works.run}
 	over, cancel := context.WithCancelCause(context.Background())
-	cancel(errors.New("somebody has stopped it"))
+	cancel(errors.New("stopped by the user"))
 	for name, test := range map[string]struct {
 		ctx  context.Context
 		run  []benchmark
@@ -33,32 +33,32 @@ func TestNotMeasured(t *testing.T) {
 		"one is cut off": {
 			context.Background(), []benchmark{begins, works},
 			"half yes, endless: not measured, or not all of it left out, whole yes",
-			"endless: context deadline exceeded\nit took longer than 1s",
+			"endless: context deadline exceeded\nlonger than 1s",
 		},
 		"one lacks tools": {
 			context.Background(), []benchmark{lacks, works}, "lacks: not measured, or not all of it left out, whole yes",
-			"lacks: this machine lacks no-such-tool",
+			"lacks: missing: no-such-tool",
 		},
 		"all are cut off": {
-			over, []benchmark{works}, "works: not measured, or not all of it left out", "works: somebody has stopped it",
+			over, []benchmark{works}, "works: not measured, or not all of it left out", "works: stopped by the user",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			book := measureAll(test.ctx, test.run, budgets{factor: 1}, "", 1)
-			if code := exitCode(book.figures); code != exitLeftOut {
+			results := measureAll(test.ctx, test.run, budgets{factor: 1}, "", 1)
+			if code := exitCode(results.figures); code != exitLeftOut {
 				t.Errorf("exit code %d, want %d", code, exitLeftOut)
 			}
 			var report strings.Builder
-			book.printLeftOut(&report)
+			results.printLeftOut(&report)
 			if !strings.Contains(report.String(), test.why) {
 				t.Errorf("the report says %q, want %q", report.String(), test.why)
 			}
 			var got []string
-			for _, f := range book.figures {
+			for _, f := range results.figures {
 				got = append(got, f.Name+" "+f.Verdict)
 			}
 			if text := strings.Join(got, ", "); text != test.want {
-				t.Errorf("the ledger has %s, want %s", text, test.want)
+				t.Errorf("the results are %s, want %s", text, test.want)
 			}
 		})
 	}

@@ -59,12 +59,12 @@ func minting(ctx context.Context, bed *testbed) error {
 		alone, waited, there = append(alone, without.median()), append(waited, with.median()), append(there, trips.median())
 		added = append(added, with.median()-without.median())
 	}
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: "minting: until Ready, 3 verifiers, median", Value: waited.median(), Unit: "ms", Baseline: alone.median(),
 		Spread: waited.spread(),
 		Goal:   "at most one round trip above none", verdict: added.by(there).atMost(1),
 	})
-	bed.book.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×",
+	bed.results.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×",
 		added, there, atMost(1)))
 	return nil
 }

@@ -59,7 +59,7 @@ func behindNginx(ctx context.Context, bed *testbed) error {
 	if err := alternate(bed.times(loadRounds), behind[:]...); err != nil {
 		return err
 	}
-	behind[1].beside(bed.book, behind[0], 0, "nginx: CPU of a request, nginx and verifier, by nginx and net/http", 1.05)
+	behind[1].beside(bed.results, behind[0], 0, "nginx: CPU of a request, nginx and verifier, by nginx and net/http", 1.05)
 	return nil
 }
 

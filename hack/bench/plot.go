@@ -24,7 +24,7 @@ var sizes = []int{10, 1_000, 10_000, 100_000}
 func plot(ctx context.Context, bin string, scale float64, data, drawing string) error {
 	costs := make([]clusterCost, 0, len(sizes))
 	for _, n := range sizes {
-		bed := &testbed{bin: bin, scale: scale, book: &ledger{}}
+		bed := &testbed{bin: bin, scale: scale, results: &resultList{}}
 		f, err := bed.measureFilled(ctx, bed.times(n), filledRounds)
 		if closing := bed.close(); err == nil {
 			err = closing

@@ -62,12 +62,12 @@ func probes(ctx context.Context, bed *testbed) error {
 		if err != nil {
 			return err
 		}
-		bed.book.add(figure{
+		bed.results.add(figure{
 			Name: fmt.Sprintf("probes: writes to the canary, %d replicas", n), Value: rate, Unit: "1/s",
 			Baseline: float64(n) / probeInterval.Seconds(), Goal: "≤ 6 /s, all together", Met: rate <= 6,
 		})
 		if n == 50 {
-			bed.book.add(figure{
+			bed.results.add(figure{
 				Name: "probes: size of the canary, 50 replicas", Value: float64(size) / 1024, Unit: "KiB", Goal: "≤ 64 KiB",
 				Met: size <= 64<<10,
 			})

@@ -64,7 +64,7 @@ func revocation(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	reportCalm(bed.book, alone)
+	reportCalm(bed.results, alone)
 	// What the controller does with each new object does not concern verifiers, and would slow down everything.
 	if err := bed.stop(controller); err != nil {
 		return err
@@ -75,11 +75,11 @@ func revocation(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	reportBurst(bed.book, hurried, rate)
+	reportBurst(bed.results, hurried, rate)
 	return nil
 }
 
-func reportCalm(book *ledger, endings []ending) {
+func reportCalm(results *resultList, endings []ending) {
 	var last, alone, above, effective, asking samples
 	late := 0
 	for _, e := range endings {
@@ -88,45 +88,45 @@ func reportCalm(book *ledger, endings []ending) {
 		asking = append(asking, e.asking)
 		late += e.late
 	}
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms", Baseline: alone.median(),
 		Spread: last.spread(), Goal: "at most 1 ms above a bare watch", Met: above.median() <= 1,
 	})
-	book.add(figure{
+	results.add(figure{
 		// The last request before the refusal is part of it, and on a busy machine most of it.
 		Name: "revocation: above a bare watch, median; beside one question", Value: above.median(), Unit: "ms",
 		Baseline: asking.median(), Spread: above.spread(), Goal: "≤ 1 ms", Met: above.median() <= 1,
 	})
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation: last of 3 replicas refuses, maximum", Value: last.max(), Unit: "ms", Baseline: alone.max(),
 		Goal: "≤ 25 ms", Met: last.max() <= 25,
 		Spread: fmt.Sprintf("99 %% within %.3g, 99.9 %% within %.3g", last.quantile(0.99), last.quantile(0.999)),
 	})
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation: known to be effective, median", Value: effective.median(), Unit: "ms", Baseline: last.median(),
 		Spread: effective.spread(), Goal: "≤ 1 s", Met: effective.max() <= 1000,
 	})
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation: accepted after RevocationEffective", Value: float64(late), Unit: "requests", Goal: "0",
 		Met: late == 0,
 	})
 }
 
-func reportBurst(book *ledger, endings []ending, rate float64) {
+func reportBurst(results *resultList, endings []ending, rate float64) {
 	var last, alone, above samples
 	for _, e := range endings {
 		last, alone = append(last, milliseconds(e.last)), append(alone, milliseconds(e.bare))
 		above = append(above, milliseconds(e.last-e.bare))
 	}
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation in a burst: last of 3 replicas refuses, median", Value: last.median(), Unit: "ms",
 		Baseline: alone.median(), Spread: last.spread(), Goal: "at most 50 ms above a bare watch", Met: above.median() <= 50,
 	})
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation in a burst: above a bare watch, maximum", Value: above.max(), Unit: "ms", Spread: above.spread(),
 		Goal: "≤ 50 ms", Met: above.max() <= 50,
 	})
-	book.add(figure{
+	results.add(figure{
 		Name: "revocation in a burst: creations while it lasted", Value: rate, Unit: "1/s", Goal: "≥ 400", Met: rate >= 400,
 	})
 }

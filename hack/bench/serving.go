@@ -51,7 +51,7 @@ func (bed *testbed) serve(ctx context.Context, args ...string) (*process, error)
 	bed.running = append(bed.running, p)
 	first, err := bufio.NewReader(said).ReadBytes('\n')
 	if err != nil {
-		return nil, fmt.Errorf("a server to measure: %w: %s", err, tail(p.log.String()))
+		return nil, fmt.Errorf("starting a server to measure: %w: %s", err, tail(p.log.String()))
 	}
 	var where served
 	err = json.Unmarshal(first, &where)
@@ -130,9 +130,9 @@ func (c *contender) round(round int) error {
 
 // beside adds a figure, in microseconds, that compares the i-th value of a contender with that of another, in the round
 // with the median ratio. The machine is faster or slower for seconds at a time, and so affects both.
-func (c *contender) beside(book *ledger, other *contender, i int, name string, most float64) {
+func (c *contender) beside(results *resultList, other *contender, i int, name string, most float64) {
 	own, others := c.seen[i], other.seen[i]
-	book.add(inTurns(name, "µs", fmt.Sprintf("≤ %.2f", most), own, others, atMost(most)))
+	results.add(inTurns(name, "µs", fmt.Sprintf("≤ %.2f", most), own, others, atMost(most)))
 }
 
 // middle returns two values of the round in which their ratio is the median.
@@ -183,11 +183,11 @@ func httpLoad(ctx context.Context, bed *testbed) error {
 	if err := alternate(bed.times(loadRounds), base, allow, miss, misspelt); err != nil {
 		return err
 	}
-	allow.beside(bed.book, base, 0, "http: CPU of a request that passes, by net/http's", 1.10)
-	miss.beside(bed.book, base, 0, "http: CPU of an unknown token, by net/http's", 1.05)
-	misspelt.beside(bed.book, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
-	miss.beside(bed.book, allow, 0, "http: CPU of an unknown token, by one that passes", 1)
-	misspelt.beside(bed.book, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
+	allow.beside(bed.results, base, 0, "http: CPU of a request that passes, by net/http's", 1.10)
+	miss.beside(bed.results, base, 0, "http: CPU of an unknown token, by net/http's", 1.05)
+	misspelt.beside(bed.results, base, 0, "http: CPU of a malformed token, by net/http's", 1.05)
+	miss.beside(bed.results, allow, 0, "http: CPU of an unknown token, by one that passes", 1)
+	misspelt.beside(bed.results, allow, 0, "http: CPU of a malformed token, by one that passes", 1)
 	return nil
 }
 
@@ -205,8 +205,8 @@ func latency(ctx context.Context, bed *testbed) error {
 	if err := abreast(bed.times(paceRounds), base, allow); err != nil {
 		return err
 	}
-	allow.beside(bed.book, base, 0, "latency: p50 at 1,000 requests/s, by net/http's", 1.1)
-	allow.beside(bed.book, base, 1, "latency: p99 at 1,000 requests/s, by net/http's", 1.3)
+	allow.beside(bed.results, base, 0, "latency: p50 at 1,000 requests/s, by net/http's", 1.1)
+	allow.beside(bed.results, base, 1, "latency: p99 at 1,000 requests/s, by net/http's", 1.3)
 	return nil
 }
 
@@ -235,7 +235,7 @@ func million(ctx context.Context, bed *testbed) error {
 		return err
 	}
 	name := strconv.Itoa(bed.times(manyKeys)) + " keys, by 10"
-	load[1].beside(bed.book, load[0], 0, "million: CPU of a request with "+name, 1.15)
-	pace[1].beside(bed.book, pace[0], 1, "million: p99 at 1,000 requests/s with "+name, 1.3)
+	load[1].beside(bed.results, load[0], 0, "million: CPU of a request with "+name, 1.15)
+	pace[1].beside(bed.results, pace[0], 1, "million: p99 at 1,000 requests/s with "+name, 1.3)
 	return nil
 }

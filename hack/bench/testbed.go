@@ -22,10 +22,10 @@ import (
 
 // testbed is what one benchmark uses: its own control plane, if it asks for one, and the processes that it starts.
 type testbed struct {
-	bin   string
-	scale float64
-	book  *ledger
-	cp    *controlplane.ControlPlane
+	bin     string
+	scale   float64
+	results *resultList
+	cp      *controlplane.ControlPlane
 	// running has the processes to stop, the last one first.
 	running []*process
 	// dir is the folder for files, once one is needed.
@@ -141,7 +141,7 @@ func (bed *testbed) start(ctx context.Context, name string, args ...string) (*pr
 	p.command.Stdout, p.command.Stderr = &p.log, &p.log
 	p.started = time.Now()
 	if err := p.command.Start(); err != nil {
-		return nil, fmt.Errorf("%w: run \"make bench\", which builds it", err)
+		return nil, fmt.Errorf("%w: make bench builds it", err)
 	}
 	bed.running = append(bed.running, p)
 	return p, nil

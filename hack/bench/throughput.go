@@ -64,12 +64,12 @@ func throughput(ctx context.Context, bed *testbed) error {
 	n := share * throughputRounds
 	name := fmt.Sprintf("minting: %d keys of %d tenants, to Ready, by the same writes of a bare client", n*throughputKeys,
 		n)
-	bed.book.add(inTurns(name, "1/s", "≥ 0.5", own, alone, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
-	bed.book.add(figure{
+	bed.results.add(inTurns(name, "1/s", "≥ 0.5", own, alone, func(ratios samples) verdict { return ratios.atLeast(0.5) }))
+	bed.results.add(figure{
 		Name: "minting: API writes per key, acknowledgements and events included", Value: perKey.median(), Unit: "writes",
 		Spread: perKey.spread(), Goal: "≤ 5", verdict: perKey.atMost(5),
 	})
-	bed.book.add(figure{
+	bed.results.add(figure{
 		Name: "minting: controller's CPU per key", Value: cpu.median(), Unit: "ms", Spread: cpu.spread(), Goal: "none",
 		Met: true,
 	})

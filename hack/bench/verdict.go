@@ -92,10 +92,10 @@ const (
 // exitCode returns the exit code for figures.
 func exitCode(figures []figure) int {
 	code := 0
-	if slices.ContainsFunc(figures, func(f figure) bool { return f.said() == missed }) {
+	if slices.ContainsFunc(figures, func(f figure) bool { return f.finalVerdict() == missed }) {
 		code |= exitMissed
 	}
-	if slices.ContainsFunc(figures, func(f figure) bool { return f.said() == leftOut }) {
+	if slices.ContainsFunc(figures, func(f figure) bool { return f.finalVerdict() == leftOut }) {
 		code |= exitLeftOut
 	}
 	return code

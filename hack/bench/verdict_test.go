@@ -44,13 +44,13 @@ func TestVerdict(t *testing.T) {
 // TestInTurns simulates a machine that becomes slower halfway: each round is compared with the one beside it.
 func TestInTurns(t *testing.T) {
 	f := inTurns("x", "ns", "≤ 2", samples{10, 30, 11, 33, 36}, samples{5, 15, 5, 15, 15}, atMost(2))
-	if f.Ratio != 2.2 || f.Value/f.Baseline != 2.2 || f.said() != unclear || f.Spread != "2 to 2.4 in 5 rounds" {
+	if f.Ratio != 2.2 || f.Value/f.Baseline != 2.2 || f.finalVerdict() != unclear || f.Spread != "2 to 2.4 in 5 rounds" {
 		t.Errorf("%+v", f)
 	}
-	if f := inTurns("x", "ns", "≤ 2", nil, nil, atMost(2)); f.said() != missed || f.Value != 0 {
+	if f := inTurns("x", "ns", "≤ 2", nil, nil, atMost(2)); f.finalVerdict() != missed || f.Value != 0 {
 		t.Errorf("nothing measured: %+v", f)
 	}
-	if f := inTurns("x", "ns", "≤ 2", samples{1}, samples{0}, atMost(2)); f.said() != missed {
+	if f := inTurns("x", "ns", "≤ 2", samples{1}, samples{0}, atMost(2)); f.finalVerdict() != missed {
 		t.Errorf("nothing to measure by: %+v", f)
 	}
 }
@@ -76,12 +76,12 @@ func TestExitCode(t *testing.T) {
 
 // TestLedger checks what programs read: a verdict within the spread counts as met, and what was left out does not.
 func TestLedger(t *testing.T) {
-	book := &ledger{}
+	results := &resultList{}
 	for _, f := range []figure{{Met: true}, {}, {verdict: unclear}, {verdict: leftOut}} {
-		book.add(f)
+		results.add(f)
 	}
 	var got []string
-	for _, f := range book.figures {
+	for _, f := range results.figures {
 		got = append(got, fmt.Sprintf("%s: %t", f.Verdict, f.Met))
 	}
 	if text := strings.Join(got, ", "); text != "yes: true, no: false, within the spread: true, left out: false" {
@@ -125,7 +125,7 @@ func TestASingleOneTakesAsLongAsItDoes(t *testing.T) {
 		}
 		return ctx.Err()
 	}}
-	if err := measure(context.Background(), b, budgets{unbounded: true}.limit(b.limit), "", 1, &ledger{}); err != nil {
+	if err := measure(context.Background(), b, budgets{unbounded: true}.limit(b.limit), "", 1, &resultList{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -115,7 +115,7 @@ func (p Program) Present(bin string) bool {
 	return err == nil && strings.HasPrefix(string(origin), p.Version+"\n")
 }
 
-// origin is a file that says which version was asked for, and where the program was had from.
+// origin is a file that names the version that was requested, and where the program came from.
 func (p Program) origin(bin string) string { return filepath.Join(bin, p.Dir, "."+p.Name+".origin") }
 
 // install moves a whole program to its place, and notes where it was had from.
