@@ -74,8 +74,8 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestLedger checks what programs read: a verdict within the spread counts as met, and what was left out does not.
-func TestLedger(t *testing.T) {
+// TestResults checks what programs read: a result within the spread counts as met, and one that was left out does not.
+func TestResults(t *testing.T) {
 	results := &resultList{}
 	for _, f := range []figure{{Met: true}, {}, {verdict: unclear}, {verdict: leftOut}} {
 		results.add(f)
