@@ -12,7 +12,7 @@
 //	Wait      waits until every live verifier has applied the announcement
 //	Publish   writes the Secret: the token
 //	Keep      writes the Secret: the token that was published before
-//	(end)     writes the key's status: Ready and all that the steps have found out
+//	(end)     writes the key's status: Ready and everything that the steps have found out
 //
 // The steps are in packages of their own, by concern. Each package imports those before it in this list at most, and
 // none of them imports this package:

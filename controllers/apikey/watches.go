@@ -43,8 +43,8 @@ func newWatches(c client.Reader, keys *keycache.Keys, verifiers *rollout.Verifie
 	return &watches{client: c, cached: keys, queue: &quota.Queue{Client: c, Keys: keys}, verifiers: verifiers}
 }
 
-// Register adds the controller to a manager, with watches of everything that a key depends on. The keys are those of the
-// manager's cache.
+// Register adds the controller to a manager, with watches of everything that a key depends on. The keys are those of
+// the manager's cache.
 func (c *Controller) Register(m manager.Manager, keys *keycache.Keys) error {
 	w := newWatches(m.GetClient(), keys, c.verifiers)
 	changes, passes := handler.EnqueueRequestsFromMapFunc, builder.WithPredicates

@@ -94,7 +94,7 @@ func (c *Controller) release(ctx context.Context, tenant *keysv1alpha1.Tenant) e
 	return failed
 }
 
-// done reports whether a place is to be given back. The cache alone never decides that, except for a revoked key.
+// done reports whether a place can be given back. The cache alone never decides that, except for a revoked key.
 func (c *Controller) done(
 	ctx context.Context, tenant *keysv1alpha1.Tenant, place keysv1alpha1.ActiveKey,
 ) (bool, error) {

@@ -63,7 +63,8 @@ func decision1m(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	bed.results.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone, atMost(1.6)))
+	bed.results.add(inTurns("decision-1m: by SHA-256 and a look into Go's map", "ns", "≤ 1.6", decisions, alone,
+		atMost(1.6)))
 	return nil
 }
 

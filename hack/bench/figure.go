@@ -92,7 +92,8 @@ func (l *resultList) print(w io.Writer) {
 		if f.Ratio != 0 {
 			ratio = fmt.Sprintf("%.2f", f.Ratio)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, value, baseline, ratio, f.Spread, f.Goal, f.finalVerdict())
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			f.Name, value, baseline, ratio, f.Spread, f.Goal, f.finalVerdict())
 	}
 	_ = table.Flush()
 }

@@ -80,8 +80,8 @@ func junk(ctx context.Context, bed *testbed) error {
 	})
 	bed.results.add(inTurns("junk: a good request beside it, by one beside as many good ones", "µs", "≤ 1.1", besideJunk,
 		besideGood, atMost(1.1)))
-	bed.results.add(inTurns("junk: a good request beside it, by one beside nothing", "µs", "≤ 2, the flood's sender included",
-		besideJunk, calm, atMost(2)))
+	bed.results.add(inTurns("junk: a good request beside it, by one beside nothing", "µs",
+		"≤ 2, the flood's sender included", besideJunk, calm, atMost(2)))
 	bed.results.add(figure{
 		Name: "junk: memory after it, by memory before", Value: after / (1 << 20), Baseline: before / (1 << 20),
 		Unit: "MiB", Goal: "≤ 1.1", Met: after <= 1.1*before,

@@ -64,8 +64,8 @@ func minting(ctx context.Context, bed *testbed) error {
 		Spread: waited.spread(),
 		Goal:   "at most one round trip above none", verdict: added.by(there).atMost(1),
 	})
-	bed.results.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms", "≤ 1 ×",
-		added, there, atMost(1)))
+	bed.results.add(inTurns("minting: added by waiting for 3 verifiers, by there and back to 3 bare clients", "ms",
+		"≤ 1 ×", added, there, atMost(1)))
 	return nil
 }
 

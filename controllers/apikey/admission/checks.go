@@ -155,7 +155,7 @@ func list[T ~string](values []T) string {
 }
 
 // digestNotRevoked refuses a digest whose token was minted for a key that is revoked, whichever tenant's key that is:
-// registering the digest must not bring the token back. A revoked key that registered its digest binds only its own
+// registering the digest must not bring the token back. A revoked key that registered its digest affects only its own
 // tenant (digestFree): anybody can register the digest of any token, and must not get it refused to others.
 func digestNotRevoked(in Input, _ *keysv1alpha1.Tenant) *status.Outcome {
 	for i := range in.Claimants {

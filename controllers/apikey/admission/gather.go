@@ -1,6 +1,6 @@
 // Package admission decides whether a key may have what it asks for.
 //
-//	Gatherer.Gather ─ reads all that the decision depends on
+//	Gatherer.Gather ─ reads everything that the decision depends on
 //	Decide ────────── runs the checks on it, in order: pure
 //	Admit ─────────── the step that writes the decision and the grant to status
 package admission
@@ -20,12 +20,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// Input is all that the decision about a key depends on.
+// Input is everything that the decision about a key depends on.
 type Input struct {
 	Key *keysv1alpha1.ApiKey
-	// Namespace has the labels of the key's namespace.
+	// Namespace holds the labels of the key's namespace.
 	Namespace map[string]string
-	// Tenants are all that may select the namespace, and all with the same id as one of those.
+	// Tenants are all tenants that may select the namespace, and all with the same ID as one of those.
 	Tenants   []keysv1alpha1.Tenant
 	Catalogue *access.Catalogue
 	// Claimants are the keys that claim the digest which the key registers.
@@ -45,7 +45,7 @@ type Tenants interface {
 type Keys interface {
 	// Claimants returns the keys that claim a digest.
 	Claimants(ctx context.Context, digest string) ([]keysv1alpha1.ApiKey, error)
-	// New returns the keys of a namespace of which nothing has been written yet.
+	// New returns the keys of a namespace whose status has not been written yet.
 	New(ctx context.Context, namespace string) ([]*keysv1alpha1.ApiKey, error)
 }
 
@@ -59,7 +59,7 @@ type Gatherer struct {
 	Serves func(namespace string) bool
 }
 
-// Gather reads all that the decision about a key depends on.
+// Gather reads everything that the decision about a key depends on.
 func (g *Gatherer) Gather(ctx context.Context, key *keysv1alpha1.ApiKey) (Input, error) {
 	namespace := &corev1.Namespace{}
 	if err := g.Client.Get(ctx, types.NamespacedName{Name: key.Namespace}, namespace); err != nil {

@@ -42,14 +42,14 @@ type rotationLimiter struct {
 	requested, scheduled fairQueue
 }
 
-// fairQueue has the keys that wait, by tenant.
+// fairQueue holds the keys that wait, by tenant.
 type fairQueue struct {
 	tenants map[types.UID]*tenantQueue
 	// virtualTime is the latest start tag that was admitted.
 	virtualTime float64
 }
 
-// tenantQueue has the keys of one tenant that wait, in the order in which they came.
+// tenantQueue holds the keys of one tenant that wait, in the order in which they came.
 type tenantQueue struct {
 	// startTag is that of the first key. Each key behind it has the next one. The lowest start tag of all tenants comes
 	// first.

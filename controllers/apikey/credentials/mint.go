@@ -1,5 +1,5 @@
-// Package credentials has the steps of a key's credentials: Announce gives it the first, Rotate replaces it, Supersede
-// begins the overlap of the two, Expire and Schedule end them all in time.
+// Package credentials holds the steps of a key's credentials: Announce gives it the first, Rotate replaces it,
+// Supersede begins the overlap of the two, Expire and Schedule end them all in time.
 package credentials
 
 import (

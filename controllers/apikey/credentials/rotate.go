@@ -21,7 +21,7 @@ const (
 	// defaultOverlap is how long a superseded token stays valid if spec does not say. It is at most half of
 	// spec.rotation.every.
 	defaultOverlap = 24 * time.Hour
-	// shortestPeriod is the least of spec.rotation.every. A key that is older than the rule for it may have less.
+	// shortestPeriod is the minimum of spec.rotation.every. A key that is older than that rule may have less.
 	shortestPeriod = time.Hour
 )
 
@@ -61,7 +61,7 @@ func (s *Rotate) Reconcile(ctx context.Context, r *lifecycle.Reconciliation) (li
 		status.Credentials = status.Credentials[:len(status.Credentials)-1]
 	}
 	if s.templates(r.Key, r.Admission.Tenant) != nil {
-		// No Secret could take the new token. Publish reports that; the token in the Secret goes on working.
+		// No Secret could take the new token. Publish reports that; the token in the Secret still works.
 		return result, nil
 	}
 	if ok, retryAfter := s.limiter.admit(r.Admission.Tenant.UID, r.Key.UID, rotationRequested(r.Key)); !ok {
@@ -129,7 +129,7 @@ func untilRetired(r *lifecycle.Reconciliation) (after time.Duration) {
 	return after
 }
 
-// rotationDue reports whether the token is to be replaced: because somebody asks, or because it is time.
+// rotationDue reports whether the token must be replaced: because somebody asks, or because it is time.
 func rotationDue(r *lifecycle.Reconciliation) bool {
 	every, ok := rotationPeriod(r.Key.Spec.Rotation)
 	return rotationRequested(r.Key) || (ok && !r.Now.Time.Before(r.Newest().IssuedTime.Add(every)))

@@ -31,7 +31,7 @@ const (
 	// waitingIndex holds, by namespace, the keys that wait for a place in their tenant's ledger.
 	waitingIndex = "waiting"
 
-	// indexedDigits is how many digits of a digest are indexed: 4,096 sets, each with few keys even if there are very many.
+	// indexedDigits is how many digits of a digest are indexed: 4,096 sets, each with few keys even if there are many.
 	indexedDigits = 3
 )
 

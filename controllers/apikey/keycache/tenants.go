@@ -14,9 +14,9 @@ import (
 
 // The indexes of tenants: each reconciliation of each key looks for its own.
 const (
-	// labelIndex has a label that a tenant's namespaces must have; blank if no label is certain.
+	// labelIndex holds a label that a tenant's namespaces must have; blank if no label is certain.
 	labelIndex = "label"
-	// idIndex has the ids of tenants.
+	// idIndex holds the IDs of tenants.
 	idIndex = "id"
 )
 

@@ -24,7 +24,7 @@ type transforms struct {
 
 	mu    sync.Mutex
 	words map[string]string
-	// scopes has lists of scopes, by their words.
+	// scopes maps the words of each list of scopes to the list.
 	scopes map[string][]keysv1alpha1.Scope
 }
 
@@ -65,7 +65,7 @@ func (s *transforms) key(object any) (any, error) {
 	return key, nil
 }
 
-// reduceMetadata removes what anybody may write on a key, at any length, and no controller reads. The canary keeps what
+// reduceMetadata removes what users may write on a key, at any length, and no controller reads. The canary keeps what
 // verifiers write on it.
 func reduceMetadata(meta *metav1.ObjectMeta) {
 	meta.ManagedFields, meta.OwnerReferences, meta.Finalizers = nil, nil, nil

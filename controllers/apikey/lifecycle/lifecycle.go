@@ -20,15 +20,15 @@ type Step interface {
 	Reconcile(ctx context.Context, r *Reconciliation) (Result, error)
 }
 
-// Result is what a step has come to. The zero Result lets the next step go on.
+// Result is the result of a step. The zero Result lets the next step run.
 type Result struct {
 	// Outcome ends the reconciliation, and is what the key's conditions say.
 	Outcome *status.Outcome
 	// Deferred ends the reconciliation without a write: the next one comes to the same outcome or to a more complete
 	// one.
 	Deferred bool
-	// RequeueAfter is the time after which the key is reconciled even if nothing changes. Zero is never. The soonest of
-	// all steps counts.
+	// RequeueAfter is the time after which the key is reconciled even if nothing changes. Zero means never. The
+	// soonest of all steps counts.
 	RequeueAfter time.Duration
 }
 
@@ -93,7 +93,7 @@ func (r *Reconciliation) Until(t time.Time) time.Duration {
 	return max(t.Sub(r.Now.Time), 0) + time.Second
 }
 
-// Soonest returns the shorter of two times to requeue after. Zero is never.
+// Soonest returns the shorter of two times to requeue after. Zero means never.
 func Soonest(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b

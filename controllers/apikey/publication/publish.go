@@ -132,8 +132,8 @@ func (p *publisher) publish(
 	return lifecycle.Result{}, nil
 }
 
-// token returns a credential's token: derived from its root key or, where that is lost, as the Secret has it. In that
-// case it also returns the Secret. The error is rootkeys.ErrGone if neither is there.
+// token returns a credential's token: derived from its root key or, if that is lost, from the Secret. In that case it
+// also returns the Secret. The error is rootkeys.ErrGone if neither is there.
 func (p *publisher) token(
 	ctx context.Context, key *keysv1alpha1.ApiKey, credential *keysv1alpha1.Credential,
 ) (tok token.Token, current existing, lost bool, err error) {

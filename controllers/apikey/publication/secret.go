@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// secretType is as the Service Binding specification has it: servicebinding.io/ and the entry "type".
+	// secretType follows the Service Binding specification: servicebinding.io/ and the value of the entry "type".
 	secretType = corev1.SecretType("servicebinding.io/" + bindingType)
 	// bindingType and bindingProvider are the entries by which applications find a binding.
 	bindingType     = "nexuscommerce"
 	bindingProvider = "nexuscommerce"
 
-	// uidLabel has the UID of the ApiKey that a Secret is for, so that the Secret is recognised without its owner
+	// uidLabel holds the UID of the ApiKey that a Secret is for, so that the Secret is recognised without its owner
 	// reference.
 	uidLabel = keysv1alpha1.GroupName + "/uid"
 )

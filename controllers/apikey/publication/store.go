@@ -41,14 +41,14 @@ func (n Namespaces) Serves(namespace string) bool {
 type Store struct {
 	client client.Client
 	live   client.Reader
-	// metadata reads the metadata of Secrets from the cache, which has nothing else of them.
+	// metadata reads the metadata of Secrets from the cache, which holds nothing else of them.
 	metadata Getter
 	served   Namespaces
 
 	mu sync.Mutex
-	// applied has, by the ApiKey's UID, the content that a Secret was last found or written with.
+	// applied maps an ApiKey's UID to the content that its Secret was last found or written with.
 	applied map[types.UID]applied
-	// prefetches has, by namespace, the prefetches that have begun.
+	// prefetches maps a namespace to the prefetch that has begun.
 	prefetches map[string]*prefetch
 }
 
@@ -74,7 +74,7 @@ func NewStore(writer client.Client, live client.Reader, metadata Getter, served 
 // Serves reports whether Secrets of a namespace may be read and written.
 func (s *Store) Serves(namespace string) bool { return s.served.Serves(namespace) }
 
-// existing is a Secret as it is in the cluster; the pointer is nil if there is none.
+// existing is a Secret as it is in the cluster, or nil if there is none.
 type existing struct {
 	*corev1.Secret
 }
@@ -112,7 +112,7 @@ func refusedOr(name string, err error) error {
 	return err
 }
 
-// denials are what the API server puts before the words of a policy or a webhook.
+// denials are the texts that the API server puts before the words of a policy or a webhook.
 var denials = []string{"denied request", "denied the request"}
 
 // denied reports whether an error has the words of a policy or a webhook.

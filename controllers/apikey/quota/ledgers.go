@@ -16,12 +16,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/ledger"
 )
 
-// attempts is how often a write of a ledger that others get in the way of is tried at once.
+// attempts is how often a write of a ledger is tried in a row if others have changed the ledger.
 const attempts = 5
 
 // ledgers writes the ledgers of tenants.
 //
-// The keys that this process mints at the same time would only get in one another's way: a write costs less than a
+// The keys that this process mints at the same time would conflict with one another, and a write costs less than a
 // conflict. So one of them at a time is the leader, and takes places for all that are in the batch by then, in one
 // write.
 type ledgers struct {
@@ -32,14 +32,13 @@ type ledgers struct {
 	queue *Queue
 
 	mu sync.Mutex
-	// batches has, by the tenant's UID, the batches that somebody is in.
+	// batches maps a tenant's UID to the batch that somebody is in.
 	batches map[types.UID]*batch
-	// written has, by the tenant's UID, the ledgers as this process has last written them, while the cache is behind
-	// that.
+	// written maps a tenant's UID to the ledger that this process has last written, while the cache is behind that.
 	written map[types.UID]*keysv1alpha1.Tenant
 }
 
-// batch has the reservations that wait for a write of the same ledger.
+// batch holds the reservations that wait for a write of the same ledger.
 type batch struct {
 	// leader is locked by the one that writes.
 	leader sync.Mutex
@@ -116,7 +115,7 @@ func (l *ledgers) leave(tenant types.UID, b *batch) {
 	}
 }
 
-// take returns the reservations that wait by now.
+// take returns the reservations that wait now.
 func (l *ledgers) take(b *batch) []*reservation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,8 +167,8 @@ func takePlaces(
 	return changed
 }
 
-// fail gives all reservations an error, also those for which there was no place: by the next reconciliation the ledger
-// may have one.
+// fail gives all reservations an error, including those without a place: by the next reconciliation the ledger may have
+// one.
 func fail(reservations []*reservation, err error) {
 	for _, r := range reservations {
 		r.err = err

@@ -26,8 +26,8 @@ type Candidates func(
 // Reserve is the step that takes a place for a key, before anything of it is announced. In the same write it takes
 // places for the keys of the namespace that will need one next.
 //
-// A new key that has a place needs no other. Only a key that is finished or refused gives its place back, as the API
-// server has it, and no such key is announced as new: its status would have changed since it was read.
+// A new key that has a place needs no other. Only a key that is finished or refused, according to the API server, gives
+// its place back, and no such key is announced as new: its status would have changed since it was read.
 type Reserve struct {
 	ledgers    *ledgers
 	candidates Candidates
@@ -79,7 +79,7 @@ func (s *Reserve) others(ctx context.Context, r *lifecycle.Reconciliation) (othe
 	return others, nil
 }
 
-// ungrant takes back what admission has granted to a key that is not issued after all: it is not tied to the tenant.
+// ungrant removes the grant of a key that is not issued after all, so that the key is not tied to the tenant.
 func ungrant(key *keysv1alpha1.ApiKey) {
 	key.Status.TenantID, key.Status.Scopes, key.Status.AllowedCIDRs = "", nil, nil
 }

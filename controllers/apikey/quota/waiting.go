@@ -23,7 +23,7 @@ import (
 const (
 	// maxWaiting is how many keys of a namespace wait at a time. The others are reconciled every now and then.
 	maxWaiting = 100
-	// waitingInterval is the time after which a key that waits is reconciled though nothing is known to have changed.
+	// waitingInterval is the time after which a key that waits is reconciled even if nothing is known to have changed.
 	waitingInterval = 10 * time.Minute
 )
 

@@ -17,13 +17,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
-// writeDelay is how long verifiers are given to apply a revocation before anything of it is written. It is as long as
-// they gather changes at most, where many arrive at a time.
+// writeDelay is how long verifiers have to apply a revocation before the controller writes anything about it. It is the
+// longest time for which they gather changes when many arrive at once.
 const writeDelay = 250 * time.Millisecond
 
 const revokedMessage = "The key is revoked and can't come back."
 
-// Revoke is the step that ends a revoked key: its Secret goes, and the object stays as the record of what it was.
+// Revoke is the step that ends a revoked key: it deletes the Secret. The object stays as a record of the key.
 type Revoke struct {
 	Secrets   *publication.Store
 	Verifiers *rollout.Verifiers
@@ -67,9 +67,9 @@ func (s *Revoke) progress(ctx context.Context, r *lifecycle.Reconciliation) (*ro
 	return &progress, err
 }
 
-// delayOf returns for how long nothing of a revocation is written yet. Healthy verifiers refuse the key within
-// milliseconds and report it: then a single patch says everything, and the API server is left to tell verifiers
-// meanwhile.
+// delayOf returns how long the controller still writes nothing about a revocation. Healthy verifiers refuse the key
+// within milliseconds and report it. Then a single patch says everything, and until then the API server is free to
+// notify verifiers.
 func delayOf(r *lifecycle.Reconciliation, p *rollout.Progress) time.Duration {
 	if p == nil || p.Done() || r.Conditions().Get(keysv1alpha1.ConditionRevocationEffective) != nil {
 		return 0
@@ -110,8 +110,8 @@ func confirm(r *lifecycle.Reconciliation, p *rollout.Progress) lifecycle.Result 
 	return result
 }
 
-// effectiveMessage says how many verifiers refuse the key, and how long after the controller saw the revocation that
-// was known.
+// effectiveMessage says how many verifiers refuse the key, and how long after it saw the revocation the controller knew
+// that.
 func effectiveMessage(p *rollout.Progress) string {
 	message := fmt.Sprintf("%d verifiers refuse the key", p.Applied)
 	if p.Applied == 1 {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// pruneInterval is the time after which the canary is looked at again for what can be pruned.
+	// pruneInterval is the time after which the canary is checked again for probes to prune.
 	pruneInterval = 30 * time.Second
 	// saveInterval is the least time between two writes of the list of verifiers.
 	saveInterval = 2 * time.Second
@@ -68,8 +68,8 @@ func (v *Verifiers) prunable(canary *keysv1alpha1.ApiKey, now time.Time) map[str
 	return records
 }
 
-// Tend keeps the canary, and what the next process has to know: the list of verifiers (save), that none of them is
-// missing (seal), and nothing of those that have departed (prune).
+// Tend keeps the canary and the list of verifiers up to date for the next process: it stores the list (save), records
+// that no verifier is missing (seal), and removes the probes of departed verifiers (prune).
 func (v *Verifiers) Tend(ctx context.Context, canary *keysv1alpha1.ApiKey) error {
 	if err := v.load(ctx); err != nil {
 		return err
@@ -106,8 +106,7 @@ func (v *Verifiers) load(ctx context.Context) error {
 	return nil
 }
 
-// begin records that there is a controller now, where there was none before: from here on, a canary without its seal is
-// one that was replaced.
+// begin records that a controller runs here for the first time: from now on, a canary without its seal was replaced.
 func (v *Verifiers) begin(ctx context.Context) error {
 	canary, err := v.refresh(ctx)
 	if err != nil {
@@ -178,8 +177,8 @@ func (v *Verifiers) seal(ctx context.Context, canary *keysv1alpha1.ApiKey) error
 }
 
 // prune removes the probes of departed verifiers from the canary. Otherwise, after a restart, every change would wait
-// for their bound again, and the canary would grow with every pod that ever crashed. No verifier is waited for less
-// because of it. The API server refuses the patch as a whole if one of them has reported since.
+// for their bound again, and the canary would grow with every pod that ever crashed. It doesn't
+// shorten the wait for any verifier. The API server refuses the patch as a whole if one of them has reported since.
 func (v *Verifiers) prune(ctx context.Context, canary *keysv1alpha1.ApiKey) error {
 	v.mu.Lock()
 	departed := v.prunable(canary, v.clock.Now())

@@ -23,7 +23,7 @@ const (
 )
 
 // registry keeps the verifiers that the controller knows in an object of its own, for the next process: the canary does
-// not show whose probe was taken off it. It is written when a verifier comes or goes, not with each probe.
+// not show whose probe was removed from it. It is written when a verifier comes or goes, not with each probe.
 //
 // An existing object means that a controller was here before, so it is created before anything is published.
 type registry struct {

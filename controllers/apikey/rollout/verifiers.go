@@ -40,20 +40,20 @@ type Verifiers struct {
 	loaded atomic.Bool
 
 	mu sync.Mutex
-	// roster has the verifiers that may be answering, as of the canary at version, the newest that was seen.
+	// roster holds the verifiers that may be answering, according to the canary at version, the newest that was seen.
 	roster  *probe.Roster
 	version string
 	// watched is set once newer states of the canary arrive on the watch.
 	watched bool
-	// pending has the keys to reconcile when a verifier has come further.
+	// pending holds the keys to reconcile when a verifier has applied more.
 	pending map[types.NamespacedName]change
 	// prunedAt and savedAt are when the canary was last found to need pruning, and the registry a write.
 	prunedAt, savedAt time.Time
-	// applied has, for each key with an unpublished credential, the digest that every verifier has applied.
+	// applied maps each key with an unpublished credential to the digest that every verifier has applied.
 	applied map[types.UID]string
 }
 
-// change is a change that verifiers are to apply. What is written to the key afterwards need not be waited for too.
+// change is a change that verifiers are to apply. Verifiers need not apply later writes to the key.
 type change struct {
 	uid  types.UID
 	what string
@@ -89,7 +89,7 @@ func NewVerifiers(writer client.Client, live client.Reader, namespace string, cl
 type Progress struct {
 	probe.Progress
 
-	// Waited is for how long this process has waited for the change.
+	// Waited is how long this process has waited for the change.
 	Waited time.Duration
 }
 
@@ -172,7 +172,7 @@ func (v *Verifiers) Progress(ctx context.Context, key *keysv1alpha1.ApiKey, what
 	return p, nil
 }
 
-// Forget takes a key off the list of those that wait.
+// Forget removes a key from the list of those that wait.
 func (v *Verifiers) Forget(name types.NamespacedName) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 // write.
 const clockSkew = 10 * time.Second
 
-// Correction is the step that replaces a time of use in the future by the current time. A verifier whose clock is
-// wrong, or that was taken over, has written it. Nobody would ever see the key as unused, and verifiers never write an
+// Correction is the step that replaces a time of use in the future by the current time. A verifier that has a wrong
+// clock, or was compromised, has written it. Nobody would ever see the key as unused, and verifiers never write an
 // earlier time. When the key was really used is not known, except that it was not later than now.
 type Correction struct{}
 

