@@ -1,9 +1,9 @@
-// Command fetch brings programs of others into bin/, and builds this project's meanwhile:
+// Command fetch brings other projects' programs into bin/, and builds this project's programs meanwhile:
 //
 //	fetch [-own NAME=PACKAGE]... [-ldflags FLAGS] [PROGRAM...]
 //
-// It prints nothing to standard output, and to standard error what it does and what remains. FETCH_DOWNLOAD=no builds
-// everything from Go modules.
+// It prints nothing to standard output. To standard error it prints what it does and what remains. FETCH_DOWNLOAD=no
+// builds everything from Go modules.
 package main
 
 import (
@@ -61,12 +61,13 @@ func run(own []programs.Own, ldflags string, names []string) error {
 	}
 	err = b.Bring(ctx, own, wanted)
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("interrupted; what was compiled and downloaded is kept, and the next run continues")
+		return fmt.Errorf("interrupted: the next run continues with what was compiled and downloaded")
 	}
 	return err
 }
 
-// endWithParent cancels when the process that started this one is gone: make's shell does not pass SIGTERM on.
+// endWithParent cancels once the process that started this one has ended, because make's shell does not pass SIGTERM
+// on.
 func endWithParent(cancel context.CancelFunc) {
 	parent := os.Getppid()
 	go func() {
@@ -77,7 +78,7 @@ func endWithParent(cancel context.CancelFunc) {
 	}()
 }
 
-// isTerminal reports whether somebody looks at a file that can be rewritten.
+// isTerminal reports whether a file is a terminal, on which a line can be rewritten.
 func isTerminal(file *os.File) bool {
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"

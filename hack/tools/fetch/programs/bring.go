@@ -15,17 +15,17 @@ import (
 type Bringer struct {
 	// Top is the folder of the checkout, and Bin where programs are kept.
 	Top, Bin string
-	// Ldflags are those of this project's programs.
+	// Ldflags are the linker flags of this project's programs.
 	Ldflags string
-	// Download says whether anything is downloaded that is no Go module.
+	// Download reports whether anything except Go modules may be downloaded.
 	Download bool
 	Progress *Progress
 
-	said sync.Map // what was noted
+	said sync.Map // notes
 }
 
-// Bring makes sure that programs are in bin, and that those of this project are up to date. Downloads run side by side
-// and while this project's programs are built; what can't be had that way is built then.
+// Bring makes sure that programs are in bin, and that this project's own programs are up to date. Downloads run side by
+// side, while this project's programs are built. Programs that can't be downloaded are built afterwards.
 func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error {
 	unlock, err := b.lock()
 	if err != nil {
@@ -48,7 +48,7 @@ func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error 
 	left, err := b.download(ctx, missing)
 	left, lacking := b.separate(left)
 	if err == nil && len(left) > 0 {
-		// Modules arrive while this project's programs are compiled. The build says why if they don't.
+		// Modules are downloaded while this project's programs are compiled. If that fails, the build reports why.
 		_ = b.plan(ctx, build, left)
 	}
 	if err = errors.Join(err, <-ours); err != nil {
@@ -57,7 +57,8 @@ func (b *Bringer) Bring(ctx context.Context, own []Own, wanted []Program) error 
 	return errors.Join(build.modules(ctx, left), lacking)
 }
 
-// separate returns the programs that can be built, and an error that names the others and says why they can't be had.
+// separate returns the programs that can be built, and an error that names the others with the reason why they can't be
+// downloaded.
 func (b *Bringer) separate(left []Program) (buildable []Program, lacking error) {
 	for _, p := range left {
 		if p.buildable() {
@@ -71,20 +72,20 @@ func (b *Bringer) separate(left []Program) (buildable []Program, lacking error) 
 		case !b.Download:
 			why = "FETCH_DOWNLOAD=no forbids downloads"
 		}
-		lacking = errors.Join(lacking, fmt.Errorf("%s %s can't be had here: there is no Go module to build it from, and %s",
+		lacking = errors.Join(lacking, fmt.Errorf("%s %s is not available here: there is no Go module to build it from, and %s",
 			p.Name, p.Version, why))
 	}
 	return buildable, lacking
 }
 
 func (b *Bringer) own(ctx context.Context, build *builder, own []Own, cold bool) error {
-	if cold { // The numbers are worth a second only where there is something to wait for.
+	if cold { // Computing the numbers takes a second, which is worthwhile only if there is something to wait for.
 		packages := make([]string, len(own))
 		for i, o := range own {
 			packages[i] = o.Package
 		}
 		if len(own) > 0 {
-			_ = build.plan(ctx, b.Top, packages...) // The build says why where this fails.
+			_ = build.plan(ctx, b.Top, packages...) // If this fails, the build reports why.
 		}
 	}
 	var errs []error
@@ -106,7 +107,7 @@ func (b *Bringer) plan(ctx context.Context, build *builder, all []Program) error
 	return errors.Join(errs...)
 }
 
-// download brings what can be downloaded, and returns the rest. It fails only where files can't be written.
+// download downloads programs, and returns those that it could not. It returns an error only if files can't be written.
 func (b *Bringer) download(ctx context.Context, missing []Program) ([]Program, error) {
 	if !b.Download {
 		return missing, os.MkdirAll(b.Bin, 0o755)
@@ -138,7 +139,7 @@ func newDownloader(dir, index string, progress *Progress) *downloader {
 	}
 }
 
-// tryDownloads takes a program from the first of its downloads that can be had, and says why another can't.
+// tryDownloads takes a program from the first of its downloads that works, and reports why the ones before it don't.
 func (b *Bringer) tryDownloads(ctx context.Context, d *downloader, p Program) bool {
 	for _, from := range p.Downloads {
 		file, ok := from.Files[platform()]
@@ -170,7 +171,7 @@ func (b *Bringer) downloadOne(ctx context.Context, d *downloader, p Program, fro
 	return p.install(b.Bin, whole, from.From)
 }
 
-// clean removes the archives that are whole: what they hold has been unpacked.
+// clean removes the archives that were downloaded completely and unpacked.
 func (d *downloader) clean() error {
 	whole, err := filepath.Glob(filepath.Join(d.dir, "sha*"))
 	if err != nil {
@@ -181,7 +182,7 @@ func (d *downloader) clean() error {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}
-	_ = os.Remove(d.dir) // It stays where something in it is to be continued.
+	_ = os.Remove(d.dir) // The folder stays if a download in it can be continued.
 	return err
 }
 
@@ -201,5 +202,5 @@ func (b *Bringer) lock() (unlock func(), err error) {
 			return nil, errors.Join(fmt.Errorf("locking %s: %w", file.Name(), err), file.Close())
 		}
 	}
-	return func() { _ = file.Close() }, nil // The kernel lets go of the lock with the file.
+	return func() { _ = file.Close() }, nil // Closing the file releases the lock.
 }

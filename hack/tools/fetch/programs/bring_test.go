@@ -34,7 +34,7 @@ func checkout(t *testing.T, source string) (*environment, Program) {
 
 const good = "package main\n\nfunc main() { println(\"built\") }\n"
 
-// TestBuilt: what can't be downloaded is built, and nothing is done where it is there.
+// TestBuilt checks that a program that can't be downloaded is built, and that nothing is done if it is already in bin.
 func TestBuilt(t *testing.T) {
 	w, p := checkout(t, good)
 	p.Downloads = release("sha256:0", "http://127.0.0.1:1/a.tar.gz").Downloads
@@ -53,7 +53,7 @@ func TestBuilt(t *testing.T) {
 	}
 }
 
-// TestBroken: the compiler's complaint is shown, and no part of a program is left.
+// TestBroken checks that a compiler's error is shown, and that no part of the program is left.
 func TestBroken(t *testing.T) {
 	w, p := checkout(t, "package main\n\nfunc main() { undefined() }\n")
 	err := w.b.Bring(t.Context(), nil, []Program{p})
@@ -63,7 +63,7 @@ func TestBroken(t *testing.T) {
 	w.empty(p)
 }
 
-// TestInterrupted: no part of a program is left, and the next run brings it.
+// TestInterrupted checks that an interrupted run leaves no part of a program, and that the next run brings it.
 func TestInterrupted(t *testing.T) {
 	w, p := checkout(t, good)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -77,18 +77,18 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// empty fails where bin has the program or part of it.
+// empty fails if bin holds the program or a part of it.
 func (e *environment) empty(p Program) {
 	e.Helper()
 	if _, err := os.Stat(p.Path(e.bin)); err == nil {
-		e.Error("there is a program")
+		e.Error("bin holds the program, or a part of it")
 	}
 	if left, _ := filepath.Glob(filepath.Join(e.bin, ".build-*")); len(left) > 0 {
 		e.Errorf("left: %v", left)
 	}
 }
 
-// TestNoDownload: whoever wants everything built asks no host.
+// TestNoDownload checks that no host is asked if downloads are switched off.
 func TestNoDownload(t *testing.T) {
 	w, p := checkout(t, good)
 	h := newHost(t, tarball(t, "dir/prog"))
@@ -99,7 +99,7 @@ func TestNoDownload(t *testing.T) {
 	}
 }
 
-// TestProgress: one line says what is ready, what was compiled, and how long the rest will take.
+// TestProgress checks the line that says what is ready, what was compiled, and how long the rest will take.
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
@@ -116,14 +116,14 @@ func TestProgress(t *testing.T) {
 	p.planned("b", 600)
 	p.compiling("a")
 	now = now.Add(2 * time.Minute)
-	p.compiling("a") // By another program with other settings.
+	p.compiling("a") // Compiled for another program, with other settings.
 	const want = "set-up: 0 of 3 programs ready; 2 packages compiled, 33%, now a; about 4 min left (2m0s so far)"
 	if got := p.line(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-// TestProgressOfFew: where Go's cache has nearly all, what is compiled says nothing about the time that is left.
+// TestProgressOfFew checks that no time is estimated if Go's cache holds nearly everything.
 func TestProgressOfFew(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
@@ -146,7 +146,7 @@ func TestProgressOfFew(t *testing.T) {
 	}
 }
 
-// TestTerminal: there the line is rewritten, and gone once something is printed that stays.
+// TestTerminal checks that a terminal's line is rewritten, and removed before a line that stays is printed.
 func TestTerminal(t *testing.T) {
 	var out bytes.Buffer
 	p := NewProgress(&out, true)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Own is a program of this project, which is built with the same settings as the others: what both use is compiled
-// once.
+// Own is a program of this project. It is built with the same settings as the others, so that packages used by both are
+// compiled once.
 type Own struct {
 	Name, Package string
 }
@@ -30,12 +30,13 @@ type builder struct {
 	progress *Progress
 }
 
-// own builds a program of this project. Go does nothing where nothing has changed.
+// own builds a program of this project. Go does nothing if nothing has changed.
 func (b *builder) own(ctx context.Context, o Own) error {
 	return b.build(ctx, b.top, b.ldflags, filepath.Join(b.bin, o.Name), o.Package)
 }
 
-// modules builds programs from the modules that pin them; those of one module together, to use every core.
+// modules builds programs from the modules that pin them. The programs of one module are built together, to use every
+// core.
 func (b *builder) modules(ctx context.Context, all []Program) error {
 	var errs []error
 	for len(all) > 0 {
@@ -77,8 +78,8 @@ func (b *builder) module(ctx context.Context, group []Program) error {
 	return nil
 }
 
-// build is CGO_ENABLED=0 go build -trimpath, so that each package is compiled once for all programs. The result runs on
-// this machine, whatever the environment asks of the product's own build.
+// build runs CGO_ENABLED=0 go build -trimpath, so that each package is compiled once for all programs. The result runs
+// on this machine, even if the environment cross-compiles the product.
 func (b *builder) build(ctx context.Context, dir, ldflags, out string, packages ...string) error {
 	args := []string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", out}
 	command := b.command(ctx, dir, append(args, packages...)...)
@@ -107,7 +108,7 @@ var (
 	importPath  = regexp.MustCompile(`^[\w.~+/-]+$`)
 )
 
-// plan tells the progress what a build will have to compile, which downloads the modules that it needs.
+// plan reports to the progress what a build will have to compile. This downloads the modules that the build needs.
 func (b *builder) plan(ctx context.Context, dir string, packages ...string) error {
 	const format = `{{.ImportPath}}|{{.Dir}}|{{join .GoFiles "|"}}`
 	command := b.command(ctx, dir, append([]string{"list", "-deps", "-f", format}, packages...)...)
@@ -149,7 +150,7 @@ func (b *builder) command(ctx context.Context, dir string, args ...string) *exec
 
 var majorVersion = regexp.MustCompile(`^v\d+$`)
 
-// executable is the name that go build gives a program.
+// executable returns the name that go build gives a program.
 func executable(pkg string) string {
 	name := path.Base(pkg)
 	if majorVersion.MatchString(name) {

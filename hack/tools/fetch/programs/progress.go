@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Progress says in one line what has been done and what remains: on a terminal it is rewritten, elsewhere it is printed
-// anew every so often. Without anything to wait for it prints nothing.
+// Progress prints in one line what has been done and what remains. On a terminal it rewrites the line, elsewhere it
+// prints the line again every so often. If there is nothing to wait for, it prints nothing.
 type Progress struct {
 	out      io.Writer
 	terminal bool
@@ -77,7 +77,7 @@ func (p *Progress) Note(format string, args ...any) {
 	_, _ = fmt.Fprintln(p.out, "set-up: "+fmt.Sprintf(format, args...))
 }
 
-// Ready notes that a program is there, and where it was had from.
+// Ready records that a program is ready, and where it came from.
 func (p *Progress) Ready(name, from string) {
 	p.mu.Lock()
 	p.ready++
@@ -126,7 +126,7 @@ func (p *Progress) compiling(pkg string) {
 	}
 }
 
-// line is what there is to say, or nothing.
+// line returns the line to print, or nothing.
 func (p *Progress) line() string {
 	var parts []string
 	if p.total > 0 {
@@ -161,11 +161,11 @@ func (p *Progress) line() string {
 	return "set-up: " + strings.Join(parts, "; ") + fmt.Sprintf(" (%s so far)", p.now().Sub(p.started).Round(time.Second))
 }
 
-// meaningful reports whether enough is compiled to say how much that is. The plan has all packages, and Go compiles
-// none that its cache has: where only a few are new, their share says nothing about the rest.
+// meaningful reports whether enough has been compiled to estimate the rest. The plan contains all packages, but Go
+// doesn't compile those in its cache: if only a few are new, their share says nothing about the rest.
 func (p *Progress) meaningful() bool { return p.compiled > 0 && 20*p.compiled >= p.planTotal }
 
-// left is how long compiling will take at the speed so far.
+// left returns how long compiling will take at the speed so far.
 func (p *Progress) left() time.Duration {
 	spent := p.now().Sub(p.first)
 	if !p.meaningful() || spent < 10*time.Second {
@@ -174,7 +174,7 @@ func (p *Progress) left() time.Duration {
 	return time.Duration(float64(spent) * float64(p.planTotal-p.compiled) / float64(p.compiled))
 }
 
-// rounded is a duration as people say it.
+// rounded returns a duration as people would say it.
 func rounded(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%d s", 10*int(d.Seconds()/10+1))

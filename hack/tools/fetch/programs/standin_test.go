@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// program is what the archives of these tests hold: it is long and does not compress, as a program.
+// program is the content of the archives of these tests: long and hard to compress, like a program.
 var program = func() []byte {
 	content := make([]byte, 1<<20)
 	source := rand.New(rand.NewPCG(1, 2))
@@ -76,7 +76,7 @@ func sha256Of(content []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// host is a publisher's, whose manner of answering a test chooses.
+// host is a publisher's host. A test chooses how it answers.
 type host struct {
 	*httptest.Server
 	content  []byte
@@ -100,35 +100,35 @@ func newHost(t *testing.T, content []byte) *host {
 	return h
 }
 
-// whole answers with the content, or with the part of it that is asked for.
+// whole answers with the content, or with the requested part of it.
 func (h *host) whole(w http.ResponseWriter, r *http.Request) {
 	counting := &counter{ResponseWriter: w, bytes: &h.bytes}
 	http.ServeContent(counting, r, "archive", time.Time{}, bytes.NewReader(h.content))
 }
 
-// ignorant answers with the content, whatever part is asked for.
+// ignorant answers with the whole content, even if only a part was requested.
 func (h *host) ignorant(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(h.content) }
 
 func (h *host) refuses(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "no", http.StatusForbidden)
 }
 
-// silent accepts a request and says nothing.
+// silent accepts a request and sends nothing.
 func (h *host) silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-// stops says half of the content, and then nothing more.
+// stops sends half of the content, and then nothing more.
 func (h *host) stops(w http.ResponseWriter, r *http.Request) {
 	h.half(w)
 	<-r.Context().Done()
 }
 
-// breaks says half of the content and ends the connection.
+// breaks sends half of the content and closes the connection.
 func (h *host) breaks(w http.ResponseWriter, _ *http.Request) {
 	h.half(w)
 	panic(http.ErrAbortHandler)
 }
 
-// trickles never stops, and never gets anywhere.
+// trickles keeps sending, too slowly to ever end.
 func (h *host) trickles(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(h.content)))
 	for i := range h.content {
@@ -158,7 +158,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return c.ResponseWriter.Write(p)
 }
 
-// unreachable is an address where a connection is never established: the queue of a socket that accepts none is full.
+// unreachable returns an address that never accepts a connection: the queue of its socket is full.
 func unreachable(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -190,7 +190,7 @@ func unreachable(t *testing.T) string {
 	return ""
 }
 
-// quiet is a progress that a test can read.
+// quiet is a progress whose output a test can read.
 func quiet(t *testing.T) (*Progress, *strings.Builder) {
 	t.Helper()
 	var out strings.Builder
@@ -199,7 +199,7 @@ func quiet(t *testing.T) (*Progress, *strings.Builder) {
 	return p, &out
 }
 
-// pages answers as an index below /simple, and as the host itself elsewhere.
+// pages serves the index below /simple, and the files elsewhere.
 func pages(h *host, kind, text string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/simple/prog/", func(w http.ResponseWriter, _ *http.Request) {

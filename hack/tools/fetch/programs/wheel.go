@@ -20,7 +20,7 @@ import (
 // publicIndex is the Python package index that pip asks by default.
 const publicIndex = "https://pypi.org/simple"
 
-// tooLong is more than an index has to say about one project.
+// tooLong is more than the page of one project in an index can be.
 const tooLong = 32 << 20
 
 // locate asks the index for the address of a wheel, in either form of its simple interface (PEP 503, PEP 691). The
@@ -56,7 +56,7 @@ func (d *downloader) locate(ctx context.Context, project string, file File) (str
 
 var link = regexp.MustCompile(`<a[^>]*\shref="([^"#]+)`)
 
-// wheelIn returns a file's address on the page of an index.
+// wheelIn returns a file's address from the page of an index.
 func wheelIn(page []byte, isJSON bool, name string) string {
 	if isJSON {
 		var project struct {
@@ -80,7 +80,8 @@ func wheelIn(page []byte, isJSON bool, name string) string {
 	return ""
 }
 
-// pythonIndex is the index that pip would ask: the environment's, that of pip's configuration, or the public one.
+// pythonIndex returns the index that pip would ask: the one of the environment, of pip's configuration, or the public
+// one.
 func pythonIndex() string {
 	if index := os.Getenv("PIP_INDEX_URL"); index != "" {
 		return index
@@ -101,7 +102,7 @@ func pythonIndex() string {
 
 var indexURL = regexp.MustCompile(`^\s*index[-_]url\s*[=:]\s*(\S+)`)
 
-// indexIn reads a configuration of pip.
+// indexIn returns the index of a pip configuration.
 func indexIn(file string) (string, error) {
 	content, err := os.Open(file)
 	if err != nil {
