@@ -238,7 +238,7 @@ func (r *run) settle() {
 // outlasted lets as much time pass as the leader waits for late verifiers, and reports whether it waited.
 func (r *run) outlasted() bool {
 	name, at := r.nextWake()
-	if !r.scenario.tardyVerifiers || name == "" || at.After(r.clock.Now().Add(time.Second)) {
+	if !r.scenario.lateVerifiers || name == "" || at.After(r.clock.Now().Add(time.Second)) {
 		return false
 	}
 	delete(r.wakes, name)

@@ -17,8 +17,8 @@ type scenario struct {
 	// withoutVerifiers is set if there are no verifiers to wait for, so that one reconciliation makes all of its
 	// writes.
 	withoutVerifiers bool
-	// tardyVerifiers is set if verifiers apply changes only once status says that the controller waits for them.
-	tardyVerifiers bool
+	// lateVerifiers is set if verifiers apply changes only once status says that the controller waits for them.
+	lateVerifiers bool
 	// tended is set if the canary is reconciled, too, which scenarios about keys alone don't need. No controller has
 	// run before the scenario.
 	tended bool
@@ -156,7 +156,7 @@ var scenarios = map[string]scenario{
 	},
 
 	"revoke, which verifiers take their time for": {
-		tardyVerifiers: true,
+		lateVerifiers: true,
 		stages:         []stage{create("key"), {name: "revoke", do: func(r *run) { r.revoke("key") }}},
 		writes:         9,
 	},
