@@ -72,8 +72,8 @@ func (b *Bringer) separate(left []Program) (buildable []Program, lacking error) 
 		case !b.Download:
 			why = "FETCH_DOWNLOAD=no forbids downloads"
 		}
-		lacking = errors.Join(lacking, fmt.Errorf("%s %s is not available here: there is no Go module to build it from, and %s",
-			p.Name, p.Version, why))
+		lacking = errors.Join(lacking, fmt.Errorf(
+			"%s %s is not available here: there is no Go module to build it from, and %s", p.Name, p.Version, why))
 	}
 	return buildable, lacking
 }

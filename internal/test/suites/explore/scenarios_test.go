@@ -157,8 +157,8 @@ var scenarios = map[string]scenario{
 
 	"revoke, which verifiers take their time for": {
 		lateVerifiers: true,
-		stages:         []stage{create("key"), {name: "revoke", do: func(r *run) { r.revoke("key") }}},
-		writes:         9,
+		stages:        []stage{create("key"), {name: "revoke", do: func(r *run) { r.revoke("key") }}},
+		writes:        9,
 	},
 
 	"revoke, and the canary was replaced": {
