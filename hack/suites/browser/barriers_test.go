@@ -38,7 +38,7 @@ type barrier struct {
 
 // checkBarriers runs axe-core on the page as it is, in an isolated context, where the page's policy does not block it
 // and the page does not notice it.
-func (s *session) checkBarriers(name string) {
+func (s *browserSession) checkBarriers(name string) {
 	s.t.Helper()
 	isolated, err := proto.PageCreateIsolatedWorld{FrameID: s.page.FrameID, WorldName: "axe"}.Call(s.page)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-// session is one person's browser session, with cookies of its own.
-type session struct {
+// browserSession is one person's session in a browser, with cookies of its own.
+type browserSession struct {
 	t       *testing.T
 	e       *environment
 	browser *rod.Browser
@@ -30,7 +30,7 @@ type session struct {
 }
 
 // open opens a private window. What it has recorded is checked at the end of the test.
-func (e *environment) open(t *testing.T, window size, looks scheme) *session {
+func (e *environment) open(t *testing.T, window size, looks scheme) *browserSession {
 	t.Helper()
 	browser, err := e.chromium.Incognito()
 	if err != nil {
@@ -41,13 +41,13 @@ func (e *environment) open(t *testing.T, window size, looks scheme) *session {
 }
 
 // openIn opens a window of a browser.
-func (e *environment) openIn(t *testing.T, browser *rod.Browser, window size, looks scheme) *session {
+func (e *environment) openIn(t *testing.T, browser *rod.Browser, window size, looks scheme) *browserSession {
 	t.Helper()
 	page, err := browser.Page(proto.TargetCreateTarget{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{t: t, e: e, browser: browser, page: page.Context(t.Context())}
+	s := &browserSession{t: t, e: e, browser: browser, page: page.Context(t.Context())}
 	s.record = startRecord(s.page)
 	t.Cleanup(s.leave)
 	for _, setting := range []proto.Request{
@@ -71,7 +71,7 @@ func (e *environment) openIn(t *testing.T, browser *rod.Browser, window size, lo
 }
 
 // open goes to a path of the console. If the page is just navigating elsewhere, it goes there afterwards.
-func (s *session) open(path string) {
+func (s *browserSession) open(path string) {
 	s.t.Helper()
 	s.wait(path, func() error {
 		err := s.page.Navigate(s.e.url + path)
@@ -86,7 +86,7 @@ func (s *session) open(path string) {
 }
 
 // signIn signs a person in, and waits for the keys of a namespace.
-func (s *session) signIn(who person, namespace string) {
+func (s *browserSession) signIn(who person, namespace string) {
 	s.t.Helper()
 	s.open("/login")
 	s.fill("textbox", "Bearer token", who.token)
@@ -97,7 +97,7 @@ func (s *session) signIn(who person, namespace string) {
 }
 
 // settles waits until the page no longer changes: a click may miss what still moves.
-func (s *session) settles() {
+func (s *browserSession) settles() {
 	s.t.Helper()
 	s.wait("the page to be complete", func() error {
 		if !s.eval(
@@ -110,7 +110,7 @@ func (s *session) settles() {
 }
 
 // openSignedIn opens a window and signs a person in.
-func (e *environment) openSignedIn(t *testing.T, who person, namespace string) *session {
+func (e *environment) openSignedIn(t *testing.T, who person, namespace string) *browserSession {
 	t.Helper()
 	s := e.open(t, wide, light)
 	s.signIn(who, namespace)
@@ -118,7 +118,7 @@ func (e *environment) openSignedIn(t *testing.T, who person, namespace string) *
 }
 
 // look returns the elements with a role and a name, as a screen reader announces them, visible or not.
-func (s *session) look(role, name string) ([]*rod.Element, error) {
+func (s *browserSession) look(role, name string) ([]*rod.Element, error) {
 	page := s.page.Timeout(timeout)
 	// It starts from the document, not its body: below a dialog the body is hidden from everyone.
 	document, err := proto.RuntimeEvaluate{Expression: "document"}.Call(page)
@@ -147,7 +147,7 @@ func (s *session) look(role, name string) ([]*rod.Element, error) {
 }
 
 // find waits until there is exactly one element with a role and a name.
-func (s *session) find(role, name string) *rod.Element {
+func (s *browserSession) find(role, name string) *rod.Element {
 	s.t.Helper()
 	var found []*rod.Element
 	s.wait(role+" "+name, func() (err error) {
@@ -160,7 +160,7 @@ func (s *session) find(role, name string) *rod.Element {
 }
 
 // gone waits until there is no such element.
-func (s *session) gone(role, name string) {
+func (s *browserSession) gone(role, name string) {
 	s.t.Helper()
 	s.wait("no "+role+" "+name, func() error {
 		found, err := s.look(role, name)
@@ -172,7 +172,7 @@ func (s *session) gone(role, name string) {
 }
 
 // has reports whether there is such an element now.
-func (s *session) has(role, name string) bool {
+func (s *browserSession) has(role, name string) bool {
 	s.t.Helper()
 	found, err := s.look(role, name)
 	if err != nil {
@@ -182,7 +182,7 @@ func (s *session) has(role, name string) bool {
 }
 
 // wait polls a condition. If it times out, a screenshot shows what was there instead.
-func (s *session) wait(what string, condition func() error) {
+func (s *browserSession) wait(what string, condition func() error) {
 	s.t.Helper()
 	deadline := time.Now().Add(timeout)
 	for {
@@ -208,7 +208,7 @@ var tokenLike = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{9,}`)
 func withoutTokens(text string) string { return tokenLike.ReplaceAllString(text, "nxc_…") }
 
 // click clicks on an element.
-func (s *session) click(role, name string) {
+func (s *browserSession) click(role, name string) {
 	s.t.Helper()
 	s.clickOn(role+" "+name, func() (*rod.Element, error) {
 		found, err := s.look(role, name)
@@ -224,7 +224,7 @@ func (s *session) click(role, name string) {
 
 // clickOn clicks on what a function finds. If the page redraws or moves it meanwhile, it is looked up again until the
 // click hits it.
-func (s *session) clickOn(what string, find func() (*rod.Element, error)) {
+func (s *browserSession) clickOn(what string, find func() (*rod.Element, error)) {
 	s.t.Helper()
 	s.wait("a click on "+what, func() error {
 		element, err := find()
@@ -253,7 +253,7 @@ func (s *session) clickOn(what string, find func() (*rod.Element, error)) {
 
 // copies presses a button that copies, and returns what is in the clipboard then. The button shows for two seconds that
 // it has copied, and is made to record that.
-func (s *session) copies(button string, press func()) string {
+func (s *browserSession) copies(button string, press func()) string {
 	s.t.Helper()
 	if _, err := s.find("button", button).Eval(`() => {
 		window.copied = false;
@@ -272,13 +272,13 @@ func (s *session) copies(button string, press func()) string {
 }
 
 // copied clicks on a button that copies, and returns what it copied.
-func (s *session) copied(button string) string {
+func (s *browserSession) copied(button string) string {
 	s.t.Helper()
 	return s.copies(button, func() { s.click("button", button) })
 }
 
 // fill replaces the text of a field.
-func (s *session) fill(role, name, text string) {
+func (s *browserSession) fill(role, name, text string) {
 	s.t.Helper()
 	field := s.find(role, name).Timeout(timeout)
 	if err := field.SelectAllText(); err != nil {
@@ -290,7 +290,7 @@ func (s *session) fill(role, name, text string) {
 }
 
 // choose selects an option of a list by its text.
-func (s *session) choose(name, option string) {
+func (s *browserSession) choose(name, option string) {
 	s.t.Helper()
 	if err := s.find("combobox", name).Timeout(timeout).Select([]string{option}, true, rod.SelectorTypeText); err != nil {
 		s.t.Fatalf("choosing %s of %s: %v", option, name, err)
@@ -298,7 +298,7 @@ func (s *session) choose(name, option string) {
 }
 
 // press types keys, as somebody without a mouse does.
-func (s *session) press(keys ...input.Key) {
+func (s *browserSession) press(keys ...input.Key) {
 	s.t.Helper()
 	for _, key := range keys {
 		if err := s.page.Keyboard.Type(key); err != nil {
@@ -308,7 +308,7 @@ func (s *session) press(keys ...input.Key) {
 }
 
 // text returns the visible text.
-func (s *session) text() string {
+func (s *browserSession) text() string {
 	body, err := s.page.Timeout(timeout).Element("body")
 	if err != nil {
 		return err.Error()
@@ -321,7 +321,7 @@ func (s *session) text() string {
 }
 
 // reads waits until several texts are visible.
-func (s *session) reads(texts ...string) {
+func (s *browserSession) reads(texts ...string) {
 	s.t.Helper()
 	s.wait(fmt.Sprintf("the texts %q", texts), func() error {
 		now := s.text()
@@ -335,7 +335,7 @@ func (s *session) reads(texts ...string) {
 }
 
 // row waits until a key's row has several texts, and returns the row's text.
-func (s *session) row(name string, texts ...string) string {
+func (s *browserSession) row(name string, texts ...string) string {
 	s.t.Helper()
 	var row string
 	s.wait(fmt.Sprintf("%s with %q", name, texts), func() error {
@@ -358,7 +358,7 @@ func (s *session) row(name string, texts ...string) string {
 }
 
 // names returns the names of the keys in the table, from top to bottom.
-func (s *session) names() []string {
+func (s *browserSession) names() []string {
 	s.t.Helper()
 	var names []string
 	for _, name := range s.eval(
@@ -370,7 +370,7 @@ func (s *session) names() []string {
 }
 
 // shows waits until the table has exactly some keys, in that order.
-func (s *session) shows(names ...string) {
+func (s *browserSession) shows(names ...string) {
 	s.t.Helper()
 	s.wait(fmt.Sprintf("the keys %q", names), func() error {
 		if now := s.names(); !slices.Equal(now, names) {
@@ -381,7 +381,7 @@ func (s *session) shows(names ...string) {
 }
 
 // screenshot writes a screenshot to bin/screenshots.
-func (s *session) screenshot(name string) {
+func (s *browserSession) screenshot(name string) {
 	s.t.Helper()
 	image, err := s.page.Timeout(timeout).Screenshot(false,
 		&proto.PageCaptureScreenshot{Format: proto.PageCaptureScreenshotFormatPng})
@@ -396,14 +396,14 @@ func (s *session) screenshot(name string) {
 func screenshots() string { return filepath.Join(controlplane.Root(), "bin", "screenshots") }
 
 // clipboard returns what was copied last.
-func (s *session) clipboard() string {
+func (s *browserSession) clipboard() string {
 	s.t.Helper()
 	return s.eval(`() => navigator.clipboard.readText()`).Str()
 }
 
 // state records a state of the page: it takes a screenshot, checks for accessibility barriers, and keeps the page's
 // source for the search for tokens.
-func (s *session) state(name string) {
+func (s *browserSession) state(name string) {
 	s.t.Helper()
 	s.screenshot(name)
 	s.checkBarriers(name)
@@ -412,7 +412,7 @@ func (s *session) state(name string) {
 
 // keepSource keeps the page's source for the search for tokens. A dialog that has closed removes what it held when it
 // handles its close event, which the browser sends a little later.
-func (s *session) keepSource(name string) {
+func (s *browserSession) keepSource(name string) {
 	s.t.Helper()
 	s.wait("no closed dialog", func() error {
 		if closed := s.eval(`() => document.querySelectorAll("dialog:not([open])").length`).Int(); closed > 0 {
@@ -428,7 +428,7 @@ func (s *session) keepSource(name string) {
 }
 
 // leave closes the window, and checks what it has recorded.
-func (s *session) leave() {
+func (s *browserSession) leave() {
 	s.record.stop()
 	s.keepTraces()
 	for _, complaint := range s.record.complaints() {

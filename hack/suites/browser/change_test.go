@@ -9,7 +9,7 @@ import (
 )
 
 // details opens a key's details.
-func (s *session) details(displayName string) {
+func (s *browserSession) details(displayName string) {
 	s.t.Helper()
 	s.click("button", displayName)
 	s.find("dialog", displayName)
@@ -39,7 +39,7 @@ func (e *environment) suspends(t *testing.T) {
 }
 
 // closeAll closes all dialogs, as Escape does.
-func (s *session) closeAll() {
+func (s *browserSession) closeAll() {
 	s.t.Helper()
 	for range 5 {
 		if s.eval(`() => document.querySelectorAll("dialog[open]").length`).Int() == 0 {

@@ -74,7 +74,7 @@ func forms(token string) map[string]string {
 
 // keepTraces keeps what a visit has left in the browser and what it has requested, except for the requests and
 // responses whose purpose is to carry a token.
-func (s *session) keepTraces() {
+func (s *browserSession) keepTraces() {
 	s.t.Helper()
 	visit := "the visit of " + s.t.Name()
 	s.record.mu.Lock()

@@ -28,7 +28,7 @@ func (e *environment) key(t *testing.T, namespace, name string) *keysv1alpha1.Ap
 
 // shown reads the token that is shown, and checks that it is nowhere else in the page, and not in the clipboard unless
 // copied.
-func (s *session) shown(name string) string {
+func (s *browserSession) shown(name string) string {
 	s.t.Helper()
 	value, err := s.find("textbox", "Token").Property("value")
 	if err != nil {
@@ -82,7 +82,7 @@ func (e *environment) generates(t *testing.T) {
 }
 
 // makes creates a key with a scope, and returns its token once it is copied.
-func (s *session) makes(displayName, scope string) string {
+func (s *browserSession) makes(displayName, scope string) string {
 	s.t.Helper()
 	s.click("button", "Generate New Key")
 	s.fill("textbox", "Display name", displayName)
@@ -99,7 +99,7 @@ func (s *session) makes(displayName, scope string) string {
 }
 
 // revokes revokes a key, and checks that it is revoked.
-func (s *session) revokes(displayName, name string) {
+func (s *browserSession) revokes(displayName, name string) {
 	s.t.Helper()
 	s.click("button", "Revoke "+displayName)
 	s.click("button", "Revoke key")
@@ -157,7 +157,7 @@ func (e *environment) generatesWithEverything(t *testing.T) {
 }
 
 // disclose opens a collapsed section.
-func (s *session) disclose(name string) {
+func (s *browserSession) disclose(name string) {
 	s.t.Helper()
 	s.clickOn(name, func() (*rod.Element, error) {
 		return s.page.Timeout(timeout).ElementR("dialog[open] summary, dialog[open] [aria-expanded]", name)
@@ -165,7 +165,7 @@ func (s *session) disclose(name string) {
 }
 
 // option returns the text of an option that contains a part.
-func (s *session) option(name, part string) string {
+func (s *browserSession) option(name, part string) string {
 	s.t.Helper()
 	options, err := s.find("combobox", name).Elements("option")
 	if err != nil {

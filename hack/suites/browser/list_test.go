@@ -108,7 +108,7 @@ func (e *environment) follows(t *testing.T) {
 }
 
 // rowIsGone returns an error while a key is in the table.
-func (s *session) rowIsGone(name string) error {
+func (s *browserSession) rowIsGone(name string) error {
 	if names := s.names(); slices.Contains(names, name) {
 		return fmt.Errorf("there are %q", names)
 	}
@@ -116,7 +116,7 @@ func (s *session) rowIsGone(name string) error {
 }
 
 // cells returns a key's cells, by the head of their column.
-func (s *session) cells(name string) map[string]string {
+func (s *browserSession) cells(name string) map[string]string {
 	s.t.Helper()
 	found := s.eval(`name => {
 		const row = document.querySelector("tr[data-name='" + name + "']"), heads = [...row.closest("table")
@@ -186,7 +186,7 @@ func (e *environment) finds(t *testing.T) {
 }
 
 // sortBy clicks on the head of a column, and waits until the head says that the table is sorted by it.
-func (s *session) sortBy(column string) {
+func (s *browserSession) sortBy(column string) {
 	s.t.Helper()
 	sorted := func() string {
 		return s.eval(

@@ -12,7 +12,7 @@ import (
 )
 
 // eval runs a script in the page, and returns its result.
-func (s *session) eval(script string, args ...any) gson.JSON {
+func (s *browserSession) eval(script string, args ...any) gson.JSON {
 	s.t.Helper()
 	result, err := s.page.Timeout(timeout).Eval(script, args...)
 	if err != nil {
@@ -22,10 +22,10 @@ func (s *session) eval(script string, args ...any) gson.JSON {
 }
 
 // escape presses Escape.
-func (s *session) escape() { s.press(input.Escape) }
+func (s *browserSession) escape() { s.press(input.Escape) }
 
 // tabTo presses Tab until the element with a name has the focus, and checks that the focus is visible.
-func (s *session) tabTo(name string) {
+func (s *browserSession) tabTo(name string) {
 	s.t.Helper()
 	var passed []string
 	for range 100 {
@@ -48,20 +48,20 @@ func (s *session) tabTo(name string) {
 }
 
 // enter moves the focus to an element with Tab, and presses Enter.
-func (s *session) enter(name string) {
+func (s *browserSession) enter(name string) {
 	s.t.Helper()
 	s.tabTo(name)
 	s.press(input.Enter)
 }
 
 // focused returns the label of the element with the focus or, without one, its text.
-func (s *session) focused() string {
+func (s *browserSession) focused() string {
 	s.t.Helper()
 	return s.eval(`() => (document.activeElement?.labels?.[0] ?? document.activeElement)?.innerText ?? ""`).Str()
 }
 
 // seesFocus checks that an element looks different with the focus.
-func (s *session) seesFocus(name string) {
+func (s *browserSession) seesFocus(name string) {
 	s.t.Helper()
 	if !s.eval(`() => {
 		const style = getComputedStyle(document.activeElement);
@@ -131,7 +131,7 @@ func (e *environment) keyboard(t *testing.T) {
 }
 
 // staysWithin checks that Tab does not leave a dialog.
-func (s *session) staysWithin(dialog string) {
+func (s *browserSession) staysWithin(dialog string) {
 	s.t.Helper()
 	for range 60 {
 		s.press(input.Tab)
@@ -145,7 +145,7 @@ func (s *session) staysWithin(dialog string) {
 }
 
 // types types a text.
-func (s *session) types(text string) {
+func (s *browserSession) types(text string) {
 	s.t.Helper()
 	if err := s.page.InsertText(text); err != nil {
 		s.t.Fatal(err)
@@ -185,7 +185,7 @@ func (e *environment) looks(t *testing.T) {
 }
 
 // fits checks that nobody has to scroll sideways to read.
-func (s *session) fits(name string) {
+func (s *browserSession) fits(name string) {
 	s.t.Helper()
 	if over := s.eval(`() =>
 	  document.documentElement.scrollWidth - document.documentElement.clientWidth`).Int(); over > 0 {

@@ -100,7 +100,7 @@ func (e *environment) sharesTheMachine(t *testing.T) {
 }
 
 // goes goes to another site.
-func (s *session) goes(url string) {
+func (s *browserSession) goes(url string) {
 	s.t.Helper()
 	if err := s.page.Navigate(url); err != nil {
 		s.t.Fatal(err)

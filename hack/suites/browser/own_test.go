@@ -111,7 +111,7 @@ func (e *environment) startsOwn(t *testing.T, kubeconfig string) (own *environme
 }
 
 // enters opens the link that works once. Its page leads on by itself.
-func (s *session) enters(start string) {
+func (s *browserSession) enters(start string) {
 	s.t.Helper()
 	s.goes(s.e.url + start)
 	s.wait("the page behind the link", func() error {
@@ -125,7 +125,7 @@ func (s *session) enters(start string) {
 
 // checkOwnSecret checks that the page is open, shows nothing of the link's secret, and has no cookie, which other ports
 // would get.
-func (s *session) checkOwnSecret(start string) {
+func (s *browserSession) checkOwnSecret(start string) {
 	s.t.Helper()
 	_, secret, _ := strings.Cut(start, "/start/")
 	if seen := s.eval(`() => location.href + " " + document.referrer`).Str(); strings.Contains(seen, secret) {
@@ -138,7 +138,7 @@ func (s *session) checkOwnSecret(start string) {
 	}
 }
 
-func (s *session) hasNoCookies() {
+func (s *browserSession) hasNoCookies() {
 	s.t.Helper()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
 	if err != nil {

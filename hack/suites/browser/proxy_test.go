@@ -73,7 +73,7 @@ func (e *environment) comesByProxy(t *testing.T) {
 }
 
 // isProxied checks that a person uses the page without having signed in to it.
-func (s *session) isProxied(who person) {
+func (s *browserSession) isProxied(who person) {
 	s.t.Helper()
 	s.find("heading", "API Keys")
 	s.settles()
@@ -92,7 +92,7 @@ func (s *session) isProxied(who person) {
 
 // othersByProxy changes the user in the proxy's header: nothing of the first user is the second's, not even a page that
 // is still open or a sign-in with the form.
-func (e *environment) othersByProxy(t *testing.T, s *session, p *proxy) {
+func (e *environment) othersByProxy(t *testing.T, s *browserSession, p *proxy) {
 	p.signIn(e.victor.token)
 	if status := s.post("keys/storefront/suspend", `{}`); status != http.StatusForbidden {
 		t.Errorf("who may only view, at the page of who may more: %d", status)
@@ -124,7 +124,7 @@ func (e *environment) othersByProxy(t *testing.T, s *session, p *proxy) {
 
 // forgesProxy tries to get in with a forged header: through the proxy, which removes it; past the proxy, where the API
 // server does not know the token; and with other headers of proxies, which nobody should trust.
-func (e *environment) forgesProxy(t *testing.T, s *session, p *proxy, console string) {
+func (e *environment) forgesProxy(t *testing.T, s *browserSession, p *proxy, console string) {
 	p.signIn(e.victor.token)
 	s.open("/namespaces/" + warehouse)
 	s.isProxied(e.victor)

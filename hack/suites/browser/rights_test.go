@@ -40,7 +40,7 @@ func (e *environment) views(t *testing.T) {
 }
 
 // hasNone checks that some buttons are missing.
-func (s *session) hasNone(buttons ...string) {
+func (s *browserSession) hasNone(buttons ...string) {
 	s.t.Helper()
 	for _, name := range buttons {
 		if s.has("button", name) {
@@ -50,7 +50,7 @@ func (s *session) hasNone(buttons ...string) {
 }
 
 // post sends a request as the page's script would, and returns the status, or that of a problem in the response.
-func (s *session) post(path, body string) int {
+func (s *browserSession) post(path, body string) int {
 	s.t.Helper()
 	answer := s.eval(`async (path, body) => {
 		const answer = await fetch("/api/namespaces/warehouse/" + path, {method: "POST", body,

@@ -45,7 +45,7 @@ func (e *environment) signsIn(t *testing.T) {
 
 // checkCookies checks that a session's cookie is unavailable to scripts, to plain HTTP and to other sites, and that
 // nothing can be read from it.
-func (s *session) checkCookies() {
+func (s *browserSession) checkCookies() {
 	s.t.Helper()
 	cookies, err := proto.StorageGetCookies{BrowserContextID: s.browser.BrowserContextID}.Call(s.browser)
 	if err != nil {

@@ -60,7 +60,7 @@ func TestKrew(t *testing.T) {
 //
 // A token may be nowhere but in files, where ">" or the plugin has put it: a command that prints one fails the script.
 var commands = map[string]func(*testscript.TestScript, bool, []string){
-	"kubectl":  func(ts *testscript.TestScript, neg bool, args []string) { sessionOf(ts).kubectl(ts, neg, args) },
+	"kubectl":  func(ts *testscript.TestScript, neg bool, args []string) { scriptRunOf(ts).kubectl(ts, neg, args) },
 	"as":       runAs,
 	"terminal": runOnTerminal,
 	"code":     checkCode,
@@ -70,7 +70,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"token":    checkToken,
 	"holds":    checkHolds,
 	"stop-controller": func(ts *testscript.TestScript, _ bool, _ []string) {
-		sessionOf(ts).cluster.Controller.Kill()
+		scriptRunOf(ts).cluster.Controller.Kill()
 	},
 }
 
@@ -89,8 +89,8 @@ func (c *cluster) setUp(env *testscript.Env) error {
 		return fmt.Errorf("%T is no test", env.T())
 	}
 	name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
-	s := &session{t: t, cluster: c, namespace: name + "-shop"}
-	env.Values[sessionKey{}] = s
+	s := &scriptRun{t: t, cluster: c, namespace: name + "-shop"}
+	env.Values[scriptRunKey{}] = s
 	env.Defer(s.end)
 	if err := c.newTenant(t.Context(), s.namespace); err != nil {
 		return err
@@ -107,8 +107,8 @@ func (c *cluster) setUp(env *testscript.Env) error {
 	return c.kubeconfig(kubeconfig, s.namespace, "admin-of-"+s.namespace, "system:masters")
 }
 
-// session is what a script has done so far.
-type session struct {
+// scriptRun is what a script has done so far.
+type scriptRun struct {
 	t         testing.TB
 	cluster   *cluster
 	namespace string
@@ -122,10 +122,10 @@ type session struct {
 	watched   watched
 }
 
-type sessionKey struct{}
+type scriptRunKey struct{}
 
-func sessionOf(ts *testscript.TestScript) *session {
-	s, ok := ts.Value(sessionKey{}).(*session)
+func scriptRunOf(ts *testscript.TestScript) *scriptRun {
+	s, ok := ts.Value(scriptRunKey{}).(*scriptRun)
 	if !ok {
 		ts.Fatalf("this script has no cluster")
 	}
@@ -133,7 +133,7 @@ func sessionOf(ts *testscript.TestScript) *session {
 }
 
 // end fails a script that does not say how its last command has to end.
-func (s *session) end() {
+func (s *scriptRun) end() {
 	if s.unchecked != "" && !s.t.Failed() {
 		s.t.Errorf("%s: the script does not say which exit code: code %d", s.unchecked, s.code)
 	}
@@ -151,7 +151,7 @@ type invocation struct {
 }
 
 // parse reads a command line from its words, the first of which is kubectl.
-func (s *session) parse(ts *testscript.TestScript, neg bool, words []string) *invocation {
+func (s *scriptRun) parse(ts *testscript.TestScript, neg bool, words []string) *invocation {
 	in := &invocation{program: s.cluster.Kubectl, kubeconfig: ts.Getenv("KUBECONFIG"), fails: neg}
 	for i := 0; i < len(words); i++ {
 		switch {
@@ -172,12 +172,12 @@ func (s *session) parse(ts *testscript.TestScript, neg bool, words []string) *in
 	return in
 }
 
-func (s *session) kubectl(ts *testscript.TestScript, neg bool, words []string) {
+func (s *scriptRun) kubectl(ts *testscript.TestScript, neg bool, words []string) {
 	s.run(ts, s.parse(ts, neg, words))
 }
 
 // run runs a command, and fails the script unless it ends as expected and prints no token.
-func (s *session) run(ts *testscript.TestScript, in *invocation) {
+func (s *scriptRun) run(ts *testscript.TestScript, in *invocation) {
 	if s.unchecked != "" {
 		ts.Fatalf("%s: the script does not say which exit code: code %d", s.unchecked, s.code)
 	}
@@ -219,14 +219,14 @@ func (s *session) run(ts *testscript.TestScript, in *invocation) {
 var wholeToken = regexp.MustCompile(`nxc_(live|test)_[0-9A-Za-z]{57}`)
 
 // remember keeps the tokens in what a file holds, so that they are found where they must not be.
-func (s *session) remember(content []byte) {
+func (s *scriptRun) remember(content []byte) {
 	for _, found := range wholeToken.FindAll(content, -1) {
 		s.tokens = append(s.tokens, string(found))
 	}
 }
 
 // print gives a script what a command has printed, without tokens, and reports whether there was one, or half of one.
-func (s *session) print(ts *testscript.TestScript, stdout, stderr string) (leaked bool) {
+func (s *scriptRun) print(ts *testscript.TestScript, stdout, stderr string) (leaked bool) {
 	clean := func(text string) string {
 		masked := wholeToken.ReplaceAllString(text, "TOKEN")
 		for _, known := range s.tokens {
@@ -247,7 +247,7 @@ func runAs(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || args[1] != "kubectl" {
 		ts.Fatalf("usage: as USER kubectl ARG...")
 	}
-	s := sessionOf(ts)
+	s := scriptRunOf(ts)
 	in := s.parse(ts, neg, args[2:])
 	in.kubeconfig = ts.MkAbs(args[0] + ".kubeconfig")
 	s.run(ts, in)
@@ -257,7 +257,7 @@ func checkCode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: code N")
 	}
-	s := sessionOf(ts)
+	s := scriptRunOf(ts)
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	s.unchecked = ""
@@ -270,7 +270,7 @@ func createUser(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: user NAME CLUSTERROLE")
 	}
-	s := sessionOf(ts)
+	s := scriptRunOf(ts)
 	user := args[0] + "-of-" + s.namespace
 	ts.Check(s.cluster.kubeconfig(ts.MkAbs(args[0]+".kubeconfig"), s.namespace, user))
 	install.Kubectl(s.t, s.cluster.ControlPlane, "create", "rolebinding", "-n", s.namespace, args[0],
@@ -282,7 +282,7 @@ func readVariable(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: read VARIABLE FILE")
 	}
 	content := strings.TrimSpace(ts.ReadFile(args[1]))
-	sessionOf(ts).remember([]byte(content))
+	scriptRunOf(ts).remember([]byte(content))
 	ts.Setenv(args[0], content)
 }
 

@@ -40,7 +40,7 @@ type watched struct {
 }
 
 func watchProcesses(ts *testscript.TestScript, neg bool, args []string) {
-	s := sessionOf(ts)
+	s := scriptRunOf(ts)
 	switch {
 	case !neg && len(args) == 1 && args[0] == "watch":
 		s.watched.watch = processes.Start(s.t)
@@ -59,7 +59,7 @@ func pasteToken(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || args[1] != "kubectl" {
 		ts.Fatalf("usage: paste TOKEN kubectl ARG...")
 	}
-	s, text := sessionOf(ts), tokenIn(ts, args[0]).Reveal()
+	s, text := scriptRunOf(ts), tokenIn(ts, args[0]).Reveal()
 	for _, form := range []string{text, "Bearer " + text, text[:40], text + "0", text[:30] + "-" + text[31:],
 		text + " " + text} {
 		in := s.parse(ts, false, args[2:])
@@ -72,7 +72,7 @@ func mistakeToken(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: mistake TOKEN")
 	}
-	s, text := sessionOf(ts), tokenIn(ts, args[0]).Reveal()
+	s, text := scriptRunOf(ts), tokenIn(ts, args[0]).Reveal()
 	for _, words := range [][]string{{"identify", text}, {text}, {"list", "-n", text}, {"list", "--" + text}} {
 		s.run(ts, s.parse(ts, true, append([]string{"apikey"}, words...)))
 		checkCode(ts, false, []string{"2"})
@@ -83,7 +83,7 @@ func checkNowhere(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: nowhere FOLDER N")
 	}
-	s, folder := sessionOf(ts), ts.MkAbs(args[0])
+	s, folder := scriptRunOf(ts), ts.MkAbs(args[0])
 	entries, err := os.ReadDir(folder)
 	ts.Check(err)
 	if want, err := strconv.Atoi(args[1]); err != nil || len(entries) != want {
@@ -104,7 +104,7 @@ func checkNowhere(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // places returns where a token could be left, by what people call it: everywhere but in the folder of tokens.
-func (s *session) places(ts *testscript.TestScript, tokens string) map[string]string {
+func (s *scriptRun) places(ts *testscript.TestScript, tokens string) map[string]string {
 	places := map[string]string{
 		"output": s.printed.String(), "the controller's log": s.cluster.Controller.Log(),
 		"the verifier's log": s.cluster.Verifier.Log(),

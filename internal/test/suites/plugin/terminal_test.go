@@ -15,7 +15,7 @@ func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || args[0] != "kubectl" || args[1] != "apikey" {
 		ts.Fatalf("usage: terminal kubectl apikey ARG...")
 	}
-	s := sessionOf(ts)
+	s := scriptRunOf(ts)
 	in := s.parse(ts, neg, args[1:])
 	line := strings.Join(append([]string{in.program}, in.args...), " ")
 	in.program = need.Program(s.t, "script")
