@@ -19,9 +19,9 @@ var Envoys = map[string]Proxy{
 	"envoy-http":                {Guide: "envoy", File: "http.yaml", started: startEnvoy},
 }
 
-func startEnvoyThatJoins(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *program.Process) {
+func startEnvoyThatJoins(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
-	return StartEnvoyWith(t, p, w, up, func(config Node) {
+	return StartEnvoyWith(t, p, e, up, func(config Node) {
 		filter := At(t, connectionManager(t, config), "http_filters", "0", "typed_config")
 		if filter["encode_raw_headers"] != true {
 			t.Fatal("the guide's file has no encode_raw_headers")
@@ -30,14 +30,14 @@ func startEnvoyThatJoins(t testing.TB, p Proxy, w World, up *Upstream) (Listenin
 	})
 }
 
-func startEnvoy(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *program.Process) {
+func startEnvoy(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
-	return StartEnvoyWith(t, p, w, up, func(Node) {})
+	return StartEnvoyWith(t, p, e, up, func(Node) {})
 }
 
 // StartEnvoyWith starts an Envoy with the guide's file, after a change.
 func StartEnvoyWith(
-	t testing.TB, p Proxy, w World, up *Upstream, change func(config Node),
+	t testing.TB, p Proxy, e Environment, up *Upstream, change func(config Node),
 ) (Listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, "envoy")
@@ -49,12 +49,12 @@ func StartEnvoyWith(
 	envoySites(t, config, up)
 	asked := 0
 	for _, cluster := range List(t, At(t, config, "static_resources"), "clusters") {
-		verifiers := map[string]string{"apikey-verifier": w.Verifier.GRPC, "apikey-verifier-http": w.Verifier.HTTP}
+		verifiers := map[string]string{"apikey-verifier": e.Verifier.GRPC, "apikey-verifier-http": e.Verifier.HTTP}
 		if verifier, ok := verifiers[fmt.Sprint(cluster["name"])]; ok {
 			asked++
 			setEndpoint(t, cluster, verifier)
 			tls := At(t, cluster, "transport_socket", "typed_config", "common_tls_context")
-			At(t, tls, "validation_context", "trusted_ca")["filename"] = w.Authority.File
+			At(t, tls, "validation_context", "trusted_ca")["filename"] = e.Authority.File
 		}
 	}
 	if asked != 1 {

@@ -55,11 +55,11 @@ type Proxy struct {
 	sites func(t testing.TB, text string, up *Upstream) string
 	args  func(config, dir string) []string
 	// started, where it is there, starts the proxy instead of all that.
-	started func(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *program.Process)
+	started func(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process)
 }
 
-// World is what proxies are set up in.
-type World struct {
+// Environment is what a proxy needs around it.
+type Environment struct {
 	// Verifier is where they ask, and Authority has signed the certificate of what answers there.
 	Verifier  install.Addresses
 	Authority *authority.Authority
@@ -161,10 +161,10 @@ type Listening struct {
 
 // Start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is
 // missing the test is skipped.
-func (p Proxy) Start(t testing.TB, w World, up *Upstream) (Listening, *program.Process) {
+func (p Proxy) Start(t testing.TB, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
 	if p.started != nil {
-		return p.started(t, p, w, up)
+		return p.started(t, p, e, up)
 	}
 	binary := need.Program(t, p.Program)
 	if p.made == nil {
@@ -185,17 +185,17 @@ func (p Proxy) Start(t testing.TB, w World, up *Upstream) (Listening, *program.P
 	text = p.sites(t, text, up)
 	replaced := 0
 	for _, change := range [][2]string{
-		{"apikey-verifier.apikey-system.svc.cluster.local:8080", w.Verifier.HTTP},
+		{"apikey-verifier.apikey-system.svc.cluster.local:8080", e.Verifier.HTTP},
 		{"listen 80;", "listen " + address + "; listen " + at.HTTP2 + " http2;"},
 		{"listen 80 default_server;", "listen " + address + " default_server; listen " + at.HTTP2 + " http2 default_server;"},
 		{"bind :80\n", "bind " + address + "\n"}, {":80 ", ":" + port + " "}, {":80,", ":" + port + ","},
-		{"/etc/" + p.folder() + "/apikey-ca.crt", w.Authority.File}, {"127.0.0.1:9180", loopback},
+		{"/etc/" + p.folder() + "/apikey-ca.crt", e.Authority.File}, {"127.0.0.1:9180", loopback},
 		{"/etc/haproxy/apikey.lua", filepath.Join(controlplane.Root(), "docs", "guides", "haproxy", "apikey.lua")},
 	} {
 		replaced += strings.Count(text, change[0])
 		text = strings.ReplaceAll(text, change[0], change[1])
 	}
-	if replaced < 2 || strings.Contains(text, w.Authority.File) == p.Unchecked {
+	if replaced < 2 || strings.Contains(text, e.Authority.File) == p.Unchecked {
 		t.Fatalf("%s has other addresses than this test knows", p.Guide)
 	}
 	dir := t.TempDir()

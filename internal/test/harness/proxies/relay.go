@@ -34,7 +34,7 @@ func StartRelay(t testing.TB, connect func(ctx context.Context, client net.Conn)
 	return listener.Addr().String()
 }
 
-// relay joins a client's connection with another one until either ends.
+// relay copies between a client's connection and another one until either ends.
 func relay(ctx context.Context, client net.Conn, connect func(ctx context.Context, client net.Conn) (net.Conn, error)) {
 	defer client.Close()
 	stopClient := context.AfterFunc(ctx, func() { client.Close() })

@@ -59,7 +59,7 @@ func serveSites(t testing.TB, text, pattern string, up *Upstream, name func(part
 	})
 }
 
-// nginxSites has one upstream and one server a site.
+// nginxSites returns a configuration with an upstream and a server for each site.
 func nginxSites(t testing.TB, text string, up *Upstream) string {
 	t.Helper()
 	return serveSites(t, text, `(?sm)^(upstream api|server) \{\n(\tlisten 80;\n|[^\n]*svc\.cluster\.local:80;).*?\n\}\n`,
@@ -70,7 +70,7 @@ func nginxSites(t testing.TB, text string, up *Upstream) string {
 		})
 }
 
-// caddySites has one block a site.
+// caddySites returns a configuration with a block for each site.
 func caddySites(t testing.TB, text string, up *Upstream) string {
 	t.Helper()
 	text = strings.Replace(text, "http:// {", "http://:80 {", 1) // Or it would want port 80 itself, which is root's.
@@ -80,7 +80,7 @@ func caddySites(t testing.TB, text string, up *Upstream) string {
 		})
 }
 
-// haproxySites has one acl, one use_backend and one backend a site.
+// haproxySites returns a configuration with an acl, a use_backend and a backend for each site.
 func haproxySites(t testing.TB, text string, up *Upstream) string {
 	t.Helper()
 	return strings.ReplaceAll(withSites(t, text, up, true), " unless api\n", " unless api or admin or open\n")

@@ -31,13 +31,13 @@ var traefik = Proxy{Guide: "traefik", File: "apikey.yaml", started: startTraefik
 // startTraefik starts a Traefik with the guide's own configuration, which reads the guide's objects from an API server.
 // Only addresses differ: where it listens, and the ports of the upstreams. The verifier's name is as it is, and so is
 // what its certificate is checked for: Traefik is told to connect by way of a proxy, which knows where that name is.
-func startTraefik(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *program.Process) {
+func startTraefik(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
 	binary := need.Program(t, "traefik")
-	cp := w.Plane(t)
+	cp := e.Plane(t)
 	objects, text := readGuide(t, p.Guide, p.File), readGuide(t, p.Guide, "static.yaml")
 	p.edit(t, &objects, &text)
-	namespace := applyTraefik(t, cp, w, up, objects)
+	namespace := applyTraefik(t, cp, e, up, objects)
 	kubeconfig, err := cp.KubeconfigFor("traefik", "system:masters")
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func startTraefik(t testing.TB, p Proxy, w World, up *Upstream) (Listening, *pro
 	dir := t.TempDir()
 	config := filepath.Join(dir, "traefik.yaml")
 	writeYAML(t, config, static)
-	tunnel := startTunnel(t, "apikey-verifier.apikey-system.svc.cluster.local:8080", w.Verifier.HTTP)
+	tunnel := startTunnel(t, "apikey-verifier.apikey-system.svc.cluster.local:8080", e.Verifier.HTTP)
 	process := program.Start(t, "/usr/bin/env",
 		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY=http://"+tunnel, binary, "--configFile="+config)
 	waitUntilListening(t, p.Guide, process, address)
@@ -92,7 +92,9 @@ func isRouted(t testing.TB, address, host string) error {
 }
 
 // applyTraefik applies the guide's objects, with a route for each site, and returns their namespace.
-func applyTraefik(t testing.TB, cp *controlplane.ControlPlane, w World, up *Upstream, guide string) (namespace string) {
+func applyTraefik(
+	t testing.TB, cp *controlplane.ControlPlane, e Environment, up *Upstream, guide string,
+) (namespace string) {
 	t.Helper()
 	install.Kubectl(t, cp, "apply", "--server-side", "-f", filepath.Join(gomodule.Traefik.Folder(t), gomodule.TraefikCRDs))
 	install.Kubectl(t, cp, "wait", "--for=condition=Established", "--timeout=2m", "crd", "--all")
@@ -106,7 +108,7 @@ func applyTraefik(t testing.TB, cp *controlplane.ControlPlane, w World, up *Upst
 		Node{"apiVersion": "v1", "kind": "Namespace", "metadata": Node{"name": namespace}},
 		Node{
 			"apiVersion": "v1", "kind": "Secret", "metadata": Node{"name": "apikey-ca", "namespace": namespace},
-			"stringData": Node{"ca.crt": string(w.Authority.PEM)},
+			"stringData": Node{"ca.crt": string(e.Authority.PEM)},
 		},
 		traefikCertificate(t, namespace),
 	}

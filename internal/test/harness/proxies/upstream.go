@@ -85,8 +85,8 @@ func Parse(head []byte) *Received {
 	return r
 }
 
-// Upstream is the API behind the proxy, with an address for each site. It takes whatever comes for a request, and
-// remembers exactly what that was.
+// Upstream is the API behind the proxy, with an address for each site. It takes any bytes for a request, and records
+// exactly what arrived.
 type Upstream struct {
 	// Addresses are by the site's name.
 	Addresses map[string]string

@@ -10,8 +10,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// hang is how long a case may leave a proxy waiting for more. It decides nothing: a request that reaches the upstream
-// later is judged, too.
+// hang is how long a case may leave a proxy waiting for more. No result depends on it: a request that reaches the
+// upstream later is checked, too.
 const hang = 300 * time.Millisecond
 
 // target is where cases are sent to.
@@ -37,7 +37,7 @@ func TestBypass(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				up := proxies.StartUpstream(t)
-				at, _ := p.Start(t, b.world(), up)
+				at, _ := p.Start(t, b.environment(), up)
 				target{
 					upstream: up,
 					send: func(ctx context.Context, raw []byte, wait time.Duration) error {
@@ -65,11 +65,11 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 	if g.onlyProducts {
 		hostile = append(slices.Clip(hostile), atProducts(hostile)...)
 	}
-	j := newJudge()
+	o := newOracle()
 	passed := 0
-	judged := func(c attack) (fine int) {
+	check := func(c attack) (fine int) {
 		for _, r := range g.upstream.Take() {
-			if fault := j.fault(r); fault != "" {
+			if fault := o.fault(r); fault != "" {
 				t.Errorf("hostile.txt:%d %s (%s)\n  sent      %.300s\n  upstream  %.300q\n  fault     %s", c.line, c.id, c.source,
 					c.text, redact(r.Head), fault)
 			}
@@ -83,7 +83,7 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 		if err := g.send(t.Context(), c.raw, hang); err != nil {
 			t.Fatalf("%s: %v", c.id, err)
 		}
-		if judged(c) > 0 {
+		if check(c) > 0 {
 			passed++
 		}
 	}
@@ -96,7 +96,7 @@ func (g target) run(t *testing.T, hostile, harmless []attack) {
 		if err := g.send(t.Context(), c.raw, timeout); err != nil {
 			t.Fatalf("%s: %v", c.id, err)
 		}
-		if judged(c) != 1 {
+		if check(c) != 1 {
 			t.Errorf("harmless.txt:%d %s does not reach the upstream", c.line, c.id)
 		}
 	}

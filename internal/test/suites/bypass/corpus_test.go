@@ -14,18 +14,18 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// minHostile is how many hostile requests there are at least.
+// minHostile is the minimum number of hostile requests.
 const minHostile = 600
 
 // attack is one case of the corpus.
 type attack struct {
 	// id names it. No other case has it.
 	id string
-	// source is where it is from: a CVE, a section of an RFC, a weakness' number.
+	// source is where the case comes from: a CVE, a section of an RFC, or the number of a weakness.
 	source string
 	// raw are the bytes to be sent.
 	raw []byte
-	// line is its place in the file.
+	// line is its line in the file.
 	line int
 	// text is the request as it is written in the file.
 	text string
@@ -50,7 +50,7 @@ func readCorpus(t *testing.T, name string, values map[string]string) []attack {
 		}
 		c := attack{id: columns[0], source: columns[1], text: columns[2], line: i + 1}
 		if ids[c.id] || texts[c.text] {
-			t.Errorf("%s:%d: %s is there already", name, c.line, c.id)
+			t.Errorf("%s:%d: duplicate id %s", name, c.line, c.id)
 		}
 		ids[c.id], texts[c.text] = true, true
 		if c.raw, err = unescape(c.text, values); err != nil {
@@ -76,8 +76,8 @@ func overriding(values map[string]string) (corpus []attack) {
 	return corpus
 }
 
-// atProducts returns the cases that are about another part of a request than its path, asking for the one path that
-// some proxies are set up for.
+// atProducts returns the cases that test a part of a request other than its path, with the one path that some proxies
+// are configured for.
 func atProducts(corpus []attack) (moved []attack) {
 	move := strings.NewReplacer("/about", "/api/products", "/users", "/api/products")
 	for _, c := range corpus {
@@ -128,7 +128,7 @@ var (
 	escape      = regexp.MustCompile(`\\(x[0-9a-fA-F]{2}|.|$)`)
 )
 
-// unescape turns a request as it is written in the file into bytes.
+// unescape converts a request from the form of the file to bytes.
 func unescape(text string, values map[string]string) (raw []byte, err error) {
 	text = escape.ReplaceAllStringFunc(text, func(s string) string {
 		switch s[1:] {
@@ -137,7 +137,7 @@ func unescape(text string, values map[string]string) (raw []byte, err error) {
 		}
 		b, parseErr := strconv.ParseUint(strings.TrimPrefix(s[1:], "x"), 16, 8)
 		if parseErr != nil || len(s) != 4 {
-			err = fmt.Errorf("%q is no escape", s)
+			err = fmt.Errorf("%q is not an escape", s)
 		}
 		return string([]byte{byte(b)})
 	})
@@ -150,7 +150,7 @@ func unescape(text string, values map[string]string) (raw []byte, err error) {
 			n, _ := strconv.Atoi(m[2])
 			return strings.Repeat(m[1], n)
 		}
-		err = fmt.Errorf("%s stands for nothing", s)
+		err = fmt.Errorf("%s is not a placeholder", s)
 		return s
 	})
 	return []byte(text), err

@@ -100,12 +100,12 @@ func TestHTTP2(t *testing.T) {
 	hostile, harmless := http2Corpus(b.values)
 	for _, name := range append([]string{"nginx", "caddy", "haproxy", "traefik"}, proxies.Names(proxies.Envoys)...) {
 		t.Run(name, func(t *testing.T) {
-			up, j := proxies.StartUpstream(t), newJudge()
-			at, _ := proxies.All()[name].Start(t, b.world(), up)
+			up, o := proxies.StartUpstream(t), newOracle()
+			at, _ := proxies.All()[name].Start(t, b.environment(), up)
 			reached := func(c http2Case, wait time.Duration) (fine int) {
 				sendHTTP2(t.Context(), t, at.HTTP2, c.fields, wait)
 				for _, r := range up.Take() {
-					if fault := j.fault(r); fault != "" {
+					if fault := o.fault(r); fault != "" {
 						t.Errorf("%s (%s)\n  sent      %.300q\n  upstream  %.300q\n  fault     %s", c.id, c.source, c.fields[:4],
 							redact(r.Head), fault)
 					} else {

@@ -53,7 +53,7 @@ func TestImpostor(t *testing.T) {
 				}
 				t.Run(name, func(t *testing.T) {
 					up := proxies.StartUpstream(t)
-					at, _ := p.Start(t, b.world(), up)
+					at, _ := p.Start(t, b.environment(), up)
 					f := &front{testbed: b, address: at.HTTP1, upstream: up}
 					status, err := send(t.Context(), f.address, f.request("token"), timeout)
 					if err != nil || (status < http.StatusInternalServerError) != (kind == own) {

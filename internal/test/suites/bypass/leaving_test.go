@@ -27,8 +27,8 @@ func TestVerifierLeaves(t *testing.T) {
 	}
 	for _, name := range append([]string{"nginx", "haproxy", "caddy", "traefik"}, proxies.Names(proxies.Envoys)...) {
 		t.Run(name, func(t *testing.T) {
-			f := &front{testbed: b, upstream: proxies.StartUpstream(t), judge: newJudge()}
-			at, _ := proxies.All()[name].Start(t, b.world(), f.upstream)
+			f := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
+			at, _ := proxies.All()[name].Start(t, b.environment(), f.upstream)
 			f.address = at.HTTP1
 			f.eventuallyPasses(t)
 
@@ -48,7 +48,7 @@ func TestVerifierLeaves(t *testing.T) {
 
 			b.restartVerifier(all)
 			f.eventuallyPasses(t)
-			f.judged(t)
+			f.check(t)
 		})
 	}
 }
@@ -59,15 +59,15 @@ type front struct {
 
 	address  string
 	upstream *proxies.Upstream
-	judge    *judge
+	oracle   *oracle
 }
 
-// judged judges what has reached the upstream, and returns how many requests it was.
-func (f *front) judged(t *testing.T) int {
+// check checks the requests that have reached the upstream, and returns how many there were.
+func (f *front) check(t *testing.T) int {
 	t.Helper()
 	seen := f.upstream.Take()
 	for _, r := range seen {
-		if fault := f.judge.fault(r); fault != "" {
+		if fault := f.oracle.fault(r); fault != "" {
 			t.Errorf("%.300q reaches the upstream: %s", redact(r.Head), fault)
 		}
 	}
@@ -118,7 +118,7 @@ func (f *front) traffic(t *testing.T) (stop func()) {
 		t.Helper()
 		cancel()
 		clients.Wait()
-		f.judged(t)
+		f.check(t)
 	}
 }
 
@@ -157,7 +157,7 @@ func (f *front) passesNothing(t *testing.T, requests [][]byte) {
 		})
 	}
 	clients.Wait()
-	if n := f.judged(t); n > 0 {
+	if n := f.check(t); n > 0 {
 		t.Errorf("%d requests reach the upstream without a verifier", n)
 	}
 }

@@ -30,7 +30,7 @@ func TestOtherHosts(t *testing.T) {
 	for name, p := range all {
 		t.Run(name, func(t *testing.T) {
 			up := proxies.StartUpstream(t)
-			at, _ := p.Start(t, b.world(), up)
+			at, _ := p.Start(t, b.environment(), up)
 			if status := get(t, at.HTTP1, "api.example.com"); status != http.StatusOK || len(up.Take()) != 1 {
 				t.Fatalf("status %d for the API's own host", status)
 			}

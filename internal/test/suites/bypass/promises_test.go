@@ -24,8 +24,8 @@ func TestPromises(t *testing.T) {
 			continue // What a controller makes of its guide's objects is run for the corpus' sake.
 		}
 		t.Run(name, func(t *testing.T) {
-			f := &front{testbed: b, upstream: proxies.StartUpstream(t), judge: newJudge()}
-			at, _ := p.Start(t, b.world(), f.upstream)
+			f := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
+			at, _ := p.Start(t, b.environment(), f.upstream)
 			f.address = at.HTTP1
 			if p.Guide != "nginx" { // Its page says what a location for them needs.
 				t.Run("WebSocket", f.webSocket)
@@ -34,7 +34,7 @@ func TestPromises(t *testing.T) {
 			t.Run("many headers", f.manyHeaders)
 			t.Run("raw bytes in a query", f.rawQuery)
 			t.Run("no host", f.noHost)
-			f.judged(t)
+			f.check(t)
 		})
 	}
 }

@@ -188,8 +188,8 @@ func TestReplicas(t *testing.T) {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				g := startReplicas(t, b, address, one)
 				start := func(change func(config proxies.Node)) *front {
-					f := &front{testbed: b, upstream: proxies.StartUpstream(t), judge: newJudge()}
-					at, _ := proxies.StartEnvoyWith(t, proxies.Envoys[name], b.world(), f.upstream, change)
+					f := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
+					at, _ := proxies.StartEnvoyWith(t, proxies.Envoys[name], b.environment(), f.upstream, change)
 					f.address = at.HTTP1
 					f.eventuallyPasses(t)
 					return f

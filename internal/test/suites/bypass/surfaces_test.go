@@ -20,14 +20,14 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// surface is one of the verifier's, asked by a proxy that changes nothing: what the client sent is what the verifier is
-// told and what the upstream gets. So whatever the verifier lets pass must be fine in every reading, with nobody to
-// help.
+// surface is one of the verifier's surfaces, asked by a proxy that changes nothing: the verifier and the upstream get
+// what the client sent. So whatever the verifier allows must be harmless in every reading, without the help of a proxy.
 type surface struct {
-	// ask asks the verifier about a request, and returns the identity headers of its 200, and what it wants removed.
+	// ask asks the verifier about a request, and returns the identity headers of its 200, and the headers that it wants
+	// removed.
 	ask func(b *testbed, r *proxies.Received) (pass bool, set map[string]string, remove []string)
-	// onlyProducts, hidesClient as for a target. tellsWhat says that the verifier itself names what is to be removed,
-	// aliases with underscores among it.
+	// onlyProducts and hidesClient are those of a target. tellsWhat is set if the verifier itself names the headers to
+	// remove, including aliases with underscores.
 	onlyProducts, hidesClient, tellsWhat bool
 }
 
@@ -44,8 +44,7 @@ var surfaces = map[string]surface{
 	"/auth/forward": {ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
 		return b.askHTTP("GET /auth/forward", "verifier", r, forwardedHeaders(r))
 	}},
-	// As Caddy asks where its configuration has no question mark:
-	// docs/decisions/2026-11-23-client-queries-on-the-auth-url.md
+	// This is how Caddy asks if its configuration has no question mark:
 	"/auth/forward with the client's query": {
 		ask: func(b *testbed, r *proxies.Received) (bool, map[string]string, []string) {
 			_, query, _ := strings.Cut(r.Target, "?")
@@ -104,7 +103,7 @@ func everyLine(r *proxies.Received) func(*authv3.AttributeContext_HttpRequest) {
 	}
 }
 
-// productsRoute and productsHost are what a proxy is set up for that asks whether a key has a fixed scope.
+// productsRoute and productsHost are the route and the host of a proxy that asks whether a key has a fixed scope.
 var (
 	productsRoute = regexp.MustCompile(`^/api/products(/[A-Za-z0-9_-]+)*/?(\?[^#]*)?$`)
 	productsHost  = regexp.MustCompile(`(?i)^api\.example\.com(:\d+)?$`)
@@ -115,7 +114,7 @@ func isProductsRoute(r *proxies.Received) bool {
 		!strings.HasPrefix(strings.ToLower(r.Target), "/api/products/export")
 }
 
-// askGRPC asks as Envoy does, and returns what its answer says about the request's headers.
+// askGRPC asks like Envoy, and returns what the answer says about the request's headers.
 func (b *testbed) askGRPC(r *proxies.Received, extensions map[string]string,
 	describe func(*authv3.AttributeContext_HttpRequest)) (pass bool, set map[string]string, remove []string) {
 	description := &authv3.AttributeContext_HttpRequest{Method: r.Method, Path: r.Target, Host: r.Host(), Scheme: "http",
@@ -149,23 +148,23 @@ func forwardedHeaders(r *proxies.Received) [][2]string {
 	}
 }
 
-// chain is X-Forwarded-For with the client's address behind what the client itself claims.
+// chain returns X-Forwarded-For with the client's address after what the client itself claims.
 func chain(r *proxies.Received) string {
 	return strings.Join(append(r.Values("x-forwarded-for"), clientAddress), ", ")
 }
 
-// ownHeaders are those of a request that are for the next hop only, or that describe its body.
+// ownHeaders are the headers that are for the next hop only, or that describe the body.
 var ownHeaders = []string{
 	"host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "content-length",
 	"transfer-encoding", "expect",
 }
 
-// configured are headers that the guides' configurations replace or remove, but for those of proxies that the verifier
-// tells to.
+// configured are headers that the guides' configurations replace or remove, except for proxies that the verifier names
+// them to.
 var configured = append([]string{"x-forwarded-for", "x-forwarded-host"}, misleading...)
 
-// behind returns what sends a case to a proxy of the kind that this surface is for. Everything of a connection up to
-// the first request that is none is asked about.
+// behind returns a function that sends a case to a proxy of the surface's kind. It asks about each request of a
+// connection up to the first that can't be parsed.
 func (s surface) behind(
 	t *testing.T, b *testbed, up *proxies.Upstream,
 ) func(context.Context, []byte, time.Duration) error {
@@ -179,7 +178,7 @@ func (s surface) behind(
 			}
 			r := proxies.Parse(head)
 			if r.Broken != "" || proxies.SkipBody(in, r) != nil {
-				return nil // Every proxy that is worth the name refuses what it can't take apart, RFC 9112 section 2.2.
+				return nil // Every serious proxy refuses what it can't parse, RFC 9112 section 2.2.
 			}
 			if pass, set, remove := s.ask(b, r); pass {
 				up.Note(proxies.Parse(s.forward(r, set, remove)))
@@ -188,7 +187,7 @@ func (s surface) behind(
 	}
 }
 
-// forward returns a request as the proxy passes it on: as it came, but for the identity headers.
+// forward returns a request as the proxy passes it on: unchanged, except for the identity headers.
 func (s surface) forward(r *proxies.Received, set map[string]string, remove []string) []byte {
 	head := bytes.NewBufferString(r.Method + " " + r.Target + " HTTP/1.1\r\nHost: " + r.Host() + "\r\n")
 	nominated := strings.Split(strings.ToLower(strings.ReplaceAll(strings.Join(r.Values("connection"), ","), " ", "")),
@@ -222,7 +221,7 @@ func (b *testbed) askHTTP(line, host string, r *proxies.Received, own [][2]strin
 		head.WriteString(header[0] + ": " + header[1] + "\r\n")
 	}
 	for i, name := range r.Names {
-		// Connection is passed on, which most proxies don't: the verifier has to look at it where it is.
+		// Connection is passed on, which most proxies don't do: the verifier must read it if it gets it.
 		if lower := strings.ToLower(name); lower == "connection" || !taken[lower] && !slices.Contains(ownHeaders, lower) {
 			head.WriteString(name + ": " + r.Contents[i] + "\r\n")
 		}

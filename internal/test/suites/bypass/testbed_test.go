@@ -21,18 +21,18 @@ import (
 )
 
 const (
-	// timeout bounds waiting for what must happen. It is long enough for a busy machine.
+	// timeout limits the wait for what must happen. It is long enough for a busy machine.
 	timeout = time.Minute
 
 	acme   = "3714240b-2e06-4c35-8856-ccc1c096323e"
 	globex = "9d2f6c1e-0b7a-4f0e-8a51-5f3c2b1d4e60"
 
-	// clientAddress is where the cases are sent from. It is none of the proxies', which are at 127.0.0.1 and trusted.
+	// clientAddress is where the cases are sent from. Proxies are at 127.0.0.1, and trusted.
 	clientAddress = "127.0.0.2"
 )
 
-// policies declare the API. Whatever isn't declared otherwise has a rule that the key satisfies, so that a path that
-// can be read in two ways isn't refused only because it has no rule.
+// policies declare the API. Paths that aren't declared otherwise have a rule that the key satisfies, so that a path
+// that can be read in two ways isn't refused only because it has no rule.
 func policies() []*keysv1alpha1.AccessPolicy {
 	yes := true
 	rule := func(path string, scope keysv1alpha1.Scope, methods ...keysv1alpha1.Method) keysv1alpha1.AccessRule {
@@ -74,33 +74,33 @@ func policies() []*keysv1alpha1.AccessPolicy {
 	}
 }
 
-// newJudge returns a judge that knows the keys that may pass. The token of Admin001 is in no request, but many claim to
-// be Admin001.
-func newJudge() *judge {
+// newOracle returns an oracle that knows the keys that may pass. The token of Admin001 is in no request, but many claim
+// to be Admin001.
+func newOracle() *oracle {
 	scopes := []string{"products:read", "site:read"}
-	return &judge{policies: policies(), client: clientAddress, callers: map[string]caller{
+	return &oracle{policies: policies(), client: clientAddress, callers: map[string]caller{
 		"Reader01": {id: "Reader01", name: "shop/reader", tenant: acme, scopes: scopes},
 		"Nearby01": {id: "Nearby01", name: "shop/nearby", tenant: acme, scopes: scopes},
 	}}
 }
 
-// placeholders are what may stand for a value in a request: see testdata/hostile.txt.
+// placeholders are the names that may stand for values in a request: see testdata/hostile.txt.
 var placeholders = []string{
 	"host", "key", "auth", "tenant", "token", "tenantid", "othertenantid",
 	"nearby", "elsewhere", "revoked", "suspended", "expired", "other", "unknown",
 }
 
-// testbed is a verifier, the keys that it knows, and what may stand for them in a request.
+// testbed is a verifier, the keys that it knows, and the values of placeholders.
 type testbed struct {
 	*install.Installation
 
-	// envoy is a connection to the verifier, as Envoy has one.
+	// envoy is a connection to the verifier, like Envoy's.
 	envoy  *grpc.ClientConn
 	values map[string]string
-	// authority has signed the verifier's certificate. options are those by which the verifier is started.
+	// authority signed the verifier's certificate. options are the options of the verifier.
 	authority *authority.Authority
 	options   install.VerifierOptions
-	// startPlane starts a control plane for the proxies that need one, where the testbed has none.
+	// startPlane starts a control plane for the proxies that need one, if the testbed has none.
 	startPlane func(t testing.TB) *controlplane.ControlPlane
 }
 
@@ -157,7 +157,7 @@ func newTestbed(t *testing.T) *testbed {
 	return b
 }
 
-// restartVerifier starts a verifier at the addresses of the one before, and waits until it is ready.
+// restartVerifier starts a verifier at the addresses of the previous one, and waits until it is ready.
 func (b *testbed) restartVerifier(t *testing.T) {
 	t.Helper()
 	b.Verifier = b.StartVerifier(t, b.options)
@@ -165,8 +165,8 @@ func (b *testbed) restartVerifier(t *testing.T) {
 }
 
 // world is what proxies are set up in.
-func (b *testbed) world() proxies.World {
-	return proxies.World{Verifier: b.Verifier.Addresses, Authority: b.authority, Plane: b.plane}
+func (b *testbed) environment() proxies.Environment {
+	return proxies.Environment{Verifier: b.Verifier.Addresses, Authority: b.authority, Plane: b.plane}
 }
 
 // plane returns the testbed's control plane. A testbed without a verifier starts one for the proxies that need it.
@@ -178,7 +178,7 @@ func (b *testbed) plane(t testing.TB) *controlplane.ControlPlane {
 	return b.ControlPlane
 }
 
-// issue creates a key as the controller leaves it, and returns its token.
+// issue creates a key in the state that the controller leaves it in, and returns its token.
 func (b *testbed) issue(t *testing.T, namespace, name, id, tenant string, change func(*keysv1alpha1.ApiKey)) string {
 	t.Helper()
 	key := fixture.ApiKey(namespace, name,

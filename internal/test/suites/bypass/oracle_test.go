@@ -12,13 +12,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// caller is a key that the upstream may be told a request comes from.
+// caller is a key whose identity headers a request may carry.
 type caller struct {
 	id, name, tenant string
 	scopes           []string
 }
 
-// identity is what the upstream is told about a caller, by the names of the headers in lower case.
+// identity returns the identity headers of a caller, by their names in lower case.
 func (c caller) identity() map[string]string {
 	return map[string]string{
 		"x-api-key-id": c.id, "x-api-key-name": c.name, "x-api-key-scopes": strings.Join(c.scopes,
@@ -26,65 +26,66 @@ func (c caller) identity() map[string]string {
 	}
 }
 
-// judge decides whether a request that the upstream received may have reached it.
-type judge struct {
+// oracle decides whether a request that the upstream received may have reached it.
+type oracle struct {
 	policies []*keysv1alpha1.AccessPolicy
-	// callers are those whose tokens the cases may use, by id. No request may come as another key.
+	// callers are the keys whose tokens the cases may use, by ID. No request may carry the identity of another key.
 	callers map[string]caller
 	// client is the address that every case is sent from.
 	client string
 }
 
 // misleading are headers that make some framework read another method, path, host or scheme than the request's own. A
-// proxy may write X-Forwarded-Host itself: what it says is judged.
+// proxy may write X-Forwarded-Host itself, so fault checks the host that this names.
 var misleading = slices.DeleteFunc(override.Names(), func(name string) bool { return name == "x-forwarded-host" })
 
 // fault returns why a request must not have reached the upstream, or nothing.
-func (j *judge) fault(r *proxies.Received) string {
+func (o *oracle) fault(r *proxies.Received) string {
 	if r.Broken != "" {
-		return "the request can be taken apart in more than one way: " + r.Broken
+		return "the request can be parsed in more than one way: " + r.Broken
 	}
 	for name := range strings.SplitSeq(strings.ToLower(strings.Join(r.Values("connection"), ",")), ",") {
 		if name = strings.TrimSpace(name); name == "x-tenant-id" || strings.HasPrefix(name, "x-api-key-") {
-			return "Connection names " + name + ", which the next proxy takes out"
+			return "Connection names " + name + ", which the next proxy removes"
 		}
 	}
 	for _, name := range misleading {
-		// What a proxy itself says of the scheme is true.
+		// A proxy may name the real scheme.
 		if values := r.Values(name); len(values) > 0 &&
 			(!strings.HasSuffix(name, "scheme") || !slices.Equal(values, []string{"http"})) {
 			return fmt.Sprintf("%s is %q", name, values)
 		}
 	}
-	if values := r.Values("x-forwarded-for"); len(values) > 0 && !slices.Equal(values, []string{j.client}) {
-		return fmt.Sprintf("the client's address is said to be %q", values)
+	if values := r.Values("x-forwarded-for"); len(values) > 0 && !slices.Equal(values, []string{o.client}) {
+		return fmt.Sprintf("X-Forwarded-For names the client %q", values)
 	}
-	who, known := j.who(r)
+	who, known := o.who(r)
 	if !known {
-		return "it comes with an identity that is nobody's who asked"
+		return "its identity headers are not those of a caller"
 	}
 	hosts, paths, sensible := readingsOf(r)
 	if !sensible {
-		return "its target is no path"
+		return "its target is not a path"
 	}
 	for _, host := range hosts {
 		if r.Site != nil && !r.Site.Serves(host) {
-			return fmt.Sprintf("it is for the host %s and reaches the upstream of %s", host, r.Site.Name)
+			return fmt.Sprintf("it is for the host %s, and reaches the upstream of %s", host, r.Site.Name)
 		}
 		for _, path := range paths {
-			if !j.may(who, host, r.Method, path) {
-				return fmt.Sprintf("read as %s %s%s it is beyond the key %q", r.Method, host, path, who.id)
+			if !o.may(who, host, r.Method, path) {
+				return fmt.Sprintf("read as %s %s%s, it exceeds what the key %q may do", r.Method, host, path, who.id)
 			}
 		}
 	}
 	return ""
 }
 
-// who returns the caller that the upstream is told of: the zero caller where it is told of none. Underscores count as
-// hyphens (RFC 3875 section 4.1.18), so an alias is one value more.
-func (j *judge) who(r *proxies.Received) (caller, bool) {
+// who returns the caller that the identity headers name, or the zero caller if they name none. It is false unless they
+// are exactly those of one caller. Underscores count as hyphens (RFC 3875 section 4.1.18), so an alias is one more
+// value.
+func (o *oracle) who(r *proxies.Received) (caller, bool) {
 	id := strings.Join(r.Values("x-api-key-id"), ",")
-	who, known := j.callers[id]
+	who, known := o.callers[id]
 	if id != "" && !known {
 		return caller{}, false
 	}
@@ -105,9 +106,9 @@ func (j *judge) who(r *proxies.Received) (caller, bool) {
 	return who, true
 }
 
-// may reports whether a caller may use a route. The zero caller may use what is for anybody.
-func (j *judge) may(who caller, host, method, path string) bool {
-	rule := j.rule(host, method, path)
+// may reports whether a caller may use a route. The zero caller may use anonymous routes.
+func (o *oracle) may(who caller, host, method, path string) bool {
+	rule := o.rule(host, method, path)
 	switch {
 	case rule == nil:
 		return false
@@ -122,12 +123,12 @@ func (j *judge) may(who caller, host, method, path string) bool {
 	return who.id != "" && len(rule.AnyOf) == 0
 }
 
-// rule finds the rule of a route as docs/accesspolicy.md has it: the name itself or else the longest wildcard, then the
-// most specific path, then the rule that names the method. No two policies here have a host in common.
-func (j *judge) rule(host, method, path string) (found *keysv1alpha1.AccessRule) {
+// rule finds the rule of a route as docs/accesspolicy.md describes: the name itself or else the longest wildcard, then
+// the most specific path, then the rule that names the method. No two policies here have a host in common.
+func (o *oracle) rule(host, method, path string) (found *keysv1alpha1.AccessRule) {
 	var policy *keysv1alpha1.AccessPolicy
 	longest := -1
-	for _, p := range j.policies {
+	for _, p := range o.policies {
 		for _, h := range p.Spec.Hosts {
 			suffix, wildcard := strings.CutPrefix(string(h), "*")
 			switch {
@@ -168,7 +169,7 @@ func (j *judge) rule(host, method, path string) (found *keysv1alpha1.AccessRule)
 
 // rewrites are what proxies and frameworks do to a path before they look for a route or a file.
 var rewrites = []func(string) string{
-	func(p string) string { // Percent-decoding, as far as it goes.
+	func(p string) string { // Percent-decoding, if possible.
 		if decoded, err := url.PathUnescape(p); err == nil {
 			return decoded
 		}
@@ -233,7 +234,7 @@ func eachSegment(p string, do func(string) string) string {
 	return strings.Join(segments, "/")
 }
 
-// dotless resolves the segments . and .., as RFC 3986 section 5.2.4 has it.
+// dotless resolves the segments . and .., as RFC 3986 section 5.2.4 says.
 func dotless(p string) string {
 	var kept []string
 	segments := strings.Split(strings.TrimPrefix(p, "/"), "/")
@@ -257,7 +258,7 @@ func dotless(p string) string {
 // maxReadings bounds the combinations of rewrites that are followed.
 const maxReadings = 500
 
-// readings returns every path that something could take a path for.
+// readings returns every path that some software could take a path for.
 func readings(path string) []string {
 	all, seen := []string{path}, map[string]bool{path: true}
 	for i := 0; i < len(all) && len(all) < maxReadings; i++ {
@@ -275,7 +276,7 @@ func readings(path string) []string {
 	return all
 }
 
-// readingsOf returns every host and path that something could take a request to be for. It is false where there is
+// readingsOf returns every host and path that some software could take a request to be for. It is false if there is
 // none.
 func readingsOf(r *proxies.Received) (hosts, paths []string, ok bool) {
 	path, authorities := r.Target, r.Values("host")
@@ -310,9 +311,9 @@ func hostName(authority string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// TestJudge checks the judge itself: what it must not let pass, and that it lets something pass.
-func TestJudge(t *testing.T) {
-	j := newJudge()
+// TestOracle checks the oracle itself: what it must report, and that it does not report everything.
+func TestOracle(t *testing.T) {
+	o := newOracle()
 	const who = "X-Tenant-ID: " + acme +
 		"\r\nX-Api-Key-Id: Reader01\r\nX-Api-Key-Name: shop/reader\r\nX-Api-Key-Scopes: products:read site:read" +
 		"\r\nX-Api-Key-Tenant: " + acme + "\r\n"
@@ -350,7 +351,7 @@ func TestJudge(t *testing.T) {
 		"GET /a HTTP/1.1\r\n" + host + who + " folded: x\r\n":                           false,
 		"GET /a HTTP/1.1\r\n" + host + who + "Content-Length: 1\r\nContent-Length: 1":   false,
 	} {
-		if fault := j.fault(proxies.Parse([]byte(request + "\r\n"))); (fault == "") != fine {
+		if fault := o.fault(proxies.Parse([]byte(request + "\r\n"))); (fault == "") != fine {
 			t.Errorf("%q: %s", request, fault)
 		}
 	}
@@ -361,7 +362,7 @@ func TestJudge(t *testing.T) {
 		for i := range proxies.Sites {
 			r := proxies.Parse([]byte("GET /public HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
 			r.Site = &proxies.Sites[i]
-			elsewhere := strings.Contains(j.fault(r), "reaches the upstream of")
+			elsewhere := strings.Contains(o.fault(r), "reaches the upstream of")
 			if elsewhere == (proxies.Sites[i].Name == name) {
 				t.Errorf("%s at the upstream of %s: %t", host, proxies.Sites[i].Name, elsewhere)
 			}
