@@ -11,10 +11,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// Envoys are the ways by which Envoy can ask the verifier.
+// Envoys are the ways in which Envoy can ask the verifier.
 var Envoys = map[string]Proxy{
 	"envoy-grpc": {Guide: "envoy", File: "grpc.yaml", started: startEnvoy},
-	// As versions of Envoy send headers that don't know encode_raw_headers: joined, in a map.
+	// Versions of Envoy without encode_raw_headers send headers this way: joined, in a map.
 	"envoy-grpc-joined-headers": {Guide: "envoy", File: "grpc.yaml", started: startEnvoyThatJoins},
 	"envoy-http":                {Guide: "envoy", File: "http.yaml", started: startEnvoy},
 }
@@ -35,7 +35,7 @@ func startEnvoy(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, 
 	return StartEnvoyWith(t, p, e, up, func(Node) {})
 }
 
-// StartEnvoyWith starts an Envoy with the guide's file, after a change.
+// StartEnvoyWith starts an Envoy with the guide's file and a change.
 func StartEnvoyWith(
 	t testing.TB, p Proxy, e Environment, up *Upstream, change func(config Node),
 ) (Listening, *program.Process) {
@@ -66,7 +66,7 @@ func StartEnvoyWith(
 	process := program.Start(t, binary,
 		"--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c", file)
 	waitUntilListening(t, p.Guide, process, address)
-	return Listening{HTTP1: address, HTTP2: address}, process // Envoy tells the two apart by how a connection begins.
+	return Listening{HTTP1: address, HTTP2: address}, process // Envoy detects it from the first bytes.
 }
 
 // connectionManager returns the HTTP connection manager of a configuration.
@@ -75,8 +75,8 @@ func connectionManager(t testing.TB, config Node) Node {
 	return At(t, config, "static_resources", "listeners", "0", "filter_chains", "0", "filters", "0", "typed_config")
 }
 
-// envoySites turns the guide's configuration, which is for one host, into one for all sites: a virtual host and a
-// cluster for each.
+// envoySites turns the guide's configuration for one host into one for all sites, with a virtual host and a cluster for
+// each.
 func envoySites(t testing.TB, config Node, up *Upstream) {
 	t.Helper()
 	routes := At(t, connectionManager(t, config), "route_config")
@@ -113,7 +113,7 @@ func envoySites(t testing.TB, config Node, up *Upstream) {
 	routes["virtual_hosts"], resources["clusters"] = hosts, clusters
 }
 
-// setEndpoint has a cluster consist of one address.
+// setEndpoint gives a cluster a single address.
 func setEndpoint(t testing.TB, cluster Node, address string) {
 	t.Helper()
 	endpoint := At(t, cluster, "load_assignment", "endpoints", "0", "lb_endpoints", "0", "endpoint")

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// StartRelay accepts connections until the end of the test, and joins each with another one. It returns its address.
+// StartRelay accepts connections until the end of the test, and connects each to another server. It returns its
+// address.
 func StartRelay(t testing.TB, connect func(ctx context.Context, client net.Conn) (net.Conn, error)) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -49,7 +50,7 @@ func relay(ctx context.Context, client net.Conn, connect func(ctx context.Contex
 	ended := make(chan struct{}, 2)
 	for _, ends := range [][2]net.Conn{{client, other}, {other, client}} {
 		go func() {
-			_, _ = io.Copy(ends[0], ends[1]) // That it ends is what matters.
+			_, _ = io.Copy(ends[0], ends[1]) // Only the end matters.
 			ended <- struct{}{}
 		}()
 	}

@@ -8,24 +8,23 @@ import (
 	"testing"
 )
 
-// Site is a part of the API with hosts and an upstream of its own. Every proxy has all of them, so that a request which
-// a proxy gives to one upstream, and of which the verifier is told another host, reaches an upstream that it must not
-// reach.
+// Site is a part of the API with hosts and an upstream of its own. Every proxy serves all sites, so that a request
+// which the proxy sends to one upstream, but describes to the verifier with another host, reaches the wrong upstream.
 type Site struct {
-	// Name is also that of its upstream in a proxy's configuration.
+	// Name is also the name of its upstream in a proxy's configuration.
 	Name string
-	// Hosts are those that it is for. A wildcard is for what no other site names.
+	// Hosts are the hosts that it serves. A wildcard stands for hosts that no other site names.
 	Hosts []string
 }
 
-// Sites are all of them.
+// Sites are all sites.
 var Sites = []Site{
 	{Name: "admin", Hosts: []string{"admin.example.com", "vip.shop.example.com"}},
 	{Name: "open", Hosts: []string{"open.example.com"}},
 	{Name: "api", Hosts: []string{"api.example.com", "*.shop.example.com"}},
 }
 
-// Serves reports whether a host is one of the site's.
+// Serves reports whether the site serves a host.
 func (s *Site) Serves(host string) bool {
 	for i := range Sites {
 		if slices.Contains(Sites[i].Hosts, host) {
@@ -36,14 +35,14 @@ func (s *Site) Serves(host string) bool {
 		func(h string) bool { return strings.HasPrefix(h, "*") && strings.HasSuffix(host, h[1:]) })
 }
 
-// GuideHost and guideUpstream are what the guides' files have for one site.
+// GuideHost and guideUpstream are the host and the upstream in the guides' files.
 const (
 	GuideHost     = "your-nexuscommerce.com"
 	guideUpstream = "api.warehouse.svc.cluster.local:80"
 )
 
-// serveSites turns the configuration of a guide, which is for one host, into one for all sites. The pattern finds the
-// parts of it that each site has of its own; name turns a part's own name for the upstream into another site's.
+// serveSites turns a guide's configuration for one host into one for all sites. The pattern matches the parts that each
+// site has of its own; name turns such a part's name for the upstream into another site's.
 func serveSites(t testing.TB, text, pattern string, up *Upstream, name func(part string, s Site) string) string {
 	t.Helper()
 	parts := regexp.MustCompile(pattern)
@@ -86,8 +85,8 @@ func haproxySites(t testing.TB, text string, up *Upstream) string {
 	return strings.ReplaceAll(withSites(t, text, up, true), " unless api\n", " unless api or admin or open\n")
 }
 
-// haproxyIngressSites has them too, but an Ingress for the API's own host alone: what is said of it holds for no other
-// host.
+// haproxyIngressSites does the same, with an Ingress only for the API's own host, because what the Ingress says applies
+// to no other host.
 func haproxyIngressSites(t testing.TB, text string, up *Upstream) string {
 	t.Helper()
 	return withSites(t, text, up, false)

@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// StandIn starts a server in the verifier's place, and returns its address. It speaks HTTP and gRPC there, in plain
-// text where it has no certificate. Answers may be Pass and Fail.
+// StandIn starts a server in place of the verifier, and returns its address. It speaks HTTP and gRPC there, in plain
+// text if it has no certificate. Answers may be Pass and Fail.
 func StandIn(t testing.TB, certificate [2]string, answer http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(answer)
@@ -40,10 +40,10 @@ func StandIn(t testing.TB, certificate [2]string, answer http.HandlerFunc) strin
 	return address
 }
 
-// isGRPC reports whether Envoy asks by a call.
+// isGRPC reports whether a request is a gRPC call of Envoy's.
 func isGRPC(r *http.Request) bool { return r.Header.Get("Content-Type") == "application/grpc" }
 
-// Pass lets everything pass, as a caller who is called admin.
+// Pass allows every request, with the identity of a caller named admin.
 func Pass(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	if !isGRPC(r) {
@@ -59,14 +59,14 @@ func Pass(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(err)
 	}
-	// A message with its length before it, and the status behind it.
+	// A message preceded by its length, and the status after it.
 	w.Header().Set("Content-Type", "application/grpc")
 	w.Header().Set("Trailer", "Grpc-Status")
 	_, _ = w.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...))
 	w.Header().Set("Grpc-Status", "0")
 }
 
-// Fail answers that the server can't do it: 503, and UNAVAILABLE over gRPC.
+// Fail answers that the server is unavailable: 503, and UNAVAILABLE over gRPC.
 func Fail(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	if isGRPC(r) {

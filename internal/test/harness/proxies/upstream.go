@@ -22,9 +22,9 @@ type Received struct {
 	Method, Target string
 	// Names and Contents are the header's lines.
 	Names, Contents []string
-	// Body is how many bytes its body has, without those that frame chunks.
+	// Body is the length of its body, without the bytes that frame chunks.
 	Body int
-	// Site is whose upstream it has reached, or nil where there is only one.
+	// Site is the site whose upstream it has reached, or nil if there is only one.
 	Site *Site
 	// Broken says why its parts or its end can be read in more than one way.
 	Broken string
@@ -49,7 +49,7 @@ var (
 	number      = regexp.MustCompile(`^\d+$`)
 )
 
-// Parse parses a head by RFC 9112 sections 2 to 6, and records what breaks its rules.
+// Parse parses a head according to RFC 9112 sections 2 to 6, and records what breaks its rules.
 func Parse(head []byte) *Received {
 	r := &Received{Head: string(head)}
 	lines := strings.Split(strings.TrimSuffix(r.Head, "\r\n\r\n"), "\r\n")
@@ -88,11 +88,11 @@ func Parse(head []byte) *Received {
 // Upstream is the API behind the proxy, with an address for each site. It takes any bytes for a request, and records
 // exactly what arrived.
 type Upstream struct {
-	// Addresses are by the site's name.
+	// Addresses maps the name of each site to its address.
 	Addresses map[string]string
 
-	// Answer returns the answer to a request, from the status line on, if a test wants another than 200. What follows a
-	// 101 is sent back as it comes.
+	// Answer returns the response to a request, from the status line on, if a test wants another than 200. After a 101,
+	// bytes are echoed.
 	Answer func(r *Received) string
 
 	mu   sync.Mutex
@@ -123,8 +123,8 @@ func StartUpstream(t testing.TB) *Upstream {
 	return u
 }
 
-// serve answers every request of a connection with 200. A body ends where the head says; what comes behind it is the
-// next request, whoever wrote it.
+// serve answers every request of a connection with 200. A body ends where the head says; what follows it is the next
+// request.
 func (u *Upstream) serve(conn net.Conn, s *Site) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 1<<20)
@@ -156,7 +156,7 @@ func (u *Upstream) serve(conn net.Conn, s *Site) {
 	}
 }
 
-// awaitBody reads a request's body, after it has told a client that waits for it to go on.
+// awaitBody reads a request's body, after telling a client that waits for 100 Continue to go on.
 func (u *Upstream) awaitBody(conn io.Writer, in *bufio.Reader, r *Received) error {
 	if slices.Contains(r.Values("expect"), "100-continue") {
 		if _, err := io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
@@ -166,7 +166,7 @@ func (u *Upstream) awaitBody(conn io.Writer, in *bufio.Reader, r *Received) erro
 	return SkipBody(in, r)
 }
 
-// Note remembers a request.
+// Note records a request.
 func (u *Upstream) Note(r *Received) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -187,7 +187,7 @@ func ReadHead(in *bufio.Reader) (head []byte, err error) {
 	}
 }
 
-// SkipBody reads what belongs to a request beside its head.
+// SkipBody reads the rest of a request after its head.
 func SkipBody(in *bufio.Reader, r *Received) error {
 	if len(r.Values("transfer-encoding")) > 0 {
 		for {
@@ -220,8 +220,8 @@ func SkipBody(in *bufio.Reader, r *Received) error {
 	return nil
 }
 
-// readTrailer reads the fields that may follow the last chunk. They are no part of the header, and must not be taken
-// for one (RFC 9110 section 6.5.1).
+// readTrailer reads the fields that may follow the last chunk. They are not part of the header, and must not be treated
+// as such (RFC 9110 section 6.5.1).
 func readTrailer(in *bufio.Reader, r *Received) error {
 	for {
 		line, err := in.ReadString('\n')
@@ -237,7 +237,7 @@ func readTrailer(in *bufio.Reader, r *Received) error {
 	}
 }
 
-// Take returns what has come since the last call.
+// Take returns the requests that have arrived since the last call.
 func (u *Upstream) Take() []*Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -246,7 +246,7 @@ func (u *Upstream) Take() []*Received {
 	return seen
 }
 
-// Len returns how many requests have come since the last call of Take.
+// Len returns how many requests have arrived since the last call of Take.
 func (u *Upstream) Len() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()

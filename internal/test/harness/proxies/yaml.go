@@ -12,7 +12,7 @@ import (
 // Node is a mapping of a YAML document.
 type Node = map[string]any
 
-// At returns the mapping at a path of keys and of numbers of elements.
+// At returns the mapping at a path of keys and indexes.
 func At(t testing.TB, in Node, path ...string) Node {
 	t.Helper()
 	var value any = in
@@ -52,7 +52,7 @@ func List(t testing.TB, in Node, key string) (all []Node) {
 	return all
 }
 
-// Clone copies a mapping and all that is in it.
+// Clone returns a deep copy of a mapping.
 func Clone(t testing.TB, in Node) Node {
 	t.Helper()
 	content, err := yaml.Marshal(in)
