@@ -25,7 +25,7 @@ func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 		signal.Ignore(syscall.SIGPIPE)
 		to = os.Stdout
 	default:
-		file, err := os.OpenFile(o.auditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		file, err := openAudit(o.auditLog)
 		if err == nil {
 			err = allocate(file)
 		}
@@ -34,9 +34,41 @@ func newAudit(o options, registry prometheus.Registerer) (*audit.Log, error) {
 				"--audit-log: %w: name a file on a volume that can be written to and has room, or - for standard output", err,
 			)
 		}
-		to = file // It stays open until the process ends.
+		to = &auditFile{path: o.auditLog, file: file}
 	}
 	return audit.New(audit.Options{
 		To: to, SampleAllowed: o.auditSample, Log: logf.Log.WithName("audit"), Registry: registry,
 	}), nil
+}
+
+func openAudit(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // The file that the flag names.
+}
+
+// auditFile writes to a file by its name: if the file was renamed or removed since the last write, to a new one. So it
+// can be rotated by renaming without losing a line. It stays open until the process ends.
+type auditFile struct {
+	path string
+	file *os.File
+}
+
+// Write implements io.Writer.
+func (a *auditFile) Write(lines []byte) (int, error) {
+	if a.moved() {
+		if next, err := openAudit(a.path); err == nil { // Otherwise the lines go to where they went before.
+			_ = a.file.Close()
+			a.file = next
+		}
+	}
+	return a.file.Write(lines)
+}
+
+// moved reports whether the open file is no longer the one at the path.
+func (a *auditFile) moved() bool {
+	at, err := os.Stat(a.path)
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	open, err := a.file.Stat()
+	return err == nil && !os.SameFile(at, open)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -33,6 +34,13 @@ const programName = "apikey-verifier"
 const explainPath = "/debug/explain"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == checkCommand {
+		if err := check(context.Background(), os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, programName+":", err)
+			os.Exit(1)
+		}
+		return
+	}
 	gctuning.Relax()
 	gctuning.RespectContainerLimit()
 	o := &options{}
