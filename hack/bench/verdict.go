@@ -72,9 +72,9 @@ func verdictOf(measured, typical, some bool) verdict {
 
 // inTurns returns a figure of rounds that were measured in turns with others. Its values are those of the round with
 // the median ratio, and its spread is that of the ratios.
-func inTurns(name, unit, goal string, own, others samples, judged func(ratios samples) verdict) figure {
+func inTurns(name, unit, goal string, own, others samples, decide func(ratios samples) verdict) figure {
 	ratios := own.by(others)
-	f := figure{Name: name, Unit: unit, Goal: goal, Ratio: ratios.median(), verdict: judged(ratios)}
+	f := figure{Name: name, Unit: unit, Goal: goal, Ratio: ratios.median(), verdict: decide(ratios)}
 	if len(ratios) > 0 {
 		f.Value, f.Baseline = middle(own, others)
 		low, high := ratios.bounds()

@@ -141,8 +141,8 @@ func wantReason(t testing.TB, got verify.Decision, want verify.Reason) {
 	}
 }
 
-// TestDecideUsesTheTimeOfTheRequest checks that both the key's expiry and the index's freshness are judged by the clock
-// at the time of the request.
+// TestDecideUsesTheTimeOfTheRequest checks that both the key's expiry and the index's freshness are compared with the
+// clock at the time of the request.
 func TestDecideUsesTheTimeOfTheRequest(t *testing.T) {
 	h := newHarness(t)
 	wantReason(t, h.Decide("nginx", h.request(h.key)), verify.ReasonAllowed)

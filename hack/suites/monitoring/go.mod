@@ -1,4 +1,4 @@
-// What Prometheus, its operator and Grafana make of config/prometheus is judged by their own code.
+// The code of Prometheus, its operator and Grafana checks config/prometheus.
 module github.com/nexuscommerce/apikey-operator/hack/suites/monitoring
 
 go 1.26.7

@@ -23,7 +23,7 @@ import (
 )
 
 var _ = Describe("Every policy", func() {
-	It("is about this project's kinds only, is in force, and refuses what it can't judge", func(ctx SpecContext) {
+	It("is about this project's kinds only, is in effect, and refuses what it can't evaluate", func(ctx SpecContext) {
 		files, err := filepath.Glob(folder("policy", "*.yaml"))
 		Expect(err).NotTo(HaveOccurred())
 		var policies admissionregistrationv1.ValidatingAdmissionPolicyList
