@@ -134,6 +134,13 @@ func KeepsUnderscores(names ...string) Proxy {
 	return p
 }
 
+// TrustsItsClients returns a Caddy behind another proxy, whose X-Forwarded-Host it believes (trusted_proxies).
+func TrustsItsClients() Proxy {
+	p := Text["caddy"]
+	p.around = strings.Replace(p.around, "\t\tprotocols ", "\t\ttrusted_proxies static 127.0.0.0/8\n\t\tprotocols ", 1)
+	return p
+}
+
 // runsNginx completes a proxy whose program is nginx.
 func runsNginx(p Proxy) Proxy {
 	p.Program = "nginx"
