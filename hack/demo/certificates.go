@@ -15,14 +15,11 @@ import (
 
 	"github.com/nexuscommerce/apikey-operator/controllers/certificates"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/guide"
 )
 
-const (
-	// verifierSecret is the Secret that the verifier's pods mount.
-	verifierSecret = "apikey-verifier-tls"
-	// verifierName is the name for which the guide's proxy checks the verifier's certificate.
-	verifierName = "apikey-verifier.apikey-system.svc.cluster.local"
-)
+// verifierSecret is the Secret that the verifier's pods mount.
+const verifierSecret = "apikey-verifier-tls"
 
 // mounted are files as a pod has them.
 type mounted struct {
@@ -62,7 +59,7 @@ func (c *cluster) mount(ctx context.Context) (mounted, error) {
 	if !roots.AppendCertsFromPEM(authority) {
 		return mounted{}, fmt.Errorf("the ConfigMap %s has no certificate", certificates.BundleName)
 	}
-	m.trust = &tls.Config{RootCAs: roots, ServerName: verifierName, MinVersion: tls.VersionTLS12}
+	m.trust = &tls.Config{RootCAs: roots, ServerName: guide.VerifierName, MinVersion: tls.VersionTLS12}
 	return m, errors.Join(
 		os.WriteFile(m.certificate, secret.Data["tls.crt"], 0o600), os.WriteFile(m.key, secret.Data["tls.key"], 0o600),
 		os.WriteFile(m.authority, authority, 0o600))

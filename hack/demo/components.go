@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/guide"
 )
 
 // The service accounts of config/rbac, whose credentials the controller and the verifier get.
@@ -36,9 +38,9 @@ func (d *demo) find() (programs, error) {
 				d.ws.relative(path)))
 		}
 	}
-	kind, err := proxyNamed(d.proxyName)
+	kind, err := guide.Named(d.proxyName)
 	if err == nil {
-		p.proxy, err = kind.find(d.proxyName, filepath.Join(d.ws.bin, "tools"))
+		p.proxy, err = kind.Find(d.proxyName, filepath.Join(d.ws.bin, "tools"))
 	}
 	return p, errors.Join(append(errs, err)...)
 }
@@ -95,29 +97,29 @@ func (d *demo) verifier(ctx context.Context, at addresses, files mounted) (compo
 // frontProxy returns the component of the proxy in front of the upstream. It is ready when it refuses a request without
 // credentials, as the verifier has told it to.
 func (d *demo) frontProxy(at addresses, files mounted) (component, error) {
-	kind := proxies[d.proxyName]
+	kind := guide.Proxies[d.proxyName]
 	dir := filepath.Join(d.ws.tmp, d.proxyName)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return component{}, err
 	}
-	config, err := kind.configure(dir, places{
-		proxy: d.proxy, backend: d.upstream.address, verifier: at.verifier, verifierGRPC: at.verifierGRPC,
-		loopback: at.loopback, authority: files.authority, guides: filepath.Join(d.ws.root, "docs", "guides"),
-	})
+	config, err := kind.Configure(dir, guide.Places{
+		Proxy: d.proxy, Backend: d.upstream.address, Verifier: at.verifier, VerifierGRPC: at.verifierGRPC,
+		Loopback: at.loopback, Authority: files.authority, Guides: filepath.Join(d.ws.root, "docs", "guides"),
+	}, nil)
 	if err != nil {
 		return component{}, err
 	}
 	c := component{
 		name: d.proxyName,
 		what: fmt.Sprintf("%s at http://%s: asks the verifier about each request to the API behind it, over TLS",
-			kind.title, d.proxy),
-		words:  append([]string{d.programs.proxy}, kind.args(config)...),
+			kind.Title, d.proxy),
+		words:  append([]string{d.programs.proxy}, kind.Args(config)...),
 		ready:  "http://" + d.proxy + "/api/products",
 		host:   sampleHost,
 		status: http.StatusUnauthorized,
 	}
-	if kind.objects {
-		t, err := startTunnel(verifierName+":8080", at.verifier)
+	if kind.Objects {
+		t, err := startTunnel(guide.VerifierName+":8080", at.verifier)
 		if err != nil {
 			return component{}, err
 		}

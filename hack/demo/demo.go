@@ -17,7 +17,7 @@ type demo struct {
 	programs programs
 	cluster  *cluster
 	upstream *upstream
-	// proxyName is the key of proxies, and proxy where the proxy listens.
+	// proxyName is a key of guide.Proxies, and proxy where the proxy listens.
 	proxyName, proxy string
 	cancel           context.CancelCauseFunc
 

@@ -24,6 +24,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/guide"
 )
 
 // demoLimit limits the walk-through. Everything that it needs has been built before.
@@ -37,14 +39,14 @@ func (i interrupted) Error() string { return "asked to stop: " + i.by }
 func main() {
 	keep := flag.Bool("keep", false,
 		"leave everything running until interrupted; uses the cluster of KUBECONFIG where that is set")
-	name := flag.String("proxy", defaultProxy, "the proxy in front of the API")
+	name := flag.String("proxy", "caddy", "the proxy in front of the API")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "demo: what is %q? The only flags are --keep and --proxy.\n", flag.Args())
 		os.Exit(2)
 	}
-	if _, err := proxyNamed(*name); err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
+	if _, err := guide.Named(*name); err != nil {
+		fmt.Fprintln(os.Stderr, "demo: --proxy:", err)
 		os.Exit(2)
 	}
 	os.Exit(supervise(options{keep: *keep, proxy: *name}))
@@ -54,7 +56,7 @@ func main() {
 type options struct {
 	// keep leaves everything running.
 	keep bool
-	// proxy is a key of proxies.
+	// proxy is a key of guide.Proxies.
 	proxy string
 }
 

@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/guide"
 )
 
 // The parts of config/samples that the demo uses.
 const (
-	sampleHost      = "your-nexuscommerce.com" // of the AccessPolicy
+	sampleHost      = guide.Host // of the AccessPolicy
 	sampleNamespace = "warehouse"
 	sampleKey       = "warehouse-integration" // may read products, and not write them
 	sampleTenant    = "3714240b-2e06-4c35-8856-ccc1c096323e"
@@ -98,9 +99,9 @@ func (d *demo) allowed(ctx context.Context, c *caller) error {
 		"X-Api-Key-Name: " + sampleNamespace + "/admin", "X-Api-Key-Scopes: *", "X_Api_Key_Scopes: *",
 		"X-HTTP-Method-Override: DELETE", "X-Original-URL: /api/orders",
 	}
-	if p := proxies[d.proxyName]; p.refusesUnderscores {
+	if p := guide.Proxies[d.proxyName]; p.RefusesUnderscores {
 		forged = slices.Delete(forged, 2, 3)
-		d.say.line("%s would answer 400 to X_Api_Key_Scopes, so it is left out", p.title)
+		d.say.line("%s would answer 400 to X_Api_Key_Scopes, so it is left out", p.Title)
 	}
 	got, err := c.expect(ctx, request{path: "/products", headers: slices.Concat(credentials, forged)},
 		expectation{status: http.StatusOK, body: []string{sampleNamespace + "/" + sampleKey}})
@@ -170,8 +171,8 @@ func (d *demo) refused(ctx context.Context, c *caller) error {
 			d.say.step("%s", attempt.title)
 		}
 		want := attempt.want
-		if want.status == http.StatusForbidden && !proxies[d.proxyName].keepsReasons {
-			d.say.line("%s answers a 403 with a page of its own, without the verifier's reason", proxies[d.proxyName].title)
+		if want.status == http.StatusForbidden && !guide.Proxies[d.proxyName].KeepsReasons {
+			d.say.line("%s answers a 403 with a page of its own, without the verifier's reason", guide.Proxies[d.proxyName].Title)
 			want.challenge, want.body = nil, nil
 		}
 		if _, err := c.expect(ctx, attempt.request, want); err != nil {

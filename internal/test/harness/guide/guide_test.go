@@ -1,4 +1,4 @@
-package main
+package guide
 
 import (
 	"os"
@@ -9,22 +9,22 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
 )
 
-func somewhere() places {
-	return places{
-		proxy: "127.0.0.1:8000", backend: "127.0.0.1:8082", verifier: "127.0.0.1:8081", verifierGRPC: "127.0.0.1:8083",
-		loopback: "127.0.0.1:8084", authority: "/tmp/ca.crt", guides: filepath.Join(controlplane.Root(), "docs", "guides"),
+func somewhere() Places {
+	return Places{
+		Proxy: "127.0.0.1:8000", Backend: "127.0.0.1:8082", Verifier: "127.0.0.1:8081", VerifierGRPC: "127.0.0.1:8083",
+		Loopback: "127.0.0.1:8084", Authority: "/tmp/ca.crt", Guides: filepath.Join(controlplane.Root(), "docs", "guides"),
 	}
 }
 
-// TestTheDemoRunsTheGuide checks that each proxy's configuration differs from its guide's only in addresses and paths.
-func TestTheDemoRunsTheGuide(t *testing.T) {
+// TestOnlyAddressesDiffer checks that each proxy's configuration differs from its guide's only in addresses and paths.
+func TestOnlyAddressesDiffer(t *testing.T) {
 	at := somewhere()
-	for name, p := range proxies {
-		if p.objects {
+	for name, p := range Proxies {
+		if p.Objects {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			content, err := os.ReadFile(filepath.Join(at.guides, filepath.FromSlash(p.files[0])))
+			content, err := os.ReadFile(filepath.Join(at.Guides, filepath.FromSlash(p.files[0])))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +39,7 @@ func TestTheDemoRunsTheGuide(t *testing.T) {
 			}
 			for i, line := range config {
 				if line != guide[i] && !strings.Contains(line, ":8000") && !strings.Contains(line, "127.0.0.1") &&
-					!strings.Contains(line, "/tmp/ca.crt") && !strings.Contains(line, at.guides) {
+					!strings.Contains(line, "/tmp/ca.crt") && !strings.Contains(line, at.Guides) {
 					t.Errorf("%q instead of %q", line, guide[i])
 				}
 			}
@@ -60,7 +60,7 @@ func TestTheDemoRunsTheGuide(t *testing.T) {
 // TestTraefikRoutes checks that what Traefik reads from files is what the guide's objects say.
 func TestTraefikRoutes(t *testing.T) {
 	at := somewhere()
-	objects, err := os.ReadFile(filepath.Join(at.guides, "traefik", "apikey.yaml"))
+	objects, err := os.ReadFile(filepath.Join(at.Guides, "traefik", "apikey.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,18 +72,18 @@ func TestTraefikRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tls, err := mapping(auth, "tls"); err != nil || tls["ca"] != at.authority || len(tls) != 1 {
+	if tls, err := mapping(auth, "tls"); err != nil || tls["ca"] != at.Authority || len(tls) != 1 {
 		t.Errorf("tls %v, %v", tls, err)
 	}
 	if auth["trustForwardHeader"] != false || len(auth["authResponseHeaders"].([]any)) < 20 ||
-		auth["address"] != "https://"+verifierName+":8080/auth/forward" {
+		auth["address"] != "https://"+VerifierName+":8080/auth/forward" {
 		t.Errorf("not the guide's middleware: %v", auth)
 	}
 	router, err := mapping(routes, "http", "routers", "api")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if router["rule"] != "Host(`"+sampleHost+"`) && PathPrefix(`/api`)" {
+	if router["rule"] != "Host(`"+Host+"`) && PathPrefix(`/api`)" {
 		t.Errorf("rule %v", router["rule"])
 	}
 	if _, err := traefikRoutes(strings.Replace(string(objects), "caSecret", "insecureSkipVerify", 1), at); err == nil {
@@ -91,13 +91,13 @@ func TestTraefikRoutes(t *testing.T) {
 	}
 }
 
-func TestProxyNamed(t *testing.T) {
+func TestNamed(t *testing.T) {
 	const all = "caddy, envoy, haproxy, nginx, traefik"
-	if _, err := proxyNamed("apache"); err == nil || !strings.Contains(err.Error(), all) {
-		t.Errorf("an unknown proxy: %v", err)
+	if _, err := Named("apache"); err == nil || !strings.Contains(err.Error(), all) {
+		t.Errorf("an unknown Proxy: %v", err)
 	}
-	for name := range proxies {
-		if _, err := proxyNamed(name); err != nil {
+	for name := range Proxies {
+		if _, err := Named(name); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package guide
 
 import (
 	"errors"
@@ -15,8 +15,8 @@ type node = map[string]any
 
 // writeTraefik writes Traefik's configuration as files, because a control plane without Traefik's own kinds can't have
 // the guide's objects: what the guide's entry point, Middleware and IngressRoute say, with other addresses. The
-// verifier's name stays, because its certificate is checked for it: tunnel leads there.
-func writeTraefik(path, static, objects string, at places) error {
+// verifier's name stays, because its certificate is checked for it.
+func writeTraefik(path, static, objects string, at Places, change func(string) (string, error)) error {
 	var config node
 	if err := yaml.UnmarshalStrict([]byte(static), &config); err != nil {
 		return err
@@ -25,7 +25,7 @@ func writeTraefik(path, static, objects string, at places) error {
 	if err != nil {
 		return err
 	}
-	entryPoint["address"] = at.proxy
+	entryPoint["address"] = at.Proxy
 	routes := filepath.Join(filepath.Dir(path), "routes.yaml")
 	config["providers"] = node{"file": node{"filename": routes, "watch": false}}
 	config["global"] = node{"checkNewVersion": false, "sendAnonymousUsage": false}
@@ -33,12 +33,20 @@ func writeTraefik(path, static, objects string, at places) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeYAML(path, config), writeYAML(routes, dynamic))
+	text, err := yaml.Marshal(dynamic)
+	if err != nil {
+		return err
+	}
+	changed, err := change(string(text))
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeYAML(path, config), os.WriteFile(routes, []byte(changed), 0o600))
 }
 
 // traefikRoutes turns the guide's Middleware and IngressRoute into what Traefik's file provider reads. The guide's host
-// is served in plain text, as by the demo's other proxies.
-func traefikRoutes(objects string, at places) (node, error) {
+// is served in plain text, as by the other proxies.
+func traefikRoutes(objects string, at Places) (node, error) {
 	first, second, found := strings.Cut(objects, "\n---\n")
 	var middleware, route node
 	err := errors.Join(yaml.UnmarshalStrict([]byte(first), &middleware), yaml.UnmarshalStrict([]byte(second), &route))
@@ -54,7 +62,7 @@ func traefikRoutes(objects string, at places) (node, error) {
 	if tls, err := mapping(auth, "tls"); err != nil || tls["caSecret"] == nil {
 		return nil, errors.Join(errors.New("the guide's Middleware has no tls.caSecret"), err)
 	}
-	auth["tls"] = node{"ca": at.authority}
+	auth["tls"] = node{"ca": at.Authority}
 	rules, _ := spec["routes"].([]any)
 	if len(rules) != 1 {
 		return nil, fmt.Errorf("the guide's IngressRoute has %d routes", len(rules))
@@ -66,7 +74,7 @@ func traefikRoutes(objects string, at places) (node, error) {
 			"entryPoints": spec["entryPoints"], "rule": rule["match"], "service": "api",
 			"middlewares": []any{name["name"]},
 		}},
-		"services": node{"api": node{"loadBalancer": node{"servers": []any{node{"url": "http://" + at.backend}}}}},
+		"services": node{"api": node{"loadBalancer": node{"servers": []any{node{"url": "http://" + at.Backend}}}}},
 	}}, nil
 }
 
