@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -126,16 +127,18 @@ type wrkClients struct {
 	file string
 	// passes reports whether their requests are allowed.
 	passes bool
+	// scheme is that of their credentials: Bearer if it is blank.
+	scheme string
 }
 
 // overHTTP puts load on a URL for a second. If length has a rest, connections pause between requests.
 func (bed *testbed) overHTTP(ctx context.Context, url string, who wrkClients, connections int, length time.Duration,
 	rest ...string) (answers, error) {
-	wrk, err := on(ctx, loadCore, "wrk", append([]string{
+	wrk, err := on(ctx, loadCore, "wrk", []string{
 		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length),
 		"--script=" + who.file + scriptSuffix, url, "--",
-		who.file, fixture.Host,
-	}, rest...)...)
+		who.file, fixture.Host, strings.Join(rest, ""), cmp.Or(who.scheme, "Bearer"),
+	}...)
 	if err != nil {
 		return answers{}, err
 	}

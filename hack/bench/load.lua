@@ -1,7 +1,8 @@
 -- What wrk asks, as a proxy does: one of the requests of a file each time, drawn at random. With a third argument, a
--- connection rests between an answer and its next question for that many milliseconds on average.
+-- connection rests between an answer and its next question for that many milliseconds on average. The fourth is the scheme
+-- of the credentials.
 --
---   wrk … -s load.lua URL -- FILE HOST [REST]
+--   wrk … -s load.lua URL -- FILE HOST [REST [SCHEME]]
 local requests = {}
 
 local template = "GET %s HTTP/1.1\r\n" ..
@@ -14,13 +15,13 @@ local template = "GET %s HTTP/1.1\r\n" ..
 	"User-Agent: acme-warehouse/2.4 (linux; amd64)\r\n" ..
 	"X-Request-ID: 5f2b0f9a1c2d4e6f8a9b0c1d2e3f4a5b\r\n" ..
 	"X-Tenant-ID: %s\r\n" ..
-	"Authorization: Bearer %s\r\n\r\n"
+	"Authorization: %s %s\r\n\r\n"
 
 function init(arguments)
 	math.randomseed(4711)
 	for line in io.lines(arguments[1]) do
 		local tenant, token = line:match("(%S+) (%S+)")
-		requests[#requests + 1] = template:format(wrk.path, arguments[2], arguments[2], tenant, token)
+		requests[#requests + 1] = template:format(wrk.path, arguments[2], arguments[2], tenant, arguments[4] or "Bearer", token)
 	end
 	local rest = tonumber(arguments[3])
 	if rest then

@@ -69,6 +69,10 @@ var benchmarks = []benchmark{
 		"nginx", "processor time of nginx and verifier together", time.Minute, behindNginx,
 		[]string{"taskset", "wrk", "nginx"},
 	},
+	{
+		"proxies", "processor time and latency of requests through proxies, by other ways of deciding", 8 * time.Minute,
+		behindProxies, []string{"taskset", "wrk"},
+	},
 	{"throughput", "minting many keys, by the same writes of a bare client", 5 * time.Minute, throughput, nil},
 	{"cold-start", "starts and memory of verifier and controller, 100,000 keys", 8 * time.Minute, coldStart, nil},
 	{"revocation", "from a revocation's commit to the last replica's 401", 5 * time.Minute, revocation, nil},

@@ -39,7 +39,7 @@ func behindNginx(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	who := wrkClients{filepath.Join(dir, "clients"), true}
+	who := wrkClients{file: filepath.Join(dir, "clients"), passes: true}
 	if err := draw(who.file, bed.times(servedKeys), servedKeys, itself); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
@@ -30,7 +31,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// serveArgument makes this command a server to be measured: "serve verifier KEYS", or "serve none".
+// serveArgument makes this command a server to be measured: "serve verifier KEYS", "serve none", or
+// "serve none identity".
 const serveArgument = "serve"
 
 // served has the addresses of a server.
@@ -48,7 +50,7 @@ func serveHere(args []string) int {
 func serve(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	start := nothing
+	start := func() (served, error) { return nothing(len(args) > 1 && args[1] == "identity") }
 	if args[0] == "verifier" {
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
@@ -120,8 +122,8 @@ func verifier(n int) (served, error) {
 }
 
 // nothing serves the baseline: net/http, which answers 200 with the headers of a verifier's 200, and grpc-go with its
-// own codec, which answers OK.
-func nothing() (served, error) {
+// own codec, which answers OK. With identity the latter answers with those headers too.
+func nothing(identity bool) (served, error) {
 	var listeners [2]net.Listener
 	for i := range listeners {
 		var err error
@@ -143,19 +145,32 @@ func nothing() (served, error) {
 	overHTTP := serving.NewHTTP(listeners[0], handler, nil)
 	go func() { fmt.Fprintln(os.Stderr, overHTTP.Serve()) }()
 	overGRPC := grpc.NewServer()
-	authv3.RegisterAuthorizationServer(overGRPC, constant{})
+	ok := &authv3.OkHttpResponse{}
+	if identity {
+		for header, values := range map[string][]string{
+			"x-api-key-id": id, "x-api-key-name": name, "x-api-key-scopes": scopes, "x-api-key-tenant": tenant,
+		} {
+			ok.Headers = append(ok.Headers, &corev3.HeaderValueOption{
+				Header:       &corev3.HeaderValue{Key: header, Value: values[0]},
+				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			})
+		}
+		ok.HeadersToRemove = []string{"authorization"}
+	}
+	authv3.RegisterAuthorizationServer(overGRPC, constant{ok: ok})
 	go func() { fmt.Fprintln(os.Stderr, overGRPC.Serve(listeners[1])) }()
 	return served{HTTP: listeners[0].Addr().String(), GRPC: listeners[1].Addr().String()}, nil
 }
 
 // constant allows every request.
 type constant struct {
+	ok *authv3.OkHttpResponse
 	authv3.UnimplementedAuthorizationServer
 }
 
-func (constant) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+func (c constant) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	return &authv3.CheckResponse{
 		Status:       &rpcstatus.Status{},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: c.ok},
 	}, nil
 }

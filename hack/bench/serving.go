@@ -173,7 +173,7 @@ func httpLoad(ctx context.Context, bed *testbed) error {
 	some := bed.times(servedKeys)
 	var who [3]wrkClients
 	for i, change := range []func(subject) subject{itself, unknown, malformed} {
-		who[i] = wrkClients{filepath.Join(dir, strconv.Itoa(i)), i == 0}
+		who[i] = wrkClients{file: filepath.Join(dir, strconv.Itoa(i)), passes: i == 0}
 		if err := draw(who[i].file, some, servedKeys, change); err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func latency(ctx context.Context, bed *testbed) error {
 	if err != nil {
 		return err
 	}
-	who := wrkClients{filepath.Join(dir, "clients"), true}
+	who := wrkClients{file: filepath.Join(dir, "clients"), passes: true}
 	if err := draw(who.file, bed.times(servedKeys), servedKeys, itself); err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func million(ctx context.Context, bed *testbed) error {
 		if err != nil {
 			return err
 		}
-		who := wrkClients{filepath.Join(dir, strconv.Itoa(n)), true}
+		who := wrkClients{file: filepath.Join(dir, strconv.Itoa(n)), passes: true}
 		if err := draw(who.file, min(drawnKeys, n), n, itself); err != nil {
 			return err
 		}

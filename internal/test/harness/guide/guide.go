@@ -82,6 +82,12 @@ func Named(name string) (Proxy, error) {
 	return p, nil
 }
 
+// With returns the proxy with another file of its guide, below docs/guides.
+func (p Proxy) With(file string) Proxy {
+	p.files = []string{file}
+	return p
+}
+
 // Find returns the path of a proxy's program: make brings it into a folder, or it is installed.
 func (p Proxy) Find(name, tools string) (string, error) {
 	if p.debian == "" {
@@ -111,6 +117,7 @@ type Places struct {
 func (at Places) changes() ([][2]string, error) {
 	_, port, err := net.SplitHostPort(at.Proxy)
 	backendHost, backendPort, backendErr := net.SplitHostPort(at.Backend)
+	httpHost, httpPort, httpErr := net.SplitHostPort(at.Verifier)
 	grpcHost, grpcPort, grpcErr := net.SplitHostPort(at.VerifierGRPC)
 	socket := func(host, port string) string {
 		return fmt.Sprintf("socket_address: {address: %s, port_value: %s}", host, port)
@@ -132,12 +139,13 @@ func (at Places) changes() ([][2]string, error) {
 		{socket("0.0.0.0", "8000"), socket("127.0.0.1", port)},
 		{socket("api.warehouse.svc.cluster.local", "80"), socket(backendHost, backendPort)},
 		{socket(VerifierName, "9090"), socket(grpcHost, grpcPort)},
+		{socket(VerifierName, "8080"), socket(httpHost, httpPort)},
 
 		{"/etc/caddy/apikey-ca.crt", at.Authority},
 		{"/etc/nginx/apikey-ca.crt", at.Authority},
 		{"/etc/haproxy/apikey-ca.crt", at.Authority},
 		{"/etc/envoy/apikey-ca.crt", at.Authority},
-	}, errors.Join(err, backendErr, grpcErr)
+	}, errors.Join(err, backendErr, httpErr, grpcErr)
 }
 
 // moved replaces the guide's addresses with the demo's, and its authority file with the verifier's. It fails unless it
