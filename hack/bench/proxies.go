@@ -100,28 +100,28 @@ func (bed *testbed) behind(ctx context.Context, f front) (err error) {
 	if err := alternate(bed.times(proxyRounds), values(pace)...); err != nil {
 		return err
 	}
-	f.book(bed.book, load, pace)
+	f.report(bed.results, load, pace)
 	return nil
 }
 
-// book adds a proxy's figures.
-func (f front) book(book *ledger, load, pace map[string]*contender) {
-	load["verifier"].beside(book, load["nothing"], 0,
+// report adds a proxy's figures.
+func (f front) report(results *resultList, load, pace map[string]*contender) {
+	load["verifier"].beside(results, load["nothing"], 0,
 		"proxies: "+f.name+": CPU of a request, proxy and verifier, by an authorizer that does nothing", 1.05)
 	name := "proxies: " + f.name + ": CPU of a request, proxy and verifier, by "
-	load["verifier"].stated(book, load["without"], 0, name+"no authorization")
+	load["verifier"].stated(results, load["without"], 0, name+"no authorization")
 	if f.builtin != nil {
-		load["verifier"].stated(book, load["builtin"], 0, name+f.builtinName)
+		load["verifier"].stated(results, load["builtin"], 0, name+f.builtinName)
 	}
 	for i, quantile := range []string{"p50", "p99"} {
-		pace["verifier"].stated(book, pace["nothing"], i,
+		pace["verifier"].stated(results, pace["nothing"], i,
 			"proxies: "+f.name+": "+quantile+" at 1,000 requests/s, by an authorizer that does nothing")
 	}
 }
 
 // stated adds a figure like beside, without a goal.
-func (c *contender) stated(book *ledger, other *contender, i int, name string) {
-	book.add(inTurns(name, "µs", "stated", c.seen[i], other.seen[i], func(samples) verdict { return met }))
+func (c *contender) stated(results *resultList, other *contender, i int, name string) {
+	results.add(inTurns(name, "µs", "stated", c.seen[i], other.seen[i], func(samples) verdict { return met }))
 }
 
 // clients returns the clients of a way of deciding: all have the same keys.
