@@ -131,14 +131,14 @@ type wrkClients struct {
 	scheme string
 }
 
-// overHTTP puts load on a URL for a second. If length has a rest, connections pause between requests.
-func (bed *testbed) overHTTP(ctx context.Context, url string, who wrkClients, connections int, length time.Duration,
-	rest ...string) (answers, error) {
-	wrk, err := on(ctx, loadCore, "wrk", []string{
-		"--threads=1", "--connections=" + strconv.Itoa(connections), "--duration=" + seconds(length),
-		"--script=" + who.file + scriptSuffix, url, "--",
-		who.file, fixture.Host, strings.Join(rest, ""), cmp.Or(who.scheme, "Bearer"),
-	}...)
+// overHTTP puts load on a URL for a second. With a rest, in milliseconds, connections pause
+// between requests.
+func (bed *testbed) overHTTP(ctx context.Context, url string, who wrkClients, connections int, rest ...string,
+) (answers, error) {
+	wrk, err := on(ctx, loadCore, "wrk",
+		"--threads=1", "--connections="+strconv.Itoa(connections), "--duration=1s",
+		"--script="+who.file+scriptSuffix, url, "--",
+		who.file, fixture.Host, strings.Join(rest, ""), cmp.Or(who.scheme, "Bearer"))
 	if err != nil {
 		return answers{}, err
 	}
@@ -155,11 +155,6 @@ func (bed *testbed) overHTTP(ctx context.Context, url string, who wrkClients, co
 		return a, fmt.Errorf("wrk: of %d requests %d were refused and %d lost", a.Requests, a.Refused, a.Lost)
 	}
 	return a, nil
-}
-
-// seconds formats a time for wrk, which accepts whole seconds only.
-func seconds(d time.Duration) string {
-	return strconv.Itoa(max(int(d.Round(time.Second).Seconds()), 1)) + "s"
 }
 
 // overGRPC puts load on a server with one message, read from a file.

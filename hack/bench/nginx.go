@@ -51,7 +51,7 @@ func behindNginx(ctx context.Context, bed *testbed) error {
 		}
 		behind[i] = &contender{measure: func() (samples, error) {
 			perRequest, err := cost(func() (answers, error) {
-				return bed.overHTTP(ctx, "http://"+nginx.address+"/api/products", who, httpConnections, loadTime)
+				return bed.overHTTP(ctx, "http://"+nginx.address+"/api/products", who, httpConnections)
 			}, nginx, backend)
 			return samples{perRequest}, err
 		}}

@@ -94,10 +94,10 @@ func (bed *testbed) behind(ctx context.Context, f front) (err error) {
 		}
 		load[way], pace[way] = bed.through(ctx, p, authorizer, clients)
 	}
-	if err := alternate(bed.times(proxyRounds), values(load)...); err != nil {
+	if err := alternate(bed.times(proxyRounds), inOrder(load)...); err != nil {
 		return err
 	}
-	if err := alternate(bed.times(proxyRounds), values(pace)...); err != nil {
+	if err := alternate(bed.times(proxyRounds), inOrder(pace)...); err != nil {
 		return err
 	}
 	f.report(bed.results, load, pace)
@@ -155,12 +155,12 @@ func (bed *testbed) through(ctx context.Context, p, authorizer *process, who wrk
 	}
 	load = &contender{measure: func() (samples, error) {
 		perRequest, err := cost(func() (answers, error) {
-			return bed.overHTTP(ctx, url, who, httpConnections, loadTime)
+			return bed.overHTTP(ctx, url, who, httpConnections)
 		}, measured...)
 		return samples{perRequest}, err
 	}}
 	pace = &contender{measure: func() (samples, error) {
-		a, err := bed.overHTTP(ctx, url, who, pacedConnections, paceTime, pacedRest)
+		a, err := bed.overHTTP(ctx, url, who, pacedConnections, pacedRest)
 		return samples{a.P50, a.P99}, err
 	}}
 	return load, pace
@@ -226,7 +226,7 @@ func (bed *testbed) startFront(
 	})
 }
 
-func values(of map[string]*contender) (all []*contender) {
+func inOrder(of map[string]*contender) (all []*contender) {
 	for _, way := range []string{"verifier", "nothing", "without", "builtin"} {
 		if c := of[way]; c != nil {
 			all = append(all, c)

@@ -25,7 +25,6 @@ const (
 	// loadRounds alternate between the servers that are compared; in paceRounds all are measured at a time.
 	loadRounds = 7
 	paceRounds = 11
-	paceTime   = time.Second
 )
 
 // serve starts a server on the server's processor: "verifier" with a number of keys, or "none".
@@ -150,7 +149,7 @@ func middle(own, others samples) (value, baseline float64) {
 func (bed *testbed) asking(ctx context.Context, p *process, who wrkClients) *contender {
 	return &contender{measure: func() (samples, error) {
 		perRequest, err := cost(func() (answers, error) {
-			return bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections, loadTime)
+			return bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, httpConnections)
 		}, p)
 		return samples{perRequest}, err
 	}}
@@ -159,7 +158,7 @@ func (bed *testbed) asking(ctx context.Context, p *process, who wrkClients) *con
 // pacing returns a contender whose latency is measured at /auth/nginx, at 1,000 requests per second.
 func (bed *testbed) pacing(ctx context.Context, p *process, who wrkClients) *contender {
 	return &contender{measure: func() (samples, error) {
-		a, err := bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, pacedConnections, paceTime, pacedRest)
+		a, err := bed.overHTTP(ctx, "http://"+p.address+"/auth/nginx", who, pacedConnections, pacedRest)
 		return samples{a.P50, a.P99}, err
 	}}
 }

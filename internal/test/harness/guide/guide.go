@@ -173,7 +173,7 @@ func (at Places) moved(guide string) (string, error) {
 	return guide, nil
 }
 
-// Configure writes the proxy's configuration into a folder, and returns the path of the file that it is started with. It
+// Configure writes the proxy's configuration into a folder, and returns the path of the file that it starts with. That
 // is the guide's own, with other addresses. If change is not nil, it gets that text, of Traefik what its file provider
 // reads, and returns what is written.
 func (p Proxy) Configure(dir string, at Places, change func(text string) (string, error)) (string, error) {
