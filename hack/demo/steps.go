@@ -171,8 +171,8 @@ func (d *demo) refused(ctx context.Context, c *caller) error {
 			d.say.step("%s", attempt.title)
 		}
 		want := attempt.want
-		if want.status == http.StatusForbidden && !guide.Proxies[d.proxyName].KeepsReasons {
-			d.say.line("%s answers a 403 with a page of its own, without the verifier's reason", guide.Proxies[d.proxyName].Title)
+		if p := guide.Proxies[d.proxyName]; want.status == http.StatusForbidden && !p.KeepsReasons {
+			d.say.line("%s answers a 403 with a page of its own, without the verifier's reason", p.Title)
 			want.challenge, want.body = nil, nil
 		}
 		if _, err := c.expect(ctx, attempt.request, want); err != nil {
