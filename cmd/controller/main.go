@@ -3,8 +3,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,23 +20,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/keycache"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/publication"
+	"github.com/nexuscommerce/apikey-operator/controllers/canary"
 	"github.com/nexuscommerce/apikey-operator/controllers/tenant"
 	"github.com/nexuscommerce/apikey-operator/internal/daemon"
 	"github.com/nexuscommerce/apikey-operator/internal/gctuning"
 	"github.com/nexuscommerce/apikey-operator/internal/keymetrics"
 	"github.com/nexuscommerce/apikey-operator/internal/monitor"
-)
-
-// leaseName is the name of the leader's Lease. The controller's RBAC has it, too.
-const leaseName = "apikey-controller"
-
-// If a leader crashes, another replica takes over after leaseDuration and a retry or two: 10 to 13 s. A leader that
-// can't renew its lease gives up well before another may take it. A leader that is stopped releases the lease, and
-// another takes over at its next retry.
-const (
-	leaseDuration = 10 * time.Second
-	renewDeadline = 7 * time.Second
-	retryPeriod   = time.Second
 )
 
 func main() {
@@ -56,19 +43,8 @@ func main() {
 		if err != nil {
 			return err
 		}
-		return successor(manager.Start(ctx))
+		return o.lease.explain(manager.Start(ctx))
 	})
-}
-
-// successor explains the error of a lost leader election.
-func successor(err error) error {
-	if err != nil && err.Error() == "leader election lost" { // controller-runtime's error has no type.
-		return fmt.Errorf(
-			"%w: the lease %s was not renewed within %s, so another replica takes over; this one is to be started again",
-			err, leaseName, renewDeadline,
-		)
-	}
-	return err
 }
 
 // newManager returns a manager with all of the controller's parts.
@@ -88,21 +64,20 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := ctrl.NewManager(restConfig, ctrl.Options{
+	settings := ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       endpoint.Options(),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // Safe, because the process ends when the manager has stopped.
-		LeaseDuration:                 new(leaseDuration),
-		RenewDeadline:                 new(renewDeadline),
-		RetryPeriod:                   new(retryPeriod),
 		// The caches of replicas that don't lead are warm, because a list of all keys takes longer than the election.
 		Controller: config.Controller{EnableWarmup: new(true)},
 		Cache:      keycache.Options(o.served, clock.RealClock{}),
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-	})
+	}
+	o.lease.apply(&settings)
+	m, err := ctrl.NewManager(restConfig, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +90,7 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		endpoint.AddTo,
 		func(m manager.Manager) error { return registerCertificates(o, m, watched) },
 		func(m manager.Manager) error { return registerKeys(o, m) },
+		func(m manager.Manager) error { return registerCanary(o, m) },
 		tenants.Register,
 		policies.Register,
 	} {
@@ -123,6 +99,14 @@ func newManager(o options, restConfig *rest.Config) (manager.Manager, error) {
 		}
 	}
 	return m, nil
+}
+
+// registerCanary adds the controller of the verifiers' canary to a manager, if a flag asks for it.
+func registerCanary(o options, m manager.Manager) error {
+	if !o.createCanary {
+		return nil
+	}
+	return canary.NewController(m.GetClient(), o.namespace).Register(m)
 }
 
 // registerKeys adds the controller of keys to a manager, with the indexes that it needs.

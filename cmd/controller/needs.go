@@ -52,6 +52,10 @@ func (o *options) needs() daemon.Needs {
 				Verbs: []string{"get", "list", "watch", "update"},
 			})
 	}
+	if o.createCanary {
+		needs.Permissions = append(needs.Permissions,
+			daemon.Permission{Group: group, Resource: "apikeys", Namespace: o.namespace, Verbs: []string{"create"}})
+	}
 	if o.metricsSecure {
 		needs.Permissions = append(needs.Permissions,
 			daemon.Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}},

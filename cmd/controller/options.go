@@ -23,8 +23,10 @@ type options struct {
 	tlsCert        string
 	tlsKey         string
 	selfSigned     bool
+	createCanary   bool
 	healthAddress  string
 	leaderElect    bool
+	lease          leaseTimes
 	formatLive     string
 	formatTest     string
 	expiryWarnings string
@@ -55,11 +57,14 @@ func (o *options) AddFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.selfSigned, "self-signed-certificates", false,
 		"Sign the certificates of the verifiers, the console and the metrics endpoint, by an authority of the "+
 			"controller's own, and replace them in time.")
+	flags.BoolVar(&o.createCanary, "create-canary", false,
+		"Create the ApiKey through which verifiers prove their freshness, at the start and whenever it is missing.")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flags.BoolVar(
 		&o.leaderElect, "leader-elect", true,
 		"Act only while holding the lease. Off is for a single replica that is never replaced by another while it runs.",
 	)
+	o.lease.addFlags(flags)
 	flags.StringVar(
 		&o.formatLive, "token-format-live", string(token.FormatLive),
 		"Beginning of the tokens of tenants whose environment is Live.",
@@ -89,9 +94,7 @@ func (o *options) Complete() error {
 	if o.namespace == "" {
 		errs = append(errs, errors.New("--namespace must not be empty"))
 	}
-	if err := daemon.CheckTimeout(o.startupTimeout); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, daemon.CheckTimeout(o.startupTimeout), o.lease.check())
 	if err := token.Format(o.formatLive).Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("--token-format-live: %w", err))
 	}

@@ -19,14 +19,18 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags.Values{
-		"--namespace":                 {o.namespace, "apikey-system"},
-		"--metrics-bind-address":      {o.metricsAddress, ":8080"},
-		"--health-probe-bind-address": {o.healthAddress, ":8081"},
-		"--leader-elect":              {o.leaderElect, true},
-		"--self-signed-certificates":  {o.selfSigned, false},
-		"--startup-timeout":           {o.startupTimeout, 30 * time.Second},
-		"--token-format-live":         {string(o.formats()[keysv1alpha1.EnvironmentLive]), "nxc_live_"},
-		"--token-format-test":         {string(o.formats()[keysv1alpha1.EnvironmentTest]), "nxc_test_"},
+		"--namespace":                   {o.namespace, "apikey-system"},
+		"--metrics-bind-address":        {o.metricsAddress, ":8080"},
+		"--health-probe-bind-address":   {o.healthAddress, ":8081"},
+		"--leader-elect":                {o.leaderElect, true},
+		"--leader-elect-lease-duration": {o.lease.duration, 10 * time.Second},
+		"--leader-elect-renew-deadline": {o.lease.deadline, 7 * time.Second},
+		"--leader-elect-retry-period":   {o.lease.retry, time.Second},
+		"--self-signed-certificates":    {o.selfSigned, false},
+		"--create-canary":               {o.createCanary, false},
+		"--startup-timeout":             {o.startupTimeout, 30 * time.Second},
+		"--token-format-live":           {string(o.formats()[keysv1alpha1.EnvironmentLive]), "nxc_live_"},
+		"--token-format-test":           {string(o.formats()[keysv1alpha1.EnvironmentTest]), "nxc_test_"},
 	}.Check(t)
 	if want := []time.Duration{168 * time.Hour, 24 * time.Hour}; !slices.Equal(o.warnings, want) {
 		t.Errorf("--expiry-warnings is %v by default, want %v", o.warnings, want)
@@ -35,11 +39,17 @@ func TestDefaults(t *testing.T) {
 
 func TestAccepted(t *testing.T) {
 	flags.Accepted(t, parse, map[string][]string{
-		"other formats":         {"--token-format-live=acme_", "--token-format-test=acme_sandbox_"},
-		"the shortest format":   {"--token-format-live=a_"},
-		"the longest format":    {"--token-format-live=" + strings.Repeat("a", 31) + "_"},
-		"no metrics":            {"--metrics-bind-address=0"},
-		"no leader election":    {"--leader-elect=false"},
+		"other formats":       {"--token-format-live=acme_", "--token-format-test=acme_sandbox_"},
+		"the shortest format": {"--token-format-live=a_"},
+		"the longest format":  {"--token-format-live=" + strings.Repeat("a", 31) + "_"},
+		"no metrics":          {"--metrics-bind-address=0"},
+		"no leader election":  {"--leader-elect=false"},
+		"longer lease times": {
+			"--leader-elect-lease-duration=1m", "--leader-elect-renew-deadline=59s", "--leader-elect-retry-period=5s",
+		},
+		"the shortest lease": {
+			"--leader-elect-lease-duration=1s", "--leader-elect-renew-deadline=900ms", "--leader-elect-retry-period=100ms",
+		},
 		"no warnings":           {"--expiry-warnings="},
 		"one warning":           {"--expiry-warnings=1h30m"},
 		"warnings and spaces":   {"--expiry-warnings=168h, 24h,"},
@@ -50,7 +60,14 @@ func TestAccepted(t *testing.T) {
 // TestRefused checks that the error names the invalid flag, and no other.
 func TestRefused(t *testing.T) {
 	flags.Refusals{
-		"no namespace":               {"--namespace=", "--namespace"},
+		"no namespace":             {"--namespace=", "--namespace"},
+		"no lease":                 {"--leader-elect-lease-duration=0", "--leader-elect-lease-duration"},
+		"half a second of a lease": {"--leader-elect-lease-duration=10500ms", "--leader-elect-lease-duration"},
+		"a lease that others take before it is given up": {
+			"--leader-elect-renew-deadline=10s", "--leader-elect-renew-deadline",
+		},
+		"no retry":                   {"--leader-elect-retry-period=0", "--leader-elect-retry-period"},
+		"a retry that is late":       {"--leader-elect-retry-period=6s", "--leader-elect-retry-period"},
 		"no live format":             {"--token-format-live=", "--token-format-live"},
 		"no test format":             {"--token-format-test=", "--token-format-test"},
 		"a format's end":             {"--token-format-live=nxc_live", "--token-format-live"},

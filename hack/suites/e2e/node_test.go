@@ -74,6 +74,7 @@ func (c *cluster) install(t *testing.T) {
 	shell(t, commands[1])
 	g.Expect(shell(t, commands[2])).To(accepted)
 	c.follow(t, "docs/install.md", "")
+	c.follow(t, "docs/quickstart.md", "The operator")
 
 	var namespace corev1.Namespace
 	g.Expect(c.Get(t.Context(), client.ObjectKey{Name: system}, &namespace)).To(Succeed())

@@ -12,9 +12,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
@@ -131,14 +129,15 @@ var settings = map[string]struct {
 }
 
 func flags(values []string) []string {
-	all := []string{"--set=image.tag=dev"}
+	all := []string{"--set=image.registry=,image.repository=apikey-operator,image.tag=dev"}
 	for _, value := range values {
 		all = append(all, "--set="+value)
 	}
 	return all
 }
 
-// TestIsWhatConfigIs checks that Helm renders what kustomize builds, except for the namespace, which Helm creates.
+// TestIsWhatConfigIs checks that Helm renders what kustomize builds, except for the namespace, which Helm creates, and
+// the canary, which the controller creates.
 func TestIsWhatConfigIs(t *testing.T) {
 	folder := chart(t, "v1.2.3")
 	for name, setting := range settings {
@@ -146,13 +145,15 @@ func TestIsWhatConfigIs(t *testing.T) {
 			g := NewWithT(t)
 			run(t, helm(t), append([]string{"lint", "--strict", folder}, flags(setting.values)...)...)
 			got := objects(t,
-				run(t, helm(t), append([]string{"template", "any", folder, "--namespace=apikey-system", "--include-crds"},
+				run(t, helm(t), append([]string{"template", "any", folder, "--namespace=apikey-system", "--no-hooks"},
 					flags(setting.values)...)...))
 			want := objects(t,
 				run(t, kubectl(), "kustomize", install.Kustomization(t, []string{"default"}, setting.components...)))
 			delete(want, "Namespace /apikey-system")
+			delete(want, "ApiKey apikey-system/"+keysv1alpha1.CanaryName)
 			g.Expect(len(want)).To(BeNumerically(">", 30))
 			for key, object := range want {
+				g.Expect(recommended(got[key])).To(BeTrue(), key+" has the recommended labels")
 				g.Expect(sorted(got[key])).To(Equal(sorted(object)), key)
 				delete(got, key)
 			}
@@ -172,6 +173,15 @@ func sorted(object map[string]any) map[string]any {
 	if containers != nil {
 		_ = unstructured.SetNestedSlice(object, containers, "spec", "template", "spec", "containers")
 	}
+	labels, _, _ := unstructured.NestedStringMap(object, "metadata", "labels")
+	unstructured.RemoveNestedField(object, "metadata", "labels")
+	for _, name := range chartsLabels { // config/ gives not every object all of these.
+		delete(labels, name)
+	}
+	if len(labels) > 0 {
+		_ = unstructured.SetNestedStringMap(object, labels, "metadata", "labels")
+	}
+	unstructured.RemoveNestedField(object, "metadata", "annotations", "helm.sh/resource-policy")
 	return object
 }
 
@@ -179,9 +189,9 @@ func sorted(object map[string]any) map[string]any {
 func TestValues(t *testing.T) {
 	folder := chart(t, "v1.2.3")
 	for value, want := range map[string]string{
-		"image.tag=v9": "image: apikey-operator:v9",
+		"image.tag=v9": "image: ghcr.io/nexuscommerce/apikey-operator:v9",
 		"image.repository=registry.example.com/a":           "image: registry.example.com/a:v1.2.3",
-		"image.digest=sha256:" + strings.Repeat("ab", 32):   "image: apikey-operator@sha256:abab",
+		"image.digest=sha256:" + strings.Repeat("ab", 32):   "image: ghcr.io/nexuscommerce/apikey-operator@sha256:abab",
 		"image.pullPolicy=Always":                           "imagePullPolicy: Always",
 		"imagePullSecrets[0].name=pull":                     "imagePullSecrets:\n        - name: pull",
 		"verifier.replicas=7":                               "replicas: 7",
@@ -221,33 +231,14 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestOnAnAPIServer installs the chart in a namespace with another name, upgrades it and uninstalls it. The CRDs and
-// the keys are kept.
-func TestOnAnAPIServer(t *testing.T) {
-	g := NewWithT(t)
-	folder := chart(t, "0123abc-dirty") // like a working tree's version
-	cp := install.ControlPlane(t, controlplane.Options{ControllerManager: true})
-	install.Kubectl(t, cp, "delete", "-k", install.Config("crd"), "--wait")
-	install.Kubectl(t, cp, "apply", "-f", install.Config("samples", "namespaces.yaml"))
-	in := []string{"--kubeconfig=" + cp.Kubeconfig, "--namespace=platform"}
-	out := run(t, helm(t),
-		append([]string{"install", "keys", folder, "--create-namespace", "--set=controller.namespaces={warehouse}"},
-			in...)...)
-	g.Expect(out).To(ContainSubstring("apikey-verifier.platform.svc"))
-	g.Expect(run(t, helm(t),
-		append([]string{"get", "manifest", "keys"}, in...)...)).NotTo(ContainSubstring("apikey-system"))
-	canary := &keysv1alpha1.ApiKey{}
-	g.Expect(cp.Client.Get(t.Context(), client.ObjectKey{Namespace: "platform", Name: keysv1alpha1.CanaryName},
-		canary)).To(Succeed())
+// chartsLabels are those that the chart gives every object.
+var chartsLabels = []string{
+	"helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by",
+	"app.kubernetes.io/name", "app.kubernetes.io/part-of",
+}
 
-	install.Kubectl(t, cp, "apply", "--server-side", "-k", install.Config("samples"))
-	run(t, helm(t), append([]string{"upgrade", "keys", folder, "--set=verifier.replicas=5"}, in...)...)
-	g.Expect(install.Kubectl(t, cp, "get", "deployment", "-n", "platform", "apikey-verifier", "-o",
-		"jsonpath={.spec.replicas}")).To(Equal("5"))
-
-	run(t, helm(t), append([]string{"uninstall", "keys"}, in...)...)
-	g.Expect(apierrors.IsNotFound(cp.Client.Get(t.Context(), client.ObjectKeyFromObject(canary), canary))).To(BeTrue())
-	g.Expect(install.Kubectl(t, cp, "get", "apikeys", "-A", "-o", "name")).To(ContainSubstring("storefront"))
-	g.Expect(install.Kubectl(t, cp, "get", "clusterroles,validatingadmissionpolicies", "-o",
-		"name")).NotTo(ContainSubstring("apikey"))
+// recommended reports whether an object has them.
+func recommended(object map[string]any) bool {
+	labels, _, _ := unstructured.NestedStringMap(object, "metadata", "labels")
+	return !slices.ContainsFunc(chartsLabels, func(name string) bool { return labels[name] == "" })
 }

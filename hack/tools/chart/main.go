@@ -42,14 +42,22 @@ func run(ctx context.Context, kubectl, version, image, out string) error {
 	if err := static(chart, version); err != nil {
 		return err
 	}
-	if at := strings.LastIndex(image, ":"); at > 0 {
+	if name, tag, ok := cutLast(image, ":"); ok {
+		registry, repository, ok := strings.Cut(name, "/")
+		if !ok || !strings.ContainsAny(registry, ".:") { // A registry is a host, with a dot or a port.
+			registry, repository = "", name
+		}
 		values, err := setScalars(chart["values.yaml"], map[string]string{
-			"image.repository": image[:at], "image.tag": image[at+1:],
+			"image.registry": registry, "image.repository": repository, "image.tag": tag,
 		})
 		if err != nil {
 			return err
 		}
 		chart["values.yaml"] = values
+	}
+	var err error
+	if chart["README.md"], err = readme(chart["values.yaml"]); err != nil {
+		return err
 	}
 	s := &sources{ctx: ctx, kubectl: kubectl}
 	for _, write := range []func(*sources, map[string]string) error{
@@ -69,6 +77,15 @@ func run(ctx context.Context, kubectl, version, image, out string) error {
 		}
 	}
 	return nil
+}
+
+// cutLast cuts a text around the last separator in it.
+func cutLast(text, separator string) (before, after string, found bool) {
+	at := strings.LastIndex(text, separator)
+	if at < 0 {
+		return text, "", false
+	}
+	return text[:at], text[at+len(separator):], true
 }
 
 // static adds the files of config/chart, which differ from the chart's only in the version.

@@ -134,15 +134,9 @@ func (t *template) add(lines string, path ...string) error {
 
 // addOnly appends an entry that depends on a condition to the mapping at a path.
 func (t *template) addOnly(condition, key string, value any, path ...string) error {
-	node, err := t.at(path...)
-	if err != nil {
+	if err := t.addEntry(key, value, path...); err != nil {
 		return err
 	}
-	var added yaml.Node
-	if err := added.Encode(value); err != nil {
-		return err
-	}
-	node.Content = append(node.Content, scalar(key), &added)
 	return t.only(condition, key, path...)
 }
 

@@ -19,10 +19,14 @@ const (
 	whenMonitoring  = ".Values.monitoring.enabled"
 	whenNetworkOnly = ".Values.networkPolicy.enabled"
 	whenConsole     = ".Values.console.enabled"
+	whenCRDs        = ".Values.crds.enabled"
 )
 
 // add adds a template to a file of the chart, under a condition unless that is blank.
 func add(chart map[string]string, file, condition string, t *template) error {
+	if err := t.label(); err != nil {
+		return err
+	}
 	text, err := t.text()
 	text = "---\n" + text
 	if condition != "" {
@@ -32,9 +36,10 @@ func add(chart map[string]string, file, condition string, t *template) error {
 	return err
 }
 
-// installation adds the objects of config/default. The namespace is the release's, which Helm creates. CRDs are in
-// crds/: Helm installs them first and never removes them, so uninstalling ends no key. The bindings to chosen
-// namespaces, instead of the one to all, are in config/chart.
+// installation adds the objects of config/default. The namespace is the release's, which Helm creates. So that helm
+// upgrade upgrades CRDs, they are templates, and Helm keeps them, so uninstalling ends no key. A release cannot have
+// the canary with its CRD, because Helm looks up all kinds before it creates anything: the controller creates it. The
+// bindings to chosen namespaces, instead of the one to all, are in config/chart.
 func installation(s *sources, chart map[string]string) error {
 	objects, err := s.objects("default")
 	if err != nil {
@@ -43,13 +48,11 @@ func installation(s *sources, chart map[string]string) error {
 	for _, o := range objects {
 		file, condition := "installation.yaml", ""
 		switch {
-		case o.kind == "Namespace":
+		case o.kind == "Namespace", o.kind == "ApiKey":
 			continue
 		case o.kind == "CustomResourceDefinition":
-			if chart["crds/"+o.name+".yaml"], err = o.plain(); err != nil {
-				return err
-			}
-			continue
+			file, condition = "crds.yaml", whenCRDs
+			err = o.add("{{- if .Values.crds.keep }}\nhelm.sh/resource-policy: keep\n{{- end }}", "metadata", "annotations")
 		case o.kind == "Deployment":
 			file, err = o.name+".yaml", deployment(o)
 		case o.kind == "NetworkPolicy":
@@ -57,6 +60,12 @@ func installation(s *sources, chart map[string]string) error {
 			condition, err = networkPolicy(o)
 		case o.name == "apikey-metrics-auth":
 			condition = securedMetrics
+		case o.kind == "PodDisruptionBudget":
+			condition, err = disruption(o)
+		case o.kind == "Service":
+			err = service(o)
+		case o.kind == "ServiceAccount":
+			err = account(o)
 		case o.kind == "ClusterRoleBinding" && o.name == "apikey-controller-secrets":
 			condition = everyNamespace
 		}
@@ -78,15 +87,42 @@ func inContainer(program string, path ...string) []string {
 func settings(t *template, program string) error {
 	values := ".Values." + program
 	annotations := []string{"spec", "template", "metadata", "annotations"}
+	podLabels := []string{"spec", "template", "metadata", "labels"}
+	container := inContainer(program)
 	return errors.Join(
-		t.set("{{ "+values+".replicas }}", "spec", "replicas"),
+		replicas(t, program),
+		t.add("{{- with "+values+".podLabels }}\n{{- toYaml . | nindent 8 }}\n{{- end }}", podLabels...),
+		environment(t, program),
+		t.instead(values+".securityContext", "securityContext", 10, container...),
+		t.instead(values+".podSecurityContext", "securityContext", 8, podSpec...),
+		t.instead(values+".topologySpreadConstraints", "topologySpreadConstraints", 6, podSpec...),
 		t.set(`{{ include "apikey-operator.image" . }}`, inContainer(program, "image")...),
 		t.set("{{- toYaml "+values+".resources | nindent 10 }}", inContainer(program, "resources")...),
 		t.add("{{- with .Values.image.pullPolicy }}\nimagePullPolicy: {{ . }}\n{{- end }}", inContainer(program)...),
+		t.add(optionalFlag("zap-log-level", ".Values.log.level"), inContainer(program, "args")...),
+		t.add(optionalFlag("zap-encoder", ".Values.log.format"), inContainer(program, "args")...),
 		t.add("{{- range "+values+".extraArgs }}\n- {{ . | quote }}\n{{- end }}", inContainer(program, "args")...),
 		t.add("{{- with "+values+".podAnnotations }}\n{{- toYaml . | nindent 8 }}\n{{- end }}", annotations...),
 		scheduling(t, values),
 	)
+}
+
+// replicas has the value of a Deployment's replicas, unless an autoscaler owns them.
+func replicas(t *template, program string) error {
+	values := ".Values." + program
+	condition := `not (kindIs "invalid" ` + values + ".replicas)"
+	if program != "controller" { // Of controllers one leads: they are not scaled.
+		condition = "and (" + condition + ") (not " + values + ".autoscaling.enabled)"
+	}
+	return errors.Join(
+		t.set("{{ "+values+".replicas }}", "spec", "replicas"),
+		t.only(condition, "replicas", "spec"),
+	)
+}
+
+// optionalFlag returns the lines of a flag that is there if its value is not blank.
+func optionalFlag(name, value string) string {
+	return "{{- with " + value + " }}\n- --" + name + "={{ . }}\n{{- end }}"
 }
 
 // scheduling adds the values that say where a pod runs, and where its image is pulled from.
@@ -123,8 +159,8 @@ func verifierPorts(t *template) error {
 		t.choose("and "+securedMetrics+" ("+encrypted+")", []string{"--metrics-secure"}, nil, args...),
 		t.only(encrypted, "scheme", inContainer("verifier", "livenessProbe", "httpGet")...),
 		t.only(encrypted, "scheme", inContainer("verifier", "readinessProbe", "httpGet")...),
-		t.only(encrypted, "volumeMounts", inContainer("verifier")...),
-		t.only(encrypted, "volumes", podSpec...),
+		t.extend(encrypted, "volumeMounts", ".Values.verifier.extraVolumeMounts", 8, inContainer("verifier")...),
+		t.extend(encrypted, "volumes", ".Values.verifier.extraVolumes", 6, podSpec...),
 	)
 }
 
@@ -136,9 +172,14 @@ func controllerPorts(t *template) error {
 	return errors.Join(
 		t.choose(securedMetrics, []string{"--metrics-secure"}, nil, args...),
 		t.choose(signedElsewhere, tlsArgs("controller"), []string{"--self-signed-certificates"}, args...),
+		t.add(optionalFlag("leader-elect-lease-duration", ".Values.controller.leaderElection.leaseDuration"), args...),
+		t.add(optionalFlag("leader-elect-renew-deadline", ".Values.controller.leaderElection.renewDeadline"), args...),
+		t.add(optionalFlag("leader-elect-retry-period", ".Values.controller.leaderElection.retryPeriod"), args...),
 		t.add("{{- with .Values.controller.namespaces }}\n- --namespaces={{ join \",\" . }}\n{{- end }}", args...),
-		t.addOnly(signedElsewhere, "volumeMounts", mounts, inContainer("controller")...),
-		t.addOnly(signedElsewhere, "volumes", volumes, podSpec...),
+		t.addEntry("volumeMounts", mounts, inContainer("controller")...),
+		t.addEntry("volumes", volumes, podSpec...),
+		t.extend(signedElsewhere, "volumeMounts", ".Values.controller.extraVolumeMounts", 8, inContainer("controller")...),
+		t.extend(signedElsewhere, "volumes", ".Values.controller.extraVolumes", 6, podSpec...),
 	)
 }
 
@@ -150,6 +191,9 @@ func tlsArgs(program string) []string {
 	return []string{"--tls-cert-file=" + folder + "/tls.crt", "--tls-private-key-file=" + folder + "/tls.key"}
 }
 
+// alertsPage is where the alerts of config/prometheus say what to do.
+const alertsPage = "https://github.com/nexuscommerce/apikey-operator/blob/main/docs/alerts.md"
+
 // monitoring adds config/prometheus.
 func monitoring(s *sources, chart map[string]string) error {
 	objects, err := s.objects("prometheus")
@@ -159,11 +203,17 @@ func monitoring(s *sources, chart map[string]string) error {
 	for _, o := range objects {
 		switch o.kind {
 		case "ClusterRoleBinding":
-			account := ".Values.monitoring.serviceAccount"
-			err = errors.Join(o.set("{{ "+account+".name }}", "subjects", "0", "name"),
-				o.set("{{ "+account+".namespace }}", "subjects", "0", "namespace"))
+			prometheus := ".Values.monitoring.serviceAccount"
+			err = errors.Join(o.set("{{ "+prometheus+".name }}", "subjects", "0", "name"),
+				o.set("{{ "+prometheus+".namespace }}", "subjects", "0", "namespace"))
 		case "ServiceMonitor":
 			err = serviceMonitor(o)
+		case "PrometheusRule":
+			err = o.replaceAll(alertsPage, "{{ .Values.monitoring.runbookURL }}")
+		}
+		if o.kind == "ServiceMonitor" || o.kind == "PrometheusRule" {
+			labels := "{{- with .Values.monitoring.labels }}\n{{- toYaml . | nindent 4 }}\n{{- end }}"
+			err = errors.Join(err, o.add(labels, "metadata", "labels"))
 		}
 		if err := errors.Join(err, add(chart, "monitoring.yaml", whenMonitoring, o)); err != nil {
 			return err
@@ -178,6 +228,7 @@ func serviceMonitor(t *template) error {
 	authority := slices.Concat(endpoint, []string{"tlsConfig", "ca"})
 	secret := map[string]any{"key": "ca.crt", "name": t.name + "-tls"}
 	err := errors.Join(
+		t.add("{{- with .Values.monitoring.interval }}\ninterval: {{ . }}\n{{- end }}", endpoint...),
 		t.only("not ("+certManager+")", "configMap", authority...),
 		t.addOnly(certManager, "secret", secret, authority...),
 	)
@@ -199,6 +250,8 @@ func certificates(_ *sources, chart map[string]string) error {
 	}
 	for _, o := range objects {
 		if err := errors.Join(
+			o.add("{{- with .Values.tls.issuerRef.group }}\ngroup: {{ . }}\n{{- end }}", "spec", "issuerRef"),
+			o.add("{{- with .Values.tls.duration }}\nduration: {{ . }}\n{{- end }}", "spec"),
 			o.set("{{ .Values.tls.issuerRef.kind }}", "spec", "issuerRef", "kind"),
 			o.set("{{ .Values.tls.issuerRef.name }}", "spec", "issuerRef", "name"),
 			add(chart, "certificates.yaml", certManager, o),
@@ -219,11 +272,20 @@ func console(s *sources, chart map[string]string) error {
 		condition := whenConsole
 		switch o.kind {
 		case "Deployment":
-			err = settings(o, "console")
+			err = errors.Join(settings(o, "console"),
+				o.extend("", "volumeMounts", ".Values.console.extraVolumeMounts", 8, inContainer("console")...),
+				o.extend("", "volumes", ".Values.console.extraVolumes", 6, podSpec...))
 			for _, name := range []string{"tls", "session"} {
 				secret := append(append([]string{}, podSpec...), "volumes", name, "secret", "secretName")
 				err = errors.Join(err, o.set("{{ .Values.console."+name+".secretName }}", secret...))
 			}
+		case "PodDisruptionBudget":
+			condition, err = disruption(o)
+			condition = "and " + whenConsole + " " + condition
+		case "Service":
+			err = service(o)
+		case "ServiceAccount":
+			err = account(o)
 		case "NetworkPolicy":
 			condition = "and " + whenNetworkOnly + " " + whenConsole
 		}
@@ -269,3 +331,39 @@ func networkPolicies(_ *sources, chart map[string]string) error {
 	}
 	return nil
 }
+
+// environment adds the environment variables of a value.
+func environment(t *template, program string) error {
+	value, container := ".Values."+program+".extraEnv", inContainer(program)
+	if _, err := t.at(inContainer(program, "env")...); err != nil {
+		return t.add("{{- with "+value+" }}\nenv:\n{{- toYaml . | nindent 8 }}\n{{- end }}", container...)
+	}
+	return t.extend("", "env", value, 8, container...)
+}
+
+// valuesOf names the values of the program that an object belongs to.
+func valuesOf(t *template) string { return ".Values." + strings.TrimPrefix(t.name, "apikey-") }
+
+// disruption has the values of a PodDisruptionBudget, and returns when it is there.
+func disruption(t *template) (string, error) {
+	budget := valuesOf(t) + ".podDisruptionBudget"
+	return budget + ".enabled", t.set("{{ "+budget+".maxUnavailable }}", "spec", "maxUnavailable")
+}
+
+// annotated adds the annotations of a value.
+func annotated(t *template, value string) error {
+	return t.add("{{- with "+value+" }}\nannotations:\n{{- toYaml . | nindent 4 }}\n{{- end }}", "metadata")
+}
+
+// service has the values of a Service that others than Prometheus ask.
+func service(t *template) error {
+	if t.name != "apikey-verifier" && t.name != "apikey-console" {
+		return nil
+	}
+	values := valuesOf(t) + ".service"
+	return errors.Join(annotated(t, values+".annotations"),
+		t.add("{{- with "+values+".type }}\ntype: {{ . }}\n{{- end }}", "spec"))
+}
+
+// account has the values of a ServiceAccount.
+func account(t *template) error { return annotated(t, valuesOf(t)+".serviceAccount.annotations") }

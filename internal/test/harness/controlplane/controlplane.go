@@ -29,6 +29,10 @@ import (
 // SystemNamespace is where the controller and the verifier run, and where Start makes the namespace for them.
 const SystemNamespace = "apikey-system"
 
+// EmulatedVersion is an environment variable. Where it is set, to 1.34 for instance, the API server behaves as one of
+// that version does: it has the same APIs and the same admission.
+const EmulatedVersion = "KUBERNETES_EMULATED_VERSION"
+
 // Options choose what is started.
 type Options struct {
 	// ControllerManager starts kube-controller-manager too, for garbage collection and namespace deletion.
@@ -116,6 +120,9 @@ func Start(options Options) (_ *ControlPlane, err error) {
 	apiServer.CertDir = filepath.Join(cp.dir, "pki") // Kept, so that it can be started again with the same identity.
 	if err = os.Mkdir(apiServer.CertDir, 0o700); err != nil {
 		return nil, err
+	}
+	if emulated := os.Getenv(EmulatedVersion); emulated != "" {
+		apiServer.Configure().Set("emulated-version", emulated)
 	}
 	for name, value := range options.APIServerArgs {
 		apiServer.Configure().Set(name, value)

@@ -171,13 +171,26 @@ func Glob(t testing.TB, pattern string) []string {
 	return paths
 }
 
-// QuickStart returns the README's three commands.
+// released matches the flag of kubectl with the URL of a file that a release has.
+var released = regexp.MustCompile(
+	`-f https://github\.com/nexuscommerce/apikey-operator/releases/download/v\d+\.\d+\.\d+/([a-z]+)\.yaml`)
+
+// FromCheckout returns commands with folders of config/ in place of the URLs of a release's files, which are made from
+// these folders: make dist. Tests have no release.
+func FromCheckout(commands string) string {
+	folders := map[string]string{"install": "config/default", "crds": "config/crd"}
+	return released.ReplaceAllStringFunc(commands, func(flag string) string {
+		return "-k " + folders[released.FindStringSubmatch(flag)[1]]
+	})
+}
+
+// QuickStart returns the README's three commands, FromCheckout.
 func QuickStart(t testing.TB) []string {
 	t.Helper()
 	var commands []string
 	for _, b := range Read(t, "README.md").Blocks {
 		if strings.Contains(b.Section, "three commands") && b.Language == "sh" {
-			commands = append(commands, strings.Split(strings.TrimSpace(b.Text), "\n")...)
+			commands = append(commands, strings.Split(strings.TrimSpace(FromCheckout(b.Text)), "\n")...)
 		}
 	}
 	if len(commands) != 3 {

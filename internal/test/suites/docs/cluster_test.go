@@ -224,7 +224,7 @@ func sections(p pages.Page) []section {
 			all = append(all, section{name: b.Section})
 		}
 		last := &all[len(all)-1]
-		last.script += fmt.Sprintf("echo '--- %s' >&2\n%s\n", b, b.Text)
+		last.script += fmt.Sprintf("echo '--- %s' >&2\n%s\n", b, pages.FromCheckout(b.Text))
 	}
 	return all
 }

@@ -120,7 +120,7 @@ var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinks checks that relative links lead to a file, and where they name a heading, to that.
 func TestLinks(t *testing.T) {
-	all := slices.Concat(pages.Run(t), proxyGuides(t))
+	all := append(slices.Concat(pages.Run(t), proxyGuides(t)), pages.Read(t, "SECURITY.md"))
 	for _, name := range pages.Glob(t, "docs/decisions/*.md") {
 		all = append(all, pages.Read(t, name))
 	}

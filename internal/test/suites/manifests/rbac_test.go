@@ -136,6 +136,7 @@ var _ = Describe("The controller's account", func() {
 			"patch events in apikey-system",
 			"create configmaps in apikey-system",
 			"update configmaps apikey-ca in apikey-system",
+			"create "+apikeys+" in apikey-system", // The canary, where it is missing.
 			"patch "+apikeys+" verifier-canary in apikey-system",
 			"create tokenreviews.authentication.k8s.io everywhere", // Who reads its metrics.
 			"create subjectaccessreviews.authorization.k8s.io everywhere",
