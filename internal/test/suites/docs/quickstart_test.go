@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
@@ -32,4 +33,28 @@ func TestQuickStart(t *testing.T) {
 	r.run(t, commands[1])
 	program.WaitUntil(t, timeout, "a ready verifier", verifier.Ready(t))
 	r.run(t, commands[2])
+}
+
+// TestReleasesAreReplaced checks that no command that this suite runs is left with a file of a release, which is on the
+// internet: what it runs instead is the folder that the file is made from.
+func TestReleasesAreReplaced(t *testing.T) {
+	if first := pages.QuickStart(t)[0]; !strings.Contains(first, "kubectl apply --server-side -k config/default;") {
+		t.Errorf("the quick start begins with %q", first)
+	}
+	replaced := 0
+	for _, p := range pages.Run(t) {
+		for _, b := range p.Blocks {
+			if b.Language != "sh" || !mine(b) || !strings.Contains(b.Text, "/releases/download/") {
+				continue
+			}
+			replaced++
+			text := pages.FromCheckout(b.Text)
+			if strings.Contains(text, "https://github.com/") || !strings.Contains(text, "-k config/") {
+				t.Errorf("%s: %s", b, text)
+			}
+		}
+	}
+	if replaced < 4 {
+		t.Errorf("only %d blocks name a release", replaced)
+	}
 }
