@@ -6,7 +6,7 @@
 //   - Annotations and plugin attributes, which no schema knows, are compared with the names that the proxies'
 //     source has.
 //
-// What the proxies do with it is not tested here: internal/test/suites/bypass runs nginx, Caddy and HAProxy.
+// What the proxies do with it is not tested here: internal/test/suites/bypass runs those that can be had.
 //
 // It is a module of its own, so that none of this is in the product's go.mod. The proxies' modules are downloaded and
 // never built.
@@ -24,16 +24,13 @@ import (
 )
 
 // module is a Go module that a proxy's project publishes, with its version and its hash (as in go.sum).
-type module struct{ path, version, sum string }
+type module gomodule.Module
 
 var (
-	gatewayAPI   = module{"sigs.k8s.io/gateway-api", "v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc="}
-	envoyGateway = module{"github.com/envoyproxy/gateway", "v1.9.1", "h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY="}
-	istioAPI     = module{"istio.io/api", "v1.31.1", "h1:5Yb5ihcz4YQsCkciusK7DnFpBMwRB6EFWeUKH1Atuyk="}
-	contour      = module{
-		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
-	}
-	traefik = module{gomodule.Traefik.Path, gomodule.Traefik.Version, gomodule.Traefik.Sum}
+	gatewayAPI = module{"sigs.k8s.io/gateway-api", "v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc="}
+	istioAPI   = module{"istio.io/api", "v1.31.1", "h1:5Yb5ihcz4YQsCkciusK7DnFpBMwRB6EFWeUKH1Atuyk="}
+	// What internal/test/suites/bypass runs.
+	traefik, contour, envoyGateway = module(gomodule.Traefik), module(gomodule.Contour), module(gomodule.EnvoyGateway)
 	// The last version that is available as a module; apisix.apache.org/v2 has been in use since.
 	apisixIngress = module{
 		"github.com/apache/apisix-ingress-controller", "v1.8.4", "h1:p5OOqJDv0AHW9dnMySjZAsWDyrXSotWb/J3QQxEpfGo=",
@@ -47,7 +44,7 @@ var (
 // folder downloads the module, unless the module cache has it, and returns its folder.
 func (m module) folder(t *testing.T) string {
 	t.Helper()
-	return gomodule.Module{Path: m.path, Version: m.version, Sum: m.sum}.Folder(t)
+	return gomodule.Module(m).Folder(t)
 }
 
 // mentions reports whether a file of the module, below a folder and with an extension, contains a text.

@@ -1,11 +1,11 @@
-// Command testrunner runs the tests of make test-quick, make test and make test-all:
+// Command testrunner runs the tests of make test-quick, make test, make test-all and make test-nightly:
 //
 //	look ──► table of what tests need ──► bring what can be brought ──► unit tests ──► suites ──► summary
 //
 // A program that can't be brought is not a failure: the tests that need it are skipped, and listed again at the end.
 // With REQUIRE_ALL=1 they fail.
 //
-//	testrunner -mode quick|normal|full [-race auto|-race|""] [PATTERN...] [-- FLAG...]
+//	testrunner -mode quick|normal|full|nightly [-race auto|-race|""] [PATTERN...] [-- FLAG...]
 //	testrunner -prepare    installs what .ci/run needs beyond that
 //
 // The flags after -- are go test's.
@@ -67,7 +67,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	set := flag.NewFlagSet("test", flag.ContinueOnError)
-	name := set.String("mode", normal, "how much to do: quick, normal or full")
+	name := set.String("mode", normal, "how much to do: quick, normal, full or nightly")
 	asked := set.String("race", "auto", "where the race detector watches: auto, blank for nowhere, -race for everywhere")
 	set.BoolVar(&o.prepare, "prepare", false, "install what .ci/run needs, and end")
 	if err := set.Parse(args); err != nil {

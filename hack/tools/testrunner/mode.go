@@ -26,6 +26,8 @@ type mode struct {
 	// modules includes the tests of the modules below hack; browser and fuzz include those that need a browser, and
 	// fuzzing.
 	modules, browser, fuzz bool
+	// nightly brings what only such a run brings, and leaves unit tests out.
+	nightly bool
 }
 
 // race is a choice of packages for the race detector.
@@ -48,6 +50,10 @@ var modes = map[string]mode{
 	normal: {target: "test", effort: normal, race: raceOff, limit: 45 * time.Minute, modules: true},
 	"full": {
 		target: "test-all", effort: "full", race: raceAll, limit: 80 * time.Minute, modules: true, browser: true, fuzz: true,
+	},
+	"nightly": {
+		target: "test-nightly", effort: "full", race: raceOff, limit: time.Hour, nightly: true,
+		pass: map[string]string{"internal/test/suites/bypass": ""},
 	},
 }
 

@@ -118,7 +118,9 @@ func planFor(m mode, listings []listing) plan {
 			folder := found.folder()
 			run, chosen := m.pass[folder]
 			if l.dir == "." && !found.suite {
-				units.packages = append(units.packages, found.ImportPath)
+				if !m.nightly {
+					units.packages = append(units.packages, found.ImportPath)
+				}
 				continue
 			}
 			if m.pass != nil && !chosen {

@@ -70,6 +70,18 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestNightly checks that a nightly run is of the suites that need what only it brings.
+func TestNightly(t *testing.T) {
+	m, err := modeOf("nightly", "auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := planFor(m, append(slices.Clone(everyKind), listing{".", []pkg{at("internal/test/suites/bypass", true)}}))
+	if len(got.units)+len(got.alone) > 0 || names(got.together) != "internal/test/suites/bypass" {
+		t.Errorf("units %v, together %s, alone %s", got.units, names(got.together), names(got.alone))
+	}
+}
+
 // TestStarts checks that a package that needs no control plane is not a suite, and one that starts one is.
 func TestStarts(t *testing.T) {
 	t.Chdir(filepath.Join("..", "..", ".."))

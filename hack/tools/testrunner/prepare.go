@@ -34,6 +34,7 @@ func (r *runner) prepare(ctx context.Context) (plan, error) {
 	if err != nil {
 		return p, err
 	}
+	here.nightly = r.mode.nightly
 	rows := here.rows(folders)
 	if r.mode.race != raceOff {
 		rows = append([]row{here.compilerRow(compiler(ctx))}, rows...)
@@ -65,6 +66,9 @@ func (r *runner) bring(ctx context.Context, rows []row) {
 		// for all suites.
 		"XDG_CACHE_HOME="+filepath.Join(r.top, "bin", "dev", "cache"), "GOCACHE="+goEnv(ctx, "GOCACHE"),
 		ownPrograms+"="+filepath.Join(r.top, "bin"))
+	if r.mode.nightly {
+		r.env = append(r.env, need.Nightly+"=1")
+	}
 	for _, needed := range rows {
 		if needed.name == cCompiler {
 			if compiler(ctx) == "" {

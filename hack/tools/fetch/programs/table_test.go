@@ -34,6 +34,12 @@ func TestVersions(t *testing.T) {
 	if want := pinned(t, "hack/tools/caddy/go.mod", "github.com/caddyserver/caddy/v2"); caddy != want {
 		t.Errorf("Caddy is %s here, and %s in hack/tools/caddy", caddy, want)
 	}
+	if want := pinned(t, "hack/tools/contour/go.mod", "github.com/projectcontour/contour"); contour != want {
+		t.Errorf("Contour is %s here, and %s in hack/tools/contour", contour, want)
+	}
+	if want := pinned(t, "hack/tools/envoygateway/go.mod", "github.com/envoyproxy/gateway"); envoyGateway != want {
+		t.Errorf("Envoy Gateway is %s here, and %s in hack/tools/envoygateway", envoyGateway, want)
+	}
 }
 
 // TestTable checks that every download has a checksum, and that every program that is not downloaded can be built.

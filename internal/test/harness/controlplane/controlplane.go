@@ -57,6 +57,8 @@ type ControlPlane struct {
 	env     *envtest.Environment
 	dir     string
 	manager *process
+
+	accounts sync.Mutex // envtest adds one user at a time.
 }
 
 // Root returns the folder of this repository's checkout. A program that is built with -trimpath finds it from its
@@ -149,7 +151,7 @@ func Start(options Options) (_ *ControlPlane, err error) {
 
 // KubeconfigFor writes a kubeconfig for a user in the given groups and returns its path. Stop removes the file.
 func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, error) {
-	account, err := cp.env.AddUser(envtest.User{Name: user, Groups: groups}, cp.Config)
+	account, err := cp.addUser(user, groups)
 	if err != nil {
 		return "", err
 	}
@@ -163,11 +165,17 @@ func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, er
 
 // ConfigFor returns a configuration that reaches the API server as a user in the given groups.
 func (cp *ControlPlane) ConfigFor(user string, groups ...string) (*rest.Config, error) {
-	account, err := cp.env.AddUser(envtest.User{Name: user, Groups: groups}, cp.Config)
+	account, err := cp.addUser(user, groups)
 	if err != nil {
 		return nil, err
 	}
 	return account.Config(), nil
+}
+
+func (cp *ControlPlane) addUser(name string, groups []string) (*envtest.AuthenticatedUser, error) {
+	cp.accounts.Lock()
+	defer cp.accounts.Unlock()
+	return cp.env.AddUser(envtest.User{Name: name, Groups: groups}, cp.Config)
 }
 
 // ServiceAccountConfig returns a configuration that reaches the API server as a service account of SystemNamespace, by

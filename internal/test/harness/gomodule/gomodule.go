@@ -38,3 +38,19 @@ var Traefik = Module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzC
 
 // TraefikCRDs is the path in that module.
 const TraefikCRDs = "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"
+
+// Contour and EnvoyGateway are what hack/tools/contour and hack/tools/envoygateway build.
+var (
+	Contour = Module{
+		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
+	}
+	EnvoyGateway = Module{
+		"github.com/envoyproxy/gateway", "v1.9.1", "h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=",
+	}
+)
+
+// ContourCRDs and EnvoyGatewayCRDs are paths in those modules.
+const (
+	ContourCRDs      = "examples/contour/01-crds.yaml"
+	EnvoyGatewayCRDs = "charts/gateway-helm/charts/crds/crds"
+)

@@ -28,6 +28,9 @@ const Require = "REQUIRE_ALL"
 // Required reports whether Require is set.
 func Required() bool { return os.Getenv(Require) != "" }
 
+// Nightly is the environment variable by which make test-nightly says that tests have what only it brings.
+const Nightly = "TEST_NIGHTLY"
+
 // Item is a program, or something else that a machine may lack.
 type Item struct {
 	// Name is the program's own name, by which tests ask for it.
@@ -48,6 +51,9 @@ type Item struct {
 	Folder string
 	// Built is set where only bin/tools is searched: another version than the pinned one could behave differently.
 	Built bool
+	// Nightly is set where only make test-nightly brings it, because that takes minutes of compiling. Elsewhere tests use
+	// it where it is there, and Require does not count.
+	Nightly bool
 	// Probe reports why it does not work, for what is not just a file.
 	Probe func() error
 }
@@ -60,6 +66,9 @@ const ensure = "hack/tools/controlplane/ensure.sh"
 // systems are the folders whose tests start a control plane.
 var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/suites/gitops",
 	"hack/suites/guides", "hack/suites/helm", "hack/suites/browser"}
+
+// Namespaces is the item that internal/test/harness/enclave needs.
+const Namespaces = "network namespaces"
 
 // All are the things that tests need beyond Go and a POSIX shell, in the order in which people read of them.
 var All = []Item{
@@ -83,6 +92,12 @@ var All = []Item{
 		Users: []string{"internal/test/suites/bypass"}},
 	{Name: "traefik", Without: "attacks by way of Traefik", Target: "traefik", Built: true,
 		Users: []string{"internal/test/suites/bypass"}},
+	{Name: "contour", Without: "attacks by way of Contour", Target: "contour", Built: true, Nightly: true,
+		Users: []string{"internal/test/suites/bypass"}},
+	{
+		Name: "envoy-gateway", Without: "attacks by way of Envoy Gateway", Target: "envoy-gateway", Built: true,
+		Nightly: true, Users: []string{"internal/test/suites/bypass"},
+	},
 	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/suites/helm"}},
 	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus",
 		Users: []string{"hack/suites/monitoring"}},
@@ -106,6 +121,11 @@ var All = []Item{
 		Name: "mount namespaces", Without: "disks that are full or read-only", Probe: mountNamespaces,
 		Hint:  "unshare (Debian: util-linux) that may be used: try unshare --map-root-user --mount true",
 		Users: []string{"internal/test/suites/badstart"},
+	},
+	{
+		Name: Namespaces, Without: "attacks by way of Contour and Envoy Gateway", Probe: namespaces, Nightly: true,
+		Hint:  "unshare (Debian: util-linux) that may be used: try unshare --map-root-user --mount --net --pid --fork true",
+		Users: []string{"internal/test/suites/bypass"},
 	},
 	{
 		Name: "chromium", Without: "the settings page in a browser", Debian: "chromium", Variable: "CHROMIUM",
@@ -205,7 +225,7 @@ func Program(t testing.TB, name string) string {
 	if err == nil {
 		return path
 	}
-	if Required() {
+	if Required() && (!item.Nightly || os.Getenv(Nightly) != "") {
 		t.Fatalf("%s (%v; %s is set)", item.Reason(), err, Require)
 	}
 	t.Skip(item.Reason())
@@ -241,6 +261,16 @@ func Missing(text string) string {
 func mountNamespaces() error {
 	out, err := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c",
 		"mount -t tmpfs none /tmp").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// namespaces tries to make the namespaces that an enclave has.
+func namespaces() error {
+	out, err := exec.Command("unshare", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child",
+		"true").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}

@@ -88,6 +88,14 @@ func TestProgram(t *testing.T) {
 	if w.failed == "" {
 		t.Errorf("with %s it does not fail: %+v", Require, w)
 	}
+	for nightly, fails := range map[string]bool{"": false, "1": true} {
+		t.Setenv(Nightly, nightly)
+		w = &witness{}
+		Program(w, "contour")
+		if (w.failed != "") != fails || w.skipped == "" {
+			t.Errorf("with %s and %s=%q: %+v", Require, Nightly, nightly, w)
+		}
+	}
 	if got := Missing("it rains"); got != "" {
 		t.Errorf("another reason: %q", got)
 	}
