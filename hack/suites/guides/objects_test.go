@@ -23,10 +23,14 @@ var crds = map[module][]string{
 		"config/crd/experimental/gateway.networking.k8s.io_httproutes.yaml",
 		"config/crd/experimental/gateway.networking.k8s.io_referencegrants.yaml",
 	},
-	envoyGateway: {"charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_securitypolicies.yaml"},
-	istioAPI:     {"kubernetes/customresourcedefinitions.gen.yaml"},
-	contour:      {"examples/contour/01-crds.yaml"},
-	traefik:      {gomodule.TraefikCRDs},
+	envoyGateway: {
+		gomodule.EnvoyGatewayCRDs + "/generated/gateway.envoyproxy.io_clienttrafficpolicies.yaml",
+		gomodule.EnvoyGatewayCRDs + "/generated/gateway.envoyproxy.io_envoyproxies.yaml",
+		gomodule.EnvoyGatewayCRDs + "/generated/gateway.envoyproxy.io_securitypolicies.yaml",
+	},
+	istioAPI: {"kubernetes/customresourcedefinitions.gen.yaml"},
+	contour:  {gomodule.ContourCRDs},
+	traefik:  {gomodule.TraefikCRDs},
 	apisixIngress: {
 		"samples/deploy/crd/v1/ApisixPluginConfig.yaml",
 		"samples/deploy/crd/v1/ApisixRoute.yaml",
@@ -36,6 +40,7 @@ var crds = map[module][]string{
 // notObjects has the files that other tests here read, and why they are not objects for an API server.
 var notObjects = map[string]string{
 	"apisix/config.yaml":         "APISIX' own configuration",
+	"contour/contour.yaml":       "Contour's own configuration",
 	"envoy/grpc.yaml":            "Envoy's own configuration",
 	"envoy/http.yaml":            "Envoy's own configuration",
 	"istio/meshconfig.yaml":      "values of Istio's Helm chart",
@@ -79,7 +84,7 @@ func TestObjects(t *testing.T) {
 		}
 	}
 	kubectl(t, "wait", "--for=condition=Established", "--timeout=2m", "crd", "--all")
-	for _, name := range []string{"warehouse", "istio-ingress", "ingress-nginx"} {
+	for _, name := range []string{"warehouse", "istio-ingress", "ingress-nginx", "gateways"} {
 		if err := cp.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
 			t.Fatal(err)
 		}

@@ -61,6 +61,8 @@ var byVerifier = map[string]string{
 // servingNothing has the files through which no request passes, and why.
 var servingNothing = map[string]string{
 	"apisix/config.yaml":                       "beside route.yaml",
+	"contour/contour.yaml":                     "beside apikey.yaml",
+	"envoy-gateway/gateway.yaml":               "beside apikey.yaml",
 	"gateway-api/backendtlspolicy.yaml":        "TLS to the verifier",
 	"haproxy/apikey.lua":                       "called by haproxy.cfg",
 	"ingress-nginx/configmap.yaml":             "beside ingress.yaml",

@@ -44,6 +44,10 @@ type Proxy struct {
 	OnlyProducts bool
 	// HidesClient is set where the verifier isn't told the client's address, so that keys with allowedCIDRs are refused.
 	HidesClient bool
+	// DeniesBy is the status by which it refuses without an answer, where that is not 5xx.
+	DeniesBy int
+	// Bounded is set where 100 headers are too many, as the guide says.
+	Bounded bool
 	// Edits are made to the guide's configuration, each from the first text to the second.
 	Edits [][2]string
 
@@ -164,6 +168,10 @@ type Listening struct {
 	HTTP1 string
 	// HTTP2 speaks HTTP/2 by prior knowledge, RFC 9113 section 3.3. It is blank where the proxy isn't set up for it.
 	HTTP2 string
+	// Named, where the proxy is reached over TLS, returns an address at which a name stands in each handshake.
+	Named func(t testing.TB, protocol, serverName string) string
+	// Plain, where the proxy is reached over TLS, is where it listens without.
+	Plain string
 }
 
 // Start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is

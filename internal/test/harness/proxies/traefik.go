@@ -58,7 +58,11 @@ func startTraefik(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening
 		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY=http://"+tunnel, binary, "--configFile="+config)
 	waitUntilListening(t, p.Guide, process, address)
 	proxied := strings.Contains(text, "proxyProtocol")
-	at := Listening{HTTP1: startTLS(t, address, "http/1.1", proxied), HTTP2: startTLS(t, address, "h2", proxied)}
+	at := Listening{Named: func(t testing.TB, protocol, serverName string) string {
+		t.Helper()
+		return startTLS(t, address, protocol, serverName, proxied)
+	}}
+	at.HTTP1, at.HTTP2 = at.Named(t, "http/1.1", GuideHost), at.Named(t, "h2", GuideHost)
 	program.WaitUntil(t, timeout, "Traefik's routes", func() error {
 		for _, s := range Sites {
 			if err := isRouted(t, at.HTTP1, strings.Replace(s.Hosts[0], "*", "www", 1)); err != nil {
@@ -177,12 +181,12 @@ func traefikCertificate(t testing.TB, namespace string) Node {
 
 // startTLS returns an address at which what clients say in plain text is passed on over TLS, from their own addresses.
 // Where that is asked for, a header of the PROXY protocol stays in front of it.
-func startTLS(t testing.TB, address, protocol string, proxied bool) string {
+func startTLS(t testing.TB, address, protocol, serverName string, proxied bool) string {
 	t.Helper()
 	config := &tls.Config{
 		InsecureSkipVerify: true, // Nothing here is about whom the client trusts.
 		NextProtos:         []string{protocol},
-		ServerName:         GuideHost,
+		ServerName:         serverName,
 	}
 	return StartRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {
 		from, _, err := net.SplitHostPort(client.RemoteAddr().String())

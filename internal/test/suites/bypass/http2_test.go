@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,10 +99,11 @@ func http2Corpus(values map[string]string) (hostile, harmless []http2Case) {
 func TestHTTP2(t *testing.T) {
 	b := newTestbed(t)
 	hostile, harmless := http2Corpus(b.values)
-	for _, name := range append([]string{"nginx", "caddy", "haproxy", "traefik"}, proxies.Names(proxies.Envoys)...) {
+	for _, name := range slices.Concat([]string{"nginx", "caddy", "haproxy", "traefik"}, proxies.Names(proxies.Envoys),
+		proxies.Names(proxies.Gateways)) {
 		t.Run(name, func(t *testing.T) {
 			up, o := proxies.StartUpstream(t), newOracle()
-			at, _ := proxies.All()[name].Start(t, b.environment(), up)
+			at, _ := allProxies()[name].Start(t, b.environment(), up)
 			reached := func(c http2Case, wait time.Duration) (fine int) {
 				sendHTTP2(t.Context(), t, at.HTTP2, c.fields, wait)
 				for _, r := range up.Take() {

@@ -20,11 +20,7 @@ import (
 // the upstream.
 func TestImpostor(t *testing.T) {
 	trusted, other := authority.New(t), authority.New(t)
-	start := sync.OnceValue(func() *controlplane.ControlPlane { return install.ControlPlane(t, controlplane.Options{}) })
-	plane := func(t testing.TB) *controlplane.ControlPlane {
-		need.ControlPlane(t)
-		return start()
-	}
+	plane := planeOf(t)
 	const own = "the verifier's certificate" // With it everything passes, or the others would prove nothing.
 	for kind, certificate := range map[string][2]string{
 		own:                 pair(t, trusted, authority.VerifierName),
@@ -47,7 +43,7 @@ func TestImpostor(t *testing.T) {
 				},
 				authority: trusted, values: map[string]string{"token": token}, startPlane: plane,
 			}
-			for name, p := range proxies.All() {
+			for name, p := range allProxies() {
 				if p.Unchecked {
 					continue
 				}
@@ -56,7 +52,8 @@ func TestImpostor(t *testing.T) {
 					at, _ := p.Start(t, b.environment(), up)
 					f := &front{testbed: b, address: at.HTTP1, upstream: up}
 					status, err := send(t.Context(), f.address, f.request("token"), timeout)
-					if err != nil || (status < http.StatusInternalServerError) != (kind == own) {
+					denied := status >= http.StatusInternalServerError || p.DeniesBy != 0 && status == p.DeniesBy
+					if err != nil || denied == (kind == own) {
 						t.Errorf("%d, %v", status, err)
 					}
 					for _, r := range up.Take() {
@@ -72,6 +69,17 @@ func TestImpostor(t *testing.T) {
 				t.Errorf("%d tokens were sent to who can't prove that it is the verifier", n)
 			}
 		})
+	}
+}
+
+// planeOf returns a function that starts a control plane once, which ends with the test and not with a subtest.
+func planeOf(t *testing.T) func(t testing.TB) *controlplane.ControlPlane {
+	t.Helper()
+	start := sync.OnceValue(func() *controlplane.ControlPlane { return install.ControlPlane(t, controlplane.Options{}) })
+	return func(t testing.TB) *controlplane.ControlPlane {
+		t.Helper()
+		need.ControlPlane(t)
+		return start()
 	}
 }
 

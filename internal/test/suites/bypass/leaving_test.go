@@ -25,10 +25,11 @@ func TestVerifierLeaves(t *testing.T) {
 	for _, c := range readCorpus(t, "harmless.txt", b.values) {
 		harmless = append(harmless, c.raw)
 	}
-	for _, name := range append([]string{"nginx", "haproxy", "caddy", "traefik"}, proxies.Names(proxies.Envoys)...) {
+	for _, name := range slices.Concat([]string{"nginx", "haproxy", "caddy", "traefik"}, proxies.Names(proxies.Envoys),
+		proxies.Names(proxies.Gateways)) {
 		t.Run(name, func(t *testing.T) {
 			f := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
-			at, _ := proxies.All()[name].Start(t, b.environment(), f.upstream)
+			at, _ := allProxies()[name].Start(t, b.environment(), f.upstream)
 			f.address = at.HTTP1
 			f.eventuallyPasses(t)
 

@@ -14,7 +14,8 @@ import (
 // TestOtherHosts asks every proxy for hosts that no site is for, with a verifier that lets everything pass. The proxy
 // refuses them by itself, as its guide says: it does not ask the verifier, and no upstream gets the request. It fails
 // without the line of HAProxy and HAProxy Ingress that denies other hosts, and without the site of Caddy and the server
-// of nginx that are for them. Traefik is left out: it needs a control plane, and has no route but for its guide's host.
+// of nginx that are for them. Traefik is left out: it has no route but for its guide's host. Contour is asked under a
+// name in TLS' handshake that it serves; TestServerName has the others.
 func TestOtherHosts(t *testing.T) {
 	trusted := authority.New(t)
 	var asked atomic.Int32
@@ -23,9 +24,9 @@ func TestOtherHosts(t *testing.T) {
 		Installation: &install.Installation{
 			Verifier: &install.Verifier{Addresses: install.Addresses{HTTP: address, GRPC: address}},
 		},
-		authority: trusted,
+		authority: trusted, startPlane: planeOf(t),
 	}
-	all := proxies.All()
+	all := allProxies()
 	delete(all, "traefik")
 	for name, p := range all {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +37,7 @@ func TestOtherHosts(t *testing.T) {
 			}
 			asked.Store(0)
 			want := http.StatusMisdirectedRequest
-			if !slices.Contains([]string{"nginx", "haproxy", "caddy"}, name) {
+			if !slices.Contains([]string{"nginx", "haproxy", "caddy", "contour"}, name) {
 				want = http.StatusNotFound // Controllers answer so.
 			}
 			for _, host := range []string{

@@ -17,7 +17,7 @@ import (
 // TestPromises checks what the guides promise about each proxy beside what the corpus is about.
 func TestPromises(t *testing.T) {
 	b := newTestbed(t)
-	all := proxies.All()
+	all := allProxies()
 	for _, name := range proxies.Names(all) {
 		p := all[name]
 		if p.Generated || p.OnlyProducts {
@@ -31,9 +31,15 @@ func TestPromises(t *testing.T) {
 				t.Run("WebSocket", f.webSocket)
 			}
 			t.Run("allowlists", func(t *testing.T) { f.allowlists(t, p.HidesClient) })
-			t.Run("many headers", f.manyHeaders)
+			t.Run("many headers", func(t *testing.T) { f.manyHeaders(t, p.Bounded) })
 			t.Run("raw bytes in a query", f.rawQuery)
 			t.Run("no host", f.noHost)
+			if at.Plain != "" {
+				t.Run("plain text", func(t *testing.T) { f.plainText(t, at.Plain) })
+			}
+			if isEnvoy := p.Program == "" && p.Guide != "traefik"; isEnvoy {
+				t.Run("two lengths", f.twoLengths)
+			}
 			f.check(t)
 		})
 	}
@@ -113,15 +119,19 @@ func (f *front) allowlists(t *testing.T, hidden bool) {
 	}
 }
 
-// manyHeaders checks that what a client may send without the verifier passes with it.
-func (f *front) manyHeaders(t *testing.T) {
+// manyHeaders checks that what a client may send without the verifier passes with it, or that the proxy itself refuses
+// it where its guide says so.
+func (f *front) manyHeaders(t *testing.T, bounded bool) {
 	var headers []string
 	for i := range 95 {
 		headers = append(headers, fmt.Sprintf("X-Many-%d: 1", i))
 	}
-	response, body, seen := f.ask(t, clientAddress, f.get("/api/products", "token", headers...))
-	if response.StatusCode != http.StatusOK || len(seen) != 1 {
-		t.Errorf("%d %s", response.StatusCode, body)
+	for n, passes := range map[int]bool{70: true, 95: !bounded} {
+		response, body, seen := f.ask(t, clientAddress, f.get("/api/products", "token", slices.Clip(headers[:n])...))
+		if passes && (response.StatusCode != http.StatusOK || len(seen) != 1) ||
+			!passes && (response.StatusCode < http.StatusBadRequest || len(seen) > 0) {
+			t.Errorf("%d headers: %d %s", n, response.StatusCode, body)
+		}
 	}
 }
 
@@ -146,5 +156,23 @@ func (f *front) noHost(t *testing.T) {
 	response, body, seen := f.ask(t, clientAddress, "OPTIONS / HTTP/1.0\r\n\r\n")
 	if response.StatusCode < http.StatusBadRequest || strings.Contains(body, "proxy_misconfigured") || len(seen) > 0 {
 		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
+
+// plainText checks that nothing passes where the proxy listens without TLS.
+func (f *front) plainText(t *testing.T, address string) {
+	f.upstream.Take()
+	status, err := send(t.Context(), address, f.request("token"), timeout)
+	if seen := f.upstream.Take(); err != nil || status < http.StatusMultipleChoices || len(seen) > 0 {
+		t.Errorf("%d, %v, and %d requests reach the upstream", status, err, len(seen))
+	}
+}
+
+// twoLengths checks that a request whose end can be told in two ways is refused.
+func (f *front) twoLengths(t *testing.T) {
+	request := f.get("/api/products", "token", "Content-Length: 5", "Transfer-Encoding: chunked") + "0\r\n\r\n"
+	response, _, seen := f.ask(t, clientAddress, request)
+	if response.StatusCode != http.StatusBadRequest || len(seen) > 0 {
+		t.Errorf("%d, and %d requests reach the upstream", response.StatusCode, len(seen))
 	}
 }

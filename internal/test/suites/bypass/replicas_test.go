@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
@@ -202,6 +203,30 @@ func TestReplicas(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestReplicasOfAGateway is the same for Envoy Gateway, whose Envoy knows each verifier by its own address.
+func TestReplicasOfAGateway(t *testing.T) {
+	need.Program(t, "envoy-gateway")
+	b := newTestbed(t)
+	g := startReplicas(t, b, func(v *install.Verifier) string { return v.GRPC }, false)
+	var addresses []string
+	for _, way := range g.ways {
+		addresses = append(addresses, way.address)
+	}
+	f := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
+	at, _ := proxies.StartEnvoyGatewayWith(t, proxies.Gateways["envoy-gateway"], b.environment(), f.upstream, addresses...)
+	f.address = at.HTTP1
+	f.eventuallyPasses(t)
+	control := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
+	at, _ = proxies.Envoys["envoy-grpc"].Start(t, b.environment(), control.upstream)
+	control.address = at.HTTP1
+	control.eventuallyPasses(t)
+	l, stop := startLoad(t, f, control)
+	defer stop()
+	g.areUsed(t, l)
+	g.oneIsKilled(t, l)
+	g.oneIsFrozen(t, l)
 }
 
 // replicas are verifiers, and the addresses by which a proxy asks them.
