@@ -70,7 +70,7 @@ func startContour(t testing.TB, p Proxy, w Environment, up *Upstream) (Listening
 	return at, e.Process
 }
 
-// contourBootstrap returns the file by which Envoy finds Contour.
+// contourBootstrap returns the file with which Envoy finds Contour.
 func contourBootstrap(t testing.TB, contour string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "contour-") // A socket's path has 107 bytes, and those of t.TempDir are long.
@@ -90,7 +90,7 @@ func contourBootstrap(t testing.TB, contour string) string {
 	return file
 }
 
-// contourSite returns an HTTPProxy for each host of a site, by an author who would have it served over plain HTTP, too.
+// contourSite returns an HTTPProxy for each host of a site, whose author also wants it served over plain HTTP.
 func contourSite(t testing.TB, guide Node, s Site) (all []any) {
 	t.Helper()
 	for i, host := range s.Hosts {
@@ -109,8 +109,8 @@ func contourSite(t testing.TB, guide Node, s Site) (all []any) {
 	return all
 }
 
-// startTLSInside returns an address at which what clients say in plain text is passed on over TLS to Contour's Envoy,
-// which chooses by the name in the handshake.
+// startTLSInside returns an address that passes on over TLS, to Contour's Envoy, what clients send in plain text. Envoy
+// routes by the name in the handshake.
 func startTLSInside(t testing.TB, e *enclave.Enclave, protocol string, name func(client net.Conn) string) string {
 	t.Helper()
 	return StartRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {

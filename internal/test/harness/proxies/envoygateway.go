@@ -29,7 +29,7 @@ func startEnvoyGateway(t testing.TB, p Proxy, w Environment, up *Upstream) (List
 	return StartEnvoyGatewayWith(t, p, w, up, w.Verifier.GRPC)
 }
 
-// StartEnvoyGatewayWith starts one whose Envoy asks some verifiers, each by its own address.
+// StartEnvoyGatewayWith starts an Envoy Gateway whose Envoy asks several verifiers, each at its own address.
 func StartEnvoyGatewayWith(
 	t testing.TB, p Proxy, w Environment, up *Upstream, verifiers ...string,
 ) (Listening, *program.Process) {
@@ -74,7 +74,7 @@ func StartEnvoyGatewayWith(
 	return at, e.Process
 }
 
-// gatewayEnvoy puts an Envoy where Envoy Gateway looks for one before it downloads one.
+// gatewayEnvoy puts an Envoy where Envoy Gateway looks before it downloads one.
 func gatewayEnvoy(t testing.TB, envoy, home string) {
 	t.Helper()
 	place := filepath.Join(home, "envoy-versions", envoyVersion, "bin")
@@ -86,8 +86,8 @@ func gatewayEnvoy(t testing.TB, envoy, home string) {
 	}
 }
 
-// gatewayConfig returns a configuration by which Envoy Gateway reads objects from an API server and starts its Envoy as
-// a process.
+// gatewayConfig returns a configuration with which Envoy Gateway reads objects from an API server and starts its Envoy
+// as a process.
 func gatewayConfig(dir, home string) Node {
 	return Node{
 		"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyGateway",
@@ -105,8 +105,8 @@ func gatewayConfig(dir, home string) Node {
 	}
 }
 
-// gatewayObjects are what the guide's routes need: a Gateway that takes plain HTTP for all hosts, with what the guide
-// has for its owner. Its Envoy is a process here.
+// gatewayObjects are the objects that the guide's routes need: a Gateway for plain HTTP on all hosts, with the guide's
+// settings for its owner. Its Envoy is a process here.
 func gatewayObjects(t testing.TB, owner []Node) []any {
 	t.Helper()
 	if len(owner) != 2 || owner[1]["kind"] != "EnvoyProxy" {
@@ -134,7 +134,7 @@ func gatewayObjects(t testing.TB, owner []Node) []any {
 	}
 }
 
-// gatewaySites turns the guide's objects, which are for one host, into ones for all sites.
+// gatewaySites turns the guide's objects for one host into objects for all sites.
 func gatewaySites(t testing.TB, guide []Node) (all []any) {
 	t.Helper()
 	if len(guide) != 3 || guide[0]["kind"] != "SecurityPolicy" || guide[1]["kind"] != "HTTPRoute" {
@@ -157,7 +157,7 @@ func gatewaySites(t testing.TB, guide []Node) (all []any) {
 	return append(all, guide[2])
 }
 
-// gatewayCertificates has Envoy Gateway make its certificates, and puts them where it and its Envoy look for them. It
+// gatewayCertificates lets Envoy Gateway make its certificates, and puts them where it and its Envoy look for them. It
 // returns the files that are at a fixed path.
 func gatewayCertificates(
 	t testing.TB, cp *controlplane.ControlPlane, gateway, kubeconfig, home string,

@@ -174,7 +174,7 @@ func awaitRoutes(t testing.TB, name string, e *enclave.Enclave, at Listening, up
 
 var names = regexp.MustCompile(`(?i)[a-z0-9-]+(\.[a-z0-9-]+)*\.example\.com`)
 
-// spokenOf returns the first of the sites' hosts that a client speaks of, without taking what it says from it.
+// spokenOf returns the first of the sites' hosts that a client names, without consuming the client's bytes.
 func spokenOf(client net.Conn) string {
 	said := make([]byte, 8<<10)
 	n := 0
@@ -196,7 +196,7 @@ func spokenOf(client net.Conn) string {
 	return "api.example.com"
 }
 
-// startInside returns an address at which clients reach what listens inside an enclave, from their own addresses.
+// startInside returns an address through which clients reach a server inside an enclave, from their own addresses.
 func startInside(t testing.TB, e *enclave.Enclave, to string) string {
 	t.Helper()
 	return StartRelay(t, func(ctx context.Context, client net.Conn) (net.Conn, error) {

@@ -7,8 +7,8 @@
 //	              ▼
 //	          a verifier, or what stands in for one
 //
-// A guide's file is for one host. Here it is for all sites, each with hosts and an upstream of its own, and with the
-// addresses of the test. Nothing else of it differs, but for edits that a test asks for.
+// A guide's file is for one host. Here it serves all sites, each with hosts and an upstream of its own, at the
+// addresses of the test. Nothing else differs, except for edits that a test requests.
 package proxies
 
 import (
@@ -29,20 +29,20 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// Proxy is one, set up as its guide says.
+// Proxy is a real proxy, configured as its guide says.
 type Proxy struct {
-	// Guide is the folder of its configuration in docs/guides, and File the configuration.
+	// Guide is the folder of its configuration in docs/guides, and File is the configuration.
 	Guide, File string
-	// Program is its name, as need.Program knows it.
+	// Program is the name of its program for need.Program.
 	Program string
-	// Generated is set where a controller makes the configuration of the guide's objects. It runs here in another version
-	// of its program than the controller has.
+	// Generated is set if a controller makes the configuration of the guide's objects. The version of the program that
+	// runs here is not the controller's.
 	Generated bool
-	// Unchecked is set where the proxy can't check the verifier's certificate, as its guide says.
+	// Unchecked is set if the proxy can't check the verifier's certificate, as its guide says.
 	Unchecked bool
-	// OnlyProducts is set where it is configured for GET /api/products alone.
+	// OnlyProducts is set if it is configured for GET /api/products alone.
 	OnlyProducts bool
-	// HidesClient is set where the verifier isn't told the client's address, so that keys with allowedCIDRs are refused.
+	// HidesClient is set if the verifier doesn't learn the client's address, so that keys with allowedCIDRs are refused.
 	HidesClient bool
 	// DeniesBy is the status by which it refuses without an answer, where that is not 5xx.
 	DeniesBy int
@@ -51,30 +51,30 @@ type Proxy struct {
 	// Edits are made to the guide's configuration, each from the first text to the second.
 	Edits [][2]string
 
-	// made returns the configuration of a generated one.
+	// made returns the configuration that a controller makes of the guide's objects, if Generated is set.
 	made func(t testing.TB) string
-	// around is what the guide's file is put into: %[1]s is a folder, %[2]s the file.
+	// around is a format for the whole configuration: %[1]s is a folder, %[2]s the guide's file.
 	around string
-	// sites turns the guide's configuration, which is for one host, into one for all sites.
+	// sites turns the guide's configuration for one host into one for all sites.
 	sites func(t testing.TB, text string, up *Upstream) string
 	args  func(config, dir string) []string
-	// started, where it is there, starts the proxy instead of all that.
+	// started, if not nil, starts the proxy instead.
 	started func(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process)
 }
 
 // Environment is what a proxy needs around it.
 type Environment struct {
-	// Verifier is where they ask, and Authority has signed the certificate of what answers there.
+	// Verifier is where proxies ask, and Authority signed the certificate of the server there.
 	Verifier  install.Addresses
 	Authority *authority.Authority
-	// Plane returns a control plane, for those that read the guide's objects from one.
+	// Plane returns a control plane, for proxies that read the guide's objects from one.
 	Plane func(t testing.TB) *controlplane.ControlPlane
 }
 
-// timeout bounds waiting for what must happen. It is long enough for a busy machine.
+// timeout limits the wait for what must happen. It is long enough for a busy machine.
 const timeout = time.Minute
 
-// Text are those whose configuration is text.
+// Text are the proxies whose configuration is text.
 var Text = map[string]Proxy{
 	"nginx": runsNginx(Proxy{Guide: "nginx", File: "nginx.conf"}),
 	"ingress-nginx": runsNginx(Proxy{
@@ -130,7 +130,7 @@ func (p Proxy) edit(t testing.TB, texts ...*string) {
 }
 
 // KeepsUnderscores returns a Caddy that lets headers with these names pass, as earlier versions do. This version drops
-// headers with underscores by itself, which would hide whether the guide's own line works.
+// headers with underscores, which would hide whether the guide's own line works.
 func KeepsUnderscores(names ...string) Proxy {
 	p := Text["caddy"]
 	p.around = strings.Replace(p.around, "\t\tprotocols ",
@@ -145,7 +145,7 @@ func TrustsItsClients() Proxy {
 	return p
 }
 
-// runsNginx completes a proxy whose program is nginx.
+// runsNginx adds the settings of a proxy whose program is nginx.
 func runsNginx(p Proxy) Proxy {
 	p.Program = "nginx"
 	p.around = "daemon off;\nmaster_process off;\nerror_log stderr crit;\npid %[1]s/nginx.pid;\n" +
@@ -157,7 +157,7 @@ func runsNginx(p Proxy) Proxy {
 	return p
 }
 
-// folder is that of the proxy in /etc.
+// folder returns the folder of the proxy in /etc.
 func (p Proxy) folder() string {
 	name, _, _ := strings.Cut(p.Guide, "-")
 	return name
@@ -166,7 +166,8 @@ func (p Proxy) folder() string {
 // Listening is where a proxy can be reached.
 type Listening struct {
 	HTTP1 string
-	// HTTP2 speaks HTTP/2 by prior knowledge, RFC 9113 section 3.3. It is blank where the proxy isn't set up for it.
+	// HTTP2 is the address for HTTP/2 by prior knowledge, RFC 9113 section 3.3. It is blank if the proxy isn't configured
+	// for it.
 	HTTP2 string
 	// Named, where the proxy is reached over TLS, returns an address at which a name stands in each handshake.
 	Named func(t testing.TB, protocol, serverName string) string
@@ -174,8 +175,8 @@ type Listening struct {
 	Plain string
 }
 
-// Start starts a proxy in front of the upstreams, and returns where it listens and its process. Where its program is
-// missing the test is skipped.
+// Start starts a proxy in front of the upstreams, and returns where it listens and its process. It skips the test if
+// the proxy's program is missing.
 func (p Proxy) Start(t testing.TB, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
 	if p.started != nil {
@@ -187,12 +188,12 @@ func (p Proxy) Start(t testing.TB, e Environment, up *Upstream) (Listening, *pro
 	}
 	address := program.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
-	at := Listening{HTTP1: address, HTTP2: address} // Caddy and HAProxy tell the two apart.
+	at := Listening{HTTP1: address, HTTP2: address} // Caddy and HAProxy distinguish the two.
 	if !strings.HasPrefix(p.Guide, "haproxy") && p.Guide != "caddy" {
 		at.HTTP2 = program.FreeAddress(t)
 	}
 	loopback := program.FreeAddress(t)
-	for loopback == at.HTTP1 || loopback == at.HTTP2 { // HAProxy would take it for both.
+	for loopback == at.HTTP1 || loopback == at.HTTP2 { // HAProxy would use it for both.
 		loopback = program.FreeAddress(t)
 	}
 	text := p.made(t)
@@ -223,7 +224,7 @@ func (p Proxy) Start(t testing.TB, e Environment, up *Upstream) (Listening, *pro
 	return at, process
 }
 
-// waitUntilListening waits until a proxy can be connected to.
+// waitUntilListening waits until a proxy accepts connections.
 func waitUntilListening(t testing.TB, name string, process *program.Process, address string) {
 	t.Helper()
 	program.WaitUntil(t, timeout, "a "+name+" that listens", func() error {
@@ -240,7 +241,7 @@ func waitUntilListening(t testing.TB, name string, process *program.Process, add
 	})
 }
 
-// All are those whose configuration is text and those that have it made by program.
+// All returns the proxies whose configuration is text, and those whose configuration a program makes.
 func All() map[string]Proxy {
 	all := maps.Clone(Text)
 	maps.Copy(all, Envoys)
@@ -248,5 +249,5 @@ func All() map[string]Proxy {
 	return all
 }
 
-// Names returns the names of some proxies, in order.
+// Names returns the names of proxies in order.
 func Names(of map[string]Proxy) []string { return slices.Sorted(maps.Keys(of)) }

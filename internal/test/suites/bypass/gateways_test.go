@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// allProxies are all that can be had, gateways among them.
+// allProxies returns all proxies, including gateways.
 func allProxies() map[string]proxies.Proxy {
 	all := proxies.All()
 	maps.Copy(all, proxies.Gateways)

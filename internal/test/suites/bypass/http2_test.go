@@ -93,9 +93,9 @@ func http2Corpus(values map[string]string) (hostile, harmless []http2Case) {
 
 // TestHTTP2 sends requests over HTTP/2, whose :authority and host may differ, through every proxy that speaks it.
 //
-// With $http_host in place of $host in nginx's guide it stays green, and rightly so: nginx 1.22 answers 400 to a host
-// field beside :authority, even one that is the same, and to a :path that is a URL, so there the two name one host.
-// They differ over HTTP/1.1 only, where the request line has a host of its own: TestBypass sends that.
+// It stays green with $http_host in place of $host in nginx's guide, and that is correct: nginx 1.22 answers 400 to a
+// host field beside :authority, even if they are equal, and to a :path that is a URL, so both variables name one host.
+// They differ only over HTTP/1.1, where the request line has a host of its own, which TestBypass sends.
 func TestHTTP2(t *testing.T) {
 	b := newTestbed(t)
 	hostile, harmless := http2Corpus(b.values)
@@ -141,8 +141,8 @@ func frame(kind, flags byte, stream uint32, payload []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(append(head, flags), stream), payload...)
 }
 
-// sendHTTP2 sends a request on a connection of its own, by prior knowledge, and waits until it has been answered or the
-// time is over. It is written byte by byte, because no client would send such fields.
+// sendHTTP2 sends a request on a connection of its own, by prior knowledge, and waits for the answer or until the time
+// is over. It writes the bytes itself, because no client would send such fields.
 func sendHTTP2(ctx context.Context, t *testing.T, address string, fields []field, wait time.Duration) {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(clientAddress)}}
@@ -162,7 +162,7 @@ func sendHTTP2(ctx context.Context, t *testing.T, address string, fields []field
 	out = append(out, frame(frameSettings, 0, 0, nil)...)
 	out = append(out, frame(frameHeaders, endStream|endHeaders, 1, block)...)
 	if _, err := conn.Write(out); err != nil {
-		return // It has closed, which is an answer.
+		return // The proxy has closed the connection, which is an answer.
 	}
 	for {
 		head := make([]byte, 9)

@@ -15,13 +15,13 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// TestImpostor runs a server in the verifier's place that lets everything pass: in plain text, with a certificate of an
+// TestImpostor replaces the verifier by a server that allows everything: in plain text, with a certificate of an
 // authority that the proxy does not trust, or with one for another name. No proxy sends it a token, and nothing reaches
 // the upstream.
 func TestImpostor(t *testing.T) {
 	trusted, other := authority.New(t), authority.New(t)
 	plane := planeOf(t)
-	const own = "the verifier's certificate" // With it everything passes, or the others would prove nothing.
+	const own = "the verifier's certificate" // This one must let requests pass, or the other cases would prove nothing.
 	for kind, certificate := range map[string][2]string{
 		own:                 pair(t, trusted, authority.VerifierName),
 		"plain text":        {},
@@ -64,9 +64,9 @@ func TestImpostor(t *testing.T) {
 				})
 			}
 			if n := asked.Load(); kind == own && n == 0 {
-				t.Error("nobody is asked")
+				t.Error("the impostor is not asked")
 			} else if kind != own && n != 0 {
-				t.Errorf("%d tokens were sent to who can't prove that it is the verifier", n)
+				t.Errorf("%d tokens were sent to a server that can't prove that it is the verifier", n)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func pair(t *testing.T, by *authority.Authority, name string) [2]string {
 	return [2]string{certificate, key}
 }
 
-// impostor lets everything pass, over HTTP and over gRPC, and returns its address.
+// impostor allows everything, over HTTP and over gRPC, and returns its address.
 func impostor(t *testing.T, certificate [2]string, see func(*http.Request)) string {
 	t.Helper()
 	return proxies.StandIn(t, certificate, func(w http.ResponseWriter, r *http.Request) {

@@ -15,9 +15,9 @@ import (
 )
 
 // TestVerifierLeaves stops the verifier by a signal, and then kills another, with traffic through each proxy. A
-// verifier that is told to stop says that it isn't ready before it takes no more connections, and nothing passes
-// without one. At no time does anything reach the upstream that a verifier would have refused, and requests pass again
-// once there is one.
+// verifier that is stopped reports that it isn't ready before it refuses connections, and nothing passes without a
+// verifier. Nothing that a verifier would have refused ever reaches the upstream, and requests pass again once there is
+// a verifier.
 func TestVerifierLeaves(t *testing.T) {
 	b := newTestbed(t)
 	all := t // The verifier outlives the subtest that starts it.
@@ -123,33 +123,34 @@ func (f *front) traffic(t *testing.T) (stop func()) {
 	}
 }
 
-// terminate tells the verifier to stop, and returns its exit code.
+// terminate stops the verifier by a signal, and returns its exit code.
 func (f *front) terminate(t *testing.T) int {
 	t.Helper()
 	verifier, code := f.Verifier, make(chan int, 1)
 	go func() { code <- verifier.Terminate(timeout) }()
 	ready := verifier.Ready(t)
 	program.WaitUntil(t, timeout, "a verifier that is not ready", func() error {
-		// In this order: a verifier that takes no more connections must not say afterwards that it is ready.
+		// The order matters: a verifier that refuses connections must not report afterwards that it is ready.
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", verifier.HTTP)
 		if err == nil {
 			conn.Close()
 		}
 		if ready() == nil {
 			if err != nil {
-				t.Errorf("it is ready and can't be asked: %v", err)
+				t.Errorf("it reports that it is ready, and can't be asked: %v", err)
 			}
-			return errors.New("it is ready")
+			return errors.New("it reports that it is ready")
 		}
 		return nil
 	})
 	return <-code
 }
 
-// passesNothing checks that without a verifier the proxy answers by itself, and that it's no refusal of the client's.
+// passesNothing checks that without a verifier the proxy answers by itself, and that its answer doesn't blame the
+// client.
 func (f *front) passesNothing(t *testing.T, requests [][]byte) {
 	t.Helper()
-	var clients sync.WaitGroup // HAProxy takes seconds to find that nobody is there.
+	var clients sync.WaitGroup // HAProxy takes seconds to notice that the verifier is gone.
 	for _, raw := range append(slices.Clone(requests), f.request("token"), f.request("revoked")) {
 		clients.Go(func() {
 			if status, err := send(t.Context(), f.address, raw, timeout); err != nil || status < 400 {

@@ -11,11 +11,10 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// TestOtherHosts asks every proxy for hosts that no site is for, with a verifier that lets everything pass. The proxy
-// refuses them by itself, as its guide says: it does not ask the verifier, and no upstream gets the request. It fails
-// without the line of HAProxy and HAProxy Ingress that denies other hosts, and without the site of Caddy and the server
-// of nginx that are for them. Traefik is left out: it has no route but for its guide's host. Contour is asked under a
-// name in TLS' handshake that it serves; TestServerName has the others.
+// TestOtherHosts asks every proxy for hosts that no site serves, with a verifier that allows everything. The proxy
+// refuses them by itself, as its guide says: it does not ask the verifier, and no upstream gets the request. The test
+// fails without the line of HAProxy and HAProxy Ingress that denies other hosts, without Caddy's site for them, and
+// without nginx's server for them.
 func TestOtherHosts(t *testing.T) {
 	trusted := authority.New(t)
 	var asked atomic.Int32
@@ -38,7 +37,7 @@ func TestOtherHosts(t *testing.T) {
 			asked.Store(0)
 			want := http.StatusMisdirectedRequest
 			if !slices.Contains([]string{"nginx", "haproxy", "caddy", "contour"}, name) {
-				want = http.StatusNotFound // Controllers answer so.
+				want = http.StatusNotFound // Controllers answer this way.
 			}
 			for _, host := range []string{
 				"nobody.example.com", "api.example.com.evil.example", "evilapi.example.com", "example.com", "127.0.0.1",
@@ -58,7 +57,7 @@ func TestOtherHosts(t *testing.T) {
 	}
 }
 
-// get asks a proxy for a path of a host, and returns the status of its answer.
+// get requests a path of a host from a proxy, and returns the status of the answer.
 func get(t *testing.T, address, host string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/api/products", http.NoBody)

@@ -14,20 +14,20 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// TestPromises checks what the guides promise about each proxy beside what the corpus is about.
+// TestPromises checks what the guides promise about each proxy apart from what the corpus tests.
 func TestPromises(t *testing.T) {
 	b := newTestbed(t)
 	all := allProxies()
 	for _, name := range proxies.Names(all) {
 		p := all[name]
 		if p.Generated || p.OnlyProducts {
-			continue // What a controller makes of its guide's objects is run for the corpus' sake.
+			continue // Configurations that a controller makes are here only for the corpus.
 		}
 		t.Run(name, func(t *testing.T) {
 			f := &front{testbed: b, upstream: proxies.StartUpstream(t), oracle: newOracle()}
 			at, _ := p.Start(t, b.environment(), f.upstream)
 			f.address = at.HTTP1
-			if p.Guide != "nginx" { // Its page says what a location for them needs.
+			if p.Guide != "nginx" { // The guide says what a location for them needs.
 				t.Run("WebSocket", f.webSocket)
 			}
 			t.Run("allowlists", func(t *testing.T) { f.allowlists(t, p.HidesClient) })
@@ -45,7 +45,7 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-// ask sends a request from an address, and returns the answer with its body, and what has reached the upstream.
+// ask sends a request from an address. It returns the answer, its body, and what has reached the upstream.
 func (f *front) ask(t *testing.T, from, request string) (*http.Response, string, []*proxies.Received) {
 	t.Helper()
 	f.upstream.Take()
@@ -65,7 +65,7 @@ func (f *front) ask(t *testing.T, from, request string) (*http.Response, string,
 	defer response.Body.Close()
 	var body []byte
 	if response.StatusCode != http.StatusSwitchingProtocols {
-		body, _ = io.ReadAll(response.Body) // The proxy may close before the end.
+		body, _ = io.ReadAll(response.Body) // The proxy may close the connection before the end.
 	}
 	return response, string(body), f.upstream.Take()
 }
@@ -76,7 +76,7 @@ func (f *front) get(path, token string, headers ...string) string {
 		f.values[token] + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
 }
 
-// webSocket checks that a handshake reaches the upstream with a good key, and not without.
+// webSocket checks that a handshake reaches the upstream with a good key, and not with a revoked one.
 func (f *front) webSocket(t *testing.T) {
 	handshake := []string{
 		"Connection: Upgrade", "Upgrade: websocket",
@@ -84,7 +84,7 @@ func (f *front) webSocket(t *testing.T) {
 	}
 	_, _, seen := f.ask(t, clientAddress, f.get("/api/products", "token", handshake...))
 	if len(seen) != 1 || !slices.Equal(seen[0].Values("upgrade"), []string{"websocket"}) {
-		t.Errorf("a handshake with a good key is %d requests, none of them a handshake", len(seen))
+		t.Errorf("with a good key %d requests reach the upstream, none of them a handshake", len(seen))
 	}
 	if len(seen) > 0 && !slices.Equal(seen[0].Values("x-api-key-id"), []string{"Reader01"}) {
 		t.Errorf("the handshake reaches the upstream as %q", seen[0].Values("x-api-key-id"))
@@ -95,8 +95,8 @@ func (f *front) webSocket(t *testing.T) {
 	}
 }
 
-// allowlists checks that an allowlist sees the address that a client connects from, wherever that is and whatever the
-// client writes.
+// allowlists checks that an allowlist is applied to the address that a client connects from, whatever the client writes
+// into headers.
 func (f *front) allowlists(t *testing.T, hidden bool) {
 	claims := [][]string{
 		nil,
@@ -105,7 +105,7 @@ func (f *front) allowlists(t *testing.T, hidden bool) {
 		{"X-Forwarded-For: 127.0.0.1, " + clientAddress},
 		{"Forwarded: for=" + clientAddress, "X-Real-IP: " + clientAddress, "X-Envoy-External-Address: " + clientAddress},
 	}
-	for _, from := range []string{clientAddress, "127.0.0.9", "127.0.0.1"} { // The last is the proxy's own, and trusted.
+	for _, from := range []string{clientAddress, "127.0.0.9", "127.0.0.1"} { // The last one is a proxy's, and trusted.
 		for _, claim := range claims {
 			want := http.StatusForbidden
 			if from == clientAddress && !hidden {
@@ -119,8 +119,7 @@ func (f *front) allowlists(t *testing.T, hidden bool) {
 	}
 }
 
-// manyHeaders checks that what a client may send without the verifier passes with it, or that the proxy itself refuses
-// it where its guide says so.
+// manyHeaders checks that the verifier does not limit the headers that a client may send.
 func (f *front) manyHeaders(t *testing.T, bounded bool) {
 	var headers []string
 	for i := range 95 {
@@ -135,8 +134,8 @@ func (f *front) manyHeaders(t *testing.T, bounded bool) {
 	}
 }
 
-// rawQuery checks that a query with letters that the client did not encode passes, or that the proxy itself says what
-// is wrong.
+// rawQuery checks that a query with letters that the client did not encode passes, or that the proxy itself reports
+// what is wrong.
 func (f *front) rawQuery(t *testing.T) {
 	response, body, seen := f.ask(t, clientAddress, f.get("/api/products?q=caf\xc3\xa9", "token"))
 	passes := response.StatusCode == http.StatusOK && len(seen) == 1
@@ -150,8 +149,8 @@ func (f *front) rawQuery(t *testing.T) {
 	}
 }
 
-// noHost checks that a client of HTTP/1.0 that names no host, as load balancers do to see whether the proxy lives, does
-// not pass.
+// noHost checks that requests of HTTP/1.0 clients that name no host don't pass. Load balancers send such requests to
+// see whether the proxy is alive.
 func (f *front) noHost(t *testing.T) {
 	response, body, seen := f.ask(t, clientAddress, "OPTIONS / HTTP/1.0\r\n\r\n")
 	if response.StatusCode < http.StatusBadRequest || strings.Contains(body, "proxy_misconfigured") || len(seen) > 0 {

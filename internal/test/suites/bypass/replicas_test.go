@@ -22,14 +22,14 @@ import (
 // outage is how long requests may fail because a verifier is frozen.
 const outage = 3 * time.Second
 
-// virtualAddress is a Service's: whoever connects to it gets one of its endpoints, and stays with that one.
+// virtualAddress behaves like a Service: a client that connects to it gets one of its endpoints, and keeps that one.
 type virtualAddress struct {
 	address string
 
 	mu        sync.Mutex
 	endpoints []string
 	next      int
-	// chosen counts the connections by endpoint.
+	// chosen counts the connections by endpoint. latest is the number of the latest connection to each.
 	chosen map[string]int
 }
 
@@ -51,23 +51,23 @@ func (v *virtualAddress) choose() string {
 	return endpoint
 }
 
-// connections returns how many there have been to an endpoint.
+// connections returns how many connections there were to an endpoint.
 func (v *virtualAddress) connections(endpoint string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.chosen[endpoint]
 }
 
-// leave takes an endpoint out. Connections to it go on.
+// leave removes an endpoint. Its connections stay open.
 func (v *virtualAddress) leave(endpoint string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.endpoints = slices.DeleteFunc(v.endpoints, func(e string) bool { return e == endpoint })
 }
 
-// load is a client that asks at a steady rate, and notes what fails. With each request it sends another one to a proxy
-// with a verifier that nothing happens to: where that one doesn't pass at once, the machine is to blame, and neither
-// counts.
+// load is a client that sends requests at a steady rate, and records those that fail. With each request it sends
+// another one to a proxy whose verifiers are left alone. If that one doesn't pass at once, the machine is too slow, and
+// neither counts.
 type load struct {
 	passed atomic.Int64
 
@@ -83,11 +83,11 @@ type failure struct {
 
 const (
 	loadRate = 50 // a second
-	// atOnce is how long a request takes at most that nothing holds up.
+	// atOnce is the longest time that a request takes if nothing delays it.
 	atOnce = 250 * time.Millisecond
 )
 
-// startLoad asks until it is stopped.
+// startLoad sends requests until it is stopped.
 func startLoad(t *testing.T, f, control *front) (l *load, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -114,7 +114,7 @@ func startLoad(t *testing.T, f, control *front) (l *load, stop func()) {
 	}
 }
 
-// ask asks both, and counts the first if the second says that it counts.
+// ask sends both requests, and counts the first unless the second shows that the machine is too slow.
 func (l *load) ask(t *testing.T, web *http.Client, f, control *front) {
 	var tried failure
 	var asked sync.WaitGroup
@@ -132,7 +132,7 @@ func (l *load) ask(t *testing.T, web *http.Client, f, control *front) {
 	}
 }
 
-// try sends a request that may pass, and returns what came of it: what is blank if it has passed.
+// try sends a request that may pass, and returns what went wrong, or "" if it passed.
 func (f *front) try(t *testing.T, web *http.Client) failure {
 	began, ctx := time.Now(), context.WithoutCancel(t.Context())
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.address+"/api/products", http.NoBody)
@@ -155,7 +155,7 @@ func (f *front) try(t *testing.T, web *http.Client) failure {
 	return tried
 }
 
-// take returns what has failed since the last call.
+// take returns the requests that have failed since the last call.
 func (l *load) take() []failure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,9 +176,9 @@ func (l *load) pass(t *testing.T, more int64) {
 	})
 }
 
-// TestReplicas has three verifiers behind each way in which Envoy asks: behind one address, as a Service has it, and
-// each by its own. All three are used. One that is killed costs no request; one that is frozen costs requests for no
-// longer than three seconds.
+// TestReplicas puts three verifiers behind each way in which Envoy asks: behind one address, like a Service, and behind
+// an address each. Envoy uses all three. If one is killed, no request fails; if one is frozen, requests fail for at
+// most three seconds.
 func TestReplicas(t *testing.T) {
 	b := newTestbed(t)
 	for name, address := range map[string]func(*install.Verifier) string{
@@ -234,11 +234,12 @@ type replicas struct {
 	all     []*install.Verifier
 	address func(*install.Verifier) string
 	ways    []*virtualAddress
-	// one is set where all are behind one address.
+	// one is set if all are behind one address.
 	one bool
 }
 
-// startReplicas starts two more verifiers, and puts all three behind one address or each behind its own.
+// startReplicas starts three more verifiers, and puts them behind one address or behind an address each. The testbed's
+// own verifier is the one that is left alone.
 func startReplicas(t *testing.T, b *testbed, address func(*install.Verifier) string, one bool) *replicas {
 	t.Helper()
 	g := &replicas{all: []*install.Verifier{b.Verifier}, address: address, one: one}
@@ -257,7 +258,7 @@ func startReplicas(t *testing.T, b *testbed, address func(*install.Verifier) str
 	return g
 }
 
-// ask has Envoy's configuration ask these verifiers: they are the endpoints of its last cluster.
+// ask makes these verifiers the endpoints of the last cluster in Envoy's configuration.
 func (g *replicas) ask(t *testing.T, config proxies.Node) {
 	t.Helper()
 	clusters := proxies.List(t, proxies.At(t, config, "static_resources"), "clusters")
@@ -271,7 +272,7 @@ func (g *replicas) ask(t *testing.T, config proxies.Node) {
 	locality["lb_endpoints"] = endpoints
 }
 
-// leaves takes a verifier out of the Service, where there is one. Connections to it go on.
+// leaves removes a verifier from the Service, if there is one. Its connections stay open.
 func (g *replicas) leaves(v *install.Verifier) {
 	if g.one {
 		g.ways[0].leave(g.address(v))
@@ -307,7 +308,7 @@ func (g *replicas) oneIsKilled(t *testing.T, l *load) {
 	}
 }
 
-// oneIsFrozen checks that no request fails for longer, or later, than an outage may last.
+// oneIsFrozen checks that requests fail neither longer nor later than an outage may last.
 func (g *replicas) oneIsFrozen(t *testing.T, l *load) {
 	t.Helper()
 	frozen := time.Now()

@@ -8,8 +8,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// TestServerName says one host in TLS' handshake and another in the request. A proxy that chooses by the first must not
-// hand the request to an upstream that the second is not for.
+// TestServerName names one host in the TLS handshake and another in the request. A proxy that routes by the first must
+// not pass the request to an upstream that does not serve the second.
 func TestServerName(t *testing.T) {
 	b := newTestbed(t)
 	hosts := []string{
