@@ -4,11 +4,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Host is a lower-case DNS name without a port, or `*.` and one, which matches every name below it.
+// Host is a lower-case DNS name without a port, or `*.` and one, which matches every name below it; or an IP address,
+// of version 6 in brackets.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or *.example.com"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[ -~]*$')",message="must be in ASCII: write an internationalised name in its ASCII form (punycode), such as xn--bcher-kva.example for bücher.example"
+// +kubebuilder:validation:XValidation:rule="self.startsWith('[') || !self.matches('^[ -~]*$') || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a lower-case host name without scheme, port or trailing dot, such as api.example.com or *.example.com"
+// +kubebuilder:validation:XValidation:rule="!self.startsWith('[') || self.endsWith(']') && isIP(self.substring(1, self.size() - 1)) && ip(self.substring(1, self.size() - 1)).family() == 6 && ip.isCanonical(self.substring(1, self.size() - 1))",message="must be an IPv6 address in brackets in its shortest form, without a port, such as [2001:db8::1]"
 type Host string
 
 // Method is an HTTP method in upper case.
@@ -117,10 +120,9 @@ type AccessRule struct {
 
 // PathMatch is a path and how it is compared.
 type PathMatch struct {
-	// type is Prefix, which compares whole segments, or Exact.
+	// type is Prefix, which compares whole segments, or Exact. Where it is left out, it is Prefix.
 	//
 	// +optional
-	// +kubebuilder:default=Prefix
 	Type PathMatchType `json:"type,omitempty"`
 
 	// value is the path after percent-decoding.

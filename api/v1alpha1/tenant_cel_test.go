@@ -18,6 +18,8 @@ const (
 	badURL      = "must be an http or https URL such as https://your-nexuscommerce.com/api"
 	notJustBase = "must have no query, fragment, space, user or password: clients append paths to it, and everybody " +
 		"who may read the tenant reads it"
+	notAppendable = "its path must have no slash at its end, and no empty, . or .. segments: clients append paths " +
+		"such as /products to it"
 )
 
 func validTenant() *Tenant {
@@ -72,6 +74,7 @@ var _ = Describe("Tenant", func() {
 		Entry("a URL with a port and no path", func(s *TenantSpec) { s.APIBaseURL = "http://localhost:8080" }),
 		Entry("a URL with an IPv6 address", func(s *TenantSpec) { s.APIBaseURL = "https://[2001:db8::1]/api" }),
 		Entry("a URL with an @ in its path", func(s *TenantSpec) { s.APIBaseURL = "https://example.com/@shop" }),
+		Entry("a URL with dots in its path", func(s *TenantSpec) { s.APIBaseURL = "https://a/v1.2/.well-known/...x" }),
 		Entry("a URL of 512 characters", func(s *TenantSpec) { s.APIBaseURL = "https://a/" + strings.Repeat("a", 502) }),
 
 		Entry("environment Live", func(s *TenantSpec) { s.Environment = EnvironmentLive }),
@@ -145,6 +148,22 @@ var _ = Describe("Tenant", func() {
 		Entry("a URL with a space", "spec.apiBaseURL: Forbidden: "+notJustBase, func(s *TenantSpec) {
 			s.APIBaseURL = "https://example.com/a b"
 		}),
+		Entry("a URL with a slash at its end", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/v1/" }),
+		Entry("a URL that is a host and a slash", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/" }),
+		Entry("a URL with an empty segment", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com//v1" }),
+		Entry("a URL with an empty segment inside", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/v1//x" }),
+		Entry("a URL that leads upwards", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/v1/../x" }),
+		Entry("a URL that leads upwards, encoded", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/v1/.%2E/x" }),
+		Entry("a URL that ends upwards", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/v1/.." }),
+		Entry("a URL with a dot segment", "spec.apiBaseURL: Forbidden: "+notAppendable,
+			func(s *TenantSpec) { s.APIBaseURL = "https://example.com/./v1" }),
 		Entry("a URL of 513 characters", "spec.apiBaseURL: Too long: may not be more than 512",
 			func(s *TenantSpec) { s.APIBaseURL = "https://a/" + strings.Repeat("a", 503) }),
 

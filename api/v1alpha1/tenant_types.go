@@ -55,6 +55,7 @@ type TenantSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[?#[:space:]]') && !self.matches('^[^/]*//[^/]*@')",message="must have no query, fragment, space, user or password: clients append paths to it, and everybody who may read the tenant reads it",reason=FieldValueForbidden
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''",message="must be an http or https URL such as https://your-nexuscommerce.com/api"
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[^\\x00-\\x1f\\x7f-\\x9f\\xad\\x{61c}\\x{115f}\\x{1160}\\x{180e}\\x{200b}\\x{200e}\\x{200f}\\x{2028}-\\x{202e}\\x{2060}-\\x{206f}\\x{3164}\\x{feff}\\x{ffa0}\\x{fff9}-\\x{fffb}\\x{1d173}-\\x{1d17a}\\x{e0000}-\\x{e007f}]*$')",message="a URL must have no line breaks, control characters, marks of direction or invisible characters"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^/]*//[^/]*/(.*/)?([.]|%2[eE]){0,2}(/.*)?$')",message="its path must have no slash at its end, and no empty, . or .. segments: clients append paths such as /products to it",reason=FieldValueForbidden
 	APIBaseURL string `json:"apiBaseURL,omitempty"`
 
 	// environment selects the format of the tenant's tokens: Live or Test.

@@ -41,10 +41,7 @@ func (c *create) runLocal(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 		}
 	}
 	if err := c.apply(ctx, client, key); err != nil {
-		if c.tokenFile != "" {
-			err = errors.Join(err, os.Remove(c.tokenFile))
-		}
-		return err
+		return c.afterFailure(err, key, made)
 	}
 	if c.tokenFile == "" {
 		c.say("The token, once; it is kept nowhere:")
@@ -58,6 +55,27 @@ func (c *create) runLocal(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 		return c.await(ctx, client, key)
 	}
 	return nil
+}
+
+// afterFailure removes the token's file after the key was not created. If the key may be there all the same, nobody
+// else has its token, so the file stays; where there is none, the token is printed.
+func (c *create) afterFailure(failure error, key *keysv1alpha1.ApiKey, made token.Token) error {
+	if !keys.MayBeDone(failure) {
+		if c.tokenFile == "" {
+			return failure
+		}
+		return errors.Join(failure, os.Remove(c.tokenFile))
+	}
+	where := "in " + c.tokenFile
+	if c.tokenFile == "" {
+		c.say("The token, once, in case the key was created; it is kept nowhere:")
+		if err := c.reveal(made); err != nil {
+			return errors.Join(failure, err)
+		}
+		where = "above"
+	}
+	return fmt.Errorf("whether ApiKey %[1]s/%[2]s was created is not known: %[3]w. The token is %[4]s; keep it until "+
+		"kubectl get apikey -n %[1]s %[2]s says that there is no such key", key.Namespace, key.Name, failure, where)
 }
 
 // localFormat returns the format that a flag names, or that of the namespace's tenant.

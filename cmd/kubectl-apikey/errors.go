@@ -82,6 +82,8 @@ func localHint(err error) string {
 		return "Set --kubeconfig or KUBECONFIG to a file that is there."
 	case errors.As(err, &path):
 		return fileHint
+	case strings.Contains(err.Error(), "getting credentials: "): // client-go's error has no type.
+		return "The kubeconfig has a program get your credentials, and that failed. The API server was not asked."
 	case errors.As(err, &network):
 		return "Is the API server up? kubectl cluster-info tries it; kubectl config current-context names the cluster."
 	}

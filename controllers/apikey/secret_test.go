@@ -77,6 +77,36 @@ var _ = Describe("The Secret", func() {
 		}),
 	)
 
+	It("loses labels and annotations that its key no longer asks for, and keeps other people's", func(ctx SpecContext) {
+		env := newEnvironment(ctx)
+		key := env.create(ctx, func(key *keysv1alpha1.ApiKey) {
+			key.Spec.Secret = &keysv1alpha1.SecretTemplate{
+				Labels:      map[string]keysv1alpha1.LabelValue{"team": "a", "stays": "l"},
+				Annotations: map[string]string{"example.com/copy": "1", "example.com/stays": "a"},
+			}
+		})
+		secret := secretOf(ctx, key)
+		Expect(secret.Annotations).To(HaveKeyWithValue("example.com/copy", "1"))
+		secret.Labels["others"], secret.Annotations["example.com/others"] = "o", "o"
+		Expect(cp.Client.Update(ctx, secret)).To(Succeed())
+
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) {
+			k.Spec.Secret.Labels = map[string]keysv1alpha1.LabelValue{"stays": "l"}
+			k.Spec.Secret.Annotations = map[string]string{"example.com/stays": "a"}
+		})
+		secret = secretOf(ctx, key)
+		Expect(secret.Labels).To(And(HaveKeyWithValue("stays", "l"), HaveKeyWithValue("others", "o"), Not(HaveKey("team"))))
+		Expect(secret.Annotations).To(And(HaveKeyWithValue("example.com/stays", "a"),
+			HaveKeyWithValue("example.com/others", "o"), Not(HaveKey("example.com/copy"))))
+
+		env.update(ctx, key, func(k *keysv1alpha1.ApiKey) { k.Spec.Secret = nil })
+		secret = secretOf(ctx, key)
+		Expect(secret.Labels).To(And(HaveKeyWithValue("others", "o"), Not(HaveKey("stays")),
+			HaveKeyWithValue(keysv1alpha1.ManagedByLabel, keysv1alpha1.ManagedByValue)))
+		Expect(secret.Annotations).To(Equal(map[string]string{"example.com/others": "o"}))
+		expectReady(ctx, key)
+	})
+
 	It("leaves other people's labels and annotations on it", func(ctx SpecContext) {
 		env := newEnvironment(ctx)
 		key := env.create(ctx)

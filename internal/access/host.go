@@ -28,8 +28,8 @@ var hostBytes = newByteSet(lowerCase + upperCase + digits + "-._")
 //     characters differently (CVE-2019-9636);
 //   - anything longer than a host name and a port can be.
 //
-// An IPv6 address comes in brackets and keeps them, so no policy's host is equal to it; a zone is refused (RFC 6874
-// gives it no place on the wire). An IPv4 address is a name like any other. Only upper case allocates.
+// An IPv6 address comes in brackets and keeps them, in its shortest form (RFC 5952); a zone is refused (RFC 6874 gives
+// it no place on the wire). An IPv4 address is a name like any other. Only what is not canonical yet allocates.
 func CanonicalHost(authority string) (host string, ok bool) {
 	if len(authority) > maxHost+1+maxPort {
 		return "", false
@@ -74,10 +74,15 @@ func canonicalIPv6(authority string) (string, bool) {
 	if !found || (port != "" && (port[0] != ':' || !validPort(port[1:]))) {
 		return "", false
 	}
-	if address, err := netip.ParseAddr(literal); err != nil || !address.Is6() || address.Zone() != "" {
+	address, err := netip.ParseAddr(literal)
+	if err != nil || !address.Is6() || address.Zone() != "" {
 		return "", false
 	}
-	return strings.ToLower(authority[:len(literal)+2]), true
+	var canonical [len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]")]byte
+	if text := address.AppendTo(canonical[:0]); string(text) != literal {
+		return "[" + string(text) + "]", true
+	}
+	return authority[:len(literal)+2], true
 }
 
 // validPort reports whether s is a number from 1 to 65535 in at most five digits.

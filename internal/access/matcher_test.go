@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/internal/access"
 )
 
 // request is a host, a method and a path, all canonical.
@@ -45,6 +46,22 @@ func TestRouteByHost(t *testing.T) {
 				t.Errorf("%s%s needs %q", test.host, test.path, got)
 			}
 		})
+	}
+}
+
+// TestAddressesAndPathsAsWritten checks that an address is a host as a client may write it, and that a path without a
+// type is a prefix.
+func TestAddressesAndPathsAsWritten(t *testing.T) {
+	rule := prefix("/api", "read")
+	rule.Paths[0].Type = ""
+	matcher := compile(newPolicy("p", 0, hostList("[2001:db8::1]", "203.0.113.7"), rule))
+	for authority, want := range map[string]keysv1alpha1.Scope{
+		"[2001:db8::1]": "read", "[2001:0DB8:0:0::1]:443": "read", "203.0.113.7:80": "read", "[2001:db8::2]": "refused",
+	} {
+		host, ok := access.CanonicalHost(authority)
+		if got := scopeNeeded(matcher, host, "GET", "/api/products"); !ok || got != want {
+			t.Errorf("%s (%s) needs %q, want %q", authority, host, got, want)
+		}
 	}
 }
 

@@ -67,6 +67,9 @@ func desiredSecret(key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, tok to
 		if err != nil {
 			return nil, err
 		}
+		if err := recordNames(secret, shape); err != nil {
+			return nil, err
+		}
 		maps.Copy(data, rendered)
 	}
 	secret.Labels[keysv1alpha1.ManagedByLabel] = keysv1alpha1.ManagedByValue

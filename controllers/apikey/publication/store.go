@@ -198,6 +198,7 @@ func (s *Store) apply(
 		return s.create(ctx, key, desired)
 	}
 	merged := current.DeepCopy()
+	withdraw(merged, desired)
 	merged.OwnerReferences = desired.OwnerReferences
 	merged.Labels = merge(merged.Labels, desired.Labels)
 	merged.Annotations = merge(merged.Annotations, desired.Annotations)
