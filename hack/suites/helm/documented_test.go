@@ -103,12 +103,12 @@ func TestDocumentedInstalls(t *testing.T) {
 	} {
 		g.Expect(versions).To(HaveKey(HavePrefix(what)))
 	}
-	release := read(t, install.Config(".."), ".github/workflows/release.yaml")
+	workflow := read(t, install.Config(".."), ".github/workflows/release.yaml")
 	for _, line := range []string{ // What the URLs above have, and where the chart is.
 		"IMAGE: ghcr.io/${{ github.repository }}", `make dist VERSION="$VERSION" IMAGE="${IMAGE,,}:$VERSION"`,
 		"dist/install.yaml dist/crds.yaml", `push dist/apikey-operator-*.tgz "oci://${IMAGE,,}/charts"`,
 	} {
-		g.Expect(release).To(ContainSubstring(line))
+		g.Expect(workflow).To(ContainSubstring(line))
 	}
 }
 

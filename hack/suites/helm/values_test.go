@@ -233,7 +233,8 @@ func TestAutoscaling(t *testing.T) {
 	for _, program := range []string{"verifier", "console"} {
 		values := program + ".autoscaling."
 		all := objects(t, run(t, helm(t), "template", "any", folder, "--set=console.enabled=true",
-			"--set="+values+"enabled=true,"+values+"minReplicas=4,"+values+"maxReplicas=12,"+values+"targetCPUUtilizationPercentage=55"))
+			"--set="+values+"enabled=true,"+values+"minReplicas=4,"+values+"maxReplicas=12,"+
+				values+"targetCPUUtilizationPercentage=55"))
 		g.Expect(all["Deployment default/apikey-"+program]["spec"]).NotTo(HaveKey("replicas"))
 		g.Expect(all["HorizontalPodAutoscaler default/apikey-"+program]["spec"]).To(Equal(map[string]any{
 			"scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "apikey-" + program},
