@@ -15,15 +15,15 @@ func TestWithdraw(t *testing.T) {
 	secret := func(annotations, labels map[string]string) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations, Labels: labels}}
 	}
-	published := secret(map[string]string{"a/copy": "1", "a/stays": "1"}, map[string]string{"team": "a"})
+	before := secret(map[string]string{"a/copy": "1", "a/stays": "1"}, map[string]string{"team": "a"})
 	shape := &keysv1alpha1.SecretTemplate{
-		Annotations: published.Annotations, Labels: map[string]keysv1alpha1.LabelValue{"team": "a"},
+		Annotations: before.Annotations, Labels: map[string]keysv1alpha1.LabelValue{"team": "a"},
 	}
-	published.Annotations = maps.Clone(published.Annotations)
-	if err := recordNames(published, shape); err != nil {
+	before.Annotations = maps.Clone(before.Annotations)
+	if err := recordNames(before, shape); err != nil {
 		t.Fatal(err)
 	}
-	published.Annotations["others"], published.Labels["others"] = "1", "1"
+	before.Annotations["others"], before.Labels["others"] = "1", "1"
 
 	less := secret(map[string]string{"a/stays": "1"}, map[string]string{})
 	if err := recordNames(less, &keysv1alpha1.SecretTemplate{Annotations: less.Annotations}); err != nil {
@@ -36,7 +36,7 @@ func TestWithdraw(t *testing.T) {
 		"some of it": {less, []string{"a/stays", "others", namesAnnotation}, []string{"others"}},
 		"all of it":  {secret(nil, nil), []string{"others"}, []string{"others"}},
 	} {
-		got := published.DeepCopy()
+		got := before.DeepCopy()
 		withdraw(got, c.desired)
 		if !has(got.Annotations, c.annotations) || !has(got.Labels, c.labels) {
 			t.Errorf("%s: %v, %v", name, got.Annotations, got.Labels)
@@ -53,11 +53,11 @@ func TestWithdraw(t *testing.T) {
 }
 
 // has reports whether a map has these names and no others.
-func has(got map[string]string, names []string) bool {
-	for _, name := range names {
+func has(got map[string]string, wanted []string) bool {
+	for _, name := range wanted {
 		if _, ok := got[name]; !ok {
 			return false
 		}
 	}
-	return len(got) == len(names)
+	return len(got) == len(wanted)
 }
