@@ -125,6 +125,11 @@ test-nightly: ## Attacks by way of Contour and Envoy Gateway, too, which take a 
 # browser's protocol.
 SUITES := $(addprefix hack/suites/,gitops guides monitoring helm browser)
 
+.PHONY: guides-table
+guides-table: ## Ask every proxy, and write what it does into docs/guides/README.md.
+	$(RUN_TESTS) normal ./internal/test/suites/conformance/... -- -run TestConformance
+guides-table: export WRITE_GUIDES_TABLE = 1
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME=20s, as make test-all does at its end; FUZZ=Path for those with such a name.
 	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'

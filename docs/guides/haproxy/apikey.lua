@@ -14,7 +14,7 @@ local asked = { "authorization", "x-tenant-id", "x-forwarded-for", "x-forwarded-
 -- What of a refusal the client gets to see.
 local told = { "www-authenticate", "content-type", "cache-control" }
 
-local timeout = 5000 -- milliseconds
+local timeout = 650 -- milliseconds, of an attempt: HAProxy makes four
 
 -- address returns the address of a server that is up, or nil.
 local function address(backend)

@@ -67,6 +67,9 @@ const ensure = "hack/tools/controlplane/ensure.sh"
 var systems = []string{"api", "controllers", "internal/feed", "internal/usage", "internal/test", "hack/suites/gitops",
 	"hack/suites/guides", "hack/suites/helm", "hack/suites/browser"}
 
+// realProxies are the folders whose tests start proxies.
+var realProxies = []string{"internal/test/suites/bypass", "internal/test/suites/conformance"}
+
 // Namespaces is the item that internal/test/harness/enclave needs.
 const Namespaces = "network namespaces"
 
@@ -87,11 +90,11 @@ var All = []Item{
 		Users: []string{"internal/test/suites/restore"},
 	},
 	{Name: "caddy", Without: "attacks by way of Caddy", Target: "caddy", Built: true,
-		Users: []string{"internal/test/suites/bypass"}},
+		Users: realProxies},
 	{Name: "envoy", Without: "attacks by way of Envoy", Target: "envoy", Built: true,
-		Users: []string{"internal/test/suites/bypass"}},
+		Users: realProxies},
 	{Name: "traefik", Without: "attacks by way of Traefik", Target: "traefik", Built: true,
-		Users: []string{"internal/test/suites/bypass"}},
+		Users: realProxies},
 	{Name: "contour", Without: "attacks by way of Contour", Target: "contour", Built: true, Nightly: true,
 		Users: []string{"internal/test/suites/bypass"}},
 	{
@@ -102,10 +105,10 @@ var All = []Item{
 	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus",
 		Users: []string{"hack/suites/monitoring"}},
 	{Name: "nginx", Without: "attacks by way of nginx", Debian: "nginx-light",
-		Users: []string{"internal/test/suites/bypass"}},
+		Users: realProxies},
 	{
 		Name: "haproxy", Without: "attacks by way of HAProxy and haproxy-ingress; its ingress's snippets", Debian: "haproxy",
-		Users: []string{"internal/test/suites/bypass", "hack/suites/guides"},
+		Users: append(slices.Clone(realProxies), "hack/suites/guides"),
 	},
 	{
 		Name: "bash", Without: "the documentation's commands", Debian: "bash",

@@ -10,6 +10,11 @@
 //	<!-- test:
 //	kubectl delete secret -n apikey-system apikey-root-1
 //	-->
+//
+// What a make target writes into a page stands between two comments:
+//
+//	<!-- written by: make guides-table -->
+//	<!-- end of what is written -->
 package pages
 
 import (
@@ -67,6 +72,9 @@ type Page struct {
 // marker is the line above a block that says who runs it, or why nobody does.
 var marker = regexp.MustCompile(`^<!-- (run by|applied by|not run|not applied): (.+) -->$`)
 
+// written are the lines around what a make target writes into a page.
+var written = regexp.MustCompile(`^<!-- (written by: make [a-z-]+|end of what is written) -->$`)
+
 // verbs are what is done with blocks of a language, as markers say it.
 var verbs = map[string]string{"yaml": "applied", "sh": "run"}
 
@@ -97,6 +105,7 @@ func Read(t testing.TB, name string) Page {
 			open = &Block{Page: name, Section: section, Line: i + 1, Language: "test"}
 		case marker.MatchString(line):
 			note = marker.FindStringSubmatch(line)
+		case written.MatchString(line):
 		case strings.HasPrefix(line, "<!--"):
 			t.Errorf("%s:%d: a comment of no kind that is known: %s", name, i+1, line)
 		default:

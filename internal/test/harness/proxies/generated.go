@@ -1,6 +1,7 @@
 package proxies
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,7 +66,10 @@ func ingressNginx(t testing.TB) string {
 	for i := range headers {
 		headers[i] = strings.TrimSpace(headers[i])
 	}
-	return fill(t, "ingress-nginx.conf", settings.Data["http-snippet"], settings.Data["server-snippet"], headers)
+	const bufferSize = "nginx.ingress.kubernetes.io/proxy-buffer-size"
+	return strings.ReplaceAll(
+		fill(t, "ingress-nginx.conf", settings.Data["http-snippet"], settings.Data["server-snippet"], headers),
+		"BUFFER_SIZE", cmp.Or(ingress.Metadata.Annotations[bufferSize], "4k"))
 }
 
 // nginxGatewayFabric returns what NGINX Gateway Fabric makes of its guide's HTTPRoute and SnippetsPolicy.

@@ -1,0 +1,121 @@
+package conformance_test
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
+)
+
+// calls are about an API that speaks gRPC.
+var calls = []row{{"a gRPC call, where the API speaks HTTP/2", call}}
+
+// call makes a call with a key that may and one with a revoked key.
+func call(s *session) string {
+	if len(s.setUp.calls) == 0 {
+		return notRun
+	}
+	api := startService(s.t)
+	g := newGate(s.t, s.Verifier.Addresses)
+	p := proxies.All()[s.setUp.name].With(s.apart(s.setUp.calls)...)
+	at, _ := p.Start(s.t, s.proxyWorld(g), api.upstream())
+	connection, err := grpc.NewClient("passthrough:///"+at.HTTP2, grpc.WithAuthority(apiHost),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err.Error()
+	}
+	defer connection.Close()
+	client := grpc_health_v1.NewHealthClient(connection)
+	check := func(name string) codes.Code {
+		ctx, cancel := context.WithTimeout(s.t.Context(), timeout)
+		defer cancel()
+		for _, line := range append(s.credentials(name), "X-Api-Key-Tenant: forged") {
+			header, value, _ := strings.Cut(line, ": ")
+			ctx = metadata.AppendToOutgoingContext(ctx, strings.ToLower(header), value)
+		}
+		_, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+		return status.Code(err)
+	}
+	// The proxy may not know the API's address yet.
+	program.WaitUntil(s.t, timeout, "an answer of "+s.setUp.name, func() error {
+		if code := check("reader"); code == codes.Unavailable {
+			return status.Error(code, "not yet")
+		}
+		return nil
+	})
+	code := check("reader")
+	if code != codes.OK {
+		return code.String()
+	}
+	if told := api.take(); !slices.Equal(told.Get("x-api-key-tenant"), []string{s.keys["reader"].tenant}) ||
+		len(told.Get("authorization")) > 0 {
+		s.fault("a call reaches the API with %q", told)
+	}
+	if code := check("revoked"); code == codes.OK || api.take() != nil {
+		s.fault("a call with a revoked key passes: %v", code)
+	}
+	return "yes"
+}
+
+// service is an API that speaks gRPC.
+type service struct {
+	address string
+
+	mu   sync.Mutex
+	told metadata.MD
+}
+
+func startService(t *testing.T) *service {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{address: listener.Addr().String()}
+	server := grpc.NewServer(grpc.UnaryInterceptor(s.note))
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	t.Cleanup(server.Stop)
+	go func() { _ = server.Serve(listener) }()
+	return s
+}
+
+// note remembers what a call came with.
+func (s *service) note(
+	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (any, error) {
+	s.mu.Lock()
+	s.told, _ = metadata.FromIncomingContext(ctx)
+	s.mu.Unlock()
+	return handle(ctx, request)
+}
+
+// take returns what the last call came with, if there has been one since it was called last.
+func (s *service) take() metadata.MD {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told := s.told
+	s.told = nil
+	return told
+}
+
+// upstream is the service as proxies are set up for it.
+func (s *service) upstream() *proxies.Upstream {
+	up := &proxies.Upstream{Addresses: map[string]string{}}
+	for i := range proxies.Sites {
+		up.Addresses[proxies.Sites[i].Name] = s.address
+	}
+	return up
+}

@@ -1,0 +1,173 @@
+package conformance_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/nexuscommerce/apikey-operator/internal/override"
+)
+
+// passing are about requests that may pass.
+var passing = []row{
+	{"a key that may", func(s *session) string {
+		a := s.ask(s.request("GET", "/api/products", "reader"))
+		s.mustPass("a key that may", a)
+		return a.word()
+	}},
+	{"no key, where a rule is `anonymous`", func(s *session) string {
+		return s.ask(head(append([]string{"GET /public HTTP/1.1", "Host: " + apiHost}, forged...)...)).word()
+	}},
+	{"HEAD", func(s *session) string { return s.ask(s.request("HEAD", "/api/products", "reader")).word() }},
+	{"HTTP/2", askOverHTTP2},
+	{"HTTP/1.0, with `Host`", func(s *session) string {
+		return s.ask(strings.Replace(s.request("GET", "/api/products", "reader"), "HTTP/1.1", "HTTP/1.0", 1)).word()
+	}},
+}
+
+// askOverHTTP2 asks over HTTP/2, by prior knowledge.
+func askOverHTTP2(s *session) string {
+	if s.at.HTTP2 == "" {
+		return "no"
+	}
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(s.t.Context(), timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.at.HTTP2+"/api/products", http.NoBody)
+	if err != nil {
+		return err.Error()
+	}
+	request.Host = apiHost
+	for _, line := range s.credentials("reader") {
+		name, value, _ := strings.Cut(line, ": ")
+		request.Header.Set(name, value)
+	}
+	s.upstream.Take()
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return "closed"
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	a := answer{status: response.StatusCode, header: response.Header, upstream: s.upstream.Take()}
+	for _, r := range a.upstream {
+		s.checkUpstream(r)
+	}
+	return a.word()
+}
+
+// forged are identity headers that a client writes itself.
+var forged = []string{
+	"X-Api-Key-Id: forged", "X-Api-Key-Name: forged", "X-Api-Key-Scopes: *", "X-Api-Key-Tenant: forged",
+}
+
+// upstreamHeaders are about what the upstream gets of a request that passes. That nothing there is forged holds for
+// every request: session.checkUpstream.
+var upstreamHeaders = []row{
+	{"the upstream is told who calls, by all four headers", func(s *session) string {
+		a := s.ask(s.request("GET", "/api/products", "reader"))
+		if len(a.upstream) != 1 || !slices.Equal(a.upstream[0].Values("x-api-key-id"), []string{s.keys["reader"].id}) {
+			s.fault("the upstream is not told who calls")
+			return "no"
+		}
+		return "yes"
+	}},
+	{tokenQuestion, func(s *session) string {
+		a := s.ask(s.request("GET", "/api/products", "reader"))
+		for _, r := range a.upstream {
+			if strings.Contains(r.Head, s.keys["reader"].token) {
+				return "yes"
+			}
+		}
+		return "no"
+	}},
+	{forgedQuestion, func(s *session) string {
+		return s.replaced(s.ask(s.request("GET", "/api/products", "reader", forged...)))
+	}},
+	{aliasQuestion, func(s *session) string {
+		return s.replaced(s.ask(s.request("GET", "/api/products", "reader", strings.Split(
+			strings.NewReplacer("X-Api-Key-", "X_Api_Key_").Replace(strings.Join(forged, "\n")), "\n")...)))
+	}},
+	{"the same, named in `Connection`", func(s *session) string {
+		return s.replaced(s.ask(s.request("GET", "/api/products", "reader", append(slices.Clone(forged),
+			"Connection: X-Api-Key-Id, X-Api-Key-Name, X-Api-Key-Scopes, X-Api-Key-Tenant")...)))
+	}},
+	{"headers that override method, path, host or scheme", func(s *session) string {
+		var headers []string
+		for _, h := range override.Headers {
+			headers = append(headers, h.Name+": forged")
+		}
+		a := s.ask(s.request("GET", "/api/products", "reader", headers...)) // What is left is a fault.
+		if a.passed() {
+			return "removed"
+		}
+		return a.code()
+	}},
+	{"the address in `X-Forwarded-For` that the API reads", func(s *session) string {
+		a := s.ask(s.request("GET", "/api/products", "reader", "X-Forwarded-For: 203.0.113.7"))
+		if len(a.upstream) != 1 {
+			return a.code()
+		}
+		switch values := a.upstream[0].Values("x-forwarded-for"); {
+		case slices.Equal(values, []string{clientAddress}):
+			return "the client's"
+		case len(values) == 0:
+			return "none"
+		case len(values) == 1 && strings.HasSuffix(values[0], ", "+clientAddress):
+			return "behind what the client wrote"
+		default:
+			return fmt.Sprint(values)
+		}
+	}},
+}
+
+// replaced is the cell of a request that may pass if what the client has written in it does not get through.
+func (s *session) replaced(a answer) string {
+	if !a.passed() {
+		return a.code()
+	}
+	for _, r := range a.upstream {
+		if strings.Contains(r.Head, "forged") {
+			s.fault("what a client wrote reaches the upstream: %q", strings.ReplaceAll(r.Head, s.keys["reader"].token, ""))
+		}
+	}
+	return "replaced"
+}
+
+// claims are what a client may write about its address.
+var claims = [][]string{
+	nil,
+	{"X-Forwarded-For: " + clientAddress},
+	{"X-Forwarded-For: " + clientAddress + ", 127.0.0.1"},
+	{"X-Forwarded-For: 127.0.0.1, " + clientAddress},
+	{"Forwarded: for=" + clientAddress, "X-Real-IP: " + clientAddress, "X-Envoy-External-Address: " + clientAddress},
+}
+
+// addresses are about allowlists.
+var addresses = []row{
+	{addressQuestion, func(s *session) string {
+		for _, from := range []string{stranger, balancer, "127.0.0.1"} { // The last is the proxy's own.
+			for _, claim := range claims {
+				if a := s.askFrom(from, s.request("GET", "/api/products", "nearby", claim...)); a.status == http.StatusOK {
+					s.fault("a client at %s that sends %q passes an allowlist without that address", from, claim)
+				}
+			}
+		}
+		return noIfForbidden(s.ask(s.request("GET", "/api/products", "nearby")))
+	}},
+	{"`allowedCIDRs`, behind a load balancer that tells the client's address", behindBalancer},
+}
+
+// noIfForbidden is the cell of something that a proxy can't do, so that a request which may pass gets 403.
+func noIfForbidden(a answer) string {
+	if a.status == http.StatusForbidden {
+		return "no"
+	}
+	return a.word()
+}

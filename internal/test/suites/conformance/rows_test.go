@@ -1,0 +1,38 @@
+package conformance_test
+
+import "slices"
+
+// row is a question that each set-up is asked.
+type row struct {
+	question string
+	// ask returns the cell. What must hold whatever the proxy it notes as a fault.
+	ask func(s *session) string
+}
+
+// The questions of rows that mutants must be seen by.
+const (
+	tokenQuestion   = "the token reaches the upstream"
+	forgedQuestion  = "identity headers that a client writes"
+	aliasQuestion   = "the same with underscores, `X_Api_Key_Id`"
+	addressQuestion = "`allowedCIDRs`, where clients connect to the proxy itself"
+	largestQuestion = "the largest identity: 64 scopes of 128 characters, the longest names"
+	stoppedQuestion = "the verifier is stopped"
+)
+
+// notRun is the cell of what no test has shown.
+const notRun = "not run"
+
+// rowOf returns the row of a question.
+func rowOf(question string) row {
+	all := rows()
+	return all[slices.IndexFunc(all, func(r row) bool { return r.question == question })]
+}
+
+// rows are all questions, in the order in which they are asked: those that leave a proxy without a verifier come last.
+func rows() (all []row) {
+	groups := [][]row{passing, upstreamHeaders, refusalRows(), addresses, forms, calls, limits, hosts, outages}
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
