@@ -117,7 +117,6 @@ var setUps = []setUp{
 		balanced: envoyBalanced, calls: envoyCalls, limited: limitedForEnvoy,
 		mutants: []mutant{
 			{[2]string{"                    - {exact: x-api-key-tenant, ignore_case: true}\n", ""}, forgedQuestion},
-			{[2]string{"              - remove: x-forwarded-for\n", "              - remove: x-nothing\n"}, addressQuestion},
 		},
 	},
 }
