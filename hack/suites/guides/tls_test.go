@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// checks has, for each guide's folder, the files by which the proxy checks the verifier's certificate: its authority and
+// checks has, for each guide's folder, the files by which the proxy checks the verifier's certificate: authority and
 // its name. Each maps to the settings that it needs for that.
 var checks = map[string]map[string][]string{
 	"apisix": {
