@@ -59,7 +59,7 @@ func flags(t *testing.T, name string, after ...string) []string {
 		"--health-probe-bind-address=" + program.FreeAddress(t)}
 	switch name {
 	case controller:
-		all = append(all, "--self-signed-certificates")
+		all = append(all, "--self-signed-certificates", "--create-canary")
 	case verifier:
 		all = append(all, "--insecure-plain-text", "--name=verifier-1",
 			"--http-bind-address="+program.FreeAddress(t), "--grpc-bind-address="+program.FreeAddress(t))
