@@ -35,7 +35,7 @@ var suites = map[string]traits{
 	"internal/test/suites/faults":      {takes: 2 * time.Minute},
 	"internal/test/suites/system":      {takes: 2 * time.Minute},
 	"internal/test/suites/crash":       {takes: time.Minute},
-	"internal/test/suites/bypass":      {takes: time.Minute},
+	"internal/test/suites/bypass":      {takes: 5 * time.Minute, full: 20 * time.Minute},
 	"internal/test/suites/conformance": {takes: 2 * time.Minute},
 	"internal/test/suites/handover": {
 		takes: time.Minute, alone: "it measures how soon another replica takes over, against a bound",

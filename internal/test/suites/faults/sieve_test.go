@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -22,8 +23,8 @@ import (
 // connection stays open, and the events before and after pass.
 type sieve struct {
 	server *httptest.Server
-	// holds is a text in the event to drop.
-	holds atomic.Pointer[string]
+	// drops are texts that an event to drop has, all of them.
+	drops atomic.Pointer[[]string]
 	lost  atomic.Int64
 }
 
@@ -58,8 +59,14 @@ func newSieve(t testing.TB, config *rest.Config) *sieve {
 	return s
 }
 
-// lose drops the next event that contains a text, for one watch.
-func (s *sieve) lose(text string) { s.holds.Store(&text) }
+// lose drops the events that contain all of these texts.
+func (s *sieve) lose(texts ...string) { s.drops.Store(&texts) }
+
+// drop reports whether an event is to be dropped.
+func (s *sieve) drop(event []byte) bool {
+	texts := s.drops.Load()
+	return texts != nil && !slices.ContainsFunc(*texts, func(text string) bool { return !bytes.Contains(event, []byte(text)) })
+}
 
 // kubeconfig writes a kubeconfig that leads through the sieve.
 func (s *sieve) kubeconfig(t testing.TB) string {
@@ -94,8 +101,7 @@ func (s *sifted) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if text := s.sieve.holds.Load(); text != nil && bytes.Contains(line, []byte(*text)) &&
-			s.sieve.holds.CompareAndSwap(text, nil) {
+		if s.sieve.drop(line) {
 			s.sieve.lost.Add(1)
 			continue
 		}
