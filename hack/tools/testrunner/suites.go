@@ -26,6 +26,7 @@ var suites = map[string]traits{
 		unraced: "each of its thousands of runs makes one reconcile after the other; the other suites run the same code " +
 			"at the same time",
 	},
+	"controllers/apikey":               {takes: 2 * time.Minute, full: 20 * time.Minute},
 	"internal/test/suites/badstart":    {takes: 3 * time.Minute},
 	"internal/test/suites/cluster":     {takes: 2 * time.Minute, full: 20 * time.Minute},
 	"internal/test/suites/docs":        {takes: 3 * time.Minute},
