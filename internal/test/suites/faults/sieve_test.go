@@ -65,7 +65,8 @@ func (s *sieve) lose(texts ...string) { s.drops.Store(&texts) }
 // drop reports whether an event is to be dropped.
 func (s *sieve) drop(event []byte) bool {
 	texts := s.drops.Load()
-	return texts != nil && !slices.ContainsFunc(*texts, func(text string) bool { return !bytes.Contains(event, []byte(text)) })
+	isMissing := func(text string) bool { return !bytes.Contains(event, []byte(text)) }
+	return texts != nil && !slices.ContainsFunc(*texts, isMissing)
 }
 
 // kubeconfig writes a kubeconfig that leads through the sieve.
