@@ -97,8 +97,8 @@ func TestEveryQueryHasMetrics(t *testing.T) {
 	}
 }
 
-// TestClustersStayApart checks that no query aggregates the label cluster away or joins series of two clusters, and that
-// every panel shows the chosen clusters only.
+// TestClustersStayApart checks that no query aggregates the label cluster away or joins series of two clusters, and
+// that every panel shows the chosen clusters only.
 func TestClustersStayApart(t *testing.T) {
 	for _, q := range queries(t) {
 		for _, fault := range joins(t, q.expr) {
