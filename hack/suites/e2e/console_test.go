@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,7 +43,14 @@ patches:
   patch: '[{"op": "add", "path": "/spec/template/spec/hostAliases", "value": [{"ip": "` +
 		c.addressOf(t, "default", "kubernetes") + `", "hostnames": ["kubernetes.default.svc"]}]}]'
 `
-	shellIn(t, folder, strings.Replace(addsConsole(t), "\nEND\n", patch+"END\n", 1))
+	commands := addsConsole(t)
+	released := regexp.MustCompile(`newName: (\S+)\n  newTag: (\S+)\n`).FindStringSubmatch(commands)
+	if released == nil {
+		t.Fatal("docs/console.md names no image of a release")
+	}
+	// For the node, the image that was built is that release's.
+	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev", released[1]+":"+released[2])
+	shellIn(t, folder, strings.Replace(commands, "\nEND\n", patch+"END\n", 1))
 	rolledOut(t, system, "apikey-console")
 	g := NewWithT(t)
 	all := c.pods(t, system, "apikey-console")
