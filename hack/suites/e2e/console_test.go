@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"regexp"
 	"strings"
 	"testing"
 
