@@ -10,12 +10,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/authority"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
@@ -130,19 +127,7 @@ func applyTraefik(
 			"spec": Node{"type": "ExternalName", "externalName": host},
 		})
 	}
-	var all strings.Builder
-	for _, object := range objects {
-		content, err := yaml.Marshal(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.WriteString("---\n" + string(content))
-	}
-	file := filepath.Join(t.TempDir(), "objects.yaml")
-	if err := os.WriteFile(file, []byte(all.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	install.Kubectl(t, cp, "apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", file)
+	apply(t, cp, objects...)
 	return namespace
 }
 

@@ -31,7 +31,7 @@ func call(s *session) string {
 	api := startService(s.t)
 	g := newGate(s.t, s.Verifier.Addresses)
 	p := proxies.All()[s.setUp.name].With(s.apart(s.setUp.calls)...)
-	at, _ := p.Start(s.t, s.proxyWorld(g), api.upstream())
+	at, _ := p.Start(s.t, s.proxyEnvironment(g), api.upstream())
 	connection, err := grpc.NewClient("passthrough:///"+at.HTTP2, grpc.WithAuthority(apiHost),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -60,7 +60,7 @@ func (a answer) code() string {
 	return fmt.Sprint(a.status)
 }
 
-// request returns the head of a request with a key, by its name among the world's.
+// request returns the head of a request with a key, by its name among the environment's.
 func (s *session) request(method, path, name string, headers ...string) string {
 	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: " + apiHost}, s.credentials(name)...)
 	return head(append(lines, headers...)...)

@@ -8,7 +8,7 @@ import (
 
 // TestConformance asks every set-up every question, and compares the answers with the table.
 func TestConformance(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	answers := table{}
 	var mu sync.Mutex
 	sideBySide(t, func(run func(string, func(*testing.T))) {
@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 
 // TestMutants takes a protection out of each guide's configuration, and checks that a row sees it.
 func TestMutants(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	sideBySide(t, func(run func(string, func(*testing.T))) {
 		for _, u := range setUps {
 			for _, m := range u.mutants {

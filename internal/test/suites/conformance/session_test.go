@@ -15,7 +15,7 @@ import (
 
 // session is a set-up that is asked.
 type session struct {
-	*world
+	*environment
 
 	t        *testing.T
 	setUp    setUp
@@ -27,13 +27,13 @@ type session struct {
 }
 
 // start starts a set-up, with edits of its guide's configuration.
-func (w *world) start(t *testing.T, u setUp, edits ...[2]string) *session {
+func (w *environment) start(t *testing.T, u setUp, edits ...[2]string) *session {
 	t.Helper()
 	s := &session{
-		world: w, t: t, setUp: u, upstream: proxies.StartUpstream(t), gate: newGate(t, w.Verifier.Addresses),
+		environment: w, t: t, setUp: u, upstream: proxies.StartUpstream(t), gate: newGate(t, w.Verifier.Addresses),
 	}
 	s.upstream.Answer = respond
-	s.at, _ = proxies.All()[u.name].With(s.apart(edits)...).Start(t, w.proxyWorld(s.gate), s.upstream)
+	s.at, _ = proxies.All()[u.name].With(s.apart(edits)...).Start(t, w.proxyEnvironment(s.gate), s.upstream)
 	s.eventuallyPasses()
 	return s
 }
@@ -72,7 +72,7 @@ func (s *session) eventuallyPasses() {
 	})
 }
 
-// identity returns the headers of the world's keys that the upstream is told, in lower case.
+// identity returns the headers of the environment's keys that the upstream is told, in lower case.
 func (k key) identity() map[string]string {
 	return map[string]string{
 		"x-api-key-id": k.id, "x-api-key-name": k.name, "x-api-key-scopes": k.scopes, "x-api-key-tenant": k.tenant,

@@ -18,8 +18,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// world is what all proxies have in common: an API, its keys, the verifier, and what stands in for one.
-type world struct {
+// environment is what all proxies have in common: an API, its keys, the verifier, and what stands in for one.
+type environment struct {
 	*install.Installation
 
 	authority *authority.Authority
@@ -41,9 +41,9 @@ type key struct {
 // slowness is how long the slow verifier takes.
 const slowness = 3 * time.Second
 
-func newWorld(t *testing.T) *world {
+func newEnvironment(t *testing.T) *environment {
 	t.Helper()
-	w := &world{authority: authority.New(t), keys: map[string]key{}}
+	w := &environment{authority: authority.New(t), keys: map[string]key{}}
 	w.Installation = install.New(t, install.Options{Manifests: []string{"rbac", "verifier/canary.yaml"}})
 	for _, policy := range policies() {
 		w.Create(t, policy)
@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // startStale starts a verifier whose API server does not answer.
-func (w *world) startStale(t *testing.T, tls *install.TLS) *install.Verifier {
+func (w *environment) startStale(t *testing.T, tls *install.TLS) *install.Verifier {
 	t.Helper()
 	kubeconfig, err := w.ServiceAccountKubeconfigAt("apikey-verifier", "https://127.0.0.1:1")
 	if err != nil {
@@ -71,8 +71,8 @@ func (w *world) startStale(t *testing.T, tls *install.TLS) *install.Verifier {
 	})
 }
 
-// proxyWorld is what a proxy is set up in that asks at a gate.
-func (w *world) proxyWorld(g *gate) proxies.Environment {
+// proxyEnvironment is what a proxy is set up in that asks at a gate.
+func (w *environment) proxyEnvironment(g *gate) proxies.Environment {
 	return proxies.Environment{
 		Verifier: g.addresses(), Authority: w.authority,
 		Plane: func(testing.TB) *controlplane.ControlPlane { return w.ControlPlane },
@@ -118,7 +118,7 @@ func policies() []*keysv1alpha1.AccessPolicy {
 }
 
 // issueAll creates the keys, each with its tenant.
-func (w *world) issueAll(t *testing.T) {
+func (w *environment) issueAll(t *testing.T) {
 	t.Helper()
 	past := metav1.NewTime(time.Now().Add(-time.Hour))
 	acme := w.newTenant(t, "acme", "shop")
@@ -163,7 +163,7 @@ func (w *world) issueAll(t *testing.T) {
 
 // issueLargest creates the key of which the upstream is told the most: as many scopes as there may be, each as long as
 // it may be, and the longest names.
-func (w *world) issueLargest(t *testing.T) {
+func (w *environment) issueLargest(t *testing.T) {
 	t.Helper()
 	const scopes, scopeLength, namespaceLength, nameLength = 64, 128, 63, 253
 	scope := func(i int) keysv1alpha1.Scope {
@@ -198,7 +198,7 @@ func slowly(w http.ResponseWriter, r *http.Request) {
 }
 
 // newTenant creates a tenant with a namespace.
-func (w *world) newTenant(
+func (w *environment) newTenant(
 	t *testing.T, name, namespace string, change ...func(*keysv1alpha1.Tenant),
 ) *keysv1alpha1.Tenant {
 	t.Helper()
@@ -208,7 +208,7 @@ func (w *world) newTenant(
 }
 
 // issue creates a key as the controller leaves it.
-func (w *world) issue(
+func (w *environment) issue(
 	t *testing.T, tenant *keysv1alpha1.Tenant, namespace, name string, change func(*keysv1alpha1.ApiKey),
 ) *keysv1alpha1.ApiKey {
 	t.Helper()
