@@ -43,12 +43,13 @@ patches:
 		c.addressOf(t, "default", "kubernetes") + `", "hostnames": ["kubernetes.default.svc"]}]}]'
 `
 	commands := addsConsole(t)
-	released := regexp.MustCompile(`newName: (\S+)\n  newTag: (\S+)\n`).FindStringSubmatch(commands)
+	released := regexp.MustCompile(`newName: (\S+)\n {2}newTag: (\S+)\n`).FindStringSubmatch(commands)
 	if released == nil {
 		t.Fatal("docs/console.md names no image of a release")
 	}
 	// For the node, the image that was built is that release's.
-	run(t, "ctr", "--namespace=k8s.io", "images", "tag", "docker.io/library/apikey-operator:dev", released[1]+":"+released[2])
+	run(t, "ctr", "--namespace=k8s.io", "images", "tag",
+		"docker.io/library/apikey-operator:dev", released[1]+":"+released[2])
 	shellIn(t, folder, strings.Replace(commands, "\nEND\n", patch+"END\n", 1))
 	rolledOut(t, system, "apikey-console")
 	g := NewWithT(t)
