@@ -1,23 +1,22 @@
-// Package enclave runs programs in a network and a file system of their own: those that listen at ports that can't be
-// moved, on all addresses, or read files at paths that can't be moved.
+// Package enclave runs programs in a network and a file system of their own. It is for programs that listen on fixed
+// ports or on all addresses, or read files at fixed paths.
 //
 //	      the test                    │  unshare: user, mount, network and PID namespace
 //	client ──▶ Enclave.Dial ── socket ┼──▶ init ──▶ what listens inside
 //	what listens outside ◀─── socket ─┼─── init ◀── programs inside, at an address that is shared
 //
-// Init is the test's own binary, started anew, which Main takes over: a suite that uses this package has
+// Init is the test's own binary, started once more: Main runs it. So a suite that uses this package has
 //
 //	func TestMain(m *testing.M) {
 //		enclave.Main()
 //		os.Exit(m.Run())
 //	}
 //
-// It needs unshare and the right to use it, which need.Program(t, need.Namespaces) asks for.
+// It needs unshare and the right to use it, which need.Program(t, need.Namespaces) checks.
 package enclave
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,16 +32,16 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// Address is one of an enclave's own, which is not on loopback: Kubernetes refuses endpoints there. RFC 5737 keeps it
-// for documentation.
+// Address is an address of every enclave that is not on loopback, where Kubernetes refuses endpoints. RFC 5737 reserves
+// it for documentation.
 const Address = "192.0.2.1"
 
-// Options are what an enclave has.
+// Options configure an enclave.
 type Options struct {
-	// Shared are addresses inside at which what listens outside can be reached, with its address.
+	// Shared maps addresses inside to the addresses outside that they lead to.
 	Shared map[string]string
-	// Files are copied to where a program looks for them: by the path inside, the path outside. None may be below a folder
-	// that is outside, too.
+	// Files maps paths inside to the files outside that are copied there. A path must be below a folder that the outside
+	// does not have.
 	Files map[string]string
 	// Programs are started in this order. The enclave ends with the first that ends.
 	Programs []Program
@@ -51,23 +50,23 @@ type Options struct {
 // Program is a command line.
 type Program struct {
 	Command []string
-	// Env is what it gets beside the test's own environment.
+	// Env is added to the test's own environment.
 	Env []string
-	// After is an address inside at which something must listen before it is started; blank is at once.
+	// After is an address inside on which something must listen before the program is started. Blank means at once.
 	After string
 }
 
-// Enclave is one that runs.
+// Enclave is a running enclave.
 type Enclave struct {
 	*program.Process
 
 	dir string
 }
 
-// variable names the file with what init does.
+// variable is the environment variable with the path of init's task.
 const variable = "APIKEY_TEST_ENCLAVE"
 
-// task is what init does.
+// task is what init has to do.
 type task struct {
 	Options
 
@@ -134,7 +133,7 @@ func (e *Enclave) Dial(ctx context.Context, from, to string) (net.Conn, error) {
 	return conn, nil
 }
 
-// share connects what init asks for, which is an address inside, with the address outside.
+// share listens on a socket. Each connection's first line is a shared address, and is connected to the address outside.
 func share(t testing.TB, socket string, addresses map[string]string) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
@@ -197,15 +196,12 @@ func join(a, b net.Conn) {
 	<-ended
 }
 
-// Main is init, where the process was started as an enclave's. Otherwise it returns at once.
+// Main runs init and ends the process, if that was started as an enclave's. Otherwise it returns at once.
 func Main() {
 	file := os.Getenv(variable)
 	if file == "" {
 		return
 	}
-	code, err := run(file)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "enclave:", err)
-	}
-	os.Exit(cmp.Or(code, 1))
+	fmt.Fprintln(os.Stderr, "enclave:", run(file))
+	os.Exit(1)
 }

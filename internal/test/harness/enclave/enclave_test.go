@@ -24,12 +24,12 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	port   = "127.0.0.1:80" // Which is root's outside.
+	port   = "127.0.0.1:80" // Outside, only root may listen there.
 	shared = enclave.Address + ":7"
 	path   = "/only-inside/file"
 )
 
-// inside answers one client with the address that it comes from, what a shared address says and what a file says.
+// inside sends a client its own address, what a shared address sends, and the content of a file.
 func inside() error {
 	listener, err := net.Listen("tcp", port) //nolint:noctx // It ends with the process.
 	if err != nil {
@@ -40,7 +40,7 @@ func inside() error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(client.RemoteAddr().String(), "127.0.0.1:") { // Somebody looks whether it listens.
+		if strings.HasPrefix(client.RemoteAddr().String(), "127.0.0.1:") { // Init checks whether this listens.
 			continue
 		}
 		other, err := net.Dial("tcp", shared) //nolint:noctx // It ends with the process.
@@ -61,7 +61,7 @@ func inside() error {
 	}
 }
 
-// TestEnclave reaches a program inside that listens where nobody could outside, and has it reach what listens outside.
+// TestEnclave checks that a program inside can listen on a port of root's, be reached there, and reach a server outside.
 func TestEnclave(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,7 @@ func TestEnclave(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "outside") // Who asks sees whether it came.
+			_, _ = io.WriteString(conn, "outside") // The client sees whether it has come.
 			conn.Close()
 		}
 	}()

@@ -14,29 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run does what the file says, and returns the exit code of the first program that has ended.
-func run(file string) (int, error) {
+// run does the task in a file, and returns why it has ended.
+func run(file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var t task
 	if err := json.Unmarshal(content, &t); err != nil {
-		return 0, err
+		return err
 	}
 	if err := errors.Join(loopback("lo", ""), loopback("lo:1", Address)); err != nil {
-		return 0, fmt.Errorf("network: %w", err)
+		return fmt.Errorf("network: %w", err)
 	}
 	if err := files(t); err != nil {
-		return 0, fmt.Errorf("files: %w", err)
+		return fmt.Errorf("files: %w", err)
 	}
 	if err := t.listen(); err != nil {
-		return 0, err
+		return err
 	}
 	return t.start()
 }
 
-// loopback gives the loopback device an address, and has it up.
+// loopback gives a loopback device an address, unless that is blank, and brings the device up.
 func loopback(name, address string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func loopback(name, address string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
 }
 
-// files changes to a root that has all that the old one has, and the files that there are only inside.
+// files changes to a root that has everything of the old one, and the task's files.
 func files(t task) error {
 	root := filepath.Join(t.Dir, "root")
 	if err := os.Mkdir(root, 0o755); err != nil {
@@ -97,7 +97,7 @@ func files(t task) error {
 	return errors.Join(unix.Chroot(root), os.Chdir(work))
 }
 
-// mirror has an entry of the root at a path of another root.
+// mirror makes an entry of the root appear at a path of another root.
 func mirror(from, to string, entry os.DirEntry) error {
 	switch {
 	case entry.Type()&os.ModeSymlink != 0:
@@ -115,7 +115,7 @@ func mirror(from, to string, entry os.DirEntry) error {
 	return nil
 }
 
-// listen joins what comes to the shared addresses with the test, and what the test sends with what listens inside.
+// listen passes on connections: from the shared addresses to the test, and from the test to addresses inside.
 func (t task) listen() error {
 	dialer := &net.Dialer{}
 	for address := range t.Shared {
@@ -150,7 +150,7 @@ func (t task) listen() error {
 	return os.Rename(early, filepath.Join(t.Dir, in))
 }
 
-// pass joins a connection to a shared address with the one outside.
+// pass connects a client of a shared address to the address outside.
 func (t task) pass(conn net.Conn, address string) {
 	defer conn.Close()
 	other, err := net.Dial("unix", filepath.Join(t.Dir, out))
@@ -164,8 +164,8 @@ func (t task) pass(conn net.Conn, address string) {
 	join(conn, other)
 }
 
-// start starts the programs, and returns the exit code of the first that has ended.
-func (t task) start() (int, error) {
+// start starts the programs, and returns an error as soon as one of them has ended.
+func (t task) start() error {
 	ended := make(chan error, len(t.Programs))
 	for _, p := range t.Programs {
 		for p.After != "" {
@@ -176,7 +176,7 @@ func (t task) start() (int, error) {
 			}
 			select {
 			case err := <-ended:
-				return 0, err
+				return err
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
@@ -184,9 +184,9 @@ func (t task) start() (int, error) {
 		command.Env = append(os.Environ(), append(p.Env, variable+"=")...)
 		command.Stdout, command.Stderr = os.Stdout, os.Stderr
 		if err := command.Start(); err != nil {
-			return 0, err
+			return err
 		}
 		go func() { ended <- fmt.Errorf("%s has ended: %w", p.Command[0], command.Wait()) }()
 	}
-	return 0, <-ended
+	return <-ended
 }

@@ -22,7 +22,7 @@ const VerifierName = "apikey-verifier.apikey-system.svc.cluster.local"
 
 // Proxy is a program that can stand in front of the API.
 type Proxy struct {
-	// Title is its name for people, and debian the package that has it where make does not bring it.
+	// Title is its name for people, and debian its Debian package, if make does not bring the program.
 	Title, debian string
 	// files are the guide's files below docs/guides. The first one is what the program is started with.
 	files []string
@@ -39,7 +39,7 @@ type Proxy struct {
 	Objects bool
 }
 
-// Proxies are all of them, by the name of the program.
+// Proxies are all proxies, by the names of their programs.
 var Proxies = map[string]Proxy{
 	"caddy": {
 		Title: "Caddy", files: []string{"caddy/Caddyfile"}, KeepsReasons: true,
@@ -113,7 +113,7 @@ type Places struct {
 	Authority, Guides string
 }
 
-// changes are what is replaced in the guides' files. All that a file has of the left are replaced.
+// changes returns what is replaced in the guides' files, and by what.
 func (at Places) changes() ([][2]string, error) {
 	_, port, err := net.SplitHostPort(at.Proxy)
 	backendHost, backendPort, backendErr := net.SplitHostPort(at.Backend)
@@ -148,8 +148,8 @@ func (at Places) changes() ([][2]string, error) {
 	}, errors.Join(err, backendErr, httpErr, grpcErr)
 }
 
-// moved replaces the guide's addresses with the demo's, and its authority file with the verifier's. It fails unless it
-// has replaced what the proxy listens on, both that it connects to, and the file.
+// moved replaces the addresses of a guide's file, and the path of the authority's certificate. It fails unless the result
+// has the proxy's own port, the ports of the API and the verifier, and that path.
 func (at Places) moved(guide string) (string, error) {
 	changes, err := at.changes()
 	if err != nil {
@@ -164,11 +164,11 @@ func (at Places) moved(guide string) (string, error) {
 	_, grpcPort, _ := net.SplitHostPort(at.VerifierGRPC)
 	for _, needed := range []string{port, backendPort, at.Authority} {
 		if !strings.Contains(guide, needed) {
-			return "", fmt.Errorf("the guide's file has other addresses than the demo knows: nothing became %s", needed)
+			return "", fmt.Errorf("the guide's file has other addresses than this program knows: nothing became %s", needed)
 		}
 	}
 	if !strings.Contains(guide, verifierPort) && !strings.Contains(guide, grpcPort) {
-		return "", errors.New("the guide's file has another address of the verifier than the demo knows")
+		return "", errors.New("the guide's file has another address of the verifier than this program knows")
 	}
 	return guide, nil
 }

@@ -81,13 +81,13 @@ func envoySites(t testing.TB, config Node, up *Upstream) {
 	t.Helper()
 	routes := At(t, connectionManager(t, config), "route_config")
 	resources := At(t, config, "static_resources")
-	GuideHosts, guideClusters := List(t, routes, "virtual_hosts"), List(t, resources, "clusters")
-	if len(GuideHosts) != 1 || fmt.Sprint(GuideHosts[0]["domains"]) != "["+GuideHost+"]" {
-		t.Fatalf("the guide's file has other virtual hosts than one for %s: %v", GuideHost, GuideHosts)
+	guideHosts, guideClusters := List(t, routes, "virtual_hosts"), List(t, resources, "clusters")
+	if len(guideHosts) != 1 || fmt.Sprint(guideHosts[0]["domains"]) != "["+GuideHost+"]" {
+		t.Fatalf("the guide's file has other virtual hosts than one for %s: %v", GuideHost, guideHosts)
 	}
 	var hosts, clusters []any
 	for _, s := range Sites {
-		host := Clone(t, GuideHosts[0])
+		host := Clone(t, guideHosts[0])
 		host["name"], host["domains"] = s.Name, s.Hosts
 		for _, route := range List(t, host, "routes") {
 			At(t, route, "route")["cluster"] = s.Name

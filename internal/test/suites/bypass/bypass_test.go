@@ -14,15 +14,15 @@ import (
 // upstream later is checked, too.
 const hang = 300 * time.Millisecond
 
-// target is where cases are sent to.
+// target is a proxy or a surface that cases are sent to.
 type target struct {
 	upstream *proxies.Upstream
 	send     func(ctx context.Context, raw []byte, wait time.Duration) error
-	// onlyProducts is set where it is configured for GET /api/products alone.
+	// onlyProducts is set if it is configured for GET /api/products alone.
 	onlyProducts bool
-	// hidesClient is set where the verifier isn't told the client's address, so that keys with allowedCIDRs are refused.
+	// hidesClient is set if the verifier isn't told the client's address, so that keys with allowedCIDRs are refused.
 	hidesClient bool
-	// bounded is set where 100 headers are too many.
+	// bounded is set if 100 headers are too many.
 	bounded bool
 }
 

@@ -98,22 +98,15 @@ func (f *front) webSocket(t *testing.T) {
 // allowlists checks that an allowlist is applied to the address that a client connects from, whatever the client writes
 // into headers.
 func (f *front) allowlists(t *testing.T, hidden bool) {
-	claims := [][]string{
-		nil,
-		{"X-Forwarded-For: " + clientAddress},
-		{"X-Forwarded-For: " + clientAddress + ", 127.0.0.1"},
-		{"X-Forwarded-For: 127.0.0.1, " + clientAddress},
-		{"Forwarded: for=" + clientAddress, "X-Real-IP: " + clientAddress, "X-Envoy-External-Address: " + clientAddress},
-	}
 	for _, from := range []string{clientAddress, "127.0.0.9", "127.0.0.1"} { // The last one is a proxy's, and trusted.
-		for _, claim := range claims {
+		for _, headers := range proxies.Spoofed(clientAddress) {
 			want := http.StatusForbidden
 			if from == clientAddress && !hidden {
 				want = http.StatusOK
 			}
-			response, body, _ := f.ask(t, from, f.get("/api/products", "nearby", claim...))
+			response, body, _ := f.ask(t, from, f.get("/api/products", "nearby", headers...))
 			if response.StatusCode != want {
-				t.Errorf("from %s with %q: %d %s, want %d", from, claim, response.StatusCode, body, want)
+				t.Errorf("from %s with %q: %d %s, want %d", from, headers, response.StatusCode, body, want)
 			}
 		}
 	}

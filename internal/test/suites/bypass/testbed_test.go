@@ -1,7 +1,6 @@
 package bypass_test
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -17,7 +16,6 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
-	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
 const (
@@ -119,6 +117,10 @@ func newTestbed(t *testing.T) *testbed {
 		b.Create(t, fixture.Tenant(name, func(tenant *keysv1alpha1.Tenant) { tenant.Spec.ID = id }))
 		b.Create(t, fixture.Namespace(name, name))
 	}
+	unknown, err := fixture.Token("nobody", "Unknown1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	past := metav1.NewTime(time.Now().Add(-time.Hour))
 	values := map[string]string{
 		"token": b.issue(t, "shop", "reader", "Reader01", acme, func(*keysv1alpha1.ApiKey) {}),
@@ -133,7 +135,7 @@ func newTestbed(t *testing.T) *testbed {
 		"expired": b.issue(t, "shop", "expired", "Expired1", acme,
 			func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past }),
 		"other":    b.issue(t, "globex", "other", "Other001", globex, func(*keysv1alpha1.ApiKey) {}),
-		"unknown":  mint(t, "nobody", "Unknown1").Reveal(),
+		"unknown":  unknown.Reveal(),
 		"tenantid": acme, "othertenantid": globex,
 		"host":   "Host: api.example.com\r\n",
 		"tenant": "X-Tenant-ID: " + acme + "\r\n",
@@ -164,7 +166,7 @@ func (b *testbed) restartVerifier(t *testing.T) {
 	b.options.Addresses = b.Verifier.Addresses
 }
 
-// world is what proxies are set up in.
+// environment returns the environment of a proxy that asks the testbed's verifier.
 func (b *testbed) environment() proxies.Environment {
 	return proxies.Environment{Verifier: b.Verifier.Addresses, Authority: b.authority, Plane: b.plane}
 }
@@ -183,27 +185,9 @@ func (b *testbed) issue(t *testing.T, namespace, name, id, tenant string, change
 	t.Helper()
 	key := fixture.ApiKey(namespace, name,
 		func(k *keysv1alpha1.ApiKey) { k.Spec.Scopes = []keysv1alpha1.Scope{"products:read", "site:read"} }, change)
-	status := key.Status
-	b.Create(t, key)
-	tok := mint(t, string(key.UID), id)
-	key.Status = status
-	key.Status.TenantID, key.Status.Scopes, key.Status.AllowedCIDRs = tenant, key.Spec.Scopes, key.Spec.AllowedCIDRs
-	key.Status.Credentials = []keysv1alpha1.Credential{{ID: id, Digest: tok.Digest().String(), IssuedTime: metav1.Now()}}
-	if err := b.Client.Status().Update(t.Context(), key); err != nil {
-		t.Fatal(fmt.Errorf("%s: %w", name, err))
-	}
-	return tok.Reveal()
-}
-
-func mint(t *testing.T, uid, id string) token.Token {
-	t.Helper()
-	root, err := token.RootFrom([]byte("a root key of 32 bytes for tests"))
+	tok, err := fixture.IssueAs(t.Context(), b.Client, key, tenant, id)
 	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := token.Derive(root, token.FormatLive, uid, id)
-	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", name, err)
 	}
 	return tok
 }
