@@ -17,9 +17,13 @@ import (
 // node is a mapping of a YAML document.
 type node = map[string]any
 
+var nginxFront = front{
+	name: "nginx", program: "nginx", plain: plainNginx, without: nginxAlone, builtin: nginxMap, builtinName: "its map",
+}
+
 // fronts are the proxies that are measured.
 var fronts = []front{
-	{name: "nginx", program: "nginx", plain: plainNginx, without: nginxAlone, builtin: nginxMap, builtinName: "its map"},
+	nginxFront,
 	{name: "Envoy over gRPC", program: "envoy", plain: plainEnvoy, without: envoyAlone, builtin: envoyKeys,
 		builtinName: "its api_key_auth"},
 	{name: "Envoy over HTTP", program: "envoy", file: "envoy/http.yaml", plain: plainEnvoy, without: envoyAlone,
