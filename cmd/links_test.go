@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestNoToolIsLinked: go.mod also names the generators that make runs. They are no part of a program that is shipped.
+// TestNoToolIsLinked checks that no program links the generators that make runs, which go.mod names, too.
 func TestNoToolIsLinked(t *testing.T) {
 	const module = "{{with .Module}}{{.Path}}{{end}}"
 	tools := list(t, "-f", module, "tool")
@@ -26,8 +26,8 @@ func TestNoToolIsLinked(t *testing.T) {
 	}
 }
 
-// TestOnlyTheVerifierLinksTheFeed: the watch feed is what makes a program a verifier. What any other has to know of a
-// key is in keystate, which links neither a client nor the index.
+// TestOnlyTheVerifierLinksTheFeed checks that no program but the verifier links the watch feed. What the others have to
+// know of a key is in keystate, which links neither a client nor the index.
 func TestOnlyTheVerifierLinksTheFeed(t *testing.T) {
 	const internal = "github.com/nexuscommerce/apikey-operator/internal/"
 	programs := list(t, "./...")

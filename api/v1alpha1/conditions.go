@@ -45,9 +45,9 @@ const (
 	ReasonExpiringSoon = "ExpiringSoon"
 	// ReasonWaitingForVerifiers says that a verifier may not have applied a revocation yet.
 	ReasonWaitingForVerifiers = "WaitingForVerifiers"
-	// ReasonSuspended says that the key was suspended, as asked.
+	// ReasonSuspended says that the key was suspended, as requested.
 	ReasonSuspended = "Suspended"
-	// ReasonRevoked says that the key was revoked, as asked.
+	// ReasonRevoked says that the key was revoked, as requested.
 	ReasonRevoked = "Revoked"
 	// ReasonExpired says that the key's expiry has passed.
 	ReasonExpired = "Expired"

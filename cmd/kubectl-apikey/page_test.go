@@ -138,7 +138,7 @@ func writeFlags(b *bytes.Buffer, flags *pflag.FlagSet) {
 	})
 }
 
-// TestEveryExitCodeIsExplained fails where a code is added without a meaning.
+// TestEveryExitCodeIsExplained checks that each exit code has a meaning in the page.
 func TestEveryExitCodeIsExplained(t *testing.T) {
 	if len(exitCodes) != exitDeclined+1 || slices.Contains(exitCodes, "") {
 		t.Errorf("%q", exitCodes)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// answers serves the answers of a verifier one after the other, the last one for ever.
+// answers serves the answers of a verifier one after the other, the last one forever.
 func answers(t *testing.T, all ...string) (url, authority string) {
 	t.Helper()
 	var asked atomic.Int64

@@ -70,7 +70,7 @@ func (env *environment) policy(
 	return policy
 }
 
-// reconcile reads a policy anew, reconciles it once and leaves it as it then is.
+// reconcile reads a policy again, reconciles it once and leaves it as it then is.
 func (env *environment) reconcile(ctx context.Context, policy *keysv1alpha1.AccessPolicy) {
 	GinkgoHelper()
 	controller := accesspolicy.NewController(env.ages, env.events, clocktesting.NewFakePassiveClock(time.Now()))

@@ -115,7 +115,7 @@ func (env *environment) create(ctx context.Context, change ...func(*keysv1alpha1
 	return key
 }
 
-// reconcile reads a key anew, reconciles it once and leaves it as it then is.
+// reconcile reads a key again, reconciles it once and leaves it as it then is.
 func (env *environment) reconcile(ctx context.Context, key *keysv1alpha1.ApiKey) reconcile.Result {
 	GinkgoHelper()
 	read(ctx, key)
@@ -125,7 +125,7 @@ func (env *environment) reconcile(ctx context.Context, key *keysv1alpha1.ApiKey)
 	return result
 }
 
-// update reads a key anew, changes it, writes it and reconciles it once.
+// update reads a key again, changes it, writes it and reconciles it once.
 func (env *environment) update(
 	ctx context.Context, key *keysv1alpha1.ApiKey, change func(*keysv1alpha1.ApiKey),
 ) reconcile.Result {

@@ -105,7 +105,7 @@ type step struct {
 }
 
 // decide returns what to do next. It is pure, and decides from what there is, so a step that was cut off is decided
-// anew:
+// again:
 //
 //	authority ─▶ bundle ─▶ certificates
 //	   └─ near its end: next ─▶ bundle ─▶ recorded ─ Overlap ─▶ next signs ─▶ certificates ─ Settle ─▶ previous retired

@@ -46,7 +46,7 @@ func read(ctx context.Context, object client.Object) {
 	Expect(cp.Client.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 }
 
-// reconcile reads a tenant anew, reconciles it once with a given cache and leaves it as it then is.
+// reconcile reads a tenant again, reconciles it once with a given cache and leaves it as it then is.
 func reconcile(ctx context.Context, cache client.Client, t *keysv1alpha1.Tenant) {
 	GinkgoHelper()
 	read(ctx, t)

@@ -107,7 +107,7 @@ func wantCookie(t *testing.T, what string, c *Console, browser *httptest.Respons
 }
 
 // TestSigningOutEndsTheSession copies a cookie and signs out: the copy is refused by every replica, by one that starts
-// later, and by all of them once they have started anew. Another session of the same user goes on.
+// later, and by all of them once they have started again. Another session of the same user goes on.
 func TestSigningOutEndsTheSession(t *testing.T) {
 	r := newReplicas(t)
 	first, second := r.start("k"), r.start("k")

@@ -11,7 +11,7 @@
 // is the proof, every few seconds, or less often if the list is long.
 //
 // If a proof does not arrive in time, the feed closes all connections and ends all watches, and lists and watches
-// everything anew. A nonce does not reveal an event that a watch has lost while its connection stayed open. For that,
+// everything again. A nonce does not reveal an event that a watch has lost while its connection stayed open. For that,
 // an audit compares the index with a full list every few minutes.
 package feed
 

@@ -99,7 +99,7 @@ func (f *Feed) superviseProbes(ctx context.Context) {
 }
 
 // reconnect closes all connections, so that new ones are made. With relist all watches end too, and everything is
-// listed anew; otherwise they continue where they were.
+// listed again; otherwise they continue where they were.
 func (f *Feed) reconnect(relist bool) {
 	f.metrics.reconnects.Inc()
 	f.prober.forget()

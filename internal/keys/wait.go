@@ -104,7 +104,7 @@ func (c *Client) Await(
 		case len(w.pending) == 0:
 		case ctx.Err() != nil:
 			return errors.Join(w.failed, &TimeoutError{Waiting: w.names(), cause: ctx.Err()})
-		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err): // The watch fell behind: list anew.
+		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err): // The watch fell behind: list again.
 		case err != nil:
 			return errors.Join(w.failed, err)
 		}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxPeers is how many peers are distinguished, and peerFor for how long after their last call. A peer that comes back
-	// later starts anew.
+	// later starts again.
 	maxPeers = 1024
 	peerFor  = time.Minute
 	// peerConcurrency is how many callers of one peer the API server is asked about at the same time, and concurrency of

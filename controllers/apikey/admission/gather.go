@@ -93,7 +93,7 @@ func (g *Gatherer) Gather(ctx context.Context, key *keysv1alpha1.ApiKey) (Input,
 const maxCandidates = 500
 
 // Candidates returns the other keys of a key's namespace that are new and would be admitted to the same tenant, the
-// oldest first, and no more than limit of them. It gathers anew, because it decides about other keys, at a later time;
+// oldest first, and no more than limit of them. It gathers again, because it decides about other keys, at a later time;
 // and only for the one key of many that writes the ledger.
 func (g *Gatherer) Candidates(
 	ctx context.Context, key *keysv1alpha1.ApiKey, tenant *keysv1alpha1.Tenant, limit int,

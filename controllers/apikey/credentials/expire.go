@@ -26,7 +26,7 @@ func (Expire) Reconcile(ctx context.Context, r *lifecycle.Reconciliation) (lifec
 	}
 	message := expiredMessage(r.Key)
 	if !recorded {
-		// A rotation that was asked for while the key still worked must not issue it anew, which takes more rights.
+		// A rotation that was requested while the key still worked must not issue it again, which takes more rights.
 		r.Key.Status.LastHandledRotateAt = rotateRequest(r.Key)
 	}
 	r.Conditions().SetTrue(keysv1alpha1.ConditionExpired, keysv1alpha1.ReasonExpired, message)

@@ -12,6 +12,7 @@ import (
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/credentials"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/usage"
+	"github.com/nexuscommerce/apikey-operator/internal/keystate"
 )
 
 // transforms remove from objects, before the cache keeps them, what no controller reads, and intern their strings: of
@@ -28,7 +29,7 @@ type transforms struct {
 	scopes map[string][]keysv1alpha1.Scope
 }
 
-// maxInterned limits the interned strings. Beyond it, they are forgotten and interned anew.
+// maxInterned limits the interned strings. Beyond it, they are forgotten and interned again.
 const maxInterned = 10_000
 
 func newTransforms(clk clock.PassiveClock) *transforms {
@@ -43,7 +44,7 @@ func (s *transforms) key(object any) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	reduceMetadata(&key.ObjectMeta)
+	reduceMetadata(key)
 	intern(s, &key.Kind, &key.APIVersion, &key.Namespace, &key.Spec.DisplayName, &key.Status.TenantID)
 	intern(s, &key.Spec.Expiry)
 	intern(s, &key.Spec.State)
@@ -67,16 +68,16 @@ func (s *transforms) key(object any) (any, error) {
 
 // reduceMetadata removes what users may write on a key, at any length, and no controller reads. The canary keeps what
 // verifiers write on it.
-func reduceMetadata(meta *metav1.ObjectMeta) {
-	meta.ManagedFields, meta.OwnerReferences, meta.Finalizers = nil, nil, nil
-	if _, canary := meta.Labels[keysv1alpha1.CanaryLabel]; canary {
-		delete(meta.Annotations, corev1.LastAppliedConfigAnnotation)
+func reduceMetadata(key *keysv1alpha1.ApiKey) {
+	key.ManagedFields, key.OwnerReferences, key.Finalizers = nil, nil, nil
+	if keystate.IsCanary(key) {
+		delete(key.Annotations, corev1.LastAppliedConfigAnnotation)
 		return
 	}
-	rotateAt, ok := meta.Annotations[keysv1alpha1.RotateAtAnnotation]
-	meta.Labels, meta.Annotations = nil, nil
+	rotateAt, ok := key.Annotations[keysv1alpha1.RotateAtAnnotation]
+	key.Labels, key.Annotations = nil, nil
 	if ok {
-		meta.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: credentials.RotateRequest(rotateAt)}
+		key.Annotations = map[string]string{keysv1alpha1.RotateAtAnnotation: credentials.RotateRequest(rotateAt)}
 	}
 }
 

@@ -133,7 +133,7 @@ func TestOnAnAPIServer(t *testing.T) {
 }
 
 // TestHelmTest checks the pod of helm test: a namespace that enforces the Pod Security Standard restricted accepts it,
-// and it asks the verifier as the installation has it answer.
+// and it calls the verifier as each mode of TLS needs it.
 func TestHelmTest(t *testing.T) {
 	g, folder := NewWithT(t), chart(t, "v1.2.3")
 	cp := install.ControlPlane(t, controlplane.Options{})

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// everything has each optional part of the chart rendered.
+// everything are values with which each optional part of the chart is rendered.
 const everything = "--set=tls.mode=cert-manager,monitoring.enabled=true,console.enabled=true," +
 	"console.certificate.enabled=true," +
 	"console.ingress.enabled=true,console.ingress.host=keys.example.com,console.route.enabled=true"

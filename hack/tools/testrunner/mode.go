@@ -33,7 +33,7 @@ type mode struct {
 // race is a choice of packages for the race detector.
 type race string
 
-// The race detector compiles every package anew and slows its tests down several times, so make test leaves it to make
+// The race detector compiles every package again and slows its tests down several times, so make test leaves it to make
 // test-all, which CI runs.
 const (
 	raceOff race = "off"

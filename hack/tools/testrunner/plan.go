@@ -130,7 +130,7 @@ func planFor(m mode, listings []listing) plan {
 			j := job{
 				name: folder, dir: l.dir, packages: []string{found.ImportPath}, run: run, parallel: 1, traits: t,
 				// The modules below hack test from outside, with other projects' code, which takes long to compile
-				// anew.
+				// again.
 				race: m.race == raceAll && l.dir == "." && t.unraced == "", timeout: t.timeoutIn(m),
 			}
 			if t.alone != "" {

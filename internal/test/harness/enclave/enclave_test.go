@@ -61,7 +61,8 @@ func inside() error {
 	}
 }
 
-// TestEnclave checks that a program inside can listen on a port of root's, be reached there, and reach a server outside.
+// TestEnclave checks that a program inside can listen on a port of root's, can be reached there, and reaches a server
+// outside.
 func TestEnclave(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package gomodule has tests read files of Go modules that are no dependency: CustomResourceDefinitions that a proxy's
-// project publishes, its source. They are downloaded and never built.
+// Package gomodule brings files of Go modules that are no dependencies, for tests to read: CustomResourceDefinitions
+// that a proxy's project publishes, and its source. They are downloaded and never built.
 package gomodule
 
 import (
@@ -32,7 +32,7 @@ func (m Module) Folder(t testing.TB) string {
 	return answer.Dir
 }
 
-// Traefik is the last version that can be had as a module. Its CustomResourceDefinitions are those of the later patch
+// Traefik is the last version that is available as a module. Its CustomResourceDefinitions are those of the later patch
 // releases.
 var Traefik = Module{"github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw="}
 

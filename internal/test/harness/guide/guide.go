@@ -148,8 +148,8 @@ func (at Places) changes() ([][2]string, error) {
 	}, errors.Join(err, backendErr, httpErr, grpcErr)
 }
 
-// moved replaces the addresses of a guide's file, and the path of the authority's certificate. It fails unless the result
-// has the proxy's own port, the ports of the API and the verifier, and that path.
+// moved replaces the addresses of a guide's file, and the path of the authority's certificate. It fails unless the
+// result has the proxy's own port, the ports of the API and the verifier, and that path.
 func (at Places) moved(guide string) (string, error) {
 	changes, err := at.changes()
 	if err != nil {
@@ -164,11 +164,11 @@ func (at Places) moved(guide string) (string, error) {
 	_, grpcPort, _ := net.SplitHostPort(at.VerifierGRPC)
 	for _, needed := range []string{port, backendPort, at.Authority} {
 		if !strings.Contains(guide, needed) {
-			return "", fmt.Errorf("the guide's file has other addresses than this program knows: nothing became %s", needed)
+			return "", fmt.Errorf("the guide's file has other addresses than are known here: nothing became %s", needed)
 		}
 	}
 	if !strings.Contains(guide, verifierPort) && !strings.Contains(guide, grpcPort) {
-		return "", errors.New("the guide's file has another address of the verifier than this program knows")
+		return "", errors.New("the guide's file has another address of the verifier than is known here")
 	}
 	return guide, nil
 }

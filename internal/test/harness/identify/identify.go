@@ -16,7 +16,7 @@ import (
 const (
 	// Tenant is the ID of the tenant of Active's key.
 	Tenant = "3714240b-2e06-4c35-8856-ccc1c096323e"
-	// Guess is a text that somebody sends as a token, and that no answer may have.
+	// Guess is a text that somebody sends as a token. No answer may contain it.
 	Guess = "not-a-token-but-a-secret"
 )
 

@@ -53,7 +53,7 @@ func Config(path ...string) string {
 }
 
 // Kustomization makes a kustomization of folders of config/ and components of config/components, and returns its path.
-// It goes with the test.
+// It is removed with the test.
 func Kustomization(t testing.TB, folders []string, components ...string) string {
 	t.Helper()
 	folder := t.TempDir()

@@ -141,7 +141,8 @@ var All = []Item{
 	},
 }
 
-// Find returns the item of a name. It panics for one that is not in All: only what is listed there is told to people.
+// Find returns the item of a name. It panics for one that is not in All, because people are told only what is listed
+// there.
 func Find(name string) Item {
 	for _, item := range All {
 		if item.Name == name {

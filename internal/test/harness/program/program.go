@@ -24,7 +24,7 @@ import (
 )
 
 // Programs is the environment variable that names a folder with the project's programs, as make build leaves them
-// there. The test targets of the Makefile set it after a build, so that not every test links them anew.
+// there. The test targets of the Makefile set it after a build, so that not every test links them again.
 const Programs = "APIKEY_PROGRAMS"
 
 // Build returns the path of the binary of a command, such as ./cmd/controller: the one in the folder that Programs

@@ -118,7 +118,7 @@ current-context: none
 `)
 }
 
-// write writes a file that goes with the test, and returns its path.
+// write writes a file that is removed with the test, and returns its path.
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

@@ -23,8 +23,8 @@ var optional = map[string][]string{
 	},
 }
 
-// TestEveryRightIsAskedFor checks that a program without any rights names each that config/rbac would have given it, so
-// that none of them can lack without its saying so.
+// TestEveryRightIsAskedFor checks that a program without any rights names each right that config/rbac would have given
+// it, so that the lack of any one is reported.
 func TestEveryRightIsAskedFor(t *testing.T) {
 	binaries := build(t)
 	cp := install.ControlPlane(t, controlplane.Options{})

@@ -3,7 +3,7 @@
 //
 //	testdata/hostile.txt ─┐             ┌───────┐  as docs/guides  ┌──────────────────┐ exactly what came
 //	testdata/harmless.txt ┴─ raw bytes ▶│ proxy ├─────────────────▶│ upstream         ├───────────────────▶ oracle
-//	                                    └───┬───┘                  └──────────────────┘ policy, read anew
+//	                                    └───┬───┘                  └──────────────────┘ policy, evaluated separately
 //	                                        ▼
 //	                                  ┌──────────┐   ┌───────────────┐
 //	                                  │ verifier ├──▶│ control plane │

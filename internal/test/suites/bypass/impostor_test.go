@@ -89,8 +89,8 @@ func pair(t *testing.T, by *authority.Authority, name string) [2]string {
 	return [2]string{certificate, key}
 }
 
-// impostor starts a server that allows everything, over HTTP and over gRPC, and returns its address. It calls a function
-// with each request.
+// impostor starts a server that allows everything, over HTTP and over gRPC, and returns its address. It calls a
+// function with each request.
 func impostor(t *testing.T, certificate [2]string, see func(*http.Request)) string {
 	t.Helper()
 	return proxies.StandIn(t, certificate, func(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,7 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
 )
 
-// knows is in kubectl's place: it answers what docs/examples/ask.sh asks.
+// knows is a script in place of kubectl. It answers what docs/examples/ask.sh asks.
 const knows = `#!/bin/sh
 case $* in
 *configmap*) cat '%s' ;;

@@ -275,15 +275,15 @@ func checkField(t *testing.T, p pages.Page, path string, s *schema) {
 	if strings.HasPrefix(path, "status") {
 		return // Nobody has to keep its limits.
 	}
-	for _, fact := range facts(s, element) {
-		if !strings.Contains(row, fact) {
-			t.Errorf("%s, %s: the row lacks %s", p.Name, path, fact)
+	for _, constraint := range constraints(s, element) {
+		if !strings.Contains(row, constraint) {
+			t.Errorf("%s, %s: the row lacks %s", p.Name, path, constraint)
 		}
 	}
 }
 
-// facts returns what a row must say about a field: limits, values and the default.
-func facts(s, element *schema) []string {
+// constraints returns what a row must say about a field: limits, values and the default.
+func constraints(s, element *schema) []string {
 	var found []string
 	limits := []*int64{s.MaxItems, s.MaxProperties, s.Minimum, s.Maximum}
 	if len(element.Rules) == 0 { // Where there are rules, they say more than the length.

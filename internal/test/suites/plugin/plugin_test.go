@@ -127,7 +127,7 @@ type testRun struct {
 	failed   bool
 }
 
-// Cleanup has a function called when all tests have ended.
+// Cleanup registers a function that is called when all tests have ended.
 func (r *testRun) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
 
 // Context returns a context that outlives the test.
