@@ -261,7 +261,7 @@ func (c *create) await(ctx context.Context, client *keys.Client, key *keysv1alph
 		}
 	})
 	if _, stuck := errors.AsType[*keys.StuckError](err); stuck {
-		return fmt.Errorf("%w The ApiKey stays, and works once that is mended; kubectl delete apikey -n %s %s takes it back",
+		return fmt.Errorf("%w The ApiKey stays, and works once that is fixed; kubectl delete apikey -n %s %s takes it back",
 			err, key.Namespace, key.Name)
 	}
 	return err

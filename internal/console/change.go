@@ -216,7 +216,7 @@ func (t *task) fail(err error) {
 		p = explain(timeout.Unwrap())
 	}
 	if p.Reason == reasonStuck {
-		p.Message += " The key stays in the list, and works once that is mended."
+		p.Message += " The key stays in the list, and works once that is fixed."
 	}
 	_ = t.out.write(&line{Type: "problem", Problem: p})
 }

@@ -59,7 +59,7 @@ var keyStates = []state{
 	{name: "Revoked", reach: revoked, kstatus: current, argo: healthy},
 
 	{name: "changed, not seen yet", reach: changed, kstatus: inProgress, argo: progressing},
-	{name: "mended, not seen yet", reach: mended, kstatus: inProgress, argo: progressing},
+	{name: "fixed, not seen yet", reach: fixed, kstatus: inProgress, argo: progressing},
 	{name: "being deleted", reach: beingDeleted, kstatus: terminating, argo: progressing, flux: inProgress},
 	{name: "the verifiers' canary", reach: seenCanary, kstatus: current, argo: healthy, flux: unasked},
 }
@@ -291,7 +291,7 @@ func changed(e *environment) client.Object {
 	return key
 }
 
-func mended(e *environment) client.Object {
+func fixed(e *environment) client.Object {
 	key, _ := keyWith(keysv1alpha1.ReasonUnknownScope, scopes("reviews:read"))(e).(*keysv1alpha1.ApiKey)
 	e.withoutController()
 	update(e, key, scopes("products:read"))

@@ -129,20 +129,20 @@ var _ = Describe("The status of an ApiKey", func() {
 		Expect(key.Spec.DisplayName).To(Equal("With a status"))
 	})
 
-	It("can be mended by an administrator while the policy only warns", func(ctx SpecContext) {
+	It("can be repaired by an administrator while the policy only warns", func(ctx SpecContext) {
 		key := create(ctx)
-		mend := func() error {
-			return cp.Client.Status().Patch(ctx, key.DeepCopy(), merge(`{"status":{"prefix":"mended"}}`))
+		repair := func() error {
+			return cp.Client.Status().Patch(ctx, key.DeepCopy(), merge(`{"status":{"prefix":"repaired"}}`))
 		}
-		Expect(mend()).To(beRefusedBy(policy, "status: ", wayOut))
+		Expect(repair()).To(beRefusedBy(policy, "status: ", wayOut))
 		without(ctx, policy, func() {
 			Expect(kubectl(ctx, "patch", "nxkey", key.Name, "--namespace", namespace, "--subresource=status", "--type=merge",
-				"--patch", `{"status":{"prefix":"mended"}}`)).To(
+				"--patch", `{"status":{"prefix":"repaired"}}`)).To(
 				ContainSubstring("Warning: Validation failed for ValidatingAdmissionPolicy 'apikey-status'"))
 		})
-		Expect(mend()).To(beRefusedBy(policy, "status: ", wayOut))
+		Expect(repair()).To(beRefusedBy(policy, "status: ", wayOut))
 		reread(ctx, key)
-		Expect(key.Status.Prefix).To(Equal("mended"))
+		Expect(key.Status.Prefix).To(Equal("repaired"))
 	})
 })
 
