@@ -30,7 +30,7 @@ func CompareAge(a, b metav1.Object) int {
 
 // Precedes reports whether key a comes before key b if both claim the same digest: the key that the token was minted
 // for comes first, then the older one. Within a tenant, the first of them holds the digest. The verifier's index keeps
-// its records in this order.
+// its claims in this order.
 func Precedes(a, b *keysv1alpha1.ApiKey) bool {
 	if Minted(a) != Minted(b) {
 		return Minted(a)
