@@ -171,8 +171,8 @@ func TestSampling(t *testing.T) {
 	}
 }
 
-// TestASlowDiskHoldsUpNobody has a writer that hangs: what doesn't fit into the queue is dropped and counted, and
-// stopping doesn't wait.
+// TestASlowDiskHoldsUpNobody checks that, while a writer hangs, what doesn't fit into the queue is dropped and counted,
+// and that stopping doesn't wait.
 func TestASlowDiskHoldsUpNobody(t *testing.T) {
 	const requests = 2 * queueLength
 	s := &sink{hang: make(chan struct{})}

@@ -134,7 +134,7 @@ func TestSigningOutEndsTheSession(t *testing.T) {
 	wantCookie(t, "a session from before, of which nobody knows any more", anew, other, false)
 }
 
-// TestSigningOutOfOne is about the only replica, which finds no others.
+// TestSigningOutOfOne checks signing out at the only replica, which finds no others.
 func TestSigningOutOfOne(t *testing.T) {
 	c := newConsole(t, func(o *Options) { o.Hosts = []string{"keys.example"} })
 	browser := signsIn(t, c)

@@ -53,8 +53,8 @@ func follow(t *testing.T, c *Console, r *http.Request, enough func(*line) bool) 
 // behindProxy makes the console take the user's token from the header.
 func behindProxy(o *Options) { o.Header = true }
 
-// TestTenantIsLive changes a tenant while the page is open that would be looked at once an hour only. It does so more
-// than once: as soon as all keys are listed there is a look by itself.
+// TestTenantIsLive checks that an open page shows a tenant's changes, although it looks by itself only once an hour. It
+// makes several, because there is a first look as soon as all keys are listed.
 func TestTenantIsLive(t *testing.T) {
 	a := newAPI()
 	c := a.console(t, behindProxy)
@@ -68,7 +68,8 @@ func TestTenantIsLive(t *testing.T) {
 	})
 }
 
-// TestTenantWithoutWatch does so for a user who may list tenants but not watch them: the tenant is read now and then.
+// TestTenantWithoutWatch checks that a user who may list tenants but not watch them sees a tenant's changes, too: the
+// tenant is read now and then.
 func TestTenantWithoutWatch(t *testing.T) {
 	a := newAPI()
 	a.unwatched = true

@@ -91,7 +91,7 @@ func TestLookupComparesTheWholeDigest(t *testing.T) {
 	}
 }
 
-// TestLookupComparesTheWholeTenant does the same for the tenants of claims of one digest.
+// TestLookupComparesTheWholeTenant looks up a digest that two tenants claim whose IDs differ in one byte.
 func TestLookupComparesTheWholeTenant(t *testing.T) {
 	c := index.NewCredentials()
 	older, younger := newClaimFor("a/older", 1, nthDigest(1)), newClaimFor("a/younger", 2, nthDigest(1))

@@ -97,7 +97,7 @@ func New(options Options) *Guard {
 // account needs to create TokenReviews and SubjectAccessReviews.
 func NewForConfig(config *rest.Config, options Options) (*Guard, error) {
 	config = rest.CopyConfig(config)
-	config.QPS = -1 // It would have callers wait. How often the API server is asked is up to peers.
+	config.QPS = -1 // A limit here would make callers wait. How often the API server is asked is up to peers.
 	tokens, err := restclient.ForGroup(config, authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme)
 	if err != nil {
 		return nil, err

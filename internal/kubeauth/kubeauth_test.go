@@ -231,7 +231,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestJunkPushesNobodyOut fails if allowed and refused callers are cached in one place.
+// TestJunkPushesNobodyOut checks that refused callers don't displace allowed ones from the cache.
 func TestJunkPushesNobodyOut(t *testing.T) {
 	h := newHarness()
 	h.ask("Bearer " + good)
@@ -330,8 +330,8 @@ func TestNotTooManyAtATime(t *testing.T) {
 	}
 }
 
-// TestNoisyPeers has peers make up tokens, 126 a second each. Callers from other addresses are never refused, and the
-// API server is asked about few of the made-up tokens.
+// TestNoisyPeers lets peers make up tokens, 126 a second each, and checks that callers from other addresses are never
+// refused, and that the API server is asked about few of the made-up tokens.
 func TestNoisyPeers(t *testing.T) {
 	for name, noisy := range map[string][]string{
 		"one": {"127.0.0.2"},

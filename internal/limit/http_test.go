@@ -11,8 +11,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/limit"
 )
 
-// TestAnAnswerMayLast has a handler read the body, begin its response and take longer for it than the timeout of a
-// body. It fails if the read deadline stays, which makes the server take the client for disconnected.
+// TestAnAnswerMayLast checks that a handler which has read the body may take longer for its response than a body may
+// take. It fails if the read deadline stays, which makes the server take the client for disconnected.
 func TestAnAnswerMayLast(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.ReadAll(r.Body)

@@ -141,7 +141,7 @@ func FuzzEncoders(f *testing.F) {
 	})
 }
 
-// TestShell has a shell read the encoder's output.
+// TestShell checks that a shell reads the encoder's output as the text that was encoded.
 func TestShell(t *testing.T) {
 	fields := someFields()
 	for _, name := range []string{`Bob's "Stock" \`, "$(id) `id` $HOME ; # & |", "'''", `a\'b`, "-n *"} {

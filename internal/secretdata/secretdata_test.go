@@ -66,8 +66,8 @@ func TestRender(t *testing.T) {
 	}
 }
 
-// TestRefused has constructs of Go's templates, which these used to be, and other invalid ones. Each message says
-// where, and what to write.
+// TestRefused checks the messages about invalid templates, such as those with constructs of Go's templates, which these
+// used to be: each says where, and what to write.
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"line one\n  {{ index .Scopes 0 }}": `line 2, column 6: index is not supported: write {{ .Scopes | join " ` +

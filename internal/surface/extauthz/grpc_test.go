@@ -219,7 +219,7 @@ func wantRefusal(
 	}
 }
 
-// TestLongAnswers has texts of the lengths at which an encoded length takes another byte.
+// TestLongAnswers checks answers with texts of the lengths at which an encoded length takes another byte.
 func TestLongAnswers(t *testing.T) {
 	for _, length := range []int{0, 1, 100, 127, 128, 129, 1000, 16_383, 16_384, 70_000, 1 << 21} {
 		long := grant

@@ -284,7 +284,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestChainInTwoCases has two chains in a map, which has no order, so the client isn't known.
+// TestChainInTwoCases checks that the client isn't known if a map, which has no order, has two chains.
 func TestChainInTwoCases(t *testing.T) {
 	c := newCheck()
 	http(c).Headers["x-forwarded-for"], http(c).Headers["X-Forwarded-For"] = "198.51.100.1", "203.0.113.7"

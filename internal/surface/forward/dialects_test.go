@@ -140,7 +140,8 @@ func TestEveryHeaderExactlyOnce(t *testing.T) {
 	}
 }
 
-// TestOnlyTheOwnDialectIsRead has a client send the headers of all other dialects, and more.
+// TestOnlyTheOwnDialectIsRead checks that each dialect ignores the headers of all others, and more, if a client sends
+// them.
 func TestOnlyTheOwnDialectIsRead(t *testing.T) {
 	others := map[string]string{
 		"X-Http-Method-Override":  "DELETE",

@@ -59,9 +59,10 @@ func TestFixedScopes(t *testing.T) {
 	}
 }
 
-// TestClientCantFixScopes has proxies that append the client's query, as Caddy does if the configured URI has no
-// question mark: GET /api/orders?scope=products:read arrives as /auth/forward?scope=products:read (S6, S10). It fails
-// if fixedScopes returns what parseScopes does, whatever the client's query is.
+// TestClientCantFixScopes checks that a client can't fix scopes behind a proxy that appends the client's query, as
+// Caddy does if the configured URI has no question mark: GET /api/orders?scope=products:read arrives as
+// /auth/forward?scope=products:read (S6, S10). It fails if fixedScopes returns what parseScopes does, whatever the
+// client's query is.
 func TestClientCantFixScopes(t *testing.T) {
 	for name, test := range map[string]struct{ target, query, want string }{
 		"the client's":                   {"/api/orders?scope=products:read", "scope=products:read", "misconfigured"},

@@ -85,8 +85,8 @@ func haproxySites(t testing.TB, text string, up *Upstream) string {
 	return strings.ReplaceAll(withSites(t, text, up, true), " unless api\n", " unless api or admin or open\n")
 }
 
-// haproxyIngressSites does the same, with an Ingress only for the API's own host, because what the Ingress says applies
-// to no other host.
+// haproxyIngressSites is haproxySites without wildcards: an Ingress is for the hosts that it names, and what it says
+// applies to no other host.
 func haproxyIngressSites(t testing.TB, text string, up *Upstream) string {
 	t.Helper()
 	return withSites(t, text, up, false)
