@@ -3,7 +3,7 @@
 //	look ──► table of what tests need ──► bring what can be brought ──► unit tests ──► suites ──► summary
 //
 // A program that can't be brought is not a failure: the tests that need it are skipped, and listed again at the end.
-// With REQUIRE_ALL=1 they fail.
+// With REQUIRE_ALL=1 they fail. With RERUN_FAILED=1, as in CI, a package that failed runs once more, by itself.
 //
 //	testrunner -mode quick|normal|full|nightly [-race auto|-race|""] [PATTERN...] [-- FLAG...]
 //	testrunner -prepare    installs what .ci/run needs beyond that

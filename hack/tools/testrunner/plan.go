@@ -63,6 +63,9 @@ func (j job) command(flags []string) []string {
 	} else {
 		words = append(words, "-trimpath")
 	}
+	if j.traits.tests > 0 {
+		words = append(words, fmt.Sprintf("-parallel=%d", j.traits.tests))
+	}
 	if j.run != "" {
 		words = append(words, "-run="+j.run)
 	}

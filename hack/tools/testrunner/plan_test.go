@@ -123,6 +123,10 @@ func TestCommand(t *testing.T) {
 	if want := "go test -json -count=1 -p=2 -timeout=1m0s -race -run=^TestA$ -v -timeout=1h a b"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	j.traits.tests = 8
+	if got, want := strings.Join(j.command(nil), " "), " -race -parallel=8 -run="; !strings.Contains(got, want) {
+		t.Errorf("%s\nwant %q in it", got, want)
+	}
 	j.race, j.compilers = false, []string{"GOGC=off"}
 	if got, want := strings.Join(j.command(nil), " "), " -exec=env -u GOGC -u GOMEMLIMIT "; !strings.Contains(got, want) {
 		t.Errorf("%s lacks %s", got, want)

@@ -47,6 +47,7 @@ func (r *runner) run(ctx context.Context) (bool, error) {
 	go r.heartbeat(done)
 	r.report.streams = len(p.folders()) == 1
 	schedule(ctx, p, parallel(), r.job)
+	r.again(ctx, p)
 	if p.fuzz && ctx.Err() == nil {
 		r.fuzz(ctx)
 	}

@@ -8,6 +8,9 @@ type traits struct {
 	alone string
 	// unraced is why the race detector does not watch the package although it watches others.
 	unraced string
+	// tests is how many of its parallel tests run at a time (go test's -parallel), where most wait most of the time. The
+	// default is one a core.
+	tests int
 	// takes is roughly how long the package takes in make test. The longest start first, so that none is waited for at
 	// the end.
 	takes time.Duration
@@ -22,7 +25,7 @@ const packageTimeout = 10 * time.Minute
 var suites = map[string]traits{
 
 	"internal/test/suites/explore": {
-		takes: 3 * time.Minute, timeout: 20 * time.Minute, full: 40 * time.Minute,
+		takes: 6 * time.Minute, timeout: 20 * time.Minute, full: 40 * time.Minute,
 		unraced: "each of its thousands of runs makes one reconcile after the other; the other suites run the same code " +
 			"at the same time",
 	},
@@ -36,7 +39,7 @@ var suites = map[string]traits{
 	"internal/test/suites/faults":      {takes: 2 * time.Minute},
 	"internal/test/suites/system":      {takes: 2 * time.Minute},
 	"internal/test/suites/crash":       {takes: time.Minute},
-	"internal/test/suites/bypass":      {takes: 5 * time.Minute, full: 20 * time.Minute},
+	"internal/test/suites/bypass":      {takes: 5 * time.Minute, full: 20 * time.Minute, tests: 8},
 	"internal/test/suites/conformance": {takes: 2 * time.Minute},
 	"internal/test/suites/handover": {
 		takes: time.Minute, alone: "it measures how soon another replica takes over, against a bound",

@@ -23,6 +23,8 @@ type report struct {
 	// spoke is when something last ended.
 	spoke   time.Time
 	results []*result
+	// retracted are the first results of packages that ran again.
+	retracted []*result
 	// costs is the processor time of each job, compiling included.
 	costs map[string]time.Duration
 	// uncovered is what was not covered because something is missing that no test asks for, and how to install it.
@@ -143,6 +145,7 @@ func (r *report) summary(took time.Duration, required bool) bool {
 	if required {
 		sum.failed += len(r.uncovered)
 	}
+	r.unstable()
 	r.failed(required)
 	switch sum {
 	case counts{}:
@@ -241,7 +244,12 @@ func (r *report) failed(required bool) {
 			lines = append(lines, fmt.Sprintf("  %s (%s is set, and %s is missing)", s.test, need.Require, s.folder))
 		}
 	}
+	r.list("\nFailed:", lines)
+}
+
+// list prints lines below a title, if there are any.
+func (r *report) list(title string, lines []string) {
 	if len(lines) > 0 {
-		r.print("\nFailed:\n%s", strings.Join(lines, "\n"))
+		r.print("%s\n%s", title, strings.Join(lines, "\n"))
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,4 +189,63 @@ func sortLines(text string) string {
 	lines := strings.Split(failed, "\n")
 	slices.Sort(lines)
 	return before + "Failed:\n" + strings.Join(lines, "\n") + "\n\n" + rest
+}
+
+// TestAgain runs packages again that failed: one that fails only once, and one that always does.
+func TestAgain(t *testing.T) {
+	t.Setenv(rerun, "1")
+	top := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": "module " + module + "\n\ngo 1.26\n",
+		"unlucky/a_test.go": `package unlucky; import ("os"; "testing"); func TestA(t *testing.T) { ` +
+			`if os.Mkdir("seen", 0o700) == nil { t.Error("the first time") } }`,
+		"bad/a_test.go":  `package bad; import "testing"; func TestA(t *testing.T) { t.Error("always") }`,
+		"good/a_test.go": `package good; import "testing"; func TestA(*testing.T) {}`,
+	} {
+		if err := os.MkdirAll(filepath.Join(top, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(top, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		packages []string
+		good     bool
+		want     string
+	}{
+		{[]string{"unlucky", "good"}, true, "Failed at first, and passed by itself. It is unstable: open an issue.\n" +
+			"  unlucky TestA\n\n2 passed, 0 failed, 0 skipped\n"},
+		{[]string{"bad", "good"}, false, "Failed:\n  bad TestA\n\n1 passed, 1 failed, 0 skipped\n"},
+	} {
+		var out strings.Builder
+		r := &runner{env: os.Environ(), report: &report{out: &out}, running: map[string]time.Time{}}
+		j := job{name: "some", dir: top, timeout: time.Minute, parallel: 2}
+		for _, name := range c.packages {
+			j.packages = append(j.packages, module+"/"+name)
+		}
+		r.job(t.Context(), j)
+		r.again(t.Context(), plan{together: []job{j}})
+		if good := r.report.summary(0, false); good != c.good || !strings.HasSuffix(out.String(), c.want) {
+			t.Errorf("%s: good is %t:\n%s\nwant at its end\n%s", c.packages, good, out.String(), c.want)
+		}
+	}
+}
+
+// TestTooManyAgain sees that nothing runs again where more failed than bad luck explains, or nobody asks for it.
+func TestTooManyAgain(t *testing.T) {
+	for asked, failures := range map[string]int{"1": mostAgain + 1, "": 1} {
+		t.Setenv(rerun, asked)
+		r := &runner{report: &report{out: io.Discard}, running: map[string]time.Time{}}
+		var j job
+		for i := range failures {
+			name := fmt.Sprint("p", i)
+			j.packages = append(j.packages, module+"/"+name)
+			r.report.ended(&result{name: name, outcome: failed, tests: map[string]*test{"A": {name: "A", outcome: failed}}})
+		}
+		r.again(t.Context(), plan{units: []job{j}})
+		if len(r.report.retracted) > 0 || r.report.summary(0, false) {
+			t.Errorf("%s=%s, %d failures: %d ran again", rerun, asked, failures, len(r.report.retracted))
+		}
+	}
 }

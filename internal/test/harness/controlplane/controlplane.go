@@ -39,6 +39,8 @@ type Options struct {
 	ControllerManager bool
 	// APIServerArgs are added to kube-apiserver's flags, by name without dashes.
 	APIServerArgs map[string]string
+	// SpendMemory lets etcd and kube-apiserver use more memory, so that they spend less time on collecting garbage.
+	SpendMemory bool
 	// Log receives kube-controller-manager's output. Without it the output is dropped.
 	Log *os.File
 }
@@ -54,6 +56,7 @@ type ControlPlane struct {
 	// Kubeconfig is the path of an administrator's kubeconfig.
 	Kubeconfig string
 
+	options Options
 	env     *envtest.Environment
 	dir     string
 	manager *process
@@ -100,6 +103,7 @@ func Start(options Options) (_ *ControlPlane, err error) {
 			`export KUBEBUILDER_ASSETS="$(hack/tools/controlplane/ensure.sh)"`)
 	}
 	cp := &ControlPlane{
+		options: options,
 		Kubectl: filepath.Join(assets, "kubectl"),
 		env: &envtest.Environment{
 			BinaryAssetsDirectory:    assets,
@@ -129,7 +133,11 @@ func Start(options Options) (_ *ControlPlane, err error) {
 	for name, value := range options.APIServerArgs {
 		apiServer.Configure().Set(name, value)
 	}
-	if cp.Config, err = cp.env.Start(); err != nil {
+	start := func() (err error) {
+		cp.Config, err = cp.env.Start()
+		return err
+	}
+	if err = options.start(start); err != nil {
 		return nil, fmt.Errorf("starting etcd and kube-apiserver from %s: %w", assets, err)
 	}
 	cp.Config.QPS = -1

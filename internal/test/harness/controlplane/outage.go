@@ -15,7 +15,9 @@ func (cp *ControlPlane) StopAPIServer() error { return cp.env.ControlPlane.GetAP
 
 // StartAPIServer starts kube-apiserver again, at the same address and with the same identity, and waits until it is
 // healthy.
-func (cp *ControlPlane) StartAPIServer() error { return cp.env.ControlPlane.GetAPIServer().Start() }
+func (cp *ControlPlane) StartAPIServer() error {
+	return cp.options.start(cp.env.ControlPlane.GetAPIServer().Start)
+}
 
 // Compact makes etcd forget all earlier revisions: a watch from an older resourceVersion gets 410 Gone once the API
 // server has forgotten it, too, as it does when it is restarted.
