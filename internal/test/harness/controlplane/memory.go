@@ -1,9 +1,6 @@
 package controlplane
 
-import (
-	"errors"
-	"os"
-)
+import "os"
 
 // generous are environment variables of Go programs: with them, one with a few hundred objects collects garbage a
 // quarter as often, in up to a gigabyte.
@@ -11,18 +8,26 @@ var generous = map[string]string{"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 // start calls a function that starts etcd or kube-apiserver, with the variables that the options ask for. This process
 // does not change: Go reads them only at its start. Another program that is started meanwhile may get them, too.
-func (o Options) start(programs func() error) (err error) {
+func (o Options) start(programs func() error) error {
 	if !o.SpendMemory {
 		return programs()
 	}
-	for name, value := range generous {
-		if _, set := os.LookupEnv(name); set {
-			continue
-		}
-		if err := os.Setenv(name, value); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.Unsetenv(name)) }()
-	}
+	restore := setenv(generous)
+	defer restore()
 	return programs()
+}
+
+// setenv sets environment variables that are not set yet, and returns a function that removes them.
+func setenv(variables map[string]string) (restore func()) {
+	var names []string
+	for name, value := range variables {
+		if _, set := os.LookupEnv(name); !set && os.Setenv(name, value) == nil {
+			names = append(names, name)
+		}
+	}
+	return func() {
+		for _, name := range names {
+			_ = os.Unsetenv(name) // It fails for no name that could be set.
+		}
+	}
 }
