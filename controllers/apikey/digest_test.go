@@ -252,6 +252,42 @@ var _ = Describe("A key that waits for a minted key's digest", func() {
 		}),
 	)
 
+	It("gets it from another that had waited, however many of them there are", func(ctx SpecContext) {
+		r := newRivals(ctx)
+		holder := r.key(ctx, r.namespace.Name, "holder")
+		eventually(ctx, holder, "Ready", "True/Ready")
+		a := r.key(ctx, r.another.Name, "a", registering("a", holder))
+		eventually(ctx, a, "Ready", "False/DigestConflict")
+		b := r.key(ctx, r.another.Name, "b", registering("b", holder))
+		c := r.key(ctx, r.namespace.Name, "c", registering("c", holder))
+		d := r.key(ctx, r.another.Name, "d", registering("d", holder))
+		for _, waiting := range []*keysv1alpha1.ApiKey{b, c, d} {
+			eventually(ctx, waiting, "Ready", "False/DigestConflict")
+		}
+
+		// heir returns the key that has the digest, once that is one.
+		heir := func(but string) (heir *keysv1alpha1.ApiKey) {
+			GinkgoHelper()
+			Eventually(func() (ready []string) {
+				for _, key := range []*keysv1alpha1.ApiKey{a, b, c, d} {
+					if err := cp.Client.Get(ctx, client.ObjectKeyFromObject(key), key); err == nil &&
+						condition(key, "Ready") == "True/Ready" {
+						heir, ready = key, append(ready, key.Name)
+					}
+				}
+				return ready
+			}).Should(And(HaveLen(1), Not(ContainElement(but))))
+			return heir
+		}
+
+		Expect(cp.Client.Delete(ctx, holder)).To(Succeed())
+		for last, left := "", 4; left > 0; left-- { // Each gets it from the one before, to the last.
+			next := heir(last)
+			Expect(cp.Client.Delete(ctx, next)).To(Succeed())
+			last = next.Name
+		}
+	}, SpecTimeout(2*time.Minute))
+
 	It("is reconciled when that key is revoked, whichever tenant's it is", func(ctx SpecContext) {
 		r := newRivals(ctx)
 		elsewhere := newEnvironment(ctx)

@@ -15,6 +15,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -87,6 +88,28 @@ func (c cutClient) Create(ctx context.Context, object client.Object, _ ...client
 
 func (c cutClient) Update(ctx context.Context, object client.Object, _ ...client.UpdateOption) error {
 	return c.e.write(ctx, func() error { return cp.Client.Update(ctx, object) })
+}
+
+// quotingClient refuses to write Secrets, and quotes them, as a webhook may.
+type quotingClient struct{ client.Client }
+
+func (quotingClient) Create(_ context.Context, object client.Object, _ ...client.CreateOption) error {
+	return quote(object)
+}
+
+func (quotingClient) Update(_ context.Context, object client.Object, _ ...client.UpdateOption) error {
+	return quote(object)
+}
+
+func quote(object client.Object) error {
+	secret, ok := object.(*corev1.Secret)
+	if !ok {
+		return nil
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Code: 400, Reason: metav1.StatusReasonBadRequest,
+		Message: `admission webhook "w" denied the request: ` + string(secret.Data[corev1.TLSPrivateKeyKey]),
+	}}
 }
 
 func (e *environment) write(ctx context.Context, write func() error) error {
@@ -319,6 +342,24 @@ var _ = Describe("Certificates", func() {
 		_, err = e.uncheckedController().Reconcile(ctx, reconcile.Request{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(e.bundle(ctx)).To(HaveLen(1), "clients no longer trust the leaked one")
+	})
+
+	It("are refused without their private keys in the error, which is logged", func(ctx SpecContext) {
+		// It fails when Controller.save returns what the API server has answered.
+		e := newEnvironment(ctx)
+		refusing := certificates.NewController(certificates.Options{
+			Client: quotingClient{cp.Client}, Live: cp.Client, Clock: e.clock, Log: logr.Discard(), Namespace: e.namespace,
+			Serving: certificates.Serving, Lifetimes: lifetimes,
+		})
+		_, err := refusing.Reconcile(ctx, reconcile.Request{})
+		Expect(err).To(MatchError(ContainSubstring(`admission webhook "w" denied the request`)))
+		Expect(err.Error()).NotTo(ContainSubstring("PRIVATE"))
+
+		e.reconcile(ctx)
+		e.clock.SetTime(e.clock.Now().Add(lifetimes.Serving - lifetimes.Renewal)) // It is an update now.
+		_, err = refusing.Reconcile(ctx, reconcile.Request{})
+		Expect(err).To(MatchError(ContainSubstring(`admission webhook "w" denied the request`)))
+		Expect(err.Error()).NotTo(ContainSubstring("PRIVATE"))
 	})
 
 	It("leave somebody else's Secrets as they are", func(ctx SpecContext) {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/redact"
 )
 
 const (
@@ -248,10 +249,10 @@ func (c *Controller) meta(name, label string) metav1.ObjectMeta {
 	}
 }
 
-// save creates an object, or replaces exactly the version that was read.
+// save creates an object, or replaces exactly the version that was read. Its error doesn't quote a private key.
 func (c *Controller) save(ctx context.Context, object client.Object, fresh bool) error {
 	if fresh {
-		return c.options.Client.Create(ctx, object)
+		return redact.Error(c.options.Client.Create(ctx, object))
 	}
-	return c.options.Client.Update(ctx, object)
+	return redact.Error(c.options.Client.Update(ctx, object))
 }

@@ -1,9 +1,7 @@
 package publication
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +9,7 @@ import (
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/controllers/apikey/lifecycle"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/redact"
 	"github.com/nexuscommerce/apikey-operator/controllers/internal/status"
 	"github.com/nexuscommerce/apikey-operator/internal/printable"
 )
@@ -51,40 +50,20 @@ type refusedError struct {
 	err  error
 }
 
-// refusedOr returns a *refusedError if trying again cannot help, and for every error with the words of a policy or a
-// webhook: those may refuse with any status, and their words are for no log either. Otherwise it returns the error
-// itself.
+// refusedOr returns a *refusedError if trying again cannot help, because a policy or a webhook has refused, whatever the
+// status. Otherwise it returns the error itself.
 func refusedOr(name string, err error) error {
-	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || denied(err) {
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || redact.Denied(err) {
 		return &refusedError{name: name, err: err}
 	}
 	return err
 }
 
-// denials are the texts that the API server puts before the words of a policy or a webhook.
-var denials = []string{"denied request", "denied the request"}
-
-// denied reports whether an error has the words of a policy or a webhook.
-func denied(err error) bool {
-	return err != nil && slices.ContainsFunc(denials, func(denial string) bool {
-		return strings.Contains(err.Error(), denial)
-	})
-}
-
-// Error implements error. Of the message of an admission policy or a webhook it names only the author, because the
-// message may quote the Secret.
+// Error implements error.
 func (e *refusedError) Error() string {
-	text := e.err.Error()
-	if status := apierrors.APIStatus(nil); errors.As(e.err, &status) {
-		text = status.Status().Message
-	}
-	for _, verb := range denials {
-		if who, _, ok := strings.Cut(text, verb); ok {
-			text = who + verb
-		}
-	}
+	text := strings.TrimRight(redact.Message(e.err), ".")
 	return fmt.Sprintf("The API server does not let the controller write Secret %s: %s.",
-		e.name, printable.Excerpt(strings.TrimRight(text, "."), maxQuoted))
+		e.name, printable.Excerpt(text, maxQuoted))
 }
 
 func (e *refusedError) Unwrap() error { return e.err }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/redact"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -212,7 +213,7 @@ func (s *Store) apply(
 	}
 	// The update carries the resourceVersion that was read.
 	if err := s.client.Update(ctx, merged); err != nil {
-		return refusedOr(desired.Name, fmt.Errorf("updating Secret %s: %w", desired.Name, err))
+		return refusedOr(desired.Name, fmt.Errorf("updating Secret %s: %w", desired.Name, redact.Error(err)))
 	}
 	s.recordApplied(key, merged, desired)
 	return nil
@@ -236,7 +237,7 @@ func (s *Store) overtaken(ctx context.Context, key *keysv1alpha1.ApiKey) error {
 func (s *Store) create(ctx context.Context, key *keysv1alpha1.ApiKey, desired *corev1.Secret) error {
 	created := desired.DeepCopy()
 	if err := s.client.Create(ctx, created); err != nil {
-		return refusedOr(desired.Name, fmt.Errorf("creating Secret %s: %w", desired.Name, err))
+		return refusedOr(desired.Name, fmt.Errorf("creating Secret %s: %w", desired.Name, redact.Error(err)))
 	}
 	s.recordApplied(key, created, desired)
 	return nil
@@ -271,11 +272,11 @@ func (s *Store) Unpublish(ctx context.Context, key *keysv1alpha1.ApiKey, recorde
 	return true, s.Remove(ctx, key, name)
 }
 
-// delete deletes a Secret, if it is still as it was read.
+// delete deletes a Secret, if it is still as it was read. A policy that refuses the deletion has seen the Secret, too.
 func (s *Store) delete(ctx context.Context, secret *corev1.Secret) error {
 	err := s.client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting Secret %s: %w", secret.Name, err)
+		return fmt.Errorf("deleting Secret %s: %w", secret.Name, redact.Error(err))
 	}
 	return nil
 }

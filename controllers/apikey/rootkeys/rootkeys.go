@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
+	"github.com/nexuscommerce/apikey-operator/controllers/internal/redact"
 	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
@@ -160,7 +161,7 @@ func (s *Store) create(ctx context.Context) error {
 		Data:      map[string][]byte{rootDataKey: root.Bytes()},
 	}
 	if err := s.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating root key %s in namespace %s: %w", secret.Name, s.namespace, err)
+		return fmt.Errorf("creating root key %s in namespace %s: %w", secret.Name, s.namespace, redact.Error(err))
 	}
 	if err := s.list(ctx, s.live); err != nil {
 		return err

@@ -134,6 +134,31 @@ var _ = Describe("config/components", func() {
 		}
 	})
 
+	It("shows metrics to nobody who may not read them, but where plain text is asked for", func(ctx SpecContext) {
+		for _, component := range components() {
+			objects := build(ctx, component)
+			for _, name := range []string{"apikey-controller", "apikey-verifier"} {
+				container := built[appsv1.Deployment](objects, "Deployment", name).Spec.Template.Spec.Containers[0]
+				plain := component == "plain-text" && name == "apikey-verifier"
+				Expect(slices.Contains(container.Args, "--metrics-secure")).To(Equal(!plain), "%s: %s", component, name)
+			}
+		}
+	})
+
+	It("has pods wait for their certificates", func(ctx SpecContext) {
+		// A pod that starts without an optional Secret keeps an empty folder for a while.
+		for _, component := range components() {
+			objects := build(ctx, component)
+			for _, name := range deployments(objects) {
+				for _, volume := range built[appsv1.Deployment](objects, "Deployment", name).Spec.Template.Spec.Volumes {
+					if volume.Secret != nil {
+						Expect(volume.Secret.Optional).To(BeNil(), "%s: %s, %s", component, name, volume.Name)
+					}
+				}
+			}
+		}
+	})
+
 	It("sends the token of Prometheus to nobody but whom it has checked", func(ctx SpecContext) {
 		for _, chosen := range [][]string{{"monitoring"}, {"monitoring", "tls"}, {"monitoring", "cert-manager"},
 			{"monitoring", "plain-text"}} {
