@@ -135,7 +135,8 @@ var _ = Describe("A policy or a webhook that quotes the Secret", func() {
 	inForce := func(ctx context.Context, part string) {
 		GinkgoHelper()
 		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace.Name, Name: "a"}, Data: map[string][]byte{"token": []byte("t")},
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace.Name, Name: "a"},
+			Data:       map[string][]byte{"token": []byte("t")},
 		}
 		Eventually(func() error { return cp.Client.Create(ctx, secret, client.DryRunAll) }).Should(
 			MatchError(ContainSubstring(part)))

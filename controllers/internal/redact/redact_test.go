@@ -60,15 +60,16 @@ func TestError(t *testing.T) {
 
 // TestErrorKeepsTheRest checks what stays of errors: what the API server itself says, and the cause.
 func TestErrorKeepsTheRest(t *testing.T) {
-	quota := apierrors.NewForbidden(corev1.Resource("secrets"), "s", errors.New("exceeded quota: q, used: count/secrets=1"))
+	secrets := corev1.Resource("secrets")
+	quota := apierrors.NewForbidden(secrets, "s", errors.New("exceeded quota: q, used: count/secrets=1"))
 	if got := redact.Error(quota); got.Error() != quota.Error() || !apierrors.IsForbidden(got) {
 		t.Errorf("a quota: %v", got)
 	}
-	conflict := apierrors.NewConflict(corev1.Resource("secrets"), "s", errors.New("the object has been modified"))
+	conflict := apierrors.NewConflict(secrets, "s", errors.New("the object has been modified"))
 	if got := redact.Error(conflict); got.Error() != conflict.Error() || !apierrors.IsConflict(got) {
 		t.Errorf("a conflict: %v", got)
 	}
-	if got := redact.Error(apierrors.NewNotFound(corev1.Resource("secrets"), "s")); !apierrors.IsNotFound(got) {
+	if got := redact.Error(apierrors.NewNotFound(secrets, "s")); !apierrors.IsNotFound(got) {
 		t.Errorf("nothing there: %v", got)
 	}
 	unreachable := errors.New("dial tcp 10.0.0.1:443: connect: connection refused")
