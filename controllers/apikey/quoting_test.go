@@ -22,32 +22,30 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 )
 
-// onSecrets are the Secrets of a namespace, for a policy or a webhook.
-func onSecrets(namespace string) (*metav1.LabelSelector, []admissionregistrationv1.OperationType, []string) {
-	return &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
-		[]admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update,
-			admissionregistrationv1.Delete},
-		[]string{"secrets"}
+// onSecrets is everything that can be done to a Secret.
+var onSecrets = admissionregistrationv1.RuleWithOperations{
+	Operations: []admissionregistrationv1.OperationType{
+		admissionregistrationv1.Create, admissionregistrationv1.Update, admissionregistrationv1.Delete,
+	},
+	Rule: admissionregistrationv1.Rule{
+		APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"},
+	},
+}
+
+func inNamespace(namespace string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}}
 }
 
 // quotingPolicy has a policy refuse what is done to a namespace's Secrets, and quote the token.
 func quotingPolicy(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	name := fixture.Name("quoting")
-	selector, operations, resources := onSecrets(namespace)
 	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{
-				NamespaceSelector: selector,
-				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
-					RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-						Operations: operations,
-						Rule: admissionregistrationv1.Rule{
-							APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: resources,
-						},
-					},
-				}},
+				NamespaceSelector: inNamespace(namespace),
+				ResourceRules:     []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: onSecrets}},
 			},
 			Validations: []admissionregistrationv1.Validation{{
 				Expression:        "false",
@@ -84,23 +82,17 @@ func quotingWebhook(ctx context.Context, namespace string) *atomic.Int64 {
 		_, _ = w.Write(append(review.Request.Object, review.Request.OldObject...))
 	}))
 	DeferCleanup(server.Close)
-	selector, operations, resources := onSecrets(namespace)
 	none, url := admissionregistrationv1.SideEffectClassNone, server.URL+"/"
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: fixture.Name("quoting")},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-			Name: "quoting.example.com", NamespaceSelector: selector, SideEffects: &none,
+			Name: "quoting.example.com", NamespaceSelector: inNamespace(namespace), SideEffects: &none,
 			AdmissionReviewVersions: []string{"v1"},
 			ClientConfig: admissionregistrationv1.WebhookClientConfig{
 				URL:      &url,
 				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
 			},
-			Rules: []admissionregistrationv1.RuleWithOperations{{
-				Operations: operations,
-				Rule: admissionregistrationv1.Rule{
-					APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: resources,
-				},
-			}},
+			Rules: []admissionregistrationv1.RuleWithOperations{onSecrets},
 		}},
 	}
 	Expect(cp.Client.Create(ctx, configuration)).To(Succeed())
