@@ -6,6 +6,10 @@ import (
 	"github.com/go-logr/logr"
 )
 
+// highestLevel is the highest level that is logged, whatever --zap-log-level says. From the next one on, client-go logs
+// the bodies of requests and responses, such as Secrets and TokenReviews, to the logger of the request's context.
+const highestLevel = 7
+
 // lazily returns a logger that encodes the values of WithValues only when a line is logged. Zap encodes them at once,
 // into a kilobyte each time, and controller-runtime makes a logger for every reconciliation, few of which log anything.
 func lazily(log logr.Logger) logr.Logger {
@@ -22,8 +26,8 @@ type lazySink struct {
 // Init implements logr.LogSink. The underlying sink is initialized already.
 func (lazySink) Init(logr.RuntimeInfo) {}
 
-// Enabled implements logr.LogSink.
-func (s lazySink) Enabled(level int) bool { return s.sink.Enabled(level) }
+// Enabled implements logr.LogSink. Nothing is logged above highestLevel.
+func (s lazySink) Enabled(level int) bool { return level <= highestLevel && s.sink.Enabled(level) }
 
 // Info implements logr.LogSink.
 func (s lazySink) Info(level int, message string, values ...any) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"regexp"
 	"testing"
 
@@ -27,6 +28,30 @@ func TestLazily(t *testing.T) {
 	}
 	if texts[0] != texts[1] || texts[0] == "" {
 		t.Errorf("logged\n%s\nwant\n%s", texts[1], texts[0])
+	}
+}
+
+// TestNoBodiesAreLogged checks that no level makes client-go log the bodies of requests, which have tokens. The first
+// level of these is 8 (logBody in rest/request.go).
+func TestNoBodiesAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	options, flags := zap.Options{DestWriter: &out}, flag.NewFlagSet("", flag.ContinueOnError)
+	options.BindFlags(flags)
+	if err := flags.Parse([]string{"--zap-log-level=100"}); err != nil {
+		t.Fatal(err)
+	}
+	log := lazily(zap.New(zap.UseFlagOptions(&options))).WithName("a").WithValues("b", "c")
+	if !log.V(7).Enabled() || !log.V(3).V(4).Enabled() {
+		t.Error("other lines are not logged either")
+	}
+	for level := 8; level <= 100; level++ {
+		if log.V(level).Enabled() || log.V(4).V(level-4).Enabled() {
+			t.Errorf("level %d is logged", level)
+		}
+		log.V(level).Info("Request Body", "body", "token")
+	}
+	if out.Len() > 0 {
+		t.Errorf("logged %s", out.String())
 	}
 }
 

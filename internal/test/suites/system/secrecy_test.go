@@ -27,9 +27,9 @@ import (
 // TestTokensAreNowhereElse (S2) mints keys in every way that could make a program mention one, uses them, and then
 // looks for the tokens and the root key in every object, log, metric and answer. It fails, for one, if an error of
 // secretdata quotes the text that was rendered, if a token is logged and token.Token has no method String, or if the
-// label of a key's Secret holds the token.
+// label of a key's Secret holds the token; and if programs log all that --zap-log-level can ask for.
 func TestTokensAreNowhereElse(t *testing.T) {
-	i := newInstallationWithPolicy(t)
+	i := newInstallationThatLogs(t, "10", fixture.Policy("nexuscommerce"))
 	key, token := i.NewKey(t)
 	shaped, _ := i.NewKey(t, func(k *keysv1alpha1.ApiKey) {
 		k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "shaped",
@@ -72,6 +72,11 @@ func TestTokensAreNowhereElse(t *testing.T) {
 	places := allObjects(t, i)
 	places["the controller's log"] = i.Controller.Log()
 	places["the verifier's log"] = i.Verifier.Log()
+	for _, place := range []string{"the controller's log", "the verifier's log"} {
+		if strings.Contains(places[place], "Request Body") || strings.Contains(places[place], "Response Body") {
+			t.Errorf("%s has what was sent to the API server, in some encoding", place)
+		}
+	}
 	places["the controller's metrics"] = program.Get(t, "http://"+i.Controller.Metrics+"/metrics")
 	places["the verifier's metrics"] = program.Get(t, "http://"+i.Verifier.Metrics+"/metrics")
 	places["the verifier's answers"] = answers.String()

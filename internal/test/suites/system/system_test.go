@@ -14,10 +14,16 @@ import (
 
 const timeout = 30 * time.Second
 
-// newInstallation starts a controller and a verifier, which log all there is to say, and creates objects.
+// newInstallation starts a controller and a verifier, which log much, and creates objects.
 func newInstallation(t *testing.T, objects ...client.Object) *install.Installation {
 	t.Helper()
-	debug := []string{"--zap-log-level=debug"}
+	return newInstallationThatLogs(t, "debug", objects...)
+}
+
+// newInstallationThatLogs is newInstallation with another level of the programs' logs.
+func newInstallationThatLogs(t *testing.T, level string, objects ...client.Object) *install.Installation {
+	t.Helper()
+	debug := []string{"--zap-log-level=" + level}
 	return install.New(t, install.Options{
 		Manifests:  []string{"rbac", "verifier/canary.yaml"},
 		Objects:    objects,
