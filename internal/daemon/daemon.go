@@ -72,6 +72,8 @@ func run(name string, o Options, out io.Writer, serve func(context.Context, *res
 		return fmt.Errorf("finding the API server: %w; set --kubeconfig or KUBECONFIG, or run in a pod", err)
 	}
 	config.UserAgent = name + "/" + version.String()
+	// Policies and webhooks can add warnings to the answer for a Secret, and may quote it. By default, they are logged.
+	config.WarningHandler = rest.NoWarnings{}
 	return serve(signals.SetupSignalHandler(), config)
 }
 

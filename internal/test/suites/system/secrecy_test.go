@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	keysv1alpha1 "github.com/nexuscommerce/apikey-operator/api/v1alpha1"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
@@ -27,9 +31,11 @@ import (
 // TestTokensAreNowhereElse (S2) mints keys in every way that could make a program mention one, uses them, and then
 // looks for the tokens and the root key in every object, log, metric and answer. It fails, for one, if an error of
 // secretdata quotes the text that was rendered, if a token is logged and token.Token has no method String, or if the
-// label of a key's Secret holds the token; and if programs log all that --zap-log-level can ask for.
+// label of a key's Secret holds the token; if programs log all that --zap-log-level can ask for; and if
+// they log what policies warn of.
 func TestTokensAreNowhereElse(t *testing.T) {
 	i := newInstallationThatLogs(t, "10", fixture.Policy("nexuscommerce"))
+	warnOfSecrets(t, i)
 	key, token := i.NewKey(t)
 	shaped, _ := i.NewKey(t, func(k *keysv1alpha1.ApiKey) {
 		k.Spec.Secret = &keysv1alpha1.SecretTemplate{Name: "shaped",
@@ -111,6 +117,66 @@ func provoke(t *testing.T, i *install.Installation, key, shaped, revoked *keysv1
 	i.Await(t, key, keysv1alpha1.ReasonSecretConflict)
 	i.Await(t, revoked, keysv1alpha1.ReasonRevoked)
 }
+
+// warnOfSecrets has a policy warn about every Secret that is written, and quote it.
+func warnOfSecrets(t *testing.T, i *install.Installation) {
+	t.Helper()
+	const name = "quotes-secrets"
+	i.Create(t,
+		&admissionregistrationv1.ValidatingAdmissionPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+				MatchConstraints: &admissionregistrationv1.MatchResources{
+					ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+						RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+							Operations: []admissionregistrationv1.OperationType{
+								admissionregistrationv1.Create, admissionregistrationv1.Update,
+							},
+							Rule: admissionregistrationv1.Rule{
+								APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"},
+							},
+						},
+					}},
+				},
+				Validations: []admissionregistrationv1.Validation{{
+					Expression:        "false",
+					MessageExpression: "has(object.data) ? object.data.map(k, k + '=' + object.data[k]).join(' ') : 'nothing'",
+				}},
+			},
+		},
+		&admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+				PolicyName:        name,
+				ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Warn},
+			},
+		},
+	)
+	heard := &warnings{}
+	config := rest.CopyConfig(i.Config)
+	config.WarningHandler = heard
+	warned, err := client.New(config, client.Options{Mapper: i.Client.RESTMapper()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program.WaitUntil(t, timeout, "a policy that warns", func() error {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"}}
+		secret.Data = map[string][]byte{"token": []byte("t")}
+		if err := warned.Create(t.Context(), secret, client.DryRunAll); err != nil {
+			return err
+		}
+		if text := heard.text.Load(); text == nil || !strings.Contains(*text, "token=dA==") {
+			return fmt.Errorf("it has not warned: %v", text)
+		}
+		return nil
+	})
+}
+
+// warnings has the last warning of an API server.
+type warnings struct{ text atomic.Pointer[string] }
+
+// HandleWarningHeader implements rest.WarningHandler.
+func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.text.Store(&text) }
 
 // allObjects returns every object in the cluster but the Secrets that may hold a token or the root key.
 func allObjects(t *testing.T, i *install.Installation) map[string]string {
