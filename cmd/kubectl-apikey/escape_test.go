@@ -23,6 +23,7 @@ func TestNamesAreEscaped(t *testing.T) {
 	}
 	s.say("Key %s", evil)
 	s.warn("Key %s", evil)
+	s.warnings().HandleWarningHeader(299, "-", "Key "+evil)
 	_ = s.confirm("Revoke "+evil+"?", false)
 	c := &change{invocation: s}
 	_ = c.ask([]keys.Row{{Namespace: "shop", Name: "a", DisplayName: evil + "\n  shop/forged"}}, "Revoke", false)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -92,8 +93,22 @@ func (s *invocation) restConfig() (*rest.Config, error) {
 	config.UserAgent = "kubectl-apikey/" + version.String()
 	// The API server limits its clients itself; revoking many leaked keys can't wait for a client's own limit.
 	config.QPS = -1
-	config.WarningHandler = rest.NewWarningWriter(s.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+	config.WarningHandler = s.warnings()
 	return config, nil
+}
+
+// warnings returns what prints the API server's warnings, in which policies may quote what users write.
+func (s *invocation) warnings() rest.WarningHandler {
+	return rest.NewWarningWriter(escaping{s.ErrOut}, rest.WarningWriterOptions{Deduplicate: true})
+}
+
+// escaping writes lines with every character escaped that is not printable.
+type escaping struct{ to io.Writer }
+
+// Write implements io.Writer. It is given whole lines.
+func (e escaping) Write(text []byte) (int, error) {
+	_, err := io.WriteString(e.to, printableLines(string(text)))
+	return len(text), err
 }
 
 // namespace returns the namespace of --namespace or of the context.
