@@ -7,7 +7,6 @@ package redact
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,7 +64,7 @@ func Message(err error) string {
 	if slices.Contains(quoteNothing, status.Reason) {
 		return status.Message
 	}
-	return fmt.Sprintf("the API server has answered with %d %s", status.Code, http.StatusText(int(status.Code)))
+	return fmt.Sprintf("the API server has answered with the status %d", status.Code)
 }
 
 // Denied reports whether a policy or a webhook has refused a request.

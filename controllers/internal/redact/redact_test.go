@@ -40,7 +40,7 @@ func TestError(t *testing.T) {
 			`failed calling webhook "w": failed to call webhook: an error on the server ("` + secret + `") has prevented`,
 			`failed calling webhook "w"`,
 		},
-		{"what a webhook made of it can't be read: " + secret, "the API server has answered with "},
+		{"what a webhook made of it can't be read: " + secret, "the API server has answered with the status "},
 	} {
 		text, want := c.text, c.want
 		for _, code := range []int32{400, 403, 404, 409, 422, 429, 500, 503, 504} {
