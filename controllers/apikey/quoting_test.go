@@ -75,7 +75,9 @@ func quotingWebhook(ctx context.Context, namespace string) *atomic.Int64 {
 	calls := &atomic.Int64{}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
-		var review struct{ Request struct{ Object, OldObject json.RawMessage } }
+		var review struct {
+			Request struct{ Object, OldObject json.RawMessage }
+		}
 		content, _ := io.ReadAll(r.Body)
 		_ = json.Unmarshal(content, &review)
 		w.WriteHeader(http.StatusInternalServerError)

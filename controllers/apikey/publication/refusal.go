@@ -50,8 +50,8 @@ type refusedError struct {
 	err  error
 }
 
-// refusedOr returns a *refusedError if trying again cannot help, because a policy or a webhook has refused, whatever the
-// status. Otherwise it returns the error itself.
+// refusedOr returns a *refusedError if trying again cannot help, or if a policy or a webhook has refused, whatever the
+// status is. Otherwise it returns the error itself.
 func refusedOr(name string, err error) error {
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || redact.Denied(err) {
 		return &refusedError{name: name, err: err}

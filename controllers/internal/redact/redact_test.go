@@ -84,8 +84,8 @@ func TestErrorKeepsTheRest(t *testing.T) {
 // TestDenied checks that policies and webhooks are told from everything else.
 func TestDenied(t *testing.T) {
 	for text, want := range map[string]bool{
-		"ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no":     true,
-		`admission webhook "w" denied the request without explanation`:          true,
+		"ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no":      true,
+		`admission webhook "w" denied the request without explanation`:           true,
 		`failed calling webhook "w": failed to call webhook: connection refused`: false,
 		"exceeded quota: q": false,
 	} {
