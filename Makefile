@@ -118,7 +118,7 @@ test-all: ## Everything in full: every explored point, the race detector, fuzzin
 	$(RUN_TESTS) full $(TEST) -- $(TESTFLAGS)
 
 .PHONY: test-nightly
-test-nightly: ## Attacks by way of Contour and Envoy Gateway, too, which take a quarter of an hour to compile the first time.
+test-nightly: ## An upgrade from the last release and back; attacks by way of Contour and Envoy Gateway, which take a quarter of an hour to compile.
 	$(RUN_TESTS) nightly $(TEST) -- $(TESTFLAGS)
 
 # The suites that are modules of their own, because they link other projects' code: Argo CD and Flux, proxies, Prometheus, Helm, a

@@ -70,14 +70,15 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestNightly checks that a nightly run is of the suites that need what only it brings.
+// TestNightly checks that a nightly run is of the suites that need what only it brings, and of what takes long.
 func TestNightly(t *testing.T) {
 	m, err := modeOf("nightly", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := planFor(m, append(slices.Clone(everyKind), listing{".", []pkg{at("internal/test/suites/bypass", true)}}))
-	if len(got.units)+len(got.alone) > 0 || names(got.together) != "internal/test/suites/bypass" {
+	if len(got.units) > 0 || names(got.together) != "internal/test/suites/bypass" ||
+		names(got.alone) != "internal/test/suites/handover" || got.alone[0].run != "^TestUpgrade$" {
 		t.Errorf("units %v, together %s, alone %s", got.units, names(got.together), names(got.alone))
 	}
 }

@@ -37,6 +37,8 @@ const EmulatedVersion = "KUBERNETES_EMULATED_VERSION"
 type Options struct {
 	// ControllerManager starts kube-controller-manager too, for garbage collection and namespace deletion.
 	ControllerManager bool
+	// NoKinds leaves this project's kinds out: the test installs them itself.
+	NoKinds bool
 	// APIServerArgs are added to kube-apiserver's flags, by name without dashes.
 	APIServerArgs map[string]string
 	// SpendMemory lets etcd and kube-apiserver use more memory, so that they spend less time on collecting garbage.
@@ -113,6 +115,9 @@ func Start(options Options) (_ *ControlPlane, err error) {
 			ControlPlaneStartTimeout: time.Minute,
 			ControlPlaneStopTimeout:  time.Minute,
 		},
+	}
+	if options.NoKinds {
+		cp.env.CRDDirectoryPaths, cp.env.ErrorIfCRDPathMissing = nil, false
 	}
 	defer func() {
 		if err != nil {

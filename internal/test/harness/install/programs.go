@@ -15,6 +15,8 @@ import (
 
 // ControllerOptions choose how a controller runs.
 type ControllerOptions struct {
+	// Binary is the path of the program. By default it is built from the tree as it is.
+	Binary string
 	// Kubeconfig is how it reaches the API server. By default it does so as the controller's service account.
 	Kubeconfig string
 	// LeaderElection makes it wait until it is elected.
@@ -37,8 +39,11 @@ func (i *Installation) StartController(t testing.TB, o ControllerOptions) *Contr
 	if o.Kubeconfig == "" {
 		o.Kubeconfig = Kubeconfig(t, i.ControlPlane, "apikey-controller")
 	}
+	if o.Binary == "" {
+		o.Binary = i.Binary("./cmd/controller")
+	}
 	c := &Controller{Health: program.FreeAddress(t), Metrics: program.FreeAddress(t)}
-	c.Process = program.Start(t, i.Binary("./cmd/controller"), append([]string{
+	c.Process = program.Start(t, o.Binary, append([]string{
 		"--kubeconfig=" + o.Kubeconfig, fmt.Sprintf("--leader-elect=%t", o.LeaderElection),
 		"--metrics-bind-address=" + c.Metrics, "--health-probe-bind-address=" + c.Health,
 	}, o.Flags...)...)
@@ -78,6 +83,8 @@ func MountedTLS(t testing.TB, cp *controlplane.ControlPlane, secret, serverName 
 
 // VerifierOptions choose how a verifier runs.
 type VerifierOptions struct {
+	// Binary is the path of the program. By default it is built from the tree as it is.
+	Binary string
 	// Name is its --name. By default it is verifier-1, verifier-2, and so on, as verifiers are started.
 	Name string
 	// Kubeconfig is how it reaches the API server. By default it does so as the verifier's service account.
@@ -121,7 +128,10 @@ func (i *Installation) StartVerifier(t testing.TB, o VerifierOptions) *Verifier 
 		o.Name = fmt.Sprintf("verifier-%d", i.verifiers)
 	}
 	i.mu.Unlock()
-	return StartVerifier(t, i.Binary("./cmd/verifier"), o)
+	if o.Binary == "" {
+		o.Binary = i.Binary("./cmd/verifier")
+	}
+	return StartVerifier(t, o.Binary, o)
 }
 
 // StartVerifier starts a verifier that belongs to no installation, by its binary, a name and a kubeconfig.
