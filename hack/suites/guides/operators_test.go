@@ -18,6 +18,9 @@ var (
 	argoCD = module{
 		"github.com/argoproj/argo-cd/v3", "v3.5.7", "h1:Xm1BF+I5OgDKUG3SDK49vn2/Y5AMyaNVko+/JT08gj0=",
 	}
+	externalSecrets = module{
+		"github.com/external-secrets/external-secrets", "v0.16.2", "h1:iNY+gIgSyL5higXTfnz+hdPCaiB/43UiHLqE7HBpj68=",
+	}
 	certManager = module{
 		"github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
 	}
@@ -31,7 +34,15 @@ var (
 		"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
 	}
 	operatorsCRDs = map[module][]string{
-		argoCD:      {"manifests/crds/application-crd.yaml"},
+		argoCD: {
+			"manifests/crds/application-crd.yaml",
+			"manifests/crds/applicationset-crd.yaml",
+			"manifests/crds/appproject-crd.yaml",
+		},
+		externalSecrets: {
+			"config/crds/bases/external-secrets.io_externalsecrets.yaml",
+			"config/crds/bases/external-secrets.io_pushsecrets.yaml",
+		},
 		certManager: {"deploy/crds/cert-manager.io_certificates.yaml"},
 		fluxSource: {
 			"config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",
@@ -56,7 +67,7 @@ func TestOperatorsKinds(t *testing.T) {
 	}
 	install.Kubectl(t, cp, "apply", "-f", filepath.Join("testdata", "servicebinding.yaml"))
 	install.Kubectl(t, cp, "wait", "--for=condition=Established", "--timeout=2m", "crd", "--all")
-	for _, namespace := range []string{"warehouse", "argocd", "flux-system"} {
+	for _, namespace := range []string{"warehouse", "argocd", "flux-system", "fulfilment", "acme"} {
 		install.Kubectl(t, cp, "create", "namespace", namespace)
 	}
 	strictly := func(t *testing.T, args ...string) {

@@ -3,6 +3,8 @@ package gitops_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -56,6 +58,82 @@ func TestSecondApplyWritesNothing(t *testing.T) {
 			for object := range after {
 				if _, was := before[object]; !was && !strings.Contains(object, other) {
 					t.Errorf("%s was written", object)
+				}
+			}
+		})
+	}
+}
+
+// tenants are of every kind that is easily taken for a change: one leaves everything to the defaults, one names all of
+// them, and one has lists of its own.
+const tenants = `
+apiVersion: keys.nexuscommerce.io/v1alpha1
+kind: Tenant
+metadata: {name: defaults}
+spec:
+  id: 0a5b2d63-1f0e-4a57-9d1a-6c2f4be71a01
+  displayName: Defaults Ltd
+  apiBaseURL: https://your-nexuscommerce.com/api
+  namespaceSelector: {matchLabels: {example.com/tenant: defaults}}
+---
+apiVersion: keys.nexuscommerce.io/v1alpha1
+kind: Tenant
+metadata: {name: explicit}
+spec:
+  id: 0a5b2d63-1f0e-4a57-9d1a-6c2f4be71a02
+  displayName: Explicit Ltd
+  apiBaseURL: https://your-nexuscommerce.com/api
+  environment: Live
+  namespaceSelector: {matchLabels: {example.com/tenant: explicit}}
+  maxKeys: 20
+  expiryOptions: [30d, 90d, 1y, Never]
+  allowedScopes: ["*"]
+  allowedCIDRs: []
+  state: Active
+---
+apiVersion: keys.nexuscommerce.io/v1alpha1
+kind: Tenant
+metadata: {name: lists}
+spec:
+  id: 0a5b2d63-1f0e-4a57-9d1a-6c2f4be71a03
+  displayName: Lists Ltd
+  apiBaseURL: https://your-nexuscommerce.com/api
+  environment: Test
+  namespaceSelector:
+    matchLabels: {example.com/stage: test}
+    matchExpressions:
+    - {key: example.com/tenant, operator: In, values: [lists, lists-staging]}
+    - {key: example.com/retired, operator: DoesNotExist}
+  maxKeys: 5
+  expiryOptions: [90d, 30d]
+  allowedScopes: ["products:read", "orders:*"]
+  allowedCIDRs: [203.0.113.0/24, "2001:db8::/32"]
+  state: Suspended
+`
+
+// TestTenantsApplyUnchanged applies tenants twice, as pipelines do again and again: the second time changes nothing.
+func TestTenantsApplyUnchanged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tenants.yaml")
+	if err := os.WriteFile(file, []byte(tenants), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := newInstallation(t)
+	for name, flags := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"apply", "-f", file}, flags...)
+			install.Kubectl(t, i.ControlPlane, args...)
+			t.Cleanup(func() { install.Kubectl(t, i.ControlPlane, "delete", "-f", file) })
+			install.Kubectl(t, i.ControlPlane, "wait", "--for=jsonpath={.status.conditions}", "--timeout=2m", "-f", file)
+			awaitRest(t, i)
+			before := everything(t, i)
+			out := install.Kubectl(t, i.ControlPlane, args...)
+			if len(flags) == 0 && strings.Count(out, " unchanged") != strings.Count(tenants, "kind: Tenant") {
+				t.Errorf("kubectl changes tenants:\n%s", out)
+			}
+			after := everything(t, i)
+			for _, tenant := range []string{"Tenant /defaults", "Tenant /explicit", "Tenant /lists"} {
+				if before[tenant] == "" || after[tenant] != before[tenant] {
+					t.Errorf("%s\nbefore: %s\nafter:  %s", tenant, before[tenant], after[tenant])
 				}
 			}
 		})
