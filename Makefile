@@ -121,6 +121,17 @@ test-all: ## Everything in full: every explored point, the race detector, fuzzin
 test-nightly: ## An upgrade from the last release and back; attacks by way of Contour and Envoy Gateway, which take a quarter of an hour to compile.
 	$(RUN_TESTS) nightly $(TEST) -- $(TESTFLAGS)
 
+# The version of Go's FIPS 140-3 module that is validated or in process of it; see docs/install.md.
+FIPS ?= v1.0.0
+
+.PHONY: test-fips
+test-fips: ## The programs built with Go's FIPS 140-3 module, with nothing allowed that is not approved: tokens, decisions, the life of a key.
+	@GOFIPS140=$(FIPS) $(MAKE) --no-print-directory build OUT=bin/fips
+	GOFIPS140=$(FIPS) CGO_ENABLED=0 go test -trimpath -count=1 -exec 'env GODEBUG=fips140=only' \
+		./internal/token ./internal/verify ./cmd/controller ./cmd/verifier
+	assets=$$(hack/tools/controlplane/ensure.sh) && XDG_CACHE_HOME=$(BIN)/dev/cache KUBEBUILDER_ASSETS=$$assets APIKEY_PROGRAMS=$(BIN)/fips \
+		CGO_ENABLED=0 go test -trimpath -count=1 -run '^TestFIPS$$' ./internal/test/suites/system
+
 # The suites that are modules of their own, because they link other projects' code: Argo CD and Flux, proxies, Prometheus, Helm, a
 # browser's protocol.
 SUITES := $(addprefix hack/suites/,gitops guides monitoring helm browser)
