@@ -116,6 +116,10 @@ func (p *publisher) publish(
 		return lifecycle.Result{}, err
 	}
 	if err := p.write(ctx, r, current, desired, credential); err != nil {
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			// The namespace is being deleted, and the key soon is. Nothing is to be said about it.
+			return lifecycle.Result{Deferred: true, RequeueAfter: conflictInterval}, nil
+		}
 		var known interface{ result() lifecycle.Result }
 		if !errors.As(err, &known) {
 			return lifecycle.Result{}, err

@@ -37,6 +37,8 @@ type cluster struct {
 
 	// documentation has the commands of docs/ that need a node.
 	documentation *pages.Runner
+	// user is the user that every pod runs under, or 0 for that of its image.
+	user int64
 }
 
 func connect(t *testing.T) *cluster {

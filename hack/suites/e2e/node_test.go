@@ -69,6 +69,7 @@ func TestNode(t *testing.T) {
 // request.
 func (c *cluster) install(t *testing.T) {
 	g := NewWithT(t)
+	c.chooseUser(t)
 	commands := pages.QuickStart(t)
 	shell(t, commands[0])
 	shell(t, commands[1])
@@ -84,6 +85,7 @@ func (c *cluster) install(t *testing.T) {
 			g.Expect(pod.Status.ContainerStatuses[0].RestartCount).To(BeZero(), pod.Name)
 		}
 	}
+	c.checkUsers(t)
 }
 
 func (c *cluster) call(t *testing.T) {
@@ -102,6 +104,7 @@ func (c *cluster) call(t *testing.T) {
 	kubectl(t, "create", "configmap", "authority", "--namespace=warehouse", "--from-file=ca.crt="+authority)
 	apply(t, "client.yaml", "${VERIFIER}", verifier)
 	rolledOut(t, "warehouse", "client", "impatient")
+	c.checkUsers(t)
 	c.underLoad(t, 0, func() {})
 }
 

@@ -99,7 +99,8 @@ func (b *testbed) gone(ctx context.Context, object client.Object) func() error {
 }
 
 // TestDeletion checks that a deleted key's Secret is collected and its place becomes free, that a namespace with 50
-// keys is deleted while no controller runs (L3), and that a key with the name of a deleted one has another token (S9).
+// keys is deleted while no controller runs (L3), and another one while one runs, and that a key with the name of a
+// deleted one has another token (S9).
 func TestDeletion(t *testing.T) {
 	b := newTestbed(t)
 	controller := b.startController(t)
@@ -130,9 +131,28 @@ func TestDeletion(t *testing.T) {
 		return nil
 	})
 
+	b.deleteQuietly(t, controller)
 	controller.Kill()
 	b.Delete(t, namespace)
 	program.WaitUntil(t, timeout, "the deletion of the namespace", b.gone(t.Context(), namespace))
+}
+
+// deleteQuietly deletes a namespace with keys while the controller runs. Secrets go before their keys, and can't be
+// restored: the controller has nothing to complain of.
+func (b *testbed) deleteQuietly(t *testing.T, controller *install.Controller) {
+	t.Helper()
+	namespace := b.mint(t, 30)
+	before := len(controller.Log())
+	b.Delete(t, namespace)
+	program.WaitUntil(t, timeout, "the deletion of the namespace", b.gone(t.Context(), namespace))
+	for line := range strings.Lines(controller.Log()[before:]) {
+		for _, complaint := range []string{"rror", "being terminated", "rejected event"} {
+			if strings.Contains(line, complaint) {
+				t.Errorf("the controller logs, while a namespace is deleted: %s", line)
+				break
+			}
+		}
+	}
 }
 
 // TestIdle (L4) restarts the controller among many keys and leaves it alone: for five minutes and with 1,000 keys where
