@@ -90,7 +90,7 @@ func TestDocumentedInstalls(t *testing.T) {
 			}
 		}
 	}
-	folder := chart(t, "v0.1.0")
+	folder := chart(t, "v0.2.0")
 	versions.images(t, "the chart", run(t, helm(t), "template", "any", folder, "--set=console.enabled=true"))
 	for what, version := range versions {
 		if version != versions["README.md"] {
