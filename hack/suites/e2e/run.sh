@@ -4,6 +4,9 @@
 #
 #   run.sh [COMMAND [ARG...]]     runs another command instead of the test, such as a shell
 #
+# With E2E_UPGRADE=1 the test is another one: it builds the last release (hack/releases.txt), installs that, upgrades to the
+# image of this tree, and goes back.
+#
 # It requires bin/image.tar (make image), and caddy and helm in bin/tools.
 set -eu
 
@@ -33,7 +36,21 @@ assets=$(hack/tools/controlplane/ensure.sh)
 assets=$assets:$(KUBEBUILDER_ASSETS='' hack/tools/controlplane/ensure.sh kube-scheduler kubelet kube-proxy)
 
 export ASSETS="$assets" IMAGES="$out/workload.tar $out/caddy.tar bin/image.tar"
+test=TestNode
+if [ -n "${E2E_UPGRADE:-}" ]; then
+	test=TestUpgrade
+	last=$(grep -v '^#' hack/releases.txt | tail -n 1)
+	RELEASE=$out/release RELEASE_IMAGE=apikey-operator:${last% *}
+	rm -rf "$RELEASE" && mkdir "$RELEASE"
+	if ! git archive --format=tar --output="$out/release.tar" "${last#* }"; then
+		echo "e2e: commit ${last#* } of the release ${last% *} is missing; in a shallow clone: git fetch --unshallow" >&2
+		exit 1
+	fi
+	tar -x -f "$out/release.tar" -C "$RELEASE"
+	make -C "$RELEASE" --no-print-directory image "ARCHS=$arch" "IMAGE=$RELEASE_IMAGE" "VERSION=${last% *}"
+	export RELEASE RELEASE_IMAGE IMAGES="$IMAGES $RELEASE/bin/image.tar"
+fi
 if [ $# -gt 0 ]; then
 	exec "$here/cluster.sh" "$@"
 fi
-exec "$here/cluster.sh" "$out/e2e.test" -test.v -test.timeout 18m
+exec "$here/cluster.sh" "$out/e2e.test" -test.v -test.timeout 18m -test.run "^$test\$"
