@@ -105,7 +105,7 @@ func (v *variant) without(t *testing.T, deployment string) string {
 		t.Fatal(err)
 	}
 	var kept []string
-	for _, document := range strings.Split(string(content), "\n---\n") {
+	for document := range strings.SplitSeq(string(content), "\n---\n") {
 		if !strings.Contains("\n"+document, "\nkind: Deployment\n") ||
 			!strings.Contains(document, "\n  name: "+deployment+"\n") {
 			kept = append(kept, document)
