@@ -41,7 +41,8 @@ func (c *cluster) checkUsers(t *testing.T) {
 	}
 	g := NewWithT(t)
 	want := strconv.FormatInt(c.user, 10)
-	users := strings.Fields(kubectl(t, "get", "pods", "-A", "--output=jsonpath={.items[*].spec.securityContext.runAsUser}"))
+	users := strings.Fields(kubectl(t, "get", "pods", "-A",
+		"--output=jsonpath={.items[*].spec.securityContext.runAsUser}"))
 	pods := strings.Fields(kubectl(t, "get", "pods", "-A", "--output=name"))
 	g.Expect(users).To(HaveLen(len(pods)))
 	g.Expect(users).To(HaveEach(want))

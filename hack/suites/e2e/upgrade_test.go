@@ -186,7 +186,8 @@ func (u *upgraded) works(t *testing.T) {
 	token := string(secret.Data["token"])
 	g.Expect(get(t, "/api/products", token, acme)).To(Equal(http.StatusOK))
 
-	kubectl(t, "patch", "apikey", "--namespace=warehouse", key.Name, "--type=merge", "--patch", `{"spec":{"state":"Revoked"}}`)
+	kubectl(t, "patch", "apikey", "--namespace=warehouse", key.Name, "--type=merge", "--patch",
+		`{"spec":{"state":"Revoked"}}`)
 	kubectl(t, "wait", "--for=condition=RevocationEffective", "--namespace=warehouse", "apikey/"+key.Name,
 		"--timeout="+minting.String())
 	for range 50 { // Every replica is asked.
