@@ -19,9 +19,13 @@ func TestOverlapIsLongEnough(t *testing.T) {
 		return read(t, filepath.Join(controlplane.Root(), "docs", "examples", name))
 	}
 	var key struct {
-		Spec struct{ Rotation struct{ Every, Overlap string } }
+		Spec struct {
+			Rotation struct{ Every, Overlap string }
+		}
 	}
-	var push, pull struct{ Spec struct{ RefreshInterval string } }
+	var push, pull struct {
+		Spec struct{ RefreshInterval string }
+	}
 	pushed := strings.Split(example("push-secret.yaml"), "\n---\n")
 	for document, into := range map[string]any{
 		pushed[0]: &key, pushed[1]: &push, example("pull-secret.yaml"): &pull,
