@@ -18,7 +18,7 @@ type Release struct {
 }
 
 // line matches a line of hack/releases.txt.
-var line = regexp.MustCompile(`^(v[0-9]+\.[0-9]+\.[0-9]+\S*) ([0-9a-f]{40})$`)
+var line = regexp.MustCompile(`^(v\d+\.\d+\.\d+\S*) ([0-9a-f]{40})$`)
 
 // All returns every release, oldest first, as hack/releases.txt has them.
 func All(t testing.TB) []Release {
