@@ -99,7 +99,15 @@ func TestOwnLetsNobodyElseIn(t *testing.T) {
 		"a token": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) },
 		"a query": func(r *http.Request) { r.URL.RawQuery = "session=" + secret },
 	}
+	came := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+	if withSession(secret)(came); !c.LetsIn(came) {
+		t.Error("who came by the link doesn't keep the page open")
+	}
 	for name, change := range strangers {
+		stranger := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+		if change(stranger); name != "the secret, twice" && c.LetsIn(stranger) {
+			t.Errorf("%s keeps the page open", name)
+		}
 		for _, path := range []string{
 			"GET /api/user", "GET /api/namespaces", "GET /api/namespaces/shop/stream", "GET /api/namespaces/shop/form",
 			"GET /api/namespaces/shop/keys/a",
