@@ -84,29 +84,38 @@ func TestTheLongestTokenHasRoom(t *testing.T) {
 	}
 }
 
-// TestRoomDoesNotDependOnTheToken fills the limit with the token in every encoding: where the limit is exceeded does
-// not depend on the token.
+// TestRoomDoesNotDependOnTheToken fills the limit with what follows from the token, in every encoding: where the limit
+// is exceeded does not depend on the token.
 func TestRoomDoesNotDependOnTheToken(t *testing.T) {
+	for _, field := range []string{".Token", ".Authorization", ".Prefix"} {
+		for _, encoder := range []string{"", "|json", "|base64", "|urlquery", "|html", "|shell"} {
+			sameRoom(t, "{{"+field+encoder+"}}")
+		}
+	}
+}
+
+func sameRoom(t *testing.T, action string) {
+	t.Helper()
 	random := rand.New(rand.NewPCG(3, 4))
-	for _, encoder := range []string{"", "|json", "|base64", "|urlquery", "|html", "|shell"} {
-		templates := map[string]keysv1alpha1.Template{}
-		for i := range 60 {
-			templates[fmt.Sprint(i)] = repeat("{{.Authorization"+encoder+"}}", 150)
-		}
-		_, err := secretdata.Render(templates, withToken(random))
-		if err == nil {
-			t.Fatal("there is room for all of it")
-		}
-		others := []*secretdata.Fields{someFields(), someFields(), someFields()}
-		others[1].Authorization = "Bearer " + strings.Repeat("'", longestToken) // Of another length, and encoded differently.
-		others[2].Authorization = "\x00"
-		for range 20 {
-			others = append(others, withToken(random))
-		}
-		for _, f := range others {
-			if _, other := secretdata.Render(templates, f); fmt.Sprint(other) != err.Error() {
-				t.Errorf("%s: %v, and %v", encoder, err, other)
-			}
+	templates := map[string]keysv1alpha1.Template{}
+	for i := range 90 {
+		templates[fmt.Sprint(i)] = repeat(action, 300)
+	}
+	_, err := secretdata.Render(templates, withToken(random))
+	if err == nil {
+		t.Fatalf("%s: there is room for all of it", action)
+	}
+	others := []*secretdata.Fields{someFields(), someFields(), someFields()}
+	// Of another length, and encoded differently.
+	others[1].Token, others[1].Prefix = strings.Repeat("'", longestToken), strings.Repeat("'", 40)
+	others[1].Authorization = "Bearer " + others[1].Token
+	others[2].Token, others[2].Authorization, others[2].Prefix = "", "\x00", ""
+	for range 3 {
+		others = append(others, withToken(random))
+	}
+	for _, f := range others {
+		if _, other := secretdata.Render(templates, f); fmt.Sprint(other) != err.Error() {
+			t.Errorf("%s: %v, and %v", action, err, other)
 		}
 	}
 }
