@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/gomodule"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
 // page has the table between two lines.
@@ -144,17 +146,37 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestPagesNameVersions checks that each guide names the version that it was run with.
-func TestPagesNameVersions(t *testing.T) {
+// TestPagesSayWhatWasRun checks that each guide names the version that it was run with before all else, or says that it
+// wasn't run, and that what its proxy cannot do stands in a box.
+func TestPagesSayWhatWasRun(t *testing.T) {
 	found, _, _ := readTable(t)
+	versions := map[string]string{
+		"docs/guides/contour.md":       strings.TrimPrefix(gomodule.Contour.Version, "v"),
+		"docs/guides/envoy-gateway.md": strings.TrimPrefix(gomodule.EnvoyGateway.Version, "v"),
+	}
 	for _, u := range setUps {
-		guide := u.guide()
+		versions[u.guide()] = found[u.title][ran]
+	}
+	for _, guide := range pages.Glob(t, "docs/guides/*.md") {
+		if filepath.Base(guide) == "README.md" {
+			continue
+		}
 		content, err := os.ReadFile(filepath.Join(controlplane.Root(), guide))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if of := found[u.title][ran]; of == "" || !strings.Contains(string(content), of) {
-			t.Errorf("%s does not name the version that was run, %q", guide, of)
+		text := string(content)
+		_, rest, _ := strings.Cut(text, "\n\n")
+		first, _, _ := strings.Cut(rest, "\n\n")
+		version, run := versions[guide]
+		switch {
+		case !run && !strings.HasPrefix(first, "**Checked by schema, not run**"):
+			t.Errorf("%s does not say on its first line that it was not run", guide)
+		case run && (version == "" || !strings.Contains(first, version)):
+			t.Errorf("%s does not begin with the version that was run, %q", guide, version)
+		}
+		if !strings.Contains(text, "\n## What it cannot do\n\n> [!IMPORTANT]\n> - ") {
+			t.Errorf("%s has no box with what cannot be done", guide)
 		}
 	}
 }
