@@ -118,11 +118,12 @@ func TestTenantsApplyUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := newInstallation(t)
+	i.Create(t, fixture.Policy("nexuscommerce")) // What is at rest has had something to do.
 	for name, flags := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"apply", "-f", file}, flags...)
 			install.Kubectl(t, i.ControlPlane, args...)
-			t.Cleanup(func() { install.Kubectl(t, i.ControlPlane, "delete", "-f", file) })
+			defer install.Kubectl(t, i.ControlPlane, "delete", "-f", file)
 			install.Kubectl(t, i.ControlPlane, "wait", "--for=jsonpath={.status.conditions}", "--timeout=2m", "-f", file)
 			awaitRest(t, i)
 			before := everything(t, i)
