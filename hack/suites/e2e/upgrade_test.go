@@ -55,10 +55,10 @@ func TestUpgrade(t *testing.T) {
 		do   func(*testing.T)
 	}{
 		{"install the release", func(t *testing.T) { u.installRelease(t, source) }},
-		{"upgrade, controllers first", func(t *testing.T) { u.replace(t, u.head, controllerDeployment, verifierDeployment) }},
-		{"back, verifiers first", func(t *testing.T) { u.replace(t, u.release, verifierDeployment, controllerDeployment) }},
-		{"upgrade, verifiers first", func(t *testing.T) { u.replace(t, u.head, verifierDeployment, controllerDeployment) }},
-		{"back, controllers first", func(t *testing.T) { u.replace(t, u.release, controllerDeployment, verifierDeployment) }},
+		{"upgrade with controllers first", u.replacing(u.head, controllerDeployment, verifierDeployment)},
+		{"back with verifiers first", u.replacing(u.release, verifierDeployment, controllerDeployment)},
+		{"upgrade with verifiers first", u.replacing(u.head, verifierDeployment, controllerDeployment)},
+		{"back with controllers first", u.replacing(u.release, controllerDeployment, verifierDeployment)},
 	} {
 		started := time.Now()
 		if !t.Run(step.name, step.do) {
@@ -157,19 +157,21 @@ func (u *upgraded) installRelease(t *testing.T, source string) {
 	u.underLoad(t, 0, func() { u.works(t) })
 }
 
-// replace replaces first one program's replicas and then the other's, under load. While replicas are replaced, and
-// after that, keys are minted and revoked.
-func (u *upgraded) replace(t *testing.T, v *variant, first, second string) {
-	u.underLoad(t, 0, func() {
-		applyAll(t, v.kinds, v.without(t, second))
-		u.works(t) // In a fleet of both versions.
-		rolledOut(t, system, first)
-		u.works(t)
-		kubectl(t, "apply", "--server-side", "-f", v.all)
-		u.works(t)
-		rolledOut(t, system, first, second)
-		u.works(t)
-	})
+// replacing returns a step that replaces first one program's replicas and then the other's, under load. While replicas
+// are replaced, and after that, keys are minted and revoked.
+func (u *upgraded) replacing(v *variant, first, second string) func(*testing.T) {
+	return func(t *testing.T) {
+		u.underLoad(t, 0, func() {
+			applyAll(t, v.kinds, v.without(t, second))
+			u.works(t) // In a fleet of both versions.
+			rolledOut(t, system, first)
+			u.works(t)
+			kubectl(t, "apply", "--server-side", "-f", v.all)
+			u.works(t)
+			rolledOut(t, system, first, second)
+			u.works(t)
+		})
+	}
 }
 
 // works mints a key, calls the API with it, and revokes it: once that is effective, no request passes.
