@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -121,12 +122,18 @@ func (v *variant) without(t *testing.T, deployment string) string {
 	return file
 }
 
-// applyAll applies kinds, and then manifests.
+// applyAll applies kinds, and then manifests, as docs/upgrade.md does.
 func applyAll(t *testing.T, kinds, manifests string) {
 	t.Helper()
 	kubectl(t, "apply", "--server-side", "-f", kinds)
 	kubectl(t, "wait", "--for=condition=Established", "--timeout=2m", "-f", kinds)
-	kubectl(t, "apply", "--server-side", "-f", manifests)
+	NewWithT(t).Eventually(func() error {
+		out, err := exec.CommandContext(t.Context(), "kubectl", "apply", "--server-side", "-f", manifests).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	}, nodeTimeout, "1s").Should(Succeed())
 }
 
 // installRelease installs the release, its samples, its proxy's configuration and its workloads.
@@ -166,7 +173,7 @@ func (u *upgraded) replacing(v *variant, first, second string) func(*testing.T) 
 			u.works(t) // In a fleet of both versions.
 			rolledOut(t, system, first)
 			u.works(t)
-			kubectl(t, "apply", "--server-side", "-f", v.all)
+			applyAll(t, v.kinds, v.all)
 			u.works(t)
 			rolledOut(t, system, first, second)
 			u.works(t)

@@ -71,7 +71,10 @@ func (r *rollout) apply(t *testing.T, v *version) {
 	install.Kubectl(t, r.ControlPlane, "wait", "--for=condition=Established", "--timeout=2m",
 		"crd/apikeys.keys.nexuscommerce.io", "crd/tenants.keys.nexuscommerce.io",
 		"crd/accesspolicies.keys.nexuscommerce.io")
-	install.Kubectl(t, r.ControlPlane, "apply", "--server-side", "-k", v.manifests)
+	program.WaitUntil(t, timeout, "the manifests are applied", func() error {
+		_, err := r.RunKubectl(t.Context(), "apply", "--server-side", "-k", v.manifests)
+		return err
+	})
 	v.flags = map[string][]string{
 		"apikey-controller": r.flags(t, "apikey-controller"), "apikey-verifier": r.flags(t, "apikey-verifier"),
 	}
