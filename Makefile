@@ -118,7 +118,7 @@ test-all: ## Everything in full: every explored point, the race detector, fuzzin
 	$(RUN_TESTS) full $(TEST) -- $(TESTFLAGS)
 
 .PHONY: test-nightly
-test-nightly: ## An upgrade from the last release and back; attacks by way of Contour and Envoy Gateway, which take a quarter of an hour to compile.
+test-nightly: ## An upgrade from the last release and back; attacks by way of Contour and Envoy Gateway, and questions to them, which take a quarter of an hour to compile.
 	$(RUN_TESTS) nightly $(TEST) -- $(TESTFLAGS)
 
 # The version of Go's FIPS 140-3 module that is validated or in process of it; see docs/install.md.
@@ -137,7 +137,7 @@ test-fips: ## The programs built with Go's FIPS 140-3 module, with nothing allow
 SUITES := $(addprefix hack/suites/,gitops guides monitoring helm browser)
 
 .PHONY: guides-table
-guides-table: ## Ask every proxy, and write what it does into docs/guides/README.md.
+guides-table: ## Ask every proxy, and write what it does into docs/guides/README.md; Contour and Envoy Gateway where they have been built.
 	$(RUN_TESTS) normal ./internal/test/suites/conformance/... -- -run TestConformance
 guides-table: export WRITE_GUIDES_TABLE = 1
 

@@ -53,7 +53,10 @@ var modes = map[string]mode{
 	},
 	"nightly": {
 		target: "test-nightly", effort: "full", race: raceOff, limit: time.Hour, nightly: true,
-		pass: map[string]string{"internal/test/suites/bypass": "", "internal/test/suites/handover": "^TestUpgrade$"},
+		pass: map[string]string{
+			"internal/test/suites/bypass": "", "internal/test/suites/conformance": "",
+			"internal/test/suites/handover": "^TestUpgrade$",
+		},
 	},
 }
 

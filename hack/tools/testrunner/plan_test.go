@@ -76,8 +76,11 @@ func TestNightly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := planFor(m, append(slices.Clone(everyKind), listing{".", []pkg{at("internal/test/suites/bypass", true)}}))
-	if len(got.units) > 0 || names(got.together) != "internal/test/suites/bypass" ||
+	const asked = "internal/test/suites/bypass internal/test/suites/conformance"
+	got := planFor(m, append(slices.Clone(everyKind), listing{".", []pkg{
+		at("internal/test/suites/bypass", true), at("internal/test/suites/conformance", true),
+	}}))
+	if len(got.units) > 0 || names(got.together) != asked ||
 		names(got.alone) != "internal/test/suites/handover" || got.alone[0].run != "^TestUpgrade$" {
 		t.Errorf("units %v, together %s, alone %s", got.units, names(got.together), names(got.alone))
 	}

@@ -96,10 +96,10 @@ var All = []Item{
 	{Name: "traefik", Without: "attacks by way of Traefik", Target: "traefik", Built: true,
 		Users: realProxies},
 	{Name: "contour", Without: "attacks by way of Contour", Target: "contour", Built: true, Nightly: true,
-		Users: []string{"internal/test/suites/bypass"}},
+		Users: realProxies},
 	{
 		Name: "envoy-gateway", Without: "attacks by way of Envoy Gateway", Target: "envoy-gateway", Built: true,
-		Nightly: true, Users: []string{"internal/test/suites/bypass"},
+		Nightly: true, Users: realProxies,
 	},
 	{Name: "helm", Without: "the Helm chart", Target: "helm", Built: true, Users: []string{"hack/suites/helm"}},
 	{Name: "promtool", Without: "whether alerts fire", Target: "promtool", Debian: "prometheus",
@@ -128,7 +128,7 @@ var All = []Item{
 	{
 		Name: Namespaces, Without: "attacks by way of Contour and Envoy Gateway", Probe: namespaces, Nightly: true,
 		Hint:  "unshare (Debian: util-linux) that may be used: try unshare --map-root-user --mount --net --pid --fork true",
-		Users: []string{"internal/test/suites/bypass"},
+		Users: realProxies,
 	},
 	{
 		Name: "chromium", Without: "the settings page in a browser", Debian: "chromium", Variable: "CHROMIUM",

@@ -137,24 +137,44 @@ func gatewayObjects(t testing.TB, owner []Node) []any {
 // gatewaySites turns the guide's objects for one host into objects for all sites.
 func gatewaySites(t testing.TB, guide []Node) (all []any) {
 	t.Helper()
-	if len(guide) != 3 || guide[0]["kind"] != "SecurityPolicy" || guide[1]["kind"] != "HTTPRoute" {
+	found := map[any]int{}
+	for _, object := range guide {
+		found[object["kind"]]++
+		switch object["kind"] {
+		case "HTTPRoute":
+			for _, s := range Sites {
+				all = append(all, gatewayRoute(t, object, s))
+			}
+		case "SecurityPolicy", "BackendTrafficPolicy":
+			for _, s := range Sites {
+				policy := Clone(t, object)
+				At(t, policy, "metadata")["name"] = s.Name
+				At(t, policy, "spec", "targetRefs", "0")["name"] = s.Name
+				all = append(all, policy)
+			}
+		default:
+			all = append(all, object)
+		}
+	}
+	if found["HTTPRoute"] != 1 || found["SecurityPolicy"] != 1 || found["ReferenceGrant"] != 1 {
 		t.Fatalf("the guide's file has other objects: %v", guide)
 	}
-	for _, s := range Sites {
-		policy, route := Clone(t, guide[0]), Clone(t, guide[1])
-		At(t, policy, "metadata")["name"] = s.Name
-		At(t, policy, "spec", "targetRefs", "0")["name"] = s.Name
-		At(t, route, "metadata")["name"] = s.Name
-		spec := At(t, route, "spec")
-		if fmt.Sprint(spec["hostnames"]) != "["+GuideHost+"]" {
-			t.Fatalf("the guide's route is for %v", spec["hostnames"])
-		}
-		spec["hostnames"] = s.Hosts
-		At(t, route, "spec", "rules", "0", "matches", "0", "path")["value"] = "/"
-		At(t, route, "spec", "rules", "0", "backendRefs", "0")["name"] = "eg-" + s.Name
-		all = append(all, policy, route)
+	return all
+}
+
+// gatewayRoute returns the guide's route for a site.
+func gatewayRoute(t testing.TB, guide Node, s Site) Node {
+	t.Helper()
+	route := Clone(t, guide)
+	At(t, route, "metadata")["name"] = s.Name
+	spec := At(t, route, "spec")
+	if fmt.Sprint(spec["hostnames"]) != "["+GuideHost+"]" {
+		t.Fatalf("the guide's route is for %v", spec["hostnames"])
 	}
-	return append(all, guide[2])
+	spec["hostnames"] = s.Hosts
+	At(t, route, "spec", "rules", "0", "matches", "0", "path")["value"] = "/"
+	At(t, route, "spec", "rules", "0", "backendRefs", "0")["name"] = "eg-" + s.Name
+	return route
 }
 
 // gatewayCertificates lets Envoy Gateway make its certificates, and puts them where it and its Envoy look for them. It

@@ -117,7 +117,11 @@ func (w Environment) services(t testing.TB, gateway string, up *Upstream, verifi
 	all := []any{namespaceNamed("warehouse")}
 	all = append(all, serviceInside(t, controlplane.SystemNamespace, "apikey-verifier", 9090, verifiers...)...)
 	for _, s := range Sites {
-		all = append(all, serviceInside(t, "warehouse", gateway+"-"+s.Name, 80, up.Addresses[s.Name])...)
+		objects := serviceInside(t, "warehouse", gateway+"-"+s.Name, 80, up.Addresses[s.Name])
+		if service, ok := objects[0].(Node); ok && up.HTTP2 {
+			At(t, service, "spec", "ports", "0")["appProtocol"] = "kubernetes.io/h2c"
+		}
+		all = append(all, objects...)
 	}
 	return all
 }

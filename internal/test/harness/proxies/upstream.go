@@ -90,6 +90,8 @@ func Parse(head []byte) *Received {
 type Upstream struct {
 	// Addresses maps the name of each site to its address.
 	Addresses map[string]string
+	// HTTP2 is set where they are those of an API that speaks nothing else, such as a gRPC service.
+	HTTP2 bool
 
 	// Answer returns the response to a request, from the status line on, if a test wants another than 200. After a 101,
 	// bytes are echoed.

@@ -11,7 +11,12 @@ func behindBalancer(s *session) string {
 	if len(b.edits) == 0 {
 		return "no"
 	}
-	v := s.start(s.t, s.setUp, b.edits...)
+	return s.beside("behind a load balancer", b.edits, throughBalancer)
+}
+
+// throughBalancer asks a set-up that believes a load balancer.
+func throughBalancer(v *session) string {
+	b := v.setUp.balanced
 	through := func(client string, headers ...string) answer {
 		request := v.request("GET", "/api/products", "nearby", headers...)
 		if b.protocol {
@@ -37,7 +42,6 @@ func behindBalancer(s *session) string {
 		}
 	}
 	a := through(clientAddress)
-	s.faults = append(s.faults, v.faults...)
 	switch {
 	case !a.passed():
 		return noIfForbidden(a)

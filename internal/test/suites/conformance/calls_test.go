@@ -23,15 +23,25 @@ import (
 // calls are about an API that speaks gRPC.
 var calls = []row{{"a gRPC call, where the API speaks HTTP/2", call}}
 
-// call makes a call with a key that may and one with a revoked key.
-func call(s *session) string {
-	if len(s.setUp.calls) == 0 {
+// call starts the set-up once more, in front of an API that speaks gRPC.
+func call(s *session) (cell string) {
+	if s.setUp.calls == nil {
 		return notRun
 	}
+	s.t.Run("calls", func(t *testing.T) {
+		v := &session{environment: s.environment, t: t, setUp: s.setUp, besidePlane: s.besidePlane}
+		cell = makeCalls(v)
+		s.faults = append(s.faults, v.faults...)
+	})
+	return cell
+}
+
+// makeCalls makes a call with a key that may and one with a revoked key.
+func makeCalls(s *session) string {
 	api := startService(s.t)
 	g := newGate(s.t, s.Verifier.Addresses)
-	p := proxies.All()[s.setUp.name].With(s.apart(s.setUp.calls)...)
-	at, _ := p.Start(s.t, s.proxyEnvironment(g), api.upstream())
+	p := s.setUp.proxy().With(s.apart(s.setUp.calls)...)
+	at, _ := p.Start(s.t, s.proxyEnvironment(g, s.besidePlane), api.upstream())
 	connection, err := grpc.NewClient("passthrough:///"+at.HTTP2, grpc.WithAuthority(apiHost),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -113,7 +123,7 @@ func (s *service) take() metadata.MD {
 
 // upstream is the service as proxies are set up for it.
 func (s *service) upstream() *proxies.Upstream {
-	up := &proxies.Upstream{Addresses: map[string]string{}}
+	up := &proxies.Upstream{Addresses: map[string]string{}, HTTP2: true}
 	for i := range proxies.Sites {
 		up.Addresses[proxies.Sites[i].Name] = s.address
 	}

@@ -12,8 +12,9 @@ func TestConformance(t *testing.T) {
 	answers := table{}
 	var mu sync.Mutex
 	sideBySide(t, func(run func(string, func(*testing.T))) {
-		for _, u := range setUps {
+		for _, u := range columns() {
 			run(u.name, func(t *testing.T) {
+				u.skipByDay(t)
 				cells := map[string]string{ran: u.version(t)}
 				s := w.start(t, u)
 				for _, r := range rows() {
@@ -36,9 +37,10 @@ func TestConformance(t *testing.T) {
 func TestMutants(t *testing.T) {
 	w := newEnvironment(t)
 	sideBySide(t, func(run func(string, func(*testing.T))) {
-		for _, u := range setUps {
+		for _, u := range columns() {
 			for _, m := range u.mutants {
 				run(u.name+" without "+strings.TrimSpace(m.without[0]), func(t *testing.T) {
+					u.skipByDay(t)
 					s := w.start(t, u, m.without)
 					s.faults = nil
 					if cell := rowOf(m.question).ask(s); len(s.faults) == 0 {

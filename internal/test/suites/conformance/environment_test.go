@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,12 +72,25 @@ func (w *environment) startStale(t *testing.T, tls *install.TLS) *install.Verifi
 	})
 }
 
-// proxyEnvironment is what a proxy is set up in that asks at a gate.
-func (w *environment) proxyEnvironment(g *gate) proxies.Environment {
-	return proxies.Environment{
-		Verifier: g.addresses(), Authority: w.authority,
-		Plane: func(testing.TB) *controlplane.ControlPlane { return w.ControlPlane },
+// plane returns the control plane from which proxies read their objects. It starts it if there is none.
+type plane func(testing.TB) *controlplane.ControlPlane
+
+// planeFor returns the control plane for a set-up. A gateway, which reads all objects that there are, has one of its
+// own.
+func (w *environment) planeFor(t *testing.T, u setUp) plane {
+	t.Helper()
+	if !u.isGateway() {
+		return func(testing.TB) *controlplane.ControlPlane { return w.ControlPlane }
 	}
+	start := sync.OnceValue(func() *controlplane.ControlPlane {
+		return install.ControlPlane(t, controlplane.Options{})
+	})
+	return func(testing.TB) *controlplane.ControlPlane { return start() }
+}
+
+// proxyEnvironment is what a proxy is set up in that asks at a gate.
+func (w *environment) proxyEnvironment(g *gate, from plane) proxies.Environment {
+	return proxies.Environment{Verifier: g.addresses(), Authority: w.authority, Plane: from}
 }
 
 // policies declare the API. Every method that is asked for at /api/products needs one scope, because some proxies know

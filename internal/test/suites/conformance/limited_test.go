@@ -7,19 +7,18 @@ func limited(s *session) string {
 	if len(s.setUp.limited) == 0 {
 		return "no"
 	}
-	v := s.start(s.t, s.setUp, s.setUp.limited...)
-	refused := 0
-	for range 8 {
-		if a := v.ask(v.request("GET", "/api/products", "busy")); a.status == http.StatusTooManyRequests {
-			refused++
+	return s.beside("with a limit", s.setUp.limited, func(v *session) string {
+		refused := 0
+		for range 8 {
+			if a := v.ask(v.request("GET", "/api/products", "busy")); a.status == http.StatusTooManyRequests {
+				refused++
+			}
 		}
-	}
-	a := v.ask(v.request("GET", "/api/products", "calm"))
-	s.faults = append(s.faults, v.faults...)
-	if refused == 0 || !a.passed() {
-		return "no"
-	}
-	return "yes, 429"
+		if a := v.ask(v.request("GET", "/api/products", "calm")); refused == 0 || !a.passed() {
+			return "no"
+		}
+		return "yes, 429"
+	})
 }
 
 // limitedForHAProxy counts what a key does after the verifier has been asked.

@@ -29,15 +29,26 @@ var outages = []row{
 			if a.passed() {
 				return "passes"
 			}
-			return timed(a)
+			return s.waited(a)
 		})
 	}},
-	{"the verifier is frozen", func(s *session) string { return s.without(s.gate.freeze, s.gate.thaw, timed) }},
+	{"the verifier is frozen", func(s *session) string {
+		return s.without(s.gate.freeze, s.gate.thaw, s.waited)
+	}},
 	{"one replica of several is frozen: requests fail for", oneFrozen},
 }
 
 // timed is the cell of a refusal that may have taken a while.
 func timed(a answer) string { return a.code() + " " + after(a.took) }
+
+// waited is the cell of a refusal for want of an answer.
+func (s *session) waited(a answer) string {
+	const seconds = 10 * time.Second
+	if s.setUp.watching && a.took < seconds {
+		return a.code() + " within seconds"
+	}
+	return timed(a)
+}
 
 // lead has the gate lead to the verifier.
 func (s *session) lead() { s.gate.leadTo(s.Verifier.Addresses) }

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/controlplane"
-	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
@@ -90,14 +89,14 @@ var refusals = []refusal{
 // isAboutVersion reports whether what becomes of a request depends on the version of nginx: what it makes of a header
 // that is there twice has changed since the one that stands in for that of a controller.
 func (s *session) isAboutVersion(reason verify.Reason) bool {
-	return proxies.All()[s.setUp.name].Generated &&
+	return s.setUp.proxy().Generated &&
 		(reason == verify.ReasonTenantMalformed || reason == verify.ReasonDuplicateCredentials)
 }
 
 // isHarmless reports whether a request that the verifier would refuse may pass: one of which a proxy makes one that may
 // pass, and one that is refused for its query where the verifier is told nothing of that.
 func (s *session) isHarmless(reason verify.Reason) bool {
-	onlyProducts := proxies.All()[s.setUp.name].OnlyProducts
+	onlyProducts := s.setUp.proxy().OnlyProducts
 	return reason == verify.ReasonHeaderNominated ||
 		onlyProducts && (reason == verify.ReasonTargetTooLong || reason == verify.ReasonQueryMalformed)
 }

@@ -22,6 +22,8 @@ type session struct {
 	at       proxies.Listening
 	upstream *proxies.Upstream
 	gate     *gate
+	// besidePlane is the control plane of the set-ups that are started beside this one, one after the other.
+	besidePlane plane
 	// faults are what must not be, whatever the proxy.
 	faults []string
 }
@@ -29,13 +31,32 @@ type session struct {
 // start starts a set-up, with edits of its guide's configuration.
 func (w *environment) start(t *testing.T, u setUp, edits ...[2]string) *session {
 	t.Helper()
+	s := w.startOn(t, u, w.planeFor(t, u), edits)
+	s.besidePlane = w.planeFor(t, u)
+	return s
+}
+
+// startOn starts a set-up that reads its objects, if it does so, from a control plane.
+func (w *environment) startOn(t *testing.T, u setUp, from plane, edits [][2]string) *session {
+	t.Helper()
 	s := &session{
 		environment: w, t: t, setUp: u, upstream: proxies.StartUpstream(t), gate: newGate(t, w.Verifier.Addresses),
 	}
 	s.upstream.Answer = respond
-	s.at, _ = proxies.All()[u.name].With(s.apart(edits)...).Start(t, w.proxyEnvironment(s.gate), s.upstream)
+	s.at, _ = u.proxy().With(s.apart(edits)...).Start(t, w.proxyEnvironment(s.gate, from), s.upstream)
 	s.eventuallyPasses()
 	return s
+}
+
+// beside starts the set-up once more, with edits of its guide's configuration, and asks it. It ends with its answer.
+func (s *session) beside(what string, edits [][2]string, ask func(v *session) string) (cell string) {
+	s.t.Helper()
+	s.t.Run(what, func(t *testing.T) {
+		v := s.startOn(t, s.setUp, s.besidePlane, edits)
+		cell = ask(v)
+		s.faults = append(s.faults, v.faults...)
+	})
+	return cell
 }
 
 // apart adds to edits what keeps a Traefik's objects apart from those of another that is asked at the same time.

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"os/exec"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/need"
@@ -13,11 +14,17 @@ import (
 type setUp struct {
 	// name is what internal/test/harness/proxies calls it, and title what the table does.
 	name, title string
-	// program is what tells the version, by an argument.
-	program, argument string
+	// program is what tells the version, by an argument. A gateway's is that of the Go module that it was built from.
+	program, argument, module string
 	// balanced is what its page says for a load balancer in front of it.
 	balanced balanced
-	// calls are the edits of its guide's configuration for an API that speaks gRPC.
+	// trusting is set where whoever connects from an address within --trusted-proxies chooses the address that an
+	// allowlist sees, as its page says in a box.
+	trusting bool
+	// watching is set where the proxy ends connections that do not answer: it may refuse before the time is over that it
+	// waits for an answer.
+	watching bool
+	// calls are the edits of its guide's configuration for an API that speaks gRPC. They are nil where that isn't asked.
 	calls [][2]string
 	// limited are the edits for a limit of three requests a minute for each key, which the proxy keeps by itself.
 	limited [][2]string
@@ -168,27 +175,45 @@ var numbers = regexp.MustCompile(`(\d+\.\d+)\.\d+`)
 // version returns the version of the set-up's program.
 func (u setUp) version(t *testing.T) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), need.Program(t, u.program), u.argument).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	binary := need.Program(t, u.program)
+	said := ""
+	if u.isGateway() {
+		said = builtFrom(t, binary, u.module)
+	} else {
+		out, err := exec.CommandContext(t.Context(), binary, u.argument).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		said = string(out)
 	}
-	found := numbers.FindStringSubmatch(string(out))
+	found := numbers.FindStringSubmatch(said)
 	if found == nil {
-		t.Fatalf("%s says no version:\n%s", u.program, out)
+		t.Fatalf("%s says no version:\n%s", u.program, said)
 	}
 	return found[1]
 }
 
+// proxy returns what is started.
+func (u setUp) proxy() proxies.Proxy {
+	if u.isGateway() {
+		return proxies.Gateways[u.name]
+	}
+	return proxies.All()[u.name]
+}
+
 // guide is the path of its page.
-func (u setUp) guide() string { return "docs/guides/" + proxies.All()[u.name].Guide + ".md" }
+func (u setUp) guide() string { return "docs/guides/" + u.proxy().Guide + ".md" }
+
+// columns are all set-ups, in the order of the table.
+func columns() []setUp { return slices.Concat(setUps, gateways) }
 
 // TestEverySetUpIsAsked checks that each set-up that there is has a column and a mutant.
 func TestEverySetUpIsAsked(t *testing.T) {
 	asked := map[string]bool{}
-	for _, u := range setUps {
+	for _, u := range columns() {
 		asked[u.name] = len(u.mutants) > 0
 	}
-	for _, name := range proxies.Names(proxies.All()) {
+	for _, name := range slices.Concat(proxies.Names(proxies.All()), proxies.Names(proxies.Gateways)) {
 		if !asked[name] {
 			t.Errorf("%s has no column, or no mutant", name)
 		}
