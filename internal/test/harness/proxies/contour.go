@@ -18,15 +18,15 @@ import (
 )
 
 // startContour starts Contour and the Envoy that it drives, with the guide's objects: an HTTPProxy for each host.
-func startContour(t testing.TB, p Proxy, w Environment, up *Upstream) (Listening, *program.Process) {
+func startContour(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
 	contour, envoy := need.Program(t, "contour"), need.Program(t, "envoy")
 	need.Program(t, need.Namespaces)
-	cp := w.Plane(t)
+	cp := e.Plane(t)
 	applyCRDs(t, cp, "httpproxies.projectcontour.io", filepath.Join(gomodule.Contour.Folder(t), gomodule.ContourCRDs))
-	objects := append(w.services(t, "contour", up, w.Verifier.GRPC), traefikCertificate(t, "warehouse"), Node{
+	objects := append(services(t, "contour", up, e.Verifier.GRPC), traefikCertificate(t, "warehouse"), Node{
 		"apiVersion": "v1", "kind": "Secret", "metadata": Node{"name": "apikey-ca", "namespace": "apikey-system"},
-		"stringData": Node{"ca.crt": string(w.Authority.PEM)},
+		"stringData": Node{"ca.crt": string(e.Authority.PEM)},
 	})
 	text, own := readGuide(t, p.Guide, p.File), readGuide(t, p.Guide, "contour.yaml")
 	p.edit(t, &text, &own)
@@ -49,8 +49,8 @@ func startContour(t testing.TB, p Proxy, w Environment, up *Upstream) (Listening
 	file := filepath.Join(t.TempDir(), "contour.yaml")
 	writeYAML(t, file, config)
 	bootstrap := contourBootstrap(t, contour)
-	e := enclave.Start(t, enclave.Options{
-		Shared: w.shared(t, cp, up, w.Verifier.GRPC),
+	inside := enclave.Start(t, enclave.Options{
+		Shared: shared(t, cp, up, e.Verifier.GRPC),
 		Programs: []enclave.Program{
 			{Command: []string{contour, "serve", "--config-path", file, "--kubeconfig", kubeconfig, "--insecure",
 				"--xds-address", "127.0.0.1", "--xds-port", "8001", "--disable-leader-election"}},
@@ -59,15 +59,15 @@ func startContour(t testing.TB, p Proxy, w Environment, up *Upstream) (Listening
 		},
 	})
 	at := Listening{
-		HTTP1: startTLSInside(t, e, "http/1.1", spokenOf), HTTP2: startTLSInside(t, e, "h2", spokenOf),
+		HTTP1: startTLSInside(t, inside, "http/1.1", spokenOf), HTTP2: startTLSInside(t, inside, "h2", spokenOf),
 		Named: func(t testing.TB, protocol, serverName string) string {
 			t.Helper()
-			return startTLSInside(t, e, protocol, func(net.Conn) string { return serverName })
+			return startTLSInside(t, inside, protocol, func(net.Conn) string { return serverName })
 		},
-		Plain: startInside(t, e, "127.0.0.1:8080"),
+		Plain: startInside(t, inside, "127.0.0.1:8080"),
 	}
-	awaitRoutes(t, p.Guide, e, at, up)
-	return at, e.Process
+	awaitRoutes(t, p.Guide, inside, at, up)
+	return at, inside.Process
 }
 
 // contourBootstrap returns the file with which Envoy finds Contour.

@@ -24,29 +24,29 @@ const (
 
 // startEnvoyGateway starts Envoy Gateway and the Envoy that it drives, with the guide's objects: an HTTPRoute and a
 // SecurityPolicy for each site, and the Gateway that they name.
-func startEnvoyGateway(t testing.TB, p Proxy, w Environment, up *Upstream) (Listening, *program.Process) {
+func startEnvoyGateway(t testing.TB, p Proxy, e Environment, up *Upstream) (Listening, *program.Process) {
 	t.Helper()
-	return StartEnvoyGatewayWith(t, p, w, up, w.Verifier.GRPC)
+	return StartEnvoyGatewayWith(t, p, e, up, e.Verifier.GRPC)
 }
 
 // StartEnvoyGatewayWith starts an Envoy Gateway whose Envoy asks several verifiers, each at its own address.
 func StartEnvoyGatewayWith(
-	t testing.TB, p Proxy, w Environment, up *Upstream, verifiers ...string,
+	t testing.TB, p Proxy, e Environment, up *Upstream, verifiers ...string,
 ) (Listening, *program.Process) {
 	t.Helper()
 	gateway, envoy := need.Program(t, "envoy-gateway"), need.Program(t, "envoy")
 	need.Program(t, need.Namespaces)
-	cp := w.Plane(t)
+	cp := e.Plane(t)
 	crds := filepath.Join(gomodule.EnvoyGateway.Folder(t), gomodule.EnvoyGatewayCRDs)
 	applyCRDs(t, cp, "securitypolicies.gateway.envoyproxy.io", filepath.Join(crds, "gatewayapi-crds.yaml"),
 		filepath.Join(crds, "generated"))
 	apply(t, cp, namespaceNamed("gateways"), namespaceNamed(gatewaySystem))
 	text, owner := readGuide(t, p.Guide, p.File), readGuide(t, p.Guide, "gateway.yaml")
 	p.edit(t, &text, &owner)
-	objects := append(w.services(t, "eg", up, verifiers...), gatewayObjects(t, objectsIn(t, owner))...)
+	objects := append(services(t, "eg", up, verifiers...), gatewayObjects(t, objectsIn(t, owner))...)
 	objects = append(objects, parseYAML(t, readGuide(t, "gateway-api", "backendtlspolicy.yaml")), Node{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": Node{"name": "apikey-ca", "namespace": "apikey-system"},
-		"data": Node{"ca.crt": string(w.Authority.PEM)},
+		"data": Node{"ca.crt": string(e.Authority.PEM)},
 	})
 	objects = append(objects, gatewaySites(t, objectsIn(t, text))...)
 	apply(t, cp, objects...)
@@ -61,17 +61,17 @@ func StartEnvoyGatewayWith(
 	gatewayEnvoy(t, envoy, home)
 	config := filepath.Join(dir, "envoy-gateway.yaml")
 	writeYAML(t, config, gatewayConfig(dir, home))
-	e := enclave.Start(t, enclave.Options{
-		Shared: w.shared(t, cp, up, verifiers...), Files: files,
+	inside := enclave.Start(t, enclave.Options{
+		Shared: shared(t, cp, up, verifiers...), Files: files,
 		Programs: []enclave.Program{{
 			Command: []string{gateway, "server", "--config-path", config},
 			Env:     []string{"KUBECONFIG=" + kubeconfig, "ENVOY_GATEWAY_NAMESPACE=" + gatewaySystem, "HOME=" + home},
 		}},
 	})
-	address := startInside(t, e, "127.0.0.1:8000")
+	address := startInside(t, inside, "127.0.0.1:8000")
 	at := Listening{HTTP1: address, HTTP2: address}
-	awaitRoutes(t, p.Guide, e, at, up)
-	return at, e.Process
+	awaitRoutes(t, p.Guide, inside, at, up)
+	return at, inside.Process
 }
 
 // gatewayEnvoy puts an Envoy where Envoy Gateway looks before it downloads one.
@@ -105,8 +105,8 @@ func gatewayConfig(dir, home string) Node {
 	}
 }
 
-// gatewayObjects are the objects that the guide's routes need: a Gateway for plain HTTP on all hosts, with the guide's
-// settings for its owner. Its Envoy is a process here.
+// gatewayObjects returns the objects that the guide's routes need: a Gateway for plain HTTP on all hosts, with the
+// settings that the guide has for its owner. Its Envoy is a process here.
 func gatewayObjects(t testing.TB, owner []Node) []any {
 	t.Helper()
 	if len(owner) != 2 || owner[1]["kind"] != "EnvoyProxy" {

@@ -111,8 +111,8 @@ func serviceInside(t testing.TB, namespace, name string, port int, outside ...st
 	return all
 }
 
-// services returns the Services that a gateway's objects name, each site's with the gateway's name before its own.
-func (w Environment) services(t testing.TB, gateway string, up *Upstream, verifiers ...string) []any {
+// services returns the Services that a gateway's objects name. The name of a site's begins with the gateway's.
+func services(t testing.TB, gateway string, up *Upstream, verifiers ...string) []any {
 	t.Helper()
 	all := []any{namespaceNamed("warehouse")}
 	all = append(all, serviceInside(t, controlplane.SystemNamespace, "apikey-verifier", 9090, verifiers...)...)
@@ -126,8 +126,8 @@ func (w Environment) services(t testing.TB, gateway string, up *Upstream, verifi
 	return all
 }
 
-// shared are the addresses that are the same for all gateways: the verifiers', the upstreams' and the API server's.
-func (w Environment) shared(
+// shared returns what every gateway's enclave shares: the addresses of the verifiers, the upstreams and the API server.
+func shared(
 	t testing.TB, cp *controlplane.ControlPlane, up *Upstream, verifiers ...string,
 ) map[string]string {
 	t.Helper()

@@ -205,7 +205,8 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// TestReplicasOfAGateway is the same for Envoy Gateway, whose Envoy knows each verifier by its own address.
+// TestReplicasOfAGateway puts three verifiers behind Envoy Gateway, whose Envoy knows each by its own address, and
+// checks the same as TestReplicas.
 func TestReplicasOfAGateway(t *testing.T) {
 	need.Program(t, "envoy-gateway")
 	b := newTestbed(t)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// behindBalancer asks by way of a load balancer, which tells the proxy who the client is, and around it.
-func behindBalancer(s *session) string {
+// behindBalancer sends requests through a load balancer, which tells the proxy the client's address, and around it.
+func behindBalancer(s *subject) string {
 	b := s.setUp.balanced
 	if len(b.edits) == 0 {
 		return "no"
@@ -15,7 +15,7 @@ func behindBalancer(s *session) string {
 }
 
 // throughBalancer asks a set-up that believes a load balancer.
-func throughBalancer(v *session) string {
+func throughBalancer(v *subject) string {
 	b := v.setUp.balanced
 	through := func(client string, headers ...string) answer {
 		request := v.request("GET", "/api/products", "nearby", headers...)
@@ -23,7 +23,7 @@ func throughBalancer(v *session) string {
 			return v.askFrom(balancer, "PROXY TCP4 "+client+" 127.0.0.1 40000 80\r\n"+request)
 		}
 		chain := append([]string{}, headers...)
-		chain = append(chain, client) // It adds who has connected to it to what the client wrote.
+		chain = append(chain, client) // It appends the client's address to what the client wrote.
 		return v.askFrom(balancer, v.request("GET", "/api/products", "nearby", "X-Forwarded-For: "+strings.Join(chain, ", ")))
 	}
 	if a := through(stranger); a.status == http.StatusOK {

@@ -20,24 +20,24 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// calls are about an API that speaks gRPC.
+// calls are questions about an API that speaks gRPC.
 var calls = []row{{"a gRPC call, where the API speaks HTTP/2", call}}
 
 // call starts the set-up once more, in front of an API that speaks gRPC.
-func call(s *session) (cell string) {
+func call(s *subject) (cell string) {
 	if s.setUp.calls == nil {
 		return notRun
 	}
 	s.t.Run("calls", func(t *testing.T) {
-		v := &session{environment: s.environment, t: t, setUp: s.setUp, besidePlane: s.besidePlane}
+		v := &subject{environment: s.environment, t: t, setUp: s.setUp, besidePlane: s.besidePlane}
 		cell = makeCalls(v)
 		s.faults = append(s.faults, v.faults...)
 	})
 	return cell
 }
 
-// makeCalls makes a call with a key that may and one with a revoked key.
-func makeCalls(s *session) string {
+// makeCalls makes a call with a key that may make it, and one with a revoked key.
+func makeCalls(s *subject) string {
 	api := startService(s.t)
 	g := newGate(s.t, s.Verifier.Addresses)
 	p := s.setUp.proxy().With(s.apart(s.setUp.calls)...)
@@ -102,7 +102,7 @@ func startService(t *testing.T) *service {
 	return s
 }
 
-// note remembers what a call came with.
+// note records the metadata of a call.
 func (s *service) note(
 	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (any, error) {
@@ -112,7 +112,7 @@ func (s *service) note(
 	return handle(ctx, request)
 }
 
-// take returns what the last call came with, if there has been one since it was called last.
+// take returns the metadata of the latest call, or nil if there was none since take was called before.
 func (s *service) take() metadata.MD {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *service) take() metadata.MD {
 	return told
 }
 
-// upstream is the service as proxies are set up for it.
+// upstream returns the service as the upstream of every site.
 func (s *service) upstream() *proxies.Upstream {
 	up := &proxies.Upstream{Addresses: map[string]string{}, HTTP2: true}
 	for i := range proxies.Sites {

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// timeout bounds waiting for what must happen. It is longer than the longest time that a proxy waits for an answer.
+	// timeout bounds the wait for what must happen. It is longer than any proxy waits for an answer.
 	timeout = 100 * time.Second
 
-	// clientAddress is where clients are, stranger another address and balancer a load balancer's. Proxies are at
-	// 127.0.0.1, which the verifier trusts, as it does the load balancer.
+	// clientAddress is the address of clients, stranger that of another client, and balancer that of a load balancer. The
+	// verifier trusts the load balancer, and proxies, which are at 127.0.0.1.
 	clientAddress = "127.0.0.2"
 	stranger      = "127.0.0.9"
 	balancer      = "127.0.0.3"
@@ -27,16 +27,16 @@ const (
 	adminHost = "admin.example.com"
 )
 
-// answer is what a client gets, and what has reached the upstream.
+// answer is the answer to a request, with the requests that have reached the upstream.
 type answer struct {
-	// status is 0 where the connection ends without an answer.
+	// status is 0 if the connection ends without an answer.
 	status int
 	header http.Header
 	body   string
-	// goOn is set where the client was told to send the body.
-	goOn     bool
-	upstream []*proxies.Received
-	took     time.Duration
+	// continued is set if the client got 100 Continue.
+	continued bool
+	upstream  []*proxies.Received
+	took      time.Duration
 }
 
 // passed reports whether the upstream has answered.
@@ -44,7 +44,7 @@ func (a answer) passed() bool {
 	return a.status == http.StatusOK && a.header.Get("X-Upstream") == "yes"
 }
 
-// word is the cell of a request that should pass.
+// word returns the cell for a request that should pass.
 func (a answer) word() string {
 	if a.passed() {
 		return "yes"
@@ -52,7 +52,7 @@ func (a answer) word() string {
 	return a.code()
 }
 
-// code is the status as a cell has it.
+// code returns the status as the text of a cell.
 func (a answer) code() string {
 	if a.status == 0 {
 		return "closed"
@@ -61,25 +61,25 @@ func (a answer) code() string {
 }
 
 // request returns the head of a request with a key, by its name among the environment's.
-func (s *session) request(method, path, name string, headers ...string) string {
+func (s *subject) request(method, path, name string, headers ...string) string {
 	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: " + apiHost}, s.credentials(name)...)
 	return head(append(lines, headers...)...)
 }
 
-// credentials returns the headers by which a key is used.
-func (s *session) credentials(name string) []string {
+// credentials returns the headers with a key's tenant and token.
+func (s *subject) credentials(name string) []string {
 	k := s.keys[name]
 	return []string{"X-Tenant-ID: " + k.tenant, "Authorization: Bearer " + k.token}
 }
 
-// head returns lines as HTTP has them, with an empty one behind.
+// head returns the head of an HTTP message: its lines, and an empty one.
 func head(lines ...string) string { return strings.Join(append(lines, "", ""), "\r\n") }
 
-// ask sends a request from where clients are.
-func (s *session) ask(request string) answer { return s.askFrom(clientAddress, request) }
+// ask sends a request from clientAddress.
+func (s *subject) ask(request string) answer { return s.askFrom(clientAddress, request) }
 
 // askFrom sends a request, and checks what has reached the upstream.
-func (s *session) askFrom(from, request string) answer {
+func (s *subject) askFrom(from, request string) answer {
 	s.upstream.Take()
 	began := time.Now()
 	conn, err := s.dial(from)
@@ -96,7 +96,7 @@ func (s *session) askFrom(from, request string) answer {
 	return a
 }
 
-func (s *session) dial(from string) (net.Conn, error) {
+func (s *subject) dial(from string) (net.Conn, error) {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := dialer.DialContext(s.t.Context(), "tcp", s.at.HTTP1)
 	if err == nil {
@@ -115,7 +115,7 @@ func read(conn io.Reader, request string) (a answer) {
 			return a
 		}
 		if response.StatusCode == http.StatusContinue {
-			a.goOn = true
+			a.continued = true
 			continue
 		}
 		a.status, a.header = response.StatusCode, response.Header

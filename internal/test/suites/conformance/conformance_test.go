@@ -8,7 +8,7 @@ import (
 
 // TestConformance asks every set-up every question, and compares the answers with the table.
 func TestConformance(t *testing.T) {
-	w := newEnvironment(t)
+	e := newEnvironment(t)
 	answers := table{}
 	var mu sync.Mutex
 	sideBySide(t, func(run func(string, func(*testing.T))) {
@@ -16,7 +16,7 @@ func TestConformance(t *testing.T) {
 			run(u.name, func(t *testing.T) {
 				u.skipByDay(t)
 				cells := map[string]string{ran: u.version(t)}
-				s := w.start(t, u)
+				s := e.start(t, u)
 				for _, r := range rows() {
 					cells[r.question] = r.ask(s)
 					for _, fault := range s.faults {
@@ -35,13 +35,13 @@ func TestConformance(t *testing.T) {
 
 // TestMutants takes a protection out of each guide's configuration, and checks that a row sees it.
 func TestMutants(t *testing.T) {
-	w := newEnvironment(t)
+	e := newEnvironment(t)
 	sideBySide(t, func(run func(string, func(*testing.T))) {
 		for _, u := range columns() {
 			for _, m := range u.mutants {
 				run(u.name+" without "+strings.TrimSpace(m.without[0]), func(t *testing.T) {
 					u.skipByDay(t)
-					s := w.start(t, u, m.without)
+					s := e.start(t, u, m.without)
 					s.faults = nil
 					if cell := rowOf(m.question).ask(s); len(s.faults) == 0 {
 						t.Errorf("%s: %s, and nothing is wrong with that", m.question, cell)
@@ -52,7 +52,7 @@ func TestMutants(t *testing.T) {
 	})
 }
 
-// sideBySide runs tests at the same time, also more than there are processors: most of what they do is wait.
+// sideBySide runs tests at the same time, even if there are more than processors: they mostly wait.
 func sideBySide(t *testing.T, all func(run func(name string, test func(*testing.T)))) {
 	t.Helper()
 	var ended sync.WaitGroup

@@ -1,20 +1,21 @@
-// Package conformance asks every proxy the same questions, set up as its guide says, and writes the answers into a
-// table of docs/guides/README.md.
+// Package conformance puts the same questions to every proxy, each configured as its guide says, and compares the
+// answers with the table in docs/guides/README.md.
 //
 //	rows ──▶ client ──▶ ┌───────┐ as docs/guides ┌──────────┐
 //	                    │ proxy ├───────────────▶│ upstream │ remembers what has come
 //	                    └───┬───┘                └──────────┘
 //	                        ▼
 //	                    ┌──────┐    ┌──────────┐
-//	                    │ gate ├───▶│ verifier │ or what stands in for one
+//	                    │ gate ├───▶│ verifier │ or a server in its place
 //	                    └──────┘    └──────────┘
 //
-// A row is a question and a procedure, and each set-up is a column. A cell is what a user of the proxy sees. What must
-// hold for every proxy is no cell but a fault: nothing forged reaches the upstream, no token does, nothing passes
-// without a verifier. The test fails if there is a fault, or if the table is another one than the page has:
+// A row is a question and the requests that answer it. A column is a set-up. A cell says what a user of the proxy sees.
+// Some things must hold for every proxy: nothing that a client forged reaches the upstream, no token does, and nothing
+// passes without a verifier. What violates them is a fault. The test fails if there is one, or if the page has another
+// table:
 //
 //	make guides-table    # writes the table
 //
-// The gate is a proxy's own. It holds up or cuts the connections to the verifier, so that what happens to one proxy's
-// verifier happens to no other's, and all proxies are asked at the same time.
+// Each proxy has a gate of its own, which can hold up or cut the proxy's connections to the verifier. So an outage
+// concerns one proxy, and all of them are tested at the same time.
 package conformance_test

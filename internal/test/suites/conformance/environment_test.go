@@ -16,58 +16,56 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/fixture"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/install"
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
-	"github.com/nexuscommerce/apikey-operator/internal/token"
 )
 
-// environment is what all proxies have in common: an API, its keys, the verifier, and what stands in for one.
+// environment is what all proxies share: an API, its keys, a verifier, and servers that stand in for one.
 type environment struct {
 	*install.Installation
 
 	authority *authority.Authority
 	keys      map[string]key
-	// failing is a verifier that answers 5xx, slow one that answers after slowness, and stale one that has never reached
-	// an API server.
+	// failing answers 5xx, slow answers after slowness, and stale is a verifier that has never reached an API server.
 	failing, slow, stale install.Addresses
-	// namespaces counts those of Traefiks.
+	// namespaces counts the namespaces that Traefiks have been given.
 	namespaces atomic.Int32
 }
 
-// key is one that requests may have.
+// key is a key whose token requests may carry.
 type key struct {
-	// id, name, tenant and scopes are what the upstream is told of it.
+	// id, name, tenant and scopes are its identity, as the upstream is told it.
 	id, name, tenant, scopes string
 	token                    string
 }
 
-// slowness is how long the slow verifier takes.
+// slowness is how long the slow server takes to answer.
 const slowness = 3 * time.Second
 
 func newEnvironment(t *testing.T) *environment {
 	t.Helper()
-	w := &environment{authority: authority.New(t), keys: map[string]key{}}
-	w.Installation = install.New(t, install.Options{Manifests: []string{"rbac", "verifier/canary.yaml"}})
+	e := &environment{authority: authority.New(t), keys: map[string]key{}}
+	e.Installation = install.New(t, install.Options{Manifests: []string{"rbac", "verifier/canary.yaml"}})
 	for _, policy := range policies() {
-		w.Create(t, policy)
+		e.Create(t, policy)
 	}
-	w.issueAll(t)
-	tls := install.SignedBy(t, w.authority, authority.VerifierName)
+	e.issueAll(t)
+	tls := install.SignedBy(t, e.authority, authority.VerifierName)
 	flags := []string{"--trusted-proxies=127.0.0.1/32," + balancer + "/32"}
-	w.Verifier = w.StartVerifier(t, install.VerifierOptions{TLS: tls, Flags: flags})
-	w.stale = w.startStale(t, tls).Addresses
-	certificate, private := w.authority.Serving(t, authority.VerifierName)
-	w.failing = standIn(t, [2]string{certificate, private}, proxies.Fail)
-	w.slow = standIn(t, [2]string{certificate, private}, slowly)
-	return w
+	e.Verifier = e.StartVerifier(t, install.VerifierOptions{TLS: tls, Flags: flags})
+	e.stale = e.startStale(t, tls).Addresses
+	certificate, private := e.authority.Serving(t, authority.VerifierName)
+	e.failing = standIn(t, [2]string{certificate, private}, proxies.Fail)
+	e.slow = standIn(t, [2]string{certificate, private}, slowly)
+	return e
 }
 
 // startStale starts a verifier whose API server does not answer.
-func (w *environment) startStale(t *testing.T, tls *install.TLS) *install.Verifier {
+func (e *environment) startStale(t *testing.T, tls *install.TLS) *install.Verifier {
 	t.Helper()
-	kubeconfig, err := w.ServiceAccountKubeconfigAt("apikey-verifier", "https://127.0.0.1:1")
+	kubeconfig, err := e.ServiceAccountKubeconfigAt("apikey-verifier", "https://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w.StartVerifier(t, install.VerifierOptions{
+	return e.StartVerifier(t, install.VerifierOptions{
 		Kubeconfig: kubeconfig, TLS: tls, NoWait: true, Flags: []string{"--startup-timeout=0"},
 	})
 }
@@ -77,10 +75,10 @@ type plane func(testing.TB) *controlplane.ControlPlane
 
 // planeFor returns the control plane for a set-up. A gateway, which reads all objects that there are, has one of its
 // own.
-func (w *environment) planeFor(t *testing.T, u setUp) plane {
+func (e *environment) planeFor(t *testing.T, u setUp) plane {
 	t.Helper()
 	if !u.isGateway() {
-		return func(testing.TB) *controlplane.ControlPlane { return w.ControlPlane }
+		return func(testing.TB) *controlplane.ControlPlane { return e.ControlPlane }
 	}
 	start := sync.OnceValue(func() *controlplane.ControlPlane {
 		return install.ControlPlane(t, controlplane.Options{})
@@ -88,13 +86,13 @@ func (w *environment) planeFor(t *testing.T, u setUp) plane {
 	return func(testing.TB) *controlplane.ControlPlane { return start() }
 }
 
-// proxyEnvironment is what a proxy is set up in that asks at a gate.
-func (w *environment) proxyEnvironment(g *gate, from plane) proxies.Environment {
-	return proxies.Environment{Verifier: g.addresses(), Authority: w.authority, Plane: from}
+// proxyEnvironment returns the environment of a proxy that reaches the verifier through a gate.
+func (e *environment) proxyEnvironment(g *gate, from plane) proxies.Environment {
+	return proxies.Environment{Verifier: g.addresses(), Authority: e.authority, Plane: from}
 }
 
-// policies declare the API. Every method that is asked for at /api/products needs one scope, because some proxies know
-// that path alone.
+// policies returns the AccessPolicies that declare the API. All methods at /api/products but OPTIONS need the same
+// scope, because some proxies are configured for that path alone.
 func policies() []*keysv1alpha1.AccessPolicy {
 	yes := true
 	prefix := func(path string) []keysv1alpha1.PathMatch {
@@ -132,52 +130,56 @@ func policies() []*keysv1alpha1.AccessPolicy {
 }
 
 // issueAll creates the keys, each with its tenant.
-func (w *environment) issueAll(t *testing.T) {
+func (e *environment) issueAll(t *testing.T) {
 	t.Helper()
 	past := metav1.NewTime(time.Now().Add(-time.Hour))
-	acme := w.newTenant(t, "acme", "shop")
-	w.issue(t, acme, "shop", "reader", func(*keysv1alpha1.ApiKey) {})
-	w.issue(t, acme, "shop", "narrow", func(k *keysv1alpha1.ApiKey) {
+	acme := e.newTenant(t, "acme", "shop")
+	e.issue(t, acme, "shop", "reader", func(*keysv1alpha1.ApiKey) {})
+	e.issue(t, acme, "shop", "narrow", func(k *keysv1alpha1.ApiKey) {
 		k.Spec.Scopes = []keysv1alpha1.Scope{"orders:read"}
 	})
-	w.issue(t, acme, "shop", "busy", func(*keysv1alpha1.ApiKey) {})
-	w.issue(t, acme, "shop", "calm", func(*keysv1alpha1.ApiKey) {})
-	w.issue(t, acme, "shop", "nearby", func(k *keysv1alpha1.ApiKey) {
+	e.issue(t, acme, "shop", "busy", func(*keysv1alpha1.ApiKey) {})
+	e.issue(t, acme, "shop", "calm", func(*keysv1alpha1.ApiKey) {})
+	e.issue(t, acme, "shop", "nearby", func(k *keysv1alpha1.ApiKey) {
 		k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{clientAddress + "/32"}
 	})
-	w.issue(t, acme, "shop", "elsewhere", func(k *keysv1alpha1.ApiKey) {
+	e.issue(t, acme, "shop", "elsewhere", func(k *keysv1alpha1.ApiKey) {
 		k.Spec.AllowedCIDRs = []keysv1alpha1.CIDR{"203.0.113.0/24"}
 	})
-	w.issue(t, acme, "shop", "revoked", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
-	w.issue(t, acme, "shop", "suspended", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
-	w.issue(t, acme, "shop", "expired", func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past })
-	deleted := w.issue(t, acme, "shop", "deleted", func(k *keysv1alpha1.ApiKey) {
+	e.issue(t, acme, "shop", "revoked", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeyRevoked })
+	e.issue(t, acme, "shop", "suspended", func(k *keysv1alpha1.ApiKey) { k.Spec.State = keysv1alpha1.ApiKeySuspended })
+	e.issue(t, acme, "shop", "expired", func(k *keysv1alpha1.ApiKey) { k.Status.ExpiresTime = &past })
+	deleted := e.issue(t, acme, "shop", "deleted", func(k *keysv1alpha1.ApiKey) {
 		k.Finalizers = []string{"example.com/kept"}
 	})
-	w.Delete(t, deleted)
+	e.Delete(t, deleted)
 
-	globex := w.newTenant(t, "globex", "globex")
-	w.issue(t, globex, "globex", "other", func(*keysv1alpha1.ApiKey) {})
-	w.issue(t, acme, "shop", "moved", func(k *keysv1alpha1.ApiKey) {
+	globex := e.newTenant(t, "globex", "globex")
+	e.issue(t, globex, "globex", "other", func(*keysv1alpha1.ApiKey) {})
+	e.issue(t, acme, "shop", "moved", func(k *keysv1alpha1.ApiKey) {
 		k.Status.Conditions = []metav1.Condition{{
 			Type: keysv1alpha1.ConditionAdmitted, Status: metav1.ConditionFalse, Reason: keysv1alpha1.ReasonTenantChanged,
 			LastTransitionTime: metav1.Now(),
 		}}
 	})
-	lazy := w.newTenant(t, "lazy", "lazy", func(tenant *keysv1alpha1.Tenant) {
+	lazy := e.newTenant(t, "lazy", "lazy", func(tenant *keysv1alpha1.Tenant) {
 		tenant.Spec.State = keysv1alpha1.TenantSuspended
 	})
-	w.issue(t, lazy, "lazy", "sleeping", func(*keysv1alpha1.ApiKey) {})
+	e.issue(t, lazy, "lazy", "sleeping", func(*keysv1alpha1.ApiKey) {})
 
-	w.keys["unknown"] = key{tenant: acme.Spec.ID, token: mint(t, "nobody", "Unknown1").Reveal()}
-	w.keys["malformed"] = key{tenant: acme.Spec.ID, token: "nxc_live_7Hk2PqZx"}
-	w.keys["stand-in"] = key{id: "admin", name: "admin", tenant: "admin", scopes: "admin"}
-	w.issueLargest(t)
+	unknown, err := fixture.Token("nobody", "Unknown1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.keys["unknown"] = key{tenant: acme.Spec.ID, token: unknown.Reveal()}
+	e.keys["malformed"] = key{tenant: acme.Spec.ID, token: "nxc_live_7Hk2PqZx"}
+	e.keys["stand-in"] = key{id: "admin", name: "admin", tenant: "admin", scopes: "admin"}
+	e.issueLargest(t)
 }
 
-// issueLargest creates the key of which the upstream is told the most: as many scopes as there may be, each as long as
-// it may be, and the longest names.
-func (w *environment) issueLargest(t *testing.T) {
+// issueLargest creates the key with the largest identity headers: as many scopes as a key may have, each as long as it
+// may be, and the longest names.
+func (e *environment) issueLargest(t *testing.T) {
 	t.Helper()
 	const scopes, scopeLength, namespaceLength, nameLength = 64, 128, 63, 253
 	scope := func(i int) keysv1alpha1.Scope {
@@ -185,24 +187,24 @@ func (w *environment) issueLargest(t *testing.T) {
 		return keysv1alpha1.Scope(resource + strings.Repeat("a", scopeLength-len(resource)))
 	}
 	namespace := strings.Repeat("n", namespaceLength)
-	tenant := w.newTenant(t, "large", namespace)
-	w.issue(t, tenant, namespace, strings.Repeat("k", nameLength), func(k *keysv1alpha1.ApiKey) {
+	tenant := e.newTenant(t, "large", namespace)
+	e.issue(t, tenant, namespace, strings.Repeat("k", nameLength), func(k *keysv1alpha1.ApiKey) {
 		k.Spec.Scopes = []keysv1alpha1.Scope{"products:read"}
 		for i := range scopes - 1 {
 			k.Spec.Scopes = append(k.Spec.Scopes, scope(i))
 		}
 	})
-	w.keys["largest"] = w.keys[strings.Repeat("k", nameLength)]
+	e.keys["largest"] = e.keys[strings.Repeat("k", nameLength)]
 }
 
-// standIn starts what answers in a verifier's place.
+// standIn starts a server in place of the verifier.
 func standIn(t *testing.T, certificate [2]string, handler http.HandlerFunc) install.Addresses {
 	t.Helper()
 	address := proxies.StandIn(t, certificate, handler)
 	return install.Addresses{HTTP: address, GRPC: address}
 }
 
-// slowly lets everything pass, after a while.
+// slowly allows every request, after slowness.
 func slowly(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-r.Context().Done():
@@ -212,50 +214,31 @@ func slowly(w http.ResponseWriter, r *http.Request) {
 }
 
 // newTenant creates a tenant with a namespace.
-func (w *environment) newTenant(
+func (e *environment) newTenant(
 	t *testing.T, name, namespace string, change ...func(*keysv1alpha1.Tenant),
 ) *keysv1alpha1.Tenant {
 	t.Helper()
 	tenant := fixture.Tenant(name, change...)
-	w.Create(t, tenant, fixture.Namespace(namespace, name))
+	e.Create(t, tenant, fixture.Namespace(namespace, name))
 	return tenant
 }
 
-// issue creates a key as the controller leaves it.
-func (w *environment) issue(
+// issue creates a key in the state in which the controller leaves it.
+func (e *environment) issue(
 	t *testing.T, tenant *keysv1alpha1.Tenant, namespace, name string, change func(*keysv1alpha1.ApiKey),
 ) *keysv1alpha1.ApiKey {
 	t.Helper()
-	k := fixture.ApiKey(namespace, name, change)
-	status := k.Status
-	w.Create(t, k)
-	id := "Key0000" + string(rune('A'+len(w.keys)))
-	tok := mint(t, string(k.UID), id)
-	k.Status = status
-	k.Status.TenantID, k.Status.Scopes, k.Status.AllowedCIDRs = tenant.Spec.ID, k.Spec.Scopes, k.Spec.AllowedCIDRs
-	k.Status.Credentials = []keysv1alpha1.Credential{{ID: id, Digest: tok.Digest().String(), IssuedTime: metav1.Now()}}
-	if err := w.Client.Status().Update(t.Context(), k); err != nil {
+	k, id := fixture.ApiKey(namespace, name, change), "Key0000"+string(rune('A'+len(e.keys)))
+	tok, err := fixture.IssueAs(t.Context(), e.Client, k, tenant.Spec.ID, id)
+	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	var scopes []string
 	for _, scope := range k.Spec.Scopes {
 		scopes = append(scopes, string(scope))
 	}
-	w.keys[name] = key{
-		id: id, name: namespace + "/" + name, tenant: tenant.Spec.ID, scopes: strings.Join(scopes, " "), token: tok.Reveal(),
+	e.keys[name] = key{
+		id: id, name: namespace + "/" + name, tenant: tenant.Spec.ID, scopes: strings.Join(scopes, " "), token: tok,
 	}
 	return k
-}
-
-func mint(t *testing.T, uid, id string) token.Token {
-	t.Helper()
-	root, err := token.RootFrom([]byte("a root key of 32 bytes for tests"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := token.Derive(root, token.FormatLive, uid, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tok
 }

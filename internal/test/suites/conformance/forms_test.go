@@ -13,19 +13,19 @@ var handshake = []string{
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 }
 
-// forms are about what requests may look like.
+// forms are questions about unusual forms of requests.
 var forms = []row{
 	{"a WebSocket", webSocket},
-	{"a WebSocket, with a revoked key", func(s *session) string {
+	{"a WebSocket, with a revoked key", func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "revoked", handshake...))
 		s.mustNotPass("a handshake with a revoked key", a)
 		return a.code()
 	}},
-	{"a CORS preflight, by a rule that is `anonymous`", func(s *session) string {
+	{"a CORS preflight, by a rule that is `anonymous`", func(s *subject) string {
 		return s.ask(head("OPTIONS /api/products HTTP/1.1", "Host: "+apiHost, "Origin: https://shop.example.com",
 			"Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization, x-tenant-id")).word()
 	}},
-	{"a page's script can read a refusal (CORS)", func(s *session) string {
+	{"a page's script can read a refusal (CORS)", func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "revoked", "Origin: https://shop.example.com"))
 		s.mustNotPass("a request of a page's with a revoked key", a)
 		if a.header.Get("Access-Control-Allow-Origin") == "" {
@@ -35,7 +35,7 @@ var forms = []row{
 	}},
 	{"`Expect: 100-continue`", expectContinue},
 	{"the same, with a revoked key", refusedBody},
-	{"`Content-Length` beside `Transfer-Encoding`", func(s *session) string {
+	{"`Content-Length` beside `Transfer-Encoding`", func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "reader", "Content-Length: 3", "Transfer-Encoding: chunked") +
 			"3\r\nabc\r\n0\r\n\r\n")
 		if !a.passed() || len(a.upstream) != 1 {
@@ -46,16 +46,16 @@ var forms = []row{
 		}
 		return "the second is taken out"
 	}},
-	{"an escaped slash, `/api/products/a%2Fb`", func(s *session) string {
+	{"an escaped slash, `/api/products/a%2Fb`", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products/a%2Fb", "reader")).word()
 	}},
-	{"a second `?` in the query", func(s *session) string {
+	{"a second `?` in the query", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products?next=/a?b=c", "reader")).word()
 	}},
-	{"a query that is not encoded, `?q=café`", func(s *session) string {
+	{"a query that is not encoded, `?q=café`", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products?q=caf\xc3\xa9", "reader")).word()
 	}},
-	{"a health check that names no host, `OPTIONS / HTTP/1.0`", func(s *session) string {
+	{"a health check that names no host, `OPTIONS / HTTP/1.0`", func(s *subject) string {
 		a := s.ask("OPTIONS / HTTP/1.0\r\n\r\n")
 		s.mustNotPass("a health check without a host", a)
 		if strings.Contains(a.body, "proxy_misconfigured") {
@@ -65,18 +65,18 @@ var forms = []row{
 	}},
 }
 
-// patience is how long a client waits for an answer without sending the body.
-const patience = 5 * time.Second
+// bodyTimeout is how long a client waits for an answer without sending the body.
+const bodyTimeout = 5 * time.Second
 
-// refusedBody announces a body, and sends none.
-func refusedBody(s *session) string {
+// refusedBody sends a request with a revoked key, which announces a body, and waits for the answer before the body.
+func refusedBody(s *subject) string {
 	s.upstream.Take()
 	conn, err := s.dial(clientAddress)
 	if err != nil {
 		return "closed"
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(bodyTimeout))
 	request := s.request("POST", "/api/products", "revoked", "Expect: 100-continue", "Content-Length: 5")
 	if _, err := io.WriteString(conn, request); err != nil {
 		return "closed"
@@ -87,15 +87,15 @@ func refusedBody(s *session) string {
 	switch {
 	case a.status == 0:
 		return "waits for the body"
-	case a.goOn:
+	case a.continued:
 		return a.code() + ", and asks for the body"
 	default:
 		return a.code()
 	}
 }
 
-// webSocket sends a handshake, and then what is no HTTP.
-func webSocket(s *session) string {
+// webSocket sends a handshake and then a frame, which must come back.
+func webSocket(s *subject) string {
 	s.upstream.Take()
 	conn, err := s.dial(clientAddress)
 	if err != nil {
@@ -128,8 +128,8 @@ func webSocket(s *session) string {
 	return "yes"
 }
 
-// expectContinue sends a body once it is told to.
-func expectContinue(s *session) string {
+// expectContinue sends a body once it has got 100 Continue.
+func expectContinue(s *subject) string {
 	s.upstream.Take()
 	conn, err := s.dial(clientAddress)
 	if err != nil {

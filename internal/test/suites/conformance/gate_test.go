@@ -9,39 +9,39 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/program"
 )
 
-// gate is where a proxy asks, over HTTP and over gRPC.
-type gate struct{ http, grpc *door }
+// gate is what a proxy connects to in place of the verifier, over HTTP and over gRPC.
+type gate struct{ http, grpc *relay }
 
 func newGate(t *testing.T, to install.Addresses) *gate {
 	t.Helper()
-	return &gate{http: newDoor(t, to.HTTP), grpc: newDoor(t, to.GRPC)}
+	return &gate{http: newRelay(t, to.HTTP), grpc: newRelay(t, to.GRPC)}
 }
 
-// addresses are where the proxy asks.
+// addresses returns the addresses that the proxy connects to.
 func (g *gate) addresses() install.Addresses {
 	return install.Addresses{HTTP: g.http.address, GRPC: g.grpc.address}
 }
 
-// leadTo ends all connections, and has new ones lead elsewhere.
+// leadTo ends all connections, and connects new ones to other addresses.
 func (g *gate) leadTo(to install.Addresses) {
 	g.http.leadTo(to.HTTP)
 	g.grpc.leadTo(to.GRPC)
 }
 
-// stop ends all connections, and takes no more, as a host does where no process listens.
+// stop ends all connections and refuses new ones, like a host on which no process listens.
 func (g *gate) stop() {
 	g.http.stop()
 	g.grpc.stop()
 }
 
-// resume takes connections again.
+// resume accepts connections again.
 func (g *gate) resume(t *testing.T) {
 	t.Helper()
 	g.http.resume(t)
 	g.grpc.resume(t)
 }
 
-// freeze takes connections, and nothing comes through any of them until it is thawed.
+// freeze goes on accepting connections, and passes nothing on until thaw.
 func (g *gate) freeze() {
 	g.http.freeze(true)
 	g.grpc.freeze(true)
@@ -52,8 +52,8 @@ func (g *gate) thaw() {
 	g.grpc.freeze(false)
 }
 
-// freezeOpen freezes the connections that there are, as if their replica had left the Service without a word. New ones
-// are those to another replica.
+// freezeOpen freezes the connections that are open, as if their replica had stopped answering. New ones work, as if to
+// another replica.
 func (g *gate) freezeOpen() {
 	g.http.freezeOpen()
 	g.grpc.freezeOpen()
@@ -62,158 +62,158 @@ func (g *gate) freezeOpen() {
 // opened returns how many connections there have been.
 func (g *gate) opened() int { return g.http.count() + g.grpc.count() }
 
-// door joins each connection with one to a target.
-type door struct {
+// relay connects each client to a target.
+type relay struct {
 	address string
 
 	mu       sync.Mutex
 	changed  *sync.Cond
 	listener net.Listener
 	target   string
-	passages map[*passage]struct{}
+	links    map[*link]struct{}
 	opened   int
 	frozen   bool
 }
 
-// passage is a connection and the one that it is joined with. Its door's mutex guards it.
-type passage struct {
+// link is a client's connection with the one to the target. The relay's mutex guards it.
+type link struct {
 	client, server net.Conn
 	frozen, ended  bool
 }
 
-func newDoor(t *testing.T, target string) *door {
+func newRelay(t *testing.T, target string) *relay {
 	t.Helper()
-	d := &door{target: target, passages: map[*passage]struct{}{}}
-	d.changed = sync.NewCond(&d.mu)
+	r := &relay{target: target, links: map[*link]struct{}{}}
+	r.changed = sync.NewCond(&r.mu)
 	program.WaitUntil(t, timeout, "a free address", func() error {
-		d.address = program.FreeAddress(t) // Which another process may take before this one does.
-		return d.open(t)
+		r.address = program.FreeAddress(t) // Another process may take it first.
+		return r.open(t)
 	})
-	t.Cleanup(d.stop)
-	return d
+	t.Cleanup(r.stop)
+	return r
 }
 
-func (d *door) resume(t *testing.T) {
+func (r *relay) resume(t *testing.T) {
 	t.Helper()
-	program.WaitUntil(t, timeout, "the address of before", func() error { return d.open(t) })
+	program.WaitUntil(t, timeout, "the previous address", func() error { return r.open(t) })
 }
 
-// open takes connections.
-func (d *door) open(t *testing.T) error {
+// open accepts connections.
+func (r *relay) open(t *testing.T) error {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", d.address)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", r.address)
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	d.listener = listener
-	d.mu.Unlock()
+	r.mu.Lock()
+	r.listener = listener
+	r.mu.Unlock()
 	go func() {
 		for {
 			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go d.join(client)
+			go r.join(client)
 		}
 	}()
 	return nil
 }
 
-func (d *door) stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.listener.Close()
-	d.endAll()
+func (r *relay) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listener.Close()
+	r.endAll()
 }
 
-func (d *door) leadTo(target string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.target = target
-	d.endAll()
+func (r *relay) leadTo(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
+	r.endAll()
 }
 
-func (d *door) freeze(frozen bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.frozen = frozen
-	d.changed.Broadcast()
+func (r *relay) freeze(frozen bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frozen = frozen
+	r.changed.Broadcast()
 }
 
-func (d *door) freezeOpen() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for p := range d.passages {
-		p.frozen = true
+func (r *relay) freezeOpen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l := range r.links {
+		l.frozen = true
 	}
 }
 
-func (d *door) count() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.opened
+func (r *relay) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opened
 }
 
-// endAll ends all passages. The caller holds the mutex.
-func (d *door) endAll() {
-	for p := range d.passages {
-		d.end(p)
+// endAll ends all links. The caller holds the mutex.
+func (r *relay) endAll() {
+	for l := range r.links {
+		r.end(l)
 	}
 }
 
-// end ends a passage. The caller holds the mutex.
-func (d *door) end(p *passage) {
-	p.ended = true
-	delete(d.passages, p)
-	p.client.Close()
-	p.server.Close()
-	d.changed.Broadcast()
+// end ends a link. The caller holds the mutex.
+func (r *relay) end(l *link) {
+	l.ended = true
+	delete(r.links, l)
+	l.client.Close()
+	l.server.Close()
+	r.changed.Broadcast()
 }
 
-// join joins a connection with one to the target.
-func (d *door) join(client net.Conn) {
-	d.mu.Lock()
-	target := d.target
-	d.mu.Unlock()
+// join connects a client to the target.
+func (r *relay) join(client net.Conn) {
+	r.mu.Lock()
+	target := r.target
+	r.mu.Unlock()
 	server, err := net.Dial("tcp", target)
 	if err != nil {
 		client.Close()
 		return
 	}
-	p := &passage{client: client, server: server}
-	d.mu.Lock()
-	d.passages[p] = struct{}{}
-	d.opened++
-	d.mu.Unlock()
-	go d.pass(p, server, client)
-	d.pass(p, client, server)
+	l := &link{client: client, server: server}
+	r.mu.Lock()
+	r.links[l] = struct{}{}
+	r.opened++
+	r.mu.Unlock()
+	go r.pass(l, server, client)
+	r.pass(l, client, server)
 }
 
-// pass copies from one end of a passage to the other, until either ends.
-func (d *door) pass(p *passage, to, from net.Conn) {
+// pass copies from one connection of a link to the other until either ends.
+func (r *relay) pass(l *link, to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && d.await(p) {
+		if n > 0 && r.await(l) {
 			_, err = to.Write(buffer[:n])
 		}
 		if err != nil {
-			d.await(p) // Nor does an end come through a passage that is frozen.
-			d.mu.Lock()
-			d.end(p)
-			d.mu.Unlock()
+			r.await(l) // A frozen link doesn't pass on an end, either.
+			r.mu.Lock()
+			r.end(l)
+			r.mu.Unlock()
 			return
 		}
 	}
 }
 
-// await waits while a passage is frozen, and reports whether it goes on.
-func (d *door) await(p *passage) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for (d.frozen || p.frozen) && !p.ended {
-		d.changed.Wait()
+// await waits while a link is frozen, and reports whether it is still open.
+func (r *relay) await(l *link) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for (r.frozen || l.frozen) && !l.ended {
+		r.changed.Wait()
 	}
-	return !p.ended
+	return !l.ended
 }

@@ -43,7 +43,7 @@ var gateways = []setUp{
 	},
 }
 
-// limitedForEnvoyGateway is a policy beside the guide's.
+// limitedForEnvoyGateway adds a policy to the guide's.
 var limitedForEnvoyGateway = [][2]string{{"---\n# Lets policies of this namespace", `---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: BackendTrafficPolicy

@@ -6,30 +6,30 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// hosts are about which API a request is for. That it reaches no other's upstream holds for every request:
-// session.checkUpstream.
+// hosts are questions about which API a request is for. That it reaches no other API's upstream is checked for every
+// request, by subject.checkUpstream.
 var hosts = []row{
-	{"a host that nothing is configured for", func(s *session) string {
+	{"a host that nothing is configured for", func(s *subject) string {
 		a := s.ask(head(append([]string{"GET /api/products HTTP/1.1", "Host: nobody.example.com"},
 			s.credentials("reader")...)...))
 		s.mustNotPass("a host that nothing is configured for", a)
 		return a.code()
 	}},
-	{"the request line names one host, `Host` another", func(s *session) string {
+	{"the request line names one host, `Host` another", func(s *subject) string {
 		return s.twoHosts(
 			head("GET http://"+openHost+"/api/products HTTP/1.1", "Host: "+adminHost),
 			head("GET http://"+adminHost+"/api/products HTTP/1.1", "Host: "+openHost))
 	}},
-	{"two `Host`", func(s *session) string {
+	{"two `Host`", func(s *subject) string {
 		return s.twoHosts(
 			head("GET /api/products HTTP/1.1", "Host: "+openHost, "Host: "+adminHost),
 			head("GET /api/products HTTP/1.1", "Host: "+adminHost, "Host: "+openHost))
 	}},
 }
 
-// twoHosts sends a request that names a host that is open to anybody first, and one that names it second. Whatever the
-// proxy makes of them, the upstream of the other host gets none.
-func (s *session) twoHosts(openFirst, openSecond string) string {
+// twoHosts sends two requests that name a host which is open to anybody and one which is not: the open one first, and
+// second. Neither may reach the upstream of the host that is not open.
+func (s *subject) twoHosts(openFirst, openSecond string) string {
 	var cells []string
 	for _, request := range []string{openFirst, openSecond} {
 		a := s.ask(request)
@@ -52,7 +52,7 @@ func (s *session) twoHosts(openFirst, openSecond string) string {
 	}
 }
 
-// reached is the name of the site whose upstream a request has reached.
+// reached returns the name of the site whose upstream a request has reached.
 func reached(r *proxies.Received) string {
 	if r.Site == nil {
 		return ""

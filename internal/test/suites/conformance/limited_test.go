@@ -2,12 +2,12 @@ package conformance_test
 
 import "net/http"
 
-// limited asks more often than the limit of the proxy's own lets a key.
-func limited(s *session) string {
+// limited sends more requests with one key than the proxy's own limit allows, and then one with another key.
+func limited(s *subject) string {
 	if len(s.setUp.limited) == 0 {
 		return "no"
 	}
-	return s.beside("with a limit", s.setUp.limited, func(v *session) string {
+	return s.beside("with a limit", s.setUp.limited, func(v *subject) string {
 		refused := 0
 		for range 8 {
 			if a := v.ask(v.request("GET", "/api/products", "busy")); a.status == http.StatusTooManyRequests {
@@ -21,7 +21,7 @@ func limited(s *session) string {
 	})
 }
 
-// limitedForHAProxy counts what a key does after the verifier has been asked.
+// limitedForHAProxy counts the requests of each key, once the verifier has named it.
 var limitedForHAProxy = [][2]string{{
 	"\thttp-request del-header Authorization\n", "\thttp-request del-header Authorization\n" +
 		"\tstick-table type string len 64 size 100k expire 1m store http_req_rate(1m)\n" +
@@ -29,7 +29,7 @@ var limitedForHAProxy = [][2]string{{
 		"\thttp-request deny deny_status 429 if { sc_http_req_rate(0) gt 3 }\n",
 }}
 
-// limitedForTraefik is a second middleware behind the guide's.
+// limitedForTraefik adds a second middleware behind the guide's.
 var limitedForTraefik = [][2]string{
 	{"\n---\n", `
 ---
@@ -50,7 +50,7 @@ spec:
 	{"    - name: apikey    # the first of all\n", "    - name: apikey    # the first of all\n    - name: limit\n"},
 }
 
-// limitedForEnvoy is a filter behind ext_authz, with a bucket for each key.
+// limitedForEnvoy adds a filter behind ext_authz, with a bucket for each key.
 var limitedForEnvoy = [][2]string{{"          - name: envoy.filters.http.router\n", `
           - name: envoy.filters.http.local_ratelimit
             typed_config:

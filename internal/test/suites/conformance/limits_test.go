@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// limits are about how much a request may be.
+// limits are questions about how large a request may be.
 var limits = []row{
-	{largestQuestion, func(s *session) string {
+	{largestQuestion, func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "largest"))
 		s.mustPass("the largest identity that may be", a)
 		if a.passed() && (len(a.upstream) != 1 || len(a.upstream[0].Values("x-api-key-scopes")) != 1) {
@@ -18,19 +18,19 @@ var limits = []row{
 	{"a limit for each key that the proxy itself keeps", limited},
 	{"95 headers", many(95)},
 	{"100 headers", many(100)},
-	{"a header of 7 KiB", func(s *session) string {
+	{"a header of 7 KiB", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products", "reader", "Cookie: a="+strings.Repeat("a", 7<<10))).word()
 	}},
-	{"a header of 12 KiB", func(s *session) string {
+	{"a header of 12 KiB", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products", "reader", "Cookie: a="+strings.Repeat("a", 12<<10))).word()
 	}},
-	{"a header of 40 KiB", func(s *session) string {
+	{"a header of 40 KiB", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products", "reader", "Cookie: a="+strings.Repeat("a", 40<<10))).word()
 	}},
-	{"a query of 7 KiB", func(s *session) string {
+	{"a query of 7 KiB", func(s *subject) string {
 		return s.ask(s.request("GET", "/api/products?q="+strings.Repeat("a", 7<<10), "reader")).word()
 	}},
-	{"a body of 2 MiB", func(s *session) string {
+	{"a body of 2 MiB", func(s *subject) string {
 		const size = 2 << 20
 		a := s.ask(s.request("POST", "/api/products", "reader", fmt.Sprint("Content-Length: ", size)) +
 			strings.Repeat("a", size))
@@ -41,9 +41,9 @@ var limits = []row{
 	}},
 }
 
-// many asks with a number of headers, Host and the credentials among them.
-func many(n int) func(*session) string {
-	return func(s *session) string {
+// many returns the question whether a request with n headers passes, Host and the credentials among them.
+func many(n int) func(*subject) string {
+	return func(s *subject) string {
 		var headers []string
 		for i := range n - 3 {
 			headers = append(headers, fmt.Sprintf("X-Many-%d: 1", i))

@@ -10,21 +10,21 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/verify"
 )
 
-// outages are about a verifier that does not answer, or not as it should. Each row ends with one that does.
+// outages are questions about a verifier that does not answer, or not as it should. Each ends with one that does.
 var outages = []row{
 	{"connections to the verifier for 200 requests, ten at a time", connections},
-	{"the verifier does not know whether it is up to date", func(s *session) string {
-		return s.without(func() { s.gate.leadTo(s.stale) }, s.lead, func(a answer) string {
+	{"the verifier does not know whether it is up to date", func(s *subject) string {
+		return s.without(func() { s.gate.leadTo(s.stale) }, s.restore, func(a answer) string {
 			return refusalCell(verify.Decision{Outcome: verify.Unavailable, Reason: verify.ReasonUnavailable}, a)
 		})
 	}},
-	{stoppedQuestion, func(s *session) string {
+	{stoppedQuestion, func(s *subject) string {
 		return s.without(s.gate.stop, func() { s.gate.resume(s.t) }, timed)
 	}},
-	{"the verifier answers 5xx", func(s *session) string {
-		return s.without(func() { s.gate.leadTo(s.failing) }, s.lead, timed)
+	{"the verifier answers 5xx", func(s *subject) string {
+		return s.without(func() { s.gate.leadTo(s.failing) }, s.restore, timed)
 	}},
-	{"the verifier takes 3 seconds", func(s *session) string {
+	{"the verifier takes 3 seconds", func(s *subject) string {
 		return s.instead(s.slow, func(a answer) string {
 			if a.passed() {
 				return "passes"
@@ -32,17 +32,17 @@ var outages = []row{
 			return s.waited(a)
 		})
 	}},
-	{"the verifier is frozen", func(s *session) string {
+	{"the verifier is frozen", func(s *subject) string {
 		return s.without(s.gate.freeze, s.gate.thaw, s.waited)
 	}},
 	{"one replica of several is frozen: requests fail for", oneFrozen},
 }
 
-// timed is the cell of a refusal that may have taken a while.
+// timed returns the cell for a refusal that may have taken a while.
 func timed(a answer) string { return a.code() + " " + after(a.took) }
 
-// waited is the cell of a refusal for want of an answer.
-func (s *session) waited(a answer) string {
+// waited returns the cell for a refusal because the verifier did not answer.
+func (s *subject) waited(a answer) string {
 	const seconds = 10 * time.Second
 	if s.setUp.watching && a.took < seconds {
 		return a.code() + " within seconds"
@@ -50,11 +50,11 @@ func (s *session) waited(a answer) string {
 	return timed(a)
 }
 
-// lead has the gate lead to the verifier.
-func (s *session) lead() { s.gate.leadTo(s.Verifier.Addresses) }
+// restore makes the gate lead to the verifier.
+func (s *subject) restore() { s.gate.leadTo(s.Verifier.Addresses) }
 
-// without asks while there is no verifier, and notes as a fault whatever passes.
-func (s *session) without(begin, end func(), cell func(answer) string) string {
+// without sends a request while there is no verifier, and records a fault if it passes.
+func (s *subject) without(begin, end func(), cell func(answer) string) string {
 	begin()
 	a := s.ask(s.request("GET", "/api/products", "reader"))
 	s.mustNotPass("a request without a verifier", a)
@@ -63,24 +63,24 @@ func (s *session) without(begin, end func(), cell func(answer) string) string {
 	return cell(a)
 }
 
-// instead asks while something else answers than the verifier.
-func (s *session) instead(other install.Addresses, cell func(answer) string) string {
+// instead sends a request while another server answers in the verifier's place.
+func (s *subject) instead(other install.Addresses, cell func(answer) string) string {
 	s.gate.leadTo(other)
 	a := s.ask(s.request("GET", "/api/products", "reader"))
-	s.lead()
+	s.restore()
 	s.eventuallyPasses()
 	return cell(a)
 }
 
-// connections counts how many the proxy opens.
-func connections(s *session) string {
+// connections counts the connections that the proxy opens for many requests.
+func connections(s *subject) string {
 	const requests, clients = 200, 10
 	before := s.gate.opened()
 	var all sync.WaitGroup
 	for range clients {
 		all.Go(func() {
 			for range requests / clients {
-				s.quietly()
+				s.try()
 			}
 		})
 	}
@@ -96,33 +96,31 @@ func connections(s *session) string {
 	}
 }
 
-// quietly asks for what may pass, from one of several clients at once, and reports how long that took and whether it
-// has passed.
-func (s *session) quietly() (took time.Duration, passed bool) {
-	began := time.Now()
+// try sends a request that may pass, and reports whether it does. It may be called several times at once, because it
+// doesn't look at what has reached the upstream.
+func (s *subject) try() bool {
 	conn, err := s.dial(clientAddress)
 	if err != nil {
-		return time.Since(began), false
+		return false
 	}
 	defer conn.Close()
 	request := s.request("GET", "/api/products", "reader")
 	if _, err := fmt.Fprint(conn, request); err != nil {
-		return time.Since(began), false
+		return false
 	}
-	a := read(conn, request)
-	return time.Since(began), a.passed()
+	return read(conn, request).passed()
 }
 
-// oneFrozen freezes the connections that there are, while requests come all the time, and returns how long they fail.
-func oneFrozen(s *session) string {
+// oneFrozen freezes the connections that are open, while requests keep coming, and returns for how long they fail.
+func oneFrozen(s *subject) string {
 	const rate, quiet, most = 20, 6 * time.Second, 12 * time.Second
 	for range 20 { // So that there are connections.
-		s.quietly()
+		s.try()
 	}
 	frozen := time.Now()
 	s.gate.freezeOpen()
 	var mu sync.Mutex
-	var last time.Duration // when the last request has failed
+	var last time.Duration // when the latest failure was
 	pending := map[int]time.Time{}
 	ctx, cancel := context.WithTimeout(s.t.Context(), most)
 	defer cancel()
@@ -144,7 +142,7 @@ func oneFrozen(s *session) string {
 			break
 		}
 		all.Go(func() {
-			_, passed := s.quietly()
+			passed := s.try()
 			mu.Lock()
 			defer mu.Unlock()
 			delete(pending, i)
@@ -155,18 +153,18 @@ func oneFrozen(s *session) string {
 		<-tick.C
 	}
 	mu.Lock()
-	for _, began := range pending { // What is waiting still has failed for as long.
+	for _, began := range pending { // Requests that still wait count as failed.
 		last = max(last, time.Since(began))
 	}
 	mu.Unlock()
-	s.lead()
+	s.restore()
 	all.Wait()
 	s.upstream.Take()
 	s.eventuallyPasses()
 	return ceiling(last)
 }
 
-// ceiling is a time as a cell has it: whether a proxy goes on waiting for a replica that does not answer. How long
+// ceiling returns the cell for a time: whether the proxy goes on waiting for a replica that does not answer. How long
 // exactly depends on how busy the machine is.
 func ceiling(d time.Duration) string {
 	const long = 10 * time.Second

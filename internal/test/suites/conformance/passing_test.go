@@ -9,27 +9,28 @@ import (
 	"strings"
 
 	"github.com/nexuscommerce/apikey-operator/internal/override"
+	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// passing are about requests that may pass.
+// passing are questions about requests that may pass.
 var passing = []row{
-	{"a key that may", func(s *session) string {
+	{"a key that may", func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "reader"))
 		s.mustPass("a key that may", a)
 		return a.word()
 	}},
-	{"no key, where a rule is `anonymous`", func(s *session) string {
+	{"no key, where a rule is `anonymous`", func(s *subject) string {
 		return s.ask(head(append([]string{"GET /public HTTP/1.1", "Host: " + apiHost}, forged...)...)).word()
 	}},
-	{"HEAD", func(s *session) string { return s.ask(s.request("HEAD", "/api/products", "reader")).word() }},
+	{"HEAD", func(s *subject) string { return s.ask(s.request("HEAD", "/api/products", "reader")).word() }},
 	{"HTTP/2", askOverHTTP2},
-	{"HTTP/1.0, with `Host`", func(s *session) string {
+	{"HTTP/1.0, with `Host`", func(s *subject) string {
 		return s.ask(strings.Replace(s.request("GET", "/api/products", "reader"), "HTTP/1.1", "HTTP/1.0", 1)).word()
 	}},
 }
 
 // askOverHTTP2 asks over HTTP/2, by prior knowledge.
-func askOverHTTP2(s *session) string {
+func askOverHTTP2(s *subject) string {
 	if s.at.HTTP2 == "" {
 		return "no"
 	}
@@ -67,10 +68,10 @@ var forged = []string{
 	"X-Api-Key-Id: forged", "X-Api-Key-Name: forged", "X-Api-Key-Scopes: *", "X-Api-Key-Tenant: forged",
 }
 
-// upstreamHeaders are about what the upstream gets of a request that passes. That nothing there is forged holds for
-// every request: session.checkUpstream.
+// upstreamHeaders are questions about the headers that reach the upstream. That none of them is forged is checked for
+// every request, by subject.checkUpstream.
 var upstreamHeaders = []row{
-	{"the upstream is told who calls, by all four headers", func(s *session) string {
+	{"the upstream is told who calls, by all four headers", func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "reader"))
 		if len(a.upstream) != 1 || !slices.Equal(a.upstream[0].Values("x-api-key-id"), []string{s.keys["reader"].id}) {
 			s.fault("the upstream is not told who calls")
@@ -78,7 +79,7 @@ var upstreamHeaders = []row{
 		}
 		return "yes"
 	}},
-	{tokenQuestion, func(s *session) string {
+	{tokenQuestion, func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "reader"))
 		for _, r := range a.upstream {
 			if strings.Contains(r.Head, s.keys["reader"].token) {
@@ -87,29 +88,29 @@ var upstreamHeaders = []row{
 		}
 		return "no"
 	}},
-	{forgedQuestion, func(s *session) string {
+	{forgedQuestion, func(s *subject) string {
 		return s.replaced(s.ask(s.request("GET", "/api/products", "reader", forged...)))
 	}},
-	{aliasQuestion, func(s *session) string {
+	{aliasQuestion, func(s *subject) string {
 		return s.replaced(s.ask(s.request("GET", "/api/products", "reader", strings.Split(
 			strings.NewReplacer("X-Api-Key-", "X_Api_Key_").Replace(strings.Join(forged, "\n")), "\n")...)))
 	}},
-	{"the same, named in `Connection`", func(s *session) string {
+	{"the same, named in `Connection`", func(s *subject) string {
 		return s.replaced(s.ask(s.request("GET", "/api/products", "reader", append(slices.Clone(forged),
 			"Connection: X-Api-Key-Id, X-Api-Key-Name, X-Api-Key-Scopes, X-Api-Key-Tenant")...)))
 	}},
-	{"headers that override method, path, host or scheme", func(s *session) string {
+	{"headers that override method, path, host or scheme", func(s *subject) string {
 		var headers []string
 		for _, h := range override.Headers {
 			headers = append(headers, h.Name+": forged")
 		}
-		a := s.ask(s.request("GET", "/api/products", "reader", headers...)) // What is left is a fault.
+		a := s.ask(s.request("GET", "/api/products", "reader", headers...)) // checkUpstream finds what is left.
 		if a.passed() {
 			return "removed"
 		}
 		return a.code()
 	}},
-	{"the address in `X-Forwarded-For` that the API reads", func(s *session) string {
+	{"the address in `X-Forwarded-For` that the API reads", func(s *subject) string {
 		a := s.ask(s.request("GET", "/api/products", "reader", "X-Forwarded-For: 203.0.113.7"))
 		if len(a.upstream) != 1 {
 			return a.code()
@@ -127,8 +128,8 @@ var upstreamHeaders = []row{
 	}},
 }
 
-// replaced is the cell of a request that may pass if what the client has written in it does not get through.
-func (s *session) replaced(a answer) string {
+// replaced returns the cell for a request with identity headers of the client's own, none of which may get through.
+func (s *subject) replaced(a answer) string {
 	if !a.passed() {
 		return a.code()
 	}
@@ -140,27 +141,18 @@ func (s *session) replaced(a answer) string {
 	return "replaced"
 }
 
-// claims are what a client may write about its address.
-var claims = [][]string{
-	nil,
-	{"X-Forwarded-For: " + clientAddress},
-	{"X-Forwarded-For: " + clientAddress + ", 127.0.0.1"},
-	{"X-Forwarded-For: 127.0.0.1, " + clientAddress},
-	{"Forwarded: for=" + clientAddress, "X-Real-IP: " + clientAddress, "X-Envoy-External-Address: " + clientAddress},
-}
-
-// addresses are about allowlists.
+// addresses are questions about allowlists.
 var addresses = []row{
-	{addressQuestion, func(s *session) string {
+	{addressQuestion, func(s *subject) string {
 		chosen := false
 		for _, from := range []string{stranger, balancer, "127.0.0.1"} { // The last is the proxy's own.
-			for _, claim := range claims {
-				if a := s.askFrom(from, s.request("GET", "/api/products", "nearby", claim...)); a.status == http.StatusOK {
+			for _, headers := range proxies.Spoofed(clientAddress) {
+				if a := s.askFrom(from, s.request("GET", "/api/products", "nearby", headers...)); a.status == http.StatusOK {
 					if s.setUp.trusting && from != stranger {
 						chosen = true
 						continue
 					}
-					s.fault("a client at %s that sends %q passes an allowlist without that address", from, claim)
+					s.fault("a client at %s that sends %q passes an allowlist without that address", from, headers)
 				}
 			}
 		}
@@ -172,7 +164,7 @@ var addresses = []row{
 	{"`allowedCIDRs`, behind a load balancer that tells the client's address", behindBalancer},
 }
 
-// noIfForbidden is the cell of something that a proxy can't do, so that a request which may pass gets 403.
+// noIfForbidden returns the cell for something that some proxies can't do: a request that may pass gets 403 from them.
 func noIfForbidden(a answer) string {
 	if a.status == http.StatusForbidden {
 		return "no"

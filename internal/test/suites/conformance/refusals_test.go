@@ -19,22 +19,22 @@ type refusal struct {
 	decision verify.Decision
 	// what says in the table what is wrong with the request.
 	what    string
-	request func(s *session) string
+	request func(s *subject) string
 }
 
-// withKey returns the request that may pass, with another key.
-func withKey(name string) func(*session) string {
-	return func(s *session) string { return s.request(http.MethodGet, "/api/products", name) }
+// withKey returns the request of a key that may pass, with another key.
+func withKey(name string) func(*subject) string {
+	return func(s *subject) string { return s.request(http.MethodGet, "/api/products", name) }
 }
 
-// atPath returns the request that may pass, at another path.
-func atPath(path string) func(*session) string {
-	return func(s *session) string { return s.request(http.MethodGet, path, "reader") }
+// atPath returns the request of a key that may pass, at another path.
+func atPath(path string) func(*subject) string {
+	return func(s *subject) string { return s.request(http.MethodGet, path, "reader") }
 }
 
-// withHeaders returns a request of its own headers.
-func withHeaders(headers ...string) func(*session) string {
-	return func(s *session) string {
+// withHeaders returns a request with these headers and Host. It replaces {token}, {tenant} and {other}.
+func withHeaders(headers ...string) func(*subject) string {
+	return func(s *subject) string {
 		k := s.keys["reader"]
 		text := head(append([]string{"GET /api/products HTTP/1.1", "Host: " + apiHost}, headers...)...)
 		return strings.NewReplacer("{token}", k.token, "{tenant}", k.tenant, "{other}", s.keys["other"].tenant).Replace(text)
@@ -54,7 +54,7 @@ const (
 	tenantID = "X-Tenant-ID: {tenant}"
 )
 
-// refusals are all that a client can bring about.
+// refusals are all that a client can cause.
 var refusals = []refusal{
 	{unauthorized(verify.ReasonNoCredentials), "no credentials", withHeaders(tenantID)},
 	{unauthorized(verify.ReasonDuplicateCredentials), "two `Authorization`", withHeaders(tenantID, bearer, bearer)},
@@ -75,7 +75,7 @@ var refusals = []refusal{
 	{forbidden(verify.ReasonQueryMalformed), "a query that is not UTF-8", atPath("/api/products?q=caf\xe9")},
 	{forbidden(verify.ReasonTargetTooLong), "a path and query of 8,200 bytes",
 		atPath("/api/products?q=" + strings.Repeat("a", 8200-len("/api/products?q=")))},
-	{forbidden(verify.ReasonHostMissing), "no host, as HTTP/1.0 allows", func(s *session) string {
+	{forbidden(verify.ReasonHostMissing), "no host, as HTTP/1.0 allows", func(s *subject) string {
 		return head(append([]string{"GET /api/products HTTP/1.0"}, s.credentials("reader")...)...)
 	}},
 	{forbidden(verify.ReasonNoRoute), "a route that no policy declares", atPath("/nowhere")},
@@ -86,34 +86,35 @@ var refusals = []refusal{
 		withHeaders(bearer, tenantID, "Connection: X-Tenant-ID")},
 }
 
-// isAboutVersion reports whether what becomes of a request depends on the version of nginx: what it makes of a header
-// that is there twice has changed since the one that stands in for that of a controller.
-func (s *session) isAboutVersion(reason verify.Reason) bool {
+// dependsOnVersion reports whether the answer depends on the version of nginx: controllers have a newer one than runs
+// here, and it treats repeated headers in another way.
+func (s *subject) dependsOnVersion(reason verify.Reason) bool {
 	return s.setUp.proxy().Generated &&
 		(reason == verify.ReasonTenantMalformed || reason == verify.ReasonDuplicateCredentials)
 }
 
-// isHarmless reports whether a request that the verifier would refuse may pass: one of which a proxy makes one that may
-// pass, and one that is refused for its query where the verifier is told nothing of that.
-func (s *session) isHarmless(reason verify.Reason) bool {
+// isHarmless reports whether a request may pass although the verifier would refuse it: the proxy removes what is wrong
+// with it, or what is wrong is the query, and the verifier is not told the query.
+func (s *subject) isHarmless(reason verify.Reason) bool {
 	onlyProducts := s.setUp.proxy().OnlyProducts
 	return reason == verify.ReasonHeaderNominated ||
 		onlyProducts && (reason == verify.ReasonTargetTooLong || reason == verify.ReasonQueryMalformed)
 }
 
-// unprovoked are the reasons that no client of a proxy can bring about.
+// unprovoked are the reasons that no client of a proxy can cause.
 var unprovoked = map[string]string{
 	"ReasonAllowed":        "it is no refusal",
 	"ReasonAnonymous":      "it is no refusal",
-	"ReasonTenantRequired": "introspection alone answers so",
+	"ReasonTenantRequired": "only introspection has it",
 	"ReasonMisconfigured":  "it is the proxy's fault",
 	"ReasonUnavailable":    "it is the verifier's fault: a row of its own",
 }
 
+// refusalRows returns a row for each refusal.
 func refusalRows() (all []row) {
 	for _, r := range refusals {
-		all = append(all, row{question: r.what + ": `" + reasonIn(r.decision) + "`", ask: func(s *session) string {
-			if s.isAboutVersion(r.decision.Reason) {
+		all = append(all, row{question: r.what + ": `" + reasonIn(r.decision) + "`", ask: func(s *subject) string {
+			if s.dependsOnVersion(r.decision.Reason) {
 				return notRun
 			}
 			a := s.ask(r.request(s))
@@ -130,11 +131,11 @@ func refusalRows() (all []row) {
 
 var reasonOf = regexp.MustCompile(`"reason":"([a-z_]+)"`)
 
-// reasonIn returns the reason that a decision's body has.
+// reasonIn returns the reason in a decision's body.
 func reasonIn(d verify.Decision) string { return reasonOf.FindStringSubmatch(d.Body())[1] }
 
-// refusalCell returns what a client gets of a refusal: the status alone if it is all that the verifier has said. An
-// answer of the proxy's own has another status, or lacks the reason.
+// refusalCell returns the cell for a refusal: the status, and what the client does not get of the verifier's answer. If
+// the proxy answers by itself, the status is another one, or the reason is missing.
 func refusalCell(d verify.Decision, a answer) string {
 	if a.status != d.Status() {
 		return a.code()
@@ -154,13 +155,13 @@ func refusalCell(d verify.Decision, a answer) string {
 
 var realm = regexp.MustCompile(`realm="[^"]*"`)
 
-// sameChallenge reports whether two challenges are the same but for the realm, which is the host, if the verifier knows
-// it.
+// sameChallenge reports whether two challenges are the same apart from the realm, which is the host if the verifier
+// knows it.
 func sameChallenge(a, b string) bool {
 	return realm.ReplaceAllString(a, "") == realm.ReplaceAllString(b, "")
 }
 
-// TestEveryReasonIsAsked checks that each reason of a decision has a row, or is one that no client can bring about.
+// TestEveryReasonIsAsked checks that each reason of a decision has a row, or is one that no client can cause.
 func TestEveryReasonIsAsked(t *testing.T) {
 	source := filepath.Join(controlplane.Root(), "internal", "verify", "decision.go")
 	file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)

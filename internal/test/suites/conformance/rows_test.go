@@ -2,14 +2,14 @@ package conformance_test
 
 import "slices"
 
-// row is a question that each set-up is asked.
+// row is a question to each set-up.
 type row struct {
 	question string
-	// ask returns the cell. What must hold whatever the proxy it notes as a fault.
-	ask func(s *session) string
+	// ask returns the cell. It records a fault if something is violated that must hold for every proxy.
+	ask func(s *subject) string
 }
 
-// The questions of rows that mutants must be seen by.
+// The questions whose rows must notice mutants.
 const (
 	tokenQuestion   = "the token reaches the upstream"
 	forgedQuestion  = "identity headers that a client writes"
@@ -19,7 +19,7 @@ const (
 	stoppedQuestion = "the verifier is stopped"
 )
 
-// notRun is the cell of what no test has shown.
+// notRun is the cell for what no test has tried.
 const notRun = "not run"
 
 // rowOf returns the row of a question.
@@ -28,7 +28,7 @@ func rowOf(question string) row {
 	return all[slices.IndexFunc(all, func(r row) bool { return r.question == question })]
 }
 
-// rows are all questions, in the order in which they are asked: those that leave a proxy without a verifier come last.
+// rows returns all rows, in the order in which they are tested: those that leave a proxy without a verifier come last.
 func rows() (all []row) {
 	groups := [][]row{passing, upstreamHeaders, refusalRows(), addresses, forms, calls, limits, hosts, outages}
 	for _, group := range groups {

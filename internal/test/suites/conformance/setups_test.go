@@ -12,37 +12,38 @@ import (
 
 // setUp is a column of the table.
 type setUp struct {
-	// name is what internal/test/harness/proxies calls it, and title what the table does.
+	// name is its name in internal/test/harness/proxies, and title its heading in the table.
 	name, title string
-	// program is what tells the version, by an argument. A gateway's is that of the Go module that it was built from.
+	// program prints its version if it has the argument. A gateway's version is that of the Go module that it was built
+	// from.
 	program, argument, module string
-	// balanced is what its page says for a load balancer in front of it.
+	// balanced is the same behind a load balancer, as its page says.
 	balanced balanced
-	// trusting is set where whoever connects from an address within --trusted-proxies chooses the address that an
+	// trusting is set if anyone who connects from an address within --trusted-proxies chooses the address that an
 	// allowlist sees, as its page says in a box.
 	trusting bool
 	// watching is set where the proxy ends connections that do not answer: it may refuse before the time is over that it
 	// waits for an answer.
 	watching bool
-	// calls are the edits of its guide's configuration for an API that speaks gRPC. They are nil where that isn't asked.
+	// calls are the edits of its guide's configuration for an API that speaks gRPC. They are nil if that isn't tested.
 	calls [][2]string
-	// limited are the edits for a limit of three requests a minute for each key, which the proxy keeps by itself.
+	// limited are the edits for a limit of three requests a minute for each key, which the proxy itself enforces.
 	limited [][2]string
-	// mutants are protections that are taken out.
+	// mutants are its configurations without one of their protections.
 	mutants []mutant
 }
 
 // balanced is a set-up behind a load balancer.
 type balanced struct {
-	// edits are those of its guide's configuration. There are none where it can't be told the client's address.
+	// edits are those of its guide's configuration. There are none if the proxy can't be told the client's address.
 	edits [][2]string
-	// protocol is set where the load balancer tells the address by the PROXY protocol, and not by X-Forwarded-For.
+	// protocol is set if the load balancer tells the address by the PROXY protocol, and not by X-Forwarded-For.
 	protocol bool
-	// believing is set where the proxy believes whoever connects, so that only the load balancer may.
+	// believing is set if the proxy trusts every peer, so that nobody but the load balancer may connect.
 	believing bool
 }
 
-// mutant is a guide's configuration without a protection, and the row that must see it.
+// mutant is a guide's configuration without a protection, and the question whose row must notice it.
 type mutant struct {
 	without  [2]string
 	question string
@@ -128,13 +129,13 @@ var setUps = []setUp{
 	},
 }
 
-// behindForNginx has nginx read the client's address from a load balancer's header.
+// behindForNginx makes nginx read the client's address from a load balancer's header.
 var behindForNginx = [][2]string{{
 	"\tserver_name your-nexuscommerce.com;\n",
 	"\tserver_name your-nexuscommerce.com;\n\tset_real_ip_from " + balancer + ";\n\treal_ip_header X-Forwarded-For;\n",
 }}
 
-// nginxCalls has nginx speak gRPC to the API, and HTTP to the verifier as before.
+// nginxCalls makes nginx speak gRPC to the API, and still HTTP to the verifier.
 var nginxCalls = [][2]string{
 	{"proxy_pass http://api;", "grpc_pass grpc://api;"},
 	{"proxy_set_header", "grpc_set_header"},
@@ -147,7 +148,7 @@ var nginxCalls = [][2]string{
 		"proxy_set_header X-Forwarded-For   $remote_addr;\n\t\tproxy_connect_timeout"},
 }
 
-// envoyBalanced has Envoy read the client's address from a load balancer's header.
+// envoyBalanced makes Envoy read the client's address from a load balancer's header.
 var envoyBalanced = balanced{believing: true, edits: [][2]string{{
 	`          early_header_mutation_extensions:
           - name: envoy.http.early_header_mutation.header_mutation
@@ -158,7 +159,7 @@ var envoyBalanced = balanced{believing: true, edits: [][2]string{{
 `, "          xff_num_trusted_hops: 1\n",
 }}}
 
-// envoyCalls has Envoy speak HTTP/2 to the API.
+// envoyCalls makes Envoy speak HTTP/2 to the API.
 var envoyCalls = [][2]string{{
 	"  - name: api\n    type: STRICT_DNS\n", `  - name: api
     type: STRICT_DNS
@@ -169,8 +170,8 @@ var envoyCalls = [][2]string{{
 `,
 }}
 
-// numbers is what programs print of their version: its first two parts, by which they do what they do.
-var numbers = regexp.MustCompile(`(\d+\.\d+)\.\d+`)
+// versionNumber matches a version that a program prints. Its first two parts are what a program's behaviour depends on.
+var versionNumber = regexp.MustCompile(`(\d+\.\d+)\.\d+`)
 
 // version returns the version of the set-up's program.
 func (u setUp) version(t *testing.T) string {
@@ -186,14 +187,14 @@ func (u setUp) version(t *testing.T) string {
 		}
 		said = string(out)
 	}
-	found := numbers.FindStringSubmatch(said)
+	found := versionNumber.FindStringSubmatch(said)
 	if found == nil {
-		t.Fatalf("%s says no version:\n%s", u.program, said)
+		t.Fatalf("%s prints no version:\n%s", u.program, said)
 	}
 	return found[1]
 }
 
-// proxy returns what is started.
+// proxy returns the proxy that is started.
 func (u setUp) proxy() proxies.Proxy {
 	if u.isGateway() {
 		return proxies.Gateways[u.name]
@@ -201,10 +202,10 @@ func (u setUp) proxy() proxies.Proxy {
 	return proxies.All()[u.name]
 }
 
-// guide is the path of its page.
+// guide returns the path of its page.
 func (u setUp) guide() string { return "docs/guides/" + u.proxy().Guide + ".md" }
 
-// columns are all set-ups, in the order of the table.
+// columns returns all set-ups, in the order of the table.
 func columns() []setUp { return slices.Concat(setUps, gateways) }
 
 // TestEverySetUpIsAsked checks that each set-up that there is has a column and a mutant.

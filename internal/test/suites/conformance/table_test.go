@@ -13,12 +13,12 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/pages"
 )
 
-// page has the table between two lines.
+// page has the table, between the lines begin and end.
 const (
 	page  = "docs/guides/README.md"
 	begin = "<!-- written by: make guides-table -->"
 	end   = "<!-- end of what is written -->"
-	// write is the environment variable by which the test writes the table.
+	// write is the environment variable that makes the test write the table.
 	write = "WRITE_GUIDES_TABLE"
 	// ran is the first row.
 	ran = "version that was run"
@@ -27,7 +27,7 @@ const (
 // table has the cells by column and question.
 type table map[string]map[string]string
 
-// readTable returns the table of the page, and the texts before and behind it.
+// readTable returns the table of the page, and the text before it and behind it.
 func readTable(t *testing.T) (found table, before, behind string) {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(controlplane.Root(), page))
@@ -97,7 +97,7 @@ func (all table) String() string {
 	return text.String()
 }
 
-// questions are those of all rows, in order.
+// questions returns those of all rows, in order.
 func questions() []string {
 	all := []string{ran}
 	for _, r := range rows() {
@@ -106,7 +106,7 @@ func questions() []string {
 	return all
 }
 
-// check compares the columns that were asked with those of the page, or writes the page.
+// check compares the columns that were tested with those of the page, or writes the page.
 func (all table) check(t *testing.T) {
 	t.Helper()
 	found, before, behind := readTable(t)

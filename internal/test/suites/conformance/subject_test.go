@@ -13,8 +13,8 @@ import (
 	"github.com/nexuscommerce/apikey-operator/internal/test/harness/proxies"
 )
 
-// session is a set-up that is asked.
-type session struct {
+// subject is a set-up under test: its proxy, which runs, with an upstream and a gate of its own.
+type subject struct {
 	*environment
 
 	t        *testing.T
@@ -29,27 +29,27 @@ type session struct {
 }
 
 // start starts a set-up, with edits of its guide's configuration.
-func (w *environment) start(t *testing.T, u setUp, edits ...[2]string) *session {
+func (e *environment) start(t *testing.T, u setUp, edits ...[2]string) *subject {
 	t.Helper()
-	s := w.startOn(t, u, w.planeFor(t, u), edits)
-	s.besidePlane = w.planeFor(t, u)
+	s := e.startOn(t, u, e.planeFor(t, u), edits)
+	s.besidePlane = e.planeFor(t, u)
 	return s
 }
 
 // startOn starts a set-up that reads its objects, if it does so, from a control plane.
-func (w *environment) startOn(t *testing.T, u setUp, from plane, edits [][2]string) *session {
+func (e *environment) startOn(t *testing.T, u setUp, from plane, edits [][2]string) *subject {
 	t.Helper()
-	s := &session{
-		environment: w, t: t, setUp: u, upstream: proxies.StartUpstream(t), gate: newGate(t, w.Verifier.Addresses),
+	s := &subject{
+		environment: e, t: t, setUp: u, upstream: proxies.StartUpstream(t), gate: newGate(t, e.Verifier.Addresses),
 	}
 	s.upstream.Answer = respond
-	s.at, _ = u.proxy().With(s.apart(edits)...).Start(t, w.proxyEnvironment(s.gate, from), s.upstream)
+	s.at, _ = u.proxy().With(s.apart(edits)...).Start(t, e.proxyEnvironment(s.gate, from), s.upstream)
 	s.eventuallyPasses()
 	return s
 }
 
 // beside starts the set-up once more, with edits of its guide's configuration, and asks it. It ends with its answer.
-func (s *session) beside(what string, edits [][2]string, ask func(v *session) string) (cell string) {
+func (s *subject) beside(what string, edits [][2]string, ask func(v *subject) string) (cell string) {
 	s.t.Helper()
 	s.t.Run(what, func(t *testing.T) {
 		v := s.startOn(t, s.setUp, s.besidePlane, edits)
@@ -59,8 +59,8 @@ func (s *session) beside(what string, edits [][2]string, ask func(v *session) st
 	return cell
 }
 
-// apart adds to edits what keeps a Traefik's objects apart from those of another that is asked at the same time.
-func (s *session) apart(edits [][2]string) [][2]string {
+// apart adds an edit that gives a Traefik's objects a namespace of their own, because several run at the same time.
+func (s *subject) apart(edits [][2]string) [][2]string {
 	if s.setUp.name != "traefik" {
 		return edits
 	}
@@ -68,7 +68,7 @@ func (s *session) apart(edits [][2]string) [][2]string {
 	return append(slices.Clone(edits), [2]string{"namespace: warehouse\n", own})
 }
 
-// respond is what the upstream answers.
+// respond returns the upstream's response to a request.
 func respond(r *proxies.Received) string {
 	if slices.Contains(r.Values("upgrade"), "websocket") {
 		return head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket",
@@ -77,13 +77,13 @@ func respond(r *proxies.Received) string {
 	return head("HTTP/1.1 200 OK", "Content-Length: 0", "X-Upstream: yes")
 }
 
-// fault notes what must not be.
-func (s *session) fault(format string, args ...any) {
+// fault records a fault.
+func (s *subject) fault(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Sprintf(format, args...))
 }
 
-// eventuallyPasses waits until a request passes that may.
-func (s *session) eventuallyPasses() {
+// eventuallyPasses waits until an allowed request passes.
+func (s *subject) eventuallyPasses() {
 	s.t.Helper()
 	program.WaitUntil(s.t, timeout, s.setUp.name+" lets a request pass", func() error {
 		if a := s.ask(s.request("GET", "/api/products", "reader")); !a.passed() {
@@ -93,7 +93,7 @@ func (s *session) eventuallyPasses() {
 	})
 }
 
-// identity returns the headers of the environment's keys that the upstream is told, in lower case.
+// identity returns the identity headers of a key, by their names in lower case.
 func (k key) identity() map[string]string {
 	return map[string]string{
 		"x-api-key-id": k.id, "x-api-key-name": k.name, "x-api-key-scopes": k.scopes, "x-api-key-tenant": k.tenant,
@@ -101,12 +101,12 @@ func (k key) identity() map[string]string {
 }
 
 // checkUpstream checks what holds for every request that reaches the upstream.
-func (s *session) checkUpstream(r *proxies.Received) {
+func (s *subject) checkUpstream(r *proxies.Received) {
 	if r.Broken != "" {
-		s.fault("a request can be taken apart in more than one way: %s", r.Broken)
+		s.fault("a request can be parsed in more than one way: %s", r.Broken)
 	}
-	if !s.isTrue(r) {
-		s.fault("the upstream is told an identity that is nobody's: %q %q %q %q", r.Values("x-api-key-id"),
+	if !s.hasOneIdentity(r) {
+		s.fault("the identity headers at the upstream are no key's: %q %q %q %q", r.Values("x-api-key-id"),
 			r.Values("x-api-key-name"), r.Values("x-api-key-scopes"), r.Values("x-api-key-tenant"))
 	}
 	if len(r.Values("authorization")) > 0 {
@@ -117,7 +117,7 @@ func (s *session) checkUpstream(r *proxies.Received) {
 	}
 	for _, address := range r.Values("x-forwarded-for") {
 		if address == "203.0.113.7" {
-			s.fault("the upstream is told an address that the client made up: %q", address)
+			s.fault("an address that the client made up reaches the upstream: %q", address)
 		}
 	}
 	if host := strings.ToLower(r.Host()); r.Site != nil && !r.Site.Serves(strings.Split(host, ":")[0]) {
@@ -125,8 +125,8 @@ func (s *session) checkUpstream(r *proxies.Received) {
 	}
 }
 
-// isTrue reports whether the upstream is told of a key, by all headers, or of none by any.
-func (s *session) isTrue(r *proxies.Received) bool {
+// hasOneIdentity reports whether all identity headers of a request are those of one key, or there are none.
+func (s *subject) hasOneIdentity(r *proxies.Received) bool {
 	told := map[string][]string{}
 	for name := range (key{}).identity() {
 		told[name] = r.Values(name)
@@ -147,8 +147,8 @@ func (s *session) isTrue(r *proxies.Received) bool {
 	return isFor(key{})
 }
 
-// overriding returns the headers of a request that would have a framework read another method, path, host or scheme.
-// What a proxy itself says of them is true.
+// overriding returns the headers of a request by which some framework would read another method, path, host or scheme.
+// It leaves out those that a proxy itself writes, with values that are true.
 func overriding(r *proxies.Received) (names []string) {
 	for _, h := range override.Headers {
 		name := strings.ToLower(h.Name)
@@ -163,22 +163,22 @@ func overriding(r *proxies.Received) (names []string) {
 	return names
 }
 
-// is200 reports a fault if a request that may pass does not.
-func (s *session) mustPass(what string, a answer) {
+// mustPass records a fault if a request that may pass does not.
+func (s *subject) mustPass(what string, a answer) {
 	if !a.passed() {
 		s.fault("%s does not pass: status %d %s", what, a.status, a.body)
 	}
 }
 
-// mustNotPass reports a fault if a request reaches the upstream that may not.
-func (s *session) mustNotPass(what string, a answer) {
+// mustNotPass records a fault if a request that may not pass is allowed or reaches the upstream.
+func (s *subject) mustNotPass(what string, a answer) {
 	if a.status != 0 && a.status < http.StatusBadRequest && a.status/100 != 3 || len(a.upstream) > 0 {
 		s.fault("%s passes: status %d, %d requests reach the upstream", what, a.status, len(a.upstream))
 	}
 }
 
-// after returns how long something took as a cell has it. A busy machine makes things slower, never faster: the time is
-// rounded down to one that proxies are set to wait.
+// after returns the cell for how long something took. A busy machine makes things slower, never faster, so the time is
+// rounded down to one of the timeouts that proxies have.
 func after(took time.Duration) string {
 	for _, step := range []int{60, 30, 10, 5, 2, 1} {
 		if took >= time.Duration(step)*time.Second*95/100 {
