@@ -21,9 +21,9 @@ import (
 
 var startLink = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/start/(\S+)`)
 
-// opener takes the browser's place: it notes which file it is given, and its mode.
+// opener takes the browser's place: it notes which file it is given, its mode, and all of its arguments.
 const opener = `#!/bin/sh
-stat -c '%a %n' "$1" "$(dirname "$1")" >"$NOTES.new" && cat "$1" >>"$NOTES.new" && mv "$NOTES.new" "$NOTES"
+stat -c '%a %n' "$1" "$(dirname "$1")" >"$NOTES.new" && echo "$*" >>"$NOTES.new" && cat "$1" >>"$NOTES.new" && mv "$NOTES.new" "$NOTES"
 `
 
 // page has what the tests of kubectl apikey ui need: a namespace with the key storefront, a kubeconfig for it, and a
@@ -172,10 +172,13 @@ func (p *page) openedFile(t *testing.T, link string) string {
 		notes, err = os.ReadFile(filepath.Join(p.folder, "notes"))
 		return err
 	})
-	lines := strings.SplitN(string(notes), "\n", 3)
+	lines := strings.SplitN(string(notes), "\n", 4)
 	file, ok := strings.CutPrefix(lines[0], "600 ")
-	if !ok || !strings.HasPrefix(lines[1], "700 ") || !strings.Contains(lines[2], link) {
+	if !ok || !strings.HasPrefix(lines[1], "700 ") || !strings.Contains(lines[3], link) {
 		t.Errorf("the browser was given a file of %q in a folder of %q", lines[0], lines[1])
+	}
+	if lines[2] != file { // Every account of the machine can read arguments.
+		t.Errorf("the browser was given arguments beside the file: %d characters", len(lines[2]))
 	}
 	return file
 }
