@@ -23,7 +23,7 @@ var startLink = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/start/(\S+)`)
 
 // opener takes the browser's place: it notes which file it is given, its mode, and all of its arguments.
 const opener = `#!/bin/sh
-stat -c '%a %n' "$1" "$(dirname "$1")" >"$NOTES.new" && echo "$*" >>"$NOTES.new" && cat "$1" >>"$NOTES.new" && mv "$NOTES.new" "$NOTES"
+{ stat -c '%a %n' "$1" "$(dirname "$1")" && echo "$*" && cat "$1"; } >"$NOTES.new" && mv "$NOTES.new" "$NOTES"
 `
 
 // page has what the tests of kubectl apikey ui need: a namespace with the key storefront, a kubeconfig for it, and a
