@@ -12,7 +12,7 @@ import (
 
 var (
 	uses   = regexp.MustCompile(`(?m)uses: (\S+)(.*)$`)
-	makes  = regexp.MustCompile(`(?m)^ *(?:- run: |run: )?make ([a-z-]+)`)
+	makes  = regexp.MustCompile(`(?m)^ *(?:- run: |run: )?make ([a-z0-9-]+)`)
 	pinned = regexp.MustCompile(`^[\w-]+/[\w-]+@[0-9a-f]{40}$`)
 )
 
