@@ -41,7 +41,7 @@ func startCluster(ws *workspace, say transcript, kubeconfig string, keep bool) (
 		return nil, err
 	}
 	defer manager.Close() //nolint:errcheck // The child has its own descriptor.
-	plane, err := controlplane.Start(controlplane.Options{ControllerManager: keep, Log: manager})
+	plane, err := controlplane.Start(controlplane.Options{ControllerManager: keep, SaveMemory: keep, Log: manager})
 	if err != nil {
 		return nil, err
 	}

@@ -41,8 +41,9 @@ type Options struct {
 	NoKinds bool
 	// APIServerArgs are added to kube-apiserver's flags, by name without dashes.
 	APIServerArgs map[string]string
-	// SpendMemory lets etcd and kube-apiserver use more memory, so that they spend less time on collecting garbage.
-	SpendMemory bool
+	// SaveMemory lets etcd and kube-apiserver collect garbage as often as they do by default. In tests they use more
+	// memory instead: there kube-apiserver takes most of the machine's time.
+	SaveMemory bool
 	// Log receives kube-controller-manager's output. Without it the output is dropped.
 	Log *os.File
 }

@@ -28,7 +28,6 @@ func ControlPlane(t testing.TB, options controlplane.Options, manifests ...strin
 	if options.ControllerManager {
 		need.Program(t, "kube-controller-manager")
 	}
-	options.SpendMemory = true // Suites spend most of a machine's time in kube-apiserver.
 	cp, err := controlplane.Start(options)
 	if err != nil {
 		t.Fatal(err)

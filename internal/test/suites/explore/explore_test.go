@@ -95,7 +95,7 @@ func singles(dry outcome) []plan {
 // sampled returns the plans that are played: all of them in full effort, otherwise the same part of them in every run.
 // The steps are primes and no multiples of the number of faults, so that every fault still meets some writes of every
 // scenario.
-func sampled(plans []plan) []plan { return effort.Sample(plans, effort.Pick(101, 13, 1)) }
+func sampled(plans []plan) []plan { return effort.Sample(plans, effort.Pick(101, 17, 1)) }
 
 // crashes are the first faults that all others are combined with.
 var crashes = []string{"stop before", "stop after", "lost reply"}

@@ -25,12 +25,19 @@ import (
 // foreign are the API groups of kinds that other projects bring.
 var foreign = []string{"cert-manager.io", "monitoring.coreos.com"}
 
-// build returns the objects of an installation with some components.
+// texts are the manifests of installations, by their components. Most specs look at all components, and building takes
+// longer than what they look for.
+var texts = map[string]string{}
+
+// build returns the objects of an installation with some components. They are the caller's to change.
 func build(ctx SpecContext, chosen ...string) []*unstructured.Unstructured {
 	GinkgoHelper()
-	path := install.Kustomization(GinkgoTB(), []string{"default"}, chosen...)
+	name := strings.Join(chosen, " ")
+	if texts[name] == "" {
+		texts[name] = kubectl(ctx, "kustomize", install.Kustomization(GinkgoTB(), []string{"default"}, chosen...))
+	}
 	var objects []*unstructured.Unstructured
-	for manifest := range strings.SplitSeq(kubectl(ctx, "kustomize", path), "\n---\n") {
+	for manifest := range strings.SplitSeq(texts[name], "\n---\n") {
 		object := &unstructured.Unstructured{}
 		Expect(yaml.Unmarshal([]byte(manifest), object)).To(Succeed())
 		objects = append(objects, object)
