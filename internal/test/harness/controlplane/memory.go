@@ -6,8 +6,9 @@ import "os"
 // quarter as often, in up to a gigabyte.
 var generous = map[string]string{"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
-// start calls a function that starts etcd or kube-apiserver, with the variables unless the options say otherwise. This
-// process does not change: Go reads them only at its start. Another program that is started meanwhile may get them, too.
+// start calls a function that starts etcd or kube-apiserver, with the variables unless the options say otherwise. Go
+// reads them only when a program starts, so this process stays as it is. Another program that is started meanwhile may
+// get them.
 func (o Options) start(programs func() error) error {
 	if o.SaveMemory {
 		return programs()
