@@ -39,9 +39,9 @@ func plainNginx(text string, at guide.Places) (string, error) {
 		"proxy_ssl_trusted_certificate "+at.Authority+";", "")
 }
 
-// nginxAlone removes the question, and the headers that come from its answer.
+// nginxAlone removes the question, and the headers that come from its answer. What is not indented begins a block.
 func nginxAlone(text string) (string, error) {
-	return removed(text, `(?m)^.*(auth_request|\$apikey_).*\n`)
+	return removed(text, `(?m)^[ \t].*(auth_request|\$apikey_).*\n`)
 }
 
 func nginxMap(text string, keys []subject) (string, error) {

@@ -21,6 +21,8 @@ const (
 	// builtinKeys is how many keys a proxy's own way of checking has, and how many clients there are: as many as
 	// somebody might still write into a proxy's configuration.
 	builtinKeys = 1000
+	// frontStart is how long a proxy may take to start.
+	frontStart = 30 * time.Second
 )
 
 // front is a proxy and how its guide's configuration is changed to be measured.
@@ -220,8 +222,11 @@ func (bed *testbed) startFront(
 		return nil, err
 	}
 	bed.running = append(bed.running, p)
-	return p, until(ctx, 5*time.Millisecond, func() bool {
-		status, _, err := get(ctx, "http://"+p.address+"/")
+	// One that has refused its configuration never answers. What it says comes from stop.
+	starting, cancel := context.WithTimeoutCause(ctx, frontStart, fmt.Errorf("does not answer within %s", frontStart))
+	defer cancel()
+	return p, until(starting, 5*time.Millisecond, func() bool {
+		status, _, err := get(starting, "http://"+p.address+"/")
 		return err == nil && status != 0
 	})
 }
