@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -226,9 +227,24 @@ func (bed *testbed) startFront(
 	starting, cancel := context.WithTimeoutCause(ctx, frontStart, fmt.Errorf("does not answer within %s", frontStart))
 	defer cancel()
 	return p, until(starting, 5*time.Millisecond, func() bool {
-		status, _, err := get(starting, "http://"+p.address+"/")
-		return err == nil && status != 0
+		return routes(starting, "http://"+p.address+"/api/products")
 	})
+}
+
+// routes reports whether a proxy knows where requests for the guide's host go. Traefik listens before it does, and
+// answers 404; the others may not reach what they ask yet. Without credentials, anything else is a decision.
+func routes(ctx context.Context, url string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	request.Host = guide.Host
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode != http.StatusNotFound && response.StatusCode < http.StatusInternalServerError
 }
 
 func inOrder(of map[string]*contender) (all []*contender) {
